@@ -1,0 +1,59 @@
+"""jaxcompress makes a trained JAX model smaller and faster, and proves what that cost.
+
+A model is a pure function and its parameter tree, `fn(params, *inputs) -> outputs`. The words that every part
+shares are importable from here; everything else lives in its room: `graph`, `prune`, `quantize`, `distill`,
+`storage`, `validate`, `auto`, `report` and `bridges`, loaded when first touched.
+"""
+
+import importlib
+import typing
+
+from jaxcompress.core import schedules as schedules
+from jaxcompress.core.axes import Axes as Axes
+from jaxcompress.core.axes import LeafAxes as LeafAxes
+from jaxcompress.core.leaf import CompressedLeaf as CompressedLeaf
+from jaxcompress.core.leaf import materialize as materialize
+from jaxcompress.core.names import leaf_names as leaf_names
+from jaxcompress.core.names import named_leaves as named_leaves
+from jaxcompress.core.partition import combine as combine
+from jaxcompress.core.partition import partition as partition
+from jaxcompress.core.qtensor import QTensor as QTensor
+from jaxcompress.core.report import Report as Report
+from jaxcompress.core.rules import Rules as Rules
+from jaxcompress.core.selectors import all_of as all_of
+from jaxcompress.core.selectors import any_of as any_of
+from jaxcompress.core.selectors import at_least as at_least
+from jaxcompress.core.selectors import everything as everything
+from jaxcompress.core.selectors import inexact as inexact
+from jaxcompress.core.selectors import matching as matching
+from jaxcompress.core.selectors import none_of as none_of
+from jaxcompress.core.selectors import weights as weights
+from jaxcompress.core.spec import QuantSpec as QuantSpec
+
+if typing.TYPE_CHECKING:
+    from jaxcompress import auto as auto
+    from jaxcompress import bridges as bridges
+    from jaxcompress import distill as distill
+    from jaxcompress import graph as graph
+    from jaxcompress import kernels as kernels
+    from jaxcompress import prune as prune
+    from jaxcompress import quantize as quantize
+    from jaxcompress import report as report
+    from jaxcompress import storage as storage
+    from jaxcompress import validate as validate
+
+__version__ = "0.1.0"
+
+_ROOMS = frozenset(
+    ("auto", "bridges", "distill", "graph", "kernels", "prune", "quantize", "report", "storage", "validate")
+)
+
+
+def __getattr__(name: str):
+    if name in _ROOMS:
+        return importlib.import_module(f"jaxcompress.{name}")
+    raise AttributeError(f"module 'jaxcompress' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(_ROOMS | globals().keys())

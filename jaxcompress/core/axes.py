@@ -1,0 +1,84 @@
+"""What each axis of a weight does where the weight meets data.
+
+`graph.axes` reads this from the program. Without a program, `assumed_axes` states the documented layout default.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.types import Array, Params, PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class LeafAxes:
+    """The role of every axis of one leaf; a static value, and a leaf of an `Axes` tree.
+
+    Invariants:
+      - The three tuples hold every axis of the leaf once, as non-negative positions, unless
+        `primitive` is empty: then the leaf never meets data and all three are empty.
+      - `contracting` axes are summed over. For a gather (an embedding table) the copied axes count
+        as contracting and the indexed one as output, so that one row shares scales; this agrees
+        with an output projection tied to the table.
+      - `batch` axes hold independent weights: layers of a scan, experts.
+      - `assumed` says that the roles come from the layout default and not from a program.
+    """
+
+    contracting: tuple[int, ...]
+    output: tuple[int, ...]
+    batch: tuple[int, ...] = ()
+    primitive: str = "dot_general"
+    assumed: bool = False
+
+    def __post_init__(self):
+        axes = self.order
+        if sorted(axes) != list(range(len(axes))):
+            raise ValueError(
+                f"LeafAxes(contracting={self.contracting}, output={self.output}, batch={self.batch}) must hold "
+                f"every axis of the leaf exactly once."
+            )
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The permutation to (batch…, output…, contracting…)."""
+        return self.batch + self.output + self.contracting
+
+    @property
+    def meets_data(self) -> bool:
+        return bool(self.primitive)
+
+
+Axes = PyTree
+"""A tree of the params' structure with one `LeafAxes` per leaf."""
+
+UNUSED = LeafAxes((), (), (), primitive="")
+"""The axes of a leaf that meets no data in a dot, convolution or gather."""
+
+
+def assumed_axes(leaf) -> LeafAxes:
+    """The layout default: the last axis is the output, all before it contract.
+
+    True for an (in, out) matrix and for an HWIO convolution kernel. Leaves below rank 2 are taken as meeting no data.
+    """
+    ndim = len(leaf.shape)
+    if ndim < 2:
+        return UNUSED
+    return LeafAxes(tuple(range(ndim - 1)), (ndim - 1,), assumed=True)
+
+
+def assume_axes(params: Params) -> Axes:
+    """`assumed_axes` of every leaf, in a tree of the params' structure."""
+    return jax.tree.map(assumed_axes, params, is_leaf=is_compressed)
+
+
+def to_canonical(x: Array, axes: LeafAxes) -> Array:
+    """The leaf with its axes as (batch…, output…, contracting…)."""
+    return jnp.transpose(x, axes.order)
+
+
+def from_canonical(x: Array, axes: LeafAxes) -> Array:
+    """The inverse of `to_canonical`."""
+    inverse = sorted(range(x.ndim), key=axes.order.__getitem__)
+    return jnp.transpose(x, inverse)

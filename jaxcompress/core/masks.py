@@ -1,0 +1,60 @@
+"""Masks: which weights stay. A tree of the params' structure whose bool leaves broadcast to the params'."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.names import leaf_names
+from jaxcompress.core.types import Array, Masks, Params
+
+
+def full_masks(params: Params) -> Masks:
+    """The masks that keep everything: () True for every leaf."""
+    return jax.tree.map(lambda _: jnp.ones((), bool), params, is_leaf=is_compressed)
+
+
+def apply_mask(mask: Array, x: Array) -> Array:
+    """`x` where the mask keeps, exactly 0 elsewhere, NaN and infinity included."""
+    return jnp.where(mask, x, jnp.zeros((), x.dtype))
+
+
+def apply_masks(masks: Masks, tree: Params) -> Params:
+    """The tree with every removed weight exactly 0; applying twice equals once.
+
+    Args:
+      masks: tree of bool arrays that broadcast to the leaves of `tree`.
+      tree: params, updates or gradients of the same structure.
+
+    Returns:
+      Tree of the same structure, shapes and dtypes.
+
+    Raises:
+      ValueError: a mask does not broadcast to its leaf.
+    """
+    check_masks("apply_masks", masks, tree)
+    return jax.tree.map(apply_mask, masks, tree)
+
+
+def kept(mask: Array, size: int) -> Array:
+    """How many weights of a leaf of `size` entries the mask keeps, () int32."""
+    return jnp.sum(mask, dtype=jnp.int32) * (size // mask.size)
+
+
+def check_masks(caller: str, masks: Masks, params: Params) -> None:
+    """Raises a ValueError unless `masks` has the params' structure and every leaf broadcasts."""
+    if jax.tree.structure(masks) != jax.tree.structure(params, is_leaf=is_compressed):
+        raise ValueError(f"{caller}(masks=...) must have exactly the structure of the params.")
+    for name, mask, leaf in zip(
+        jax.tree.leaves(leaf_names(params)),
+        jax.tree.leaves(masks),
+        jax.tree.leaves(params, is_leaf=is_compressed),
+        strict=True,
+    ):
+        if mask.dtype != bool:
+            raise ValueError(f"{caller}(masks=...): leaf {name!r} has dtype {mask.dtype}, masks are bool.")
+        if np.broadcast_shapes(mask.shape, leaf.shape) != tuple(leaf.shape):
+            raise ValueError(
+                f"{caller}(masks=...): the mask of leaf {name!r} has shape {mask.shape}, which does not broadcast to "
+                f"{tuple(leaf.shape)}."
+            )

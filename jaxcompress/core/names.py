@@ -1,0 +1,88 @@
+"""Leaf names: one readable path per leaf, the same for every framework.
+
+A name joins the keys of the path with "/". The leading dict key `params` and a trailing attribute key `value` (an
+NNX Variable) are dropped; a dict key called `value` never is. A tree that is itself one leaf has the name ".".
+"""
+
+from collections.abc import Callable
+
+import jax
+from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
+
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.types import PyTree
+
+
+def leaf_names(tree: PyTree) -> PyTree:
+    """The name of every leaf, in a tree of the same structure.
+
+    Args:
+      tree: any pytree of arrays, shapes or compressed leaves.
+
+    Returns:
+      Tree of str, one per leaf; a compressed leaf counts as one.
+
+    Raises:
+      ValueError: two leaves would have the same name.
+
+    Example:
+      >>> jc.leaf_names({"params": {"dense": {"kernel": jnp.ones((2, 2))}}})
+      {'params': {'dense': {'kernel': 'dense/kernel'}}}
+    """
+    names = [name for name, _ in _named(tree)]
+    return jax.tree.unflatten(jax.tree.structure(tree, is_leaf=is_compressed), names)
+
+
+def named_leaves(tree: PyTree) -> dict:
+    """The leaves by name, in the tree's own order.
+
+    Args:
+      tree: any pytree of arrays, shapes or compressed leaves.
+
+    Returns:
+      Dict from name to leaf.
+
+    Raises:
+      ValueError: two leaves would have the same name.
+
+    Example:
+      >>> list(jc.named_leaves([jnp.ones(2), {"bias": jnp.ones(3)}]))
+      ['0', '1/bias']
+    """
+    return dict(_named(tree))
+
+
+def map_named(function: Callable, tree: PyTree, *rest: PyTree) -> PyTree:
+    """`jax.tree.map` whose function also gets the leaf's name first; compressed leaves are leaves."""
+    return jax.tree.map(function, leaf_names(tree), tree, *rest, is_leaf=is_compressed)
+
+
+def _named(tree: PyTree) -> list[tuple[str, object]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_compressed)
+    named = [(_name(path), leaf) for path, leaf in leaves]
+    seen = set()
+    for name, _ in named:
+        if name in seen:
+            raise ValueError(f"leaf_names(tree): two leaves are named {name!r}. Rename one of them.")
+        seen.add(name)
+    return named
+
+
+def _name(path: tuple) -> str:
+    if path and isinstance(path[-1], GetAttrKey) and path[-1].name == "value":
+        path = path[:-1]
+    keys = [_key(entry) for entry in path]
+    if len(keys) > 1 and path[0] == DictKey("params"):
+        keys = keys[1:]
+    return "/".join(keys) or "."
+
+
+def _key(entry) -> str:
+    match entry:
+        case DictKey(key=key) | FlattenedIndexKey(key=key):
+            return str(key)
+        case GetAttrKey(name=name):
+            return name
+        case SequenceKey(idx=index):
+            return str(index)
+    return str(entry)

@@ -1,0 +1,150 @@
+"""What data tells us: small states that batches and devices merge into.
+
+An observer sees the data that meets a weight as (batch…, rows, contracting): one row per vector that is multiplied with
+the weight. It keeps a state of fixed shape and dtype.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.types import Array
+
+State = Any
+
+
+class Observer(NamedTuple):
+    """Four pure functions.
+
+    Fields:
+      init: (x: jax.ShapeDtypeStruct) -> state.
+      update: (x, state) -> state, one batch later.
+      read: state -> what was learned.
+      merge: (state, state) -> state; associative, so shards and batches merge in any grouping.
+    """
+
+    init: Callable[[jax.ShapeDtypeStruct], State]
+    update: Callable[[Array, State], State]
+    read: Callable[[State], Any]
+    merge: Callable[[State, State], State]
+
+
+class Range(NamedTuple):
+    """The smallest and largest value, float32; infinities the wrong way round before any data."""
+
+    low: Array
+    high: Array
+
+
+def min_max() -> Observer:
+    """The smallest and largest value seen.
+
+    Returns:
+      Observer whose reading is a `Range` of () float32; merges by minimum and maximum.
+
+    Example:
+      >>> observer = min_max()
+      >>> state = observer.update(jnp.array([-1.0, 3.0]), observer.init(jnp.ones(2)))
+      >>> float(observer.read(state).low), float(observer.read(state).high)
+      (-1.0, 3.0)
+    """
+
+    def init(x):
+        del x
+        return Range(jnp.full((), jnp.inf, jnp.float32), jnp.full((), -jnp.inf, jnp.float32))
+
+    def update(x, state):
+        return merge(state, Range(jnp.min(x).astype(jnp.float32), jnp.max(x).astype(jnp.float32)))
+
+    def merge(first, second):
+        return Range(jnp.minimum(first.low, second.low), jnp.maximum(first.high, second.high))
+
+    return Observer(init, update, lambda state: state, merge)
+
+
+class AverageState(NamedTuple):
+    """Sums of the smallest and largest value per batch, with the weight of what was summed."""
+
+    low: Array
+    high: Array
+    weight: Array
+
+
+def moving_average(decay: float = 0.9) -> Observer:
+    """The average range of a batch, recent batches counting more.
+
+    Robust where a single batch holds an outlier that `min_max` would keep for ever.
+
+        low <- decay · low + (1 - decay) · min(batch),   read as low / (1 - decay**batches)
+
+    Args:
+      decay: weight of the past, in [0, 1).
+
+    Returns:
+      Observer whose reading is a `Range` of () float32; merges by sum: two shards count alike.
+
+    Raises:
+      ValueError: `decay` is outside [0, 1).
+
+    Example:
+      >>> observer = moving_average(0.5)
+      >>> state = observer.init(jnp.ones(2))
+      >>> for batch in (jnp.array([0.0, 1.0]), jnp.array([0.0, 4.0])):
+      ...     state = observer.update(batch, state)
+      >>> float(observer.read(state).high)
+      3.0
+
+    Source: Jacob et al. 2018, arXiv:1712.05877, section 3.1. Differs: started at zero and divided
+    by its weight, as Adam does, so that the first batch is not over-weighted.
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"moving_average(decay={decay}) must be in [0, 1).")
+
+    def init(x):
+        del x
+        return AverageState(*(jnp.zeros((), jnp.float32) for _ in AverageState._fields))
+
+    def update(x, state):
+        batch = AverageState(jnp.min(x).astype(jnp.float32), jnp.max(x).astype(jnp.float32), jnp.ones((), jnp.float32))
+        return jax.tree.map(lambda past, now: decay * past + (1 - decay) * now, state, batch)
+
+    def read(state):
+        weight = jnp.where(state.weight > 0, state.weight, 1.0)
+        return Range(state.low / weight, state.high / weight)
+
+    def merge(first, second):
+        return jax.tree.map(jnp.add, first, second)
+
+    return Observer(init, update, read, merge)
+
+
+def second_moment() -> Observer:
+    """The sum of squares of every contracting feature, and how many rows were seen.
+
+    Returns:
+      Observer whose reading is the mean square per feature, (batch…, contracting) float32; merges by sum.
+
+    Example:
+      >>> observer = second_moment()
+      >>> x = jnp.array([[1.0, 2.0], [3.0, 0.0]])
+      >>> observer.read(observer.update(x, observer.init(x)))
+      Array([5., 2.], dtype=float32)
+    """
+
+    def init(x):
+        return jnp.zeros((*x.shape[:-2], x.shape[-1]), jnp.float32), jnp.zeros((), jnp.float32)
+
+    def update(x, state):
+        squares = jnp.sum(jnp.square(x.astype(jnp.float32)), axis=-2)
+        return merge(state, (squares, jnp.asarray(x.shape[-2], jnp.float32)))
+
+    def read(state):
+        total, rows = state
+        return total / jnp.maximum(rows, 1.0)
+
+    def merge(first, second):
+        return jax.tree.map(jnp.add, first, second)
+
+    return Observer(init, update, read, merge)

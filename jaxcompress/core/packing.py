@@ -1,0 +1,60 @@
+"""Several codes in one byte, by shifts and masks.
+
+Never by `bitcast_convert_type`: from uint8 to int4 it gives wrong numbers on CPU and aborts the GPU compiler.
+"""
+
+import jax.numpy as jnp
+
+from jaxcompress.core.types import Array
+
+
+def pack(codes: Array, bits: int) -> Array:
+    """Codes packed along the last axis in planes: the first part of the axis in the lowest bits.
+
+    Planes, not neighbours, so that unpacking is a shift and a concatenation.
+
+    Args:
+      codes: (..., n) uint8, each below 2**bits.
+      bits: 1, 2, 4 or 8.
+
+    Returns:
+      (..., ceil(n · bits / 8)) uint8; the unused places of the last plane hold 0.
+
+    Example:
+      >>> pack(jnp.array([1, 2, 3], jnp.uint8), 4)
+      Array([49,  2], dtype=uint8)
+    """
+    planes = 8 // bits
+    length = packed_length(codes.shape[-1], bits)
+    padding = [(0, 0)] * (codes.ndim - 1) + [(0, planes * length - codes.shape[-1])]
+    padded = jnp.pad(codes, padding)
+    packed = jnp.zeros((*codes.shape[:-1], length), jnp.uint8)
+    for plane in range(planes):
+        packed |= padded[..., plane * length : (plane + 1) * length] << jnp.uint8(plane * bits)
+    return packed
+
+
+def unpack(packed: Array, bits: int, length: int) -> Array:
+    """The codes that `pack` packed.
+
+    Args:
+      packed: (..., m) uint8.
+      bits: 1, 2, 4 or 8.
+      length: codes along the last axis before packing; ceil(length · bits / 8) == m.
+
+    Returns:
+      (..., length) uint8.
+
+    Example:
+      >>> unpack(jnp.array([49, 2], jnp.uint8), 4, 3)
+      Array([1, 2, 3], dtype=uint8)
+    """
+    planes = 8 // bits
+    mask = jnp.uint8(2**bits - 1)
+    parts = [(packed >> jnp.uint8(plane * bits)) & mask for plane in range(planes)]
+    return jnp.concatenate(parts, axis=-1)[..., :length]
+
+
+def packed_length(length: int, bits: int) -> int:
+    """Bytes that `length` codes of `bits` bits take along the packed axis."""
+    return -(-length * bits // 8)

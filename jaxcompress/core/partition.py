@@ -1,0 +1,65 @@
+"""Splitting a tree into what trains and what does not, and putting it together again."""
+
+import jax
+
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.types import Params, PyTree, Selector
+
+
+def partition(tree: Params, select: Selector) -> tuple[PyTree, PyTree]:
+    """Two trees of the same outline: the selected leaves, and all others.
+
+    The way to train beside integer leaves or norm statistics: differentiate with respect to the
+    first tree and `combine` inside the loss.
+
+    Args:
+      tree: params; leaves of any dtype.
+      select: which leaves go to the first tree.
+
+    Returns:
+      (selected, others). Where a leaf belongs to the other tree there is `None`, an empty
+      subtree, so both trees pass through `jax.grad`, optax and jit.
+
+    Example:
+      >>> params = {"kernel": jnp.ones((2, 2)), "steps": jnp.zeros((), jnp.int32)}
+      >>> trainable, frozen = jc.partition(params, jc.inexact())
+      >>> trainable["steps"], frozen["kernel"]
+      (None, None)
+    """
+    selected = select(tree)
+    first = jax.tree.map(lambda leaf, chosen: leaf if chosen else None, tree, selected, is_leaf=is_compressed)
+    second = jax.tree.map(lambda leaf, chosen: None if chosen else leaf, tree, selected, is_leaf=is_compressed)
+    return first, second
+
+
+def combine(first: PyTree, second: PyTree) -> Params:
+    """The tree whose two parts `partition` gave; what is `None` in one is taken from the other.
+
+    Args:
+      first: tree with `None` where the leaf is in `second`.
+      second: tree with `None` where the leaf is in `first`.
+
+    Returns:
+      The full tree.
+
+    Raises:
+      ValueError: a leaf is in both trees.
+
+    Example:
+      >>> jc.combine({"a": 1, "b": None}, {"a": None, "b": 2})
+      {'a': 1, 'b': 2}
+    """
+    return jax.tree.map(_whichever, first, second, is_leaf=_is_hole_or_compressed)
+
+
+def _is_hole_or_compressed(leaf) -> bool:
+    return leaf is None or is_compressed(leaf)
+
+
+def _whichever(first, second):
+    if first is not None and second is not None:
+        raise ValueError(
+            f"combine(first, second): a leaf of shape {jax.numpy.shape(first)} is in both trees. "
+            "Pass the two trees of one `partition`."
+        )
+    return second if first is None else first

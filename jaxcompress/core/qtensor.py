@@ -1,0 +1,177 @@
+"""The quantized leaf: packed codes and scales that stand for an array."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcompress.core import flax_leaf
+from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.leaf import CompressedLeaf
+from jaxcompress.core.packing import pack, unpack
+from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.types import Array
+
+
+@jax.tree_util.register_pytree_with_keys_class
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class QTensor(CompressedLeaf):
+    """Low-bit codes that stand for a floating-point array.
+
+    Invariants:
+      - `codes` are stored with the leaf's axes permuted to (batch…, output…, contracting…), so
+        that the numbers sharing a scale lie side by side. Stored axis i is logical axis
+        `order[i]`; `order` counts from the end and covers the last `len(order)` axes, those in
+        front are in place. So `vmap` and `scan` may take leading axes away or add them.
+      - 8-bit codes are int8 (uint8 where `spec.lowest` is 0). Smaller codes are uint8 offsets from
+        `spec.lowest`, packed along the last stored axis; `length` is that axis's unpacked size.
+      - `scale` is float32, above 0, and has the rank of `codes`. Each of its sizes divides the
+        unpacked stored size; the quotient is the length of the block that shares a scale.
+      - `zero_point` is None for a symmetric spec, else int32 of `scale`'s shape.
+      - Children may be traced, sharded or stacked; every other size follows from them.
+    """
+
+    codes: Array
+    scale: Array
+    zero_point: Array | None
+    spec: QuantSpec
+    dtype: np.dtype
+    order: tuple[int, ...]
+    length: int
+
+    def __post_init__(self):
+        flax_leaf.register(CompressedLeaf)
+
+    @classmethod
+    def from_codes(
+        cls,
+        codes: Array,
+        scale: Array,
+        zero_point: Array | None,
+        *,
+        spec: QuantSpec,
+        dtype,
+        axes: LeafAxes,
+    ) -> "QTensor":
+        """The leaf that stores these codes.
+
+        Args:
+          codes: (batch…, output…, contracting…) integers in [spec.lowest, spec.highest].
+          scale: float32, the rank of `codes`, each size a divisor of theirs.
+          zero_point: int32 of `scale`'s shape, or None for a symmetric spec.
+          spec: the grid the codes lie on.
+          dtype: floating dtype of the array the leaf stands for.
+          axes: the roles of the logical axes, which give the stored order.
+
+        Returns:
+          QTensor whose logical shape is that of `codes` in the leaf's own order.
+        """
+        return cls(
+            codes=_stored(codes, spec),
+            scale=scale,
+            zero_point=zero_point,
+            spec=spec,
+            dtype=np.dtype(dtype),
+            order=_from_the_end(axes.order),
+            length=codes.shape[-1],
+        )
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Sizes in stored order, unpacked."""
+        return (*self.codes.shape[:-1], self.length)
+
+    @property
+    def permutation(self) -> tuple[int, ...]:
+        """Stored axis i is logical axis `permutation[i]`."""
+        ndim = len(self.codes.shape)
+        lead = ndim - len(self.order)
+        return (*range(lead), *(ndim + axis for axis in self.order))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.stored_shape[axis] for axis in _inverse(self.permutation))
+
+    @property
+    def unpacked_codes(self) -> Array:
+        """Codes in stored order, one per entry: int8, or uint8 where they start at 0."""
+        if self.spec.bits == 8:
+            return self.codes
+        offsets = unpack(self.codes, self.spec.bits, self.length)
+        return offsets.astype(jnp.int8) + jnp.int8(self.spec.lowest)
+
+    def materialize(self) -> Array:
+        values = dequantize_array(self.unpacked_codes, self.scale, self.zero_point)
+        return jnp.transpose(values, _inverse(self.permutation)).astype(self.dtype)
+
+    def transpose(self, permutation: tuple[int, ...]) -> "QTensor":
+        position = _inverse(tuple(permutation))
+        order = tuple(position[axis] for axis in self.permutation)
+        return dataclasses.replace(self, order=_from_the_end(order))
+
+    def astype(self, dtype) -> "QTensor":
+        return dataclasses.replace(self, dtype=np.dtype(dtype))
+
+    def tree_flatten_with_keys(self):
+        children = tuple(
+            (jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in ("codes", "scale", "zero_point")
+        )
+        return children, (self.spec, self.dtype, self.order, self.length)
+
+    @classmethod
+    def tree_unflatten(cls, static, children) -> "QTensor":
+        return cls(*children, *static)
+
+    def __repr__(self) -> str:
+        return f"QTensor({self.spec}, shape={self.shape}, dtype={self.dtype})"
+
+
+def dequantize_array(codes: Array, scale: Array, zero_point: Array | None) -> Array:
+    """The values that codes stand for: (code - zero_point) · scale.
+
+    Args:
+      codes: any shape, integers (or floats holding integers).
+      scale: float32 of the same rank, sizes dividing those of `codes`.
+      zero_point: int32 of `scale`'s shape, or None.
+
+    Returns:
+      float32 of the codes' shape.
+    """
+    steps = codes.astype(jnp.float32)
+    if zero_point is not None:
+        steps = steps - spread(zero_point, codes.shape).astype(jnp.float32)
+    return steps * spread(scale, codes.shape)
+
+
+def spread(blocks: Array, shape: tuple[int, ...]) -> Array:
+    """Every entry repeated over the block it stands for, so that the result broadcasts to `shape`.
+
+    Args:
+      blocks: one entry per block; each size divides that of `shape`.
+      shape: the sizes to cover.
+
+    Returns:
+      Array whose sizes are 1 or those of `shape`.
+    """
+    for axis, (count, size) in enumerate(zip(blocks.shape, shape, strict=True)):
+        if count not in (1, size):
+            blocks = jnp.repeat(blocks, size // count, axis=axis)
+    return blocks
+
+
+def _stored(codes: Array, spec: QuantSpec) -> Array:
+    if spec.bits == 8:
+        return codes.astype(jnp.uint8 if spec.lowest == 0 else jnp.int8)
+    return pack((codes - spec.lowest).astype(jnp.uint8), spec.bits)
+
+
+def _from_the_end(order: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation in negative axes, without the leading axes that stay in place."""
+    ndim = len(order)
+    moved = next((i for i, axis in enumerate(order) if axis != i), ndim)
+    return tuple(axis - ndim for axis in order[moved:])
+
+
+def _inverse(permutation: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(range(len(permutation)), key=permutation.__getitem__))

@@ -1,0 +1,63 @@
+"""One language to say "this for these leaves": specs, sparsities, rates, observers, replacements."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+@dataclasses.dataclass(frozen=True, init=False)
+class Rules(Generic[Value]):
+    """Ordered (pattern, value) pairs over leaf names; the first match wins.
+
+    Patterns are shell-style, match the whole name, and `*` also crosses "/". A name that no rule matches has no value.
+
+    Example:
+      >>> rules = jc.Rules({"head/*": 8, "*/kernel": 4})
+      >>> rules.assign(["head/kernel", "body/kernel", "body/bias"])
+      {'head/kernel': 8, 'body/kernel': 4}
+    """
+
+    pairs: tuple[tuple[str, Any], ...]
+
+    def __init__(self, pairs: Mapping[str, Value] | Iterable[tuple[str, Value]]):
+        pairs = tuple(pairs.items() if isinstance(pairs, Mapping) else pairs)
+        if not pairs:
+            raise ValueError("Rules(pairs) needs at least one (pattern, value) pair.")
+        object.__setattr__(self, "pairs", pairs)
+
+    def assign(self, names: Iterable[str]) -> dict[str, Value]:
+        """The value of each name that a rule matches.
+
+        Args:
+          names: leaf or site names.
+
+        Returns:
+          Dict from name to value, in the order of `names`; names without a rule are left out.
+
+        Raises:
+          ValueError: there are names, and a rule is the first match of none of them.
+        """
+        names = list(names)
+        first = {name: self._first(name) for name in names}
+        used = set(first.values())
+        for index, (pattern, _) in enumerate(self.pairs):
+            if names and index not in used:
+                raise ValueError(self._unused(pattern, names))
+        return {name: self.pairs[index][1] for name, index in first.items() if index is not None}
+
+    def _first(self, name: str) -> int | None:
+        return next((i for i, (pattern, _) in enumerate(self.pairs) if fnmatchcase(name, pattern)), None)
+
+    def _unused(self, pattern: str, names: list[str]) -> str:
+        matched = [name for name in names if fnmatchcase(name, pattern)]
+        if matched:
+            return f"Rules: {pattern!r} is never used, earlier rules take {', '.join(matched)}. Move it up or drop it."
+        return f"Rules: {pattern!r} matches nothing. Names are: {', '.join(names)}."
+
+
+def as_rules(value: "Rules[Value] | Value") -> Rules[Value]:
+    """The rules themselves, or one value for every name."""
+    return value if isinstance(value, Rules) else Rules((("*", value),))

@@ -1,0 +1,134 @@
+"""Which leaves: functions from params to a tree of bool, built from names and shapes, never from values."""
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.axes import Axes, LeafAxes, assumed_axes
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.names import leaf_names, map_named, named_leaves
+from jaxcompress.core.types import Params, Selector
+
+
+def matching(*patterns: str) -> Selector:
+    """Leaves whose whole name matches one of the shell-style patterns; `*` also crosses "/".
+
+    Args:
+      patterns: for example "*/kernel" or "encoder/*"; case counts.
+
+    Returns:
+      Selector.
+
+    Raises:
+      ValueError: no pattern given, or, when applied, a pattern matches no leaf of a tree that has leaves.
+
+    Example:
+      >>> jc.matching("*/kernel")({"dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}})
+      {'dense': {'bias': False, 'kernel': True}}
+    """
+    if not patterns:
+        raise ValueError("matching() needs at least one pattern, for example '*/kernel'.")
+
+    def select(params: Params):
+        names = leaf_names(params)
+        _require_every_pattern(patterns, jax.tree.leaves(names))
+        return jax.tree.map(lambda name: any(fnmatchcase(name, pattern) for pattern in patterns), names)
+
+    return select
+
+
+def inexact() -> Selector:
+    """Leaves of a floating or complex dtype that are not empty."""
+    return _each(lambda leaf: jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.size > 0)
+
+
+def at_least(size: int) -> Selector:
+    """Leaves with `size` numbers or more."""
+    return _each(lambda leaf: leaf.size >= size)
+
+
+def everything() -> Selector:
+    """Every leaf."""
+    return _each(lambda leaf: True)
+
+
+def weights(axes: Axes | None = None) -> Selector:
+    """The default everywhere: inexact, non-empty leaves that meet data in a dot, convolution or gather.
+
+    Args:
+      axes: what `graph.axes` found. Without it, leaves of rank 2 and more count as weights.
+
+    Returns:
+      Selector; biases, norm scales and counters are left out.
+
+    Example:
+      >>> jc.weights()({"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)})
+      {'bias': False, 'kernel': True}
+    """
+    known = None if axes is None else named_leaves(axes)
+
+    def chosen(name: str, leaf) -> bool:
+        return bool(
+            jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.size > 0 and axes_of(name, leaf, known).meets_data
+        )
+
+    return lambda params: map_named(chosen, params)
+
+
+def all_of(*selectors: Selector) -> Selector:
+    """Leaves that every selector chooses."""
+    return _combined(all, selectors)
+
+
+def any_of(*selectors: Selector) -> Selector:
+    """Leaves that at least one selector chooses."""
+    return _combined(any, selectors)
+
+
+def none_of(*selectors: Selector) -> Selector:
+    """Leaves that no selector chooses.
+
+    Example:
+      >>> jc.none_of(jc.matching("head"))({"head": jnp.ones(2), "body": jnp.ones(2)})
+      {'body': True, 'head': False}
+    """
+    return _combined(lambda chosen: not any(chosen), selectors)
+
+
+def axes_of(name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
+    """The axes of one named leaf: as the program says where it is known, else the layout default.
+
+    Raises:
+      ValueError: `known` was made for a tree without this leaf, or with another rank.
+    """
+    if known is None:
+        return assumed_axes(leaf)
+    if name not in known:
+        raise ValueError(f"axes= has no leaf {name!r}. Make it with graph.axes(fn, params, *inputs) for these params.")
+    axes = known[name]
+    if axes.meets_data and len(axes.order) != len(leaf.shape):
+        raise ValueError(
+            f"axes= says leaf {name!r} has rank {len(axes.order)}, but its shape is {tuple(leaf.shape)}. "
+            "Make it again with graph.axes(fn, params, *inputs) for these params."
+        )
+    return axes
+
+
+def _each(choose: Callable) -> Selector:
+    return lambda params: jax.tree.map(lambda leaf: bool(choose(leaf)), params, is_leaf=is_compressed)
+
+
+def _combined(join: Callable, selectors: tuple[Selector, ...]) -> Selector:
+    def select(params: Params):
+        chosen = [selector(params) for selector in selectors]
+        return jax.tree.map(lambda _, *each: join(each), leaf_names(params), *chosen)
+
+    return select
+
+
+def _require_every_pattern(patterns: tuple[str, ...], names: list[str]) -> None:
+    for pattern in patterns:
+        if names and not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(f"matching({pattern!r}) selects no leaf. Leaves are: {', '.join(names)}.")
