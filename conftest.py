@@ -1,0 +1,45 @@
+"""What holds for every test and doctest: eight CPU devices, no x64, no rank promotion.
+
+The devices are asked for before JAX starts its backend, for the whole suite: on two
+cores a single-device computation takes the same time with eight virtual devices as with
+one, so no test needs a process of its own. A setting made outside wins.
+"""
+
+import importlib.util
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+
+# Each worker has its own compilation cache: JAX does not write its files atomically.
+if {"JAX_COMPILATION_CACHE_DIR", "PYTEST_XDIST_WORKER"} <= os.environ.keys():
+    os.environ["JAX_COMPILATION_CACHE_DIR"] += "/" + os.environ["PYTEST_XDIST_WORKER"]
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxcompress
+
+jax.config.update("jax_enable_x64", False)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Where Flax is not installed, its bridges and the demo are not there to be collected.
+if importlib.util.find_spec("flax") is None:
+    collect_ignore_glob = [
+        f"{folder}/{room}/*" for folder in ("jaxcompress", "tests") for room in ("bridges", "demo")
+    ]
+
+hypothesis.settings.register_profile(
+    "repeatable", database=None, deadline=None, derandomize=True, max_examples=25
+)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def names_in_examples(doctest_namespace):
+    """The names that a docstring's example may use without importing them."""
+    doctest_namespace.update(jax=jax, jc=jaxcompress, jnp=jnp, np=np, optax=optax)

@@ -1,0 +1,75 @@
+"""Fair timing of calls that are to be compared: in turn, after a warm-up, medians."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+
+class Timing(NamedTuple):
+    """How long one call took beside the others.
+
+    Fields:
+      median_seconds: the middle of all rounds.
+      ratio: how many times as fast as the first call; above 1 is faster.
+      spread: distance between the quartiles, as a share of the median.
+    """
+
+    median_seconds: float
+    ratio: float
+    spread: float
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[], Any]], *, repeats: int = 30, warmup: int = 3
+) -> dict[str, Timing]:
+    """Times calls in turn, so that a slow moment of the machine falls on all of them.
+
+    Each round makes every call once, each round beginning one call later, and waits for
+    the arrays it returns.
+
+    Args:
+      calls: what to time, without arguments; the first is the reference.
+      repeats: timed rounds, at least 2.
+      warmup: rounds before those, which compile and are not timed.
+
+    Returns:
+      One `Timing` per call.
+
+    Raises:
+      ValueError: there is no call, or fewer than two rounds.
+
+    Example:
+      >>> timings = interleaved({"dense": lambda: 1, "int8": lambda: 2}, repeats=2)
+      >>> timings["dense"].ratio
+      1.0
+    """
+    if not calls:
+        raise ValueError("interleaved(calls={}) has nothing to time.")
+    if repeats < 2:
+        raise ValueError(f"interleaved(repeats={repeats}) must be at least 2 to tell a spread.")
+    names = list(calls)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(warmup + repeats):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            begin = time.perf_counter()
+            jax.block_until_ready(calls[name]())
+            if turn >= warmup:
+                seconds[name].append(time.perf_counter() - begin)
+    reference = statistics.median(seconds[names[0]])
+    return {name: timing(seconds[name], reference) for name in names}
+
+
+def timing(seconds: Sequence[float], reference: float) -> Timing:
+    """The `Timing` of one call's rounds against the median of another's.
+
+    Example:
+      >>> timing([1.0, 2.0, 3.0, 4.0, 5.0], reference=6.0).ratio
+      2.0
+    """
+    median = statistics.median(seconds)
+    low, _, high = statistics.quantiles(seconds, n=4, method="inclusive")
+    return Timing(median, reference / median, (high - low) / median)

@@ -1,0 +1,168 @@
+"""Imports run downwards, Flax stays in the bridges, and importing computes nothing."""
+
+import ast
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parent.parent / "jaxcompress"
+
+FLOORS = {
+    "core": 0,
+    "graph": 1,
+    "kernels": 1,
+    "optimizers": 2,
+    "prune": 2,
+    "quantize": 2,
+    "distill": 2,
+    "structure": 2,
+    "storage": 3,
+    "validate": 3,
+    "auto": 4,
+    "report": 5,
+    "bridges": 5,
+    "demo": 6,
+    "cli": 7,
+}
+MAY_IMPORT_BRIDGES = {"demo", "cli"}
+MAY_IMPORT_FLAX = {"bridges", "demo"}
+
+# Slow to import or not always installed: whoever needs one imports it where it is used.
+LAZY = ("flax", "matplotlib", "orbax", "rich", "scipy.stats", "sklearn")
+
+
+def room(module: str) -> str:
+    """`prune` of `jaxcompress.prune.criteria`; empty for the top of the package."""
+    return module.removeprefix("jaxcompress").lstrip(".").partition(".")[0]
+
+
+def module_name(path: pathlib.Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def imported(source: str) -> set[str]:
+    """Every module that `source` imports, at its top or inside a function."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            # ruff bans relative imports, so `node.module` is always there.
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def breaches(owner: str, source: str) -> list[str]:
+    """What the imports of a file in the room `owner` do against the floors."""
+    found = []
+    for name in sorted(imported(source)):
+        if name.partition(".")[0] == "flax" and owner not in MAY_IMPORT_FLAX:
+            found.append(f"{owner} imports {name}; only the bridges know Flax")
+        if name.partition(".")[0] != "jaxcompress" or room(name) == owner:
+            continue
+        target = room(name)
+        if target not in FLOORS:
+            found.append(f"{owner} imports {name}; name the room it comes from")
+        elif FLOORS[target] >= FLOORS[owner]:
+            found.append(f"{owner} (floor {FLOORS[owner]}) imports {name} (floor {FLOORS[target]})")
+        elif target == "bridges" and owner not in MAY_IMPORT_BRIDGES:
+            found.append(f"{owner} imports {name}; only the user, the demo and the cli do")
+    return found
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if room(module_name(path)))
+
+
+def test_every_room_has_a_floor():
+    assert FILES
+    assert {room(module_name(path)) for path in FILES} <= FLOORS.keys()
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_run_downwards(path):
+    assert breaches(room(module_name(path)), path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "source", "allowed"),
+    [
+        ("prune", "from jaxcompress.core.masks import ones", True),
+        ("prune", "import jaxcompress.prune.criteria", True),
+        ("prune", "import flaxen", True),
+        ("cli", "from jaxcompress import demo, storage", True),
+        ("demo", "from jaxcompress.bridges import nnx\nimport flax", True),
+        ("prune", "from jaxcompress.quantize import int8", False),
+        ("core", "import jaxcompress.graph", False),
+        ("core", "def late():\n    from jaxcompress import graph", False),
+        ("graph", "from jaxcompress import QTensor", False),
+        ("graph", "import jaxcompress", False),
+        ("storage", "from flax import nnx", False),
+        ("demo", "import jaxcompress.cli", False),
+        ("report", "from jaxcompress.bridges import linen", False),
+    ],
+)
+def test_a_breach_is_seen(owner, source, allowed):
+    assert (breaches(owner, source) == []) is allowed
+
+
+def answer(program: str):
+    """What `program` prints as JSON in a process where no JAX backend can start."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        check=False,
+        cwd=PACKAGE.parent,
+        env=os.environ | {"JAX_PLATFORMS": "nonexistent"},
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_the_top_level_import_is_light():
+    program = "import json, sys, jaxcompress; print(json.dumps(sorted(sys.modules)))"
+    loaded = answer(program)
+    assert "jaxcompress.core" in loaded
+    assert [name for name in LAZY if name in loaded] == []
+
+
+def test_importing_every_module_starts_no_backend_and_needs_no_flax():
+    without_flax = [
+        module_name(path) for path in FILES if room(module_name(path)) not in MAY_IMPORT_FLAX
+    ]
+    program = f"""
+import importlib, json, sys
+import jax
+sys.modules["flax"] = None
+for name in {without_flax}:
+    importlib.import_module(name)
+try:
+    jax.devices()
+except RuntimeError as error:
+    print(json.dumps(str(error)))
+"""
+    assert "nonexistent" in answer(program)
+
+
+def test_importing_the_bridges_starts_no_backend():
+    pytest.importorskip("flax")
+    with_flax = [module_name(path) for path in FILES if room(module_name(path)) in MAY_IMPORT_FLAX]
+    program = f"""
+import importlib, json, warnings
+import jax
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # what importing Flax warns of is Flax's to mend
+    import flax.nnx
+for name in {with_flax}:
+    importlib.import_module(name)
+try:
+    jax.devices()
+except RuntimeError as error:
+    print(json.dumps(str(error)))
+"""
+    assert "nonexistent" in answer(program)
