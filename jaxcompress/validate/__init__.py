@@ -1,0 +1,19 @@
+"""What compression cost: disjoint splits, metrics, intervals and paired tests.
+
+Nothing here knows how a model was compressed, and nothing here trains one.
+"""
+
+from jaxcompress.validate.compare import Comparison as Comparison
+from jaxcompress.validate.compare import compare as compare
+from jaxcompress.validate.compare import verdict as verdict
+from jaxcompress.validate.evaluate import Evaluation as Evaluation
+from jaxcompress.validate.evaluate import evaluate as evaluate
+from jaxcompress.validate.evaluate import predict as predict
+from jaxcompress.validate.intervals import bootstrap_interval as bootstrap_interval
+from jaxcompress.validate.intervals import mean_interval as mean_interval
+from jaxcompress.validate.intervals import wilson as wilson
+from jaxcompress.validate.metrics import agreement as agreement
+from jaxcompress.validate.metrics import correct as correct
+from jaxcompress.validate.metrics import cross_entropy as cross_entropy
+from jaxcompress.validate.overlap import check_disjoint as check_disjoint
+from jaxcompress.validate.splits import train_validation_test as train_validation_test

@@ -1,0 +1,209 @@
+"""Whether a candidate is as good as a reference: paired, with intervals, in words.
+
+The intervals themselves are in `intervals`. Comparing many candidates needs a
+correction that is not here.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from jaxcompress.validate.evaluate import Evaluation
+from jaxcompress.validate.intervals import bootstrap_interval, check_confidence
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """How a candidate differs from a reference on the same examples.
+
+    Invariants:
+      - Differences are candidate minus reference: a negative accuracy difference is a
+        loss.
+      - Accuracies, agreement and margin are fractions; losses are in nats.
+      - `accuracy_difference` is (gained - lost) / n.
+
+    Args:
+      n: examples compared.
+      accuracy_difference: in [-1, 1].
+      accuracy_interval: (low, high), paired bootstrap.
+      loss_difference: of the mean cross-entropies.
+      loss_interval: (low, high), paired bootstrap.
+      gained: examples right in the candidate alone.
+      lost: examples right in the reference alone.
+      mcnemar_p: exact p-value of "gaining and losing are equally likely", in (0, 1].
+      agreement: fraction of examples that both answer alike, in [0, 1].
+      margin: difference of accuracy that matters.
+      confidence: of both intervals.
+    """
+
+    n: int
+    accuracy_difference: float
+    accuracy_interval: tuple[float, float]
+    loss_difference: float
+    loss_interval: tuple[float, float]
+    gained: int
+    lost: int
+    mcnemar_p: float
+    agreement: float
+    margin: float
+    confidence: float
+
+    @property
+    def verdict(self) -> str:
+        """The accuracy interval against the margin, in words."""
+        return verdict(*self.accuracy_interval, margin=self.margin)
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields and the verdict, as plain numbers, lists and words."""
+        record = dataclasses.asdict(self) | {"verdict": self.verdict}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in record.items()
+        }
+
+
+def compare(
+    reference: Evaluation,
+    candidate: Evaluation,
+    *,
+    margin: float = 0.01,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Comparison:
+    """How accuracy and loss differ from the reference's, example by example.
+
+    Examples are resampled in pairs, so what makes an example hard for both cancels.
+    Both intervals come from the same resamples. Identical answers give the interval (0,
+    0).
+
+    Args:
+      reference: evaluation of the model compared against, usually the dense one.
+      candidate: evaluation of the other model on the same examples in the same order.
+      margin: difference of accuracy that matters, in (0, 1); 0.01 is one point.
+      confidence: of the intervals, in (0, 1).
+      seed: of the resampling.
+
+    Returns:
+      The comparison; `.verdict` says it in words.
+
+    Raises:
+      ValueError: fewer than two examples; different examples, as seen by their number
+        or by two right answers that differ; a margin or confidence out of range.
+
+    Example:
+      >>> loss, predictions = np.zeros(4, np.float32), np.array([0, 1, 2, 3])
+      >>> reference = jc.validate.Evaluation(np.array([True] * 4), loss, predictions)
+      >>> result = jc.validate.compare(reference, reference)
+      >>> result.accuracy_interval, result.mcnemar_p, result.verdict
+      ((0.0, 0.0), 1.0, 'no difference on these examples')
+
+    Source: McNemar 1947, Psychometrika 12, in its exact form; `bootstrap_interval`.
+    """
+    _check_paired(reference, candidate)
+    _check_margin("compare", margin)
+    check_confidence("compare", confidence)
+    accuracy_differences = candidate.correct.astype(np.float64) - reference.correct
+    loss_differences = candidate.loss.astype(np.float64) - reference.loss
+    gained = int(np.sum(candidate.correct & ~reference.correct))
+    lost = int(np.sum(reference.correct & ~candidate.correct))
+    return Comparison(
+        n=reference.n,
+        accuracy_difference=(gained - lost) / reference.n,
+        accuracy_interval=bootstrap_interval(
+            accuracy_differences, confidence=confidence, seed=seed
+        ),
+        loss_difference=float(loss_differences.mean()),
+        loss_interval=bootstrap_interval(loss_differences, confidence=confidence, seed=seed),
+        gained=gained,
+        lost=lost,
+        mcnemar_p=_mcnemar(gained, lost),
+        agreement=float(np.mean(reference.predictions == candidate.predictions)),
+        margin=margin,
+        confidence=confidence,
+    )
+
+
+def verdict(low: float, high: float, *, margin: float = 0.01) -> str:
+    """What an interval of the difference of accuracy allows to say, in words.
+
+    The first line that holds is the verdict; one always does. At a margin of one point:
+
+        low = high = 0                   no difference on these examples
+        high < 0                         worse by (-high) to (-low) points
+        low > 0                          better by (low) to (high) points
+        low > -margin, high < margin     the same within 1 point
+        low > -margin                    no loss of 1 point or more
+        high < margin                    too few examples to rule out a loss of 1 point
+        otherwise                        too few examples to tell
+
+    Args:
+      low: lower end of the interval, candidate minus reference, as a fraction.
+      high: upper end, at least `low`.
+      margin: difference that matters, in (0, 1).
+
+    Returns:
+      The words.
+
+    Raises:
+      ValueError: the ends are not in order or are NaN, or the margin is out of range.
+
+    Example:
+      >>> jc.validate.verdict(-0.004, 0.006)
+      'the same within 1 point'
+      >>> jc.validate.verdict(-0.02, 0.015)
+      'too few examples to tell'
+      >>> jc.validate.verdict(-0.031, -0.012)
+      'worse by 1.20 to 3.10 points'
+    """
+    if not low <= high:
+        raise ValueError(f"verdict(low={low}, high={high}) needs low <= high.")
+    _check_margin("verdict", margin)
+    size = _points(margin)
+    if low == high == 0:
+        return "no difference on these examples"
+    if high < 0:
+        return f"worse by {-100 * high:.2f} to {-100 * low:.2f} points"
+    if low > 0:
+        return f"better by {100 * low:.2f} to {100 * high:.2f} points"
+    if -margin < low and high < margin:
+        return f"the same within {size}"
+    if -margin < low:
+        return f"no loss of {size} or more"
+    if high < margin:
+        return f"too few examples to rule out a loss of {size}"
+    return "too few examples to tell"
+
+
+def _points(fraction: float) -> str:
+    points = f"{100 * fraction:g}"
+    return f"{points} point" if points == "1" else f"{points} points"
+
+
+def _mcnemar(gained: int, lost: int) -> float:
+    from scipy import stats
+
+    discordant = gained + lost
+    return float(stats.binomtest(gained, discordant).pvalue) if discordant else 1.0
+
+
+def _check_paired(reference: Evaluation, candidate: Evaluation) -> None:
+    if reference.n != candidate.n or reference.n < 2:
+        raise ValueError(
+            f"compare(reference of {reference.n} examples, candidate of {candidate.n}) needs the"
+            " same examples in both, at least two."
+        )
+    both = reference.correct & candidate.correct
+    differ = np.flatnonzero(both & (reference.predictions != candidate.predictions))
+    if differ.size:
+        raise ValueError(
+            f"compare(reference, candidate): example {differ[0]} is right in both with different"
+            " classes, so the labels differ. Evaluate both on the same examples in one order."
+        )
+
+
+def _check_margin(callable_name: str, margin: float) -> None:
+    if not 0 < margin < 1:
+        raise ValueError(
+            f"{callable_name}(margin={margin}) must be in (0, 1); 0.01 is one point of accuracy."
+        )

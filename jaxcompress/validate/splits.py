@@ -1,0 +1,86 @@
+"""Which examples train, which choose and which judge: index arrays, fixed by a seed.
+
+Cross-validation is not here. Whether the examples themselves repeat is asked in
+`overlap`.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def train_validation_test(
+    n: int,
+    *,
+    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
+    labels: ArrayLike | None = None,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices of a training, a validation and a test part that share no example.
+
+    Sizes follow the fractions exactly, up to rounding. With labels each class is spread
+    over the parts in proportion: its examples, shuffled, are laid evenly on [0, 1) with
+    a random offset, and the parts are cut from the merged line.
+
+        place of the r-th example of a class of m = (r + offset) / m
+
+    Args:
+      n: number of examples.
+      fractions: of training, validation and test, each above 0, together 1.
+      labels: (n,) class of each example, or None for a plain random split.
+      seed: of the shuffle; the same seed gives the same parts.
+
+    Returns:
+      Three ascending int64 arrays that together hold each of 0 … n - 1 once.
+
+    Raises:
+      ValueError: a wrong fraction, labels of another length, or a part that would be
+        empty.
+
+    Example:
+      >>> train, validation, test = jc.validate.train_validation_test(10, seed=1)
+      >>> train.size, validation.size, test.size
+      (6, 2, 2)
+
+    Source: systematic sampling with a random start, Cochran 1977, Sampling Techniques,
+    chapter 8.
+    """
+    _check_fractions(fractions)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(n) if labels is None else _spread(_checked_labels(labels, n), rng)
+    ends = [round(n * share) for share in (fractions[0], fractions[0] + fractions[1])]
+    train, validation, test = (np.sort(part) for part in np.split(order, ends))
+    if not (train.size and validation.size and test.size):
+        raise ValueError(
+            f"train_validation_test(n={n}, fractions={fractions}) leaves a part empty:"
+            f" sizes {train.size}, {validation.size}, {test.size}."
+        )
+    return train, validation, test
+
+
+def _spread(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Indices in an order whose every stretch holds the classes in proportion."""
+    places = np.empty(labels.size)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        places[members] = (np.arange(members.size) + rng.random()) / members.size
+    return np.argsort(places, kind="stable")
+
+
+def _check_fractions(fractions: tuple[float, float, float]) -> None:
+    total = math.fsum(fractions)
+    if len(fractions) != 3 or min(fractions) <= 0 or not math.isclose(total, 1):
+        raise ValueError(
+            f"train_validation_test(fractions={fractions}) needs three fractions above 0 that"
+            " sum to 1."
+        )
+
+
+def _checked_labels(labels: ArrayLike, n: int) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.shape != (n,):
+        raise ValueError(
+            f"train_validation_test(labels of shape {labels.shape}) needs the shape ({n},)."
+        )
+    return labels

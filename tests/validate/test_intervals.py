@@ -1,0 +1,131 @@
+"""Intervals against closed forms, exact distributions, and their promised coverage."""
+
+import math
+import statistics
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxcompress.validate.intervals import bootstrap_interval, mean_interval, wilson
+
+SIMULATIONS = 400
+# Four standard deviations of an observed coverage of 95 %.
+COVERAGE_ERROR = 4 * math.sqrt(0.95 * 0.05 / SIMULATIONS)
+
+
+def wilson_by_hand(successes, n, confidence):
+    z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
+    p = successes / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return centre - half, centre + half
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
+@pytest.mark.parametrize(("successes", "n"), [(0, 1), (1, 1), (0, 10), (3, 7), (350, 360), (9, 9)])
+def test_wilson_is_the_closed_form(successes, n, confidence):
+    low, high = wilson(successes, n, confidence=confidence)
+    np.testing.assert_allclose(
+        (low, high), wilson_by_hand(successes, n, confidence), rtol=1e-9, atol=1e-12
+    )
+    assert 0 <= low <= successes / n <= high <= 1
+
+
+def test_wilson_never_closes_where_all_or_none_succeed():
+    assert wilson(0, 20)[0] == 0 < wilson(0, 20)[1]
+    assert wilson(20, 20)[0] < wilson(20, 20)[1] == 1
+
+
+def test_wilson_takes_numpy_counts():
+    assert wilson(np.int64(3), np.int32(7)) == wilson(3, 7)
+
+
+def test_mean_interval_by_hand():
+    # Mean 2, standard deviation 1, and t(0.975, 2 degrees) = 4.302653.
+    half = 4.302653 / math.sqrt(3)
+    np.testing.assert_allclose(mean_interval([1, 2, 3]), (2 - half, 2 + half), rtol=1e-6)
+
+
+def test_mean_interval_is_scipys():
+    values = np.random.default_rng(0).normal(size=12)
+    expected = stats.t.interval(0.9, 11, loc=values.mean(), scale=stats.sem(values))
+    np.testing.assert_allclose(mean_interval(values, confidence=0.9), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("interval", [mean_interval, bootstrap_interval])
+def test_equal_values_give_that_value_twice(interval):
+    assert interval([0.25] * 7) == (0.25, 0.25)
+    assert interval(np.zeros(5, np.float32)) == (0.0, 0.0)
+
+
+def test_mean_interval_covers_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    intervals = [mean_interval(rng.normal(3, 2, size=6)) for _ in range(SIMULATIONS)]
+    coverage = np.mean([low <= 3 <= high for low, high in intervals])
+    assert abs(coverage - 0.95) <= COVERAGE_ERROR
+
+
+def test_bootstrap_of_zeros_and_ones_is_the_binomial():
+    """The mean of a resample of k ones among n is Binomial(n, k / n) / n, exactly."""
+    k, n, resamples = 30, 200, 9999
+    low, high = bootstrap_interval([1] * k + [0] * (n - k), resamples=resamples)
+    error = 4 * math.sqrt(0.025 * 0.975 / resamples)
+    exact = stats.binom(n, k / n)
+    assert exact.ppf(0.025 - error) <= low * n + 1e-9
+    assert low * n - 1e-9 <= exact.ppf(0.025 + error)
+    assert exact.ppf(0.975 - error) <= high * n + 1e-9
+    assert high * n - 1e-9 <= exact.ppf(0.975 + error)
+
+
+def test_bootstrap_covers_as_often_as_theory_says():
+    """For normal values it is z · s / sqrt(n) with s of divisor n."""
+    n, rng = 30, np.random.default_rng(2)
+    intervals = [
+        bootstrap_interval(rng.normal(size=n), seed=seed, resamples=999)
+        for seed in range(SIMULATIONS)
+    ]
+    coverage = np.mean([low <= 0 <= high for low, high in intervals])
+    z = stats.norm.ppf(0.975)
+    expected = 1 - 2 * stats.t.sf(z * math.sqrt((n - 1) / n), n - 1)
+    assert abs(coverage - expected) <= COVERAGE_ERROR
+
+
+def test_bootstrap_repeats_by_seed_and_not_across_seeds():
+    values = np.random.default_rng(3).normal(size=50)
+    assert bootstrap_interval(values, seed=4) == bootstrap_interval(values, seed=4)
+    assert bootstrap_interval(values, seed=4) != bootstrap_interval(values, seed=5)
+
+
+def test_bootstrap_in_several_batches_equals_one(monkeypatch):
+    values = np.random.default_rng(3).normal(size=50)
+    expected = bootstrap_interval(values, resamples=99)
+    monkeypatch.setattr("jaxcompress.validate.intervals._RESAMPLED_NUMBERS", 500)
+    assert bootstrap_interval(values, resamples=99) == expected
+
+
+@pytest.mark.parametrize(("successes", "n"), [(-1, 5), (6, 5), (0, 0)])
+def test_wilson_refuses_impossible_counts(successes, n):
+    with pytest.raises(ValueError, match=rf"wilson\(successes={successes}, n={n}\) needs"):
+        wilson(successes, n)
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 95, math.nan])
+@pytest.mark.parametrize(
+    "interval",
+    [lambda **options: wilson(1, 2, **options)]
+    + [lambda f=f, **options: f([1, 2], **options) for f in (mean_interval, bootstrap_interval)],
+)
+def test_refuses_a_confidence_outside_0_and_1(interval, confidence):
+    with pytest.raises(ValueError, match=rf"\(confidence={confidence}\) must be in \(0, 1\)"):
+        interval(confidence=confidence)
+
+
+@pytest.mark.parametrize("interval", [mean_interval, bootstrap_interval])
+def test_refuses_values_without_an_interval(interval):
+    with pytest.raises(ValueError, match=rf"{interval.__name__}\(values of shape \(1,\)\)"):
+        interval([1.0])
+    with pytest.raises(ValueError, match=r"\(values of shape \(2, 2\)\) needs the shape \(n,\)"):
+        interval(np.zeros((2, 2)))
+    with pytest.raises(ValueError, match=r"1 of 3 values are not finite, .* values\[1\] = nan"):
+        interval([0, math.nan, 1])
