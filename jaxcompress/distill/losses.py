@@ -1,0 +1,155 @@
+"""Losses on a classifier's outputs: the teacher's, the labels', and their mix.
+
+Each gives one float32 number per example; the mean over a batch is the caller's. Losses
+on features and relations have files of their own.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.core import Tracer
+
+from jaxcompress.core.types import Array
+
+
+def soft_targets(
+    student_logits: Array, teacher_logits: Array, *, temperature: float = 1.0
+) -> Array:
+    """Divergence of the student's softened answer from the teacher's, times T squared.
+
+        loss = T² · sum_j p_j · (log p_j - log q_j)
+        p = softmax(teacher / T),  q = softmax(student / T)
+
+    The factor T² keeps the gradient, T · (q - p), of one size as T changes. Adding a
+    constant to an example's logits changes nothing. No gradient flows into the
+    teacher's logits: they pass through `jax.lax.stop_gradient`.
+
+    Args:
+      student_logits: (..., classes), floating.
+      teacher_logits: (..., classes), floating; the dtype may differ. A class of teacher
+        probability 0, such as one at -inf, adds nothing.
+      temperature: T > 0; higher says more of the classes that the teacher thinks
+        unlikely.
+
+    Returns:
+      (...) float32, computed in float32: 0 at equality, never below 0 by more than
+      rounding.
+
+    Raises:
+      TypeError: logits are not floating.
+      ValueError: the shapes differ or hold no class, or the temperature is not above 0.
+
+    Example:
+      >>> logits = jnp.array([[1.0, 2.0, 3.0]])
+      >>> jc.distill.soft_targets(logits, logits, temperature=4.0)
+      Array([0.], dtype=float32)
+
+    Source: Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 2. Differs: the
+    divergence instead of the cross-entropy, which has the same gradient and is 0 at
+    equality.
+    """
+    student_logits = _checked_logits("soft_targets", "student_logits", student_logits)
+    teacher_logits = _checked_logits("soft_targets", "teacher_logits", teacher_logits)
+    _check_same_shape("soft_targets", student_logits=student_logits, teacher_logits=teacher_logits)
+    if _known(temperature) and not 0 < temperature < math.inf:
+        raise ValueError(f"soft_targets(temperature={temperature}) must be finite and above 0.")
+    student = _log_probabilities(student_logits, temperature)
+    teacher = _log_probabilities(jax.lax.stop_gradient(teacher_logits), temperature)
+    probabilities = jnp.exp(teacher)
+    likely = probabilities > 0
+    # A class at -inf in both would give -inf minus -inf.
+    ratio = jnp.where(likely, teacher, 0) - jnp.where(likely, student, 0)
+    return temperature**2 * jnp.sum(probabilities * ratio, axis=-1)
+
+
+def hard_targets(logits: Array, labels: Array) -> Array:
+    """Minus the log probability of the right class, in nats: the cross-entropy.
+
+    Args:
+      logits: (..., classes), floating.
+      labels: (...), integer in [0, classes); out of range gives NaN.
+
+    Returns:
+      (...) float32, computed in float32.
+
+    Raises:
+      TypeError: logits are not floating or labels are not integer.
+      ValueError: the shapes do not fit.
+
+    Example:
+      >>> jc.distill.hard_targets(jnp.zeros((1, 2)), jnp.array([1])) == jnp.log(2)
+      Array([ True], dtype=bool)
+    """
+    logits = _checked_logits("hard_targets", "logits", logits)
+    labels = jnp.asarray(labels)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f"hard_targets(labels of dtype {labels.dtype}) needs integer labels.")
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"hard_targets(labels of shape {labels.shape}) needs the shape {logits.shape[:-1]},"
+            " that of the logits without classes."
+        )
+    return optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels)
+
+
+def mix(hard: Array, soft: Array, *, weight: float) -> Array:
+    """The weighted mean of two losses, example by example.
+
+        loss = (1 - weight) · hard + weight · soft
+
+    Args:
+      hard: (...) floating, usually from `hard_targets`.
+      soft: (...) floating, usually from `soft_targets`.
+      weight: of the soft loss, in [0, 1].
+
+    Returns:
+      (...) float32.
+
+    Raises:
+      TypeError: a loss is not floating.
+      ValueError: the shapes differ, or the weight is outside [0, 1].
+
+    Example:
+      >>> jc.distill.mix(jnp.array([1.0]), jnp.array([3.0]), weight=0.75)
+      Array([2.5], dtype=float32)
+
+    Source: Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 2.
+    """
+    hard, soft = jnp.asarray(hard), jnp.asarray(soft)
+    _check_floating("mix", "hard", hard)
+    _check_floating("mix", "soft", soft)
+    _check_same_shape("mix", hard=hard, soft=soft)
+    if _known(weight) and not 0 <= weight <= 1:
+        raise ValueError(f"mix(weight={weight}) must be in [0, 1].")
+    return (1 - weight) * hard.astype(jnp.float32) + weight * soft.astype(jnp.float32)
+
+
+def _log_probabilities(logits: Array, temperature: float) -> Array:
+    return jax.nn.log_softmax(logits.astype(jnp.float32) / temperature, axis=-1)
+
+
+def _checked_logits(callable_name: str, argument: str, logits) -> Array:
+    logits = jnp.asarray(logits)
+    _check_floating(callable_name, argument, logits)
+    if logits.ndim == 0 or logits.shape[-1] == 0:
+        raise ValueError(
+            f"{callable_name}({argument} of shape {logits.shape}) needs the shape (..., classes)."
+        )
+    return logits
+
+
+def _check_floating(callable_name: str, argument: str, array: Array) -> None:
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(f"{callable_name}({argument} of dtype {array.dtype}) must be floating.")
+
+
+def _check_same_shape(callable_name: str, **arrays: Array) -> None:
+    if len({array.shape for array in arrays.values()}) > 1:
+        shapes = ", ".join(f"{name} of shape {array.shape}" for name, array in arrays.items())
+        raise ValueError(f"{callable_name}({shapes}): the shapes must be equal.")
+
+
+def _known(value) -> bool:
+    return not isinstance(value, Tracer)
