@@ -1,13 +1,15 @@
 """jaxcompress makes a trained JAX model smaller and faster, and proves what that cost.
 
-A model is a pure function and its parameter tree, `fn(params, *inputs) -> outputs`. The words that every part
-shares are importable from here; everything else lives in its room: `graph`, `prune`, `quantize`, `distill`,
-`storage`, `validate`, `auto`, `report` and `bridges`, loaded when first touched.
+A model is a pure function and its parameter tree, `fn(params, *inputs) -> outputs`. The
+words that every part shares are importable from here; everything else lives in its
+room: `graph`, `prune`, `quantize`, `distill`, `storage`, `validate`, `auto`, `report`
+and `bridges`, loaded when first touched.
 """
 
 import importlib
 import typing
 
+from jaxcompress.core import observers as observers
 from jaxcompress.core import schedules as schedules
 from jaxcompress.core.axes import Axes as Axes
 from jaxcompress.core.axes import LeafAxes as LeafAxes
@@ -45,7 +47,18 @@ if typing.TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = frozenset(
-    ("auto", "bridges", "distill", "graph", "kernels", "prune", "quantize", "report", "storage", "validate")
+    (
+        "auto",
+        "bridges",
+        "distill",
+        "graph",
+        "kernels",
+        "prune",
+        "quantize",
+        "report",
+        "storage",
+        "validate",
+    )
 )
 
 

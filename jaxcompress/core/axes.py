@@ -1,6 +1,7 @@
 """What each axis of a weight does where the weight meets data.
 
-`graph.axes` reads this from the program. Without a program, `assumed_axes` states the documented layout default.
+`graph.axes` reads this from the program. Without a program, `assumed_axes` states the
+documented layout default.
 """
 
 import dataclasses
@@ -17,13 +18,15 @@ class LeafAxes:
     """The role of every axis of one leaf; a static value, and a leaf of an `Axes` tree.
 
     Invariants:
-      - The three tuples hold every axis of the leaf once, as non-negative positions, unless
-        `primitive` is empty: then the leaf never meets data and all three are empty.
-      - `contracting` axes are summed over. For a gather (an embedding table) the copied axes count
-        as contracting and the indexed one as output, so that one row shares scales; this agrees
-        with an output projection tied to the table.
+      - The three tuples hold every axis of the leaf once, as non-negative positions,
+        unless `primitive` is empty: then the leaf never meets data and all three are
+        empty.
+      - `contracting` axes are summed over. For a gather (an embedding table) the copied
+        axes count as contracting and the indexed one as output, so that one row shares
+        scales; this agrees with an output projection tied to the table.
       - `batch` axes hold independent weights: layers of a scan, experts.
-      - `assumed` says that the roles come from the layout default and not from a program.
+      - `assumed` says that the roles come from the layout default and not from a
+        program.
     """
 
     contracting: tuple[int, ...]
@@ -36,7 +39,8 @@ class LeafAxes:
         axes = self.order
         if sorted(axes) != list(range(len(axes))):
             raise ValueError(
-                f"LeafAxes(contracting={self.contracting}, output={self.output}, batch={self.batch}) must hold "
+                f"LeafAxes(contracting={self.contracting}, output={self.output}, "
+                f"batch={self.batch}) must hold "
                 f"every axis of the leaf exactly once."
             )
 
@@ -60,7 +64,8 @@ UNUSED = LeafAxes((), (), (), primitive="")
 def assumed_axes(leaf) -> LeafAxes:
     """The layout default: the last axis is the output, all before it contract.
 
-    True for an (in, out) matrix and for an HWIO convolution kernel. Leaves below rank 2 are taken as meeting no data.
+    True for an (in, out) matrix and for an HWIO convolution kernel. Leaves below rank 2
+    are taken as meeting no data.
     """
     ndim = len(leaf.shape)
     if ndim < 2:

@@ -1,4 +1,4 @@
-"""Argument checks that many callables share; each message names the callable, the argument, the leaf and the mend."""
+"""Argument checks that many callables share; each message names the mend."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,14 +17,18 @@ def check_positive(caller: str, argument: str, value: float) -> None:
 
 
 def check_real(caller: str, name: str, leaf) -> None:
-    """Raises a TypeError unless the leaf is of a real floating dtype, a ValueError when it is empty."""
+    """Raises a TypeError unless the leaf is real floating, a ValueError when empty."""
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         raise TypeError(
-            f"{caller}: leaf {name!r} has dtype {leaf.dtype}; only real floating leaves can be compressed. "
+            f"{caller}: leaf {name!r} has dtype {leaf.dtype}; only real floating leaves can be "
+            f"compressed. "
             "Leave it out with select=."
         )
     if leaf.size == 0:
-        raise ValueError(f"{caller}: leaf {name!r} has shape {tuple(leaf.shape)}, no entry. Leave it out with select=.")
+        raise ValueError(
+            f"{caller}: leaf {name!r} has shape {tuple(leaf.shape)}, no entry. Leave it out with "
+            f"select=."
+        )
 
 
 def check_finite(caller: str, name: str, leaf) -> None:
@@ -33,6 +37,7 @@ def check_finite(caller: str, name: str, leaf) -> None:
     if bad:
         first = tuple(int(i) for i in np.argwhere(~np.isfinite(np.asarray(leaf, np.float32)))[0])
         raise ValueError(
-            f"{caller}: leaf {name!r} holds {bad} values that are not finite, the first at {first}. "
+            f"{caller}: leaf {name!r} holds {bad} values that are not finite, the first at "
+            f"{first}. "
             "Compress a model that trained without them."
         )

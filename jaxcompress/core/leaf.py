@@ -1,4 +1,4 @@
-"""What a compressed leaf is: an array stored in another form that unmodified layers accept."""
+"""What a compressed leaf is: an array in another form that unmodified layers accept."""
 
 import math
 
@@ -12,12 +12,15 @@ class CompressedLeaf:
     """A leaf that stores an array in another form and stands in its place.
 
     Invariants:
-      - A subclass is a registered pytree node, so jit, vmap, scan and sharding see its arrays.
-      - `shape` and `dtype` are those of the array it stands for, derived from its own arrays.
-      - Layers that call `jnp` functions on it get `materialize()` through `__jax_array__`.
+      - A subclass is a registered pytree node, so jit, vmap, scan and sharding see its
+        arrays.
+      - `shape` and `dtype` are those of the array it stands for, derived from its own
+        arrays.
+      - Layers that call `jnp` functions on it get `materialize()` through
+        `__jax_array__`.
       - `leaf[...]` is the leaf itself; any other index materializes first.
-      - `unbox`, `replace_boxed`, `add_axis` and `remove_axis` are what Linen asks of a boxed
-        parameter: it unboxes to the plain array, and no axis needs a name.
+      - `unbox`, `replace_boxed`, `add_axis` and `remove_axis` are what Linen asks of a
+        boxed parameter: it unboxes to the plain array, and no axis needs a name.
     """
 
     dtype: np.dtype
@@ -31,11 +34,16 @@ class CompressedLeaf:
         raise NotImplementedError
 
     def transpose(self, permutation: tuple[int, ...]) -> "CompressedLeaf":
-        """The same leaf with its axes permuted, as `jnp.transpose`; nothing is computed."""
+        """The same leaf with its axes permuted; nothing is computed."""
         raise NotImplementedError
 
     def astype(self, dtype) -> "CompressedLeaf":
         """The same leaf materializing to another inexact dtype; nothing is computed."""
+        raise NotImplementedError
+
+    @property
+    def stacked(self) -> bool:
+        """True where every array's leading axis is the leaf's own, so that a scan may slice it."""
         raise NotImplementedError
 
     @property
@@ -77,7 +85,7 @@ class CompressedLeaf:
 
 
 def is_compressed(leaf) -> bool:
-    """True for a compressed leaf; pass it as `is_leaf` to walk a tree by logical leaves."""
+    """True for a compressed leaf; as `is_leaf` it walks a tree by logical leaves."""
     return isinstance(leaf, CompressedLeaf)
 
 
@@ -102,7 +110,7 @@ def materialize(tree: PyTree) -> PyTree:
 
 
 def logical(tree: PyTree) -> PyTree:
-    """Shapes and dtypes of the arrays the leaves stand for, as `jax.ShapeDtypeStruct`s."""
+    """Shapes and dtypes of the arrays that the leaves stand for."""
     return jax.tree.map(_struct, tree, is_leaf=is_compressed)
 
 

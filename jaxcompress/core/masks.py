@@ -1,4 +1,4 @@
-"""Masks: which weights stay. A tree of the params' structure whose bool leaves broadcast to the params'."""
+"""Masks: which weights stay, as bool leaves that broadcast to the params'."""
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ def kept(mask: Array, size: int) -> Array:
 
 
 def check_masks(caller: str, masks: Masks, params: Params) -> None:
-    """Raises a ValueError unless `masks` has the params' structure and every leaf broadcasts."""
+    """Raises a ValueError unless `masks` has the params' structure and broadcasts."""
     if jax.tree.structure(masks) != jax.tree.structure(params, is_leaf=is_compressed):
         raise ValueError(f"{caller}(masks=...) must have exactly the structure of the params.")
     for name, mask, leaf in zip(
@@ -52,9 +52,12 @@ def check_masks(caller: str, masks: Masks, params: Params) -> None:
         strict=True,
     ):
         if mask.dtype != bool:
-            raise ValueError(f"{caller}(masks=...): leaf {name!r} has dtype {mask.dtype}, masks are bool.")
+            raise ValueError(
+                f"{caller}(masks=...): leaf {name!r} has dtype {mask.dtype}, masks are bool."
+            )
         if np.broadcast_shapes(mask.shape, leaf.shape) != tuple(leaf.shape):
             raise ValueError(
-                f"{caller}(masks=...): the mask of leaf {name!r} has shape {mask.shape}, which does not broadcast to "
+                f"{caller}(masks=...): the mask of leaf {name!r} has shape {mask.shape}, which "
+                f"does not broadcast to "
                 f"{tuple(leaf.shape)}."
             )

@@ -1,7 +1,8 @@
 """Leaf names: one readable path per leaf, the same for every framework.
 
-A name joins the keys of the path with "/". The leading dict key `params` and a trailing attribute key `value` (an
-NNX Variable) are dropped; a dict key called `value` never is. A tree that is itself one leaf has the name ".".
+A name joins the keys of the path with "/". The leading dict key `params` and a trailing
+attribute key `value` (an NNX Variable) are dropped; a dict key called `value` never is.
+A tree that is itself one leaf has the name ".".
 """
 
 from collections.abc import Callable
@@ -53,7 +54,7 @@ def named_leaves(tree: PyTree) -> dict:
 
 
 def map_named(function: Callable, tree: PyTree, *rest: PyTree) -> PyTree:
-    """`jax.tree.map` whose function also gets the leaf's name first; compressed leaves are leaves."""
+    """`jax.tree.map` whose function gets the leaf's name first."""
     return jax.tree.map(function, leaf_names(tree), tree, *rest, is_leaf=is_compressed)
 
 
@@ -63,7 +64,9 @@ def _named(tree: PyTree) -> list[tuple[str, object]]:
     seen = set()
     for name, _ in named:
         if name in seen:
-            raise ValueError(f"leaf_names(tree): two leaves are named {name!r}. Rename one of them.")
+            raise ValueError(
+                f"leaf_names(tree): two leaves are named {name!r}. Rename one of them."
+            )
         seen.add(name)
     return named
 

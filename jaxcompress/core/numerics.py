@@ -13,7 +13,8 @@ from jaxcompress.core.types import Array
 def straight_through(value: Array, x: Array, passes: Array) -> Array:
     """`value`, whose gradient is that of `x` where `passes` and zero elsewhere.
 
-    The one gradient rule of every view: forward bit-exact, backward the identity inside a range.
+    The one gradient rule of every view: forward bit-exact, backward the identity inside
+      a range.
 
     Args:
       value: (...) float, what the forward pass uses.
@@ -44,8 +45,9 @@ def _straight_through_jvp(primals, tangents):
 def round_to_count(fraction: Array | float, size: int) -> Array | int:
     """`fraction` of `size` as a whole number, exact, halves to even.
 
-    The fraction is taken as float32; its product with the integer is formed without rounding, so
-    the count is right for arrays of any size, where float arithmetic is off by one from 2**24 on.
+    The fraction is taken as float32; its product with the integer is formed without
+    rounding, so the count is right for arrays of any size, where float arithmetic is
+    off by one from 2**24 on.
 
     Args:
       fraction: () in [0, 1]; a Python number, or a scalar that may be traced.
@@ -62,26 +64,35 @@ def round_to_count(fraction: Array | float, size: int) -> Array | int:
         return round(Fraction(float(np.float32(fraction))) * size)
     mantissa, exponent = jnp.frexp(fraction.astype(jnp.float32))
     high, low = _wide_product((mantissa * 2**24).astype(jnp.uint32), size)
-    return _shifted_to_even(high, low, jnp.clip(24 - exponent, 0, 63).astype(jnp.uint32)).astype(jnp.int32)
+    return _shifted_to_even(high, low, jnp.clip(24 - exponent, 0, 63).astype(jnp.uint32)).astype(
+        jnp.int32
+    )
 
 
 def _wide_product(a: Array, b: int) -> tuple[Array, Array]:
-    """a · b as (high, low) uint32 words, for a < 2**25 and b < 2**31, from products of 16-bit halves."""
+    """The (high, low) uint32 words of a · b, for a < 2**25 and b < 2**31."""
     low_a, high_a = a & 0xFFFF, a >> 16
     low_b, high_b = jnp.uint32(b & 0xFFFF), jnp.uint32(b >> 16)
-    lowest, cross_1, cross_2, highest = low_a * low_b, low_a * high_b, high_a * low_b, high_a * high_b
+    lowest, cross_1, cross_2, highest = (
+        low_a * low_b,
+        low_a * high_b,
+        high_a * low_b,
+        high_a * high_b,
+    )
     middle = (lowest >> 16) + (cross_1 & 0xFFFF) + (cross_2 & 0xFFFF)
     high = (middle >> 16) + (cross_1 >> 16) + (cross_2 >> 16) + highest
     return high, (middle << 16) | (lowest & 0xFFFF)
 
 
 def _shifted_to_even(high: Array, low: Array, shift: Array) -> Array:
-    """(high · 2**32 + low) / 2**shift, halves to even, for 1 <= shift < 64 and a quotient below 2**32."""
+    """(high · 2**32 + low) / 2**shift, halves to even, for 1 <= shift < 64."""
     one = jnp.uint32(1)
     small = shift < 32
     within = jnp.where(small, shift, shift - 32)
     below = (one << within) - one
-    quotient = jnp.where(small, (low >> within) | jnp.where(within > 0, high << (32 - within), 0), high >> within)
+    quotient = jnp.where(
+        small, (low >> within) | jnp.where(within > 0, high << (32 - within), 0), high >> within
+    )
     rest_high = jnp.where(small, 0, high & below)
     rest_low = jnp.where(small, low & below, low)
     half_high = jnp.where(small | (within == 0), 0, one << (within - one))

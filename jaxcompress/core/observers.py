@@ -1,7 +1,8 @@
 """What data tells us: small states that batches and devices merge into.
 
-An observer sees the data that meets a weight as (batch…, rows, contracting): one row per vector that is multiplied with
-the weight. It keeps a state of fixed shape and dtype.
+An observer sees the data that meets a weight as (batch…, rows, contracting): one row
+per vector that is multiplied with the weight. It keeps a state of fixed shape and
+dtype.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,8 @@ class Observer(NamedTuple):
       init: (x: jax.ShapeDtypeStruct) -> state.
       update: (x, state) -> state, one batch later.
       read: state -> what was learned.
-      merge: (state, state) -> state; associative, so shards and batches merge in any grouping.
+      merge: (state, state) -> state; associative, so shards and batches merge in any
+        grouping.
     """
 
     init: Callable[[jax.ShapeDtypeStruct], State]
@@ -32,7 +34,7 @@ class Observer(NamedTuple):
 
 
 class Range(NamedTuple):
-    """The smallest and largest value, float32; infinities the wrong way round before any data."""
+    """The smallest and largest value, float32; inf and -inf before any data."""
 
     low: Array
     high: Array
@@ -65,7 +67,7 @@ def min_max() -> Observer:
 
 
 class AverageState(NamedTuple):
-    """Sums of the smallest and largest value per batch, with the weight of what was summed."""
+    """Weighted sums of the smallest and largest value, and the sum of weights."""
 
     low: Array
     high: Array
@@ -77,13 +79,15 @@ def moving_average(decay: float = 0.9) -> Observer:
 
     Robust where a single batch holds an outlier that `min_max` would keep for ever.
 
-        low <- decay · low + (1 - decay) · min(batch),   read as low / (1 - decay**batches)
+        low <- decay · low + (1 - decay) · min(batch),   read as low / (1 -
+        decay**batches)
 
     Args:
       decay: weight of the past, in [0, 1).
 
     Returns:
-      Observer whose reading is a `Range` of () float32; merges by sum: two shards count alike.
+      Observer whose reading is a `Range` of () float32; merges by sum: two shards count
+      alike.
 
     Raises:
       ValueError: `decay` is outside [0, 1).
@@ -96,7 +100,8 @@ def moving_average(decay: float = 0.9) -> Observer:
       >>> float(observer.read(state).high)
       3.0
 
-    Source: Jacob et al. 2018, arXiv:1712.05877, section 3.1. Differs: started at zero and divided
+    Source: Jacob et al. 2018, arXiv:1712.05877, section 3.1. Differs: started at zero
+      and divided
     by its weight, as Adam does, so that the first batch is not over-weighted.
     """
     if not 0 <= decay < 1:
@@ -107,7 +112,11 @@ def moving_average(decay: float = 0.9) -> Observer:
         return AverageState(*(jnp.zeros((), jnp.float32) for _ in AverageState._fields))
 
     def update(x, state):
-        batch = AverageState(jnp.min(x).astype(jnp.float32), jnp.max(x).astype(jnp.float32), jnp.ones((), jnp.float32))
+        batch = AverageState(
+            jnp.min(x).astype(jnp.float32),
+            jnp.max(x).astype(jnp.float32),
+            jnp.ones((), jnp.float32),
+        )
         return jax.tree.map(lambda past, now: decay * past + (1 - decay) * now, state, batch)
 
     def read(state):
@@ -124,7 +133,8 @@ def second_moment() -> Observer:
     """The sum of squares of every contracting feature, and how many rows were seen.
 
     Returns:
-      Observer whose reading is the mean square per feature, (batch…, contracting) float32; merges by sum.
+      Observer whose reading is the mean square per feature, (batch…, contracting)
+      float32; merges by sum.
 
     Example:
       >>> observer = second_moment()

@@ -1,6 +1,7 @@
 """Several codes in one byte, by shifts and masks.
 
-Never by `bitcast_convert_type`: from uint8 to int4 it gives wrong numbers on CPU and aborts the GPU compiler.
+Never by `bitcast_convert_type`: from uint8 to int4 it gives wrong numbers on CPU and
+aborts the GPU compiler.
 """
 
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ from jaxcompress.core.types import Array
 
 
 def pack(codes: Array, bits: int) -> Array:
-    """Codes packed along the last axis in planes: the first part of the axis in the lowest bits.
+    """Codes packed along the last axis in planes, the first part in the lowest bits.
 
     Planes, not neighbours, so that unpacking is a shift and a concatenation.
 

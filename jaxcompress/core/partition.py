@@ -1,4 +1,4 @@
-"""Splitting a tree into what trains and what does not, and putting it together again."""
+"""Splitting a tree into what trains and what does not, and joining it again."""
 
 import jax
 
@@ -9,7 +9,8 @@ from jaxcompress.core.types import Params, PyTree, Selector
 def partition(tree: Params, select: Selector) -> tuple[PyTree, PyTree]:
     """Two trees of the same outline: the selected leaves, and all others.
 
-    The way to train beside integer leaves or norm statistics: differentiate with respect to the
+    The way to train beside integer leaves or norm statistics: differentiate with
+      respect to the
     first tree and `combine` inside the loss.
 
     Args:
@@ -17,8 +18,8 @@ def partition(tree: Params, select: Selector) -> tuple[PyTree, PyTree]:
       select: which leaves go to the first tree.
 
     Returns:
-      (selected, others). Where a leaf belongs to the other tree there is `None`, an empty
-      subtree, so both trees pass through `jax.grad`, optax and jit.
+      (selected, others). Where a leaf belongs to the other tree there is `None`, an
+      empty subtree, so both trees pass through `jax.grad`, optax and jit.
 
     Example:
       >>> params = {"kernel": jnp.ones((2, 2)), "steps": jnp.zeros((), jnp.int32)}
@@ -27,13 +28,17 @@ def partition(tree: Params, select: Selector) -> tuple[PyTree, PyTree]:
       (None, None)
     """
     selected = select(tree)
-    first = jax.tree.map(lambda leaf, chosen: leaf if chosen else None, tree, selected, is_leaf=is_compressed)
-    second = jax.tree.map(lambda leaf, chosen: None if chosen else leaf, tree, selected, is_leaf=is_compressed)
+    first = jax.tree.map(
+        lambda leaf, chosen: leaf if chosen else None, tree, selected, is_leaf=is_compressed
+    )
+    second = jax.tree.map(
+        lambda leaf, chosen: None if chosen else leaf, tree, selected, is_leaf=is_compressed
+    )
     return first, second
 
 
 def combine(first: PyTree, second: PyTree) -> Params:
-    """The tree whose two parts `partition` gave; what is `None` in one is taken from the other.
+    """The tree whose two parts `partition` gave.
 
     Args:
       first: tree with `None` where the leaf is in `second`.

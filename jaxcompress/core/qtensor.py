@@ -20,14 +20,17 @@ class QTensor(CompressedLeaf):
     """Low-bit codes that stand for a floating-point array.
 
     Invariants:
-      - `codes` are stored with the leaf's axes permuted to (batch…, output…, contracting…), so
-        that the numbers sharing a scale lie side by side. Stored axis i is logical axis
-        `order[i]`; `order` counts from the end and covers the last `len(order)` axes, those in
-        front are in place. So `vmap` and `scan` may take leading axes away or add them.
-      - 8-bit codes are int8 (uint8 where `spec.lowest` is 0). Smaller codes are uint8 offsets from
-        `spec.lowest`, packed along the last stored axis; `length` is that axis's unpacked size.
-      - `scale` is float32, above 0, and has the rank of `codes`. Each of its sizes divides the
-        unpacked stored size; the quotient is the length of the block that shares a scale.
+      - `codes` are stored with the leaf's axes permuted to (batch…, output…,
+        contracting…), so that the numbers sharing a scale lie side by side. Stored axis
+        i is logical axis `order[i]`; `order` counts from the end and covers the last
+        `len(order)` axes, those in front are in place. So `vmap` and `scan` may take
+        leading axes away or add them.
+      - 8-bit codes are int8 (uint8 where `spec.lowest` is 0). Smaller codes are uint8
+        offsets from `spec.lowest`, packed along the last stored axis; `length` is that
+        axis's unpacked size.
+      - `scale` is float32, above 0, and has the rank of `codes`. Each of its sizes
+        divides the unpacked stored size; the quotient is the length of the block that
+        shares a scale.
       - `zero_point` is None for a symmetric spec, else int32 of `scale`'s shape.
       - Children may be traced, sharded or stacked; every other size follows from them.
     """
@@ -57,7 +60,8 @@ class QTensor(CompressedLeaf):
         """The leaf that stores these codes.
 
         Args:
-          codes: (batch…, output…, contracting…) integers in [spec.lowest, spec.highest].
+          codes: (batch…, output…, contracting…) integers in [spec.lowest,
+            spec.highest].
           scale: float32, the rank of `codes`, each size a divisor of theirs.
           zero_point: int32 of `scale`'s shape, or None for a symmetric spec.
           spec: the grid the codes lie on.
@@ -94,8 +98,14 @@ class QTensor(CompressedLeaf):
         return tuple(self.stored_shape[axis] for axis in _inverse(self.permutation))
 
     @property
+    def stacked(self) -> bool:
+        leading = self.shape[:1]
+        children = jax.tree.leaves(self)
+        return len(self.order) < self.ndim and all(x.shape[:1] == leading for x in children)
+
+    @property
     def unpacked_codes(self) -> Array:
-        """Codes in stored order, one per entry: int8, or uint8 where they start at 0."""
+        """Codes in stored order, one per entry: int8, uint8 where they start at 0."""
         if self.spec.bits == 8:
             return self.codes
         offsets = unpack(self.codes, self.spec.bits, self.length)
@@ -115,7 +125,8 @@ class QTensor(CompressedLeaf):
 
     def tree_flatten_with_keys(self):
         children = tuple(
-            (jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in ("codes", "scale", "zero_point")
+            (jax.tree_util.GetAttrKey(name), getattr(self, name))
+            for name in ("codes", "scale", "zero_point")
         )
         return children, (self.spec, self.dtype, self.order, self.length)
 
@@ -145,7 +156,7 @@ def dequantize_array(codes: Array, scale: Array, zero_point: Array | None) -> Ar
 
 
 def spread(blocks: Array, shape: tuple[int, ...]) -> Array:
-    """Every entry repeated over the block it stands for, so that the result broadcasts to `shape`.
+    """Every entry repeated over the block it stands for, broadcasting to `shape`.
 
     Args:
       blocks: one entry per block; each size divides that of `shape`.

@@ -1,8 +1,8 @@
 """What was done to each leaf and why: a value first, a table second."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ KEPT = "kept"
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a transform did: one row per leaf, in the tree's order. `print` it for a table."""
+    """What a transform did, one row per leaf in the tree's order; printed, a table."""
 
     title: str
     leaves: tuple[LeafReport, ...]
@@ -54,15 +54,16 @@ class Report:
         """The leaves that stayed as they were, each with its reason."""
         return tuple(leaf for leaf in self.leaves if not leaf.changed)
 
-    def to_json(self) -> str:
-        """The report as a JSON text."""
-        return json.dumps(dataclasses.asdict(self))
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain values; `from_json` reads them back."""
+        return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, text: str) -> "Report":
-        """The report that `to_json` wrote."""
-        fields = json.loads(text)
-        leaves = tuple(LeafReport(**{**leaf, "shape": tuple(leaf["shape"])}) for leaf in fields["leaves"])
+    def from_json(cls, fields: dict[str, Any]) -> "Report":
+        """The report that `to_json` described."""
+        leaves = tuple(
+            LeafReport(**{**leaf, "shape": tuple(leaf["shape"])}) for leaf in fields["leaves"]
+        )
         return cls(fields["title"], leaves)
 
     def __str__(self) -> str:
@@ -79,9 +80,13 @@ class Report:
             for leaf in self.leaves
         ]
         total = ("total", "", "", "", f"{self.bytes_before:,}", f"{self.bytes_after:,}")
-        return "\n".join([self.title, *_aligned([header, *rows, total])])
+        return "\n".join([self.title, *aligned([header, *rows, total])])
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """The rows as lines of text whose columns stand under each other."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -1,4 +1,4 @@
-"""One language to say "this for these leaves": specs, sparsities, rates, observers, replacements."""
+"""One language to say "this for these leaves": specs, sparsities, rates, observers."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,8 @@ Value = TypeVar("Value")
 class Rules(Generic[Value]):
     """Ordered (pattern, value) pairs over leaf names; the first match wins.
 
-    Patterns are shell-style, match the whole name, and `*` also crosses "/". A name that no rule matches has no value.
+    Patterns are shell-style, match the whole name, and `*` also crosses "/". A name
+    that no rule matches has no value.
 
     Example:
       >>> rules = jc.Rules({"head/*": 8, "*/kernel": 4})
@@ -23,10 +24,10 @@ class Rules(Generic[Value]):
     pairs: tuple[tuple[str, Any], ...]
 
     def __init__(self, pairs: Mapping[str, Value] | Iterable[tuple[str, Value]]):
-        pairs = tuple(pairs.items() if isinstance(pairs, Mapping) else pairs)
-        if not pairs:
+        ordered = tuple(pairs.items()) if isinstance(pairs, Mapping) else tuple(pairs)
+        if not ordered:
             raise ValueError("Rules(pairs) needs at least one (pattern, value) pair.")
-        object.__setattr__(self, "pairs", pairs)
+        object.__setattr__(self, "pairs", ordered)
 
     def assign(self, names: Iterable[str]) -> dict[str, Value]:
         """The value of each name that a rule matches.
@@ -35,7 +36,8 @@ class Rules(Generic[Value]):
           names: leaf or site names.
 
         Returns:
-          Dict from name to value, in the order of `names`; names without a rule are left out.
+          Dict from name to value, in the order of `names`; names without a rule are
+          left out.
 
         Raises:
           ValueError: there are names, and a rule is the first match of none of them.
@@ -49,12 +51,17 @@ class Rules(Generic[Value]):
         return {name: self.pairs[index][1] for name, index in first.items() if index is not None}
 
     def _first(self, name: str) -> int | None:
-        return next((i for i, (pattern, _) in enumerate(self.pairs) if fnmatchcase(name, pattern)), None)
+        return next(
+            (i for i, (pattern, _) in enumerate(self.pairs) if fnmatchcase(name, pattern)), None
+        )
 
     def _unused(self, pattern: str, names: list[str]) -> str:
         matched = [name for name in names if fnmatchcase(name, pattern)]
         if matched:
-            return f"Rules: {pattern!r} is never used, earlier rules take {', '.join(matched)}. Move it up or drop it."
+            return (
+                f"Rules: {pattern!r} is never used, earlier rules take {', '.join(matched)}. "
+                "Move it up or drop it."
+            )
         return f"Rules: {pattern!r} matches nothing. Names are: {', '.join(names)}."
 
 

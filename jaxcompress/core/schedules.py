@@ -1,10 +1,12 @@
 """Schedules of a sparsity and of the steps at which something happens.
 
-A schedule is optax's: step -> scalar. What optax has (constant, linear, cosine, joins) is used from there.
+A schedule is optax's: step -> scalar. What optax has (constant, linear, cosine, joins)
+is used from there.
 """
 
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from jaxcompress.core.types import Array, When
 
@@ -24,14 +26,16 @@ def cubic(initial: float, final: float, *, begin: int, end: int) -> optax.Schedu
       Schedule from step () int32 to () float32 between `initial` and `final`.
 
     Raises:
-      ValueError: `begin` is negative, `end` is not after it, or a value is outside [0, 1].
+      ValueError: `begin` is negative, `end` is not after it, or a value is outside [0,
+        1].
 
     Example:
       >>> schedule = jc.schedules.cubic(0.0, 0.8, begin=10, end=20)
       >>> [round(float(schedule(step)), 3) for step in (0, 10, 15, 20, 99)]
       [0.0, 0.0, 0.7, 0.8, 0.8]
 
-    Source: Zhu and Gupta 2017, arXiv:1710.01878, equation 1. Differs: continuous in the step; how
+    Source: Zhu and Gupta 2017, arXiv:1710.01878, equation 1. Differs: continuous in the
+      step; how
     often masks follow it is the `when` of the pruner.
     """
     for argument, value in (("initial", initial), ("final", final)):
@@ -40,7 +44,7 @@ def cubic(initial: float, final: float, *, begin: int, end: int) -> optax.Schedu
     if not 0 <= begin < end:
         raise ValueError(f"cubic(begin={begin}, end={end}) must satisfy 0 <= begin < end.")
 
-    def schedule(count: Array) -> Array:
+    def schedule(count: ArrayLike) -> Array:
         progress = jnp.clip((jnp.asarray(count, jnp.float32) - begin) / (end - begin), 0.0, 1.0)
         return final + (initial - final) * (1.0 - progress) ** 3
 
@@ -53,8 +57,8 @@ def every(steps: int, *, begin: int = 0, end: int | None = None) -> When:
     Args:
       steps: distance, at least 1.
       begin: first step, at least 0.
-      end: last step, at least `begin`; without it there is none. `end` itself always counts, so
-        that a schedule's final value is reached.
+      end: last step, at least `begin`; without it there is none. `end` itself always
+        counts, so that a schedule's final value is reached.
 
     Returns:
       Function from step () int32 to () bool.
@@ -73,7 +77,7 @@ def every(steps: int, *, begin: int = 0, end: int | None = None) -> When:
         raise ValueError(f"every(begin={begin}, end={end}) must satisfy 0 <= begin <= end.")
     last = jnp.iinfo(jnp.int32).max if end is None else end
 
-    def when(count: Array) -> Array:
+    def when(count: ArrayLike) -> Array:
         count = jnp.asarray(count, jnp.int32)
         regular = (count >= begin) & (count <= last) & ((count - begin) % steps == 0)
         return regular | (count == last)

@@ -1,4 +1,4 @@
-"""Which leaves: functions from params to a tree of bool, built from names and shapes, never from values."""
+"""Which leaves: params to a tree of bool, from names and shapes, never from values."""
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -13,7 +13,7 @@ from jaxcompress.core.types import Params, Selector
 
 
 def matching(*patterns: str) -> Selector:
-    """Leaves whose whole name matches one of the shell-style patterns; `*` also crosses "/".
+    """Leaves whose whole name matches a shell-style pattern; `*` also crosses "/".
 
     Args:
       patterns: for example "*/kernel" or "encoder/*"; case counts.
@@ -22,10 +22,12 @@ def matching(*patterns: str) -> Selector:
       Selector.
 
     Raises:
-      ValueError: no pattern given, or, when applied, a pattern matches no leaf of a tree that has leaves.
+      ValueError: no pattern given, or, when applied, a pattern matches no leaf of a
+        tree that has leaves.
 
     Example:
-      >>> jc.matching("*/kernel")({"dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}})
+      >>> params = {"dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}}
+      >>> jc.matching("*/kernel")(params)
       {'dense': {'bias': False, 'kernel': True}}
     """
     if not patterns:
@@ -34,7 +36,9 @@ def matching(*patterns: str) -> Selector:
     def select(params: Params):
         names = leaf_names(params)
         _require_every_pattern(patterns, jax.tree.leaves(names))
-        return jax.tree.map(lambda name: any(fnmatchcase(name, pattern) for pattern in patterns), names)
+        return jax.tree.map(
+            lambda name: any(fnmatchcase(name, pattern) for pattern in patterns), names
+        )
 
     return select
 
@@ -55,10 +59,11 @@ def everything() -> Selector:
 
 
 def weights(axes: Axes | None = None) -> Selector:
-    """The default everywhere: inexact, non-empty leaves that meet data in a dot, convolution or gather.
+    """The default: inexact leaves that meet data in a dot, convolution or gather.
 
     Args:
-      axes: what `graph.axes` found. Without it, leaves of rank 2 and more count as weights.
+      axes: what `graph.axes` found. Without it, leaves of rank 2 and more count as
+        weights.
 
     Returns:
       Selector; biases, norm scales and counters are left out.
@@ -71,7 +76,9 @@ def weights(axes: Axes | None = None) -> Selector:
 
     def chosen(name: str, leaf) -> bool:
         return bool(
-            jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.size > 0 and axes_of(name, leaf, known).meets_data
+            jnp.issubdtype(leaf.dtype, jnp.inexact)
+            and leaf.size > 0
+            and axes_of(name, leaf, known).meets_data
         )
 
     return lambda params: map_named(chosen, params)
@@ -98,7 +105,7 @@ def none_of(*selectors: Selector) -> Selector:
 
 
 def axes_of(name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
-    """The axes of one named leaf: as the program says where it is known, else the layout default.
+    """The axes of one named leaf: from the program where known, else the default.
 
     Raises:
       ValueError: `known` was made for a tree without this leaf, or with another rank.
@@ -106,18 +113,24 @@ def axes_of(name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
     if known is None:
         return assumed_axes(leaf)
     if name not in known:
-        raise ValueError(f"axes= has no leaf {name!r}. Make it with graph.axes(fn, params, *inputs) for these params.")
+        raise ValueError(
+            f"axes= has no leaf {name!r}. Make it with graph.axes(fn, params, *inputs) for these "
+            f"params."
+        )
     axes = known[name]
     if axes.meets_data and len(axes.order) != len(leaf.shape):
         raise ValueError(
-            f"axes= says leaf {name!r} has rank {len(axes.order)}, but its shape is {tuple(leaf.shape)}. "
+            f"axes= says leaf {name!r} has rank {len(axes.order)}, but its shape is "
+            f"{tuple(leaf.shape)}. "
             "Make it again with graph.axes(fn, params, *inputs) for these params."
         )
     return axes
 
 
 def _each(choose: Callable) -> Selector:
-    return lambda params: jax.tree.map(lambda leaf: bool(choose(leaf)), params, is_leaf=is_compressed)
+    return lambda params: jax.tree.map(
+        lambda leaf: bool(choose(leaf)), params, is_leaf=is_compressed
+    )
 
 
 def _combined(join: Callable, selectors: tuple[Selector, ...]) -> Selector:
@@ -131,4 +144,6 @@ def _combined(join: Callable, selectors: tuple[Selector, ...]) -> Selector:
 def _require_every_pattern(patterns: tuple[str, ...], names: list[str]) -> None:
     for pattern in patterns:
         if names and not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(f"matching({pattern!r}) selects no leaf. Leaves are: {', '.join(names)}.")
+            raise ValueError(
+                f"matching({pattern!r}) selects no leaf. Leaves are: {', '.join(names)}."
+            )

@@ -1,4 +1,4 @@
-"""How a weight becomes low-bit codes, as a frozen, hashable value with JSON both ways."""
+"""How a weight becomes low-bit codes: a frozen, hashable value, JSON both ways."""
 
 import dataclasses
 from typing import Literal
@@ -10,17 +10,19 @@ Sharing = Literal["tensor", "channel", "group"]
 class QuantSpec:
     """A uniform integer grid and which weights share a scale.
 
-    Built by the functions of `quantize` (`int8()`, `int4(group_size=64)`); the same spec serves
-    quantization after training, training with quantization, and execution.
+    Built by the functions of `quantize` (`int8()`, `int4(group_size=64)`); the same
+    spec serves quantization after training, training with quantization, and execution.
 
         value = (code - zero_point) · scale,   lowest <= code <= highest
 
     Invariants:
       - `bits` are stored per code; `highest - lowest < 2**bits`.
-      - `symmetric`: the zero point is 0 and is not stored; the grid is odd when lowest == -highest.
+      - `symmetric`: the zero point is 0 and is not stored; the grid is odd when lowest
+        == -highest.
       - zero is always exactly representable.
-      - `per` says what shares one scale: a whole "tensor", an output "channel", or a "group" of
-        `group_size` weights along the last contracting axis. Stacked axes never share.
+      - `per` says what shares one scale: a whole "tensor", an output "channel", or a
+        "group" of `group_size` weights along the last contracting axis. Stacked axes
+        never share.
     """
 
     name: str
@@ -36,19 +38,22 @@ class QuantSpec:
             raise ValueError(f"QuantSpec(bits={self.bits}) must be 1, 2, 4 or 8.")
         if not 0 < self.highest - self.lowest < 2**self.bits:
             raise ValueError(
-                f"QuantSpec(lowest={self.lowest}, highest={self.highest}) must be an increasing range that "
+                f"QuantSpec(lowest={self.lowest}, highest={self.highest}) must be an increasing "
+                f"range that "
                 f"{self.bits} bits can hold."
             )
         if self.symmetric and not self.lowest < 0 < self.highest:
             raise ValueError(
-                f"QuantSpec(lowest={self.lowest}, highest={self.highest}, symmetric=True) must have codes on both "
+                f"QuantSpec(lowest={self.lowest}, highest={self.highest}, symmetric=True) must "
+                f"have codes on both "
                 "sides of zero."
             )
         if self.per not in ("tensor", "channel", "group"):
             raise ValueError(f"QuantSpec(per={self.per!r}) must be 'tensor', 'channel' or 'group'.")
         if (self.per == "group") != (self.group_size > 0):
             raise ValueError(
-                f"QuantSpec(per={self.per!r}, group_size={self.group_size}): a group needs a group_size above 0, "
+                f"QuantSpec(per={self.per!r}, group_size={self.group_size}): a group needs a "
+                f"group_size above 0, "
                 "and nothing else takes one."
             )
 
@@ -70,8 +75,15 @@ class QuantSpec:
         """
         known = {field.name for field in dataclasses.fields(cls)}
         if set(fields) != known:
-            raise ValueError(f"QuantSpec.from_json(fields={fields}) must have exactly the fields {sorted(known)}.")
+            raise ValueError(
+                f"QuantSpec.from_json(fields={fields}) must have exactly the fields "
+                f"{sorted(known)}."
+            )
         return cls(**fields)
 
     def __str__(self) -> str:
-        return f"{self.name} in groups of {self.group_size}" if self.per == "group" else f"{self.name} per {self.per}"
+        return (
+            f"{self.name} in groups of {self.group_size}"
+            if self.per == "group"
+            else f"{self.name} per {self.per}"
+        )

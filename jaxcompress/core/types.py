@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax.typing import ArrayLike
 
 Array = jax.Array
 Key = jax.Array
 PyTree = Any
 Params = PyTree
 Masks = PyTree
-"""A tree of the parameters' structure; each leaf a bool array that broadcasts to its parameter."""
+"""A tree of the parameters' structure; bool leaves that broadcast to theirs."""
 
 Model = Callable[..., PyTree]
 """A model in evaluation mode: `fn(params, *inputs) -> outputs`."""
@@ -20,5 +21,5 @@ View = Callable[[Params], Params]
 """How the model sees its weights."""
 Loss = Callable[[Array, Array], Array]
 """(student, teacher) to one number per example."""
-When = Callable[[Array], Array]
+When = Callable[[ArrayLike], Array]
 """At which steps: count () int32 to () bool."""
