@@ -1,0 +1,25 @@
+"""What is raised for a file that cannot be read."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+
+class FileError(ValueError):
+    """A file is truncated, altered, foreign or contradicts itself."""
+
+
+@contextlib.contextmanager
+def reading(caller: str, path: str | os.PathLike) -> Iterator[None]:
+    """A problem with the file's content becomes a `FileError` that says who reads what.
+
+    Code inside raises `FileError("found. Mend.")`; what the file system raises passes.
+    """
+    try:
+        yield
+    except FileError as error:
+        raise FileError(f"{caller}({os.fspath(path)!r}): {error}") from error
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise FileError(
+            f"{caller}({os.fspath(path)!r}): the file contradicts itself: {error!r}. Save it again."
+        ) from error

@@ -1,0 +1,110 @@
+"""Saving a tree as one file, and loading it."""
+
+import os
+from collections.abc import Mapping
+
+import jax
+
+from jaxcompress.core.leaf import is_compressed, logical
+from jaxcompress.core.names import leaf_names
+from jaxcompress.core.types import PyTree
+from jaxcompress.storage import archive, disk, outlines
+from jaxcompress.storage.errors import FileError, reading
+from jaxcompress.storage.safetensors import NO_TEXT
+
+
+def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] = NO_TEXT) -> int:
+    """Writes a tree to one self-contained safetensors file, whole or not at all.
+
+    Each leaf is stored by the coder that makes it smallest, bit for bit. The same tree
+    gives the same bytes. Sharded arrays are gathered.
+
+    Args:
+      path: where; an existing file is replaced once the new one is complete.
+      tree: arrays, `QTensor`s and Python numbers in any pytree.
+      metadata: texts to keep beside the leaves.
+
+    Returns:
+      Bytes on disk.
+
+    Raises:
+      TypeError: a leaf cannot be stored: a random key, a function, an unknown dtype.
+      ValueError: a text has a reserved name, or two leaves have one name.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     size_bytes = save(f"{folder}/model.safetensors", {"kernel": jnp.eye(2)})
+      ...     load(f"{folder}/model.safetensors")
+      {'kernel': Array([[1., 0.],
+             [0., 1.]], dtype=float32)}
+    """
+    header, buffers = archive.encode("save", tree, metadata)
+    return disk.replace(path, [header, *buffers])
+
+
+def load(path: str | os.PathLike, like: PyTree = None) -> PyTree:
+    """The tree that `save` wrote; every byte of the file is verified first.
+
+    Args:
+      path: the file.
+      like: a tree of the wanted structure, of arrays or of shapes as `jax.eval_shape`
+        gives them; a leaf that is quantized in the file is the array it stands for
+        here. Needed for the nodes that a file does not describe: `nnx.State`, Equinox
+        modules, named tuples. Without it, dict, list, tuple and None come back as they
+        were, and other nodes as nested dicts by name.
+
+    Returns:
+      The tree. Arrays are JAX arrays on the default device; 64-bit ones are NumPy
+      arrays unless JAX is set to 64 bits; Python numbers are Python numbers.
+
+    Raises:
+      FileError: the file is truncated, altered, foreign, or of a later format.
+      ValueError: names, shapes or dtypes differ from `like`.
+      OSError: there is no such file.
+    """
+    opened = archive.read("load", path)
+    with reading("load", path):
+        leaves = {name: opened.leaf(name) for name in opened.records}
+        if like is None:
+            return _rebuilt(opened.outline, leaves)
+    return _arranged(path, leaves, like)
+
+
+def _rebuilt(outline: str, leaves: Mapping[str, object]) -> PyTree:
+    if outline:
+        return outlines.from_text(outline, leaves.values())
+    try:
+        return outlines.from_names(leaves)
+    except outlines.NameClashError as error:
+        raise FileError(f"{error}, so the names give no tree. Pass a template as like=.") from error
+
+
+def _arranged(path: str | os.PathLike, leaves: Mapping[str, object], like: PyTree) -> PyTree:
+    call = f"load({os.fspath(path)!r}, like=...)"
+    names = leaf_names(like)
+    wanted, found = set(jax.tree.leaves(names)), set(leaves)
+    if wanted != found:
+        raise ValueError(
+            f"{call}: the file and like= must have the same leaves. Only in the file: "
+            f"{_listed(found - wanted)}. Only in like=: {_listed(wanted - found)}."
+        )
+
+    def fitting(name: str, template):
+        expected, actual = logical(template), logical(leaves[name])
+        if (expected.shape, expected.dtype) != (actual.shape, actual.dtype):
+            raise ValueError(
+                f"{call}: leaf {name!r} is {_described(actual)} in the file and "
+                f"{_described(expected)} in like=. Pass a template of the model that was saved."
+            )
+        return leaves[name]
+
+    return jax.tree.map(fitting, names, like, is_leaf=is_compressed)
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def _described(struct: jax.ShapeDtypeStruct) -> str:
+    return f"{struct.dtype}{list(struct.shape)}"

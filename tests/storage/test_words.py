@@ -1,0 +1,81 @@
+"""Words: every dtype as unsigned words and back, and words as bytes."""
+
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+
+from jaxcompress.core import packing
+from jaxcompress.storage.words import (
+    WORD_BITS,
+    array_words,
+    bytes_to_words,
+    known_dtype,
+    pack,
+    unpack,
+    word_count,
+    words_to_bytes,
+)
+
+
+def every_pattern(dtype: np.dtype) -> np.ndarray:
+    """Each bit pattern of a narrow dtype, or many of a wide one, (n,)."""
+    random = np.random.default_rng(0)
+    count = 2 ** min(WORD_BITS[dtype.name], 8)
+    if WORD_BITS[dtype.name] <= 8:
+        return np.arange(count, dtype=np.uint8).view(dtype)
+    return random.integers(0, 256, count * dtype.itemsize, np.uint8).view(dtype)
+
+
+@pytest.mark.parametrize("name", WORD_BITS)
+def test_every_dtype_and_every_bit_pattern_come_back(name):
+    x = every_pattern(known_dtype(name))
+    words = array_words(x)
+    assert words.bits == WORD_BITS[name]
+    assert words.values.size == word_count(x.dtype, x.size)
+    assert np.all(words.values < 2.0**words.bits)
+    packed = words_to_bytes(words.values, words.bits)
+    assert packed.dtype == np.uint8
+    assert packed.size == -(-words.values.size * words.bits // 8)
+    values = bytes_to_words(packed, words.bits, words.values.size)
+    np.testing.assert_array_equal(values, words.values)
+    assert values.view(x.dtype).tobytes() == x.tobytes()
+
+
+@pytest.mark.parametrize("name", WORD_BITS)
+def test_jax_has_every_dtype(name):
+    assert jnp.dtype(getattr(jnp, name)) == known_dtype(name)
+
+
+@pytest.mark.parametrize("name", set(WORD_BITS) - {"float8_e8m0fnu"})
+def test_only_exact_zero_is_the_zero_word(name):
+    dtype = known_dtype(name)
+    words = array_words(np.array([0, 1], dtype))
+    zeros = words.values.reshape(2, -1)
+    assert np.all(zeros[0] == words.zero)
+    assert not np.all(zeros[1] == words.zero)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ml_dtypes.bfloat16])
+def test_negative_zero_and_nan_are_not_zero(dtype):
+    words = array_words(np.array([-0.0, np.nan, 0.0], dtype))
+    np.testing.assert_array_equal(words.values == words.zero, [False, False, True])
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("shape", [(1,), (7,), (3, 9), (2, 3, 8), (0, 3)])
+def test_packing_is_that_of_core(bits, shape):
+    values = np.random.default_rng(0).integers(0, 2**bits, shape, np.uint8)
+    packed = pack(values, bits)
+    np.testing.assert_array_equal(packed, packing.pack(jnp.asarray(values), bits))
+    np.testing.assert_array_equal(unpack(packed, bits, shape[-1]), values)
+
+
+def test_a_wrong_length_is_refused():
+    with pytest.raises(ValueError, match="5 words of 4 bits do not lie in 2 bytes"):
+        bytes_to_words(np.zeros(2, np.uint8), 4, 5)
+
+
+def test_an_unknown_dtype_is_refused():
+    with pytest.raises(ValueError, match="'object' is no dtype that can be stored"):
+        known_dtype("object")
