@@ -1,0 +1,27 @@
+"""From a framework's model to `(fn, params, train_fn)`, and back.
+
+`linen` and `nnx` are loaded when first touched: they are the only modules that import
+Flax. An Equinox or Haiku model needs no bridge, it is one line.
+"""
+
+import importlib
+import typing
+
+from jaxcompress.bridges.functional import Functional as Functional
+from jaxcompress.bridges.recalibrate import recalibrate as recalibrate
+
+if typing.TYPE_CHECKING:
+    from jaxcompress.bridges import linen as linen
+    from jaxcompress.bridges import nnx as nnx
+
+_FRAMEWORKS = frozenset(("linen", "nnx"))
+
+
+def __getattr__(name: str):
+    if name in _FRAMEWORKS:
+        return importlib.import_module(f"jaxcompress.bridges.{name}")
+    raise AttributeError(f"module 'jaxcompress.bridges' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(_FRAMEWORKS | globals().keys())

@@ -1,0 +1,39 @@
+"""What a bridge gives: a model as pure functions of one parameter tree.
+
+No framework is known here.
+"""
+
+import dataclasses
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jaxcompress.core.types import Model, Params
+
+Keywords = Mapping[str, Any]
+NO_KEYWORDS: Keywords = types.MappingProxyType({})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Functional:
+    """A model as pure functions of its parameter tree.
+
+    Invariants:
+      - `params` holds every floating array the model stores: weights and statistics.
+      - Both functions are pure: no argument changes, nor the model they came from.
+      - Any leaf of `params` may be compressed.
+
+    Args:
+      fn: `fn(params, *inputs) -> outputs`, in evaluation mode.
+      params: the tree both functions take.
+      train_fn: `train_fn(params, *inputs, key) -> (outputs, new_params)`, in training
+        mode. `new_params` has the structure of `params`; statistics are updated and
+        weights passed through. The same key gives the same dropout.
+      restore: from params to what the framework itself works with: the NNX module, or
+        Linen's variables.
+    """
+
+    fn: Model
+    params: Params
+    train_fn: Callable[..., tuple[Any, Params]]
+    restore: Callable[[Params], Any]

@@ -1,0 +1,66 @@
+"""Flax Linen: a module and its variables as `(fn, params, train_fn)`."""
+
+from typing import Any
+
+import jax
+from flax import core, linen
+
+from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords
+from jaxcompress.core.types import Key, Params
+
+
+def functional(
+    module: linen.Module,
+    variables: core.FrozenDict | dict[str, Any],
+    *,
+    evaluation: Keywords = NO_KEYWORDS,
+    training: Keywords = NO_KEYWORDS,
+    rngs: tuple[str, ...] = ("dropout",),
+) -> Functional:
+    """The module as pure functions of its variables.
+
+    Linen modules switch to training by a keyword of their own choice (`train`,
+    `deterministic`, `use_running_average`), so the caller gives those of each mode.
+
+    Args:
+      module: any Linen module.
+      variables: what `module.init` gave: all collections.
+      evaluation: keywords of `module.apply` in `fn`, `method` included.
+      training: keywords of `module.apply` in `train_fn`.
+      rngs: names of the random streams `train_fn` gives the module, each from its key.
+
+    Returns:
+      Functional whose params are the variables as a plain dict, and whose `restore` is
+      the identity. Every collection but "params" counts as statistics.
+
+    Example:
+      >>> from flax import linen
+      >>> module = linen.Dropout(0.5)
+      >>> model = jc.bridges.linen.functional(
+      ...     module,
+      ...     {"params": {}},
+      ...     evaluation={"deterministic": True},
+      ...     training={"deterministic": False},
+      ... )
+      >>> model.fn(model.params, jnp.ones(4))
+      Array([1., 1., 1., 1.], dtype=float32)
+      >>> outputs, _ = model.train_fn(model.params, jnp.ones(4), key=jax.random.key(0))
+      >>> sorted(set(outputs.tolist()))
+      [0.0, 2.0]
+    """
+    params = core.unfreeze(variables)
+
+    def fn(params: Params, *inputs):
+        return module.apply(params, *inputs, **evaluation)
+
+    def train_fn(params: Params, *inputs, key: Key):
+        outputs, updated = module.apply(
+            params,
+            *inputs,
+            rngs={name: jax.random.fold_in(key, index) for index, name in enumerate(rngs)},
+            mutable=[collection for collection in params if collection != "params"],
+            **training,
+        )
+        return outputs, {**params, **updated}
+
+    return Functional(fn=fn, params=params, train_fn=train_fn, restore=lambda params: params)

@@ -1,0 +1,161 @@
+"""Norm statistics measured again on data, where they are running averages.
+
+Only `train_fn` is needed: no layer is looked at.
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.types import Array, Key, Params
+
+Update = Callable[[Params], dict[str, Array]]
+"""`train_fn` on one batch: params to the new leaves by name."""
+
+
+def recalibrate(
+    train_fn: Callable, params: Params, batches: Iterable[tuple], *, key: Key
+) -> Params:
+    """The params with norm statistics measured anew: the plain average over batches.
+
+    Pruning or quantizing changes what a batch norm sees, and its stored mean and
+    variance no longer fit. A running average is affine in its old value, so what one
+    batch contributes can be read off without knowing the layer:
+
+        new(old) = momentum · old + (1 - momentum) · batch
+        momentum = (new(s) - new(0)) / s
+        result   = average over batches of new(0) / (1 - momentum)
+
+    So the old statistics leave no trace and every batch counts the same, which a run
+    with momentum gives only in the limit.
+
+    Args:
+      train_fn: `train_fn(params, *inputs, key) -> (outputs, new_params)`, in training
+        mode; dropout, where there is some, is active. It is jitted here.
+      params: weights and statistics; leaves of any kind, compressed ones too.
+      batches: one tuple of inputs each, read once. Every new shape compiles anew.
+      key: for `train_fn`, folded with the batch's index.
+
+    Returns:
+      Params of the same structure. Leaves that `train_fn` moves are measured anew in
+      their dtype, all others are the given ones: a model without statistics is left as
+      it is. The momentum's rounding leaves a relative error of about
+      eps / (1 - momentum).
+
+    Raises:
+      TypeError: a batch is not a tuple or list of inputs.
+      ValueError: there is no batch, or `train_fn` moves a leaf otherwise than as a
+        running average with a momentum in [0, 1), or to what is not finite.
+
+    Example:
+      >>> def train_fn(params, x, key):
+      ...     new_mean = 0.75 * params["mean"] + 0.25 * x.mean()
+      ...     return x - x.mean(), {"mean": new_mean}
+      >>> batches = [(jnp.array([1.0, 3.0]),), (jnp.array([5.0, 7.0]),)]
+      >>> params = {"mean": jnp.array([100.0])}
+      >>> jc.bridges.recalibrate(train_fn, params, batches, key=jax.random.key(0))
+      {'mean': Array([4.], dtype=float32)}
+
+    Source: Wu and Johnson 2021, arXiv:2105.07576, section 3 (precise batch norm).
+    Differs: the variance is the average of the batches' own, as a running average's is;
+    how the mean varies between batches is not added.
+    """
+    update = jax.jit(
+        lambda params, inputs, key: named_leaves(train_fn(params, *inputs, key=key)[1])
+    )
+    updates = (
+        functools.partial(
+            update, inputs=_checked(inputs, index), key=jax.random.fold_in(key, index)
+        )
+        for index, inputs in enumerate(batches)
+    )
+    first = next(updates, None)
+    if first is None:
+        raise ValueError("recalibrate(batches=) is empty. Give at least one tuple of inputs.")
+    names = _moved(first, params, key)
+    zeros = _filled(params, dict.fromkeys(names, 0.0))
+    start = _chosen(names, first(zeros))
+    momentum = _momentum(first, params, start)
+    total, count = start, 1
+    for each in updates:
+        total = jax.tree.map(jnp.add, total, _chosen(names, each(zeros)))
+        count += 1
+    average = {name: total[name] / count / (1 - momentum[name]) for name in names}
+    return _filled(params, average)
+
+
+def _checked(inputs, index: int) -> tuple:
+    if not isinstance(inputs, tuple | list):
+        raise TypeError(
+            f"recalibrate(batches=): batch {index} is of type {type(inputs).__name__}. "
+            "Give each batch as a tuple of inputs, for example (x,)."
+        )
+    return tuple(inputs)
+
+
+def _moved(update: Update, params: Params, key: Key) -> list[str]:
+    """The leaves that come back changed.
+
+    The params are disturbed first: a statistic that already fits would not move, and a
+    disturbed one fits with probability zero.
+    """
+    names = [name for name, leaf in named_leaves(params).items() if _is_real(leaf)]
+    keys = dict(zip(names, jax.random.split(key, len(names)), strict=True))
+
+    def disturbed(name: str, leaf):
+        if name not in keys:
+            return leaf
+        noise = jax.random.uniform(keys[name], leaf.shape, leaf.dtype, -0.125, 0.125)
+        return leaf + (1 + jnp.abs(leaf)) * noise
+
+    before = map_named(disturbed, params)
+    after = update(before)
+    return [name for name in names if not jnp.array_equal(after[name], named_leaves(before)[name])]
+
+
+def _momentum(update: Update, params: Params, start: dict[str, Array]) -> dict[str, Array]:
+    """The momentum of each entry, from one more old value; a third one checks it.
+
+    The old values are powers of two far above what the batch contributes, so that the
+    momentum is read with no rounding but its own.
+    """
+    step = {
+        name: 2.0 ** np.ceil(np.log2(1 + np.abs(value).max()) + 10) for name, value in start.items()
+    }
+    once = update(_filled(params, step))
+    twice = update(_filled(params, {name: 2 * value for name, value in step.items()}))
+    momentum = {}
+    for name, zero in start.items():
+        momentum[name] = (once[name].astype(jnp.float32) - zero) / step[name]
+        again = (twice[name].astype(jnp.float32) - zero) / (2 * step[name])
+        tolerance = 4 * float(jnp.finfo(once[name].dtype).eps)
+        affine = jnp.abs(momentum[name] - again) <= tolerance
+        if not jnp.all(affine & (momentum[name] >= -tolerance) & (momentum[name] < 1)):
+            raise ValueError(
+                f"recalibrate(train_fn): leaf {name!r} moves, but not as a running average with a "
+                "momentum in [0, 1). Let train_fn pass it through, or measure it yourself."
+            )
+    return momentum
+
+
+def _chosen(names: list[str], leaves: dict[str, Array]) -> dict[str, Array]:
+    # Sum in float32: bfloat16 stops growing after about 256 equal terms.
+    return {name: leaves[name].astype(jnp.float32) for name in names}
+
+
+def _filled(params: Params, values: dict) -> Params:
+    """The params with these values in the named leaves, whose shape and dtype stay."""
+
+    def replaced(name: str, leaf):
+        return jnp.full_like(leaf, values[name]) if name in values else leaf
+
+    return map_named(replaced, params)
+
+
+def _is_real(leaf) -> bool:
+    return not is_compressed(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)

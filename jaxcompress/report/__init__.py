@@ -1,0 +1,19 @@
+"""What people look at: tables, the Pareto plot, and one self-contained page.
+
+Values come in as plain rows and points; nothing here measures or compresses.
+"""
+
+from jaxcompress.report.page import Heading as Heading
+from jaxcompress.report.page import Paragraph as Paragraph
+from jaxcompress.report.page import Picture as Picture
+from jaxcompress.report.page import Preformatted as Preformatted
+from jaxcompress.report.page import page as page
+from jaxcompress.report.plots import Point as Point
+from jaxcompress.report.plots import front as front
+from jaxcompress.report.plots import pareto as pareto
+from jaxcompress.report.plots import pareto_png as pareto_png
+from jaxcompress.report.plots import pareto_svg as pareto_svg
+from jaxcompress.report.tables import Column as Column
+from jaxcompress.report.tables import Table as Table
+from jaxcompress.report.tables import show as show
+from jaxcompress.report.tables import table as table

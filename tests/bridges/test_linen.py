@@ -1,0 +1,155 @@
+"""Linen modules as pure functions: the same numbers, and dropout in training alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import core, linen
+
+import jaxcompress as jc
+from jaxcompress.bridges import linen as bridge
+
+
+class Network(linen.Module):
+    """Dense, batch norm, dropout, dense; the hidden layer is sowed."""
+
+    @linen.compact
+    def __call__(self, x, train: bool):
+        x = linen.Dense(4)(x)
+        x = linen.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+        x = linen.Dropout(0.5, deterministic=not train)(x)
+        self.sow("intermediates", "hidden", x)
+        return linen.Dense(2)(x)
+
+
+@pytest.fixture
+def module() -> Network:
+    return Network()
+
+
+@pytest.fixture
+def variables(module, x, key):
+    return module.init(key, x, train=False)
+
+
+@pytest.fixture
+def model(module, variables):
+    return bridge.functional(
+        module, variables, evaluation={"train": False}, training={"train": True}
+    )
+
+
+def test_evaluation_is_the_modules_own(model, module, variables, x):
+    np.testing.assert_array_equal(
+        model.fn(model.params, x), module.apply(variables, x, train=False)
+    )
+
+
+def test_the_params_are_every_collection(model):
+    assert list(jc.named_leaves(model.params)) == [
+        "batch_stats/BatchNorm_0/mean",
+        "batch_stats/BatchNorm_0/var",
+        "BatchNorm_0/bias",
+        "BatchNorm_0/scale",
+        "Dense_0/bias",
+        "Dense_0/kernel",
+        "Dense_1/bias",
+        "Dense_1/kernel",
+    ]
+    assert model.restore(model.params) is model.params
+
+
+def test_frozen_variables_give_a_plain_dict(module, variables, model):
+    frozen = bridge.functional(module, core.freeze(variables))
+    assert jax.tree.structure(frozen.params) == jax.tree.structure(model.params)
+
+
+def test_training_is_the_modules_own_and_moves_statistics_alone(model, module, variables, x, key):
+    outputs, new = model.train_fn(model.params, x, key=key)
+    expected, updated = module.apply(
+        variables,
+        x,
+        train=True,
+        rngs={"dropout": jax.random.fold_in(key, 0)},
+        mutable=["batch_stats"],
+    )
+    np.testing.assert_array_equal(outputs, expected)
+    jax.tree.map(np.testing.assert_array_equal, new["batch_stats"], updated["batch_stats"])
+    assert jax.tree.structure(new) == jax.tree.structure(model.params)
+    assert new["params"] is model.params["params"]
+    moved = jax.tree.map(lambda old, new: bool((old != new).all()), model.params, new)
+    assert all(jax.tree.leaves(moved["batch_stats"]))
+
+
+def test_dropout_follows_the_key_in_training_alone(model, x, key):
+    first, again = (model.train_fn(model.params, x, key=key)[0] for _ in range(2))
+    other, _ = model.train_fn(model.params, x, key=jax.random.key(1))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    np.testing.assert_array_equal(model.fn(model.params, x), model.fn(model.params, x))
+
+
+def test_streams_are_named_and_independent(x, key):
+    class Noise(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            return tuple(jax.random.normal(self.make_rng(name), x.shape) for name in ("one", "two"))
+
+    model = bridge.functional(Noise(), {}, rngs=("one", "two"))
+    (one, two), new = model.train_fn(model.params, x, key=key)
+    assert new == model.params == {}
+    assert (one != two).all()
+
+
+def test_a_module_without_statistics_passes_everything_through(x, key):
+    module = linen.Dense(2)
+    model = bridge.functional(module, module.init(key, x))
+    outputs, new = model.train_fn(model.params, x, key=key)
+    np.testing.assert_array_equal(outputs, model.fn(model.params, x))
+    assert jax.tree.leaves(new) == jax.tree.leaves(model.params)
+
+
+def test_each_function_is_traced_once(model, x, key):
+    traces = []
+
+    @jax.jit
+    def step(params, x, key):
+        traces.append(1)
+        outputs, new = model.train_fn(params, x, key=key)
+        return model.fn(new, x) + outputs, new
+
+    _, new = step(model.params, x, key)
+    step(new, x, jax.random.key(1))
+    assert len(traces) == 1
+
+
+def test_weights_train_beside_statistics(model, x, key):
+    trainable, frozen = jc.partition(model.params, jc.none_of(jc.matching("batch_stats/*")))
+
+    def loss(trainable):
+        return model.train_fn(jc.combine(trainable, frozen), x, key=key)[0].sum()
+
+    gradients = jax.grad(loss)(trainable)
+    assert jax.tree.structure(gradients) == jax.tree.structure(trainable)
+    # The sum over six examples and the last bias: six each.
+    np.testing.assert_array_equal(gradients["params"]["Dense_1"]["bias"], [6.0, 6.0])
+
+
+def test_quantized_leaves_go_in_as_they_are(model, quantized, x, key):
+    params = quantized(model.params)
+    dense = jc.materialize(params)
+    np.testing.assert_array_equal(model.fn(params, x), model.fn(dense, x))
+    outputs, new = model.train_fn(params, x, key=key)
+    np.testing.assert_array_equal(outputs, model.train_fn(dense, x, key=key)[0])
+    assert jax.tree.structure(new) == jax.tree.structure(params)
+    assert new["params"]["Dense_0"]["kernel"] is params["params"]["Dense_0"]["kernel"]
+
+
+def test_boxed_parameters_keep_their_box(x, key):
+    initialiser = linen.with_partitioning(linen.initializers.ones, (None, "model"))
+    module = linen.Dense(2, kernel_init=initialiser)
+    model = bridge.functional(module, module.init(key, x))
+    assert list(jc.named_leaves(model.params)) == ["bias", "kernel"]
+    np.testing.assert_array_equal(
+        model.fn(model.params, x), jnp.broadcast_to(x.sum(1, keepdims=True), (6, 2))
+    )
