@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import leaf_names
@@ -55,9 +54,15 @@ def check_masks(caller: str, masks: Masks, params: Params) -> None:
             raise ValueError(
                 f"{caller}(masks=...): leaf {name!r} has dtype {mask.dtype}, masks are bool."
             )
-        if np.broadcast_shapes(mask.shape, leaf.shape) != tuple(leaf.shape):
+        if not _broadcasts(mask.shape, leaf.shape):
             raise ValueError(
                 f"{caller}(masks=...): the mask of leaf {name!r} has shape {mask.shape}, which "
                 f"does not broadcast to "
                 f"{tuple(leaf.shape)}."
             )
+
+
+def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether an array of `shape` broadcasts to `target` without changing it."""
+    fits = all(a in (1, b) for a, b in zip(reversed(shape), reversed(target), strict=False))
+    return fits and len(shape) <= len(target)

@@ -151,10 +151,51 @@ def second_moment() -> Observer:
         return merge(state, (squares, jnp.asarray(x.shape[-2], jnp.float32)))
 
     def read(state):
-        total, rows = state
-        return total / jnp.maximum(rows, 1.0)
+        return _per_row(*state)
 
     def merge(first, second):
         return jax.tree.map(jnp.add, first, second)
 
     return Observer(init, update, read, merge)
+
+
+def covariance() -> Observer:
+    """The sum of outer products of the rows, and how many there were; not centred.
+
+    What `structure.factorize` weighs errors with: for an error E of a weight,
+    E[|E x|²] = trace(E · covariance · Eᵀ). Takes contracting² numbers per site.
+
+    Returns:
+      Observer whose reading is the mean outer product E[x xᵀ], (batch…, contracting,
+      contracting) float32; merges by sum.
+
+    Example:
+      >>> observer = covariance()
+      >>> x = jnp.array([[1.0, 2.0], [3.0, 0.0]])
+      >>> observer.read(observer.update(x, observer.init(x)))
+      Array([[5., 1.],
+             [1., 2.]], dtype=float32)
+    """
+
+    def init(x):
+        size = x.shape[-1]
+        return jnp.zeros((*x.shape[:-2], size, size), jnp.float32), jnp.zeros((), jnp.float32)
+
+    def update(x, state):
+        rows = x.astype(jnp.float32)
+        products = jnp.einsum("...mi,...mj->...ij", rows, rows, precision=jax.lax.Precision.HIGHEST)
+        return merge(state, (products, jnp.asarray(x.shape[-2], jnp.float32)))
+
+    def read(state):
+        return _per_row(*state)
+
+    def merge(first, second):
+        return jax.tree.map(jnp.add, first, second)
+
+    return Observer(init, update, read, merge)
+
+
+def _per_row(total: Array, rows: Array) -> Array:
+    """The mean of a state that may be stacked: (stack…, …) sums and (stack…) counts."""
+    counts = jnp.maximum(rows, 1.0)
+    return total / counts.reshape(counts.shape + (1,) * (total.ndim - counts.ndim))

@@ -46,7 +46,7 @@ def lowest(x: Array, count: Array | int, *, axis: tuple[int, ...]) -> Array:
     missing = count - count_true(below, axis)
 
     def earliest() -> Array:
-        position = _positions(x.shape, axis)
+        position = positions(x.shape, axis)
         bits = math.prod(x.shape[i] for i in axis).bit_length()
         last = cut(lambda last: count_true(tied & (position < last), axis), missing, bits=bits)
         return tied & (position < last)
@@ -106,8 +106,8 @@ def count_true(marked: Array, axis: tuple[int, ...]) -> Array:
     return jnp.sum(marked, axis=axis, dtype=jnp.int32, keepdims=True)
 
 
-def _positions(shape: tuple[int, ...], axis: tuple[int, ...]) -> Array:
-    """The row-major position of every entry in its group, uint32."""
+def positions(shape: tuple[int, ...], axis: tuple[int, ...]) -> Array:
+    """The row-major position of every entry in its group, uint32 of `shape`."""
     position = jnp.zeros(shape, jnp.uint32)
     stride = 1
     for i in sorted(axis, reverse=True):

@@ -1,0 +1,37 @@
+"""Stored orders of axes that stay true while leading axes come and go.
+
+A compressed leaf may store its axes in another order than that of the array it stands
+for. The order counts from the end, so `vmap` and `scan` may add or take leading axes.
+"""
+
+
+def from_the_end(permutation: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation in negative axes, without the leading axes that stay in place.
+
+    Example:
+      >>> from_the_end((0, 2, 1))
+      (-1, -2)
+    """
+    ndim = len(permutation)
+    moved = next((i for i, axis in enumerate(permutation) if axis != i), ndim)
+    return tuple(axis - ndim for axis in permutation[moved:])
+
+
+def permutation_of(order: tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    """The permutation of all `ndim` axes: the opposite of `from_the_end`.
+
+    Example:
+      >>> permutation_of((-1, -2), ndim=4)
+      (0, 1, 3, 2)
+    """
+    return (*range(ndim - len(order)), *(ndim + axis for axis in order))
+
+
+def inverse(permutation: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that undoes this one.
+
+    Example:
+      >>> inverse((1, 2, 0))
+      (2, 0, 1)
+    """
+    return tuple(sorted(range(len(permutation)), key=permutation.__getitem__))

@@ -1,0 +1,119 @@
+"""How a sparsity is shared out among leaves.
+
+Which weights of a leaf go is the matter of a pattern.
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.numerics import round_to_count
+from jaxcompress.core.ranking import count_true, cut, order_keys, positions
+from jaxcompress.core.types import Array
+from jaxcompress.prune.patterns import group_axis, group_size
+
+Allocation = Callable[
+    [dict[str, Array], dict[str, LeafAxes], Array | float], dict[str, Array | float]
+]
+"""(scores, axes, sparsity) to a sparsity for each leaf, as a `Pattern` takes it.
+
+The dicts go by leaf name, in the tree's order, and hold the leaves that share
+`sparsity`.
+"""
+
+
+def uniform(
+    scores: dict[str, Array], axes: dict[str, LeafAxes], sparsity: Array | float
+) -> dict[str, Array | float]:
+    """Every leaf gets the same sparsity.
+
+    Args:
+      scores: of the leaves, by name.
+      axes: of the leaves, by name.
+      sparsity: () in [0, 1].
+
+    Returns:
+      The sparsity, by name.
+
+    Example:
+      >>> jc.prune.uniform({"a": jnp.ones(2), "b": jnp.ones(3)}, {}, 0.5)
+      {'a': 0.5, 'b': 0.5}
+    """
+    del axes
+    return dict.fromkeys(scores, sparsity)
+
+
+def globally(
+    scores: dict[str, Array], axes: dict[str, LeafAxes], sparsity: Array | float
+) -> dict[str, Array | float]:
+    """The lowest scores of all leaves together go, under one threshold.
+
+    Of N weights in all, `round_half_even(sparsity · N)` go. Among equal scores the
+    earlier leaf goes first, in it the earlier slice along its batch axes. A leaf of low
+    scores may lose all its weights.
+
+    Args:
+      scores: of the leaves, by name, float, on one scale.
+      axes: of the leaves, by name.
+      sparsity: () in [0, 1].
+
+    Returns:
+      The sparsity by name, float32, one for each slice along the batch axes. Float32
+      tells neighbouring counts apart up to 2**22 weights in a slice; in a larger one
+      the count may be off by one in 2**22.
+
+    Raises:
+      ValueError: there are 2**31 weights or more.
+
+    Example:
+      >>> dot = jc.LeafAxes(contracting=(0,), output=())
+      >>> scores = {"a": jnp.array([1.0, 2.0]), "b": jnp.array([3.0, 0.0])}
+      >>> jc.prune.globally(scores, {"a": dot, "b": dot}, 0.75)
+      {'a': Array([1.], dtype=float32), 'b': Array([0.5], dtype=float32)}
+
+    Source: Blalock et al. 2020, arXiv:2003.03033, section 2.3, "global". Differs: an
+      exact
+    count by a bisected threshold over the leaves where they are, ties by order.
+    """
+    size = sum(score.size for score in scores.values())
+    if size >= 2**31:
+        raise ValueError(
+            f"globally(scores) counts fewer than 2**31 weights, not {size}. "
+            "Give each part of the model a rule of its own."
+        )
+    keys = {name: order_keys(score) for name, score in scores.items()}
+    count = round_to_count(sparsity, size)
+    bound = cut(lambda bound: _total(leaf < bound for leaf in keys.values()), count)
+    axis = {name: group_axis(score, axes[name]) for name, score in scores.items()}
+    below = {name: count_true(leaf < bound, axis[name]) for name, leaf in keys.items()}
+    tied = {name: count_true(leaf == bound, axis[name]) for name, leaf in keys.items()}
+    taken = _first(tied, count - _total(below.values()))
+    return {
+        name: (below[name] + taken[name]).astype(jnp.float32) / group_size(score, axes[name])
+        for name, score in scores.items()
+    }
+
+
+def _total(arrays: Iterable[Array]) -> Array:
+    """The sum of all entries of all arrays, () int32."""
+    totals = [jnp.sum(each, dtype=jnp.int32) for each in arrays]
+    return functools.reduce(jnp.add, totals)
+
+
+def _first(available: dict[str, Array], count: Array) -> dict[str, Array]:
+    """How many to take of each slice's, earlier slices first, `count` in all."""
+    position, slices = {}, 0
+    for name, each in available.items():
+        position[name] = positions(each.shape, tuple(range(each.ndim))) + np.uint32(slices)
+        slices += each.size
+
+    def before(last: Array) -> dict[str, Array]:
+        return {name: jnp.where(position[name] < last, available[name], 0) for name in available}
+
+    last = cut(lambda last: _total(before(last).values()), count, bits=slices.bit_length())
+    whole = before(last)
+    rest = count - _total(whole.values())
+    return {name: whole[name] + jnp.where(position[name] == last, rest, 0) for name in available}

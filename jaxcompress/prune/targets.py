@@ -1,0 +1,118 @@
+"""Which leaves are pruned and how much of them, in training and at once."""
+
+import numbers
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.axes import Axes, LeafAxes
+from jaxcompress.core.checks import check_range, check_real
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.core.selectors import axes_of, weights
+from jaxcompress.core.types import Array, Masks, Params, PyTree, Selector
+from jaxcompress.prune.allocation import Allocation
+from jaxcompress.prune.patterns import Pattern
+
+Amount = Array | float | Callable[[Array | int], Array | float]
+"""A sparsity: a number in [0, 1), or a schedule from step to one."""
+
+
+class Group(NamedTuple):
+    """Leaves that share one sparsity: those that one rule is the first to match."""
+
+    sparsity: Amount
+    axes: dict[str, LeafAxes]
+
+
+def groups(
+    caller: str,
+    params: Params,
+    sparsity: Rules[Amount] | Amount,
+    select: Selector | None,
+    axes: Axes | None,
+) -> list[Group]:
+    """The leaves to prune, by the rule that says how much; nothing is computed.
+
+    Raises:
+      TypeError: a leaf to prune is compressed, or not of a real floating dtype.
+      ValueError: no leaf of a tree that has leaves is to be pruned, a rule is never
+        used, a leaf to prune is empty, or `axes` is of another tree.
+    """
+    leaves = named_leaves(params)
+    selected = named_leaves((select or weights(axes))(params))
+    amounts = as_rules(sparsity).pairs
+    rules = Rules((pattern, rank) for rank, (pattern, _) in enumerate(amounts))
+    assigned = rules.assign([name for name in leaves if selected[name]])
+    if leaves and not assigned:
+        raise ValueError(
+            f"{caller}(select=...) selects no leaf. Leaves are: {', '.join(leaves)}. "
+            "By default leaves that meet data in a dot, convolution or gather are selected."
+        )
+    known = None if axes is None else named_leaves(axes)
+    found = [Group(amount, {}) for _, amount in amounts]
+    for name, rank in assigned.items():
+        _check_target(caller, name, leaves[name])
+        found[rank].axes[name] = axes_of(name, leaves[name], known)
+    return found
+
+
+def masks_at(
+    count: Array | int,
+    scores: dict[str, Array],
+    found: list[Group],
+    pattern: Pattern,
+    allocate: Allocation,
+) -> dict[str, Array]:
+    """The mask of every leaf in `found` at step `count`, by name."""
+    masks = {}
+    for amount, axes in found:
+        share = {name: scores[name] for name in axes}
+        sparsities = allocate(share, axes, value_at(count, amount))
+        masks |= {name: pattern(share[name], sparsities[name], axes[name]) for name in axes}
+    return masks
+
+
+def value_at(count: Array | int, amount: Amount) -> Array | float:
+    """The sparsity at a step; an array, whose value may be traced, is clipped."""
+    value = amount(count) if callable(amount) else amount
+    if isinstance(value, numbers.Real):
+        return float(value)
+    return jnp.clip(jnp.asarray(value, jnp.float32), 0, 1)
+
+
+def selection(params: Params, found: list[Group]) -> PyTree:
+    """Which leaves are pruned, a tree of bool."""
+    names = {name for group in found for name in group.axes}
+    return map_named(lambda name, _: name in names, params)
+
+
+def targeted(selected: PyTree, tree: Params) -> Params:
+    """The tree with a () float32 zero for every leaf that is not pruned."""
+    return jax.tree.map(
+        lambda chosen, leaf: leaf if chosen else jnp.zeros((), jnp.float32), selected, tree
+    )
+
+
+def mask_tree(masks: dict[str, Array], params: Params) -> Masks:
+    """The masks in the params' structure, () True for every leaf that is not named."""
+    return map_named(lambda name, _: masks.get(name, jnp.ones((), bool)), params)
+
+
+def check_amount(caller: str, sparsity: Rules[Amount] | Amount) -> None:
+    """Raises a ValueError for a number outside [0, 1); schedules and arrays pass."""
+    for _, amount in as_rules(sparsity).pairs:
+        if isinstance(amount, numbers.Real):
+            check_range(caller, "sparsity", float(amount), 0, 1)
+
+
+def _check_target(caller: str, name: str, leaf) -> None:
+    if is_compressed(leaf):
+        raise TypeError(
+            f"{caller}: leaf {name!r} is a {type(leaf).__name__}, already compressed. "
+            "Prune first, then quantize with the masks; or leave it out with select=."
+        )
+    check_real(caller, name, leaf)
