@@ -27,6 +27,7 @@ FLOORS = {
     "bridges": 5,
     "demo": 6,
     "cli": 7,
+    "__main__": 8,
 }
 MAY_IMPORT_BRIDGES = {"demo", "cli"}
 MAY_IMPORT_FLAX = {"bridges", "demo"}

@@ -16,4 +16,4 @@ from jaxcompress.validate.metrics import agreement as agreement
 from jaxcompress.validate.metrics import correct as correct
 from jaxcompress.validate.metrics import cross_entropy as cross_entropy
 from jaxcompress.validate.overlap import check_disjoint as check_disjoint
-from jaxcompress.validate.splits import train_validation_test as train_validation_test
+from jaxcompress.validate.splits import split as split

@@ -4,20 +4,22 @@ Cross-validation is not here. Whether the examples themselves repeat is asked in
 `overlap`.
 """
 
+import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 
-def train_validation_test(
+def split(
     n: int,
     *,
-    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
+    fractions: Sequence[float] = (0.6, 0.2, 0.2),
     labels: ArrayLike | None = None,
     seed: int = 0,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices of a training, a validation and a test part that share no example.
+) -> tuple[np.ndarray, ...]:
+    """Indices of parts that share no example: training, validation and test, or others.
 
     Sizes follow the fractions exactly, up to rounding. With labels each class is spread
     over the parts in proportion: its examples, shuffled, are laid evenly on [0, 1) with
@@ -27,19 +29,19 @@ def train_validation_test(
 
     Args:
       n: number of examples.
-      fractions: of training, validation and test, each above 0, together 1.
+      fractions: share of each part, above 0, together 1.
       labels: (n,) class of each example, or None for a plain random split.
       seed: of the shuffle; the same seed gives the same parts.
 
     Returns:
-      Three ascending int64 arrays that together hold each of 0 … n - 1 once.
+      One ascending int64 array per part; together they hold each of 0 … n - 1 once.
 
     Raises:
       ValueError: a wrong fraction, labels of another length, or a part that would be
         empty.
 
     Example:
-      >>> train, validation, test = jc.validate.train_validation_test(10, seed=1)
+      >>> train, validation, test = jc.validate.split(10, seed=1)
       >>> train.size, validation.size, test.size
       (6, 2, 2)
 
@@ -49,14 +51,14 @@ def train_validation_test(
     _check_fractions(fractions)
     rng = np.random.default_rng(seed)
     order = rng.permutation(n) if labels is None else _spread(_checked_labels(labels, n), rng)
-    ends = [round(n * share) for share in (fractions[0], fractions[0] + fractions[1])]
-    train, validation, test = (np.sort(part) for part in np.split(order, ends))
-    if not (train.size and validation.size and test.size):
+    ends = [round(n * share) for share in itertools.accumulate(fractions[:-1])]
+    parts = tuple(np.sort(part) for part in np.split(order, ends))
+    if not all(part.size for part in parts):
         raise ValueError(
-            f"train_validation_test(n={n}, fractions={fractions}) leaves a part empty:"
-            f" sizes {train.size}, {validation.size}, {test.size}."
+            f"split(n={n}, fractions={tuple(fractions)}) leaves a part empty:"
+            f" sizes {', '.join(str(part.size) for part in parts)}."
         )
-    return train, validation, test
+    return parts
 
 
 def _spread(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -68,19 +70,15 @@ def _spread(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.argsort(places, kind="stable")
 
 
-def _check_fractions(fractions: tuple[float, float, float]) -> None:
-    total = math.fsum(fractions)
-    if len(fractions) != 3 or min(fractions) <= 0 or not math.isclose(total, 1):
+def _check_fractions(fractions: Sequence[float]) -> None:
+    if min(fractions, default=0) <= 0 or not math.isclose(math.fsum(fractions), 1):
         raise ValueError(
-            f"train_validation_test(fractions={fractions}) needs three fractions above 0 that"
-            " sum to 1."
+            f"split(fractions={tuple(fractions)}) needs fractions above 0 that sum to 1."
         )
 
 
 def _checked_labels(labels: ArrayLike, n: int) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.shape != (n,):
-        raise ValueError(
-            f"train_validation_test(labels of shape {labels.shape}) needs the shape ({n},)."
-        )
+        raise ValueError(f"split(labels of shape {labels.shape}) needs the shape ({n},).")
     return labels

@@ -1,0 +1,125 @@
+import dataclasses
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from jaxcompress import cli
+from jaxcompress.core.names import named_leaves
+from jaxcompress.demo import proof, run
+from jaxcompress.demo.models import Architecture, network
+from jaxcompress.demo.recipe import Recipe
+
+SMALL = Recipe(
+    widths=(16, 16, 64),
+    student_widths=(16, 16, 64),
+    dense_steps=3,
+    prune_steps=3,
+    distill_steps=3,
+    combined_steps=3,
+)
+NAMES = ["dense", "int8", "int4", "pruned + int8", "distilled", "distilled + pruned + int4"]
+
+
+def architecture(framework: str, size: int = 8) -> Architecture:
+    return Architecture(framework, (4, 8, 16), (size, size, 1), 10)
+
+
+@pytest.mark.parametrize("size", [8, 28])
+def test_both_frameworks_name_and_shape_their_leaves_alike(size):
+    shapes = []
+    for framework in ("nnx", "linen"):
+        model = network(architecture(framework, size), seed=0)
+        leaves = named_leaves(model.params)
+        shapes.append({name.removeprefix("batch_stats/"): x.shape for name, x in leaves.items()})
+        x = np.zeros((2, size, size, 1), np.float32)
+        assert model.fn(model.params, x).shape == (2, 10)
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("image", [(8, 8, 1), (28, 28, 1)])
+def test_the_dense_model_has_the_promised_size(image):
+    recipe = Recipe()
+    for framework in ("nnx", "linen"):
+        params = network(Architecture(framework, recipe.widths, image, 10), seed=0).params
+        assert 100_000 <= sum(leaf.size for leaf in jax.tree.leaves(params)) <= 500_000
+
+
+@pytest.fixture(scope="module", params=["nnx", "linen"])
+def results(request, tmp_path_factory):
+    pytest.importorskip("sklearn")
+    out = tmp_path_factory.mktemp(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(proof, "ROUNDS", 2)
+        return run.run(dataclasses.replace(SMALL, framework=request.param), out=out), out
+
+
+def test_every_promised_file_is_there(results):
+    found, out = results
+    names = {path.name for path in out.iterdir()}
+    assert {"report.html", "report.json", "pareto.png", "recipe.json"} <= names
+    assert {variant.file_name for variant in found.variants} <= names
+    for variant in found.variants:
+        path = out / variant.file_name
+        assert path.stat().st_size == found.proofs[variant.name].file_bytes
+        assert found.proofs[variant.name].size.disk == path.stat().st_size
+
+
+def test_a_fresh_process_decodes_the_same_bits(results):
+    found, _ = results
+    assert found.identical == dict.fromkeys(NAMES, True)
+
+
+def test_compressed_files_are_smaller(results):
+    found, _ = results
+    size = {name: found.proofs[name].file_bytes for name in NAMES}
+    assert size["int8"] < size["dense"] / 3
+    assert size["int4"] < size["int8"]
+    assert size["pruned + int8"] < size["int8"]
+    assert size["distilled + pruned + int4"] < size["int4"]
+
+
+def test_the_report_says_what_was_not_compressed(results):
+    found, out = results
+    page = (out / "report.html").read_text()
+    assert "Not compressed" in page
+    assert "Most sensitive layer" in page
+    figures = json.loads((out / "report.json").read_text())
+    assert list(figures["models"]) == NAMES
+    assert figures["models"]["dense"]["comparison"]["verdict"] == "no difference on these examples"
+    assert Recipe.load(out / "recipe.json") == found.recipe
+
+
+def test_inspect_describes_a_file(results, capsys):
+    _, out = results
+    assert cli.main(["inspect", str(out / "int8.safetensors")]) == 0
+    assert "int8" in capsys.readouterr().out
+
+
+def test_figures_repeat(results, tmp_path, monkeypatch):
+    monkeypatch.setattr(proof, "ROUNDS", 2)
+    found, out = results
+    if found.recipe.framework == "linen":
+        pytest.skip("One framework is enough; the other takes as long again.")
+    run.run(found.recipe, out=tmp_path)
+    first, again = (json.loads((folder / "report.json").read_text()) for folder in (out, tmp_path))
+    for figures in (first, again):
+        del figures["times"]
+    assert first == again
+    for variant in found.variants:
+        assert (out / variant.file_name).read_bytes() == (tmp_path / variant.file_name).read_bytes()
+
+
+def test_a_foreign_file_is_refused_with_a_message(tmp_path, capsys):
+    path = pathlib.Path(tmp_path / "text.safetensors")
+    path.write_text("hello")
+    assert cli.main(["inspect", str(path)]) == 1
+    assert str(path) in capsys.readouterr().err
+
+
+def test_a_missing_data_folder_is_named(tmp_path, capsys):
+    assert cli.main(["demo", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert "train-images-idx3-ubyte" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
