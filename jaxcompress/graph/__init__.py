@@ -1,0 +1,15 @@
+"""The model as a program: sites, axes, replacements, readings and cost."""
+
+from jaxcompress.graph.calibrate import calibrate as calibrate
+from jaxcompress.graph.cost import CompiledCost as CompiledCost
+from jaxcompress.graph.cost import Cost as Cost
+from jaxcompress.graph.cost import SiteCost as SiteCost
+from jaxcompress.graph.cost import compiled as compiled
+from jaxcompress.graph.cost import cost as cost
+from jaxcompress.graph.observe import observe as observe
+from jaxcompress.graph.program import Program as Program
+from jaxcompress.graph.program import axes as axes
+from jaxcompress.graph.program import trace as trace
+from jaxcompress.graph.rewrite import Replacement as Replacement
+from jaxcompress.graph.rewrite import rewrite as rewrite
+from jaxcompress.graph.sites import Site as Site

@@ -1,0 +1,71 @@
+"""Calibration: a model run over batches of data, and what its observers learned."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.observers import Observer
+from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.core.types import Model, Params
+from jaxcompress.graph.observe import initial_readings, observe, observed_sites
+from jaxcompress.graph.program import trace
+
+
+def calibrate(
+    fn: Model, params: Params, batches: Iterable, rules: Rules[Observer] | Observer
+) -> dict[str, Any]:
+    """What observers learn about the data that meet each weight.
+
+    Runs on the host: one jitted step per batch, compiled once per shape of batch. The
+    model runs no further than its last observed site.
+
+    Args:
+      fn: the model, `fn(params, *inputs) -> outputs`.
+      params: tree of arrays or compressed leaves.
+      batches: each an input, or a tuple of the model's inputs; without NaN.
+      rules: observers by leaf name, or one for every leaf.
+
+    Returns:
+      Dict from site name to `observer.read(state)`, in program order. Readings of
+      scanned
+      leaves are stacked: leading axes `site.stack`.
+
+    Raises:
+      ValueError: there is no batch, a batch holds a NaN, its shapes give readings of
+        other shapes than the batches before, or a rule matches no leaf with an observed
+        site.
+
+    Example:
+      >>> from jaxcompress.core.observers import second_moment
+      >>> fn = lambda params, x: x @ params["kernel"]
+      >>> batches = [jnp.array([[1.0, 2.0]]), jnp.array([[3.0, 0.0]])]
+      >>> calibrate(fn, {"kernel": jnp.eye(2)}, batches, second_moment())
+      {'kernel': Array([5., 2.], dtype=float32)}
+    """
+    rules = as_rules(rules)
+    observed = observe(fn, rules)
+    step = jax.jit(lambda params, inputs, readings: observed(params, *inputs, readings=readings)[1])
+    program, observers, readings = None, {}, {}
+    for index, batch in enumerate(batches):
+        inputs = batch if isinstance(batch, tuple) else (batch,)
+        _check_no_nan(index, inputs)
+        if program is None:
+            program = trace(fn, params, *inputs)
+            observers = observed_sites(program, rules)
+            readings = initial_readings(program, observers)
+        readings = step(params, inputs, readings)
+    if program is None:
+        raise ValueError("calibrate(batches) holds no batch. Pass at least one.")
+    return {name: observer.read(readings[name]) for name, observer in observers.items()}
+
+
+def _check_no_nan(index: int, inputs: tuple) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
+        if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) and bool(jnp.isnan(leaf).any()):
+            raise ValueError(
+                f"calibrate(batches): batch {index} holds a NaN in "
+                f"inputs{jax.tree_util.keystr(path)}. "
+                "Clean the data, or leave the batch out."
+            )

@@ -1,0 +1,141 @@
+"""Runs a traced program with something else at chosen sites.
+
+Consecutive equations without a chosen site run together, as JAX would run them; only
+what holds a chosen site is opened. Each handler threads a state, so that one walk
+serves both to replace (no state) and to observe. Calls and loops are built anew in
+`rebuild`.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import JaxprEqn, Literal
+
+from jaxcompress.core.leaf import CompressedLeaf, materialize
+from jaxcompress.graph.jaxprs import as_function, variables
+from jaxcompress.graph.rebuild import States, rebuild
+from jaxcompress.graph.sites import Site
+from jaxcompress.graph.steps import Block, Step
+
+Handler = Callable[[Site, Callable, Any, Any, Any], tuple[Any, Any]]
+"""(site, apply, data, weight, state) -> (output, state)."""
+
+Handlers = Mapping[str, Handler]
+"""Handlers by site name."""
+
+
+def interpret(
+    block: Block, values: list, states: States, handlers: Handlers
+) -> tuple[list, States]:
+    """Runs a block.
+
+    Args:
+      block: the steps.
+      values: one per operand of the block: arrays or compressed leaves.
+      states: by site name, for the handled sites in the block.
+      handlers: what happens at each handled site.
+
+    Returns:
+      (results, states). A result is compressed where it is an operand that only moved.
+    """
+    frame = _Frame(block, values)
+    for index, step in enumerate(block.steps):
+        if step.sites.keys() & handlers.keys():
+            frame.run_waiting(index)
+            results, states = _open(step, frame.read(step.eqn.invars), states, handlers)
+            frame.write(step.eqn.outvars, results)
+        elif not frame.moves_compressed(step.eqn):
+            frame.waiting.append(step.eqn)
+    frame.run_waiting(len(block.steps))
+    return frame.read(block.jaxpr.outvars), states
+
+
+def _open(step: Step, operands: list, states: States, handlers: Handlers) -> tuple[list, States]:
+    def run(block: Block, values, states: States):
+        return interpret(block, list(values), states, handlers)
+
+    with _scope_of(step.eqn):
+        if step.blocks:
+            return rebuild(step, operands, states, run)
+        (site,) = step.sites.values()
+        return _meet(site, step.eqn, operands, states, handlers[site.name])
+
+
+def _scope_of(eqn: JaxprEqn):
+    """The name scopes an equation was written in; a profile shows them."""
+    scope = str(eqn.source_info.name_stack)
+    return jax.named_scope(scope) if scope else contextlib.nullcontext()
+
+
+def _meet(site: Site, eqn: JaxprEqn, operands: list, states: States, handler: Handler):
+    def apply(data, weight, **changed):
+        pair = (weight, data) if site.position == 0 else (data, weight)
+        return eqn.primitive.bind(*materialize(pair), **{**eqn.params, **changed})
+
+    data, weight = materialize(operands[1 - site.position]), operands[site.position]
+    output, state = handler(site, apply, data, weight, states[site.name])
+    if (output.shape, output.dtype) != (site.output_shape, site.dtype):
+        raise ValueError(
+            f"rewrite(rules): the replacement at site {site.name!r} returned {output.dtype} of "
+            f"shape {output.shape}, but the program goes on with {site.dtype} of shape "
+            f"{site.output_shape}. Cast or reshape what it returns."
+        )
+    return [output], {**states, site.name: state}
+
+
+class _Frame:
+    """The values of a block while it runs, and the equations that wait to run."""
+
+    def __init__(self, block: Block, values: list):
+        self.jaxpr = block.jaxpr
+        self.values: dict = dict(zip(self.jaxpr.constvars, block.consts, strict=True))
+        self.write(self.jaxpr.invars, values)
+        self.waiting: list[JaxprEqn] = []
+        self.last_use: dict = {}
+        for index, step in enumerate(block.steps):
+            self.last_use.update(dict.fromkeys(variables(step.eqn.invars), index))
+        self.last_use.update(dict.fromkeys(variables(self.jaxpr.outvars), len(block.steps)))
+
+    def read(self, atoms) -> list:
+        return [atom.val if isinstance(atom, Literal) else self.values[atom] for atom in atoms]
+
+    def write(self, variables, values) -> None:
+        self.values.update(zip(variables, values, strict=True))
+
+    def moves_compressed(self, eqn: JaxprEqn) -> bool:
+        """Moves or casts a compressed leaf as stored; False where it must be formed."""
+        operands = [self.values.get(variable) for variable in variables(eqn.invars)]
+        if len(operands) != 1 or not isinstance(operands[0], CompressedLeaf):
+            return False
+        moved = _moved(operands[0], eqn)
+        if moved is None:
+            return False
+        self.write(eqn.outvars, [moved])
+        return True
+
+    def run_waiting(self, index: int) -> None:
+        """Runs the waiting equations; keeps what step `index` or a later one reads."""
+        if not self.waiting:
+            return
+        made = [out for eqn in self.waiting for out in eqn.outvars]
+        outvars = [out for out in made if self.last_use.get(out, -1) >= index]
+        read = variables([operand for eqn in self.waiting for operand in eqn.invars])
+        invars = [variable for variable in read if variable in self.values]
+        function = as_function(self.waiting, invars, outvars, self.jaxpr.debug_info)
+        self.write(outvars, function(*materialize(self.read(invars))))
+        self.waiting = []
+
+
+def _moved(leaf: CompressedLeaf, eqn: JaxprEqn) -> CompressedLeaf | None:
+    """The compressed leaf after an equation that leaves its stored numbers alone."""
+    match eqn.primitive.name:
+        case "transpose":
+            return leaf.transpose(eqn.params["permutation"])
+        case "convert_element_type" if jnp.issubdtype(eqn.params["new_dtype"], jnp.floating):
+            return leaf.astype(eqn.params["new_dtype"])
+        case "copy" | "stop_gradient":
+            return leaf
+    return None

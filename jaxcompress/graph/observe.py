@@ -1,0 +1,132 @@
+"""Readings: what data tells about the vectors that meet each weight."""
+
+import functools
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, auto_axes
+
+from jaxcompress.core.observers import Observer
+from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.core.types import Array, Model, Params
+from jaxcompress.graph.interpret import Handler
+from jaxcompress.graph.program import Program, trace
+from jaxcompress.graph.rewrite import run_program
+from jaxcompress.graph.sites import Site
+
+Readings = dict[str, Any]
+"""State of an observer by site name."""
+
+_NOTHING_YET: Mapping[str, Any] = MappingProxyType({})
+
+
+def observe(fn: Model, rules: Rules[Observer] | Observer) -> Callable:
+    """The same model that also tells what its weights met.
+
+    The observer of a site gets `site.rows(data)`: (batch…, rows, contracting) at a dot,
+    (rows, in features) at a convolution. Gathers, whose data are indices, are not
+    observed.
+
+      a site in a scan that slices its leaf    one state per slice: leading axes
+        `site.stack`
+      in any other loop                        one state, carried from turn to turn
+      in a branch not taken                    the state stays as it was
+      in the condition of a while loop         not observed
+
+    Outputs and gradients are those of `fn`, bit for bit; readings have no gradient.
+    Under jit the data are whole, however they are sharded, and so are the readings. The
+    model is traced again in each call: jit the result.
+
+    Args:
+      fn: the model, `fn(params, *inputs) -> outputs`.
+      rules: observers by leaf name, or one for every leaf.
+
+    Returns:
+      `observed(params, *inputs, readings={}) -> (outputs, readings)`, where readings is
+      a dict from site name to observer state. Pass the last readings to go on from
+      them; a site without one begins with `observer.init`.
+
+    Raises:
+      ValueError: when called, a rule matches no leaf with an observed site, or a
+        reading is of no site, or of another shape than the observer's.
+
+    Example:
+      >>> from jaxcompress.core.observers import min_max
+      >>> fn = lambda params, x: x @ params["kernel"]
+      >>> observed = observe(fn, min_max())
+      >>> _, readings = observed({"kernel": jnp.eye(2)}, jnp.array([[-1.0, 3.0]]))
+      >>> float(readings["kernel"].low), float(readings["kernel"].high)
+      (-1.0, 3.0)
+    """
+    rules = as_rules(rules)
+
+    @functools.wraps(fn)
+    def observed(params: Params, *inputs, readings: Mapping[str, Any] = _NOTHING_YET):
+        program = trace(fn, params, *inputs)
+        observers = observed_sites(program, rules)
+        states = _resumed(initial_readings(program, observers), readings)
+        handlers = {name: _reader(observer) for name, observer in observers.items()}
+        return run_program(program, params, inputs, states, handlers)
+
+    return observed
+
+
+def observed_sites(program: Program, rules: Rules[Observer]) -> dict[str, Observer]:
+    """The observer of each site that the rules observe, by site name."""
+    sites = [site for site in program.sites if site.observable]
+    chosen = rules.assign(dict.fromkeys(site.leaf for site in sites))
+    return {site.name: chosen[site.leaf] for site in sites if site.leaf in chosen}
+
+
+def initial_readings(program: Program, observers: dict[str, Observer]) -> Readings:
+    """The readings before any data, stacked for sites of scanned leaves."""
+    sites = {site.name: site for site in program.sites}
+    return {name: _initial(sites[name], observer) for name, observer in observers.items()}
+
+
+def _initial(site: Site, observer: Observer):
+    data = jax.ShapeDtypeStruct(site.data_shape, site.data_dtype)
+    state = observer.init(jax.eval_shape(site.rows, data))
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (*site.stack, *jnp.shape(x))), state)
+
+
+def _reader(observer: Observer) -> Handler:
+    def handler(site, apply, data, weight, state):
+        def update(data, state):
+            return observer.update(site.rows(data), state)
+
+        return apply(data, weight), _unsharded(update, jax.lax.stop_gradient(data), state)
+
+    return handler
+
+
+def _unsharded(update: Callable, data: Array, state):
+    """Leaves shardings to the compiler: rows merge what explicit meshes keep apart."""
+    mesh = jax.typeof(data).sharding.mesh
+    if AxisType.Explicit not in mesh.axis_types:
+        return update(data, state)
+    whole = NamedSharding(mesh, PartitionSpec())
+    return auto_axes(axes=mesh.axis_names, out_sharding=whole)(update)(data, state)
+
+
+def _resumed(initial: Readings, readings: Mapping[str, Any]) -> Readings:
+    for name, state in readings.items():
+        if name not in initial:
+            raise ValueError(
+                f"observe(readings=...): {name!r} is no observed site. "
+                f"Sites are: {', '.join(initial)}."
+            )
+        if _shapes(state) != _shapes(initial[name]):
+            raise ValueError(
+                f"observe(readings=...): the reading of site {name!r} has shapes "
+                f"{_shapes(state)}, data of these shapes make {_shapes(initial[name])}. "
+                "Begin anew, or keep the sizes that the observer's state depends on."
+            )
+    return {**initial, **readings}
+
+
+def _shapes(state) -> list[tuple[int, ...]]:
+    return [jnp.shape(x) for x in jax.tree.leaves(state)]

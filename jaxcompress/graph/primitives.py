@@ -1,0 +1,24 @@
+"""What kind of primitive is it: entry by entry, or one that runs an inner program.
+
+Names, since the primitives of one JAX release do not all exist in another.
+"""
+
+_POINTWISE = """
+    abs acos acosh add add_any and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil
+    clamp clz complex conj convert_element_type copy copy_p cos cosh device_put digamma div eq
+    eq_to erf erf_inv erfc exp exp2 expm1 floor ge gt igamma igamma_grad_a igammac imag
+    integer_pow is_finite le le_to lgamma log log1p log2 logistic lt lt_to max mesh_cast min mul
+    name ne neg nextafter not one_minus_square or polygamma polynomial population_count pow real
+    reduce_precision regularized_incomplete_beta rem reshard round rsqrt select_n
+    sharding_constraint shift_left shift_right_arithmetic shift_right_logical sign sin sinh sqrt
+    square stop_gradient sub tan tanh xor zeta
+"""
+
+POINTWISE = frozenset(_POINTWISE.split())
+"""Each entry of the output depends on the entries at the same place in the operands."""
+
+INLINE_CALLS = frozenset(("call", "closed_call", "core_call", "eval_jaxpr"))
+"""Calls that mean no more than their body."""
+
+CALLS = INLINE_CALLS | {"checkpoint", "custom_jvp_call", "custom_vjp_call", "jit", "remat2"}
+"""Calls whose operands and results are those of one inner program, in order."""

@@ -1,0 +1,117 @@
+"""A model as a program: traced at given shapes, its weights followed to their sites.
+
+What to do at a site is decided elsewhere (`rewrite`, `observe`).
+"""
+
+import dataclasses
+
+import jax
+from jax.extend.core import ClosedJaxpr
+
+from jaxcompress.core.axes import UNUSED, Axes, LeafAxes
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.types import Model, Params, PyTree
+from jaxcompress.graph.provenance import Leaf, Origin, Source, origin_of_leaf
+from jaxcompress.graph.sites import Site
+from jaxcompress.graph.steps import Block, walk
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What a model computes for params and inputs of given shapes.
+
+    Fields:
+      block: the steps; their operands are the leaves of the params, then those of the
+        inputs.
+      sites: every site, in program order.
+      leaves: the leaves of the params, in the tree's order.
+      outputs: tree of `jax.ShapeDtypeStruct`, what the model returns.
+    """
+
+    block: Block
+    sites: tuple[Site, ...]
+    leaves: tuple[Leaf, ...]
+    outputs: PyTree
+
+    @property
+    def jaxpr(self) -> ClosedJaxpr:
+        return ClosedJaxpr(self.block.jaxpr, self.block.consts)
+
+
+def trace(fn: Model, params: Params, *inputs) -> Program:
+    """The program of a model on params and inputs of these shapes.
+
+    Nothing is computed. The program holds for these shapes only.
+
+    Args:
+      fn: the model, `fn(params, *inputs) -> outputs`; anything that `jax.jit` takes.
+      params: tree of arrays, `jax.ShapeDtypeStruct`s or compressed leaves; the last are
+        traced as the arrays they stand for.
+      inputs: trees of the same.
+
+    Returns:
+      Program.
+
+    Raises:
+      ValueError: two leaves of the params have the same name.
+
+    Example:
+      >>> fn = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
+      >>> params = {"in": jnp.ones((3, 8)), "out": jnp.ones((8, 2))}
+      >>> program = trace(fn, params, jnp.ones((5, 3)))
+      >>> [(site.name, site.macs) for site in program.sites]
+      [('in', 120), ('out', 80)]
+    """
+    arrays, structure = jax.tree.flatten(_abstract((params, inputs)))
+
+    def flat(*leaves):
+        params, inputs = jax.tree.unflatten(structure, leaves)
+        return fn(params, *inputs)
+
+    jaxpr, outputs = jax.make_jaxpr(flat, return_shape=True)(*arrays)
+    leaves = tuple(
+        Leaf(name, aval.shape, aval.dtype)
+        for name, aval in zip(named_leaves(params), jaxpr.in_avals, strict=False)
+    )
+    origins: list[Origin] = [origin_of_leaf(leaf) for leaf in leaves]
+    origins += [Source.DATA] * (len(arrays) - len(leaves))
+    return Program(*walk(jaxpr, origins), leaves, outputs)
+
+
+def axes(fn: Model, params: Params, *inputs) -> Axes:
+    """What every axis of every leaf does in a model.
+
+    A leaf with several sites has the roles of its first dot or convolution, else of its
+    first gather: a table tied to the output projection is described by the projection.
+
+    Args:
+      fn: the model, `fn(params, *inputs) -> outputs`.
+      params: tree of arrays, shapes or compressed leaves.
+      inputs: trees of arrays or shapes.
+
+    Returns:
+      Tree of the params' structure with one `LeafAxes` per leaf; `UNUSED` for a leaf
+      that meets no data in a dot, convolution or gather.
+
+    Example:
+      >>> fn = lambda params, x: x @ params["kernel"]
+      >>> roles = axes(fn, {"kernel": jnp.ones((3, 8))}, jnp.ones((5, 3)))
+      >>> roles["kernel"].contracting, roles["kernel"].output
+      ((0,), (1,))
+    """
+    found: dict[str, LeafAxes] = {}
+    sites = trace(fn, params, *inputs).sites
+    for site in sorted(sites, key=lambda site: site.primitive == "gather"):
+        for leaf in site.leaves:
+            found.setdefault(leaf.name, site.axes)
+    return map_named(lambda name, _: found.get(name, UNUSED), params)
+
+
+def _abstract(tree: PyTree) -> PyTree:
+    """The tree with a shape and dtype in place of each compressed leaf."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if is_compressed(leaf) else leaf,
+        tree,
+        is_leaf=is_compressed,
+    )

@@ -1,0 +1,199 @@
+"""Calls, loops and branches built anew around a body that runs differently.
+
+Each by its public form, with the parameters of the equation. Values may be compressed
+leaves: they pass as the trees they are. The states of handled sites go in and come out
+beside the values.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+from jax.extend.core import Jaxpr
+
+from jaxcompress.core.leaf import is_compressed, materialize
+from jaxcompress.graph.jaxprs import as_function, scan_loop, variables
+from jaxcompress.graph.primitives import INLINE_CALLS
+from jaxcompress.graph.steps import Block, Step
+
+States = dict[str, Any]
+"""State by site name."""
+
+Run = Callable[[Block, Any, States], tuple[list, States]]
+"""(block, values, states) -> (results, states)."""
+
+
+def rebuild(step: Step, operands: list, states: States, run: Run) -> tuple[list, States]:
+    """Runs an equation that holds handled sites, with `run` for what is inside it."""
+    inside = {name: state for name, state in states.items() if name in step.sites}
+    results, inside = _FORMS[step.eqn.primitive.name](step, operands, inside, run)
+    return list(results), {**states, **inside}
+
+
+def _inline(step: Step, operands: list, states: States, run: Run):
+    return run(step.blocks[0], operands, states)
+
+
+def _jit(step: Step, operands: list, states: States, run: Run):
+    params = step.eqn.params
+
+    def call(operands, states):
+        return run(step.blocks[0], operands, states)
+
+    call.__name__ = call.__qualname__ = params["name"]
+    rebuilt = jax.jit(
+        call,
+        in_shardings=_shardings(params["in_shardings"]),
+        out_shardings=_shardings(params["out_shardings"]),
+        keep_unused=params["keep_unused"],
+    )
+    return rebuilt(operands, states)
+
+
+def _shardings(shardings: tuple):
+    """The shardings of values and states; None where JAX is free to choose."""
+    chosen = [each if isinstance(each, jax.sharding.Sharding) else None for each in shardings]
+    return (chosen, None) if any(chosen) else None
+
+
+def _remat(step: Step, operands: list, states: States, run: Run):
+    params = step.eqn.params
+    call = partial(run, step.blocks[0])
+    return jax.checkpoint(call, prevent_cse=params["prevent_cse"], policy=params["policy"])(
+        operands, states
+    )
+
+
+def _scan(step: Step, operands: list, states: States, run: Run):
+    loop = scan_loop(step.eqn)
+    first = loop.fixed + loop.carried
+    jaxpr = step.blocks[0].jaxpr
+    fixed = operands[: loop.fixed]
+    carry = _carry(operands[loop.fixed : first], jaxpr, loop.fixed)
+    slices = [_sliceable(value) for value in operands[first:]]
+    carried = {name: state for name, state in states.items() if name not in step.stacked}
+    stacked = {name: state for name, state in states.items() if name in step.stacked}
+
+    def body(state, slices):
+        carry, carried = state
+        values, stacked = slices
+        results, states = run(step.blocks[0], [*fixed, *carry, *values], {**carried, **stacked})
+        stacked = {name: states.pop(name) for name in stacked}
+        carry = _like(carry, results[: loop.carried])
+        return (carry, states), (results[loop.carried :], stacked)
+
+    options = {k: step.eqn.params[k] for k in _SCAN_OPTIONS if k in step.eqn.params}
+    (carry, carried), (results, stacked) = jax.lax.scan(
+        body, (carry, carried), (slices, stacked), **options
+    )
+    return [*carry, *results], {**carried, **stacked}
+
+
+_SCAN_OPTIONS = ("length", "reverse", "unroll", "_split_transpose")
+
+
+def _while(step: Step, operands: list, states: States, run: Run):
+    test, block = step.blocks
+    begin = step.eqn.params["cond_nconsts"]
+    first = begin + step.eqn.params["body_nconsts"]
+    carry = _carry(operands[first:], block.jaxpr, first - begin)
+
+    def condition(state):
+        carry, states = state
+        (result,), _ = run(test, [*operands[:begin], *carry], states)
+        return result
+
+    def body(state):
+        carry, states = state
+        results, states = run(block, [*operands[begin:first], *carry], states)
+        return _like(carry, results), states
+
+    return jax.lax.while_loop(condition, body, (carry, states))
+
+
+def _cond(step: Step, operands: list, states: States, run: Run):
+    def branch(block: Block):
+        def call(operands, states):
+            results, states = run(block, operands, states)
+            return materialize(results), states
+
+        return call
+
+    index, *operands = operands
+    return jax.lax.switch(index, [branch(block) for block in step.blocks], operands, states)
+
+
+def _custom_jvp(step: Step, operands: list, states: States, run: Run):
+    @jax.custom_jvp
+    def call(operands, states):
+        return run(step.blocks[0], operands, states)
+
+    @call.defjvp
+    def derivative(primals, tangents):
+        _, tangents = jax.jvp(_original(step), primals, tangents)
+        return call(*primals), tangents
+
+    return call(operands, states)
+
+
+def _custom_vjp(step: Step, operands: list, states: States, run: Run):
+    @jax.custom_vjp
+    def call(operands, states):
+        return run(step.blocks[0], operands, states)
+
+    def forward(*primals):
+        # Through `call` itself; else its second derivative is that of the body.
+        return call(*primals), primals
+
+    def backward(primals, cotangents):
+        return jax.vjp(_original(step), *primals)[1](cotangents)
+
+    call.defvjp(forward, backward)
+    return call(operands, states)
+
+
+def _original(step: Step) -> Callable:
+    """The equation as it was, with its own derivative; readings have none."""
+    invars = variables(step.eqn.invars)
+    positions = [step.eqn.invars.index(variable) for variable in invars]
+    debug_info = step.blocks[0].jaxpr.debug_info
+    function = as_function([step.eqn], invars, step.eqn.outvars, debug_info)
+
+    def call(operands, states):
+        values = materialize(operands)
+        return function(*(values[i] for i in positions)), jax.lax.stop_gradient(states)
+
+    return call
+
+
+def _carry(values: list, body: Jaxpr, first: int) -> list:
+    """The initial carry; a leaf stays compressed if the body hands it on as it is."""
+    ends = zip(values, body.invars[first:], body.outvars, strict=False)
+    return [value if inside is result else materialize(value) for value, inside, result in ends]
+
+
+def _like(carry: list, results: list) -> list:
+    """The results with arrays where the carry holds arrays."""
+    return [
+        result if is_compressed(value) else materialize(result)
+        for value, result in zip(carry, results, strict=True)
+    ]
+
+
+def _sliceable(value):
+    """The value as a scan slices it: compressed if its arrays lead with its axis."""
+    return materialize(value) if is_compressed(value) and not value.stacked else value
+
+
+_FORMS = {
+    **dict.fromkeys(INLINE_CALLS, _inline),
+    "jit": _jit,
+    "checkpoint": _remat,
+    "remat2": _remat,
+    "scan": _scan,
+    "while": _while,
+    "cond": _cond,
+    "custom_jvp_call": _custom_jvp,
+    "custom_vjp_call": _custom_vjp,
+}

@@ -1,0 +1,149 @@
+"""The walk that follows every weight through a program to its sites.
+
+One step per *occurrence* of an equation, since JAX shares inner programs between calls.
+What the axes of activations have to do with one another is no part of it.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import reduce
+from typing import Any, NamedTuple
+
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+
+from jaxcompress.graph.jaxprs import inner_jaxprs, scan_loop
+from jaxcompress.graph.provenance import Origin, Source, follow, join, sliced, unfollowed
+from jaxcompress.graph.sites import Site, site_of, weight_operand
+
+
+class Block(NamedTuple):
+    """One occurrence of a jaxpr: its constants, and a step per equation."""
+
+    jaxpr: Jaxpr
+    consts: tuple
+    steps: "tuple[Step, ...]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One occurrence of an equation.
+
+    Fields:
+      eqn: the equation.
+      depth: how many scans are around it.
+      sites: every site in it by name, at any depth; the equation itself may be one.
+      blocks: the programs it runs, in the order of `jaxprs.inner_jaxprs`.
+    """
+
+    eqn: JaxprEqn
+    depth: int
+    sites: dict[str, Site]
+    blocks: tuple[Block, ...] = ()
+
+    @property
+    def stacked(self) -> frozenset[str]:
+        """Of a scan: the names of the sites whose leaf it slices."""
+        return frozenset(name for name, site in self.sites.items() if self.depth in site.sliced_by)
+
+
+def walk(jaxpr: ClosedJaxpr, origins: list[Origin]) -> tuple[Block, tuple[Site, ...]]:
+    """The steps of a program whose operands come from `origins`, and its sites."""
+    walker = _Walker()
+    block, _ = walker.block(jaxpr, origins, ())
+    return block, tuple(walker.sites)
+
+
+class _Walker:
+    """The forward pass: `sites` grows, `scans` are the lengths of the scans around."""
+
+    def __init__(self):
+        self.sites: list[Site] = []
+
+    def block(self, jaxpr: ClosedJaxpr, origins: list[Origin], scans: tuple[int, ...]):
+        """One occurrence of a jaxpr, and where its results come from."""
+        known: dict[Any, Origin] = dict.fromkeys(jaxpr.jaxpr.constvars, Source.CONSTANT)
+        known.update(zip(jaxpr.jaxpr.invars, origins, strict=True))
+
+        def read(atom) -> Origin:
+            return Source.CONSTANT if isinstance(atom, Literal) else known[atom]
+
+        steps = []
+        for eqn in jaxpr.jaxpr.eqns:
+            step, results = self.step(eqn, [read(operand) for operand in eqn.invars], scans)
+            known.update(zip(eqn.outvars, results, strict=True))
+            steps.append(step)
+        block = Block(jaxpr.jaxpr, tuple(jaxpr.consts), tuple(steps))
+        return block, [read(result) for result in jaxpr.jaxpr.outvars]
+
+    def step(self, eqn: JaxprEqn, origins: list[Origin], scans: tuple[int, ...]):
+        """One occurrence of an equation, and where its results come from."""
+        first = len(self.sites)
+        bodies = inner_jaxprs(eqn)
+        if bodies:
+            blocks, results = self.inside(eqn, bodies, origins, scans)
+        else:
+            self.meet(eqn, origins, scans)
+            blocks, results = (), follow(eqn, origins)
+        sites = {site.name: site for site in self.sites[first:]}
+        return Step(eqn, len(scans), sites, tuple(blocks)), results
+
+    def meet(self, eqn: JaxprEqn, origins: list[Origin], scans: tuple[int, ...]) -> None:
+        """Records the site that the equation is, if it is one."""
+        found = weight_operand(eqn, origins)
+        if found is None:
+            return
+        position, weight = found
+        leaf = weight.leaves[0].name
+        earlier = sum(site.leaf == leaf for site in self.sites)
+        name = f"{leaf}#{earlier + 1}" if earlier else leaf
+        self.sites.append(site_of(name, eqn, position, weight, scans))
+
+    def inside(self, eqn: JaxprEqn, bodies: tuple[ClosedJaxpr, ...], origins, scans):
+        """The blocks of a call, loop or branch, and where its results come from."""
+        match eqn.primitive.name:
+            case "scan":
+                return self.scan(eqn, bodies[0], origins, scans)
+            case "while":
+                return self.loop(eqn, bodies, origins, scans)
+            case "cond":
+                return self.branches(bodies, origins[1:], scans)
+        block, results = self.block(bodies[0], origins, scans)
+        return [block], results
+
+    def scan(self, eqn: JaxprEqn, body: ClosedJaxpr, origins: list[Origin], scans):
+        fixed, carried = scan_loop(eqn)
+        within = (*scans, eqn.params["length"])
+        slices = [sliced(origin, len(scans)) for origin in origins[fixed + carried :]]
+        block, results = self.settled(
+            lambda carry: self.block(body, origins[:fixed] + carry + slices, within),
+            origins[fixed : fixed + carried],
+        )
+        stacks = [unfollowed(origin) for origin in results[carried:]]
+        return [block], results[:carried] + stacks
+
+    def loop(self, eqn: JaxprEqn, bodies: tuple[ClosedJaxpr, ...], origins, scans):
+        condition, body = bodies
+        begin = eqn.params["cond_nconsts"]
+        carry = begin + eqn.params["body_nconsts"]
+        block, results = self.settled(
+            lambda state: self.block(body, origins[begin:carry] + state, scans), origins[carry:]
+        )
+        test, _ = self.block(condition, origins[:begin] + results, scans)
+        return [test, block], results
+
+    def branches(self, branches: tuple[ClosedJaxpr, ...], origins: list[Origin], scans):
+        walked = [self.block(branch, origins, scans) for branch in branches]
+        blocks, results = zip(*walked, strict=True)
+        return blocks, [reduce(join, each) for each in zip(*results, strict=True)]
+
+    def settled(self, body: Callable, carry: list[Origin]):
+        """Walks a loop's body until where its carry comes from no longer changes."""
+        first = len(self.sites)
+        while True:
+            block, results = body(carry)
+            ends = results[: len(carry)]
+            joined = [join(*each) for each in zip(carry, ends, strict=True)]
+            if joined == carry:
+                return block, carry + results[len(carry) :]
+            carry = joined
+            del self.sites[first:]

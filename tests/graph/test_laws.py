@@ -1,0 +1,119 @@
+"""What holds for every model: an identity rewrite and observing change nothing."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcompress import graph
+from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.names import named_leaves
+from jaxcompress.core.observers import min_max
+from tests.graph.zoo import ZOO
+
+
+@pytest.fixture(params=ZOO, ids=lambda model: model.__name__, scope="module")
+def model(request):
+    return request.param()
+
+
+@pytest.fixture(scope="module")
+def outputs(model):
+    return jax.jit(model.fn)(model.params, *model.inputs)
+
+
+def identity(site, apply, data, weight):
+    return apply(data, weight)
+
+
+def text(fn, *args) -> str:
+    return jax.jit(fn).lower(*args).as_text()
+
+
+def assert_same_bits(first, second, *args):
+    """The same text is the same program; another text must still give the same bits."""
+    if text(first, *args) != text(second, *args):
+        ours, theirs = jax.jit(first)(*args), jax.jit(second)(*args)
+        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_an_identity_rewrite_gives_the_same_program(model):
+    rewritten = graph.rewrite(model.fn, identity)
+    same = text(model.fn, model.params, *model.inputs) == text(
+        rewritten, model.params, *model.inputs
+    )
+    assert same == model.same_text
+    assert_same_bits(model.fn, rewritten, model.params, *model.inputs)
+
+
+def test_an_identity_rewrite_gives_the_same_gradients(model):
+    def derivative(fn):
+        def at(params, *inputs):
+            return model.derivative(lambda params: jnp.sum(fn(params, *inputs) ** 2), params)
+
+        return at
+
+    rewritten = graph.rewrite(model.fn, identity)
+    assert_same_bits(derivative(model.fn), derivative(rewritten), model.params, *model.inputs)
+
+
+def test_an_identity_rewrite_maps_over_examples(model):
+    axes = (None, *(0 for _ in model.inputs))
+    inputs = [jnp.stack([x, x[::-1]]) for x in model.inputs]
+    mapped = [jax.vmap(fn, in_axes=axes) for fn in (model.fn, graph.rewrite(model.fn, identity))]
+    assert_same_bits(*mapped, model.params, *inputs)
+
+
+def test_rows_times_the_weight_is_the_output(model, outputs):
+    """`rows`, `operand_axes` and `output` describe every dot of every model."""
+    met = []
+
+    def by_rows(site, apply, data, weight):
+        if not site.is_matmul:
+            return apply(data, weight)
+        met.append(site.name)
+        roles = site.operand_axes
+        stored = jnp.transpose(weight, roles.order)
+        split = len(roles.batch)
+        contracted = math.prod(stored.shape[split + len(roles.output) :])
+        stored = stored.reshape(*stored.shape[:split], -1, contracted)
+        y = site.rows(data) @ jnp.swapaxes(stored, -1, -2)
+        return site.output(y)
+
+    actual = jax.jit(graph.rewrite(model.fn, by_rows))(model.params, *model.inputs)
+    # The same products summed in another order, through a few layers.
+    np.testing.assert_allclose(actual, outputs, rtol=1e-4, atol=1e-4)
+    assert met
+
+
+def test_observing_changes_no_output_and_reads_every_dot(model, outputs):
+    observed = graph.observe(model.fn, min_max())
+    actual, readings = jax.jit(observed)(model.params, *model.inputs)
+    np.testing.assert_array_equal(actual, outputs)
+    sites = graph.trace(model.fn, model.params, *model.inputs).sites
+    expected = {site.name: site.stack for site in sites if site.observable}
+    assert {name: reading.low.shape for name, reading in readings.items()} == expected
+
+
+def test_axes_have_the_structure_of_the_params_and_hold_every_axis(model):
+    axes = named_leaves(graph.axes(model.fn, model.params, *model.inputs))
+    leaves = named_leaves(model.params)
+    assert axes.keys() == leaves.keys()
+    for name, roles in axes.items():
+        assert isinstance(roles, LeafAxes)
+        if roles.meets_data:
+            assert sorted(roles.order) == list(range(leaves[name].ndim))
+
+
+def test_sites_have_unique_names(model):
+    names = [site.name for site in graph.trace(model.fn, model.params, *model.inputs).sites]
+    assert len(set(names)) == len(names)
+
+
+def test_tracing_needs_shapes_only(model):
+    shapes = jax.eval_shape(lambda: (model.params, model.inputs))
+    abstract = graph.trace(model.fn, shapes[0], *shapes[1])
+    concrete = graph.trace(model.fn, model.params, *model.inputs)
+    assert [site.name for site in abstract.sites] == [site.name for site in concrete.sites]
