@@ -37,7 +37,7 @@ def measure(recipe: Recipe, data: pathlib.Path | None) -> dict:
 
 
 def summarized(records: list[dict]) -> dict[str, dict]:
-    """Per model, over seeds: file bytes, share of the dense bytes, accuracy and its change."""
+    """Per model, over seeds: file bytes, share of dense, accuracy and its change."""
     found = {}
     for name in records[0]["figures"]["models"]:
         models = [record["figures"]["models"][name] for record in records]

@@ -43,7 +43,7 @@ class CompressedLeaf:
 
     @property
     def stacked(self) -> bool:
-        """True where every array's leading axis is the leaf's own, so that a scan may slice it."""
+        """True where a scan may slice it: its arrays lead with its own first axis."""
         raise NotImplementedError
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 from jaxcompress.core import flax_leaf
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.leaf import CompressedLeaf
+from jaxcompress.core.order import from_the_end, inverse, permutation_of
 from jaxcompress.core.packing import pack, unpack
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
@@ -77,7 +78,7 @@ class QTensor(CompressedLeaf):
             zero_point=zero_point,
             spec=spec,
             dtype=np.dtype(dtype),
-            order=_from_the_end(axes.order),
+            order=from_the_end(axes.order),
             length=codes.shape[-1],
         )
 
@@ -89,13 +90,11 @@ class QTensor(CompressedLeaf):
     @property
     def permutation(self) -> tuple[int, ...]:
         """Stored axis i is logical axis `permutation[i]`."""
-        ndim = len(self.codes.shape)
-        lead = ndim - len(self.order)
-        return (*range(lead), *(ndim + axis for axis in self.order))
+        return permutation_of(self.order, len(self.codes.shape))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.stored_shape[axis] for axis in _inverse(self.permutation))
+        return tuple(self.stored_shape[axis] for axis in inverse(self.permutation))
 
     @property
     def stacked(self) -> bool:
@@ -113,12 +112,12 @@ class QTensor(CompressedLeaf):
 
     def materialize(self) -> Array:
         values = dequantize_array(self.unpacked_codes, self.scale, self.zero_point)
-        return jnp.transpose(values, _inverse(self.permutation)).astype(self.dtype)
+        return jnp.transpose(values, inverse(self.permutation)).astype(self.dtype)
 
     def transpose(self, permutation: tuple[int, ...]) -> "QTensor":
-        position = _inverse(tuple(permutation))
+        position = inverse(tuple(permutation))
         order = tuple(position[axis] for axis in self.permutation)
-        return dataclasses.replace(self, order=_from_the_end(order))
+        return dataclasses.replace(self, order=from_the_end(order))
 
     def astype(self, dtype) -> "QTensor":
         return dataclasses.replace(self, dtype=np.dtype(dtype))
@@ -175,14 +174,3 @@ def _stored(codes: Array, spec: QuantSpec) -> Array:
     if spec.bits == 8:
         return codes.astype(jnp.uint8 if spec.lowest == 0 else jnp.int8)
     return pack((codes - spec.lowest).astype(jnp.uint8), spec.bits)
-
-
-def _from_the_end(order: tuple[int, ...]) -> tuple[int, ...]:
-    """The permutation in negative axes, without the leading axes that stay in place."""
-    ndim = len(order)
-    moved = next((i for i, axis in enumerate(order) if axis != i), ndim)
-    return tuple(axis - ndim for axis in order[moved:])
-
-
-def _inverse(permutation: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted(range(len(permutation)), key=permutation.__getitem__))
