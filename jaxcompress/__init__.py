@@ -2,8 +2,8 @@
 
 A model is a pure function and its parameter tree, `fn(params, *inputs) -> outputs`. The
 words that every part shares are importable from here; everything else lives in its
-room: `graph`, `prune`, `quantize`, `distill`, `storage`, `validate`, `auto`, `report`
-and `bridges`, loaded when first touched.
+room: `graph`, `prune`, `quantize`, `distill`, `structure`, `storage`, `validate`,
+`auto`, `report` and `bridges`, loaded when first touched.
 """
 
 import importlib
@@ -15,6 +15,7 @@ from jaxcompress.core.axes import Axes as Axes
 from jaxcompress.core.axes import LeafAxes as LeafAxes
 from jaxcompress.core.leaf import CompressedLeaf as CompressedLeaf
 from jaxcompress.core.leaf import materialize as materialize
+from jaxcompress.core.lowrank import LowRank as LowRank
 from jaxcompress.core.names import leaf_names as leaf_names
 from jaxcompress.core.names import named_leaves as named_leaves
 from jaxcompress.core.partition import combine as combine
@@ -42,6 +43,7 @@ if typing.TYPE_CHECKING:
     from jaxcompress import quantize as quantize
     from jaxcompress import report as report
     from jaxcompress import storage as storage
+    from jaxcompress import structure as structure
     from jaxcompress import validate as validate
 
 __version__ = "0.1.0"
@@ -57,6 +59,7 @@ _ROOMS = frozenset(
         "quantize",
         "report",
         "storage",
+        "structure",
         "validate",
     )
 )

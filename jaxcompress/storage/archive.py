@@ -14,13 +14,13 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import PyTree
-from jaxcompress.storage import leaves, outlines, safetensors
+from jaxcompress.storage import factors, leaves, outlines, safetensors
 from jaxcompress.storage.errors import FileError, reading
 from jaxcompress.storage.records import Record, from_json, to_json
 
 FORMAT = "jaxcompress"
 FORMAT_VERSION = "1"
-RESERVED = ("format", "format_version", "leaves", "outline", "sha256", "specs")
+RESERVED = ("format", "format_version", "leaves", "low_rank", "outline", "sha256", "specs")
 """The texts that are ours; all others are the user's."""
 
 _UNSEALED = "0" * 64
@@ -36,12 +36,14 @@ class Archive:
         itself.
       specs: the specs that records refer to by position.
       outline: of the tree, "" where names say it all or a template is needed.
+      joints: of the low-rank leaves, whose factors are stored as leaves.
     """
 
     container: safetensors.Container
     records: dict[str, Record | None]
     specs: tuple[QuantSpec, ...]
     outline: str
+    joints: dict[str, factors.Joint]
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -54,8 +56,12 @@ class Archive:
         return self.container.metadata["sha256"]
 
     def leaf(self, name: str):
-        """The named leaf, decoded."""
+        """The named stored leaf, decoded."""
         return leaves.restore(self.container.array(name), self.records[name], self.specs)
+
+    def leaves(self) -> dict[str, object]:
+        """Every leaf of the tree, decoded."""
+        return factors.joined({name: self.leaf(name) for name in self.records}, self.joints)
 
 
 def encode(
@@ -68,7 +74,7 @@ def encode(
       ValueError: a text has a reserved name, or a leaf breaks what its kind promises.
     """
     _check_metadata(caller, metadata)
-    named = named_leaves(tree)
+    named = factors.split(caller, named_leaves(tree))
     specs = tuple(dict.fromkeys(leaf.spec for leaf in named.values() if isinstance(leaf, QTensor)))
     stored = {name: leaves.store(caller, name, leaf, specs) for name, leaf in named.items()}
     texts = dict(metadata) | _texts(tree, [form.record for form in stored.values()], specs)
@@ -100,6 +106,7 @@ def _texts(
         "specs": _compact([spec.to_json() for spec in specs]) if specs else "",
         "leaves": _compact(listed) if any(listed) else "",
         "outline": outlines.to_text(tree),
+        "low_rank": _compact(joints) if (joints := factors.joints(named_leaves(tree))) else "",
     }
     return texts | {name: text for name, text in optional.items() if text}
 
@@ -110,7 +117,11 @@ def _archive(container: safetensors.Container) -> Archive:
     listed = json.loads(texts["leaves"]) if "leaves" in texts else [0] * len(names)
     records = map(from_json, listed)
     return Archive(
-        container, dict(zip(names, records, strict=True)), specs, texts.get("outline", "")
+        container,
+        dict(zip(names, records, strict=True)),
+        specs,
+        texts.get("outline", ""),
+        factors.from_json(json.loads(texts.get("low_rank", "{}"))),
     )
 
 
@@ -162,5 +173,5 @@ def _digest(header: bytes, buffers: Iterable[memoryview]) -> str:
     return digest.hexdigest()
 
 
-def _compact(fields: list) -> str:
+def _compact(fields: list | dict) -> str:
     return json.dumps(fields, separators=(",", ":"))

@@ -16,12 +16,13 @@ from jaxcompress.storage.safetensors import NO_TEXT
 def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] = NO_TEXT) -> int:
     """Writes a tree to one self-contained safetensors file, whole or not at all.
 
-    Each leaf is stored by the coder that makes it smallest, bit for bit. The same tree
-    gives the same bytes. Sharded arrays are gathered.
+    Each leaf is stored by the coder that makes it smallest, bit for bit; a `LowRank`
+    leaf as its two factors. The same tree gives the same bytes. Sharded arrays are
+    gathered.
 
     Args:
       path: where; an existing file is replaced once the new one is complete.
-      tree: arrays, `QTensor`s and Python numbers in any pytree.
+      tree: arrays, `QTensor`s, `LowRank`s and Python numbers in any pytree.
       metadata: texts to keep beside the leaves.
 
     Returns:
@@ -65,7 +66,7 @@ def load(path: str | os.PathLike, like: PyTree = None) -> PyTree:
     """
     opened = archive.read("load", path)
     with reading("load", path):
-        leaves = {name: opened.leaf(name) for name in opened.records}
+        leaves = opened.leaves()
         if like is None:
             return _rebuilt(opened.outline, leaves)
     return _arranged(path, leaves, like)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import PyTree
-from jaxcompress.storage import archive, leaves
+from jaxcompress.storage import archive, factors, leaves
 from jaxcompress.storage.safetensors import NO_TEXT
 
 DENSE_BYTES = 4
@@ -71,7 +71,9 @@ def size(tree: PyTree) -> Size:
         * sum(np.size(leaf) for leaf in jax.tree.leaves(tree, is_leaf=is_compressed)),
         memory=sum(map(_memory, jax.tree.leaves(tree))),
         disk=len(header) + sum(buffer.nbytes for buffer in buffers),
-        entropy=sum(_entropy(name, leaf) for name, leaf in named_leaves(tree).items()),
+        entropy=sum(
+            _entropy(name, leaf) for name, leaf in factors.split("size", named_leaves(tree)).items()
+        ),
     )
 
 

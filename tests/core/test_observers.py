@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcompress.core.observers import Observer, Range, min_max, moving_average, second_moment
+from jaxcompress.core.observers import (
+    Observer,
+    Range,
+    covariance,
+    min_max,
+    moving_average,
+    second_moment,
+)
 
 SHAPE = (2, 5, 3)  # batch, rows, contracting
 EPSILON = np.finfo(np.float32).eps
@@ -55,6 +62,14 @@ CASES = [
         "second_moment",
         second_moment(),
         lambda batches: [np.mean(np.concatenate(batches, axis=1) ** 2, axis=1)],
+        merges_exactly=True,
+    ),
+    Case(
+        "covariance",
+        covariance(),
+        lambda batches: [
+            np.mean([np.einsum("bri,brj->bij", x, x) / x.shape[1] for x in batches], axis=0)
+        ],
         merges_exactly=True,
     ),
 ]
@@ -160,6 +175,16 @@ def test_stacked_layers_are_observed_by_vmap(case):
         strict=True,
     ):
         np.testing.assert_allclose(first, second, rtol=4 * EPSILON)
+
+
+@every_observer
+def test_a_stack_of_states_reads_as_each_alone(case):
+    states = [state_after(case.observer, [x]) for x in batches(2)]
+    stacked = case.observer.read(jax.tree.map(lambda *x: jnp.stack(x), *states))
+    for i, state in enumerate(states):
+        alone = jax.tree.leaves(case.observer.read(state))
+        for first, second in zip(jax.tree.leaves(stacked), alone, strict=True):
+            np.testing.assert_array_equal(first[i], second)
 
 
 def test_before_any_data():

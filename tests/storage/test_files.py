@@ -314,6 +314,8 @@ FORGED = {
     "no order": {"specs": [INT4_FIELDS], "leaves": [["plain", "float32", [8], 0, [-2], [1]]]},
     "broken spec": {"specs": [INT4_FIELDS | {"bits": 3}]},
     "half a spec": {"specs": [{"bits": 4}]},
+    "no low-rank leaves": {"low_rank": 5},
+    "low rank without factors": {"low_rank": {"x": ["float32", [], 1]}},
     "outline of more leaves": {"outline": ["l", 0, 0]},
     "outline of fewer leaves": {"outline": []},
 }

@@ -1,0 +1,178 @@
+"""The low-rank leaf: two factors that stand for their product.
+
+How factors are found is the matter of `structure`.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcompress.core import flax_leaf
+from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.leaf import CompressedLeaf, materialize
+from jaxcompress.core.order import from_the_end, inverse, permutation_of
+from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.types import Array
+
+
+@jax.tree_util.register_pytree_with_keys_class
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class LowRank(CompressedLeaf):
+    """Two factors that stand for a floating-point array, their product.
+
+        array[batch…, output…, contracting…] = sum over r of
+            left[batch…, output…, r] · right[batch…, r, contracting…]
+
+    Invariants:
+      - The leaf's axes are stored permuted to (batch…, output…, contracting…). Stored
+        axis i is logical axis `order[i]`; `order` counts from the end and covers the
+        last `len(order)` axes, those in front are in place.
+      - `left` is (batch…, output…, rank) and `right` (batch…, rank, contracting…); each
+        is an array or a `QTensor`. A convolution kernel keeps its window axes apart.
+      - `output_ndim` is how many output axes there are. The batch axes are what `left`
+        has beside these and the rank; every size follows from the factors, so `vmap`
+        and `scan` may take leading axes away or add them.
+      - The product is formed in float32 and then cast to `dtype`.
+    """
+
+    left: Array | QTensor
+    right: Array | QTensor
+    dtype: np.dtype
+    order: tuple[int, ...]
+    output_ndim: int
+
+    def __post_init__(self):
+        flax_leaf.register(CompressedLeaf)
+
+    @classmethod
+    def from_factors(
+        cls, left: Array | QTensor, right: Array | QTensor, *, dtype, axes: LeafAxes
+    ) -> "LowRank":
+        """The leaf that stores these factors.
+
+        Args:
+          left: (batch…, output…, rank).
+          right: (batch…, rank, contracting…).
+          dtype: floating dtype of the array the leaf stands for.
+          axes: the roles of the logical axes, which give the stored order.
+
+        Returns:
+          LowRank whose logical shape is that of the product in the leaf's own order.
+
+        Raises:
+          ValueError: the factors do not fit each other or the axes.
+
+        Example:
+          >>> left, right = jnp.ones((5, 2)), jnp.ones((2, 3))
+          >>> axes = LeafAxes(contracting=(0,), output=(1,))
+          >>> LowRank.from_factors(left, right, dtype=jnp.float32, axes=axes)
+          LowRank(rank=2, shape=(3, 5), dtype=float32)
+        """
+        batch, outputs = len(axes.batch), len(axes.output)
+        ranks = (len(left.shape), len(right.shape))
+        expected = (batch + outputs + 1, batch + 1 + len(axes.contracting))
+        shared = left.shape[:batch] == right.shape[:batch]
+        if ranks != expected or not shared or left.shape[-1] != right.shape[batch]:
+            raise ValueError(
+                f"LowRank.from_factors(left, right): shapes {tuple(left.shape)} and "
+                f"{tuple(right.shape)} must be (batch…, output…, rank) and (batch…, rank, "
+                f"contracting…) with {batch} batch, {outputs} output and "
+                f"{len(axes.contracting)} contracting axes."
+            )
+        return cls(left, right, np.dtype(dtype), from_the_end(axes.order), outputs)
+
+    @property
+    def rank(self) -> int:
+        return self.left.shape[-1]
+
+    @property
+    def batch_ndim(self) -> int:
+        return len(self.left.shape) - self.output_ndim - 1
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Sizes in stored order: (batch…, output…, contracting…)."""
+        return (*self.left.shape[:-1], *self.right.shape[self.batch_ndim + 1 :])
+
+    @property
+    def permutation(self) -> tuple[int, ...]:
+        """Stored axis i is logical axis `permutation[i]`."""
+        return permutation_of(self.order, len(self.stored_shape))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.stored_shape[axis] for axis in inverse(self.permutation))
+
+    @property
+    def stacked(self) -> bool:
+        leads = self.batch_ndim > 0 and self.permutation[0] == 0
+        return leads and all(_leads(factor) for factor in (self.left, self.right))
+
+    @property
+    def factors(self) -> dict[str, Array | QTensor]:
+        """The factors by name, for what works on trees of plain weights.
+
+        Example:
+          >>> axes = LeafAxes(contracting=(0,), output=(1,))
+          >>> left, right = jnp.ones((5, 2)), jnp.ones((2, 3))
+          >>> leaf = LowRank.from_factors(left, right, dtype=jnp.float32, axes=axes)
+          >>> int8 = jc.quantize.int8()
+          >>> codes, _ = jc.quantize.quantize(leaf.factors, int8, axes=leaf.factor_axes)
+          >>> dataclasses.replace(leaf, **codes).left
+          QTensor(int8 per channel, shape=(5, 2), dtype=float32)
+        """
+        return {"left": self.left, "right": self.right}
+
+    @property
+    def factor_axes(self) -> dict[str, LeafAxes]:
+        """What the axes of the factors do: data meet `right` first, then `left`."""
+        batch = tuple(range(self.batch_ndim))
+        last, first = len(self.left.shape) - 1, len(batch)
+        window = tuple(range(first + 1, len(self.right.shape)))
+        return {
+            "left": LeafAxes((last,), tuple(range(first, last)), batch),
+            "right": LeafAxes(window, (first,), batch),
+        }
+
+    def materialize(self) -> Array:
+        left, right = materialize((self.left, self.right))
+        batch = tuple(range(self.batch_ndim))
+        product = jax.lax.dot_general(
+            left.astype(jnp.float32),
+            right.astype(jnp.float32),
+            (((left.ndim - 1,), (len(batch),)), (batch, batch)),
+            precision=jax.lax.Precision.HIGHEST,
+        )
+        return jnp.transpose(product, inverse(self.permutation)).astype(self.dtype)
+
+    def transpose(self, permutation: tuple[int, ...]) -> "LowRank":
+        position = inverse(tuple(permutation))
+        order = tuple(position[axis] for axis in self.permutation)
+        return dataclasses.replace(self, order=from_the_end(order))
+
+    def astype(self, dtype) -> "LowRank":
+        return dataclasses.replace(self, dtype=np.dtype(dtype))
+
+    def tree_flatten_with_keys(self):
+        children = tuple(
+            (jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in ("left", "right")
+        )
+        return children, (self.dtype, self.order, self.output_ndim)
+
+    @classmethod
+    def tree_unflatten(cls, static, children) -> "LowRank":
+        return cls(*children, *static)
+
+    def __repr__(self) -> str:
+        specs = [
+            f", {name}={factor.spec}"
+            for name, factor in self.factors.items()
+            if isinstance(factor, QTensor)
+        ]
+        return f"LowRank(rank={self.rank}, shape={self.shape}, dtype={self.dtype}{''.join(specs)})"
+
+
+def _leads(factor: Array | QTensor) -> bool:
+    return factor.stacked if isinstance(factor, QTensor) else True

@@ -1,0 +1,223 @@
+"""Low rank after training: params in, params with `LowRank` leaves out.
+
+The maths of one matrix is in `decomposition`, the choice of ranks in `ranks`.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.axes import Axes, LeafAxes, assumed_axes, to_canonical
+from jaxcompress.core.checks import check_finite, check_real
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.lowrank import LowRank
+from jaxcompress.core.names import named_leaves
+from jaxcompress.core.report import KEPT, LeafReport, Report
+from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.core.selectors import axes_of, weights
+from jaxcompress.core.types import Array, Params, Selector
+from jaxcompress.structure.decomposition import Decomposition, per_tap, plain, weighted
+from jaxcompress.structure.ranks import Ranks, at_most
+
+
+def factorize(
+    params: Params,
+    *,
+    rank: Rules[Ranks | int] | Ranks | int,
+    axes: Axes | None = None,
+    select: Selector | None = None,
+    covariances: Mapping[str, Array] | None = None,
+    damping: float = 1e-6,
+) -> tuple[Params, Report]:
+    """The params with two factors in place of weights, and what was done to each leaf.
+
+    Without covariances a factored weight is the nearest matrix of its rank; with them,
+    the one whose outputs on the calibration data are nearest. The result goes where the
+    params went: `LowRank` leaves stand for arrays in unmodified layers, and
+    `run_low_rank` runs them as two products. A convolution becomes one to `rank`
+    channels and a 1×1 one.
+
+    Args:
+      params: arrays; finite where they are factored.
+      rank: a number, or how ranks are chosen: `energy(0.99)`, `parameters(0.5)`,
+        `budget(100_000)`; or rules of those over the names of the selected leaves.
+        Leaves that share a rule share its budget; a leaf without a rule stays.
+      axes: what `graph.axes` gave. Without it, the last axis of a weight is taken as
+        its output, all others as contracting, and the report says "assumed".
+      select: which leaves; without it every weight that meets data.
+      covariances: by site name, what `graph.calibrate` read with
+        `observers.covariance()`; the sites of one leaf count alike, leaves without a
+        site are factored plainly. Of a convolution it is that of the features, and
+        positions in the window count as independent.
+      damping: share of the mean input energy that every input direction counts at
+        least.
+
+    Returns:
+      (params, report). Leaves that are not factored are the same objects as before; so
+      are those whose factors would hold no fewer parameters.
+
+    Raises:
+      TypeError: a leaf to factor is of an integer, bool or complex dtype.
+      ValueError: a leaf to factor holds NaN or infinity, is empty, has fewer than two
+        axes, is compressed, or does not fit its covariance; a selector, rule or
+        covariance matches nothing; a rank or budget is out of reach; `damping` is
+        negative.
+
+    Example:
+      >>> kernel = jnp.outer(jnp.arange(1.0, 5.0), jnp.arange(1.0, 4.0))
+      >>> params, report = jc.structure.factorize({"kernel": kernel}, rank=1)
+      >>> params["kernel"]
+      LowRank(rank=1, shape=(4, 3), dtype=float32)
+      >>> bool(jnp.allclose(params["kernel"].materialize(), kernel))
+      True
+      >>> report.leaves[0].action
+      'rank 1 of 3'
+
+    Source: Denton et al. 2014, arXiv:1404.0736, section 3; weighted by the inputs as
+    Wang et al. 2024, arXiv:2403.07378, section 3.1, see `Decomposition`.
+    """
+    if damping < 0:
+        raise ValueError(f"factorize(damping={damping}) must be at least 0.")
+    leaves = named_leaves(params)
+    chosen = named_leaves((select or weights(axes))(params))
+    selected = [name for name in leaves if chosen[name]]
+    if leaves and not selected:
+        raise ValueError(f"factorize(select=...) selects no leaf. Leaves are: {', '.join(leaves)}.")
+    rules = as_rules(rank).pairs
+    places = Rules((pattern, i) for i, (pattern, _) in enumerate(rules)).assign(selected)
+    known = None if axes is None else named_leaves(axes)
+    inputs = _by_leaf(leaves, covariances or {})
+    targets = {name: _target(name, leaves[name], known, inputs, damping) for name in places}
+    ranks: dict[str, int] = {}
+    for i, (_, choose) in enumerate(rules):
+        shared = {name: targets[name].found for name, place in places.items() if place == i}
+        ranks |= (at_most(choose) if isinstance(choose, int) else choose)(shared)
+    results = {
+        name: _factored(leaf, targets[name], ranks[name])
+        if name in targets
+        else _Result(leaf, KEPT, "no rule" if chosen[name] else "not selected")
+        for name, leaf in leaves.items()
+    }
+    treedef = jax.tree.structure(params, is_leaf=is_compressed)
+    rows = tuple(_row(name, leaf, results[name]) for name, leaf in leaves.items())
+    factored = [result.leaf for result in results.values()]
+    return jax.tree.unflatten(treedef, factored), Report("factorize", rows)
+
+
+class _Result(NamedTuple):
+    """What became of one leaf, and the report's action and reason."""
+
+    leaf: Any
+    action: str
+    reason: str
+
+
+class _Target(NamedTuple):
+    """One leaf to factor: its axes, its decomposition, and what that minimises."""
+
+    axes: LeafAxes
+    found: Decomposition
+    reason: str
+
+
+def _target(
+    name: str,
+    leaf,
+    known: dict[str, LeafAxes] | None,
+    inputs: Mapping[str, Array],
+    damping: float,
+) -> _Target:
+    axes = axes_of(name, leaf, known)
+    axes = axes if axes.meets_data else assumed_axes(leaf)
+    _check_leaf(name, leaf, axes)
+    canonical = to_canonical(jnp.asarray(leaf), axes)
+    batch, window = _sizes(canonical.shape, axes)
+    weight = canonical.reshape(*batch, -1, math.prod(window))  # (batch…, outputs, contracting)
+    source = "axes assumed" if axes.assumed else "axes from the program"
+    if name not in inputs:
+        return _Target(axes, plain(weight), source)
+    covariance = inputs[name]
+    if covariance.shape[-1] != weight.shape[-1] and axes.primitive.startswith("conv"):
+        places = [i for i, size in enumerate(window) if size == covariance.shape[-1]]
+        if len(places) != 1:
+            return _Target(axes, plain(weight), f"{source}; unweighted: features not told apart")
+        covariance = per_tap(covariance, window, places[0])
+    _check_covariance(name, covariance, weight)
+    return _Target(axes, weighted(weight, covariance, damping), f"{source}; weighted by the inputs")
+
+
+def _factored(leaf, target: _Target, rank: int) -> _Result:
+    """The leaf as factors, or as it is."""
+    axes, found, reason = target
+    if rank > found.saving_rank:
+        counts = f"{rank * found.cost:,} parameters, the weight {found.size:,}"
+        return _Result(leaf, KEPT, f"the factors of rank {rank} would hold {counts}")
+    left, right = (factor.astype(leaf.dtype) for factor in found.factors(rank))
+    shape = [leaf.shape[axis] for axis in axes.order]
+    outputs = len(axes.batch) + len(axes.output)
+    result = LowRank.from_factors(
+        left.reshape(*shape[:outputs], rank),
+        right.reshape(*shape[: len(axes.batch)], rank, *shape[outputs:]),
+        dtype=leaf.dtype,
+        axes=axes,
+    )
+    kept = f"keeps {100 * (1 - found.left_out[rank]):.4g} % of the energy"
+    return _Result(result, f"rank {rank} of {found.full_rank}", f"{kept}; {reason}")
+
+
+def _row(name: str, leaf, result: _Result) -> LeafReport:
+    sizes = _size_bytes(leaf), _size_bytes(result.leaf)
+    return LeafReport(name, tuple(leaf.shape), result.action, result.reason, *sizes)
+
+
+def _by_leaf(leaves: Mapping, covariances: Mapping[str, Array]) -> dict[str, Array]:
+    """The mean covariance over the sites of each leaf."""
+    found: dict[str, list[Array]] = {}
+    for site, covariance in covariances.items():
+        leaf = site if site in leaves else site.rpartition("#")[0]
+        if leaf not in leaves:
+            raise ValueError(
+                f"factorize(covariances=...): {site!r} is no site of these params. Leaves are: "
+                f"{', '.join(leaves)}."
+            )
+        found.setdefault(leaf, []).append(covariance)
+    return {name: sum(each[1:], each[0]) / len(each) for name, each in found.items()}
+
+
+def _sizes(shape: tuple[int, ...], axes: LeafAxes) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The (batch, contracting) sizes of a leaf in canonical order."""
+    return shape[: len(axes.batch)], shape[len(shape) - len(axes.contracting) :]
+
+
+def _check_leaf(name: str, leaf, axes: LeafAxes) -> None:
+    if is_compressed(leaf):
+        raise ValueError(
+            f"factorize: leaf {name!r} is already {leaf!r}. Leave it out with select=, or "
+            "materialize it first."
+        )
+    check_real("factorize", name, leaf)
+    if not axes.output or not axes.contracting:
+        raise ValueError(
+            f"factorize: leaf {name!r} of shape {tuple(leaf.shape)} has no output or no "
+            "contracting axis, so it is no matrix. Leave it out with select=."
+        )
+    check_finite("factorize", name, leaf)
+
+
+def _check_covariance(name: str, covariance: Array, weight: Array) -> None:
+    *batch, _, contracting = weight.shape
+    square = (contracting, contracting)
+    if covariance.shape not in (square, (*batch, *square)):
+        raise ValueError(
+            f"factorize(covariances=...): leaf {name!r} has {contracting} inputs in "
+            f"{math.prod(batch)} matrices, its covariance the shape {tuple(covariance.shape)}. "
+            "Calibrate with observers.covariance() and pass axes=graph.axes(...) of the same model."
+        )
+    check_finite("factorize(covariances=...)", name, covariance)
+
+
+def _size_bytes(leaf) -> int:
+    return sum(child.nbytes for child in jax.tree.leaves(leaf))

@@ -1,0 +1,249 @@
+"""Penalties that prepare the removal of whole units, as optax transformations.
+
+Their maths is in `core/penalties`; what is then removed is decided elsewhere.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from jaxcompress.core import penalties
+from jaxcompress.core.axes import Axes
+from jaxcompress.core.checks import check_real
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.selectors import axes_of, weights
+from jaxcompress.core.types import Array, Params, Selector
+
+Groups = dict[str, tuple[int, ...]]
+"""By leaf name, the axes along which the entries of one group lie."""
+
+
+def group_lasso(
+    weight: ArrayLike, *, axes: Axes | None = None, select: Selector | None = None
+) -> optax.GradientTransformation:
+    """Adds the gradient of a group lasso over output units to the updates.
+
+    All weights into one unit (an output channel) form a group, so units fall silent as
+    a whole. Comes first in a chain, where updates are gradients. Groups get small,
+    rarely exactly 0: for that there is `proximal_group_lasso`.
+
+        gradient <- gradient + weight · sqrt(entries) · w / ‖w‖   in each group
+
+    Args:
+      weight: () at least 0.
+      axes: from `graph.axes`; by default the layout of `assumed_axes`.
+      select: which leaves; by default those that meet data.
+
+    Returns:
+      Stateless transformation.
+
+    Raises:
+      ValueError: `weight` is a negative number; when the params are seen: nothing is
+        selected, or a selected leaf is empty or has no output units; params are
+        missing.
+      TypeError: a selected leaf is compressed or not real floating.
+
+    Example:
+      >>> params = {"kernel": jnp.array([[3.0, 0.0], [4.0, 0.0]])}
+      >>> penalty = jc.structure.group_lasso(0.1)
+      >>> grads = {"kernel": jnp.zeros((2, 2))}
+      >>> penalty.update(grads, penalty.init(params), params)[0]["kernel"]
+      Array([[0.0849, 0.    ],
+             [0.1131, 0.    ]], dtype=float32)
+
+    Source: Wen et al. 2016, arXiv:1608.03665, equation 2. Differs: the sqrt of the
+    group's size weighs groups of different sizes alike, as in Yuan and Lin 2006.
+    """
+    _check_weight("group_lasso", weight)
+
+    def gradient(leaf: Array, within: tuple[int, ...]) -> Array:
+        return penalties.group_lasso_subgradient(leaf, within) * weight
+
+    def units(params: Params) -> Groups:
+        return _groups("group_lasso", params, axes, select)
+
+    return _added("group_lasso", gradient, units)
+
+
+def scale_l1(weight: ArrayLike, select: Selector) -> optax.GradientTransformation:
+    """Adds the gradient of an L1 penalty on norm scales to the updates.
+
+    A channel whose scale is 0 says nothing but its shift, and can be removed.
+
+        gradient <- gradient + weight · sign(scale)
+
+    Args:
+      weight: () at least 0.
+      select: the scales, for example `matching("*/scale")`.
+
+    Returns:
+      Stateless transformation; it comes first in a chain.
+
+    Raises:
+      ValueError: `weight` is a negative number; when the params are seen: nothing is
+        selected, or a selected leaf is empty; params are missing.
+      TypeError: a selected leaf is compressed or not real floating.
+
+    Example:
+      >>> params = {"scale": jnp.array([1.0, 0.0, -2.0])}
+      >>> penalty = jc.structure.scale_l1(0.1, jc.matching("scale"))
+      >>> grads = {"scale": jnp.zeros(3)}
+      >>> penalty.update(grads, penalty.init(params), params)[0]["scale"]
+      Array([ 0.1,  0. , -0.1], dtype=float32)
+
+    Source: Liu et al. 2017, arXiv:1708.06519, section 3.
+    """
+    _check_weight("scale_l1", weight)
+
+    def gradient(leaf: Array, within: tuple[int, ...]) -> Array:
+        del within
+        return penalties.scale_l1_subgradient(leaf) * weight
+
+    def single(params: Params) -> Groups:
+        return dict.fromkeys(_selected("scale_l1", params, select), ())
+
+    return _added("scale_l1", gradient, single)
+
+
+class ProximalState(NamedTuple):
+    """What the proximal step remembers: () int32, updates so far."""
+
+    count: ArrayLike
+
+
+def proximal_group_lasso(
+    learning_rate: ArrayLike | optax.Schedule,
+    weight: ArrayLike,
+    *,
+    axes: Axes | None = None,
+    select: Selector | None = None,
+) -> optax.GradientTransformation:
+    """Shortens the weights of each output unit after a step, small ones to exactly 0.
+
+    Comes last in a chain, where updates are what `apply_updates` adds:
+
+        w <- prox(w + update),   per group
+        prox(v) = v · max(0, 1 - learning_rate · weight · sqrt(entries) / ‖v‖)
+
+    A unit may return where the gradient is strong enough.
+
+    Args:
+      learning_rate: that of the chain before it: a number, a () array or a schedule.
+      weight: () at least 0.
+      axes: from `graph.axes`; by default the layout of `assumed_axes`.
+      select: which leaves; by default those that meet data.
+
+    Returns:
+      Transformation with a `ProximalState`.
+
+    Raises:
+      ValueError: `weight` is a negative number; when the params are seen: nothing is
+        selected, or a selected leaf is empty or has no output units; params are
+        missing.
+      TypeError: a selected leaf is compressed or not real floating.
+
+    Example:
+      >>> params = {"kernel": jnp.array([[3.0, 0.1], [4.0, 0.1]])}
+      >>> proximal = jc.structure.proximal_group_lasso(0.5, weight=2**0.5)
+      >>> optimizer = optax.chain(optax.sgd(0.5), proximal)
+      >>> grads = {"kernel": jnp.zeros((2, 2))}
+      >>> updates, _ = optimizer.update(grads, optimizer.init(params), params)
+      >>> optax.apply_updates(params, updates)["kernel"]
+      Array([[2.4, 0. ],
+             [3.2, 0. ]], dtype=float32)
+
+    Source: Parikh and Boyd 2014, "Proximal Algorithms", sections 4.2 and 6.5.1.
+    """
+    _check_weight("proximal_group_lasso", weight)
+
+    def init(params: Params) -> ProximalState:
+        _groups("proximal_group_lasso", params, axes, select)
+        return ProximalState(jnp.zeros((), jnp.int32))
+
+    def update(updates: optax.Updates, state: Any, params: Params = None):
+        _require_params("proximal_group_lasso", params)
+        rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        within = _groups("proximal_group_lasso", params, axes, select)
+
+        def landing(name: str, leaf: Array, update: Array) -> Array:
+            if name not in within:
+                return update
+            wide = jnp.promote_types(jnp.promote_types(leaf.dtype, update.dtype), jnp.float32)
+            target = leaf.astype(wide) + update.astype(wide)
+            shrunk = penalties.shrink_groups(target, rate * weight, within[name])
+            # The sum with the parameter is then exactly 0 where the group is.
+            return shrunk.astype(wide) - leaf.astype(wide)
+
+        updates = map_named(landing, params, updates)
+        return updates, ProximalState(optax.safe_increment(state.count))
+
+    return optax.GradientTransformation(init, update)
+
+
+def _added(
+    caller: str,
+    gradient: Callable[[Array, tuple[int, ...]], Array],
+    groups: Callable[[Params], Groups],
+) -> optax.GradientTransformation:
+    """Adds `gradient(leaf, within)` to the updates of the leaves that have groups."""
+
+    def init(params: Params) -> optax.EmptyState:
+        groups(params)
+        return optax.EmptyState()
+
+    def update(updates: optax.Updates, state: Any, params: Params = None):
+        _require_params(caller, params)
+        within = groups(params)
+
+        def with_penalty(name: str, leaf: Array, update: Array) -> Array:
+            if name not in within:
+                return update
+            return update + gradient(leaf, within[name]).astype(update.dtype)
+
+        return map_named(with_penalty, params, updates), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def _groups(caller: str, params: Params, axes: Axes | None, select: Selector | None) -> Groups:
+    """The groups of output units."""
+    known = None if axes is None else named_leaves(axes)
+    within = {}
+    for name, leaf in _selected(caller, params, select or weights(axes)).items():
+        within[name] = axes_of(name, leaf, known).contracting
+        if not within[name]:
+            raise ValueError(
+                f"{caller}: leaf {name!r} of shape {tuple(leaf.shape)} has no output units with "
+                "weights into them. Leave it out with select=."
+            )
+    return within
+
+
+def _selected(caller: str, params: Params, select: Selector) -> dict[str, Array]:
+    """The leaves to penalise, by name; nothing is computed."""
+    leaves, chosen = named_leaves(params), named_leaves(select(params))
+    selected = {name: leaf for name, leaf in leaves.items() if chosen[name]}
+    if leaves and not selected:
+        raise ValueError(f"{caller}(select=...) selects no leaf. Leaves are: {', '.join(leaves)}.")
+    for name, leaf in selected.items():
+        if is_compressed(leaf):
+            raise TypeError(
+                f"{caller}: leaf {name!r} is {leaf!r}, whose arrays are no weights. Leave it out "
+                "with select=."
+            )
+        check_real(caller, name, leaf)
+    return selected
+
+
+def _require_params(caller: str, params: Params) -> None:
+    if params is None:
+        raise ValueError(f"{caller}(...).update(updates, state, params) needs the params.")
+
+
+def _check_weight(caller: str, weight: ArrayLike) -> None:
+    if isinstance(weight, int | float) and not weight >= 0:
+        raise ValueError(f"{caller}(weight={weight}) must be at least 0.")
