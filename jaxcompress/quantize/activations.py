@@ -1,0 +1,190 @@
+"""Low-bit data: how what meets a weight becomes codes, in training and in execution."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.numerics import straight_through
+from jaxcompress.core.observers import Range
+from jaxcompress.core.qtensor import dequantize_array
+from jaxcompress.core.rules import Rules
+from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.types import Array, Model
+from jaxcompress.graph import Site, rewrite
+from jaxcompress.kernels import digits as digits_of
+from jaxcompress.quantize.affine import Grid, covered, grid, quantize_array
+from jaxcompress.quantize.formats import int8
+from jaxcompress.quantize.ranges import min_max
+
+
+class Activations(NamedTuple):
+    """How the data at a site becomes codes; made by `dynamic` and `static`.
+
+    Fields:
+      ranges: (rows, site) -> Range that broadcasts to the rows, which are what
+        `site.rows` gives, in float32.
+      spec: the grid of the codes; what shares a scale is the matter of `ranges`.
+      digits: codes per number, each resolving the rest of the one before.
+    """
+
+    ranges: Callable[[Array, Site], Range]
+    spec: QuantSpec
+    digits: int
+
+
+def dynamic(spec: QuantSpec = int8(), *, digits: int = 1) -> Activations:
+    """Ranges from the data themselves: the extremes of each row, at run time.
+
+    Needs no calibration. At a convolution, where a window mixes rows, the whole input
+    shares one range.
+
+    Args:
+      spec: the grid.
+      digits: codes per number. Two digits of `int8()` carry 16 bits through integer
+        products: the accurate choice where only the weights shall be coarse.
+
+    Returns:
+      Activations.
+
+    Raises:
+      ValueError: `digits` is below 1, or above 1 for a spec that is not odd.
+
+    Example:
+      >>> jc.quantize.dynamic().spec.name
+      'int8'
+    """
+    if digits < 1 or (digits > 1 and not spec.odd):
+        raise ValueError(
+            f"dynamic(spec={spec}, digits={digits}) needs one digit or more, and an odd spec such "
+            "as int8() for more than one."
+        )
+
+    def ranges(rows: Array, site: Site) -> Range:
+        axis = (-1,) if site.is_matmul else tuple(range(-rows.ndim, 0))
+        return min_max(rows, axis, spec)
+
+    return Activations(ranges, spec, digits)
+
+
+def static(readings: Mapping[str, Range], spec: QuantSpec = int8()) -> Activations:
+    """Ranges fixed beforehand: one for each site, from calibration.
+
+    Args:
+      readings: site names to ranges, as `graph.calibrate` gives with `min_max` or
+        `moving_average`. Layers of a scan, whose ranges are stacked, share the widest.
+      spec: the grid.
+
+    Returns:
+      Activations. What lies outside a range is clipped.
+
+    Raises:
+      ValueError: a range is empty or not finite, or (when applied) a site has no
+        reading.
+
+    Example:
+      >>> seen = {"kernel": Range(jnp.float32(-1.0), jnp.float32(2.0))}
+      >>> jc.quantize.static(seen).digits
+      1
+    """
+    fixed = {name: _widest(name, found) for name, found in readings.items()}
+
+    def ranges(rows: Array, site: Site) -> Range:
+        if site.name not in fixed:
+            raise ValueError(
+                f"static(readings=...) has no range for site {site.name!r}. It has: "
+                f"{', '.join(fixed)}. Calibrate it, or leave its leaf out by a rule."
+            )
+        ones = (1,) * rows.ndim
+        low, high = fixed[site.name]
+        return Range(jnp.full(ones, low, jnp.float32), jnp.full(ones, high, jnp.float32))
+
+    return Activations(ranges, spec, 1)
+
+
+def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Model:
+    """The model with the data at each dot and convolution rounded to codes.
+
+    For training with quantized activations, and to see what they cost before running on
+    integers. The gradient is that of the data inside the range, 0 outside.
+
+    Args:
+      fn: fn(params, *inputs) -> outputs.
+      activations: `dynamic()` or `static(readings)`, or rules of them over leaf names;
+        sites of a leaf without a rule stay as they are, and so do gathers.
+
+    Returns:
+      Function of the same arguments and outputs.
+
+    Raises:
+      ValueError: (when traced) a rule matches nothing, or a site has no reading.
+
+    Example:
+      >>> fn = lambda params, x: x @ params["kernel"]
+      >>> coarse = jc.quantize.fake_quantize_activations(
+      ...     fn, jc.quantize.dynamic(jc.quantize.int4())
+      ... )
+      >>> coarse({"kernel": jnp.eye(2)}, jnp.array([[7.0, 2.2]]))
+      Array([[7., 2.]], dtype=float32)
+
+    Source: Jacob et al. 2018, arXiv:1712.05877, section 3.
+    """
+    pairs = activations.pairs if isinstance(activations, Rules) else (("*", activations),)
+    return rewrite(fn, Rules((pattern, _rounded(value)) for pattern, value in pairs))
+
+
+def encode(x: Array, site: Site, activations: Activations) -> tuple[Array, Array]:
+    """Rows as int8 digits and their scales, for a symmetric spec.
+
+    Args:
+      x: what `site.rows` gives, (..., rows, features) float32.
+      site: where.
+      activations: of a symmetric spec.
+
+    Returns:
+      (digits, scales): (count, ..., rows, features) int8, and (count, ..., rows or 1,
+      1) float32.
+    """
+    on = grid(covered(activations.ranges(x, site), activations.spec), activations.spec)
+    return digits_of(x, on.scale, count=activations.digits, highest=activations.spec.highest)
+
+
+def _rounded(activations: Activations):
+    """The replacement that rounds the data of a site."""
+
+    def replacement(site: Site, apply, data: Array, weight):
+        if site.primitive == "gather" or not jnp.issubdtype(data.dtype, jnp.floating):
+            return apply(data, weight)
+        shown = _fake_rows(site.rows(data), site, activations)
+        # `rows` only moves entries about, so its transpose moves them back.
+        (back,) = jax.linear_transpose(site.rows, data)(shown)
+        return apply(back, weight)
+
+    return replacement
+
+
+def _fake_rows(rows: Array, site: Site, activations: Activations) -> Array:
+    x = jax.lax.stop_gradient(rows).astype(jnp.float32)
+    cover = covered(activations.ranges(x, site), activations.spec)
+    value = _round_trip(x, grid(cover, activations.spec), activations)
+    inside = (x >= cover.low) & (x <= cover.high)
+    return straight_through(value.astype(rows.dtype), rows, inside)
+
+
+def _round_trip(x: Array, on: Grid, activations: Activations) -> Array:
+    spec = activations.spec
+    if activations.digits == 1:
+        return dequantize_array(quantize_array(x, on, spec), *on)
+    parts, scales = digits_of(x, on.scale, count=activations.digits, highest=spec.highest)
+    return jnp.sum(parts * scales, axis=0)
+
+
+def _widest(name: str, found: Range) -> tuple[float, float]:
+    low, high = float(jnp.min(found.low)), float(jnp.max(found.high))
+    if not -float("inf") < low <= high < float("inf"):
+        raise ValueError(
+            f"static(readings=...): the range of {name!r} is [{low}, {high}]. Calibrate it with "
+            "finite data."
+        )
+    return low, high

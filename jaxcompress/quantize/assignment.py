@@ -1,0 +1,109 @@
+"""Which leaves get which spec, and why the others get none; from names and shapes."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from jaxcompress.core.axes import Axes, LeafAxes
+from jaxcompress.core.checks import check_real
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.names import named_leaves
+from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.core.selectors import axes_of, weights
+from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.types import Params, Selector
+
+
+class Assignment(NamedTuple):
+    """What happens to one selected leaf."""
+
+    spec: QuantSpec
+    axes: LeafAxes
+
+
+def assign(
+    caller: str,
+    params: Params,
+    spec: QuantSpec | Rules,
+    axes: Axes | None,
+    select: Selector | None,
+) -> dict[str, Assignment | str]:
+    """For each leaf name its assignment, or the reason why it has none.
+
+    Args:
+      caller: the function to name in errors.
+      params: arrays, shapes or compressed leaves.
+      spec: one spec, or rules over the names of the selected leaves.
+      axes: what `graph.axes` gave; without it the layout default is used.
+      select: which leaves; without it `weights(axes)`.
+
+    Returns:
+      Dict in the tree's order.
+
+    Raises:
+      TypeError: a selected leaf with a spec is not of a real floating dtype.
+      ValueError: nothing is selected, a rule matches nothing, or a leaf and its spec do
+        not fit.
+    """
+    leaves = named_leaves(params)
+    known = None if axes is None else named_leaves(axes)
+    chosen = named_leaves((select or weights(axes))(params))
+    selected = [name for name in leaves if chosen[name]]
+    if leaves and not selected:
+        raise ValueError(f"{caller}(select=...) selects no leaf. Leaves are: {', '.join(leaves)}.")
+    specs = as_rules(spec).assign(selected)
+    assigned: dict[str, Assignment | str] = {}
+    for name, leaf in leaves.items():
+        leaf_axes = axes_of(name, leaf, known)
+        if name in specs:
+            assigned[name] = _fitted(caller, name, leaf, specs[name], leaf_axes)
+        else:
+            assigned[name] = "no rule" if chosen[name] else _why_not(leaf, leaf_axes, select)
+    return assigned
+
+
+def _why_not(leaf, axes: LeafAxes, select: Selector | None) -> str:
+    if select is not None:
+        return "not selected"
+    if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+        return f"not selected: {leaf.dtype}"
+    if leaf.size == 0:
+        return "not selected: empty"
+    return f"not selected: rank {leaf.ndim}" if leaf.ndim < 2 else "not selected: meets no data"
+
+
+def _fitted(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -> Assignment:
+    """The assignment of one leaf, after the checks that shapes allow."""
+    if is_compressed(leaf):
+        raise ValueError(
+            f"{caller}: leaf {name!r} is already {leaf!r}. Leave it out with select=, or "
+            "materialize it first."
+        )
+    check_real(caller, name, leaf)
+    if leaf.ndim == 0:
+        raise ValueError(f"{caller}: leaf {name!r} is a single number. Leave it out with select=.")
+    if not axes.meets_data:
+        axes = LeafAxes(tuple(range(leaf.ndim)), (), assumed=True)
+    if spec.per == "group":
+        _check_groups(caller, name, leaf, spec, axes)
+    return Assignment(spec, axes)
+
+
+def _check_groups(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -> None:
+    if axes.assumed and leaf.ndim >= 3:
+        raise ValueError(
+            f"{caller}: leaf {name!r} of shape {tuple(leaf.shape)} has assumed axes, and {spec} "
+            "needs to know them. Pass axes=graph.axes(fn, params, *inputs)."
+        )
+    if not axes.contracting:
+        raise ValueError(
+            f"{caller}: leaf {name!r} of shape {tuple(leaf.shape)} has no contracting axis for "
+            f"{spec}. Give it a spec per channel."
+        )
+    length = leaf.shape[axes.contracting[-1]]
+    if length % spec.group_size:
+        divisors = [str(size) for size in range(2, length + 1) if length % size == 0]
+        raise ValueError(
+            f"{caller}: leaf {name!r} has {length} weights along its last contracting axis, which "
+            f"group_size={spec.group_size} does not divide. These do: {', '.join(divisors) or '1'}."
+        )

@@ -1,0 +1,164 @@
+"""The ways to multiply data with a quantized weight at a site; `run` chooses.
+
+Each form is a function of a site, its equation, its data and a `QTensor`, and gives the
+equation's output.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.leaf import materialize
+from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.types import Array
+from jaxcompress.graph import Site
+from jaxcompress.kernels import (
+    grouped_matmul,
+    int8_matmul,
+    packed_grouped_matmul,
+    packed_matmul,
+    stack_digits,
+)
+from jaxcompress.quantize.activations import Activations, encode
+
+Form = Callable[[Site, Callable, Array, QTensor], Array]
+"""(site, apply, data, weight) to the output of the site's equation."""
+
+
+def materialized(site: Site, apply: Callable, data: Array, weight) -> Array:
+    """The site's own equation on the array that the weight stands for."""
+    del site
+    return apply(data, materialize(weight))
+
+
+def scaled(site: Site, apply: Callable, data: Array, weight: QTensor) -> Array:
+    """Codes widened to the data's dtype, and the scale after the product.
+
+    Exact in the data's dtype up to rounding. On accelerators the widening fuses into
+    the product, so that only codes are read from memory.
+    """
+    del apply
+    rows = site.rows(data)
+    codes, scale = _flat(site, weight, weight.unpacked_codes)
+    y = jnp.einsum(
+        "...mk,...nk->...mn",
+        rows,
+        codes.astype(rows.dtype),
+        preferred_element_type=jnp.float32,
+    )
+    return site.output(y * jnp.swapaxes(scale, -1, -2)).astype(site.dtype)
+
+
+def integer(activations: Activations) -> Form:
+    """Data as codes too: integer products, and both scales after them."""
+
+    def form(site: Site, apply: Callable, data: Array, weight: QTensor) -> Array:
+        multiply = _integer_dot if site.is_matmul else _integer_convolution
+        return multiply(site, apply, data, weight, activations)
+
+    return form
+
+
+def by_name(activations: Activations) -> dict[str, Form]:
+    """Every form, the ones that read codes first."""
+    return {"integer": integer(activations), "scaled": scaled, "materialized": materialized}
+
+
+def possible(site: Site, weight) -> tuple[tuple[str, ...], str]:
+    """The forms that give a site's output, and why only one where it is one."""
+    reason = _obstacle(site, weight)
+    if reason:
+        return ("materialized",), reason
+    if site.is_matmul and weight.spec.per != "group":
+        return ("integer", "scaled", "materialized"), ""
+    return ("integer", "materialized"), ""
+
+
+def _obstacle(site: Site, weight) -> str:
+    """Why a site cannot multiply codes; empty when it can."""
+    if not isinstance(weight, QTensor):
+        return "reshaped before it meets data"
+    if site.primitive == "gather":
+        return "a gather looks rows up and multiplies nothing"
+    if not jnp.issubdtype(site.data_dtype, jnp.floating):
+        return f"the data are {site.data_dtype}"
+    if not weight.spec.symmetric:
+        return "asymmetric codes"
+    if weight.permutation != site.operand_axes.order:
+        return "quantized along other axes than it meets data with; pass axes=graph.axes(...)"
+    if not site.is_matmul and weight.spec.per == "group":
+        return "groups inside the window of a convolution"
+    terms = math.prod(weight.shape[axis] for axis in site.operand_axes.contracting)
+    if terms * 127 * max(-weight.spec.lowest, weight.spec.highest) >= 2**31:
+        return f"sums of {terms} products overflow int32"
+    return ""
+
+
+def _integer_dot(
+    site: Site, apply: Callable, data: Array, weight: QTensor, activations: Activations
+) -> Array:
+    del apply
+    rows = site.rows(data).astype(jnp.float32)  # (batch…, M, K)
+    parts, scales = encode(rows, site, activations)  # (digits, batch…, M, K)
+    scales = jnp.broadcast_to(scales, (*parts.shape[:-1], 1))
+    product, codes = _integer_product(site, weight)
+    codes, scale = _flat(site, weight, codes)  # (batch…, N, K), (batch…, N, groups)
+
+    def multiply(parts, scales, codes, scale):
+        return stack_digits(lambda x: product(x, codes, scale), parts, scales)
+
+    for _ in site.operand_axes.batch:
+        multiply = jax.vmap(multiply, in_axes=(1, 1, 0, 0))
+    return site.output(multiply(parts, scales, codes, scale)).astype(site.dtype)
+
+
+def _integer_product(site: Site, weight: QTensor) -> tuple[Callable, Array]:
+    """(rows, codes, scale) -> (rows, N), and the codes as that product takes them."""
+    spec = weight.spec
+    grouped = spec.per == "group"
+    groups = weight.scale.shape[-1]
+    # With several contracting axes, planes of the last are none of the flattened one.
+    planes = spec.bits == 4 and len(site.operand_axes.contracting) == 1
+    if planes and grouped and groups % 2 == 0:
+        return lambda x, w, s: packed_grouped_matmul(x, w, s, spec.lowest), weight.codes
+    if grouped:
+        return grouped_matmul, weight.unpacked_codes
+    if planes:
+        return lambda x, w, s: packed_matmul(x, w, spec.lowest) * s.T, weight.codes
+    return lambda x, w, s: int8_matmul(x, w) * s.T, weight.unpacked_codes
+
+
+def _integer_convolution(
+    site: Site, apply: Callable, data: Array, weight: QTensor, activations: Activations
+) -> Array:
+    parts, scales = encode(data.astype(jnp.float32), site, activations)
+    stored = weight.unpacked_codes
+    inverse = sorted(range(stored.ndim), key=weight.permutation.__getitem__)
+    kernel = jnp.transpose(stored, inverse)
+    products = [apply(part, kernel, preferred_element_type=jnp.int32) for part in parts]
+    y = jnp.sum(jnp.stack(products).astype(jnp.float32) * scales, axis=0)
+    features = [1] * y.ndim
+    features[_feature_axis(site, apply, kernel)] = weight.scale.size
+    return (y * weight.scale.reshape(features)).astype(site.dtype)
+
+
+def _feature_axis(site: Site, apply: Callable, kernel: Array) -> int:
+    """Which axis the kernel's outputs become: the one that grows when they do."""
+    grown = list(kernel.shape)
+    grown[site.operand_axes.output[0]] *= 2
+    data = jax.ShapeDtypeStruct(site.data_shape, site.data_dtype)
+    wide = jax.eval_shape(apply, data, jax.ShapeDtypeStruct(tuple(grown), site.data_dtype)).shape
+    return next(axis for axis, size in enumerate(wide) if size != site.output_shape[axis])
+
+
+def _flat(site: Site, weight: QTensor, codes: Array) -> tuple[Array, Array]:
+    """Codes and scale as (batch…, outputs, contracting)."""
+    batch, outputs = len(site.operand_axes.batch), len(site.operand_axes.output)
+
+    def flat(x: Array) -> Array:
+        columns = math.prod(x.shape[batch + outputs :])
+        return x.reshape(*x.shape[:batch], -1, columns)
+
+    return flat(codes), flat(weight.scale)

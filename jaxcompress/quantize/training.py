@@ -1,0 +1,88 @@
+"""Training with the weights that will be shipped: the view that `quantize` has."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.axes import Axes, from_canonical, to_canonical
+from jaxcompress.core.names import map_named
+from jaxcompress.core.numerics import straight_through
+from jaxcompress.core.qtensor import dequantize_array
+from jaxcompress.core.rules import Rules
+from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.types import Array, Params, Selector, View
+from jaxcompress.quantize.affine import covered, grid, quantize_array
+from jaxcompress.quantize.assignment import Assignment, assign
+from jaxcompress.quantize.blocks import in_blocks, shared_axes
+from jaxcompress.quantize.ranges import Ranges, min_max
+
+
+def fake_quantize(
+    spec: QuantSpec | Rules,
+    *,
+    axes: Axes | None = None,
+    select: Selector | None = None,
+    ranges: Ranges = min_max,
+) -> View:
+    """The view that shows a model its weights as `quantize` would store them.
+
+        value = (clip(round(w / scale) + zero_point) - zero_point) · scale
+        d value / d w = 1 inside the range of the block, 0 outside
+
+    Use it on the full params inside the loss: `fn(view(params), x)`. The forward pass
+    is bit for bit `materialize(quantize(params)[0])` under the same jit.
+
+    Args:
+      spec: one spec, or rules over the names of the selected leaves; a leaf without a
+        rule stays.
+      axes: what `graph.axes` gave; without it the layout default, as in `quantize`.
+      select: which leaves; without it every weight that meets data.
+      ranges: which range the codes of a block cover.
+
+    Returns:
+      View: params to params of the same structure, shapes and dtypes. What the view
+      does to each leaf is the report of `quantize` with the same arguments on the
+      params' shapes.
+
+    Raises:
+      TypeError: (when applied) a leaf to quantize is of an integer, bool or complex
+        dtype.
+      ValueError: (when applied) as `quantize`, save for what only values show.
+
+    Example:
+      >>> view = jc.quantize.fake_quantize(jc.quantize.int4())
+      >>> params = {"kernel": jnp.array([[7.0], [2.2]])}
+      >>> view(params)["kernel"][:, 0]
+      Array([7., 2.], dtype=float32)
+      >>> jax.grad(lambda params: view(params)["kernel"].sum())(params)["kernel"][:, 0]
+      Array([1., 1.], dtype=float32)
+
+    Source: Jacob et al. 2018, arXiv:1712.05877, section 3. Differs: scales follow the
+    weights at every step instead of a moving average, and nothing is folded.
+    """
+
+    def view(params: Params) -> Params:
+        assigned = assign("fake_quantize", params, spec, axes, select)
+
+        def seen(name: str, leaf):
+            choice = assigned[name]
+            return fake_leaf(leaf, choice, ranges) if isinstance(choice, Assignment) else leaf
+
+        return map_named(seen, params)
+
+    return view
+
+
+def fake_leaf(x: Array, choice: Assignment, ranges: Ranges) -> Array:
+    """One array as its `QTensor` would materialize, with a gradient passed through."""
+    spec, axes = choice
+    canonical = to_canonical(x, axes)
+    blocks = in_blocks(canonical.astype(jnp.float32), spec)
+    fixed = jax.lax.stop_gradient(blocks)
+    cover = covered(ranges(fixed, shared_axes(spec, axes), spec), spec)
+    on = grid(cover, spec)
+    value = dequantize_array(quantize_array(fixed, on, spec), *on)
+    inside = (fixed >= cover.low) & (fixed <= cover.high)
+    shown = straight_through(
+        value.reshape(canonical.shape).astype(x.dtype), canonical, inside.reshape(canonical.shape)
+    )
+    return from_canonical(shown, axes)

@@ -1,0 +1,160 @@
+"""Quantization of weights after training: params in, `QTensor` leaves out."""
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+
+from jaxcompress.core.axes import Axes, to_canonical
+from jaxcompress.core.checks import check_finite
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.masks import check_masks, full_masks
+from jaxcompress.core.names import named_leaves
+from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.report import KEPT, LeafReport, Report
+from jaxcompress.core.rules import Rules
+from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.types import Array, Masks, Params, Selector
+from jaxcompress.quantize.affine import covered, grid, quantize_array
+from jaxcompress.quantize.assignment import Assignment, assign
+from jaxcompress.quantize.blocks import in_blocks, scale_shape, shared_axes
+from jaxcompress.quantize.ranges import Ranges, min_max
+
+
+def quantize(
+    params: Params,
+    spec: QuantSpec | Rules,
+    *,
+    axes: Axes | None = None,
+    select: Selector | None = None,
+    ranges: Ranges = min_max,
+    masks: Masks | None = None,
+) -> tuple[Params, Report]:
+    """The params with low-bit codes for weights, and what was done to each leaf.
+
+    The result goes where the params went: `QTensor` leaves stand for arrays in
+    unmodified layers. The arrays they stand for are bit for bit what `fake_quantize`
+    with the same arguments gives.
+
+    Args:
+      params: arrays, or `jax.ShapeDtypeStruct`s for the report alone.
+      spec: one spec, or rules over the names of the selected leaves; a leaf without a
+        rule stays.
+      axes: what `graph.axes` gave. Without it, the last axis of a weight is taken as
+        its output, all others as contracting, and the report says "assumed".
+      select: which leaves; without it every weight that meets data.
+      ranges: which range the codes of a block cover.
+      masks: which weights are pruned. They are checked to be exactly 0, and stay so.
+
+    Returns:
+      (params, report). Leaves that are not quantized are the same objects as before.
+
+    Raises:
+      TypeError: a leaf to quantize is of an integer, bool or complex dtype.
+      ValueError: a leaf to quantize holds NaN or infinity, is empty, a scalar or
+        already quantized; a group does not divide its axis, or its axes are only
+        assumed at rank 3 and more; a selector or a rule matches nothing; a pruned
+        weight is not 0.
+
+    Example:
+      >>> kernel = jnp.array([[1.0, 0.3], [-0.6, 0.0]])
+      >>> params = {"kernel": kernel, "bias": jnp.zeros(2)}
+      >>> quantized, report = jc.quantize.quantize(params, jc.quantize.int4())
+      >>> quantized["kernel"]
+      QTensor(int4 per channel, shape=(2, 2), dtype=float32)
+      >>> jc.materialize(quantized)["kernel"][1]
+      Array([-0.571,  0.   ], dtype=float32)
+      >>> report.kept[0].reason
+      'not selected: rank 1'
+    """
+    assigned = assign("quantize", params, spec, axes, select)
+    if masks is not None:
+        check_masks("quantize", masks, params)
+    masks = full_masks(params) if masks is None else masks
+    kept = named_leaves(masks)
+    leaves = {}
+    for name, leaf in named_leaves(params).items():
+        choice = assigned[name]
+        if isinstance(choice, Assignment):
+            _check_values(name, leaf, kept[name])
+            leaf = _quantized(leaf, choice, ranges)
+        leaves[name] = leaf
+    treedef = jax.tree.structure(params, is_leaf=is_compressed)
+    rows = (
+        _row(name, leaf, leaves[name], assigned[name])
+        for name, leaf in named_leaves(params).items()
+    )
+    return jax.tree.unflatten(treedef, leaves.values()), Report("quantize", tuple(rows))
+
+
+def quantize_leaf(x: Array, choice: Assignment, ranges: Ranges) -> QTensor:
+    """One array as a `QTensor`; the maths of `quantize` without its checks."""
+    spec, axes = choice
+    canonical = to_canonical(x, axes).astype(jnp.float32)
+    blocks = in_blocks(canonical, spec)
+    on = grid(covered(ranges(blocks, shared_axes(spec, axes), spec), spec), spec)
+    codes = quantize_array(blocks, on, spec).astype(jnp.int32).reshape(canonical.shape)
+    sizes = scale_shape(canonical.shape, spec, axes)
+    scale, zero_point = jax.tree.map(lambda block: block.reshape(sizes), on)
+    return QTensor.from_codes(codes, scale, zero_point, spec=spec, dtype=x.dtype, axes=axes)
+
+
+def explain(tree: Params) -> Report:
+    """What each leaf of a tree is stored as, from shapes.
+
+    Args:
+      tree: arrays, shapes and compressed leaves, for example what `quantize` returned.
+
+    Returns:
+      Report; bytes before are those of the arrays the leaves stand for.
+
+    Example:
+      >>> params = {"kernel": jnp.ones((8, 4))}
+      >>> quantized, _ = jc.quantize.quantize(params, jc.quantize.int8())
+      >>> report = jc.quantize.explain(quantized)
+      >>> report.bytes_before, report.bytes_after
+      (128, 48)
+    """
+    rows = []
+    for name, leaf in named_leaves(tree).items():
+        action = str(leaf.spec) if isinstance(leaf, QTensor) else KEPT
+        reason = (
+            f"stored as {type(leaf).__name__}" if is_compressed(leaf) else f"stored as {leaf.dtype}"
+        )
+        before = leaf.size * leaf.dtype.itemsize
+        rows.append(LeafReport(name, tuple(leaf.shape), action, reason, before, _size_bytes(leaf)))
+    return Report("explain", tuple(rows))
+
+
+def _quantized(leaf, choice: Assignment, ranges: Ranges) -> QTensor:
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return jax.eval_shape(lambda x: quantize_leaf(x, choice, ranges), leaf)
+    return quantize_leaf(jnp.asarray(leaf), choice, ranges)
+
+
+def _check_values(name: str, leaf, mask) -> None:
+    """What only concrete values can show; traced arrays and shapes pass."""
+    if isinstance(leaf, jax.ShapeDtypeStruct | Tracer) or isinstance(mask, Tracer):
+        return
+    check_finite("quantize", name, jnp.asarray(leaf, jnp.float32))
+    alive = int(jnp.sum(jnp.where(mask, 0, leaf) != 0))
+    if alive:
+        raise ValueError(
+            f"quantize(masks=...): leaf {name!r} holds {alive} weights outside its mask that "
+            "are not 0. Apply the masks to the params first."
+        )
+
+
+def _row(name: str, leaf, result, choice: Assignment | str) -> LeafReport:
+    if isinstance(choice, str):
+        action, reason = KEPT, choice
+    else:
+        action = str(choice.spec)
+        reason = "axes assumed" if choice.axes.assumed else "axes from the program"
+    return LeafReport(
+        name, tuple(leaf.shape), action, reason, _size_bytes(leaf), _size_bytes(result)
+    )
+
+
+def _size_bytes(leaf) -> int:
+    """Bytes of the leaf's arrays; of shapes, what they would take."""
+    return sum(child.size * child.dtype.itemsize for child in jax.tree.leaves(leaf))

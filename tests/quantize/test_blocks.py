@@ -1,0 +1,27 @@
+"""Which weights share a scale."""
+
+import jax.numpy as jnp
+import pytest
+
+from jaxcompress.core.axes import LeafAxes
+from jaxcompress.quantize import int4, int8
+from jaxcompress.quantize.blocks import in_blocks, scale_shape, shared_axes
+
+CONV_STACK = LeafAxes(contracting=(1, 2, 3), output=(4,), batch=(0,))
+SHAPE = (5, 6, 3, 3, 8)  # layers, outputs, rows, columns, inputs
+
+
+@pytest.mark.parametrize(
+    ("spec", "sizes"),
+    [
+        (int8(per="tensor"), (5, 1, 1, 1, 1)),
+        (int8(per="channel"), (5, 6, 1, 1, 1)),
+        (int4(group_size=4), (5, 6, 3, 3, 2)),
+    ],
+    ids=str,
+)
+def test_scale_sizes_are_the_reduced_sizes(spec, sizes):
+    blocks = in_blocks(jnp.ones(SHAPE), spec)
+    found = jnp.max(blocks, shared_axes(spec, CONV_STACK), keepdims=True)
+    assert scale_shape(SHAPE, spec, CONV_STACK) == sizes
+    assert found.reshape(sizes).shape == sizes

@@ -1,0 +1,58 @@
+"""Formats: what each builds, one row per format, and what all share."""
+
+from typing import NamedTuple
+
+import pytest
+
+from jaxcompress.core.spec import QuantSpec
+from jaxcompress.quantize import int4, int8, uint4, uint8
+
+
+class Case(NamedTuple):
+    format: object
+    bits: int
+    lowest: int
+    highest: int
+    odd: bool
+
+
+FORMATS = [
+    Case(int8, 8, -127, 127, odd=True),
+    Case(int4, 4, -7, 7, odd=True),
+    Case(uint8, 8, 0, 255, odd=False),
+    Case(uint4, 4, 0, 15, odd=False),
+]
+every_format = pytest.mark.parametrize("case", FORMATS, ids=lambda case: case.format.__name__)
+
+
+@every_format
+def test_codes(case):
+    spec = case.format()
+    assert (spec.bits, spec.lowest, spec.highest) == (case.bits, case.lowest, case.highest)
+    assert spec.odd is case.odd
+    assert spec.symmetric is case.odd
+    assert spec.per == "channel"
+
+
+@every_format
+def test_json_gives_the_spec_back(case):
+    for spec in (case.format(per="tensor"), case.format(group_size=32)):
+        assert QuantSpec.from_json(spec.to_json()) == spec
+        assert hash(QuantSpec.from_json(spec.to_json())) == hash(spec)
+
+
+@every_format
+def test_a_group_size_means_groups(case):
+    assert case.format(group_size=16).per == "group"
+    assert str(case.format(group_size=16)) == f"{case.format.__name__} in groups of 16"
+
+
+@every_format
+def test_bad_arguments(case):
+    name = case.format.__name__
+    with pytest.raises(ValueError, match=rf"{name}\(group_size=-1\) must be above 0"):
+        case.format(group_size=-1)
+    with pytest.raises(ValueError, match="per='row'"):
+        case.format(per="row")
+    with pytest.raises(ValueError, match="needs a group_size above 0"):
+        case.format(per="group")

@@ -1,0 +1,266 @@
+"""Execution on codes: every form against plain arithmetic, and how a plan decides."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcompress as jc
+from jaxcompress.quantize import (
+    Plan,
+    dynamic,
+    fake_quantize_activations,
+    int4,
+    int8,
+    plan,
+    quantize,
+    run,
+    static,
+    uint8,
+)
+
+FORMS = ["integer", "scaled", "materialized"]
+EPS = float(np.finfo(np.float32).eps)
+
+
+def prefer(*names):
+    """A probe that times nothing: the named forms are fast, in their order."""
+    return lambda functions: {
+        name: float(names.index(name) if name in names else len(names)) + 1.0 for name in functions
+    }
+
+
+class Model(NamedTuple):
+    """A model whose weights are `params` and that takes `x`."""
+
+    name: str
+    fn: object
+    params: dict
+    x: object
+    obstacle: str = ""
+
+
+def normal(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def conv(params, x, layout=("NHWC", "HWIO", "NCHW"), groups=1):
+    return jax.lax.conv_general_dilated(
+        x, params["w"], (1, 2), "SAME", dimension_numbers=layout, feature_group_count=groups
+    )
+
+
+MODELS = [
+    Model("dense", lambda p, x: x @ p["w"], {"w": normal(8, 6)}, normal(3, 8)),
+    Model("one row", lambda p, x: x @ p["w"], {"w": normal(8, 6)}, normal(1, 8)),
+    Model("vector", lambda p, x: x @ p["w"], {"w": normal(8, 6)}, normal(8)),
+    Model("transposed", lambda p, x: x @ p["w"].T, {"w": normal(6, 8)}, normal(3, 8)),
+    Model("weight first", lambda p, x: p["w"] @ x, {"w": normal(6, 8)}, normal(8, 3)),
+    Model(
+        "heads",
+        lambda p, x: jnp.einsum("bti,iho->bhto", x, p["w"]),
+        {"w": normal(8, 2, 3)},
+        normal(2, 3, 8),
+    ),
+    Model(
+        "heads merged",
+        lambda p, x: jnp.einsum("btho,hoi->bti", x, p["w"]),
+        {"w": normal(2, 4, 6)},
+        normal(2, 3, 2, 4),
+    ),
+    Model(
+        "experts",
+        lambda p, x: jnp.einsum("etk,ekn->etn", x, p["w"]),
+        {"w": normal(2, 8, 3)},
+        normal(2, 4, 8),
+    ),
+    Model(
+        "scanned",
+        lambda p, x: jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), x, p["w"])[0],
+        {"w": normal(3, 8, 8)},
+        normal(2, 8),
+    ),
+    Model("conv", conv, {"w": normal(3, 3, 4, 6)}, normal(2, 5, 5, 4)),
+    Model(
+        "grouped conv",
+        lambda p, x: conv(p, x, groups=2),
+        {"w": normal(3, 3, 2, 6)},
+        normal(2, 5, 5, 4),
+    ),
+    Model(
+        "gather",
+        lambda p, tokens: p["w"][tokens],
+        {"w": normal(7, 4)},
+        jnp.asarray([1, 5]),
+        "a gather looks rows up",
+    ),
+]
+BY_NAME = {model.name: model for model in MODELS}
+OTHER_SPECS = [int8(per="tensor"), int4(), int8(group_size=2), int4(group_size=2)]
+CASES = [(model, int8()) for model in MODELS]
+CASES += [
+    (BY_NAME[name], spec)
+    for spec in OTHER_SPECS
+    for name in ("one row", "heads merged", "experts", "conv")
+]
+
+
+def quantized(model, spec):
+    axes = jc.graph.axes(model.fn, model.params, model.x)
+    return quantize(model.params, spec, axes=axes)[0]
+
+
+def planned(model, params, form, activations=dynamic()):
+    return plan(model.fn, params, model.x, activations=activations, probe=prefer(form))
+
+
+def magnitude(model, params):
+    """The size of the sums that the outputs are: what rounding is relative to."""
+    sizes = jax.tree.map(jnp.abs, (jc.materialize(params), model.x))
+    return float(jnp.max(model.fn(*sizes)))
+
+
+@pytest.mark.parametrize(
+    ("model", "spec"), CASES, ids=lambda part: getattr(part, "name", str(part))
+)
+def test_forms_agree_with_the_fake_quantized_model(model, spec):
+    """Integer execution is the model on rounded data; the others are the model."""
+    params = quantized(model, spec)
+    dense = jc.materialize(params)
+    expected = {
+        "integer": fake_quantize_activations(model.fn, dynamic())(dense, model.x),
+        "scaled": model.fn(dense, model.x),
+        "materialized": model.fn(dense, model.x),
+    }
+    grouped_conv = "conv" in model.name and spec.per == "group"
+    impossible = model.obstacle or ("groups inside the window" if grouped_conv else "")
+    for form in FORMS:
+        chosen = planned(model, params, form)
+        (choice,) = chosen.choices
+        assert choice.reason.startswith(impossible)
+        assert bool(choice.reason) == bool(impossible)
+        if form not in choice.seconds:
+            continue
+        assert choice.form == form
+        found = run(model.fn, chosen)(params, model.x)
+        assert found.dtype == expected[form].dtype
+        np.testing.assert_allclose(
+            found, expected[form], rtol=0, atol=64 * EPS * magnitude(model, params) + 1e-7
+        )
+
+
+def test_integer_products_are_integer():
+    """The program that runs multiplies int8 by int8 into int32."""
+    model = MODELS[0]
+    params = quantized(model, int8())
+    text = str(jax.make_jaxpr(run(model.fn, planned(model, params, "integer")))(params, model.x))
+    assert "preferred_element_type=int32" in text
+
+
+def test_two_digits_and_static_ranges():
+    model = MODELS[0]
+    params = quantized(model, int8())
+    exact = model.fn(jc.materialize(params), model.x)
+
+    two = run(model.fn, planned(model, params, "integer", dynamic(digits=2)))
+    size = float(jnp.max(jnp.abs(model.x))) * float(jnp.sum(jnp.abs(model.params["w"]), 0).max())
+    assert float(jnp.max(jnp.abs(two(params, model.x) - exact))) <= size * (1 / 64516 + 16 * EPS)
+
+    readings = jc.graph.calibrate(model.fn, model.params, [(model.x,)], jc.core.observers.min_max())
+    fixed = run(model.fn, planned(model, params, "integer", static(readings)))
+    shown = fake_quantize_activations(model.fn, static(readings))
+    np.testing.assert_allclose(
+        fixed(params, model.x), shown(jc.materialize(params), model.x), rtol=0, atol=size * 64 * EPS
+    )
+
+
+def test_bfloat16_models_keep_their_dtype():
+    fn = lambda p, x: x @ p["w"]  # noqa: E731
+    params, _ = quantize({"w": normal(8, 4).astype(jnp.bfloat16)}, int8())
+    x = normal(2, 8).astype(jnp.bfloat16)
+    for form in FORMS:
+        out = run(fn, plan(fn, params, x, probe=prefer(form)))(params, x)
+        assert out.dtype == jnp.bfloat16
+
+
+def two_layers(params, x):
+    return jnp.tanh(x @ params["a"]) @ params["b"] + params["bias"][None]
+
+
+def test_a_plan_holds_dense_what_codes_lose():
+    dense = {"a": normal(8, 6), "b": normal(6, 4), "bias": normal(4)}
+    params, _ = quantize(dense, int8())
+    x = normal(3, 8)
+
+    def probe(functions):
+        outputs = functions["dense"]().shape[1]
+        fast = "integer" if outputs == 6 else "dense"
+        return {name: 1.0 if name == fast else 2.0 for name in functions}
+
+    chosen = plan(two_layers, params, x, probe=probe)
+    assert chosen.dense_leaves == ("b",)
+    held = chosen.hold(params)
+    assert isinstance(held["a"], jc.QTensor)
+    np.testing.assert_array_equal(held["b"], params["b"].materialize())
+    assert [choice.speedup for choice in chosen.choices] == [2.0, 0.5]
+    np.testing.assert_allclose(run(two_layers, chosen)(held, x), two_layers(dense, x), atol=0.5)
+    table = str(chosen)
+    for told in ("integer", "2.00 x dense", "0.50 x dense", "not quantized"):
+        assert told in table
+
+
+def test_sites_of_one_kind_are_timed_once():
+    def deep(params, x):
+        for name in ("a", "b", "c"):
+            x = jnp.tanh(x @ params[name])
+        return x
+
+    params, _ = quantize({name: normal(4, 4) for name in "abc"}, int8())
+    calls = []
+
+    def probe(functions):
+        calls.append(functions)
+        return prefer("integer")(functions)
+
+    assert len(plan(deep, params, normal(2, 4), probe=probe).choices) == 3
+    assert len(calls) == 1
+
+
+def test_the_real_probe_times_every_form():
+    params, _ = quantize({"w": normal(8, 4)}, int8())
+    chosen = plan(lambda p, x: x @ p["w"], params, normal(2, 8))
+    (choice,) = chosen.choices
+    assert set(choice.seconds) == {*FORMS, "dense"}
+    assert all(0 < seconds < math.inf for seconds in choice.seconds.values())
+    assert choice.form == min(FORMS, key=choice.seconds.__getitem__)
+
+
+def test_sites_that_cannot_are_listed_with_the_reason():
+    x = normal(2, 4)
+    fn = lambda p, x: x @ p["w"]  # noqa: E731
+    asymmetric, _ = quantize({"w": normal(4, 4)}, uint8())
+    assert plan(fn, asymmetric, x).choices[0].reason == "asymmetric codes"
+    long, _ = quantize({"w": jnp.ones((140_000, 1))}, int8())
+    chosen = plan(fn, long, jnp.ones((1, 140_000)), probe=prefer("integer"))
+    assert chosen.choices[0].reason == "sums of 140000 products overflow int32"
+    along = jc.LeafAxes(contracting=(1,), output=(0,))
+    other, _ = quantize({"w": normal(4, 4)}, int8(), axes={"w": along})
+    chosen = plan(fn, other, x)
+    assert "quantized along other axes" in chosen.choices[0].reason
+    np.testing.assert_allclose(run(fn, chosen)(other, x), fn(jc.materialize(other), x), rtol=1e-6)
+
+
+def test_refusals():
+    params, _ = quantize({"w": normal(4, 4)}, int8())
+    fn = lambda p, x: x @ p["w"]  # noqa: E731
+    x = normal(2, 4)
+    with pytest.raises(ValueError, match=r"plan\(params=...\) has no quantized leaf"):
+        plan(fn, jc.materialize(params), x)
+    with pytest.raises(ValueError, match=r"plan\(activations=...\): uint8 codes are asymmetric"):
+        plan(fn, params, x, activations=dynamic(uint8()))
+    elsewhere = Plan((), dynamic(), "Abacus", jc.Report("plan", ()))
+    with pytest.raises(ValueError, match="made on Abacus, this is cpu"):
+        run(fn, elsewhere)(params, x)
