@@ -79,7 +79,7 @@ def main() -> None:
     """Measures what is missing and prints all of it."""
     options = runner.arguments("Times a dense layer on int8 codes.").parse_args()
     for batch in BATCHES:
-        settings = {"width": WIDTH, "batch": batch, "repeats": REPEATS}
+        settings = {"width": WIDTH, "batch": batch, "repeats": REPEATS, "jax": jax.__version__}
         figures = runner.record(
             "integer_matmul",
             lambda batch=batch: measure(batch, 0),
