@@ -181,7 +181,7 @@ body {
   margin: 0; background: var(--paper); color: var(--ink);
   font: 1.0625rem/1.6 var(--serif); -webkit-text-size-adjust: 100%;
 }
-main { max-width: 50rem; margin: 0 auto; padding: 4rem 1.25rem 5rem; }
+main { max-width: 80rem; margin: 0 auto; padding: 4rem 1.25rem 5rem; }
 h1, h2 { line-height: 1.2; font-weight: 600; letter-spacing: -0.01em; text-wrap: balance; }
 h1 { font-size: clamp(1.75rem, 6vw, 2.5rem); margin: 0 0 1.5rem; }
 h2 { font-size: 1.375rem; margin: 3.25rem 0 0.75rem; }
@@ -191,6 +191,7 @@ pre {
   border-radius: 6px; font: 0.8125rem/1.55 var(--mono); tab-size: 4;
 }
 figure { margin: 2rem 0; overflow-x: auto; }
+figure, .notes { max-width: 50rem; }
 figure img {
   display: block; width: 100%; min-width: 30rem; height: auto; padding: 0.75rem; background: #fff;
   border: 1px solid var(--rule); border-radius: 6px;
@@ -204,7 +205,7 @@ table {
 }
 caption { padding-bottom: 0.625rem; text-align: left; font-weight: 600; }
 th, td {
-  min-width: 6.5rem; padding: 0.5rem 0 0.5rem 1.5rem; text-align: left;
+  min-width: 6rem; padding: 0.5rem 0 0.5rem 1.25rem; text-align: left;
   vertical-align: baseline; border-bottom: 1px solid var(--rule); font-weight: 400;
 }
 thead th {
