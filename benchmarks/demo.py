@@ -59,7 +59,7 @@ def summarized(records: list[dict]) -> dict[str, dict]:
 
 def main() -> None:
     """Runs every seed that has no record yet, then prints and stores the summary."""
-    parser = runner.arguments(__doc__.partition("\n")[0])
+    parser = runner.arguments((__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--linen", action="store_true")
     parser.add_argument("--mnist", action="store_true", help="the MNIST files of --data")

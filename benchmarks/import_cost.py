@@ -37,7 +37,7 @@ def measure() -> dict:
 
 def main() -> None:
     """Measures once and prints the median difference."""
-    options = runner.arguments(__doc__.partition("\n")[0]).parse_args()
+    options = runner.arguments((__doc__ or "").partition("\n")[0]).parse_args()
     found = runner.record(
         "import_cost", measure, settings={"rounds": ROUNDS}, seed=0, out=options.out
     )

@@ -59,10 +59,9 @@ def bundled_digits(*, fractions: tuple[float, float, float], seed: int) -> Split
             "The demo's digits come with scikit-learn: pip install 'jaxcompress[demo]', or pass "
             "--data DIR."
         ) from error
-    digits = load_digits()
-    everything = Images(
-        (digits.images[..., None] / 16).astype(np.float32), digits.target.astype(np.int32)
-    )
+    pixels, labels = load_digits(return_X_y=True)
+    pixels = np.asarray(pixels, np.float32).reshape(-1, 8, 8, 1)
+    everything = Images(pixels / 16, np.asarray(labels, np.int32))
     indices = split(len(everything), fractions=fractions, labels=everything.labels, seed=seed)
     return _checked("scikit-learn digits", *(everything[index] for index in indices))
 

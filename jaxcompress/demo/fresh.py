@@ -11,6 +11,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ def main(scratch: str) -> None:
     orders = json.loads((pathlib.Path(scratch) / "orders.json").read_text())
     digests = []
     for order in orders:
-        fields = {
+        fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in order["architecture"].items()
         }

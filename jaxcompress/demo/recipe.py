@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from typing import Any
 
 from jaxcompress.core.checks import check_positive, check_range
 from jaxcompress.core.rules import Rules
@@ -96,7 +97,7 @@ class Recipe:
         return cls(**{name: _from_json(name, value) for name, value in fields.items()})
 
 
-def _from_json(name: str, value):
+def _from_json(name: str, value) -> Any:
     if name.endswith("_rules"):
         return tuple((pattern, QuantSpec.from_json(spec)) for pattern, spec in value)
     return tuple(value) if isinstance(value, list) else value

@@ -1,11 +1,12 @@
 """Which leaves are pruned and how much of them, in training and at once."""
 
 import numbers
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.checks import check_range, check_real
@@ -17,7 +18,7 @@ from jaxcompress.core.types import Array, Masks, Params, PyTree, Selector
 from jaxcompress.prune.allocation import Allocation
 from jaxcompress.prune.patterns import Pattern
 
-Amount = Array | float | Callable[[Array | int], Array | float]
+Amount = ArrayLike | optax.Schedule
 """A sparsity: a number in [0, 1), or a schedule from step to one."""
 
 
