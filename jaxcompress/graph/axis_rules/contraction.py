@@ -1,0 +1,90 @@
+"""Dots and convolutions: what they sum over must go on both sides at once."""
+
+from jaxcompress.graph.axis_rules.rule import Emitter, Record, Reduction, Rule, Shape, bind, zero
+from jaxcompress.graph.dims import Dim, MisfitError, split
+
+
+def couple_dot(record: Record) -> list[Shape]:
+    """Contracting and batch axes are one on both sides; the rest goes on."""
+    (left_summed, right_summed), (left_batch, right_batch) = record.params["dimension_numbers"]
+    left, right = record.inputs
+    pairs = zip((*left_summed, *left_batch), (*right_summed, *right_batch), strict=True)
+    for one, other in pairs:
+        record.couple(left[one], right[other])
+    batch = tuple(left[axis] for axis in left_batch)
+    return [
+        batch
+        + _others(left, (*left_summed, *left_batch))
+        + _others(right, (*right_summed, *right_batch))
+    ]
+
+
+def _others(dims: Shape, axes: tuple[int, ...]) -> Shape:
+    return tuple(d for axis, d in enumerate(dims) if axis not in axes)
+
+
+def dot_reduces(record: Record) -> list[Reduction]:
+    """Both operands' contracting axes."""
+    (left_summed, right_summed), _ = record.params["dimension_numbers"]
+    left = [Reduction(0, axis, zero) for axis in left_summed]
+    return left + [Reduction(1, axis, zero) for axis in right_summed]
+
+
+def couple_convolution(record: Record) -> list[Shape]:
+    """Features couple like those of a dot; windows and positions stay whole.
+
+    With g groups the input features are (g, in) and the output features (g, out / g).
+    """
+    data, kernel = record.inputs
+    numbers = record.params["dimension_numbers"]
+    batch, features, *positions = numbers.lhs_spec
+    outputs, inputs, *window = numbers.rhs_spec
+    record.pin(*(data[axis] for axis in positions), *(kernel[axis] for axis in window))
+    try:
+        if record.params["batch_group_count"] > 1:
+            raise MisfitError
+        groups, within = split(data[features], *_grouped(record, data[features]))
+        record.aside.append(groups)
+        output_groups, _ = split(kernel[outputs], *_grouped(record, kernel[outputs]))
+        record.couple(groups, output_groups)
+        record.couple(within, kernel[inputs])
+    except MisfitError:
+        record.pin(data[batch], data[features], kernel[inputs], kernel[outputs])
+    return [_convolved(record, data[batch], kernel[outputs])]
+
+
+def _grouped(record: Record, d: Dim) -> tuple[int, int]:
+    groups = record.params["feature_group_count"]
+    return groups, d.size // groups
+
+
+def _convolved(record: Record, batch: Dim, features: Dim) -> Shape:
+    (shape,) = record.output_shapes
+    batch_axis, feature_axis, *_ = record.params["dimension_numbers"].out_spec
+    kept_whole = {batch_axis: batch, feature_axis: features}
+    return tuple(
+        kept_whole[axis]
+        if axis in kept_whole and kept_whole[axis].size == size
+        else record.pinned(size)
+        for axis, size in enumerate(shape)
+    )
+
+
+def emit_convolution(record: Record, values: list, emitter: Emitter) -> list:
+    """As many groups as are left."""
+    if record.params["feature_group_count"] == 1 or not record.aside:
+        return bind(record, values)
+    (groups,) = emitter.sizes(record.aside)
+    return bind(record, values, feature_group_count=groups)
+
+
+def convolution_reduces(record: Record) -> list[Reduction]:
+    """The features of the data and the inputs of the kernel."""
+    numbers = record.params["dimension_numbers"]
+    return [Reduction(0, numbers.lhs_spec[1], zero), Reduction(1, numbers.rhs_spec[1], zero)]
+
+
+RULES = {
+    "dot_general": Rule(couple_dot, reduces=dot_reduces),
+    "conv_general_dilated": Rule(couple_convolution, emit_convolution, convolution_reduces),
+}

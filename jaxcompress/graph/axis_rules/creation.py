@@ -1,0 +1,36 @@
+"""Arrays made from nothing: positions, random bits; and what stays as it is."""
+
+from jaxcompress.graph.axis_rules.rule import Emitter, Record, Rule, Shape, bind, fresh
+
+
+def couple_created(record: Record) -> list[Shape]:
+    """New axes; whatever they are made from stays whole."""
+    for dims in record.inputs:
+        record.pin(*dims)
+    return [fresh(shape) for shape in record.output_shapes]
+
+
+def emit_created(record: Record, values: list, emitter: Emitter) -> list:
+    """Made at full size, then taken from: positions and dropout masks stay equal."""
+    return [
+        emitter.take(result, dims)
+        for result, dims in zip(bind(record, values), record.outputs, strict=True)
+    ]
+
+
+def couple_nothing(record: Record) -> list[Shape]:
+    """Keeps every axis whole: what has no rule, and what has none on purpose."""
+    for dims in record.inputs:
+        record.pin(*dims)
+    return [tuple(record.pinned(size) for size in shape) for shape in record.output_shapes]
+
+
+PINNED = Rule(couple_nothing)
+
+RULES = {
+    "empty": Rule(couple_created, emit_created),
+    "empty2": Rule(couple_created, emit_created),
+    "iota": Rule(couple_created, emit_created),
+    "random_bits": Rule(couple_created, emit_created),
+    "rng_uniform": Rule(couple_created, emit_created),
+}

@@ -1,0 +1,106 @@
+"""Gather, scatter and dynamic slices: indexed axes stay whole, copied ones pass."""
+
+from jaxcompress.graph.axis_rules.rule import Emitter, Record, Rule, Shape, bind
+from jaxcompress.graph.dims import Dim
+
+
+def couple_gather(record: Record) -> list[Shape]:
+    """Axes copied whole pass, indexed ones are pinned, batching ones couple."""
+    (operand, indices), (shape,) = record.inputs, record.output_shapes
+    numbers = record.params["dimension_numbers"]
+    batching = numbers.operand_batching_dims
+    for axis, other in zip(batching, numbers.start_indices_batching_dims, strict=True):
+        record.couple(operand[axis], indices[other])
+    record.pin(indices[-1], *(operand[axis] for axis in numbers.start_index_map))
+    dropped = {*numbers.collapsed_slice_dims, *batching}
+    window = iter([axis for axis in range(len(operand)) if axis not in dropped])
+    rows = iter(indices[:-1])
+    return [
+        tuple(
+            _copied(record, operand[next(window)], size)
+            if axis in numbers.offset_dims
+            else next(rows)
+            for axis, size in enumerate(shape)
+        )
+    ]
+
+
+def _copied(record: Record, d: Dim, size: int) -> Dim:
+    if d.size == size:
+        return d
+    record.pin(d)
+    return record.pinned(size)
+
+
+def emit_gather(record: Record, values: list, emitter: Emitter) -> list:
+    """Slices as long as a whole axis follow it; all others are along pinned axes."""
+    return bind(record, values, slice_sizes=_whole_or_written(record, emitter))
+
+
+def _whole_or_written(record: Record, emitter: Emitter) -> tuple[int, ...]:
+    operand = record.inputs[0]
+    written = record.params["slice_sizes"]
+    there = emitter.sizes(operand)
+    return tuple(
+        now if size == d.size else size
+        for size, d, now in zip(written, operand, there, strict=True)
+    )
+
+
+def couple_dynamic_slice(record: Record) -> list[Shape]:
+    """Axes taken whole pass, all others are pinned."""
+    operand, (shape,) = record.inputs[0], record.output_shapes
+    return [tuple(_copied(record, d, size) for d, size in zip(operand, shape, strict=True))]
+
+
+def emit_dynamic_slice(record: Record, values: list, emitter: Emitter) -> list:
+    """Slices as long as a whole axis follow it."""
+    return bind(record, values, slice_sizes=_whole_or_written(record, emitter))
+
+
+def couple_dynamic_update(record: Record) -> list[Shape]:
+    """Axes overwritten whole are one, all others are pinned."""
+    operand, update = record.inputs[:2]
+    for d, new in zip(operand, update, strict=True):
+        _couple_if_whole(record, d, new)
+    return [operand]
+
+
+def _couple_if_whole(record: Record, d: Dim, part: Dim) -> None:
+    if d.size == part.size:
+        record.couple(d, part)
+    else:
+        record.pin(d, part)
+
+
+def couple_scatter(record: Record) -> list[Shape]:
+    """As gather, the other way round; rows that may be summed stay whole."""
+    operand, indices, updates = record.inputs
+    numbers = record.params["dimension_numbers"]
+    batching = numbers.operand_batching_dims
+    dropped = {*numbers.inserted_window_dims, *batching}
+    window = [operand[axis] for axis in range(len(operand)) if axis not in dropped]
+    for d, axis in zip(window, numbers.update_window_dims, strict=True):
+        _couple_if_whole(record, d, updates[axis])
+    rows = [d for axis, d in enumerate(updates) if axis not in numbers.update_window_dims]
+    for axis, (row, index) in enumerate(zip(rows, indices[:-1], strict=True)):
+        record.couple(row, index)
+        if axis not in numbers.scatter_indices_batching_dims:
+            record.pin(row, index)
+    for axis, other in zip(batching, numbers.scatter_indices_batching_dims, strict=True):
+        record.couple(operand[axis], indices[other])
+    record.pin(indices[-1], *(operand[axis] for axis in numbers.scatter_dims_to_operand_dims))
+    return [operand]
+
+
+RULES = {
+    "dynamic_slice": Rule(couple_dynamic_slice, emit_dynamic_slice),
+    "dynamic_update_slice": Rule(couple_dynamic_update),
+    "gather": Rule(couple_gather, emit_gather),
+    "scatter": Rule(couple_scatter),
+    "scatter-add": Rule(couple_scatter),
+    "scatter-max": Rule(couple_scatter),
+    "scatter-min": Rule(couple_scatter),
+    "scatter-mul": Rule(couple_scatter),
+    "scatter-sub": Rule(couple_scatter),
+}

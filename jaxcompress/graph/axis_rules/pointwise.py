@@ -1,0 +1,42 @@
+"""Primitives that work entry by entry, and those that hand their operands on."""
+
+from jaxcompress.graph.axis_rules.rule import Record, Rule, Shape
+from jaxcompress.graph.dims import Dim
+
+
+def couple_pointwise(record: Record) -> list[Shape]:
+    """Axis i of all operands is one axis, but where size one faces another."""
+    shapes = record.output_shapes
+    full = [dims for dims in record.inputs if len(dims) == len(shapes[0])]
+    axes = tuple(_meeting(record, full, axis, size) for axis, size in enumerate(shapes[0]))
+    return [axes] * len(shapes)
+
+
+def _meeting(record: Record, operands: list[Shape], axis: int, size: int) -> Dim:
+    first, *others = [dims[axis] for dims in operands if dims[axis].size == size] or [Dim(size)]
+    for other in others:
+        record.couple(first, other)
+    return first
+
+
+def couple_through(record: Record) -> list[Shape]:
+    """Every result is its operand."""
+    return list(record.inputs)
+
+
+def couple_bitcast(record: Record) -> list[Shape]:
+    """Equal widths keep the axes; others split entries along a further one."""
+    (operand,), (shape,) = record.inputs, record.output_shapes
+    if len(operand) == len(shape):
+        return [operand]
+    record.pin(*operand)
+    return [tuple(record.pinned(size) for size in shape)]
+
+
+POINTWISE_RULE = Rule(couple_pointwise)
+
+RULES = {
+    "bitcast_convert_type": Rule(couple_bitcast),
+    "device_put": Rule(couple_through),
+    "optimization_barrier": Rule(couple_through),
+}

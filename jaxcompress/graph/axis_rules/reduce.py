@@ -1,0 +1,155 @@
+"""Reductions, and what needs an axis whole: sorting, running sums, windows."""
+
+import numpy as np
+
+from jaxcompress.graph.axis_rules.rule import Record, Reduction, Rule, Shape, zero
+
+
+def one(dtype: np.dtype):
+    """What changes no product and no conjunction."""
+    return np.ones((), dtype)
+
+
+def lowest(dtype: np.dtype):
+    """What no maximum takes over any other entry."""
+    return np.asarray(-np.inf, dtype) if _inexact(dtype) else np.asarray(_range(dtype)[0], dtype)
+
+
+def highest(dtype: np.dtype):
+    """What no minimum takes over any other entry."""
+    return np.asarray(np.inf, dtype) if _inexact(dtype) else np.asarray(_range(dtype)[1], dtype)
+
+
+def _inexact(dtype: np.dtype) -> bool:
+    return not np.issubdtype(dtype, np.integer) and dtype != np.dtype(bool)
+
+
+def _range(dtype: np.dtype) -> tuple:
+    if dtype == np.dtype(bool):
+        return False, True
+    return np.iinfo(dtype).min, np.iinfo(dtype).max
+
+
+def couple_reduction(record: Record) -> list[Shape]:
+    """The axes that are left."""
+    axes = record.params["axes"]
+    return [tuple(d for axis, d in enumerate(dims) if axis not in axes) for dims in record.inputs]
+
+
+def reduction(neutral) -> Rule:
+    """The rule of a reduction with this neutral element."""
+
+    def reduces(record: Record) -> list[Reduction]:
+        return [Reduction(0, axis, neutral) for axis in record.params["axes"]]
+
+    return Rule(couple_reduction, reduces=reduces)
+
+
+def couple_position(record: Record) -> list[Shape]:
+    """Where an extreme lies is counted along the axis, so the axis stays whole."""
+    (operand,) = record.inputs
+    record.pin(*(operand[axis] for axis in record.params["axes"]))
+    return couple_reduction(record)
+
+
+def couple_ordered(record: Record, axes: tuple[int, ...]) -> list[Shape]:
+    """Order along these axes matters; each other axis is one for all operands."""
+    first, *others = record.inputs
+    for dims in others:
+        for a, b in zip(first, dims, strict=True):
+            record.couple(a, b)
+    record.pin(*(first[axis] for axis in axes))
+    return [first] * len(record.output_shapes)
+
+
+def couple_cumulative(record: Record) -> list[Shape]:
+    """A running sum needs its axis whole."""
+    return couple_ordered(record, (record.params["axis"],))
+
+
+def couple_sort(record: Record) -> list[Shape]:
+    """Sorting needs its axis whole."""
+    return couple_ordered(record, (record.params["dimension"],))
+
+
+def couple_reverse(record: Record) -> list[Shape]:
+    """Reversing needs its axes whole."""
+    return couple_ordered(record, record.params["dimensions"])
+
+
+def couple_top(record: Record) -> list[Shape]:
+    """The largest are chosen among a whole axis."""
+    (operand,) = record.inputs
+    axis = record.params.get("axis", -1) % len(operand)
+    record.pin(operand[axis])
+    chosen = record.pinned(record.output_shapes[0][axis])
+    return [(*operand[:axis], chosen, *operand[axis + 1 :])] * len(record.output_shapes)
+
+
+def couple_transform(record: Record) -> list[Shape]:
+    """A Fourier transform needs its last axes whole."""
+    (operand,), (shape,) = record.inputs, record.output_shapes
+    first = len(operand) - len(record.params["fft_lengths"])
+    record.pin(*operand[first:])
+    return [(*operand[:first], *(record.pinned(size) for size in shape[first:]))]
+
+
+def couple_window(record: Record) -> list[Shape]:
+    """A window of one entry passes its axis on; any other needs it whole."""
+    arrays = [dims for dims in record.inputs if dims]
+    axes = []
+    for axis, size in enumerate(record.output_shapes[0]):
+        operands = [dims[axis] for dims in arrays]
+        if _windowed(record, axis):
+            record.pin(*operands)
+            axes.append(record.pinned(size))
+            continue
+        for other in operands[1:]:
+            record.couple(operands[0], other)
+        axes.append(operands[0])
+    return [tuple(axes)] * len(record.output_shapes)
+
+
+def _windowed(record: Record, axis: int) -> bool:
+    passes = {
+        "window_dimensions": 1,
+        "window_strides": 1,
+        "padding": (0, 0),
+        "base_dilation": 1,
+        "window_dilation": 1,
+    }
+    return any(
+        tuple(record.params[name][axis]) != value
+        if name == "padding"
+        else record.params[name][axis] != value
+        for name, value in passes.items()
+        if name in record.params
+    )
+
+
+RULES = {
+    "argmax": Rule(couple_position),
+    "argmin": Rule(couple_position),
+    "cumlogsumexp": Rule(couple_cumulative),
+    "cummax": Rule(couple_cumulative),
+    "cummin": Rule(couple_cumulative),
+    "cumprod": Rule(couple_cumulative),
+    "cumsum": Rule(couple_cumulative),
+    "fft": Rule(couple_transform),
+    "reduce_and": reduction(one),
+    "reduce_max": reduction(lowest),
+    "reduce_min": reduction(highest),
+    "reduce_or": reduction(zero),
+    "reduce_prod": reduction(one),
+    "reduce_sum": reduction(zero),
+    "reduce_window": Rule(couple_window),
+    "reduce_window_max": Rule(couple_window),
+    "reduce_window_min": Rule(couple_window),
+    "reduce_window_sum": Rule(couple_window),
+    "reduce_xor": reduction(zero),
+    "rev": Rule(couple_reverse),
+    "select_and_gather_add": Rule(couple_window),
+    "select_and_scatter_add": Rule(couple_window),
+    "sort": Rule(couple_sort),
+    "top_k": Rule(couple_top),
+}

@@ -1,0 +1,176 @@
+"""What an axis rule is, and the record of one equation that rules read and write."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from jax.extend.core import ClosedJaxpr, JaxprEqn
+
+from jaxcompress.graph.dims import Dim, pin, unify
+from jaxcompress.graph.jaxprs import aval_of, variables
+
+Shape = tuple[Dim, ...]
+"""The axes of one array."""
+
+
+class Body(NamedTuple):
+    """One occurrence of a jaxpr: the axes of its arrays, and a record per equation."""
+
+    jaxpr: ClosedJaxpr
+    consts: tuple[Shape, ...]
+    operands: tuple[Shape, ...]
+    records: "tuple[Record, ...]"
+    results: tuple[Shape, ...]
+
+
+class Walk(Protocol):
+    """The forward pass, as far as rules see it."""
+
+    def body(self, jaxpr: ClosedJaxpr, operands: Sequence[Shape], caller: "Record") -> Body:
+        """Walks an inner program of the caller, whose operands have these axes."""
+        ...
+
+    def derivative(self) -> "Walk | None":
+        """The walk over a derivative; None inside one."""
+        ...
+
+
+@dataclasses.dataclass(eq=False)
+class Record:
+    """One occurrence of an equation, and the axes of its operands and results.
+
+    Invariants:
+      - Never shared between occurrences, though JAX shares equations.
+      - It is itself the reason of what it pins; `couplings` puts it into words.
+      - `aside` holds axes that a rule finds when it couples and needs again when it
+      emits.
+    """
+
+    eqn: JaxprEqn
+    inputs: list[Shape]
+    walk: Walk
+    caller: "Record | None" = None
+    outputs: list[Shape] = dataclasses.field(default_factory=list)
+    bodies: tuple[Body, ...] = ()
+    aside: list = dataclasses.field(default_factory=list)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return self.eqn.params
+
+    @property
+    def output_shapes(self) -> list[tuple[int, ...]]:
+        return [aval_of(result).shape for result in self.eqn.outvars]
+
+    def body(self, jaxpr: ClosedJaxpr, operands: Sequence[Shape]) -> Body:
+        """Walks an inner program."""
+        return self.walk.body(jaxpr, operands, self)
+
+    def couple(self, a: Dim, b: Dim) -> None:
+        unify(a, b, self)
+
+    def pin(self, *dims: Dim) -> None:
+        for d in dims:
+            pin(d, self)
+
+    def pinned(self, size: int) -> Dim:
+        """A new axis no index of which may go."""
+        d = Dim(size)
+        pin(d, self)
+        return d
+
+
+class Reduction(NamedTuple):
+    """An operand's axis that an equation sums over, or the like.
+
+    Fields:
+      operand: position of the operand.
+      axis: its axis.
+      neutral: entry of the operand's dtype that changes no result, made from that
+      dtype.
+    """
+
+    operand: int
+    axis: int
+    neutral: Callable[[np.dtype], Any]
+
+
+class Emitter(Protocol):
+    """Writes equations anew: shrunk, where indices are gone, or masked, by `fill`."""
+
+    def kept(self, d: Dim) -> np.ndarray:
+        """Which indices of the axis are there, bool (size,)."""
+        ...
+
+    def sizes(self, shape: Sequence[Dim]) -> tuple[int, ...]:
+        """Sizes of the axes as they are there."""
+        ...
+
+    def take(self, value, shape: Shape):
+        """What is there of an array made at full size."""
+        ...
+
+    def fill(self, value, shape: Shape, reduction: Reduction):
+        """The operand with the neutral element in place of every removed entry."""
+        ...
+
+    def at(self, layer) -> "Emitter":
+        """The emitter inside one step of a scan."""
+        ...
+
+    def run(self, body: Body, operands: Sequence) -> list:
+        """The results of an inner program."""
+        ...
+
+
+Couple = Callable[[Record], list[Shape]]
+Emit = Callable[[Record, list, Emitter], list]
+
+
+def bind(record: Record, values: Sequence, **changed) -> list:
+    """The equation itself on these values, with some of its params changed."""
+    primitive = record.eqn.primitive
+    results = primitive.bind(*values, **(record.params | changed))
+    return list(results) if primitive.multiple_results else [results]
+
+
+def of_variables(eqn: JaxprEqn, per_operand: Sequence) -> list:
+    """What belongs to the variables among the operands, each once, in order."""
+    return [per_operand[eqn.invars.index(variable)] for variable in variables(eqn.invars)]
+
+
+def as_it_is(record: Record, values: list, emitter: Emitter) -> list:
+    """Emission of an equation in whose params no size is written."""
+    del emitter
+    return bind(record, values)
+
+
+def reduces_nothing(record: Record) -> list[Reduction]:
+    """What most equations reduce."""
+    del record
+    return []
+
+
+class Rule(NamedTuple):
+    """All there is to know about a primitive.
+
+    Fields:
+      couple: says what the operands' axes have to do with one another; gives the
+      results' axes. emit: the equation on operands that lack what was removed. reduces:
+      the operands' axes that it sums over, or the like.
+    """
+
+    couple: Couple
+    emit: Emit = as_it_is
+    reduces: Callable[[Record], list[Reduction]] = reduces_nothing
+
+
+def fresh(shape: Sequence[int]) -> Shape:
+    """New axes of which nothing is known."""
+    return tuple(Dim(size) for size in shape)
+
+
+def zero(dtype: np.dtype):
+    """What changes no sum."""
+    return np.zeros((), dtype)

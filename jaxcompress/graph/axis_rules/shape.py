@@ -1,0 +1,191 @@
+"""Primitives that move, group, cut and join axes without touching an entry."""
+
+import itertools
+
+from jaxcompress.graph.axis_rules.rule import Emitter, Record, Rule, Shape, bind, fresh
+from jaxcompress.graph.dims import Dim, MisfitError, concatenation, pieces, pinned, reshape, split
+
+
+def couple_transpose(record: Record) -> list[Shape]:
+    """The axes in another order."""
+    (operand,) = record.inputs
+    return [tuple(operand[axis] for axis in record.params["permutation"])]
+
+
+def couple_squeeze(record: Record) -> list[Shape]:
+    """The axes without those of size one."""
+    (operand,) = record.inputs
+    gone = record.params["dimensions"]
+    return [tuple(d for axis, d in enumerate(operand) if axis not in gone)]
+
+
+def couple_broadcast(record: Record) -> list[Shape]:
+    """An axis that keeps its size is the same axis; a new or expanded one is free."""
+    operand, (shape,) = record.inputs[0], record.output_shapes
+    axes = list(fresh(shape))
+    for d, axis in zip(operand, record.params["broadcast_dimensions"], strict=True):
+        if d.size == shape[axis]:
+            axes[axis] = d
+    return [tuple(axes)]
+
+
+def emit_broadcast(record: Record, values: list, emitter: Emitter) -> list:
+    """To the sizes that are left."""
+    return bind(record, values, shape=emitter.sizes(record.outputs[0]))
+
+
+def couple_reshape(record: Record) -> list[Shape]:
+    """The axes split and joined; what cannot be followed is pinned."""
+    return [reshape(record.inputs[0], record.output_shapes[0], record)]
+
+
+def emit_reshape(record: Record, values: list, emitter: Emitter) -> list:
+    """To the sizes that are left."""
+    return bind(record, values, new_sizes=emitter.sizes(record.outputs[0]))
+
+
+def couple_slice(record: Record) -> list[Shape]:
+    """Slices cut an axis; every s-th entry is the outer part of (n / s, s)."""
+    (operand,) = record.inputs
+    found = [_sliced(record, d, *one) for d, one in zip(operand, _slices(record), strict=True)]
+    record.aside = [before for before, _ in found]
+    return [tuple(taken for _, taken in found)]
+
+
+def _slices(record: Record) -> list[tuple[int, int, int]]:
+    """Per axis: first index, stride, number of indices."""
+    starts = record.params["start_indices"]
+    strides = record.params["strides"] or (1,) * len(starts)
+    return list(zip(starts, strides, record.output_shapes[0], strict=True))
+
+
+def _sliced(record: Record, d: Dim, begin: int, stride: int, size: int) -> tuple[Dim, Dim]:
+    """What lies before the slice of one axis, and the slice."""
+    if size == d.size:
+        return Dim(0), d
+    try:
+        if pinned(d):
+            raise MisfitError
+        if stride == 1:
+            before, taken, _ = pieces_of(d, (begin, size, d.size - begin - size))
+            return before, taken
+        if begin >= stride or size * stride != d.size:
+            raise MisfitError
+        taken, phase = split(d, size, stride)
+    except MisfitError:
+        record.pin(d)
+        return Dim(begin), record.pinned(size)
+    record.pin(phase)
+    return Dim(begin), taken
+
+
+def emit_slice(record: Record, values: list, emitter: Emitter) -> list:
+    """From after what is left before, as far as there is."""
+    starts = emitter.sizes(record.aside)
+    strides = [stride for _, stride, _ in _slices(record)]
+    counts = emitter.sizes(record.outputs[0])
+    limits = tuple(
+        start + (count - 1) * stride + 1
+        for start, stride, count in zip(starts, strides, counts, strict=True)
+    )
+    return bind(record, values, start_indices=starts, limit_indices=limits)
+
+
+def pieces_of(d: Dim, sizes: tuple[int, ...]) -> list[Dim]:
+    """Consecutive pieces of these sizes, any of which may be 0."""
+    bounds = list(itertools.accumulate(sizes))
+    found = iter(pieces(d, [bound for bound, size in zip(bounds, sizes, strict=True) if size]))
+    return [next(found) if size else Dim(0) for size in sizes]
+
+
+def couple_split(record: Record) -> list[Shape]:
+    """Consecutive pieces of one axis."""
+    (operand,) = record.inputs
+    axis, sizes = record.params["axis"], record.params["sizes"]
+    try:
+        if pinned(operand[axis]):
+            raise MisfitError
+        parts = pieces_of(operand[axis], sizes)
+    except MisfitError:
+        record.pin(operand[axis])
+        parts = [record.pinned(size) for size in sizes]
+    return [(*operand[:axis], part, *operand[axis + 1 :]) for part in parts]
+
+
+def emit_split(record: Record, values: list, emitter: Emitter) -> list:
+    """Pieces of the sizes that are left."""
+    axis = record.params["axis"]
+    sizes = tuple(int(emitter.kept(dims[axis]).sum()) for dims in record.outputs)
+    return bind(record, values, sizes=sizes)
+
+
+def couple_concatenate(record: Record) -> list[Shape]:
+    """The axes one after the other; all others are one."""
+    axis = record.params["dimension"]
+    first, *others = record.inputs
+    for dims in others:
+        for position, (one, other) in enumerate(zip(first, dims, strict=True)):
+            if position != axis:
+                record.couple(one, other)
+    joined = concatenation([dims[axis] for dims in record.inputs])
+    return [(*first[:axis], joined, *first[axis + 1 :])]
+
+
+def couple_stack(record: Record) -> list[Shape]:
+    """A new axis that stays whole; all others are one."""
+    axis = record.params["axis"]
+    first, *others = record.inputs
+    for dims in others:
+        for one, other in zip(first, dims, strict=True):
+            record.couple(one, other)
+    return [(*first[:axis], record.pinned(len(record.inputs)), *first[axis:])]
+
+
+def couple_unstack(record: Record) -> list[Shape]:
+    """The axis taken apart stays whole."""
+    (operand,) = record.inputs
+    axis = record.params["axis"]
+    record.pin(operand[axis])
+    return [(*operand[:axis], *operand[axis + 1 :])] * len(record.output_shapes)
+
+
+def couple_pad(record: Record) -> list[Shape]:
+    """The operand between two new pieces; pinned if entries go in between, or off."""
+    operand, (shape,) = record.inputs[0], record.output_shapes
+    axes = []
+    for d, size, config in zip(operand, shape, record.params["padding_config"], strict=True):
+        low, high, interior = config
+        if interior or low < 0 or high < 0:
+            record.pin(d)
+            parts = [Dim(0), record.pinned(size), Dim(0)]
+        else:
+            parts = [Dim(low), d, Dim(high)]
+        record.aside.append(parts)
+        axes.append(concatenation(parts))
+    return [tuple(axes)]
+
+
+def emit_pad(record: Record, values: list, emitter: Emitter) -> list:
+    """As much around as is left of it."""
+    config = []
+    for (before, _, after), written in zip(
+        record.aside, record.params["padding_config"], strict=True
+    ):
+        low, high, interior = written
+        exact = interior or low < 0 or high < 0
+        config.append(written if exact else (*emitter.sizes((before, after)), interior))
+    return bind(record, values, padding_config=tuple(config))
+
+
+RULES = {
+    "broadcast_in_dim": Rule(couple_broadcast, emit_broadcast),
+    "concatenate": Rule(couple_concatenate),
+    "pad": Rule(couple_pad, emit_pad),
+    "reshape": Rule(couple_reshape, emit_reshape),
+    "slice": Rule(couple_slice, emit_slice),
+    "split": Rule(couple_split, emit_split),
+    "squeeze": Rule(couple_squeeze),
+    "stack": Rule(couple_stack),
+    "transpose": Rule(couple_transpose),
+    "unstack": Rule(couple_unstack),
+}

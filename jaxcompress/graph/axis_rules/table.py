@@ -1,0 +1,32 @@
+"""The rule of every primitive by name, since releases of JAX differ in them."""
+
+from jaxcompress.graph.axis_rules import (
+    calls,
+    contraction,
+    creation,
+    derivatives,
+    indexing,
+    pointwise,
+    reduce,
+    shape,
+)
+from jaxcompress.graph.axis_rules.rule import Rule
+from jaxcompress.graph.primitives import POINTWISE
+
+RULES: dict[str, Rule] = (
+    dict.fromkeys(POINTWISE, pointwise.POINTWISE_RULE)
+    | pointwise.RULES
+    | contraction.RULES
+    | shape.RULES
+    | reduce.RULES
+    | indexing.RULES
+    | creation.RULES
+    | calls.RULES
+    | derivatives.RULES
+)
+"""Primitives that are not here have no rule: every axis that meets one stays whole."""
+
+
+def rule_of(primitive: str) -> Rule:
+    """The rule of a primitive; without one, it keeps every axis whole."""
+    return RULES.get(primitive, creation.PINNED)

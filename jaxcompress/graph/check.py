@@ -1,0 +1,71 @@
+"""Whether a removal did what it means, measured on the user's own batch."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.types import Model, Params, PyTree
+from jaxcompress.graph.removal import Removal
+from jaxcompress.graph.shrink import masked, shrink, slice_params, zero_params
+
+
+class RemovalCheck(NamedTuple):
+    """How far programs are from the masked program, which defines the removal.
+
+    Fields:
+      shrunk: largest difference of the shrunk program's outputs, as a share of the
+      largest output;
+        rounding, or the program is wrong.
+      zeroed: the same of the model with zeroed weights. Not rounding where zero is not
+      neutral (a
+        softmax, a maximum, a two-pass variance): there a score measured with zeros
+        misleads.
+    """
+
+    shrunk: float
+    zeroed: float
+
+
+def check_removal(fn: Model, params: Params, removed: Removal, *inputs) -> RemovalCheck:
+    """Runs the masked, the shrunk and the zeroed model on a batch.
+
+    Args:
+      fn: the model, `fn(params, *inputs) -> outputs`.
+      params: the params before the removal.
+      removed: what goes.
+      inputs: a batch.
+
+    Returns:
+      RemovalCheck.
+
+    Raises:
+      ValueError: the removal does not fit the params or the program.
+
+    Example:
+      >>> fn = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
+      >>> params = {"in": jnp.ones((3, 8)), "out": jnp.ones((8, 2))}
+      >>> x = jnp.ones((5, 3))
+      >>> removed = jc.graph.couplings(fn, params, x).removal({"in:1": [0, 7]})
+      >>> jc.graph.check_removal(fn, params, removed, x)
+      RemovalCheck(shrunk=0.0, zeroed=0.0)
+    """
+    expected = jax.jit(masked(fn, removed))(params, *inputs)
+    small = jax.jit(shrink(fn, removed))(slice_params(params, removed), *inputs)
+    zeroed = jax.jit(fn)(zero_params(params, removed), *inputs)
+    return RemovalCheck(_apart(small, expected), _apart(zeroed, expected))
+
+
+def _apart(outputs: PyTree, expected: PyTree) -> float:
+    pairs = list(zip(jax.tree.leaves(outputs), jax.tree.leaves(expected), strict=True))
+    largest = max((_largest(wanted) for _, wanted in pairs), default=0.0)
+    worst = max((_largest(_real(given) - _real(wanted)) for given, wanted in pairs), default=0.0)
+    return worst / largest if largest else worst
+
+
+def _largest(x) -> float:
+    return float(jnp.max(jnp.abs(_real(x)), initial=0))
+
+
+def _real(x):
+    return jnp.asarray(x, jnp.result_type(x, jnp.float32))

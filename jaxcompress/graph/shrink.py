@@ -1,0 +1,219 @@
+"""Smaller programs and smaller params: what a removal leaves of a model.
+
+The function returned computes with sliced params what the masked program computes with
+all of them. It is traced and coupled anew for every input shape, so call it under
+`jax.jit`.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcompress.core.leaf import is_compressed, materialize
+from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.types import Model, Params, PyTree
+from jaxcompress.graph.emit import Masked, Shrunk, Writer
+from jaxcompress.graph.removal import Cut, Removal, resolve, restored
+from jaxcompress.graph.walk import couple
+
+
+def shrink(fn: Model, removed: Removal) -> Model:
+    """The model with what was removed absent from every array.
+
+    Every shape is derived anew; literals stay, so a mean still divides by the number it
+    divided by. Gradients that functions define for themselves are kept. Random bits are
+    drawn at full size, so dropout drops what it would have dropped.
+
+    Args:
+      fn: the model, `fn(params, *inputs) -> outputs`.
+      removed: what goes, from `Couplings.removal`; of the same model, at any batch
+      size.
+
+    Returns:
+      `fn'(params, *inputs) -> outputs` for params as `slice_params` gives them. It
+      traces `fn` whenever it is called or traced: jit it.
+
+    Raises:
+      ValueError: (when called) the params do not have the sizes that the removal
+      leaves, or the
+        program couples its axes otherwise at these input shapes.
+
+    Example:
+      >>> fn = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
+      >>> params = {"in": jnp.ones((3, 8)), "out": jnp.ones((8, 2))}
+      >>> x = jnp.ones((5, 3))
+      >>> removed = jc.graph.couplings(fn, params, x).removal({"in:1": [0, 7]})
+      >>> small = jc.graph.slice_params(params, removed)
+      >>> small["in"].shape, jc.graph.shrink(fn, removed)(small, x).shape
+      ((3, 6), (5, 2))
+    """
+
+    def shrunk(params, *inputs):
+        return _written(Shrunk, fn, removed, restored(params, removed), params, inputs)
+
+    return shrunk
+
+
+def masked(fn: Model, removed: Removal) -> Model:
+    """The model at full size in which no sum or maximum sees what was removed.
+
+    This defines what a removal means: `shrink` computes the same, up to the order of
+    sums.
+
+    Args:
+      fn: the model, `fn(params, *inputs) -> outputs`.
+      removed: what goes, from `Couplings.removal`.
+
+    Returns:
+      `fn'(params, *inputs) -> outputs` for the params as they were.
+
+    Example:
+      >>> fn = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
+      >>> params = {"in": jnp.ones((3, 8)), "out": jnp.ones((8, 2))}
+      >>> x = jnp.ones((5, 3))
+      >>> removed = jc.graph.couplings(fn, params, x).removal({"in:1": [0, 7]})
+      >>> jc.graph.masked(fn, removed)(params, x)[0]
+      Array([5.97, 5.97], dtype=float32)
+    """
+
+    def program(params, *inputs):
+        return _written(Masked, fn, removed, params, params, inputs)
+
+    return program
+
+
+def _written(
+    writer: type[Writer], fn: Model, removed: Removal, before: Params, params: Params, inputs: tuple
+) -> PyTree:
+    coupled = couple(fn, before, *inputs)
+    writing = writer(coupled.body, resolve(removed, coupled.leaves))
+    results = writing.run(coupled.body, jax.tree.leaves((materialize(params), inputs)))
+    return jax.tree.unflatten(jax.tree.structure(coupled.program.outputs), results)
+
+
+def slice_params(params: Params, removed: Removal) -> Params:
+    """The params without what was removed.
+
+    Args:
+      params: tree of arrays, or of shapes.
+      removed: what goes.
+
+    Returns:
+      A tree of the same structure; leaves that lose nothing are the same objects.
+
+    Raises:
+      ValueError: a leaf does not have the size that the removal was made for.
+      TypeError: a leaf to be cut is compressed.
+
+    Example:
+      >>> fn = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
+      >>> params = {"in": jnp.ones((3, 4)), "out": jnp.arange(4.0)[:, None]}
+      >>> x = jnp.ones((5, 3))
+      >>> removed = jc.graph.couplings(fn, params, x).removal({"in:1": [1]})
+      >>> jc.graph.slice_params(params, removed)["out"][:, 0]
+      Array([0., 2., 3.], dtype=float32)
+    """
+    return _with_cuts("slice_params", params, removed, _sliced)
+
+
+def zero_params(params: Params, removed: Removal) -> Params:
+    """The params with zeros for what was removed: what ordinary pruning leaves.
+
+    Args:
+      params: tree of arrays.
+      removed: what goes.
+
+    Returns:
+      A tree of the same structure, shapes and dtypes.
+
+    Raises:
+      ValueError: a leaf does not have the size that the removal was made for.
+
+    Example:
+      >>> fn = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
+      >>> params = {"in": jnp.ones((3, 4)), "out": jnp.ones((4, 1))}
+      >>> x = jnp.ones((5, 3))
+      >>> removed = jc.graph.couplings(fn, params, x).removal({"in:1": [1]})
+      >>> zero_params(params, removed)["in"][0]
+      Array([1., 0., 1., 1.], dtype=float32)
+    """
+    return _with_cuts("zero_params", params, removed, _zeroed)
+
+
+def _with_cuts(caller: str, params: Params, removed: Removal, change: Callable) -> Params:
+    leaves = named_leaves(params)
+    for cut in removed.cuts:
+        _check(caller, cut, leaves)
+
+    def changed(name: str, leaf):
+        for cut in removed.of(name):
+            leaf = change(leaf, cut)
+        return leaf
+
+    return map_named(changed, params)
+
+
+def _check(caller: str, cut: Cut, leaves: dict) -> None:
+    if cut.leaf not in leaves:
+        raise ValueError(
+            f"{caller}: the removal cuts leaf {cut.leaf!r}, which the params do not have."
+        )
+    leaf = leaves[cut.leaf]
+    if is_compressed(leaf):
+        raise TypeError(f"{caller}: leaf {cut.leaf!r} is compressed. Remove first, then compress.")
+    if cut.axis >= len(leaf.shape) or leaf.shape[cut.axis] != cut.size:
+        raise ValueError(
+            f"{caller}: leaf {cut.leaf!r} has shape {tuple(leaf.shape)}; the removal was made for "
+            f"{cut.size} indices along axis {cut.axis}."
+        )
+
+
+def _sliced(leaf, cut: Cut):
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        shape = list(leaf.shape)
+        shape[cut.axis] -= cut.count
+        return jax.ShapeDtypeStruct(tuple(shape), leaf.dtype)
+    sharding = leaf.sharding if _is_sharded(leaf) else None
+    if sharding is None:
+        return _kept(leaf, cut)
+    _check_divisible(leaf, cut, sharding)
+    mesh = sharding.mesh
+    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    return jax.device_put(_kept(jax.device_put(leaf, whole), cut), sharding)
+
+
+def _kept(leaf, cut: Cut):
+    gone = cut.gone
+    if gone.ndim == 1:
+        return jnp.take(leaf, np.flatnonzero(~gone), axis=cut.axis)
+    kept = np.stack([np.flatnonzero(~layer) for layer in gone])  # (layers, kept)
+    others = [axis for axis in range(1, leaf.ndim) if axis != cut.axis]
+    return jnp.take_along_axis(leaf, np.expand_dims(kept, others), axis=cut.axis)
+
+
+def _is_sharded(leaf) -> bool:
+    concrete = isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
+    return concrete and isinstance(leaf.sharding, jax.sharding.NamedSharding)
+
+
+def _check_divisible(leaf, cut: Cut, sharding: jax.sharding.NamedSharding) -> None:
+    """A mesh axis divides what stays, or says what to do."""
+    shard = sharding.shard_shape(leaf.shape)
+    devices = leaf.shape[cut.axis] // shard[cut.axis]
+    stays = cut.size - cut.count
+    if stays % devices:
+        raise ValueError(
+            f"slice_params: leaf {cut.leaf!r} keeps {stays} of {cut.size} indices along "
+            f"axis {cut.axis}, which is sharded over {devices} devices. "
+            f"Keep a multiple of {devices}."
+        )
+
+
+def _zeroed(leaf, cut: Cut):
+    gone = cut.gone
+    kept_axes = (cut.axis,) if gone.ndim == 1 else (0, cut.axis)
+    others = [axis for axis in range(leaf.ndim) if axis not in kept_axes]
+    return jnp.where(np.expand_dims(gone, others), jnp.zeros((), leaf.dtype), leaf)
