@@ -1,0 +1,188 @@
+"""Removal of units: a smaller program, smaller params, and what that did.
+
+What goes is decided by `plan`. Whole layers are the matter of `depth`.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcompress.core.names import named_leaves
+from jaxcompress.core.report import KEPT, LeafReport, Report
+from jaxcompress.core.rules import Rules
+from jaxcompress.core.types import Model, Params, PyTree
+from jaxcompress.graph.removal import Removal
+from jaxcompress.graph.shrink import masked, shrink, slice_params, zero_params
+from jaxcompress.structure.amounts import Amount
+from jaxcompress.structure.importance import Importance
+from jaxcompress.structure.plan import Plan, plan
+
+
+@dataclasses.dataclass(frozen=True)
+class RemovalReport:
+    """What a removal did; printed, tables.
+
+    Fields:
+      plan: what went and what it saved.
+      leaves: what became of each leaf.
+      to_masked: largest difference of the outputs on the batch to those of the masked
+        program, relative to the largest output; rounding alone.
+      to_zeroed: the same to the model with zeros for what was removed, which is another
+        model where a norm or softmax runs over removed units.
+    """
+
+    plan: Plan
+    leaves: Report
+    to_masked: float
+    to_zeroed: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.plan}\n\n{self.leaves}\n\n"
+            f"Relative difference of the outputs: {self.to_masked:.1e} to the masked program, "
+            f"{self.to_zeroed:.1e} to zeroed weights."
+        )
+
+
+class Removed(NamedTuple):
+    """A model without some of its units.
+
+    Fields:
+      fn: the smaller model; it traces the original at every call, so jit it.
+      params: the smaller params, of the same structure.
+      removal: what went, of the original model: with `graph.shrink` and
+        `graph.slice_params` it makes both again.
+      report: what that did.
+    """
+
+    fn: Model
+    params: Params
+    removal: Removal
+    report: RemovalReport
+
+
+def remove(
+    fn: Model,
+    params: Params,
+    importance: Importance,
+    *inputs,
+    amount: Amount,
+    floors: Rules[int] | int = 1,
+    multiple_of: Rules[int] | int = 1,
+    select: Sequence[str] = ("*",),
+) -> Removed:
+    """The model without the units that are worth least: smaller arrays, real savings.
+
+    On the batch the smaller program is checked against the masked one, which defines
+    what a removal means.
+
+    Args:
+      fn: the model, `fn(params, *inputs) -> outputs`.
+      params: its params, not compressed; unchanged.
+      importance: what units are worth.
+      inputs: a batch of arrays.
+      amount: how much goes.
+      floors, multiple_of, select: as in `plan`.
+
+    Returns:
+      Removed.
+
+    Raises:
+      ValueError: as `plan`.
+      TypeError: a leaf is compressed.
+      ArithmeticError: the smaller program computes something else than the masked one
+        by more than half of the digits of the outputs' dtype.
+
+    Example:
+      >>> fn = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
+      >>> params = {"in": jnp.eye(4), "out": jnp.array([[1.0], [4.0], [3.0], [2.0]])}
+      >>> x = jnp.ones((1, 4))
+      >>> half = jc.structure.fraction(0.5)
+      >>> removed = remove(fn, params, jc.structure.magnitude(), x, amount=half)
+      >>> removed.params["in"].shape, removed.fn(removed.params, x)
+      ((4, 2), Array([[7.]], dtype=float32))
+    """
+    planned = plan(
+        fn,
+        params,
+        importance,
+        *inputs,
+        amount=amount,
+        floors=floors,
+        multiple_of=multiple_of,
+        select=select,
+    )
+    removal = planned.removal
+    smaller, small = shrink(fn, removal), slice_params(params, removal)
+    report = RemovalReport(
+        planned, _leaves(params, small, removal), *_differences(fn, params, removal, small, inputs)
+    )
+    return Removed(smaller, small, removal, report)
+
+
+def _differences(
+    fn: Model, params: Params, removal: Removal, small: Params, inputs: tuple
+) -> tuple[float, float]:
+    """Of the shrunk program's outputs to the masked and to zeroed weights."""
+    outputs = jax.jit(shrink(fn, removal))(small, *inputs)
+    to_masked = checked_difference("remove", outputs, jax.jit(masked(fn, removal))(params, *inputs))
+    return to_masked, difference(outputs, jax.jit(fn)(zero_params(params, removal), *inputs))
+
+
+def checked_difference(caller: str, outputs: PyTree, defining: PyTree) -> float:
+    """The difference of a smaller program's outputs to those that define the removal.
+
+    Raises:
+      ArithmeticError: it is larger than rounding explains.
+    """
+    found = difference(outputs, defining)
+    if not found <= _half_the_digits(outputs):
+        raise ArithmeticError(
+            f"{caller}: on this batch the smaller program differs by {found:.1e} of the largest "
+            "output from what the removal means. Leave parts out to find which, and report them."
+        )
+    return found
+
+
+def difference(outputs: PyTree, others: PyTree) -> float:
+    """The largest difference of two trees, relative to the largest entry.
+
+    Over inexact arrays; 0 where there are none.
+    """
+    pairs = [
+        (np.asarray(a, np.float64), np.asarray(b, np.float64))
+        for a, b in zip(jax.tree.leaves(outputs), jax.tree.leaves(others), strict=True)
+        if jnp.issubdtype(a.dtype, jnp.floating) and a.size and a.shape == b.shape
+    ]
+    largest = max((np.abs(b).max() for _, b in pairs), default=0.0)
+    distance = max((np.abs(a - b).max() for a, b in pairs), default=0.0)
+    return float(distance / largest) if largest else float(distance)
+
+
+def _half_the_digits(outputs: PyTree) -> float:
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves(outputs)]
+    digits = [jnp.finfo(dtype).eps for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
+    return float(max(digits, default=0.0)) ** 0.5
+
+
+def _leaves(params: Params, small: Params, removal: Removal) -> Report:
+    after = named_leaves(small)
+
+    def row(name: str, leaf) -> LeafReport:
+        cuts = removal.of(name)
+        lost = ", ".join(f"axis {cut.axis}: {cut.size} to {cut.size - cut.count}" for cut in cuts)
+        reason = "units removed" if cuts else "no units removed"
+        return LeafReport(
+            name, tuple(leaf.shape), lost or KEPT, reason, leaf.nbytes, after[name].nbytes
+        )
+
+    rows = tuple(row(name, leaf) for name, leaf in named_leaves(params).items())
+    return Report("remove", rows)
