@@ -43,6 +43,12 @@ from jaxcompress.structure.ranks import parameters as parameters
 from jaxcompress.structure.remove import RemovalReport as RemovalReport
 from jaxcompress.structure.remove import Removed as Removed
 from jaxcompress.structure.remove import remove as remove
+from jaxcompress.structure.residual import Block as Block
+from jaxcompress.structure.residual import Bypassed as Bypassed
+from jaxcompress.structure.residual import blocks as blocks
+from jaxcompress.structure.residual import bypassable as bypassable
+from jaxcompress.structure.residual import exact_blocks as exact_blocks
+from jaxcompress.structure.residual import remove_blocks as remove_blocks
 from jaxcompress.structure.run import Factors as Factors
 from jaxcompress.structure.run import close_factors as close_factors
 from jaxcompress.structure.run import open_factors as open_factors

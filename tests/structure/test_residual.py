@@ -1,0 +1,171 @@
+"""Residual blocks that are passed by: what counts as one, and what is left."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcompress as jc
+from jaxcompress.structure import blocks, bypassable, exact_blocks, remove_blocks
+
+
+def normal(seed: int, *shape: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def branch(w, x):
+    return jax.nn.relu(x @ w["in"] + w["bias"][None]) @ w["out"]
+
+
+def fn(params, x):
+    """A stem, three pre-norm blocks (one compiled, one rematerialised), a head."""
+    x = x @ params["stem"]
+    x = x + branch(params["layers"][0], x - x.mean(-1, keepdims=True))
+    x = x + jax.jit(branch)(params["layers"][1], x)
+    x = jax.checkpoint(lambda w, x: branch(w, x) + x)(params["layers"][2], x)
+    return x @ params["head"]
+
+
+def layer(seed: int):
+    return {"in": normal(seed, 4, 6), "bias": normal(seed + 1, 6), "out": normal(seed + 2, 6, 4)}
+
+
+PARAMS = {
+    "stem": normal(0, 3, 4),
+    "layers": [layer(1), layer(4), layer(7)],
+    "head": normal(10, 4, 2),
+}
+X = normal(11, 5, 3)
+NAMES = ["layers/0", "layers/1", "layers/2"]
+
+
+def without(params, x, gone):
+    x = x @ params["stem"]
+    for index, w in enumerate(params["layers"]):
+        if index not in gone:
+            x = x + branch(w, x - x.mean(-1, keepdims=True) if index == 0 else x)
+    return x @ params["head"]
+
+
+def squares(outputs, targets):
+    return ((outputs - targets) ** 2).sum(-1)
+
+
+def by_number(*worth):
+    return lambda fn, params, x: dict(zip(NAMES, map(jnp.float32, worth), strict=True))
+
+
+def test_blocks_are_found_in_calls_too():
+    found = blocks(fn, PARAMS, X)
+    assert [block.name for block in found] == NAMES
+    assert found[1].leaves == ("layers/1/bias", "layers/1/in", "layers/1/out")
+    assert all("test_residual.py" in block.source for block in found)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda p, x: x @ p["stem"] + jnp.tanh(x @ p["stem"]) @ p["layers"][0]["in"][:, :4],
+        lambda p, x: (x + x.mean(-1, keepdims=True)) @ p["stem"],
+        lambda p, x: (x + x) @ p["stem"],
+        lambda p, x: x @ p["stem"] + p["layers"][0]["bias"][None, :4],
+    ],
+    ids=["a projection beside it", "no leaves of its own", "the same value twice", "a bias"],
+)
+def test_what_is_no_block(model):
+    assert blocks(model, PARAMS, X) == ()
+
+
+def test_a_leaf_read_elsewhere_belongs_to_no_block():
+    def tied(params, x):
+        x = x + x @ params["shared"]
+        return x + (x @ params["shared"]) @ params["own"]
+
+    params = {"shared": normal(1, 3, 3), "own": normal(2, 3, 3)}
+    assert [block.leaves for block in blocks(tied, params, X)] == [("own",)]
+
+
+@pytest.mark.parametrize("gone", [(0,), (1,), (2,), (0, 1, 2)])
+def test_gates_pass_blocks_by(gone):
+    gates = {name: index not in gone for index, name in enumerate(NAMES)}
+    outputs = bypassable(fn)(PARAMS, X, gates=gates)
+    np.testing.assert_allclose(outputs, without(PARAMS, X, gone), rtol=1e-5)
+
+
+def test_exact_scores_are_differences_of_the_loss():
+    targets = normal(12, 5, 2)
+    scores = exact_blocks(squares, [(X[:3], targets[:3]), (X[3:], targets[3:])])(fn, PARAMS, X)
+    loss = squares(fn(PARAMS, X), targets).mean()
+    for index, name in enumerate(NAMES):
+        rise = squares(without(PARAMS, X, (index,)), targets).mean() - loss
+        np.testing.assert_allclose(scores[name], rise, rtol=1e-4)
+
+
+def test_removal_leaves_a_smaller_program_with_gradients():
+    bypassed = remove_blocks(fn, PARAMS, by_number(2, 1, 3), X, count=2)
+    assert bypassed.blocks == ("layers/0", "layers/1")
+    assert bypassed.to_skipped <= 1e-6
+    sizes = [sum(leaf.size for leaf in jax.tree.leaves(w)) for w in bypassed.params["layers"]]
+    assert sizes == [0, 0, 54]
+    assert jax.tree.structure(bypassed.params) == jax.tree.structure(PARAMS)
+    more = normal(13, 7, 3)
+    run = jax.jit(bypassed.fn)
+    np.testing.assert_allclose(
+        run(bypassed.params, more), without(PARAMS, more, (0, 1)), rtol=1e-5, atol=1e-5
+    )
+    slope = jax.grad(lambda params: run(params, X).sum())(bypassed.params)
+    whole = jax.grad(lambda params: without(params, X, (0, 1)).sum())(PARAMS)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4),
+        (slope["stem"], slope["layers"][2]),
+        (whole["stem"], whole["layers"][2]),
+    )
+
+
+def test_the_cost_of_what_went_is_not_counted():
+    bypassed = remove_blocks(fn, PARAMS, by_number(1, 2, 3), X, count=1)
+    before, after = (
+        jc.graph.cost(jc.graph.trace(f, p, X)).macs
+        for f, p in ((fn, PARAMS), (bypassed.fn, bypassed.params))
+    )
+    assert before - after == 5 * (4 * 6 + 6 * 4)
+
+
+def test_units_can_go_from_what_is_left():
+    bypassed = remove_blocks(fn, PARAMS, by_number(1, 2, 3), X, count=1)
+    removed = jc.structure.remove(
+        bypassed.fn,
+        bypassed.params,
+        jc.structure.magnitude(),
+        X,
+        amount=jc.structure.fraction(0.5),
+        select=["layers/1*"],
+    )
+    assert removed.params["layers"][1]["in"].shape == (4, 3)
+    assert removed.report.to_masked <= 1e-6
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: remove_blocks(fn, PARAMS, by_number(1, 2, 3), X, count=4),
+            r"remove_blocks\(count=4\): the model has 3 residual blocks: layers/0",
+        ),
+        (
+            lambda: remove_blocks(fn, PARAMS, by_number(1, np.nan, 3), X, count=1),
+            r"scores block 'layers/1' as nan",
+        ),
+        (
+            lambda: remove_blocks(fn, PARAMS, lambda *_: {"layers/0": 1.0}, X, count=1),
+            "scores no block 'layers/1'",
+        ),
+        (
+            lambda: bypassable(fn)(PARAMS, X, gates={"layers/9": True}),
+            r"bypassable\(gates=...\): no block is named 'layers/9'. Blocks: layers/0",
+        ),
+    ],
+)
+def test_errors_name_the_mend(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
