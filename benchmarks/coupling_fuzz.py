@@ -3,8 +3,8 @@
     python -m benchmarks.coupling_fuzz --programs 2000
 
 Every record holds one run of a hundred programs, so that a stopped benchmark goes on.
-In float64, where rounding hides no mistake; every program is differentiated where JAX
-can.
+In float64, where rounding hides no mistake; every program is differentiated
+where JAX can.
 """
 
 import collections

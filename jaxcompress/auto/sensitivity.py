@@ -68,8 +68,7 @@ def sensitivity(
       [0.0, 0.0]
 
     Source: the layer-wise scan of Dong et al. 2019, arXiv:1905.03696, with the exact
-      loss difference
-    in place of the Hessian's estimate.
+    loss difference in place of the Hessian's estimate.
     """
     selected = (select or weights(axes))(params)
     names = [

@@ -19,14 +19,14 @@ class LeafAxes:
 
     Invariants:
       - The three tuples hold every axis of the leaf once, as non-negative positions,
-        unless `primitive` is empty: then the leaf never meets data and all three are
-        empty.
+        unless `primitive` is empty: then the leaf never meets data
+        and all three are empty.
       - `contracting` axes are summed over. For a gather (an embedding table) the copied
         axes count as contracting and the indexed one as output, so that one row shares
         scales; this agrees with an output projection tied to the table.
       - `batch` axes hold independent weights: layers of a scan, experts.
-      - `assumed` says that the roles come from the layout default and not from a
-        program.
+      - `assumed` says that the roles come from the layout default
+        and not from a program.
     """
 
     contracting: tuple[int, ...]

@@ -12,10 +12,10 @@ class CompressedLeaf:
     """A leaf that stores an array in another form and stands in its place.
 
     Invariants:
-      - A subclass is a registered pytree node, so jit, vmap, scan and sharding see its
-        arrays.
-      - `shape` and `dtype` are those of the array it stands for, derived from its own
-        arrays.
+      - A subclass is a registered pytree node, so jit, vmap, scan and sharding
+        see its arrays.
+      - `shape` and `dtype` are those of the array it stands for, derived
+        from its own arrays.
       - Layers that call `jnp` functions on it get `materialize()` through
         `__jax_array__`.
       - `leaf[...]` is the leaf itself; any other index materializes first.

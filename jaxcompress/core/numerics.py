@@ -13,8 +13,8 @@ from jaxcompress.core.types import Array
 def straight_through(value: Array, x: Array, passes: Array) -> Array:
     """`value`, whose gradient is that of `x` where `passes` and zero elsewhere.
 
-    The one gradient rule of every view: forward bit-exact, backward the identity inside
-      a range.
+    The one gradient rule of every view: forward bit-exact, backward the identity
+    inside a range.
 
     Args:
       value: (...) float, what the forward pass uses.

@@ -1,8 +1,8 @@
 """What data tells us: small states that batches and devices merge into.
 
 An observer sees the data that meets a weight as (batch…, rows, contracting): one row
-per vector that is multiplied with the weight. It keeps a state of fixed shape and
-dtype.
+per vector that is multiplied with the weight. It keeps a state of fixed
+shape and dtype.
 """
 
 from collections.abc import Callable
@@ -23,8 +23,8 @@ class Observer(NamedTuple):
       init: (x: jax.ShapeDtypeStruct) -> state.
       update: (x, state) -> state, one batch later.
       read: state -> what was learned.
-      merge: (state, state) -> state; associative, so shards and batches merge in any
-        grouping.
+      merge: (state, state) -> state; associative, so shards and batches merge
+        in any grouping.
     """
 
     init: Callable[[jax.ShapeDtypeStruct], State]
@@ -79,15 +79,15 @@ def moving_average(decay: float = 0.9) -> Observer:
 
     Robust where a single batch holds an outlier that `min_max` would keep for ever.
 
-        low <- decay · low + (1 - decay) · min(batch),   read as low / (1 -
-        decay**batches)
+        low <- decay · low + (1 - decay) · min(batch),
+        read as low / (1 - decay**batches)
 
     Args:
       decay: weight of the past, in [0, 1).
 
     Returns:
-      Observer whose reading is a `Range` of () float32; merges by sum: two shards count
-      alike.
+      Observer whose reading is a `Range` of () float32; merges by sum: two
+      shards count alike.
 
     Raises:
       ValueError: `decay` is outside [0, 1).
@@ -101,8 +101,8 @@ def moving_average(decay: float = 0.9) -> Observer:
       3.0
 
     Source: Jacob et al. 2018, arXiv:1712.05877, section 3.1. Differs: started at zero
-      and divided
-    by its weight, as Adam does, so that the first batch is not over-weighted.
+    and divided by its weight, as Adam does, so that the first batch is not
+    over-weighted.
     """
     if not 0 <= decay < 1:
         raise ValueError(f"moving_average(decay={decay}) must be in [0, 1).")

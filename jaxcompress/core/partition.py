@@ -10,8 +10,7 @@ def partition(tree: Params, select: Selector) -> tuple[PyTree, PyTree]:
     """Two trees of the same outline: the selected leaves, and all others.
 
     The way to train beside integer leaves or norm statistics: differentiate with
-      respect to the
-    first tree and `combine` inside the loss.
+    respect to the first tree and `combine` inside the loss.
 
     Args:
       tree: params; leaves of any dtype.

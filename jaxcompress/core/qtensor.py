@@ -61,8 +61,8 @@ class QTensor(CompressedLeaf):
         """The leaf that stores these codes.
 
         Args:
-          codes: (batch…, output…, contracting…) integers in [spec.lowest,
-            spec.highest].
+          codes: (batch…, output…, contracting…) integers in
+            [spec.lowest, spec.highest].
           scale: float32, the rank of `codes`, each size a divisor of theirs.
           zero_point: int32 of `scale`'s shape, or None for a symmetric spec.
           spec: the grid the codes lie on.

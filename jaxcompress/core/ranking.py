@@ -1,8 +1,8 @@
 """The lowest entries of an array, an exact number of them, found by counting alone.
 
 A threshold is bisected bit by bit, so nothing is sorted or gathered, and arrays sharded
-over a mesh stay where they are. What to do with the lowest entries is decided
-elsewhere.
+over a mesh stay where they are. What to do with the lowest entries
+is decided elsewhere.
 """
 
 import functools

@@ -26,8 +26,8 @@ def cubic(initial: float, final: float, *, begin: int, end: int) -> optax.Schedu
       Schedule from step () int32 to () float32 between `initial` and `final`.
 
     Raises:
-      ValueError: `begin` is negative, `end` is not after it, or a value is outside [0,
-        1].
+      ValueError: `begin` is negative, `end` is not after it, or a value is outside
+        [0, 1].
 
     Example:
       >>> schedule = jc.schedules.cubic(0.0, 0.8, begin=10, end=20)
@@ -35,8 +35,7 @@ def cubic(initial: float, final: float, *, begin: int, end: int) -> optax.Schedu
       [0.0, 0.0, 0.7, 0.8, 0.8]
 
     Source: Zhu and Gupta 2017, arXiv:1710.01878, equation 1. Differs: continuous in the
-      step; how
-    often masks follow it is the `when` of the pruner.
+    step; how often masks follow it is the `when` of the pruner.
     """
     for argument, value in (("initial", initial), ("final", final)):
         if not 0 <= value <= 1:

@@ -62,8 +62,8 @@ def weights(axes: Axes | None = None) -> Selector:
     """The default: inexact leaves that meet data in a dot, convolution or gather.
 
     Args:
-      axes: what `graph.axes` found. Without it, leaves of rank 2 and more count as
-        weights.
+      axes: what `graph.axes` found. Without it, leaves of rank 2 and more
+        count as weights.
 
     Returns:
       Selector; biases, norm scales and counters are left out.

@@ -70,8 +70,8 @@ def mnist_folder(folder: pathlib.Path, *, seed: int) -> Splits:
     """The four IDX files of MNIST; a tenth of the training set becomes validation.
 
     Args:
-      folder: holds train-images-idx3-ubyte, train-labels-idx1-ubyte and the two t10k
-        files.
+      folder: holds train-images-idx3-ubyte, train-labels-idx1-ubyte
+        and the two t10k files.
       seed: of the validation split.
 
     Returns:

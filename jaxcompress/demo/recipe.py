@@ -18,13 +18,13 @@ class Recipe:
     Fields:
       seed: of the split, the initial weights, the order of examples and the bootstrap.
       framework: "nnx" or "linen".
-      fractions: shares of training, validation and test images, where one set has to be
-        split.
+      fractions: shares of training, validation and test images, where one set
+        has to be split.
       widths: channels of the two convolutions and units of the hidden layer.
       student_widths: the same for the distilled student.
       batch_size: images per step.
-      dense_steps, prune_steps, distill_steps, combined_steps: training steps of each
-        variant.
+      dense_steps, prune_steps, distill_steps, combined_steps: training steps
+        of each variant.
       learning_rate: peak of the cosine schedule from scratch; fine-tuning starts at a
         third of it.
       sparsity: final fraction of weights removed.

@@ -51,8 +51,8 @@ def train(
       model: gives `train_fn` and the starting params.
       step: optimizer, loss and view.
       images: the training set.
-      teacher_logits: (n, classes) of the training set; unused by a loss without a
-        teacher.
+      teacher_logits: (n, classes) of the training set; unused by a loss
+        without a teacher.
       title: shown beside the progress bar.
       steps: batches to train on, in epochs of freshly shuffled images.
       batch_size: images per batch; an incomplete last batch of an epoch is dropped.

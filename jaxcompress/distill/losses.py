@@ -30,12 +30,12 @@ def soft_targets(
       student_logits: (..., classes), floating.
       teacher_logits: (..., classes), floating; the dtype may differ. A class of teacher
         probability 0, such as one at -inf, adds nothing.
-      temperature: T > 0; higher says more of the classes that the teacher thinks
-        unlikely.
+      temperature: T > 0; higher says more of the classes that the teacher
+        thinks unlikely.
 
     Returns:
-      (...) float32, computed in float32: 0 at equality, never below 0 by more than
-      rounding.
+      (...) float32, computed in float32: 0 at equality, never below 0 by more
+      than rounding.
 
     Raises:
       TypeError: logits are not floating.
@@ -47,8 +47,8 @@ def soft_targets(
       Array([0.], dtype=float32)
 
     Source: Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 2. Differs: the
-    divergence instead of the cross-entropy, which has the same gradient and is 0 at
-    equality.
+    divergence instead of the cross-entropy, which has the same gradient
+    and is 0 at equality.
     """
     student_logits = _checked_logits("soft_targets", "student_logits", student_logits)
     teacher_logits = _checked_logits("soft_targets", "teacher_logits", teacher_logits)

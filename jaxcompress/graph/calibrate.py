@@ -29,13 +29,12 @@ def calibrate(
 
     Returns:
       Dict from site name to `observer.read(state)`, in program order. Readings of
-      scanned
-      leaves are stacked: leading axes `site.stack`.
+      scanned leaves are stacked: leading axes `site.stack`.
 
     Raises:
       ValueError: there is no batch, a batch holds a NaN, its shapes give readings of
-        other shapes than the batches before, or a rule matches no leaf with an observed
-        site.
+        other shapes than the batches before, or a rule matches no leaf
+        with an observed site.
 
     Example:
       >>> from jaxcompress.core.observers import second_moment

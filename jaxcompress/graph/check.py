@@ -15,12 +15,10 @@ class RemovalCheck(NamedTuple):
 
     Fields:
       shrunk: largest difference of the shrunk program's outputs, as a share of the
-      largest output;
-        rounding, or the program is wrong.
+        largest output; rounding, or the program is wrong.
       zeroed: the same of the model with zeroed weights. Not rounding where zero is not
-      neutral (a
-        softmax, a maximum, a two-pass variance): there a score measured with zeros
-        misleads.
+        neutral (a softmax, a maximum, a two-pass variance): there a score measured
+        with zeros misleads.
     """
 
     shrunk: float

@@ -123,8 +123,8 @@ def compiled(fn: Model, params: Params, *inputs) -> CompiledCost:
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.
-      params: tree of arrays, shapes or compressed leaves, which count as they are
-        stored.
+      params: tree of arrays, shapes or compressed leaves, which count
+        as they are stored.
       inputs: trees of arrays or shapes.
 
     Returns:

@@ -49,15 +49,13 @@ class Family:
 
     Fields:
       name: "leaf:axis" of the place that the program uses first; "#2", "#3" … where an
-      axis holds
-        several families.
+        axis holds several families.
       size: number of units. Removing unit i removes its indices at every place.
       places: every (leaf, axis) that holds units.
       reductions: where the units are summed over or the like, as "primitive (source)".
       pins: why no unit may go, at most three reasons; empty for units that may.
       layers: length of the scan whose layers may each lose units of their own; 0 where
-      all must
-        lose the same.
+        all must lose the same.
     """
 
     name: str
@@ -84,8 +82,7 @@ class Couplings:
 
     Fields:
       all: every family that has a place in a leaf, in the order of first use; what has
-      but one
-        index has no unit to spare and is left out.
+        but one index has no unit to spare and is left out.
     """
 
     all: tuple[Family, ...]
@@ -116,16 +113,14 @@ class Couplings:
 
         Args:
           units: unit indices by the name of their family; for a family with `layers`,
-          also one
-            sequence per layer, equally long.
+            also one sequence per layer, equally long.
 
         Returns:
           Removal, a frozen value.
 
         Raises:
           ValueError: no family has that name, it is pinned (with the reasons) or
-          unused, an index
-            is out of range or there twice, or no unit would stay.
+            unused, an index is out of range or there twice, or no unit would stay.
 
         Example:
           >>> fn = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
@@ -157,13 +152,14 @@ def couplings(fn: Model, params: Params, *inputs) -> Couplings:
     Follows every axis through the program. Leaves whose axes meet (a layer's outputs,
     its bias, the next layer's inputs, whatever a residual adds to it) share units; an
     axis that the caller sees, or that a primitive needs whole, is pinned. A model of
-    the form `(outputs, new_params)` may shrink its new params, any other result may not
-    shrink.
+    the form `(outputs, new_params)` may shrink its new params, any other result
+    may not shrink.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.
-      params: tree of arrays, `jax.ShapeDtypeStruct`s or compressed leaves; only shapes
-      matter. inputs: trees of arrays or shapes.
+      params: tree of arrays, `jax.ShapeDtypeStruct`s or compressed leaves;
+        only shapes matter.
+      inputs: trees of arrays or shapes.
 
     Returns:
       Couplings.

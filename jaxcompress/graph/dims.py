@@ -21,12 +21,11 @@ class Dim:
     """One axis: an atom, an ordered product of Dims, or a concatenation of Dims.
 
     Invariants:
-      - `form` is `product` or `concatenation` with two `parts` or more, or None for an
-      atom.
+      - `form` is `product` or `concatenation` with two `parts` or more,
+        or None for an atom.
       - The sizes of a product's parts multiply to `size`, major first; those of a
-      concatenation's
-        parts add up to it. A product has no part of size one, a concatenation none of
-        size zero.
+        concatenation's parts add up to it. A product has no part of size one, a
+        concatenation none of size zero.
       - `link` is None at a root; only a root's other fields mean anything.
       - Only atoms have `pins`: why no index of it may go.
     """

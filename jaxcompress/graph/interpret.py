@@ -2,8 +2,8 @@
 
 Consecutive equations without a chosen site run together, as JAX would run them; only
 what holds a chosen site is opened. Each handler threads a state, so that one walk
-serves both to replace (no state) and to observe. Calls and loops are built anew in
-`rebuild`.
+serves both to replace (no state) and to observe. Calls and loops are built
+anew in `rebuild`.
 """
 
 import contextlib

@@ -27,11 +27,11 @@ def observe(fn: Model, rules: Rules[Observer] | Observer) -> Callable:
     """The same model that also tells what its weights met.
 
     The observer of a site gets `site.rows(data)`: (batch…, rows, contracting) at a dot,
-    (rows, in features) at a convolution. Gathers, whose data are indices, are not
-    observed.
+    (rows, in features) at a convolution. Gathers, whose data are indices,
+    are not observed.
 
       a site in a scan that slices its leaf    one state per slice: leading axes
-        `site.stack`
+                                               `site.stack`
       in any other loop                        one state, carried from turn to turn
       in a branch not taken                    the state stays as it was
       in the condition of a while loop         not observed

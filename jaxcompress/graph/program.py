@@ -22,8 +22,8 @@ class Program:
     """What a model computes for params and inputs of given shapes.
 
     Fields:
-      block: the steps; their operands are the leaves of the params, then those of the
-        inputs.
+      block: the steps; their operands are the leaves of the params, then those
+        of the inputs.
       sites: every site, in program order.
       leaves: the leaves of the params, in the tree's order.
       outputs: tree of `jax.ShapeDtypeStruct`, what the model returns.

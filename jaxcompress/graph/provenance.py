@@ -32,8 +32,8 @@ class Weight:
     """Where a value comes from that leaves give and whose axes are still told apart.
 
     Fields:
-      leaves: one leaf; or several of like axes, side by side along one axis of the
-        value.
+      leaves: one leaf; or several of like axes, side by side along
+        one axis of the value.
       axes: the axes of the value in terms of those of its leaves.
       sliced_by: depths of the enclosing scans that slice the leaves, outermost first.
     """

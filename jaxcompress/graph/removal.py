@@ -23,8 +23,7 @@ class Cut:
       axis: the axis.
       size: its size before.
       indices: the indices, rising; or one such tuple per layer, equally many, for a
-      leaf stacked
-        along axis 0 whose layers lose different ones.
+        leaf stacked along axis 0 whose layers lose different ones.
     """
 
     leaf: str
@@ -78,8 +77,8 @@ def resolve(removal: Removal, leaves: Mapping[str, Shape]) -> Removed:
     """The removal in terms of a program's own atoms.
 
     Raises:
-      ValueError: a leaf is missing, or at these shapes the program couples the axes
-      otherwise.
+      ValueError: a leaf is missing, or at these shapes the program couples
+        the axes otherwise.
     """
     removed: dict = {}
     for cut in removal.cuts:

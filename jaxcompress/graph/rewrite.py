@@ -43,8 +43,8 @@ def rewrite(fn: Model, rules: Rules[Replacement] | Replacement) -> Model:
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.
-      rules: replacements by leaf name, or one for every leaf; other leaves stay
-        untouched.
+      rules: replacements by leaf name, or one for every leaf; other leaves
+        stay untouched.
 
     Returns:
       Model of the same signature that also takes compressed leaves in its params.

@@ -1,8 +1,8 @@
 """Smaller programs and smaller params: what a removal leaves of a model.
 
 The function returned computes with sliced params what the masked program computes with
-all of them. It is traced and coupled anew for every input shape, so call it under
-`jax.jit`.
+all of them. It is traced and coupled anew for every input shape, so
+call it under `jax.jit`.
 """
 
 from collections.abc import Callable
@@ -29,8 +29,8 @@ def shrink(fn: Model, removed: Removal) -> Model:
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.
-      removed: what goes, from `Couplings.removal`; of the same model, at any batch
-      size.
+      removed: what goes, from `Couplings.removal`; of the same model,
+        at any batch size.
 
     Returns:
       `fn'(params, *inputs) -> outputs` for params as `slice_params` gives them. It
@@ -38,8 +38,7 @@ def shrink(fn: Model, removed: Removal) -> Model:
 
     Raises:
       ValueError: (when called) the params do not have the sizes that the removal
-      leaves, or the
-        program couples its axes otherwise at these input shapes.
+        leaves, or the program couples its axes otherwise at these input shapes.
 
     Example:
       >>> fn = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
@@ -60,8 +59,8 @@ def shrink(fn: Model, removed: Removal) -> Model:
 def masked(fn: Model, removed: Removal) -> Model:
     """The model at full size in which no sum or maximum sees what was removed.
 
-    This defines what a removal means: `shrink` computes the same, up to the order of
-    sums.
+    This defines what a removal means: `shrink` computes the same,
+    up to the order of sums.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.

@@ -32,8 +32,7 @@ class Site:
       primitive: "dot_general", "conv_general_dilated" or "gather".
       axes: the roles of the *leaf*'s axes. One that the operand no longer has (scanned
         or indexed) is batch. One split into parts of different roles is contracting if
-        any
-        part is, else output: to share a scale too widely is coarse, never wrong.
+        any part is, else output: to share a scale too widely is coarse, never wrong.
       operand_axes: the roles of the axes of the weight operand as it stands. Within
         each role they are in the order of the leaf's axes, so that a flattened group
         means the same at every site.

@@ -1,8 +1,8 @@
 """Integer matrix products on arrays: data codes times weight codes.
 
 The order (N, K) is the one in which XLA's CPU compiler has a fast int8 kernel; codes of
-other types or orders are first widened as a whole. Nothing here knows trees, specs or
-programs.
+other types or orders are first widened as a whole. Nothing here knows trees,
+specs or programs.
 """
 
 import jax
@@ -99,8 +99,8 @@ def packed_grouped_matmul(x: Array, packed: Array, scale: Array, lowest: int) ->
     Args:
       x: (M, K) int8 codes of data.
       packed: (N, K / 2) uint8, as `core.packing.pack` packs (N, K) offsets.
-      scale: (N, G) float32; G is even and divides K, so that no group lies in both
-        planes.
+      scale: (N, G) float32; G is even and divides K, so that no group lies
+        in both planes.
       lowest: the weight code whose offset is 0.
 
     Returns:

@@ -75,8 +75,7 @@ def globally(
       {'a': Array([1.], dtype=float32), 'b': Array([0.5], dtype=float32)}
 
     Source: Blalock et al. 2020, arXiv:2003.03033, section 2.3, "global". Differs: an
-      exact
-    count by a bisected threshold over the leaves where they are, ties by order.
+    exact count by a bisected threshold over the leaves where they are, ties by order.
     """
     size = sum(score.size for score in scores.values())
     if size >= 2**31:

@@ -21,8 +21,7 @@ def magnitude() -> Criterion:
       {'kernel': Array([2. , 0.5], dtype=float32)}
 
     Source: Han et al. 2015, arXiv:1506.02626, section 3. Differs: the count to remove
-      is
-    given and the threshold follows from it.
+    is given and the threshold follows from it.
     """
 
     def init(params):

@@ -50,16 +50,16 @@ def one_shot(
     Args:
       params: finite, not yet quantized.
       criterion: what a weight is worth.
-      sparsity: fraction to remove, in [0, 1), or `Rules` of it; leaves without a rule
-        stay.
+      sparsity: fraction to remove, in [0, 1), or `Rules` of it; leaves
+        without a rule stay.
       pattern: where weights may go.
       allocate: how each rule's sparsity is shared out among the leaves it matches.
       select: which leaves; by default those that meet data.
       axes: from `graph.axes`; by default the layout of `assumed_axes`.
 
     Returns:
-      (params, report): the same structure, shapes and dtypes; what was done to each
-      leaf.
+      (params, report): the same structure, shapes and dtypes; what
+      was done to each leaf.
 
     Raises:
       ValueError: a sparsity is outside [0, 1), nothing is selected, a rule is never
@@ -98,8 +98,8 @@ def masks(
     Arguments and errors are those of `one_shot`.
 
     Returns:
-      Tree of the params' structure: bool of a pruned leaf's shape, () True for the
-      others.
+      Tree of the params' structure: bool of a pruned leaf's shape,
+      () True for the others.
 
     Example:
       >>> params = {"kernel": jnp.array([[0.1, -2.0]]), "bias": jnp.ones(2)}

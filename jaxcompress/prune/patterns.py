@@ -12,8 +12,7 @@ Pattern = Callable[[Array, Array | float, LeafAxes], Array]
 """(scores, sparsity, axes of the leaf) to a bool mask of the scores' shape.
 
 The sparsity is () or has the scores' rank with size 1 along every axis that is not a
-batch
-axis: then each slice has its own.
+batch axis: then each slice has its own.
 """
 
 

@@ -25,8 +25,8 @@ class PruneState(NamedTuple):
 
     Attributes:
       count: () int32, updates so far.
-      masks: of the params' structure; bool of a pruned leaf's shape, () True for
-        others.
+      masks: of the params' structure; bool of a pruned leaf's shape,
+        () True for others.
       evidence: the criterion's state.
       leaked: (leaves,) int32 in the masks' order: the most weights of each leaf found
         alive outside its mask, by updates that change masks and by the first update
@@ -214,15 +214,15 @@ def apply(masks: Masks, tree: Params) -> Params:
 def check(opt_state: optax.OptState) -> None:
     """Raises an error when pruned weights were found alive; not for use inside jit.
 
-    Weights are looked at where masks change and one update later, before it acts;
-    what happened since then is not known here.
+    Weights are looked at where masks change and one update later, before it acts; what
+    happened since then is not known here.
 
     Args:
       opt_state: of a transformation that holds `prune`.
 
     Raises:
-      ValueError: some weights outside the masks were not 0, or there is no `prune` in
-        it.
+      ValueError: some weights outside the masks were not 0, or
+        there is no `prune` in it.
 
     Example:
       >>> optimizer = jc.prune.prune(optax.sgd(0.1), jc.prune.magnitude(), sparsity=0.5)

@@ -80,8 +80,8 @@ def static(readings: Mapping[str, Range], spec: QuantSpec = int8()) -> Activatio
       Activations. What lies outside a range is clipped.
 
     Raises:
-      ValueError: a range is empty or not finite, or (when applied) a site has no
-        reading.
+      ValueError: a range is empty or not finite, or (when applied) a site
+        has no reading.
 
     Example:
       >>> seen = {"kernel": Range(jnp.float32(-1.0), jnp.float32(2.0))}
@@ -143,8 +143,8 @@ def encode(x: Array, site: Site, activations: Activations) -> tuple[Array, Array
       activations: of a symmetric spec.
 
     Returns:
-      (digits, scales): (count, ..., rows, features) int8, and (count, ..., rows or 1,
-      1) float32.
+      (digits, scales): (count, ..., rows, features) int8, and
+      (count, ..., rows or 1, 1) float32.
     """
     on = grid(covered(activations.ranges(x, site), activations.spec), activations.spec)
     return digits_of(x, on.scale, count=activations.digits, highest=activations.spec.highest)

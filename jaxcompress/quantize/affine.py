@@ -25,8 +25,8 @@ class Grid(NamedTuple):
 
     Fields:
       scale: float32, at least `SMALLEST_SCALE`.
-      zero_point: int32 of the scale's shape within the spec's codes; None when
-        symmetric.
+      zero_point: int32 of the scale's shape within the spec's codes;
+        None when symmetric.
     """
 
     scale: Array
@@ -66,8 +66,8 @@ def grid(cover: Range, spec: QuantSpec) -> Grid:
 
     Args:
       cover: what `covered` gave. Where it is the point zero the scale is 1; a scale
-        never falls below `SMALLEST_SCALE`, so what is smaller than half of it becomes
-        zero.
+        never falls below `SMALLEST_SCALE`, so what is smaller than half
+        of it becomes zero.
       spec: the codes.
 
     Returns:

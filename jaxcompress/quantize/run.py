@@ -35,8 +35,8 @@ class Choice:
       form: the fastest form that reads the codes: "integer", "scaled" or
         "materialized".
       reason: why there was nothing to choose; empty where forms were timed.
-      seconds: what one call of the site takes, by form, with "dense" for the plain
-        array.
+      seconds: what one call of the site takes, by form,
+        with "dense" for the plain array.
       repeats: executions of the site per call of the model.
     """
 
@@ -100,8 +100,8 @@ def plan(
     """Measures how every site with a quantized weight runs fastest on this device.
 
     Integer products are not always faster: it depends on the device, the shapes and the
-    number of rows. So each site is timed by itself, once per kind of site, in these
-    forms:
+    number of rows. So each site is timed by itself, once per kind of site,
+    in these forms:
 
       integer       codes times codes, int8 × int8 -> int32, both scales after
       scaled        codes widened to the data's dtype, the scale after

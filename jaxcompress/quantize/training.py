@@ -44,8 +44,8 @@ def fake_quantize(
       params' shapes.
 
     Raises:
-      TypeError: (when applied) a leaf to quantize is of an integer, bool or complex
-        dtype.
+      TypeError: (when applied) a leaf to quantize is of an integer, bool
+        or complex dtype.
       ValueError: (when applied) as `quantize`, save for what only values show.
 
     Example:

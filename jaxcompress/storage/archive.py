@@ -32,8 +32,8 @@ class Archive:
 
     Fields:
       container: the arrays and texts.
-      records: per leaf name, in the tree's order; None where the array is the leaf
-        itself.
+      records: per leaf name, in the tree's order; None where the array
+        is the leaf itself.
       specs: the specs that records refer to by position.
       outline: of the tree, "" where names say it all or a template is needed.
       joints: of the low-rank leaves, whose factors are stored as leaves.

@@ -17,8 +17,8 @@ def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] =
     """Writes a tree to one self-contained safetensors file, whole or not at all.
 
     Each leaf is stored by the coder that makes it smallest, bit for bit; a `LowRank`
-    leaf as its two factors. The same tree gives the same bytes. Sharded arrays are
-    gathered.
+    leaf as its two factors. The same tree gives the same bytes.
+    Sharded arrays are gathered.
 
     Args:
       path: where; an existing file is replaced once the new one is complete.

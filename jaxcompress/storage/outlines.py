@@ -16,9 +16,9 @@ from jaxcompress.core.types import PyTree
 
 LEAF, FOREIGN = 0, -1
 Outline = dict | list | int | None
-"""A leaf is 0, None is null, a dict with text keys an object. A list
-starts with its kind: ["l", children…], ["t", children…], or ["d", [key, child]…] for a
-dict with whole-number keys.
+"""A leaf is 0, None is null, a dict with text keys an object. A list starts with
+its kind: ["l", children…], ["t", children…], or ["d", [key, child]…] for a dict with
+whole-number keys.
 """
 
 

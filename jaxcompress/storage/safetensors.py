@@ -99,8 +99,8 @@ def encode(
       (header, buffers).
 
     Raises:
-      ValueError: an array has the reserved name, or a dtype that the container cannot
-        hold.
+      ValueError: an array has the reserved name, or a dtype that
+        the container cannot hold.
     """
     for name, x in arrays.items():
         if name == _METADATA:
@@ -140,8 +140,8 @@ def write(
       Bytes on disk.
 
     Raises:
-      ValueError: an array has the reserved name, or a dtype that the container cannot
-        hold.
+      ValueError: an array has the reserved name, or a dtype that
+        the container cannot hold.
     """
     header, buffers = encode(arrays, metadata)
     return disk.replace(path, [header, *buffers])

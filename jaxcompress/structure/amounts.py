@@ -173,8 +173,8 @@ def within_macs(limit: int) -> Amount:
     """As few units as bring one call down to so many multiply-adds.
 
     As `within_parameters`, for what they save of multiply-adds. These are counted on
-    the shrunk program itself, for the given inputs: pass one example to count per
-    example.
+    the shrunk program itself, for the given inputs: pass one example
+    to count per example.
 
     Args:
       limit: multiply-adds at all sites, at most; above 0.
@@ -193,9 +193,9 @@ def within_macs(limit: int) -> Amount:
 def within_latency(milliseconds: float, probe: Probe | None = None) -> Amount:
     """As few units as bring one call within a time, by timing some shrunk models.
 
-    Units go in the order of `within_macs`; how many is bisected, so about ten
-    models are compiled and timed. Measured times scatter: take it for a search, and
-    time what comes of it against the dense model.
+    Units go in the order of `within_macs`; how many is bisected, so about ten models
+    are compiled and timed. Measured times scatter: take it for a search, and time what
+    comes of it against the dense model.
 
     Args:
       milliseconds: of one call on the given inputs, above 0.

@@ -24,8 +24,8 @@ class Decomposition:
 
     Invariants:
       - `weight` is (batch…, outputs, contracting) float32; all of a batch get one rank.
-      - `root` is S, (…, contracting, contracting) float32, or () where it is the
-        identity.
+      - `root` is S, (…, contracting, contracting) float32,
+        or () where it is the identity.
       - Sizes are known at once; singular values are computed when first asked for.
 
     Source: Eckart and Young 1936; the weighted form as truncation-aware whitening in

@@ -91,8 +91,8 @@ def taylor(loss: Loss, batches: Batches) -> Importance:
       Importance; scores are at least 0.
 
     Raises:
-      ValueError: when applied: there is no batch, or the loss is not one number per
-        example.
+      ValueError: when applied: there is no batch, or the loss
+        is not one number per example.
 
     Example:
       >>> fn = lambda params, x: (x @ params["in"]) @ params["out"]
@@ -127,12 +127,11 @@ def taylor_squared(loss: Loss, batches: Batches) -> Importance:
       Importance; scores are at least 0.
 
     Raises:
-      ValueError: when applied: there is no batch, or the loss is not one number per
-        example.
+      ValueError: when applied: there is no batch, or the loss
+        is not one number per example.
 
     Source: Molchanov et al. 2019, arXiv:1906.10771, equations 8 and 9. Differs: the
-      gate
-    stands where the unit is summed up, behind its bias, norm and activation.
+    gate stands where the unit is summed up, behind its bias, norm and activation.
     """
 
     def score(gradients: Array) -> Array:
@@ -157,8 +156,8 @@ def second_order(loss: Loss, batches: Batches) -> Importance:
       Importance; scores are at least 0.
 
     Raises:
-      ValueError: when applied: there is no batch, or the loss is not one number per
-        example.
+      ValueError: when applied: there is no batch, or the loss
+        is not one number per example.
 
     Source: LeCun et al. 1990, "Optimal Brain Damage", equation 5, on gates; the Fisher
     form of Theis et al. 2018, arXiv:1801.05787, equation 6.
@@ -193,8 +192,7 @@ def magnitude(*, order: int = 2, select: Selector | None = None) -> Importance:
       {'in:1': Array([4., 2.], dtype=float32)}
 
     Source: Li et al. 2017, arXiv:1608.08710, section 3.1. Differs: over the whole
-      family
-    instead of the filter alone.
+    family instead of the filter alone.
     """
     if order not in (1, 2):
         raise ValueError(f"magnitude(order={order}) must be 1 or 2.")
@@ -221,8 +219,8 @@ def magnitude(*, order: int = 2, select: Selector | None = None) -> Importance:
 def norm_scale(select: Selector | None = None) -> Importance:
     """The magnitude of a unit's norm scale.
 
-    It tells little where other scales come after it, and most after training with
-    `scale_l1`.
+    It tells little where other scales come after it, and most after training
+    with `scale_l1`.
 
         score_n = |scale_n|
 

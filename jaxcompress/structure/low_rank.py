@@ -52,8 +52,8 @@ def factorize(
         `observers.covariance()`; the sites of one leaf count alike, leaves without a
         site are factored plainly. Of a convolution it is that of the features, and
         positions in the window count as independent.
-      damping: share of the mean input energy that every input direction counts at
-        least.
+      damping: share of the mean input energy that every input direction
+        counts at least.
 
     Returns:
       (params, report). Leaves that are not factored are the same objects as before; so
@@ -63,8 +63,8 @@ def factorize(
       TypeError: a leaf to factor is of an integer, bool or complex dtype.
       ValueError: a leaf to factor holds NaN or infinity, is empty, has fewer than two
         axes, is compressed, or does not fit its covariance; a selector, rule or
-        covariance matches nothing; a rank or budget is out of reach; `damping` is
-        negative.
+        covariance matches nothing; a rank or budget is out of reach;
+        `damping` is negative.
 
     Example:
       >>> kernel = jnp.outer(jnp.arange(1.0, 5.0), jnp.arange(1.0, 4.0))

@@ -43,8 +43,8 @@ def group_lasso(
 
     Raises:
       ValueError: `weight` is a negative number; when the params are seen: nothing is
-        selected, or a selected leaf is empty or has no output units; params are
-        missing.
+        selected, or a selected leaf is empty or has no output units;
+        params are missing.
       TypeError: a selected leaf is compressed or not real floating.
 
     Example:
@@ -142,8 +142,8 @@ def proximal_group_lasso(
 
     Raises:
       ValueError: `weight` is a negative number; when the params are seen: nothing is
-        selected, or a selected leaf is empty or has no output units; params are
-        missing.
+        selected, or a selected leaf is empty or has no output units;
+        params are missing.
       TypeError: a selected leaf is compressed or not real floating.
 
     Example:

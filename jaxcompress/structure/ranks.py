@@ -62,8 +62,8 @@ def parameters(share: float) -> Ranks:
       share: in (0, 1].
 
     Raises:
-      ValueError: `share` is outside (0, 1]; when the ranks are chosen: rank 1 is too
-        much.
+      ValueError: `share` is outside (0, 1]; when the ranks are chosen:
+        rank 1 is too much.
 
     Example:
       >>> parameters(0.5)({"a": jc.structure.decomposition.plain(jnp.ones((64, 64)))})

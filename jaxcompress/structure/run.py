@@ -24,7 +24,8 @@ def run_low_rank(fn: Model) -> Model:
 
       dot           to the rank, then to the outputs
       convolution   the same window to `rank` channels, then 1×1; not with feature
-      groups gather        rows of the left factor, then the right one; along one axis
+                    groups
+      gather        rows of the left factor, then the right one; along one axis
 
     Elsewhere, and where a weight is factored along other axes than it meets data with,
     the array that the factors stand for is formed. Jit the result.

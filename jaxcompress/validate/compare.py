@@ -18,8 +18,8 @@ class Comparison:
     """How a candidate differs from a reference on the same examples.
 
     Invariants:
-      - Differences are candidate minus reference: a negative accuracy difference is a
-        loss.
+      - Differences are candidate minus reference: a negative accuracy
+        difference is a loss.
       - Accuracies, agreement and margin are fractions; losses are in nats.
       - `accuracy_difference` is (gained - lost) / n.
 
@@ -74,8 +74,8 @@ def compare(
     """How accuracy and loss differ from the reference's, example by example.
 
     Examples are resampled in pairs, so what makes an example hard for both cancels.
-    Both intervals come from the same resamples. Identical answers give the interval (0,
-    0).
+    Both intervals come from the same resamples. Identical answers give the interval
+    (0, 0).
 
     Args:
       reference: evaluation of the model compared against, usually the dense one.

@@ -22,8 +22,8 @@ class Evaluation:
     """What a classifier answered, example by example, and the figures that follow.
 
     Invariants:
-      - The three arrays are NumPy, of shape (n,), n at least 1, in the order of the
-        examples.
+      - The three arrays are NumPy, of shape (n,), n at least 1, in the order
+        of the examples.
       - `correct` is bool; `loss` is finite, in nats; `predictions` are integer classes.
       - Figures are computed from the arrays; intervals have confidence 0.95.
 
@@ -151,8 +151,8 @@ def evaluate(
 
     Raises:
       TypeError: the outputs are not one floating array, or labels are not integer.
-      ValueError: what `predict` raises; shapes that do not fit; NaN or +inf among the
-        logits.
+      ValueError: what `predict` raises; shapes that do not fit; NaN or +inf
+        among the logits.
 
     Example:
       >>> classifier, labels = lambda params, x: x @ params, jnp.array([0, 1])

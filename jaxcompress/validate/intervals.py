@@ -39,8 +39,8 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, 
       >>> round(low, 4), round(high, 4)
       (0.8256, 0.9448)
 
-    Source: Wilson 1927, J. Am. Stat. Assoc. 22; Brown, Cai and DasGupta 2001, section
-    3.1.1.
+    Source: Wilson 1927, J. Am. Stat. Assoc. 22; Brown, Cai and DasGupta 2001,
+    section 3.1.1.
     """
     from scipy import stats
 
@@ -63,16 +63,16 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float
     of freedom. Exact for normal values, close for the mean of many.
 
     Args:
-      values: (n,), real and finite, n at least 2: losses of examples, accuracies of
-        seeds.
+      values: (n,), real and finite, n at least 2: losses of examples,
+        accuracies of seeds.
       confidence: in (0, 1).
 
     Returns:
       (low, high), floats.
 
     Raises:
-      ValueError: fewer than two values, a value that is not finite, or a wrong
-        confidence.
+      ValueError: fewer than two values, a value that is not finite,
+        or a wrong confidence.
 
     Example:
       >>> low, high = jc.validate.mean_interval([1.0, 2.0, 3.0])
@@ -95,8 +95,8 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean, for values of any distribution.
 
-    Given differences example by example it is the paired bootstrap of the mean
-    difference.
+    Given differences example by example it is the paired bootstrap
+    of the mean difference.
 
     The percentile method is chosen because differences of accuracy are -1, 0 or 1, and
     mostly 0. Its ends stay where means can lie, and it exists for every sample: equal
@@ -113,8 +113,8 @@ def bootstrap_interval(
       (low, high), floats between the smallest and the largest value.
 
     Raises:
-      ValueError: fewer than two values, a value that is not finite, or a wrong
-        confidence.
+      ValueError: fewer than two values, a value that is not finite,
+        or a wrong confidence.
 
     Example:
       >>> jc.validate.bootstrap_interval([0.5, 0.5, 0.5])

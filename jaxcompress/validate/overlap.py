@@ -14,8 +14,8 @@ def check_disjoint(**splits: ArrayLike) -> None:
     """Raises when an example of one set is also in another; otherwise says nothing.
 
     Use it on training, validation, test and calibration data before any figure is
-    believed. Examples are equal when their bytes are; duplicates inside one set are
-    allowed.
+    believed. Examples are equal when their bytes are; duplicates inside
+    one set are allowed.
 
     Args:
       **splits: two or more named arrays (n, ...), n at least 1, of one dtype and one

@@ -1,7 +1,7 @@
 """Which examples train, which choose and which judge: index arrays, fixed by a seed.
 
-Cross-validation is not here. Whether the examples themselves repeat is asked in
-`overlap`.
+Cross-validation is not here. Whether the examples themselves repeat
+is asked in `overlap`.
 """
 
 import itertools
@@ -37,8 +37,8 @@ def split(
       One ascending int64 array per part; together they hold each of 0 … n - 1 once.
 
     Raises:
-      ValueError: a wrong fraction, labels of another length, or a part that would be
-        empty.
+      ValueError: a wrong fraction, labels of another length, or a part that
+        would be empty.
 
     Example:
       >>> train, validation, test = jc.validate.split(10, seed=1)

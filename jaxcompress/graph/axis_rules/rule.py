@@ -43,8 +43,8 @@ class Record:
     Invariants:
       - Never shared between occurrences, though JAX shares equations.
       - It is itself the reason of what it pins; `couplings` puts it into words.
-      - `aside` holds axes that a rule finds when it couples and needs again when it
-      emits.
+      - `aside` holds axes that a rule finds when it couples and needs again
+        when it emits.
     """
 
     eqn: JaxprEqn
@@ -87,8 +87,8 @@ class Reduction(NamedTuple):
     Fields:
       operand: position of the operand.
       axis: its axis.
-      neutral: entry of the operand's dtype that changes no result, made from that
-      dtype.
+      neutral: entry of the operand's dtype that changes no result, made
+        from that dtype.
     """
 
     operand: int
@@ -157,8 +157,9 @@ class Rule(NamedTuple):
 
     Fields:
       couple: says what the operands' axes have to do with one another; gives the
-      results' axes. emit: the equation on operands that lack what was removed. reduces:
-      the operands' axes that it sums over, or the like.
+        results' axes.
+      emit: the equation on operands that lack what was removed.
+      reduces: the operands' axes that it sums over, or the like.
     """
 
     couple: Couple
