@@ -3,6 +3,9 @@
 from jaxcompress.graph.calibrate import calibrate as calibrate
 from jaxcompress.graph.check import RemovalCheck as RemovalCheck
 from jaxcompress.graph.check import check_removal as check_removal
+from jaxcompress.graph.compensation import Compensated as Compensated
+from jaxcompress.graph.compensation import Consumer as Consumer
+from jaxcompress.graph.compensation import compensate as compensate
 from jaxcompress.graph.cost import CompiledCost as CompiledCost
 from jaxcompress.graph.cost import Cost as Cost
 from jaxcompress.graph.cost import SiteCost as SiteCost

@@ -51,10 +51,11 @@ def check_removal(fn: Model, params: Params, removed: Removal, *inputs) -> Remov
     expected = jax.jit(masked(fn, removed))(params, *inputs)
     small = jax.jit(shrink(fn, removed))(slice_params(params, removed), *inputs)
     zeroed = jax.jit(fn)(zero_params(params, removed), *inputs)
-    return RemovalCheck(_apart(small, expected), _apart(zeroed, expected))
+    return RemovalCheck(apart(small, expected), apart(zeroed, expected))
 
 
-def _apart(outputs: PyTree, expected: PyTree) -> float:
+def apart(outputs: PyTree, expected: PyTree) -> float:
+    """The largest difference of two trees, as a share of the largest expected entry."""
     pairs = list(zip(jax.tree.leaves(outputs), jax.tree.leaves(expected), strict=True))
     largest = max((_largest(wanted) for _, wanted in pairs), default=0.0)
     worst = max((_largest(_real(given) - _real(wanted)) for given, wanted in pairs), default=0.0)

@@ -214,7 +214,7 @@ class _Finding:
 
     def __init__(self, coupled: Coupled):
         self.leaves = coupled.leaves
-        self.records = list(_plain(coupled.body))
+        self.records = list(plain_records(coupled.body))
         self.tied = set(_tied(coupled.body, inside=False))
 
     def couplings(self) -> Couplings:
@@ -267,13 +267,13 @@ class _Finding:
         return found
 
 
-def _plain(body: Body) -> Iterator[Record]:
+def plain_records(body: Body) -> Iterator[Record]:
     """The records of equations that run no program of their own; no derivatives."""
     for record in body.records:
         if record.bodies:
             derivative = record.eqn.primitive.name in ("custom_jvp_call", "custom_vjp_call")
             for block in record.bodies[:1] if derivative else record.bodies:
-                yield from _plain(block)
+                yield from plain_records(block)
         else:
             yield record
 

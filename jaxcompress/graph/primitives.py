@@ -20,5 +20,8 @@ POINTWISE = frozenset(_POINTWISE.split())
 INLINE_CALLS = frozenset(("call", "closed_call", "core_call", "eval_jaxpr"))
 """Calls that mean no more than their body."""
 
-CALLS = INLINE_CALLS | {"checkpoint", "custom_jvp_call", "custom_vjp_call", "jit", "remat2"}
+PLAIN_CALLS = INLINE_CALLS | {"checkpoint", "jit", "remat2"}
+"""Calls that leave the gradient of their body as it is."""
+
+CALLS = PLAIN_CALLS | {"custom_jvp_call", "custom_vjp_call"}
 """Calls whose operands and results are those of one inner program, in order."""

@@ -19,6 +19,7 @@ from jaxcompress.graph.axis_rules.rule import Body, Record, bind
 from jaxcompress.graph.dims import Dim, root
 from jaxcompress.graph.emit import Shrunk, Writer
 from jaxcompress.graph.jaxprs import scan_loop
+from jaxcompress.graph.primitives import PLAIN_CALLS
 from jaxcompress.graph.removal import Removal, cuts_of, restored
 from jaxcompress.graph.shrink import slice_params
 from jaxcompress.graph.walk import Coupled, couple
@@ -346,16 +347,13 @@ def _scans(body: Body) -> Iterator[Record]:
     read = {id(atom) for eqn in inner.eqns for atom in eqn.invars}
     read |= {id(atom) for atom in inner.outvars}
     for record in body.records:
-        if record.eqn.primitive.name in _CALLS:
+        if record.eqn.primitive.name in PLAIN_CALLS:
             for block in record.bodies:
                 yield from _scans(block)
         elif record.eqn.primitive.name == "scan":
             results = record.eqn.outvars[scan_loop(record.eqn).carried :]
             if not any(id(result) in read for result in results):
                 yield record
-
-
-_CALLS = ("jit", "checkpoint", "remat2", "closed_call", "core_call", "call", "eval_jaxpr")
 
 
 def _check_gate(name: str, gate: Array, known: Mapping[str, Stack]) -> None:

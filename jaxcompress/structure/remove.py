@@ -82,7 +82,8 @@ def remove(
     """The model without the units that are worth least: smaller arrays, real savings.
 
     On the batch the smaller program is checked against the masked one, which defines
-    what a removal means.
+    what a removal means. What the units still said on average can be given back to
+    those that read them: `graph.compensate(fn, params, removed.removal, *inputs)`.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.

@@ -19,6 +19,7 @@ from jaxcompress.core.types import Array, Loss, Model, Params, PyTree
 from jaxcompress.graph.axis_rules.rule import Body, Record
 from jaxcompress.graph.emit import Shrunk, Writer
 from jaxcompress.graph.jaxprs import aval_of
+from jaxcompress.graph.primitives import PLAIN_CALLS
 from jaxcompress.graph.removal import Cut, Removal, restored
 from jaxcompress.graph.shrink import slice_params
 from jaxcompress.graph.sites import source_of
@@ -32,9 +33,6 @@ BlockScores = dict[str, Array]
 
 BlockImportance = Callable[..., BlockScores]
 """(fn, params, *inputs) to scores."""
-
-CALLS = ("jit", "checkpoint", "remat2", "closed_call", "core_call", "call", "eval_jaxpr")
-"""Primitives that run one inner program once, on the same operands."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -325,7 +323,7 @@ class _Living:
         operands = range(len(record.eqn.invars))
         if record in self.bypassed:
             return [operand == self.bypassed[record] for operand in operands]
-        if record.eqn.primitive.name in CALLS:
+        if record.eqn.primitive.name in PLAIN_CALLS:
             return self.operands(record.bodies[0], live)
         return [True for _ in operands]
 
@@ -367,7 +365,7 @@ def _additions(body: Body) -> Iterator[tuple[Record, int]]:
         origins[id(operand)] = 1 << bit
     for record in body.records:
         eqn = record.eqn
-        if eqn.primitive.name in CALLS:
+        if eqn.primitive.name in PLAIN_CALLS:
             yield from _additions(record.bodies[0])
         kept = _skip(eqn, origins)
         if kept is not None:

@@ -429,10 +429,12 @@ def convolution(b: Builder, width: int) -> Block:
     options = b.one_of({}, {"rhs_dilation": (2,)}, {"lhs_dilation": (2,)}, {"window_strides": (2,)})
 
     def apply(p, x):
+        # Taps two apart reach over five steps: with fewer than one result, pad more.
+        pad = 2 if "rhs_dilation" in options and x.shape[1] < 3 else 1
         return lax.conv_general_dilated(
             x,
             p[kernel],
-            **({"window_strides": (1,), "padding": [(1, 1)]} | options),
+            **({"window_strides": (1,), "padding": [(pad, pad)]} | options),
             dimension_numbers=("NHC", "HIO", "NHC"),
             feature_group_count=groups,
         )
