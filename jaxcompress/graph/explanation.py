@@ -1,6 +1,7 @@
 """How couplings read: what differs in numbers alone is told once, with a star."""
 
 import re
+import textwrap
 import typing
 from collections.abc import Callable, Iterable, Sequence
 
@@ -9,6 +10,8 @@ import numpy as np
 if typing.TYPE_CHECKING:
     from jaxcompress.graph.couplings import Couplings, Family, Place
 
+WIDTH = 110
+"""Columns of a report."""
 MOST_NAMED = 3
 """Equations of one kind that are named before the rest is only counted."""
 
@@ -19,23 +22,31 @@ def explain(couplings: "Couplings") -> str:
     families, axes = _count(couplings.families, "family"), _count(whole, "axis")
     lines = [f"{families} of units can go, {axes} must stay whole."]
     for alike in _alike(couplings.families):
-        lines += [
-            "",
-            _title(alike),
-            f"    {_places(alike)}",
-            f"    reduced by {_reasons(alike, 'reductions')}",
-        ]
+        lines += ["", _title(alike)]
+        lines += _wrapped(_places(alike))
+        lines += _wrapped(f"reduced by {_reasons(alike, 'reductions')}")
         if alike[0].layers:
             lines.append(f"    each of {alike[0].layers} layers may lose units of its own")
     if whole:
         lines += ["", "Stays whole:"]
-        lines += [
-            f"    {_reasons(alike, 'pins')}: {_places(alike)}" for alike in _alike_pinned(whole)
-        ]
+        for alike in _alike_pinned(whole):
+            lines += _wrapped(f"{_reasons(alike, 'pins')}: {_places(alike)}")
     if couplings.unused:
         lines += ["", "Meets no data:"]
-        lines += [f"    {_places(alike)}" for alike in _alike(couplings.unused)]
+        for alike in _alike(couplings.unused):
+            lines += _wrapped(_places(alike))
     return "\n".join(lines)
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent="    ",
+        subsequent_indent="        ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _title(alike: Sequence["Family"]) -> str:

@@ -223,6 +223,7 @@ def test_shapes_are_enough():
 
 def test_reads_like_an_explanation():
     text = str(of(zoo.tied_gpt))
+    assert max(map(len, text.splitlines())) <= 110
     assert text.startswith("9 families of units can go, 2 axes must stay whole.")
     assert (
         "layers/*/up:1: 2 families of 16 units\n"
