@@ -51,10 +51,10 @@ def check_removal(fn: Model, params: Params, removed: Removal, *inputs) -> Remov
     expected = jax.jit(masked(fn, removed))(params, *inputs)
     small = jax.jit(shrink(fn, removed))(slice_params(params, removed), *inputs)
     zeroed = jax.jit(fn)(zero_params(params, removed), *inputs)
-    return RemovalCheck(apart(small, expected), apart(zeroed, expected))
+    return RemovalCheck(difference(small, expected), difference(zeroed, expected))
 
 
-def apart(outputs: PyTree, expected: PyTree) -> float:
+def difference(outputs: PyTree, expected: PyTree) -> float:
     """The largest difference of two trees, as a share of the largest expected entry."""
     pairs = list(zip(jax.tree.leaves(outputs), jax.tree.leaves(expected), strict=True))
     largest = max((_largest(wanted) for _, wanted in pairs), default=0.0)

@@ -17,10 +17,10 @@ from jaxcompress.core.leaf import materialize
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.axis_rules import rule_of
 from jaxcompress.graph.axis_rules.rule import Body, Record, bind
-from jaxcompress.graph.check import apart
+from jaxcompress.graph.check import difference
 from jaxcompress.graph.couplings import plain_records
 from jaxcompress.graph.dims import Removed, keep
-from jaxcompress.graph.emit import Masked, Shrunk
+from jaxcompress.graph.emit import Masked, Shrunk, emitted
 from jaxcompress.graph.primitives import PLAIN_CALLS
 from jaxcompress.graph.removal import Removal, resolve, restored
 from jaxcompress.graph.shrink import shrink, slice_params
@@ -128,8 +128,8 @@ def compensate(fn: Model, params: Params, removed: Removal, *inputs) -> Compensa
         left_out=tuple(
             _equation(record) for record in _summing(coupled.body, gone) if record not in heard
         ),
-        without=apart(jax.jit(shrink(fn, removed))(small["params"], *inputs), whole),
-        to_whole=apart(jax.jit(smaller)(small, *inputs), whole),
+        without=difference(jax.jit(shrink(fn, removed))(small["params"], *inputs), whole),
+        to_whole=difference(jax.jit(smaller)(small, *inputs), whole),
     )
 
 
@@ -143,9 +143,7 @@ def _compensated(fn: Model, removed: Removal) -> Model:
             record: params["compensation"][str(number)] for number, record in enumerate(heard)
         }
         writer = _Adding(coupled.body, gone, corrections)
-        leaves = jax.tree.leaves((materialize(params["params"]), inputs))
-        results = writer.run(coupled.body, leaves)
-        return jax.tree.unflatten(jax.tree.structure(coupled.program.outputs), results)
+        return emitted(writer, coupled, params["params"], inputs)
 
     return compensated
 

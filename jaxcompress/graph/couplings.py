@@ -194,7 +194,10 @@ def _gone(family: Family, indices: Sequence) -> np.ndarray:
     if (gone.sum(axis=-1) != rows.shape[-1]).any():
         raise ValueError(f"{call}: an index is there twice.")
     if gone.all(axis=-1).any():
-        raise ValueError(f"{call}: at least one of {family.size} units must stay.")
+        raise ValueError(
+            f"{call}: at least one of {family.size} units must stay. "
+            "To pass a whole residual block by, use structure.remove_blocks."
+        )
     return gone
 
 

@@ -8,16 +8,20 @@ parameters and inputs, up to the order of sums.
 
 import copy
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
+from jaxcompress.core.leaf import materialize
+from jaxcompress.core.types import Params, PyTree
 from jaxcompress.graph.axis_rules import rule_of
 from jaxcompress.graph.axis_rules.rule import Body, Record, Reduction, Shape, bind, of_variables
 from jaxcompress.graph.dims import Dim, Removed, atoms, keep
 from jaxcompress.graph.jaxprs import as_function, inner_jaxprs, variables
+from jaxcompress.graph.walk import Coupled
 
 
 class Writer:
@@ -122,6 +126,21 @@ class Masked(Writer):
             kept = jnp.asarray(kept)[self.layer]
         others = [axis for axis in range(len(shape)) if axis != reduction.axis]
         return jnp.where(jnp.expand_dims(kept, others), value, reduction.neutral(value.dtype))
+
+
+def emitted(writer: Writer, coupled: Coupled, params: Params, inputs: tuple) -> PyTree:
+    """What the written program gives, in the form that the model gives it."""
+    results = writer.run(coupled.body, jax.tree.leaves((materialize(params), inputs)))
+    return jax.tree.unflatten(jax.tree.structure(coupled.program.outputs), results)
+
+
+def around(body: Body, chosen: Container[Record]) -> Iterator[Record]:
+    """The chosen records, and those of the calls and loops that they lie in."""
+    for record in body.records:
+        inside = [inner for block in record.bodies for inner in around(block, chosen)]
+        if inside or record in chosen:
+            yield record
+        yield from inside
 
 
 def _touched(body: Body, removed: Removed) -> Iterator[Record]:

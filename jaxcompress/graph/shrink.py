@@ -12,10 +12,10 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.leaf import is_compressed, materialize
+from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Model, Params, PyTree
-from jaxcompress.graph.emit import Masked, Shrunk, Writer
+from jaxcompress.graph.emit import Masked, Shrunk, Writer, emitted
 from jaxcompress.graph.removal import Cut, Removal, resolve, restored
 from jaxcompress.graph.walk import couple
 
@@ -89,8 +89,7 @@ def _written(
 ) -> PyTree:
     coupled = couple(fn, before, *inputs)
     writing = writer(coupled.body, resolve(removed, coupled.leaves))
-    results = writing.run(coupled.body, jax.tree.leaves((materialize(params), inputs)))
-    return jax.tree.unflatten(jax.tree.structure(coupled.program.outputs), results)
+    return emitted(writing, coupled, params, inputs)
 
 
 def slice_params(params: Params, removed: Removal) -> Params:

@@ -12,12 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.leaf import materialize
 from jaxcompress.core.rules import Rules, as_rules
-from jaxcompress.core.types import Array, Loss, Model, Params, PyTree
+from jaxcompress.core.types import Array, Loss, Model, Params
 from jaxcompress.graph.axis_rules.rule import Body, Record, bind
 from jaxcompress.graph.dims import Dim, root
-from jaxcompress.graph.emit import Shrunk, Writer
+from jaxcompress.graph.emit import Shrunk, around, emitted
 from jaxcompress.graph.jaxprs import scan_loop
 from jaxcompress.graph.primitives import PLAIN_CALLS
 from jaxcompress.graph.removal import Removal, cuts_of, restored
@@ -128,7 +127,7 @@ def skippable(fn: Model) -> Callable:
         for name, gate in gates.items():
             _check_gate(name, gate, known)
         by_record = {known[name].record: gate for name, gate in gates.items()}
-        return _written(_Skipping(coupled.body, by_record), coupled, params, inputs)
+        return emitted(_Skipping(coupled.body, by_record), coupled, params, inputs)
 
     return program
 
@@ -246,7 +245,7 @@ def _shorter(fn: Model, layers: Mapping[str, tuple[int, ...]], removal: Removal)
         known = {stack.name: stack for stack in _stacks(coupled)}
         scans = {known[name].record: len(gone) for name, gone in layers.items()}
         writer = _Shorter(coupled.body, _gone(known, layers), scans)
-        return _written(writer, coupled, params, inputs)
+        return emitted(writer, coupled, params, inputs)
 
     return shorter
 
@@ -259,11 +258,6 @@ def _gone(known: Mapping[str, Stack], layers: Mapping[str, tuple[int, ...]]):
         for d in known[name].axes
         if gone
     }
-
-
-def _written(writer: Writer, coupled: Coupled, params: Params, inputs: tuple) -> PyTree:
-    results = writer.run(coupled.body, jax.tree.leaves((materialize(params), inputs)))
-    return jax.tree.unflatten(jax.tree.structure(coupled.program.outputs), results)
 
 
 class _Shorter(Shrunk):
@@ -280,23 +274,13 @@ class _Shorter(Shrunk):
         return bind(record, values, length=length, unroll=min(record.params["unroll"], length))
 
 
-class _Skipping(Writer):
-    """Shapes stay; a scan hands on its carry where a layer's gate is 0."""
+class _Skipping(Shrunk):
+    """A scan hands on its carry where a layer's gate is 0; nothing is removed."""
 
     def __init__(self, body: Body, gates: Mapping[Record, Array]):
+        super().__init__(body, {})
         self.gates = gates
-        self.touched = set(_around(body, gates))
-
-    def kept(self, d: Dim) -> np.ndarray:
-        return np.ones(d.size, bool)
-
-    def take(self, value, shape):
-        del shape
-        return value
-
-    def fill(self, value, shape, reduction):
-        del shape, reduction
-        return value
+        self.touched = set(around(body, gates))
 
     def write(self, record: Record, values: list):
         if record not in self.gates:
@@ -315,15 +299,6 @@ class _Skipping(Writer):
         stacked = (jnp.asarray(self.gates[record]), values[first:])
         carry, results = jax.lax.scan(step, values[loop.fixed : first], stacked, **options)
         return [*carry, *results]
-
-
-def _around(body: Body, gates: Mapping[Record, Array]) -> Iterator[Record]:
-    """The gated scans, and the calls they lie in."""
-    for record in body.records:
-        inside = [inner for block in record.bodies for inner in _around(block, gates)]
-        if inside or record in gates:
-            yield record
-        yield from inside
 
 
 def _stacks(coupled: Coupled) -> Iterator[Stack]:

@@ -11,13 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.leaf import materialize
 from jaxcompress.core.types import Array, Model
 from jaxcompress.graph.axis_rules import rule_of
 from jaxcompress.graph.axis_rules.rule import Body, Record, Reduction, Shape
 from jaxcompress.graph.couplings import Family
 from jaxcompress.graph.dims import Dim, atoms, concatenation, positions, root
-from jaxcompress.graph.emit import Masked
+from jaxcompress.graph.emit import Masked, emitted
 from jaxcompress.graph.walk import couple
 
 Meeting = Callable[[Array, Array, np.ndarray], Array]
@@ -103,9 +102,7 @@ def met(fn: Model, families: Sequence[Family], meet: Meeting) -> Callable:
         for name, gate in gates.items():
             _check_gate(name, gate, known)
             by_atom[_atom(known[name], coupled.leaves)] = gate
-        writer = Gated(coupled.body, by_atom, meet)
-        results = writer.run(coupled.body, jax.tree.leaves((materialize(params), inputs)))
-        return jax.tree.unflatten(jax.tree.structure(coupled.program.outputs), results)
+        return emitted(Gated(coupled.body, by_atom, meet), coupled, params, inputs)
 
     return program
 

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Model, Params, PyTree
+from jaxcompress.graph.check import RemovalCheck, check_removal, difference
 from jaxcompress.graph.removal import Removal
-from jaxcompress.graph.shrink import masked, shrink, slice_params, zero_params
+from jaxcompress.graph.shrink import shrink, slice_params
 from jaxcompress.structure.amounts import Amount
 from jaxcompress.structure.importance import Importance
 from jaxcompress.structure.plan import Plan, plan
@@ -123,19 +123,15 @@ def remove(
     )
     removal = planned.removal
     smaller, small = shrink(fn, removal), slice_params(params, removal)
-    report = RemovalReport(
-        planned, _leaves(params, small, removal), *_differences(fn, params, removal, small, inputs)
-    )
+    check = _checked(fn, params, removal, inputs)
+    report = RemovalReport(planned, _leaves(params, small, removal), check.shrunk, check.zeroed)
     return Removed(smaller, small, removal, report)
 
 
-def _differences(
-    fn: Model, params: Params, removal: Removal, small: Params, inputs: tuple
-) -> tuple[float, float]:
-    """Of the shrunk program's outputs to the masked and to zeroed weights."""
-    outputs = jax.jit(shrink(fn, removal))(small, *inputs)
-    to_masked = checked_difference("remove", outputs, jax.jit(masked(fn, removal))(params, *inputs))
-    return to_masked, difference(outputs, jax.jit(fn)(zero_params(params, removal), *inputs))
+def _checked(fn: Model, params: Params, removal: Removal, inputs: tuple) -> RemovalCheck:
+    check = check_removal(fn, params, removal, *inputs)
+    _refuse_more_than_rounding("remove", check.shrunk, jax.eval_shape(fn, params, *inputs))
+    return check
 
 
 def checked_difference(caller: str, outputs: PyTree, defining: PyTree) -> float:
@@ -145,27 +141,16 @@ def checked_difference(caller: str, outputs: PyTree, defining: PyTree) -> float:
       ArithmeticError: it is larger than rounding explains.
     """
     found = difference(outputs, defining)
+    _refuse_more_than_rounding(caller, found, outputs)
+    return found
+
+
+def _refuse_more_than_rounding(caller: str, found: float, outputs: PyTree) -> None:
     if not found <= _half_the_digits(outputs):
         raise ArithmeticError(
             f"{caller}: on this batch the smaller program differs by {found:.1e} of the largest "
             "output from what the removal means. Leave parts out to find which, and report them."
         )
-    return found
-
-
-def difference(outputs: PyTree, others: PyTree) -> float:
-    """The largest difference of two trees, relative to the largest entry.
-
-    Over inexact arrays; 0 where there are none.
-    """
-    pairs = [
-        (np.asarray(a, np.float64), np.asarray(b, np.float64))
-        for a, b in zip(jax.tree.leaves(outputs), jax.tree.leaves(others), strict=True)
-        if jnp.issubdtype(a.dtype, jnp.floating) and a.size and a.shape == b.shape
-    ]
-    largest = max((np.abs(b).max() for _, b in pairs), default=0.0)
-    distance = max((np.abs(a - b).max() for a, b in pairs), default=0.0)
-    return float(distance / largest) if largest else float(distance)
 
 
 def _half_the_digits(outputs: PyTree) -> float:

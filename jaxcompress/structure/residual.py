@@ -14,10 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import JaxprEqn, Literal
 
-from jaxcompress.core.leaf import materialize
-from jaxcompress.core.types import Array, Loss, Model, Params, PyTree
+from jaxcompress.core.types import Array, Loss, Model, Params
 from jaxcompress.graph.axis_rules.rule import Body, Record
-from jaxcompress.graph.emit import Shrunk, Writer
+from jaxcompress.graph.emit import Shrunk, around, emitted
 from jaxcompress.graph.jaxprs import aval_of
 from jaxcompress.graph.primitives import PLAIN_CALLS
 from jaxcompress.graph.removal import Cut, Removal, restored
@@ -126,7 +125,7 @@ def bypassable(fn: Model) -> Callable:
         coupled = couple(fn, params, *inputs)
         chosen = _named("bypassable(gates=...)", _blocks(coupled), gates)
         by_record = {block.record: (block.kept, gates[block.name]) for block in chosen}
-        return _written(_Gated(coupled.body, by_record), coupled, params, inputs)
+        return emitted(_Gated(coupled.body, by_record), coupled, params, inputs)
 
     return program
 
@@ -239,7 +238,7 @@ def _without(fn: Model, names: Sequence[str], removal: Removal) -> Model:
     def without(params, *inputs):
         coupled = couple(fn, restored(params, removal), *inputs)
         gone = _named("remove_blocks", _blocks(coupled), names)
-        return _written(_Without(coupled.body, gone), coupled, params, inputs)
+        return emitted(_Without(coupled.body, gone), coupled, params, inputs)
 
     return without
 
@@ -252,18 +251,13 @@ def _named(caller: str, known: Sequence[Block], names) -> list[Block]:
     return [by_name[name] for name in names]
 
 
-def _written(writer: Writer, coupled: Coupled, params: Params, inputs: tuple) -> PyTree:
-    results = writer.run(coupled.body, jax.tree.leaves((materialize(params), inputs)))
-    return jax.tree.unflatten(jax.tree.structure(coupled.program.outputs), results)
-
-
 class _Gated(Shrunk):
     """An addition hands on what it was given where its block's gate is 0."""
 
     def __init__(self, body: Body, gates: Mapping[Record, tuple[int, Array]]):
-        self.removed = {}
+        super().__init__(body, {})
         self.gates = gates
-        self.touched = set(_around(body, gates))
+        self.touched = set(around(body, gates))
 
     def write(self, record: Record, values: list):
         if record not in self.gates:
@@ -277,9 +271,9 @@ class _Without(Shrunk):
     """Blocks that went are not computed, nor what only they needed."""
 
     def __init__(self, body: Body, gone: Sequence[Block]):
-        self.removed = {}
+        super().__init__(body, {})
         self.bypassed = {block.record: block.kept for block in gone}
-        self.touched = set(_around(body, self.bypassed))
+        self.touched = set(around(body, self.bypassed))
         self.live = _Living(self.bypassed)
         self.live.operands(body, [True] * len(body.results))
 
@@ -289,15 +283,6 @@ class _Without(Shrunk):
         if record in self.bypassed:
             return [values[self.bypassed[record]]]
         return super().write(record, values)
-
-
-def _around(body: Body, chosen: Mapping[Record, object]) -> Iterator[Record]:
-    """The chosen records, and the calls they lie in."""
-    for record in body.records:
-        inside = [inner for block in record.bodies for inner in _around(block, chosen)]
-        if inside or record in chosen:
-            yield record
-        yield from inside
 
 
 class _Living:
