@@ -14,7 +14,9 @@ import numpy as np
 
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.types import Array, Loss, Model, Params
+from jaxcompress.graph.axis_rules import rule_of
 from jaxcompress.graph.axis_rules.rule import Body, Record, bind
+from jaxcompress.graph.couplings import plain_records
 from jaxcompress.graph.dims import Dim, root
 from jaxcompress.graph.emit import Shrunk, around, emitted
 from jaxcompress.graph.jaxprs import scan_loop
@@ -222,7 +224,7 @@ def remove_layers(
                 "which at least one stays."
             )
     scores = importance(fn, params, *inputs)
-    layers = {name: _lowest(name, scores[name], number) for name, number in counts.items()}
+    layers = {name: _lowest(known[name], scores, number) for name, number in counts.items()}
     removal = cuts_of(coupled.leaves, _gone(known, layers))
     shorter, small = _shorter(fn, layers, removal), slice_params(params, removal)
     gates = {name: ~np.isin(np.arange(known[name].length), gone) for name, gone in layers.items()}
@@ -232,10 +234,19 @@ def remove_layers(
     return Shallower(shorter, small, removal, layers, to_skipped)
 
 
-def _lowest(name: str, scores: Array, number: int) -> tuple[int, ...]:
-    values = np.asarray(scores)
+def _lowest(stack: Stack, scores: LayerScores, number: int) -> tuple[int, ...]:
+    if stack.name not in scores:
+        raise ValueError(f"remove_layers(importance=...) scores no stack {stack.name!r}.")
+    values = np.asarray(scores[stack.name])
+    if values.shape != (stack.length,):
+        raise ValueError(
+            f"remove_layers(importance=...) scores {stack.name!r} in shape {values.shape}; one "
+            f"number per layer has shape ({stack.length},)."
+        )
     if not np.isfinite(values).all():
-        raise ValueError(f"remove_layers(importance=...) scores {name!r} as {values.tolist()}.")
+        raise ValueError(
+            f"remove_layers(importance=...) scores {stack.name!r} as {values.tolist()}."
+        )
     return tuple(lowest(values, number).tolist())
 
 
@@ -302,14 +313,23 @@ class _Skipping(Shrunk):
 
 
 def _stacks(coupled: Coupled) -> Iterator[Stack]:
+    reduced = set(_reduced(coupled.body))
     for record in _scans(coupled.body):
         stack = Stack("", record.params["length"], (), record)
         axes = set(stack.axes)
         leaves = [
             name for name, dims in coupled.leaves.items() if any(root(d) in axes for d in dims)
         ]
-        if leaves and all(_only_stepped_through(d, record) for d in axes):
+        free = not axes & reduced and all(_only_stepped_through(d, record) for d in axes)
+        if leaves and free:
             yield dataclasses.replace(stack, name=leaves[0], leaves=tuple(leaves))
+
+
+def _reduced(body: Body) -> Iterator[Dim]:
+    """Every axis that an equation sums over, or the like."""
+    for record in plain_records(body):
+        for reduction in rule_of(record.eqn.primitive.name).reduces(record):
+            yield root(record.inputs[reduction.operand][reduction.axis])
 
 
 def _only_stepped_through(d: Dim, record: Record) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.names import named_leaves
@@ -420,7 +421,15 @@ def _powers(leaf, place: Place, family: Family, order: int) -> Array:
     powers = jnp.abs(jnp.asarray(materialize(leaf), jnp.float32)) ** order
     kept = (0, place.axis) if family.layers else (place.axis,)
     others = tuple(axis for axis in range(powers.ndim) if axis not in kept)
-    return jnp.sum(powers, axis=others)[..., place.positions].sum(axis=-1)
+    return _whole(jnp.sum(powers, axis=others))[..., place.positions].sum(axis=-1)
+
+
+def _whole(sums: Array) -> Array:
+    """The same on every device, so that units can be picked from it."""
+    sharding = jax.typeof(sums).sharding
+    if not any(sharding.spec):
+        return sums
+    return jax.sharding.reshard(sums, NamedSharding(sharding.mesh, PartitionSpec()))
 
 
 def _cotangent(output):
