@@ -7,8 +7,11 @@ Flax. An Equinox or Haiku model needs no bridge, it is one line.
 import importlib
 import typing
 
+from jaxcompress.bridges.agreement import Shrunk as Shrunk
 from jaxcompress.bridges.functional import Functional as Functional
 from jaxcompress.bridges.recalibrate import recalibrate as recalibrate
+from jaxcompress.bridges.sizes import Size as Size
+from jaxcompress.bridges.sizes import SizeReport as SizeReport
 
 if typing.TYPE_CHECKING:
     from jaxcompress.bridges import linen as linen

@@ -1,12 +1,48 @@
-"""Flax NNX: a module as `(fn, params, train_fn)`, and back to a module."""
+"""Flax NNX: a module as `(fn, params, train_fn)`, and back to a module.
+
+After a removal it is a smaller module, whose fields say its sizes.
+"""
+
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from jaxcompress.bridges import readings
+from jaxcompress.bridges.agreement import Shrunk, Smaller, agreement, check_shapes
 from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords
+from jaxcompress.bridges.sizes import (
+    Axes,
+    Readings,
+    Size,
+    SizeReport,
+    changes,
+    extents_of,
+    listed,
+    reading_of,
+)
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.types import Key, Params, PyTree
+from jaxcompress.graph.shrink import slice_params
+
+LAYERS: Readings = {
+    nnx.Linear: readings.linear,
+    nnx.LinearGeneral: readings.linear_general,
+    nnx.Einsum: readings.einsum,
+    nnx.Conv: readings.convolution,
+    nnx.ConvTranspose: readings.convolution,
+    nnx.Embed: readings.embedding,
+    nnx.BatchNorm: readings.norm,
+    nnx.LayerNorm: readings.norm,
+    nnx.RMSNorm: readings.norm,
+    nnx.InstanceNorm: readings.norm,
+    nnx.GroupNorm: readings.group_norm,
+    nnx.MultiHeadAttention: readings.attention,
+    nnx.LoRA: readings.low_rank,
+    nnx.RNNCellBase: readings.recurrent_cell,
+}
+"""Where the fields of Flax's layers stand in their leaves."""
 
 
 def functional(
@@ -71,6 +107,126 @@ def functional(
         return _merge(graphdef, params, rest)
 
     return Functional(fn=fn, params=params, train_fn=train_fn, restore=restore)
+
+
+def shrunk(
+    model: nnx.Module,
+    removed: Smaller,
+    *inputs,
+    sizes: Keywords = NO_KEYWORDS,
+    evaluation: Keywords = NO_KEYWORDS,
+) -> Shrunk:
+    """The module without what was removed: smaller variables, and fields that fit.
+
+    Fields of Flax's own layers (`out_features`, `num_heads`, ...) are set where the
+    smaller arrays say what they are; those of other classes only by `sizes`. On the
+    batch the module is checked, in evaluation mode, against the shrunk program: widths
+    of layers, channels and heads come out the same, but a layer norm divides by the new
+    width and attention by the root of the new size of a head.
+
+    Args:
+      model: the module that `functional` was given; unchanged.
+      removed: what `structure.remove` made of it. Its params may have been trained.
+      inputs: a batch of arrays.
+      sizes: by path, values of fields of your own classes, for example
+        `{"blocks/0/num_heads": 3}`.
+      evaluation: keywords of the module's call, as in `functional`.
+
+    Returns:
+      Shrunk, with a new module in the model's own mode.
+
+    Raises:
+      ValueError: the removal is not of this module, `sizes` names no field, or the
+        smaller module does not run.
+      ArithmeticError: the smaller module computes something else than the program.
+
+    Example:
+      >>> from flax import nnx
+      >>> rngs, x = nnx.Rngs(0), jnp.ones((3, 2))
+      >>> hidden = nnx.Linear(2, 4, rngs=rngs)
+      >>> model = nnx.Sequential(hidden, nnx.relu, nnx.Linear(4, 1, rngs=rngs))
+      >>> start = jc.bridges.nnx.functional(model)
+      >>> score, half = jc.structure.magnitude(), jc.structure.fraction(0.5)
+      >>> removed = jc.structure.remove(start.fn, start.params, score, x, amount=half)
+      >>> small = jc.bridges.nnx.shrunk(model, removed, x)
+      >>> small.module(x).shape
+      (3, 1)
+      >>> print(small.sizes)
+      path      layer   field         before  after
+      layers/0  Linear  out_features  4       2
+      layers/2  Linear  in_features   4       2
+    """
+    bridge = functional(model)
+    shapes = jax.eval_shape(lambda: bridge.params)
+    check_shapes("nnx.shrunk", slice_params(shapes, removed.removal), removed.params)
+    module = bridge.restore(removed.params)
+    own = tuple(_own(module, removed))
+    changed = [*_resize(module, removed), *_set(module, sizes, own)]
+    left = tuple(size for size in own if size.name not in sizes)
+    report = SizeReport(tuple(changed), left)
+    fn = functional(module, evaluation=evaluation).fn
+    mend = f"Give sizes= for those of your own fields that hold sizes: {listed(left)}. "
+    return Shrunk(module, report, agreement("nnx.shrunk", fn, removed, inputs, mend))
+
+
+def _resize(module: nnx.Module, removed: Smaller) -> Iterator[Size]:
+    """Sets the fields of Flax's layers; their arrays are the smaller ones."""
+    extents = extents_of(removed.params, removed.removal)
+    names = _names(module)
+    for path, layer in _modules(module):
+        reading = reading_of(layer, LAYERS)
+        if reading is None:
+            continue
+        axes: Axes = {
+            name: extents[names[key]]
+            for key, name in _names(layer).items()
+            if names[key] in extents
+        }
+        for size in changes(path, layer, reading, axes):
+            setattr(layer, size.field, size.after)
+            yield size
+
+
+def _set(module: nnx.Module, sizes: Keywords, own: tuple[Size, ...]) -> Iterator[Size]:
+    """Sets the fields that the caller gave."""
+    modules = {"/".join(map(str, path)): layer for path, layer in _modules(module)}
+    for name, after in sizes.items():
+        path, _, field = name.rpartition("/")
+        if not hasattr(modules.get(path), field):
+            raise ValueError(
+                f"nnx.shrunk(sizes={{{name!r}: {after}}}) names no field. Integers of your own "
+                f"classes: {listed(own)}."
+            )
+        layer = modules[path]
+        yield Size(path or ".", type(layer).__name__, field, getattr(layer, field), after)
+        setattr(layer, field, after)
+
+
+def _own(module: nnx.Module, removed: Smaller) -> Iterator[Size]:
+    """Integers of classes that are not Flax's, above variables that were cut."""
+    for path, layer in _modules(module):
+        prefix = "".join(f"{key}/" for key in path)
+        cut = any(cut.leaf.startswith(prefix) for cut in removed.removal.cuts)
+        if cut and not type(layer).__module__.startswith("flax."):
+            for field, value in vars(layer).items():
+                if type(value) is int:
+                    yield Size(prefix[:-1] or ".", type(layer).__name__, field, value, value)
+
+
+def _modules(module: nnx.Module) -> list[tuple[tuple, nnx.Module]]:
+    """Every module inside by path, from the top."""
+    nodes = nnx.iter_graph(module)
+    found = [(path, node) for path, node in nodes if isinstance(node, nnx.Module)]
+    return sorted(found, key=lambda pair: len(pair[0]))
+
+
+def _names(module: nnx.Module) -> dict[int, str]:
+    """The names of the variables, by identity; a shared one goes by its first path."""
+    names: dict[int, str] = {}
+    for path, node in nnx.iter_graph(module):
+        if isinstance(node, nnx.Variable):
+            names.setdefault(id(node), "/".join(map(str, path)))
+    return names
 
 
 def _is_parameter(path, variable) -> bool:
