@@ -1,0 +1,115 @@
+"""AMSGrad: Adam whose divisor never falls."""
+
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from jaxcompress.core.types import Array
+from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
+from jaxcompress.optimizers.leafwise import leafwise
+from jaxcompress.optimizers.moments import average, divided, root, unbiased
+from jaxcompress.optimizers.storage import Storage, float32
+
+
+def scale_by_amsgrad(
+    b1: ArrayLike = 0.9,
+    b2: ArrayLike = 0.999,
+    *,
+    eps: ArrayLike = 1e-8,
+    eps_root: ArrayLike = 0.0,
+    first_storage: Storage = float32(),
+    second_storage: Storage = float32(),
+) -> optax.GradientTransformation:
+    """The mean of gradients over the root of the largest mean of squares so far.
+
+        m <- b1 · m + (1 - b1) · g
+        v <- b2 · v + (1 - b2) · g²
+        largest <- max(largest, v / (1 - b2^t))
+        update = m / (1 - b1^t) / (sqrt(largest + eps_root) + eps)
+
+    Args:
+      b1: () in [0, 1), how long the mean of gradients remembers.
+      b2: () in [0, 1), how long the mean of squares remembers.
+      eps: () at least 0, outside the root.
+      eps_root: () at least 0, inside the root.
+      first_storage: how m, the moment `first_moment`, is kept.
+      second_storage: how v and its largest, the moments `second_moment` and
+        `largest_moment`, are kept.
+
+    Returns:
+      Transformation with a `MomentsState`; an update is 0 where the divisor is.
+
+    Raises:
+      ValueError: a number is outside its range.
+      TypeError: when `init` sees the params: a leaf is not real floating.
+
+    Example:
+      >>> scaled = jc.optimizers.scale_by_amsgrad()
+      >>> scaled.update(jnp.array([0.0, -3.0]), scaled.init(jnp.zeros(2)))[0]
+      Array([ 0.   , -1.000], dtype=float32)
+
+    Source: Reddi et al. 2018, arXiv:1904.09237, algorithm 2. Differs: both moments are
+    corrected for their start, v before its largest is taken, as in optax; PyTorch
+    corrects afterwards.
+    """
+    check_decays("scale_by_amsgrad", b1=b1, b2=b2)
+    check_sizes("scale_by_amsgrad", eps=eps, eps_root=eps_root)
+
+    def step(
+        count: Array, gradient: Array, first: Array, second: Array, largest: Array
+    ) -> tuple[Array, ...]:
+        first = average(first, gradient, b1)
+        second = average(second, gradient * gradient, b2)
+        largest = jnp.maximum(largest, unbiased(second, count, b2))
+        update = divided(unbiased(first, count, b1), root(largest, eps, eps_root))
+        return update, first, second, largest
+
+    return leafwise(
+        "scale_by_amsgrad",
+        step,
+        first_moment=first_storage,
+        second_moment=second_storage,
+        largest_moment=second_storage,
+    )
+
+
+def amsgrad(
+    learning_rate: ArrayLike | optax.Schedule,
+    *,
+    b1: ArrayLike = 0.9,
+    b2: ArrayLike = 0.999,
+    eps: ArrayLike = 1e-8,
+    eps_root: ArrayLike = 0.0,
+    first_storage: Storage = float32(),
+    second_storage: Storage = float32(),
+) -> optax.GradientTransformation:
+    """`scale_by_amsgrad`, then the learning rate.
+
+    Args:
+      learning_rate: at least 0: a number, a () array or a schedule.
+      b1: () in [0, 1).
+      b2: () in [0, 1).
+      eps: () at least 0, outside the root.
+      eps_root: () at least 0, inside the root.
+      first_storage: how the mean of gradients is kept.
+      second_storage: how the means of squares are kept.
+
+    Raises:
+      ValueError: a number is outside its range.
+
+    Example:
+      >>> optimizer = jc.optimizers.amsgrad(0.1)
+      >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
+      Array([-0.1], dtype=float32)
+    """
+    check_sizes("amsgrad", learning_rate=learning_rate, eps=eps, eps_root=eps_root)
+    check_decays("amsgrad", b1=b1, b2=b2)
+    scaled = scale_by_amsgrad(
+        b1,
+        b2,
+        eps=eps,
+        eps_root=eps_root,
+        first_storage=first_storage,
+        second_storage=second_storage,
+    )
+    return optax.chain(scaled, descent(learning_rate))

@@ -1,0 +1,145 @@
+"""Weight penalties: what pulls weights to zero, coupled to the gradient or not."""
+
+from collections.abc import Callable
+from numbers import Real
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from jaxcompress.core.penalties import scale_l1_subgradient
+from jaxcompress.core.selectors import weights
+from jaxcompress.core.types import Array, Params, Selector
+from jaxcompress.optimizers.hyperparameters import check_sizes
+from jaxcompress.optimizers.leafwise import check_trainable, require_params
+from jaxcompress.optimizers.moments import as_float32, narrowed
+
+
+def l1(weight: ArrayLike, *, select: Selector | None = None) -> optax.GradientTransformation:
+    """Adds the gradient of weight · Σ|w|; it comes first in a chain.
+
+        g <- g + weight · sign(w)
+
+    Weights get small and change sign, rarely exactly 0: pruning is for that.
+
+    Args:
+      weight: () at least 0.
+      select: which leaves; by default matrices and kernels, see `weights`.
+
+    Returns:
+      Stateless transformation, in float32 inside; updates keep their dtype.
+
+    Raises:
+      ValueError: `weight` is a negative number; in `update`: params are missing.
+      TypeError: when `init` sees the params: a leaf is not real floating.
+
+    Example:
+      >>> penalty = jc.optimizers.l1(0.5)
+      >>> params = jnp.array([[3.0, 0.0, -2.0]])
+      >>> penalty.update(jnp.ones((1, 3)), penalty.init(params), params)[0]
+      Array([[1.5, 1. , 0.5]], dtype=float32)
+    """
+    return _added("l1", weight, scale_l1_subgradient, select)
+
+
+def l2(weight: ArrayLike, *, select: Selector | None = None) -> optax.GradientTransformation:
+    """Adds the gradient of weight / 2 · Σw², the coupled penalty; first in a chain.
+
+        g <- g + weight · w
+
+    An adaptive optimizer after it divides the penalty, too, by the size of gradients;
+    `weight_decay` is what does not.
+
+    Args:
+      weight: () at least 0.
+      select: which leaves; by default matrices and kernels, see `weights`.
+
+    Returns:
+      Stateless transformation, in float32 inside; updates keep their dtype.
+
+    Raises:
+      ValueError: `weight` is a negative number; in `update`: params are missing.
+      TypeError: when `init` sees the params: a leaf is not real floating.
+
+    Example:
+      >>> penalty = jc.optimizers.l2(0.5)
+      >>> params = jnp.array([[3.0, 0.0, -2.0]])
+      >>> penalty.update(jnp.ones((1, 3)), penalty.init(params), params)[0]
+      Array([[2.5, 1. , 0. ]], dtype=float32)
+    """
+    return _added("l2", weight, lambda leaf: leaf, select)
+
+
+def weight_decay(
+    weight: ArrayLike, *, select: Selector | None = None
+) -> optax.GradientTransformation:
+    """The decoupled penalty: between what scales gradients and the learning rate.
+
+        update <- update + weight · w
+
+    so that with the rate after it a weight loses learning_rate · weight of itself.
+
+    Args:
+      weight: () at least 0.
+      select: which leaves; by default matrices and kernels, see `weights`.
+
+    Returns:
+      Stateless transformation, in float32 inside; updates keep their dtype.
+
+    Raises:
+      ValueError: `weight` is a negative number; in `update`: params are missing.
+      TypeError: when `init` sees the params: a leaf is not real floating.
+
+    Example:
+      >>> scaled = jc.optimizers.scale_by_lion()
+      >>> decayed = optax.chain(scaled, jc.optimizers.weight_decay(0.5))
+      >>> params = jnp.array([[3.0, -2.0]])
+      >>> decayed.update(jnp.ones((1, 2)), decayed.init(params), params)[0]
+      Array([[2.5, 0. ]], dtype=float32)
+
+    Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2. Differs: as in
+    optax and PyTorch the decay follows the learning rate and not only its schedule.
+    Unlike `optax.add_decayed_weights` it leaves biases and norms alone, and an array as
+    `weight` does not widen updates.
+    """
+    return _added("weight_decay", weight, lambda leaf: leaf, select)
+
+
+def decay_after(
+    scaled: optax.GradientTransformation, weight: ArrayLike, select: Selector | None
+) -> optax.GradientTransformation:
+    """`scaled` and then `weight_decay`; for the number 0 `scaled` alone."""
+    if isinstance(weight, Real) and weight == 0:
+        return scaled
+    return optax.chain(scaled, weight_decay(weight, select=select))
+
+
+def _added(
+    caller: str,
+    weight: ArrayLike,
+    gradient: Callable[[Array], Array],
+    select: Selector | None,
+) -> optax.GradientTransformation:
+    """Adds weight · gradient(leaf) to the updates of the selected leaves."""
+    check_sizes(caller, weight=weight)
+    select = select or weights()
+
+    def init(params: Params) -> optax.EmptyState:
+        check_trainable(caller, params)
+        select(params)
+        return optax.EmptyState()
+
+    def update(updates: optax.Updates, state: Any, params: Params = None):
+        require_params(caller, params)
+
+        def penalised(selected: bool, leaf: Array, update: Array) -> Array:
+            if not selected:
+                return update
+            pull = as_float32(weight) * gradient(leaf.astype(jnp.float32))
+            return narrowed(update.astype(jnp.float32) + pull, update.dtype)
+
+        return jax.tree.map(penalised, select(params), params, updates), state
+
+    return optax.GradientTransformation(init, update)

@@ -1,0 +1,124 @@
+"""From the rule of one array to an optax transformation over a tree."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.names import named_leaves
+from jaxcompress.core.types import Array, Params, PyTree
+from jaxcompress.optimizers.moments import narrowed
+from jaxcompress.optimizers.storage import Storage
+
+
+class MomentsState(NamedTuple):
+    """What an optimizer that looks at each number by itself remembers.
+
+    Attributes:
+      count: () int32, updates so far.
+      moments: by name, a tree of the params' structure whose leaves are what the
+        moment's `Storage` made of a float32 array. `optax.tree.get(opt_state, name)`
+        finds one.
+    """
+
+    count: ArrayLike
+    moments: dict[str, PyTree]
+
+
+def leafwise(
+    caller: str, step: Callable[..., tuple], *, initial: ArrayLike = 0.0, **storages: Storage
+) -> optax.GradientTransformation:
+    """Runs `step` on every leaf in float32, and keeps its moments as told.
+
+    Args:
+      caller: the name that errors give.
+      step: (count () int32 from 1, gradient (…), *moments (…)) -> (update, *moments),
+        all float32 but the count.
+      initial: () what every moment starts from.
+      storages: by the name of each moment, in the order in which `step` takes them.
+
+    Returns:
+      Transformation with a `MomentsState`. Updates have the dtype of the gradients;
+      float64 gradients, too, are worked on in float32.
+
+    Raises:
+      TypeError: when `init` sees the params: a leaf is not real floating, or is
+        compressed.
+
+    Example:
+      >>> halved = leafwise("halved", lambda count, gradient: (gradient / 2,))
+      >>> halved.update({"w": jnp.ones(2)}, halved.init({"w": jnp.ones(2)}))[0]
+      {'w': Array([0.5, 0.5], dtype=float32)}
+    """
+
+    def init(params: Params) -> MomentsState:
+        check_trainable(caller, params)
+
+        def started(storage: Storage) -> PyTree:
+            return jax.tree.map(
+                lambda leaf: storage.encode(jnp.full_like(leaf, initial, jnp.float32)), params
+            )
+
+        moments = {name: started(storage) for name, storage in storages.items()}
+        return MomentsState(jnp.zeros((), jnp.int32), moments)
+
+    def update(updates: optax.Updates, state: Any, params: Params = None):
+        del params
+        count = optax.safe_increment(state.count)
+
+        def on_leaf(gradient: Array, *stored: PyTree) -> tuple:
+            moments = [
+                storage.decode(moment)
+                for storage, moment in zip(storages.values(), stored, strict=True)
+            ]
+            update, *moments = step(count, gradient.astype(jnp.float32), *moments)
+            encoded = [
+                storage.encode(moment)
+                for storage, moment in zip(storages.values(), moments, strict=True)
+            ]
+            return narrowed(update, gradient.dtype), *encoded
+
+        stored = [state.moments[name] for name in storages]
+        updates, *moments = map_to_trees(on_leaf, 1 + len(storages), updates, *stored)
+        return updates, MomentsState(count, dict(zip(storages, moments, strict=True)))
+
+    return optax.GradientTransformation(init, update)
+
+
+def map_to_trees(function: Callable[..., tuple], results: int, tree: PyTree, *rest: PyTree) -> list:
+    """`jax.tree.map` of a function with several results, as one tree for each."""
+    leaves, outline = jax.tree.flatten(tree)
+    others = [outline.flatten_up_to(other) for other in rest]
+    rows = [function(*row) for row in zip(leaves, *others, strict=True)]
+    return [outline.unflatten([row[i] for row in rows]) for i in range(results)]
+
+
+def check_trainable(caller: str, params: Params) -> None:
+    """Raises a TypeError unless every leaf is a plain array of real floats."""
+    for name, leaf in named_leaves(params).items():
+        if is_compressed(leaf):
+            raise TypeError(
+                f"{caller}: leaf {name!r} is a {type(leaf).__name__}, whose codes have no "
+                "gradient. Leave it out with partition(params, inexact()) or optax.masked."
+            )
+        dtype = jnp.result_type(leaf)
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            raise TypeError(
+                f"{caller}: leaf {name!r} has dtype {dtype}; complex params are not supported. "
+                "Store real and imaginary parts as two real leaves."
+            )
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(
+                f"{caller}: leaf {name!r} has dtype {dtype}; only real floating leaves train. "
+                "Leave it out with partition(params, inexact()) or optax.masked."
+            )
+
+
+def require_params(caller: str, params: Params) -> None:
+    """Raises a ValueError when `update` was called without params."""
+    if params is None:
+        raise ValueError(f"{caller}(...).update(updates, state, params) needs the params.")

@@ -1,0 +1,164 @@
+"""Gradient descent, and its two momenta: the heavy ball and Nesterov's."""
+
+import optax
+from jax.typing import ArrayLike
+
+from jaxcompress.core.types import Array
+from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
+from jaxcompress.optimizers.leafwise import leafwise
+from jaxcompress.optimizers.moments import as_float32
+from jaxcompress.optimizers.storage import Storage, float32
+
+
+def sgd(learning_rate: ArrayLike | optax.Schedule) -> optax.GradientTransformation:
+    """Gradient descent: as plain as it gets, and no state but a count.
+
+        w <- w - learning_rate · g
+
+    Args:
+      learning_rate: at least 0: a number, a () array or a schedule.
+
+    Returns:
+      Transformation whose updates have the dtype of the gradients.
+
+    Raises:
+      ValueError: the learning rate is a negative number.
+      TypeError: when `init` sees the params: a leaf is not real floating.
+
+    Example:
+      >>> optimizer = jc.optimizers.sgd(0.1)
+      >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
+      Array([-0.2], dtype=float32)
+    """
+    check_sizes("sgd", learning_rate=learning_rate)
+    return optax.chain(leafwise("sgd", lambda count, gradient: (gradient,)), descent(learning_rate))
+
+
+def scale_by_heavy_ball(
+    momentum: ArrayLike = 0.9, *, storage: Storage = float32()
+) -> optax.GradientTransformation:
+    """The heavy ball: gradients pile up and fade.
+
+        m <- momentum · m + g
+        update = m
+
+    Args:
+      momentum: () in [0, 1).
+      storage: how m, the moment `momentum`, is kept.
+
+    Returns:
+      Transformation with a `MomentsState`.
+
+    Raises:
+      ValueError: `momentum` is a number outside [0, 1).
+      TypeError: when `init` sees the params: a leaf is not real floating.
+
+    Example:
+      >>> momentum = jc.optimizers.scale_by_heavy_ball(0.9)
+      >>> state = momentum.init(jnp.zeros(1))
+      >>> update, state = momentum.update(jnp.ones(1), state)
+      >>> momentum.update(jnp.ones(1), state)[0]
+      Array([1.9], dtype=float32)
+
+    Source: Polyak 1964, "Some methods of speeding up the convergence of iteration
+    methods". Differs: as in optax and PyTorch without dampening, m is not scaled by
+    1 - momentum, so a step is up to 1 / (1 - momentum) gradients long.
+    """
+    check_decays("scale_by_heavy_ball", momentum=momentum)
+
+    def step(count: Array, gradient: Array, trace: Array) -> tuple[Array, Array]:
+        del count
+        trace = as_float32(momentum) * trace + gradient
+        return trace, trace
+
+    return leafwise("scale_by_heavy_ball", step, momentum=storage)
+
+
+def scale_by_nesterov(
+    momentum: ArrayLike = 0.9, *, storage: Storage = float32()
+) -> optax.GradientTransformation:
+    """Nesterov's momentum: the heavy ball, seen one step ahead.
+
+        m <- momentum · m + g
+        update = g + momentum · m
+
+    Args:
+      momentum: () in [0, 1).
+      storage: how m, the moment `momentum`, is kept.
+
+    Returns:
+      Transformation with a `MomentsState`.
+
+    Raises:
+      ValueError: `momentum` is a number outside [0, 1).
+      TypeError: when `init` sees the params: a leaf is not real floating.
+
+    Example:
+      >>> momentum = jc.optimizers.scale_by_nesterov(0.9)
+      >>> momentum.update(jnp.ones(1), momentum.init(jnp.zeros(1)))[0]
+      Array([1.9], dtype=float32)
+
+    Source: Sutskever et al. 2013, "On the importance of initialization and momentum in
+    deep learning", section 2. Differs: the params here are theirs seen at θ + μ v,
+    where the gradient is taken; for a constant rate the sequence is the same.
+    """
+    check_decays("scale_by_nesterov", momentum=momentum)
+
+    def step(count: Array, gradient: Array, trace: Array) -> tuple[Array, Array]:
+        del count
+        trace = as_float32(momentum) * trace + gradient
+        return gradient + as_float32(momentum) * trace, trace
+
+    return leafwise("scale_by_nesterov", step, momentum=storage)
+
+
+def heavy_ball(
+    learning_rate: ArrayLike | optax.Schedule,
+    *,
+    momentum: ArrayLike = 0.9,
+    storage: Storage = float32(),
+) -> optax.GradientTransformation:
+    """Gradient descent with `scale_by_heavy_ball`.
+
+    Args:
+      learning_rate: at least 0: a number, a () array or a schedule.
+      momentum: () in [0, 1).
+      storage: how the moment is kept.
+
+    Raises:
+      ValueError: a number is outside its range.
+
+    Example:
+      >>> optimizer = jc.optimizers.heavy_ball(0.1)
+      >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
+      Array([-0.2], dtype=float32)
+    """
+    check_sizes("heavy_ball", learning_rate=learning_rate)
+    check_decays("heavy_ball", momentum=momentum)
+    return optax.chain(scale_by_heavy_ball(momentum, storage=storage), descent(learning_rate))
+
+
+def nesterov(
+    learning_rate: ArrayLike | optax.Schedule,
+    *,
+    momentum: ArrayLike = 0.9,
+    storage: Storage = float32(),
+) -> optax.GradientTransformation:
+    """Gradient descent with `scale_by_nesterov`.
+
+    Args:
+      learning_rate: at least 0: a number, a () array or a schedule.
+      momentum: () in [0, 1).
+      storage: how the moment is kept.
+
+    Raises:
+      ValueError: a number is outside its range.
+
+    Example:
+      >>> optimizer = jc.optimizers.nesterov(0.1)
+      >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
+      Array([-0.38], dtype=float32)
+    """
+    check_sizes("nesterov", learning_rate=learning_rate)
+    check_decays("nesterov", momentum=momentum)
+    return optax.chain(scale_by_nesterov(momentum, storage=storage), descent(learning_rate))
