@@ -1,4 +1,4 @@
-"""Gradient transformations: the classics, and gradients that stay safe.
+"""Gradient transformations: the classics, small states, safe gradients.
 
 Every optimizer is an optax transformation whose state is float32 by default or in a
 `Storage`, whose arithmetic is float32, and whose updates have the gradients' dtype.
@@ -14,6 +14,13 @@ from jaxcompress.optimizers.adam import scale_by_adam as scale_by_adam
 from jaxcompress.optimizers.amsgrad import amsgrad as amsgrad
 from jaxcompress.optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from jaxcompress.optimizers.clipping import clip_units as clip_units
+from jaxcompress.optimizers.codes import BlockFormat as BlockFormat
+from jaxcompress.optimizers.codes import Stored as Stored
+from jaxcompress.optimizers.codes import dynamic8 as dynamic8
+from jaxcompress.optimizers.codes import fp8 as fp8
+from jaxcompress.optimizers.codes import linear4 as linear4
+from jaxcompress.optimizers.codes import linear8 as linear8
+from jaxcompress.optimizers.codes import stochastic_bfloat16 as stochastic_bfloat16
 from jaxcompress.optimizers.decay import l1 as l1
 from jaxcompress.optimizers.decay import l2 as l2
 from jaxcompress.optimizers.decay import weight_decay as weight_decay
@@ -44,6 +51,12 @@ from jaxcompress.optimizers.rmsprop import centered_rmsprop as centered_rmsprop
 from jaxcompress.optimizers.rmsprop import rmsprop as rmsprop
 from jaxcompress.optimizers.rmsprop import scale_by_centered_rmsprop as scale_by_centered_rmsprop
 from jaxcompress.optimizers.rmsprop import scale_by_rmsprop as scale_by_rmsprop
+from jaxcompress.optimizers.rounding import RoundingState as RoundingState
+from jaxcompress.optimizers.rounding import round_params as round_params
+from jaxcompress.optimizers.rounding import rounded_to_bfloat16 as rounded_to_bfloat16
+from jaxcompress.optimizers.state import CompressedState as CompressedState
+from jaxcompress.optimizers.state import large as large
+from jaxcompress.optimizers.state import quantize_state as quantize_state
 from jaxcompress.optimizers.storage import Storage as Storage
 from jaxcompress.optimizers.storage import bfloat16 as bfloat16
 from jaxcompress.optimizers.storage import float32 as float32

@@ -1,0 +1,98 @@
+"""What a compressed optimizer state saves in bytes and costs in the time of a step.
+
+Adam as it is against `quantize_state(adam)` in every format, 10 million parameters in
+four matrices, buffers given away, the update alone: the least favourable case, since a
+real step also runs the model.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+
+import jaxcompress as jc
+from benchmarks import runner
+
+WIDTH, LAYERS = 1600, 4
+
+
+def main() -> None:
+    """Measures once and prints what was found."""
+    options = runner.arguments(__doc__ or "").parse_args()
+    settings = {"width": WIDTH, "layers": LAYERS}
+    run = runner.record("optimizer_state", measure, settings=settings, seed=0, out=options.out)
+    for name, figures in run["figures"].items():
+        print(f"{name:22} {figures}")
+
+
+def measure() -> dict[str, Any]:
+    """By form of the state: seconds of a step, times those of Adam, state bytes."""
+    forms = optimizers()
+    timings = runner.interleaved({name: stepper(form) for name, form in forms.items()})
+    sizes = {name: state_bytes(form) for name, form in forms.items()}
+    return {
+        name: timings[name]._asdict()
+        | {
+            "cost": 1 / timings[name].ratio,
+            "state_bytes": sizes[name],
+            "share_of_bytes": sizes[name] / sizes["adam"],
+        }
+        for name in forms
+    }
+
+
+def optimizers() -> dict[str, optax.GradientTransformationExtraArgs]:
+    """Adam, then Adam with its state in each format."""
+    rooms = jc.optimizers
+    formats = (
+        rooms.dynamic8(),
+        rooms.linear8(),
+        rooms.linear4(),
+        rooms.fp8(),
+        rooms.stochastic_bfloat16(),
+    )
+    adam = optax.adam(1e-3)
+    return {"adam": adam} | {
+        form.name: rooms.quantize_state(
+            adam, form, key=jax.random.key(0) if "bfloat16" in form.name else None
+        )
+        for form in formats
+    }
+
+
+def state_bytes(optimizer: optax.GradientTransformation) -> int:
+    """Bytes of the state's arrays, from their shapes."""
+    leaves = jax.tree.leaves(jax.eval_shape(optimizer.init, parameters()))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+
+
+def parameters() -> list[jax.Array]:
+    """The four matrices."""
+    keys = jax.random.split(jax.random.key(0), LAYERS)
+    return [jax.random.normal(key, (WIDTH, WIDTH)) / WIDTH**0.5 for key in keys]
+
+
+def stepper(optimizer: optax.GradientTransformation) -> Callable[[], Any]:
+    """A function that takes one step and returns the new parameters."""
+    params = parameters()
+    grads = jax.tree.map(lambda leaf: 0.1 * leaf, params)
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def step(params, opt_state, grads):
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    carry = (params, optimizer.init(params))
+
+    def run():
+        nonlocal carry
+        carry = step(*carry, grads)
+        return carry[0]
+
+    return run
+
+
+if __name__ == "__main__":
+    main()
