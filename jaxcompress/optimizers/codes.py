@@ -320,7 +320,12 @@ def _spec(x: Array) -> PartitionSpec | None:
 
 
 def _blocks(x: Array, size: int) -> Array:
-    flat = x.reshape(-1)
+    """The entries in row-major order, (blocks, size).
+
+    Under explicit axes the array is gathered first: a block may lie across devices, and
+    such a reshape has no sharding of its own.
+    """
+    flat = (x if _spec(x) is None else jax.sharding.reshard(x, PartitionSpec())).reshape(-1)
     count = -(-x.size // size)
     return jnp.pad(flat, (0, count * size - x.size)).reshape(count, size)
 

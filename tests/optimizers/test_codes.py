@@ -298,6 +298,17 @@ def test_eight_devices_give_the_codes_of_one(mesh, axis_type, form, key):
     np.testing.assert_array_equal(decoded, decode(one))
 
 
+def test_a_mesh_need_not_divide_the_blocks(mesh):
+    x, form = np.abs(spread_out(8, 20)), linear8(128)  # two blocks, the second not full
+    devices = mesh(rows=8, axis_type=AxisType.Explicit)
+    with jax.set_mesh(devices):
+        sharded = jax.device_put(x, NamedSharding(devices, P("rows")))
+        many = form.encode(sharded)
+        decoded = form.decode(many)
+    np.testing.assert_array_equal(many.codes, form.encode(x).codes)
+    np.testing.assert_array_equal(decoded, form.decode(form.encode(x)))
+
+
 @pytest.mark.parametrize("make", [dynamic8, linear8, linear4, fp8])
 @pytest.mark.parametrize("size", [0, 1, 96, -2])
 def test_a_block_size_that_is_no_power_of_two_is_refused(make, size):
