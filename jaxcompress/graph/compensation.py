@@ -18,13 +18,12 @@ from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.axis_rules import rule_of
 from jaxcompress.graph.axis_rules.rule import Body, Record, bind
 from jaxcompress.graph.check import difference
-from jaxcompress.graph.couplings import plain_records
+from jaxcompress.graph.couplings import equation_of, plain_records
 from jaxcompress.graph.dims import Removed, keep
 from jaxcompress.graph.emit import Masked, Shrunk, emitted
 from jaxcompress.graph.primitives import PLAIN_CALLS
 from jaxcompress.graph.removal import Removal, resolve, restored
 from jaxcompress.graph.shrink import shrink, slice_params
-from jaxcompress.graph.sites import source_of
 from jaxcompress.graph.walk import Coupled, couple
 
 
@@ -122,11 +121,11 @@ def compensate(fn: Model, params: Params, removed: Removal, *inputs) -> Compensa
         fn=smaller,
         params=small,
         consumers=tuple(
-            Consumer(_equation(record), float(spread))
+            Consumer(equation_of(record), float(spread))
             for record, (_, spread) in zip(heard, found, strict=True)
         ),
         left_out=tuple(
-            _equation(record) for record in _summing(coupled.body, gone) if record not in heard
+            equation_of(record) for record in _summing(coupled.body, gone) if record not in heard
         ),
         without=difference(jax.jit(shrink(fn, removed))(small["params"], *inputs), whole),
         to_whole=difference(jax.jit(smaller)(small, *inputs), whole),
@@ -146,10 +145,6 @@ def _compensated(fn: Model, removed: Removal) -> Model:
         return emitted(writer, coupled, params["params"], inputs)
 
     return compensated
-
-
-def _equation(record: Record) -> str:
-    return f"{record.eqn.primitive.name} ({source_of(record.eqn)})"
 
 
 def _read(
@@ -200,7 +195,7 @@ class _Adding(Shrunk):
 def _check_shapes(record: Record, shape: tuple[int, ...], correction: tuple[int, ...]) -> None:
     if any(one not in (1, size) for one, size in zip(correction, shape, strict=True)):
         raise ValueError(
-            f"compensate: the result of {_equation(record)} has shape {shape}, and its "
+            f"compensate: the result of {equation_of(record)} has shape {shape}, and its "
             f"correction {correction} was measured on inputs of another size. "
             "Compensate on inputs of this size."
         )

@@ -235,7 +235,7 @@ class _Finding:
                     name=first if names[first] == 1 else f"{first}#{names[first]}",
                     size=atom.size,
                     places=tuple(found),
-                    reductions=tuple(dict.fromkeys(map(_equation, reductions.get(atom, ())))),
+                    reductions=tuple(dict.fromkeys(map(equation_of, reductions.get(atom, ())))),
                     pins=tuple(map(_pin_in_words, atom.pins)),
                     layers=0 if atom in self.tied else self.leaves[found[0].leaf][0].size,
                     atom=atom,
@@ -305,10 +305,10 @@ def _atoms(shapes: Sequence[Shape]) -> Iterator[Dim]:
 
 
 def _pin_in_words(reason: Record | str) -> str:
-    return f"needed whole by {_equation(reason)}" if isinstance(reason, Record) else reason
+    return f"needed whole by {equation_of(reason)}" if isinstance(reason, Record) else reason
 
 
-def _equation(record: Record) -> str:
+def equation_of(record: Record) -> str:
     """The primitive and its source, which JAX's own helpers have from their caller."""
     source, place = source_of(record.eqn), record.caller
     while not source and place is not None:
