@@ -1,4 +1,4 @@
-"""What benchmarks of removal share: training, what a model costs, and its latency.
+"""What benchmarks of removal share: training, crops, the cost of a model, latency.
 
 Training is adamw on a cosine, one compiled step per batch. What is trained, on what
 loss and for how long is each benchmark's own matter.
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -92,6 +93,18 @@ def train(
         for turn, index in enumerate(order.reshape(per_epoch, -1)):
             carry = step(carry, data, index, epoch * per_epoch + turn, key)
     return jc.combine(*carry[:2])
+
+
+def cropped(images: Array, key: Key, border: int) -> Array:
+    """Each image cropped at random out of itself with a border of zeros."""
+    count, *shape = images.shape
+    padded = jnp.pad(images, ((0, 0), (border, border), (border, border), (0, 0)))
+    corners = jax.random.randint(key, (count, 2), 0, 2 * border + 1)
+
+    def crop(image, corner):
+        return jax.lax.dynamic_slice(image, (*corner, 0), shape)
+
+    return jax.vmap(crop)(padded, corners)
 
 
 def macs(fn: Model, params: Params, x: np.ndarray) -> int:

@@ -123,6 +123,7 @@ def record(
 
     A run is known by its settings and its seed. So a benchmark that was stopped goes on
     where it was, and one whose code changed starts afresh once its file is removed.
+    Processes that measure different runs may share a file.
 
     Args:
       name: the benchmark; records go to `out / f"{name}.json"`.
@@ -139,9 +140,8 @@ def record(
       TypeError: a setting or a figure has no form in JSON.
     """
     path = out / f"{name}.json"
-    records = read(path)
     identity = json_text({"settings": settings, "seed": seed})
-    for known in records:
+    for known in read(path):
         if json_text({"settings": known["settings"], "seed": known["seed"]}) == identity:
             return known
     begin = time.perf_counter()
@@ -153,7 +153,7 @@ def record(
         "wall_seconds": round(time.perf_counter() - begin, 3),
         "environment": environment(),
     }
-    write(path, [*records, new])
+    write(path, [*read(path), new])
     return json.loads(json_text(new))
 
 

@@ -24,8 +24,8 @@ from scipy import stats
 
 import jaxcompress as jc
 from benchmarks import runner
-from benchmarks.removal import Training, cost, latency, train
-from jaxcompress.core.types import Array, Model, Params
+from benchmarks.removal import Objective, Training, cost, cropped, latency, train
+from jaxcompress.core.types import Array, Key, Model, Params, PyTree
 from jaxcompress.demo.data import Images, Splits, mnist_folder
 from jaxcompress.graph.couplings import Family
 
@@ -33,9 +33,10 @@ WIDTHS = (20, 50, 500)
 BUDGET = 158_000
 LIMITS = (500_000, BUDGET)
 FLOORS = {"conv1*": 3, "conv2*": 16}
-DENSE = Training(epochs=4, learning_rate=2e-3)
-ROUND = Training(epochs=1, learning_rate=1e-3)
-LAST = Training(epochs=6, learning_rate=2e-3)
+DENSE = Training(epochs=8, learning_rate=2e-3)
+ROUND = Training(epochs=2, learning_rate=1e-3)
+LAST = Training(epochs=16, learning_rate=3e-3)
+BORDER = 2
 TEMPERATURE, SOFT_WEIGHT = 3.0, 0.9
 VALIDATION = 5_000
 SCORED = 1_000
@@ -44,7 +45,7 @@ Batches = list[tuple[np.ndarray, np.ndarray]]
 """Images and labels."""
 
 
-def fn(params: Params, x: Array) -> Array:
+def lenet(params: Params, x: Array) -> Array:
     """LeNet-5 as Caffe has it: (n, 28, 28, 1) to logits (n, 10)."""
     x = halved(convolved(x, *params["conv1"]))
     x = halved(convolved(x, *params["conv2"]))
@@ -96,24 +97,20 @@ def splits(data: pathlib.Path, seed: int) -> Splits:
     return Splits(found.source, train, kept, found.test)
 
 
-def hard(fn: Model):
-    """The cross-entropy of the labels."""
-
-    def objective(params, batch, key):
-        del key
-        x, labels = batch
-        return jc.distill.hard_targets(fn(params, x), labels).mean(), params
-
-    return objective
+def hard(params: Params, batch: PyTree, key: Key) -> tuple[Array, Params]:
+    """The cross-entropy of the labels, on shifted images."""
+    x, labels = batch
+    logits = lenet(params, cropped(x, key, BORDER))
+    return jc.distill.hard_targets(logits, labels).mean(), params
 
 
-def taught(fn: Model):
+def taught(fn: Model, dense: Params) -> Objective:
     """The same mixed with the divergence from the dense model's answers."""
 
     def objective(params, batch, key):
-        del key
-        x, labels, teacher = batch
-        logits = fn(params, x)
+        x, labels = batch
+        x = cropped(x, key, BORDER)
+        logits, teacher = fn(params, x), lenet(dense, x)
         soft = jc.distill.soft_targets(logits, teacher, temperature=TEMPERATURE)
         mixed = jc.distill.mix(jc.distill.hard_targets(logits, labels), soft, weight=SOFT_WEIGHT)
         return mixed.mean(), params
@@ -127,16 +124,16 @@ def shrunk(params: Params, parts: Splits, seed: int) -> jc.structure.Rounds:
     Without floors the first convolution, which pays for every later channel, would be
     left one unit.
     """
-    images = parts.train
-    teacher = jc.validate.predict(fn, params, images.images)
-    data = images.images, images.labels, teacher
+    images, dense = parts.train, params
 
     def fine_tune(fn: Model, params: Params, turn: int) -> Params:
         training = LAST if turn == len(LIMITS) - 1 else ROUND
-        return train(taught(fn), params, data, training, seed=seed + 100 * (turn + 1))
+        objective = taught(fn, dense)
+        data = images.images, images.labels
+        return train(objective, params, data, training, seed=seed + 100 * (turn + 1))
 
     return jc.structure.iterative(
-        fn,
+        lenet,
         params,
         jc.structure.normalized(jc.structure.taylor(jc.distill.hard_targets, scoring(images))),
         images.images[:1],
@@ -160,10 +157,10 @@ def rank_correlations(params: Params, batches: Batches) -> dict[str, dict[str, f
     its data. So both are ranked, and the mean rise also against the signed first order.
     """
     loss, structure = jc.distill.hard_targets, jc.structure
-    couplings = jc.graph.couplings(fn, params, batches[0][0][:1])
-    rises = structure.exact(loss, batches)(fn, params, couplings)
+    couplings = jc.graph.couplings(lenet, params, batches[0][0][:1])
+    rises = structure.exact(loss, batches)(lenet, params, couplings)
     scores = {
-        importance.__name__: importance(loss, batches)(fn, params, couplings)
+        importance.__name__: importance(loss, batches)(lenet, params, couplings)
         for importance in (structure.taylor, structure.second_order, structure.taylor_squared)
     }
     found = {}
@@ -188,11 +185,11 @@ def rank_correlations(params: Params, batches: Batches) -> dict[str, dict[str, f
 
 def movements(params: Params, family: Family, batches: Batches) -> np.ndarray:
     """How far each example's loss moves without each unit, on average: (units,)."""
-    gated = jc.structure.gated(fn, [family])
+    gated = jc.structure.gated(lenet, [family])
 
     @jax.jit
     def moved(x, labels):
-        before = jc.distill.hard_targets(fn(params, x), labels)
+        before = jc.distill.hard_targets(lenet(params, x), labels)
 
         def without(unit):
             gates = {family.name: jnp.where(jnp.arange(family.size) == unit, 0.0, 1.0)}
@@ -206,7 +203,7 @@ def movements(params: Params, family: Family, batches: Batches) -> np.ndarray:
 
 def slopes(params: Params, family: Family, batches: Batches) -> np.ndarray:
     """The mean rise without each unit to first order, its sign kept: (units,)."""
-    gated = jc.structure.gated(fn, [family])
+    gated = jc.structure.gated(lenet, [family])
 
     @jax.jit
     @jax.grad
@@ -233,10 +230,10 @@ def measure(data: pathlib.Path, seed: int) -> dict[str, Any]:
     """The figures of one seed."""
     parts = splits(data, seed)
     train_data = parts.train.images, parts.train.labels
-    dense = train(hard(fn), initial(seed), train_data, DENSE, seed=seed)
+    dense = train(hard, initial(seed), train_data, DENSE, seed=seed)
     correlations = rank_correlations(dense, scoring(parts.train))
     rounds = shrunk(dense, parts, seed)
-    models = {"dense": (fn, dense), "shrunk": (jax.jit(rounds.fn), rounds.params)}
+    models = {"dense": (lenet, dense), "shrunk": (jax.jit(rounds.fn), rounds.params)}
     figures = {}
     for name, (model, params) in models.items():
         figures[name] = cost(model, params, parts.test.images) | {
@@ -264,6 +261,7 @@ def settings() -> dict[str, Any]:
         "dense": DENSE._asdict(),
         "round": ROUND._asdict(),
         "last": LAST._asdict(),
+        "border": BORDER,
         "temperature": TEMPERATURE,
         "soft_weight": SOFT_WEIGHT,
         "validation": VALIDATION,

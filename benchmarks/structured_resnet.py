@@ -21,7 +21,7 @@ from flax import linen as nn
 
 import jaxcompress as jc
 from benchmarks import runner
-from benchmarks.removal import Objective, Training, cost, latency, macs, train
+from benchmarks.removal import Objective, Training, cost, cropped, latency, macs, train
 from jaxcompress.bridges.functional import Functional
 from jaxcompress.core.types import Array, Key, Params
 from jaxcompress.demo.data import Images
@@ -31,7 +31,7 @@ SHARES = (2, 3)
 DENSE = Training(epochs=8, learning_rate=4e-3)
 AGAIN = Training(epochs=3, learning_rate=2e-3)
 SCORED = 1_000
-PADDING = 4
+BORDER = 4
 
 trainable = jc.none_of(jc.matching("batch_stats/*"))
 
@@ -114,17 +114,8 @@ def splits(data: pathlib.Path) -> dict[str, Images]:
 def augmented(images: Array, key: Key) -> Array:
     """Each image flipped or not, and cropped out of itself with a border of zeros."""
     flip_key, crop_key = jax.random.split(key)
-    count, *shape = images.shape
-    flips = jax.random.bernoulli(flip_key, shape=(count, 1, 1, 1))
-    images = jnp.where(flips, images[:, :, ::-1], images)
-    border = (PADDING, PADDING)
-    padded = jnp.pad(images, ((0, 0), border, border, (0, 0)))
-    corners = jax.random.randint(crop_key, (count, 2), 0, 2 * PADDING + 1)
-
-    def crop(image, corner):
-        return jax.lax.dynamic_slice(image, (*corner, 0), shape)
-
-    return jax.vmap(crop)(padded, corners)
+    flips = jax.random.bernoulli(flip_key, shape=(len(images), 1, 1, 1))
+    return cropped(jnp.where(flips, images[:, :, ::-1], images), crop_key, BORDER)
 
 
 def objective(model: Functional) -> Objective:
@@ -218,7 +209,7 @@ def settings() -> dict[str, Any]:
         "dense": DENSE._asdict(),
         "again": AGAIN._asdict(),
         "scored": SCORED,
-        "padding": PADDING,
+        "border": BORDER,
         "importance": "normalized taylor",
     }
 
