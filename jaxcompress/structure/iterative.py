@@ -58,7 +58,8 @@ def iterative(
       amounts: one per round, of the model as it then is: a schedule, for example
         `[within_macs(limit) for limit in (400_000, 200_000, 100_000)]`.
       fine_tune: trains after every round, the last included.
-      floors, multiple_of, select: as in `plan`.
+      floors, multiple_of, select: as in `plan`. An axis of one unit is no family in the
+        next round, so floors of 2 and more keep names valid to the end.
 
     Returns:
       Rounds.

@@ -147,13 +147,12 @@ def plan(
     candidates = Candidates(fn, params, inputs, found, _ladders(found, floors, multiple_of))
     amount.check(candidates)
     scores = _checked(importance(fn, params, found), found)
-    candidates = _with_scores_only(candidates, scores)
-    amount.check(candidates)
-    known = {f.name: scores.get(f.name, np.zeros(score_shape(f))) for f in found.families}
-    widths = amount.widths(candidates, known)
-    removal = candidates.removal(widths, known)
+    scored = _with_scores_only(candidates, scores)
+    amount.check(scored)
+    widths = amount.widths(scored, scores)
+    removal = scored.removal(widths, scores)
     return Plan(
-        families=_rows(candidates, scores, widths),
+        families=_rows(candidates, scores, candidates.present | widths),
         removal=removal,
         before=shrunk_totals(candidates, Removal(())),
         after=shrunk_totals(candidates, removal),
@@ -228,12 +227,15 @@ def _checked(scores: Scores, found: Couplings) -> dict[str, np.ndarray]:
 
 
 def _with_scores_only(candidates: Candidates, scores: Mapping[str, np.ndarray]) -> Candidates:
-    """A family without scores keeps its units."""
-    ladders = {
-        name: ladder if name in scores else ladder[:1]
-        for name, ladder in candidates.ladders.items()
-    }
-    return dataclasses.replace(candidates, ladders=ladders)
+    """A family without scores is none to choose from: it keeps its units."""
+    found = candidates.couplings
+    return dataclasses.replace(
+        candidates,
+        couplings=dataclasses.replace(
+            found, all=tuple(family for family in found.families if family.name in scores)
+        ),
+        ladders={name: candidates.ladders[name] for name in scores},
+    )
 
 
 def _rows(

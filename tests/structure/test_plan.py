@@ -176,11 +176,12 @@ def test_a_floor_above_the_width_keeps_all():
     assert kept(amounts.fraction(0.75), floors=9) == {"in:1": 4, "mid:1": 5}
 
 
-def test_a_family_without_scores_keeps_its_units():
-    found = rows(amounts.fraction(0.5), {"mid:1": SCORES["mid:1"]})
+@pytest.mark.parametrize("amount", [amounts.fraction(0.4), amounts.count(2)])
+def test_a_family_without_scores_keeps_its_units(amount):
+    found = rows(amount, {"mid:1": SCORES["mid:1"]})
     assert (found["in:1"].kept, found["in:1"].removed, found["in:1"].scores) == (4, (), ())
     assert found["mid:1"].kept == 3
-    assert "none" in str(planned(amounts.fraction(0.5), {"mid:1": SCORES["mid:1"]}))
+    assert "none" in str(planned(amount, {"mid:1": SCORES["mid:1"]}))
 
 
 def test_scores_may_be_jax_arrays_of_any_real_dtype():
