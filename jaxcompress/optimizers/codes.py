@@ -7,6 +7,7 @@ inverses: no table, no search, no gather.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 
@@ -344,9 +345,9 @@ def _position(shares: Array, knots: Knots) -> Array:
         ((code - code_below) / (value - below), value, code)
         for (below, code_below), (value, code) in itertools.pairwise(knots)
     ]
-    return _folded(
-        jnp.minimum, [shares * slope + (code - value * slope) for slope, value, code in slopes]
-    )
+    lines = [shares * slope + (code - value * slope) for slope, value, code in slopes]
+    # Not `minimum` and `maximum`: what they do for NaN takes as long as the lines.
+    return functools.reduce(lambda least, line: jnp.where(line < least, line, least), lines)
 
 
 def _value(codes: Array, knots: Knots) -> Array:
@@ -357,11 +358,4 @@ def _value(codes: Array, knots: Knots) -> Array:
         value - (code - codes) * ((value - below) / (code - code_below))
         for (below, code_below), (value, code) in itertools.pairwise(knots[1:])
     ]
-    return _folded(jnp.maximum, lines)
-
-
-def _folded(join, lines: list[Array]) -> Array:
-    joined = lines[0]
-    for line in lines[1:]:
-        joined = join(joined, line)
-    return joined
+    return functools.reduce(lambda most, line: jnp.where(line > most, line, most), lines)

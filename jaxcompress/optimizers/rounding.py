@@ -63,11 +63,13 @@ def rounded_to_bfloat16(x: Array, key: Key) -> Array:
     the largest finite bfloat16 goes to it.
     """
     bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
-    high = np.uint32(0xFFFF0000)
-    raised = (bits + (random_words(key, x.shape) >> 16)) & high
-    overflows = (raised & np.uint32(0x7F800000)) == np.uint32(0x7F800000)
-    rounded = jax.lax.bitcast_convert_type(jnp.where(overflows, bits & high, raised), jnp.float32)
-    return jnp.where(jnp.isfinite(x), rounded, x).astype(jnp.bfloat16)
+    raised = bits + (random_words(key, x.shape) >> 16)
+    exponent = np.uint32(0x7F800000)
+    # Infinities stay, too: their low bits are 0.
+    kept = jnp.where((raised & exponent) == exponent, bits, raised)
+    # The quiet bit: a NaN whose high bits are those of infinity stays one.
+    kept = jnp.where(jnp.isnan(x), bits | np.uint32(0x00400000), kept)
+    return jax.lax.bitcast_convert_type((kept >> 16).astype(jnp.uint16), jnp.bfloat16)
 
 
 class RoundingState(NamedTuple):

@@ -141,19 +141,28 @@ def _decoded(node):
 
 
 def _encoded(stored: PyTree, state: PyTree, key: Key | None) -> PyTree:
-    """`state` in the form of `stored`; each array draws from its own key."""
+    """`state` in the form of `stored`; each array draws from its own key.
+
+    One array after the other: each waits for a 1 that comes of the last one's codes. A
+    compiler that is free to encode all at once keeps all of them decoded in memory.
+    """
     forms, structure = jax.tree.flatten(stored, is_leaf=is_stored)
-    return jax.tree.unflatten(
-        structure,
-        [
-            form.format.encode(leaf, None if key is None else jax.random.fold_in(key, rank))
-            if is_stored(form)
-            else leaf
-            for rank, (form, leaf) in enumerate(
-                zip(forms, structure.flatten_up_to(state), strict=True)
-            )
-        ],
-    )
+    one, encoded = jnp.float32(1), []
+    for rank, (form, leaf) in enumerate(zip(forms, structure.flatten_up_to(state), strict=True)):
+        if is_stored(form):
+            own = None if key is None else jax.random.fold_in(key, rank)
+            leaf = form.format.encode(leaf * one.astype(leaf.dtype), own)
+            one = _one_after(leaf.codes)
+        encoded.append(leaf)
+    return jax.tree.unflatten(structure, encoded)
+
+
+def _one_after(codes: Array) -> Array:
+    """1, once the codes are there; of bfloat16, which may hold NaN, the bits count."""
+    first = codes[(0,) * codes.ndim]
+    if first.dtype == jnp.bfloat16:
+        first = jax.lax.bitcast_convert_type(first, jnp.uint16)
+    return 1 + jnp.minimum(first.astype(jnp.float32), 0)
 
 
 def _selected_shapes(params: Params, select: Selector) -> dict[tuple, tuple[int, ...]]:
