@@ -28,8 +28,8 @@ from jaxcompress.demo.data import Images
 
 WIDTHS = (16, 32, 64)
 SHARES = (2, 3)
-DENSE = Training(epochs=8, learning_rate=4e-3)
-AGAIN = Training(epochs=3, learning_rate=2e-3)
+DENSE = Training(epochs=16, learning_rate=4e-3)
+AGAIN = Training(epochs=6, learning_rate=4e-3)
 SCORED = 1_000
 BORDER = 4
 
