@@ -5,8 +5,7 @@
 The model of 431,080 numbers is trained and loses units in rounds, down to a budget of
 multiply-adds per example; after each round what is left learns from the labels and from
 the answers of the dense model. Every choice was made on validation images; the test
-images are opened once per seed, at the end. On the way, the scores of units are ranked
-against what each unit is really worth: the loss without it.
+images are opened once per seed, at the end.
 
 Source of the dense model and the budget: LeNet-5-Caffe, which Louizos et al. 2017,
 arXiv:1705.08665, shrink to about 158,000 multiply-adds at 5-10-76-16.
@@ -19,15 +18,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
-from scipy import stats
 
 import jaxcompress as jc
 from benchmarks import runner
 from benchmarks.removal import Objective, Training, cost, cropped, latency, train
 from jaxcompress.core.types import Array, Key, Model, Params, PyTree
 from jaxcompress.demo.data import Images, Splits, mnist_folder
-from jaxcompress.graph.couplings import Family
 
 WIDTHS = (20, 50, 500)
 BUDGET = 158_000
@@ -149,77 +145,6 @@ def scoring(images: Images) -> Batches:
     return [(images.images[i : i + 250], images.labels[i : i + 250]) for i in starts]
 
 
-def rank_correlations(params: Params, batches: Batches) -> dict[str, dict[str, float]]:
-    """Spearman's, per layer, of scores with what a unit's absence does to the loss.
-
-    Scores without a sign estimate how far each example's loss moves; the mean rise,
-    where gains and losses of examples cancel, is another quantity once the model fits
-    its data. So both are ranked, and the mean rise also against the signed first order.
-    """
-    loss, structure = jc.distill.hard_targets, jc.structure
-    couplings = jc.graph.couplings(lenet, params, batches[0][0][:1])
-    rises = structure.exact(loss, batches)(lenet, params, couplings)
-    scores = {
-        importance.__name__: importance(loss, batches)(lenet, params, couplings)
-        for importance in (structure.taylor, structure.second_order, structure.taylor_squared)
-    }
-    found = {}
-    for family in couplings.families:
-        rise = np.asarray(rises[family.name])
-        moves = movements(params, family, batches)
-        found[family.name] = {
-            "signed first order, to exact": spearman(slopes(params, family, batches), rise),
-            "share of units below 0": float(np.mean(rise < 0)),
-            "median rise": float(np.median(rise)),
-            "largest rise": float(rise.max()),
-        }
-        for label, values in scores.items():
-            for against, worth in {
-                "exact": rise,
-                "size of exact": np.abs(rise),
-                "mean size per example": moves,
-            }.items():
-                found[family.name][f"{label}, to {against}"] = spearman(values[family.name], worth)
-    return found
-
-
-def movements(params: Params, family: Family, batches: Batches) -> np.ndarray:
-    """How far each example's loss moves without each unit, on average: (units,)."""
-    gated = jc.structure.gated(lenet, [family])
-
-    @jax.jit
-    def moved(x, labels):
-        before = jc.distill.hard_targets(lenet(params, x), labels)
-
-        def without(unit):
-            gates = {family.name: jnp.where(jnp.arange(family.size) == unit, 0.0, 1.0)}
-            after = jc.distill.hard_targets(gated(params, x, gates=gates), labels)
-            return jnp.mean(jnp.abs(after - before))
-
-        return jax.lax.map(without, jnp.arange(family.size), batch_size=25)
-
-    return np.mean([np.asarray(moved(*batch)) for batch in batches], axis=0)
-
-
-def slopes(params: Params, family: Family, batches: Batches) -> np.ndarray:
-    """The mean rise without each unit to first order, its sign kept: (units,)."""
-    gated = jc.structure.gated(lenet, [family])
-
-    @jax.jit
-    @jax.grad
-    def slope(gate, x, labels):
-        logits = gated(params, x, gates={family.name: gate})
-        return -jnp.mean(jc.distill.hard_targets(logits, labels))
-
-    gate = jnp.ones(family.size)
-    return np.mean([np.asarray(slope(gate, *batch)) for batch in batches], axis=0)
-
-
-def spearman(scores: ArrayLike, worth: np.ndarray) -> float:
-    """The rank correlation."""
-    return float(np.asarray(stats.spearmanr(np.asarray(scores), worth))[0])
-
-
 def errors(evaluation: jc.validate.Evaluation) -> dict[str, Any]:
     """The share of wrong answers and its interval."""
     low, high = evaluation.accuracy_interval
@@ -231,7 +156,6 @@ def measure(data: pathlib.Path, seed: int) -> dict[str, Any]:
     parts = splits(data, seed)
     train_data = parts.train.images, parts.train.labels
     dense = train(hard, initial(seed), train_data, DENSE, seed=seed)
-    correlations = rank_correlations(dense, scoring(parts.train))
     rounds = shrunk(dense, parts, seed)
     models = {"dense": (lenet, dense), "shrunk": (jax.jit(rounds.fn), rounds.params)}
     figures = {}
@@ -248,7 +172,6 @@ def measure(data: pathlib.Path, seed: int) -> dict[str, Any]:
             for report in rounds.reports
         ],
         "latency": latency(models, parts.test.images),
-        "rank_correlations": correlations,
     }
 
 

@@ -14,6 +14,10 @@ from jaxcompress.structure.depth import exact_layers as exact_layers
 from jaxcompress.structure.depth import remove_layers as remove_layers
 from jaxcompress.structure.depth import skippable as skippable
 from jaxcompress.structure.depth import stacks as stacks
+from jaxcompress.structure.expansions import linearized as linearized
+from jaxcompress.structure.expansions import second_order as second_order
+from jaxcompress.structure.expansions import taylor as taylor
+from jaxcompress.structure.expansions import taylor_squared as taylor_squared
 from jaxcompress.structure.gating import gated as gated
 from jaxcompress.structure.importance import Importance as Importance
 from jaxcompress.structure.importance import activation as activation
@@ -23,9 +27,6 @@ from jaxcompress.structure.importance import nonzero as nonzero
 from jaxcompress.structure.importance import norm_scale as norm_scale
 from jaxcompress.structure.importance import normalized as normalized
 from jaxcompress.structure.importance import random as random
-from jaxcompress.structure.importance import second_order as second_order
-from jaxcompress.structure.importance import taylor as taylor
-from jaxcompress.structure.importance import taylor_squared as taylor_squared
 from jaxcompress.structure.iterative import Rounds as Rounds
 from jaxcompress.structure.iterative import iterative as iterative
 from jaxcompress.structure.low_rank import factorize as factorize
