@@ -1,0 +1,186 @@
+"""How optimizers of matrices see a leaf: which leaves are matrices, and how they lie.
+
+A matrix has the outputs as its rows and what is summed over as its columns, however the
+leaf stores them; layers of a scan and experts are matrices of their own.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+from jax.typing import ArrayLike
+
+from jaxcompress.core.axes import Axes, LeafAxes, from_canonical, to_canonical
+from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.penalties import group_norms
+from jaxcompress.core.selectors import axes_of
+from jaxcompress.core.types import Array, Selector
+from jaxcompress.optimizers.moments import divided
+
+Sides = dict[str, Array]
+"""By "left" and "right", a square matrix for each side of each matrix of a leaf:
+(batch, rows, rows) and (batch, columns, columns). A side may be missing."""
+
+
+def hidden(axes: Axes | None = None) -> Selector:
+    """Leaves that multiply data as matrices: dense kernels and convolution kernels.
+
+    Left out are biases, norms and, where `axes` tells, tables that are only looked up.
+    What no program tells apart is named by hand: the last layer, a table that is also
+    the last layer, and without `axes` every table:
+
+        jc.all_of(jc.optimizers.hidden(axes), jc.none_of(jc.matching("head/*")))
+
+    Args:
+      axes: from `graph.axes`; by default the layout of `assumed_axes`, in which every
+        leaf of rank 2 and more is a matrix, tables and stacked biases too.
+
+    Returns:
+      Selector.
+
+    Example:
+      >>> fn = lambda params, token: params["table"][token] @ params["kernel"]
+      >>> params = {"table": jnp.ones((9, 4)), "kernel": jnp.ones((4, 4))}
+      >>> axes = jc.graph.axes(fn, params, jnp.zeros((), int))
+      >>> jc.optimizers.hidden(axes)(params)
+      {'kernel': True, 'table': False}
+    """
+    known = None if axes is None else named_leaves(axes)
+
+    def chosen(name: str, leaf) -> bool:
+        real = jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.size > 0
+        return bool(real and _is_matrix(axes_of(name, leaf, known)))
+
+    return lambda params: map_named(chosen, params)
+
+
+def matrix_axes(caller: str, name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
+    """The roles of a leaf that is to be seen as matrices.
+
+    Raises:
+      ValueError: the leaf does not multiply data as a matrix.
+    """
+    roles = axes_of(name, leaf, known)
+    if not _is_matrix(roles):
+        raise ValueError(
+            f"{caller}: leaf {name!r} of shape {tuple(leaf.shape)} does not multiply data as a "
+            "matrix. Leave it out with select= or optax.masked."
+        )
+    return roles
+
+
+def matrix_shape(shape: tuple[int, ...], roles: LeafAxes) -> tuple[int, int, int]:
+    """(batch, rows, columns) of a leaf.
+
+    Example:
+      >>> matrix_shape((3, 3, 16, 32), LeafAxes(contracting=(0, 1, 2), output=(3,)))
+      (1, 32, 144)
+    """
+    batch, rows, columns = (
+        math.prod(shape[axis] for axis in axes)
+        for axes in (roles.batch, roles.output, roles.contracting)
+    )
+    return batch, rows, columns
+
+
+def as_matrices(x: Array, roles: LeafAxes) -> Array:
+    """The leaf as (batch, rows, columns): rows are outputs, columns are summed over.
+
+    Under explicit axes the array is gathered first: a reshape across sharded axes has
+    no sharding of its own.
+
+    Example:
+      >>> as_matrices(jnp.ones((4, 3)), LeafAxes(contracting=(0,), output=(1,))).shape
+      (1, 3, 4)
+    """
+    if _spec(x) is not None:
+        x = jax.sharding.reshard(x, PartitionSpec())
+    return to_canonical(x, roles).reshape(matrix_shape(x.shape, roles))
+
+
+def from_matrices(matrices: Array, roles: LeafAxes, like: Array) -> Array:
+    """The inverse of `as_matrices`: the shape and explicit sharding of `like`."""
+    ordered = matrices.reshape([like.shape[axis] for axis in roles.order])
+    x = from_canonical(ordered, roles)
+    spec = _spec(like)
+    return x if spec is None else jax.sharding.reshard(x, spec)
+
+
+def gram(x: Array, side: str) -> Array:
+    """Inner products of rows ("left") or of columns ("right").
+
+    Args:
+      x: (batch, m, n) float32.
+      side: "left" or "right".
+
+    Returns:
+      (batch, m, m) or (batch, n, n) float32, symmetric.
+
+    Example:
+      >>> x = jnp.array([[[1.0, 2.0]]])
+      >>> gram(x, "left"), gram(x, "right").shape
+      (Array([[[5.]]], dtype=float32), (1, 2, 2))
+    """
+    x = x if side == "left" else x.mT
+    return jnp.matmul(x, x.mT, precision="highest")
+
+
+def between(x: Array, factors: Sides) -> Array:
+    """Left · x · right^T; a side that is missing is the identity.
+
+    Args:
+      x: (batch, m, n) float32.
+      factors: left (batch, m, m) and right (batch, n, n), or one, or none.
+
+    Returns:
+      (batch, m, n) float32.
+
+    Example:
+      >>> between(jnp.ones((1, 1, 2)), {"right": jnp.array([[[1.0, 1.0], [0.0, 3.0]]])})
+      Array([[[2., 3.]]], dtype=float32)
+    """
+    if "left" in factors:
+        x = jnp.matmul(factors["left"], x, precision="highest")
+    if "right" in factors:
+        x = jnp.matmul(x, factors["right"].mT, precision="highest")
+    return x
+
+
+def as_long_as(length: Array, direction: Array) -> Array:
+    """The direction of one matrix with the Frobenius norm of another.
+
+    Args:
+      length: (batch, m, n) float32.
+      direction: (batch, m, n) float32.
+
+    Returns:
+      (batch, m, n) float32; 0 where `direction` is a matrix of zeros.
+
+    Example:
+      >>> as_long_as(jnp.array([[[6.0, 8.0]]]), jnp.array([[[0.0, 0.1]]]))
+      Array([[[ 0., 10.]]], dtype=float32)
+    """
+    return divided(direction, group_norms(direction, (1, 2))) * group_norms(length, (1, 2))
+
+
+def identities(matrix: Array) -> Array:
+    """The identity in place of each matrix of a (batch, n, n) array."""
+    return jnp.broadcast_to(jnp.eye(matrix.shape[-1]), matrix.shape)
+
+
+def check_counts(caller: str, **counts: ArrayLike) -> None:
+    """Raises a ValueError for an int below 1; arrays pass."""
+    for argument, value in counts.items():
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f"{caller}({argument}={value}) must be at least 1.")
+
+
+def _is_matrix(roles: LeafAxes) -> bool:
+    return bool(roles.output and roles.contracting) and roles.primitive != "gather"
+
+
+def _spec(x: Array) -> PartitionSpec | None:
+    """How the array's type says that it is sharded, as it does under explicit axes."""
+    spec = jax.typeof(x).sharding.spec
+    return spec if any(axis is not None for axis in spec) else None
