@@ -18,6 +18,8 @@ LARGE = 4096
 NEVER_NEGATIVE = (
     "second_moment",
     "largest_moment",
+    "row_moment",
+    "column_moment",
     "nu",
     "nu_max",
     "e_g",
