@@ -21,6 +21,18 @@ def is_matrix(params):
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
+def optax_adafactor(rate):
+    """In float64 also its decay, which is float32 there unless told."""
+    return optax.chain(
+        optax.scale_by_factored_rms(
+            min_dim_size_to_factor=1, decay_rate_fn=lambda step, power: 1 - (step + 1.0) ** -power
+        ),
+        optax.clip_by_block_rms(1.0),
+        optax.add_decayed_weights(0.1, is_matrix),
+        optax.scale(-rate),
+    )
+
+
 class Case(NamedTuple):
     """An optimizer with its options, its oracles, and what it needs to converge."""
 
@@ -33,6 +45,10 @@ class Case(NamedTuple):
     """learning rate -> optax's counterpart, where there is one"""
     rate: float = 0.1
     steps: int = 4000
+    roundings: int = 16
+    """of float32 that an update is off by, at most, on matrices as small as here"""
+    static: tuple[str, ...] = ()
+    """options that shapes follow from, which cannot be injected"""
 
     def __call__(self, learning_rate, **more):
         return self.make(learning_rate, **self.options, **more)
@@ -128,6 +144,48 @@ OPTIMIZERS = [
         lambda rate: optax.lion(rate, weight_decay=0.1, mask=is_matrix),
         rate=0.01,
     ),
+    Case(
+        "muon",
+        optimizers.muon,
+        {"weight_decay": 0.1},
+        oracles.muon(decay=0.1),
+        None,
+        # Singular values here are above 0.03 of the norm; there five steps stretch an
+        # error by less than 40, the slope of their polynomials.
+        roundings=16 * 40,
+    ),
+    Case(
+        "soap",
+        optimizers.soap,
+        {"every": 3, "largest_side": 4, "weight_decay": 0.1},
+        oracles.soap(every=3, decay=0.1),
+        None,
+        # Bases are off by a rounding times the largest eigenvalue over the gap, 32.
+        roundings=16 * 32,
+        static=("largest_side",),
+    ),
+    Case(
+        "shampoo",
+        optimizers.shampoo,
+        {"every": 3, "block": 2, "weight_decay": 0.1},
+        oracles.shampoo(every=3, block=2, decay=0.1),
+        None,
+        static=("block",),
+    ),
+    Case(
+        "adafactor",
+        optimizers.adafactor,
+        {"weight_decay": 0.1},
+        oracles.adafactor(decay=0.1),
+        optax_adafactor,
+    ),
+    Case(
+        "adam-mini",
+        optimizers.adam_mini,
+        {"weight_decay": 0.1},
+        oracles.adam_mini(decay=0.1),
+        None,
+    ),
 ]
 every_optimizer = pytest.mark.parametrize("case", OPTIMIZERS, ids=lambda case: case.name)
 
@@ -210,7 +268,7 @@ def test_a_hundred_steps_are_those_of_numpy_and_of_optax(case):
         largest = np.maximum.accumulate(np.abs(expected[name]), axis=0)
         steps = np.arange(1, STEPS + 1).reshape(-1, *[1] * params[name].ndim)
         # Each sum rounds the weight once; each update is off by a few roundings.
-        bound = ROUNDING * (steps * largest + 16 * way)
+        bound = ROUNDING * (steps * largest + case.roundings * way)
         assert np.all(np.abs(history[name] - np.stack(expected[name])) <= bound)
         if wide:
             np.testing.assert_allclose(np.stack(expected[name]), wide[name], rtol=1e-9, atol=1e-12)
@@ -277,6 +335,7 @@ SIZES = [0.0, 0.0, 6e-8, 0.0, 1e-30, 1e-6, 1e-3, 1.0, 1.0, 1.0, -6e4, 6e4, 0.0, 
 def test_narrow_dtypes_stay_finite(case):
     """Zero and tiny gradients, large ones after small ones, in strict promotion."""
     places = [name for name in case.make.__kwdefaults__ or {} if name.endswith("storage")]
+    storages = STORAGES if places else {"float32": STORAGES["float32"]}
     params = {name: jnp.full((2, 2), 0.5, dtype) for name, dtype in NARROW.items()}
     grads = {
         name: np.stack([np.full((2, 2), size, dtype) for size in SIZES])
@@ -284,14 +343,14 @@ def test_narrow_dtypes_stay_finite(case):
     }
 
     both = side_by_side(
-        {name: case(1e-3, **dict.fromkeys(places, storage)) for name, storage in STORAGES.items()}
+        {name: case(1e-3, **dict.fromkeys(places, storage)) for name, storage in storages.items()}
     )
     with jax.numpy_dtype_promotion("strict"):
-        outcome = run(both, dict.fromkeys(STORAGES, params), dict.fromkeys(STORAGES, grads))
+        outcome = run(both, dict.fromkeys(storages, params), dict.fromkeys(storages, grads))
     (last, opt_state), history = jax.device_get(outcome)
     for leaf in jax.tree.leaves((history, opt_state)):
         assert np.all(np.isfinite(leaf.astype(np.float32)))
-    for storage in STORAGES:
+    for storage in storages:
         assert {name: leaf.dtype.name for name, leaf in last[storage].items()} == {
             name: name for name in NARROW
         }
@@ -317,7 +376,9 @@ def wrapped(case, rate):
     return {
         "masked": optax.chain(optax.identity(), optax.masked(case(rate), is_matrix)),
         "partition": optax.partition({"ours": case(rate), "other": optax.set_to_zero()}, labels),
-        "injected": optax.inject_hyperparams(case.make)(learning_rate=rate, **case.options),
+        "injected": optax.inject_hyperparams(case.make, case.static)(
+            learning_rate=rate, **case.options
+        ),
     }
 
 
@@ -457,7 +518,7 @@ def test_decays_rounded_to_a_narrow_dtype_are_refused(case):
         message = rf"^{case.make.__name__}\({argument}=...\) is an array of dtype bfloat16"
         with pytest.raises(ValueError, match=message):
             case.make(0.1, **{argument: jnp.bfloat16(0.9)})
-    optimizer = optax.inject_hyperparams(case.make, hyperparam_dtype=jnp.float32)(0.1)
+    optimizer = optax.inject_hyperparams(case.make, case.static, hyperparam_dtype=jnp.float32)(0.1)
     params = jnp.ones((2, 2), jnp.bfloat16)
     outline = jax.eval_shape(lambda p: optimizer.update(p, optimizer.init(p), p)[0], params)
     assert outline.dtype == jnp.bfloat16
@@ -473,6 +534,14 @@ FACTORIES = [
     (optimizers.scale_by_nadam, "b1", 1.0),
     (optimizers.scale_by_amsgrad, "eps_root", -1.0),
     (optimizers.scale_by_lion, "b1", 2.0),
+    (optimizers.scale_by_factored, "exponent", -1.0),
+    (optimizers.scale_by_factored, "limit", 0.0),
+    (optimizers.scale_by_adam_mini, "b2", 1.0),
+    (optimizers.scale_by_muon, "momentum", 1.0),
+    (optimizers.scale_by_muon, "eps", -1.0),
+    (optimizers.scale_by_soap, "b2", 1.0),
+    (optimizers.scale_by_shampoo, "retention", 1.5),
+    (optimizers.scale_by_shampoo, "ridge", 0.0),
 ]
 
 
