@@ -20,7 +20,7 @@ from jaxcompress.optimizers import (
     rounded_to_bfloat16,
     stochastic_bfloat16,
 )
-from jaxcompress.optimizers.rounding import random_words
+from jaxcompress.optimizers.memory.rounding import random_words
 from tests.inputs import ARRAYS
 
 BLOCK = 64

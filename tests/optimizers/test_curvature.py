@@ -14,9 +14,9 @@ from jax.sharding import PartitionSpec as P
 
 import jaxcompress as jc
 from jaxcompress import optimizers
-from jaxcompress.optimizers.adahessian import window
-from jaxcompress.optimizers.conjugate import conjugate_gradients
-from jaxcompress.optimizers.damping import adapted
+from jaxcompress.optimizers.curvature.adahessian import window
+from jaxcompress.optimizers.curvature.conjugate import conjugate_gradients
+from jaxcompress.optimizers.curvature.damping import adapted
 from tests.optimizers.test_contract import (
     FEATURES,
     LABELS,

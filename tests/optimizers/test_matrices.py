@@ -10,11 +10,11 @@ import jaxcompress as jc
 from jaxcompress import optimizers
 from jaxcompress.core.axes import UNUSED, LeafAxes
 from jaxcompress.core.names import named_leaves
-from jaxcompress.optimizers.blocks import as_blocks, blocks_shape, from_blocks
-from jaxcompress.optimizers.codes import is_stored
-from jaxcompress.optimizers.eigenbases import eigenbasis, next_basis
-from jaxcompress.optimizers.matrices import as_matrices, from_matrices
-from jaxcompress.optimizers.roots import inverse_root
+from jaxcompress.optimizers.matrix.blocks import as_blocks, blocks_shape, from_blocks
+from jaxcompress.optimizers.matrix.eigenbases import eigenbasis, next_basis
+from jaxcompress.optimizers.matrix.matrices import as_matrices, from_matrices
+from jaxcompress.optimizers.matrix.roots import inverse_root
+from jaxcompress.optimizers.memory.codes import is_stored
 from tests.optimizers.test_contract import ROUNDING
 
 MAKERS = {

@@ -1,0 +1,1 @@
+"""Params beside those that train: schedule-free, lookahead, running means."""

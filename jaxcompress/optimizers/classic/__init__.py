@@ -1,0 +1,1 @@
+"""The classics: each number of the params by itself, from its gradients."""

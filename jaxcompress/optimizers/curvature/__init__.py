@@ -1,0 +1,1 @@
+"""Optimizers that ask for more than a gradient: Hessian diagonals, Newton, L-BFGS."""

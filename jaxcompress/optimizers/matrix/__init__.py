@@ -1,0 +1,1 @@
+"""Optimizers that see a kernel as a matrix: Muon, SOAP, Shampoo."""

@@ -1,0 +1,1 @@
+"""Less memory: states in codes, factored, shared or low-rank; rounded params."""

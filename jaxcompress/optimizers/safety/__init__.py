@@ -1,0 +1,1 @@
+"""Safe gradients: clipping, guards, loss scaling, monitors, noise."""
