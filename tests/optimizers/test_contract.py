@@ -1,5 +1,6 @@
 """What every optimizer keeps: one table, crossed with one contract."""
 
+import json
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,7 +15,8 @@ from jax.sharding import PartitionSpec as P
 import jaxcompress as jc
 from jaxcompress import optimizers
 from tests.inputs import QTENSORS, TREES
-from tests.optimizers import oracles
+from tests.optimizers import oracles, torch_trajectories
+from tests.optimizers.inputs import random_grads, random_params
 
 
 def is_matrix(params):
@@ -190,26 +192,6 @@ OPTIMIZERS = [
 every_optimizer = pytest.mark.parametrize("case", OPTIMIZERS, ids=lambda case: case.name)
 
 
-def random_params(dtype=np.float32, rows=3) -> dict:
-    random = np.random.default_rng(0)
-    return {
-        "kernel": random.standard_normal((rows, 2)).astype(dtype),
-        "bias": random.standard_normal(2).astype(dtype),
-    }
-
-
-def random_grads(steps, params) -> dict:
-    """Of both signs, between 0.5 and 2, with a leading axis of steps."""
-    random = np.random.default_rng(1)
-    return jax.tree.map(
-        lambda leaf: (
-            random.uniform(0.5, 2.0, (steps, *leaf.shape))
-            * random.choice([-1, 1], (steps, *leaf.shape))
-        ).astype(leaf.dtype),
-        params,
-    )
-
-
 def run(optimizer, params, grads):
     """((params, opt_state), params after each step), by one scan."""
 
@@ -247,11 +229,15 @@ ROUNDING = 2.0**-24
 STEPS = 100
 
 
+TORCH = json.loads(torch_trajectories.FILE.read_text())
+
+
 @every_optimizer
-def test_a_hundred_steps_are_those_of_numpy_and_of_optax(case):
+def test_a_hundred_steps_are_those_of_numpy_of_optax_and_of_torch(case):
     """The rounding of float32: a few units in the last place of the way gone so far.
 
-    optax runs in float64, since its own 1 - b^t is off by 2e-5 at first.
+    optax runs in float64, since its own 1 - b^t is off by 2e-5 at first; torch did so
+    when its steps were stored.
     """
     params = random_params()
     grads = random_grads(STEPS, params)
@@ -272,6 +258,14 @@ def test_a_hundred_steps_are_those_of_numpy_and_of_optax(case):
         assert np.all(np.abs(history[name] - np.stack(expected[name])) <= bound)
         if wide:
             np.testing.assert_allclose(np.stack(expected[name]), wide[name], rtol=1e-9, atol=1e-12)
+        for step, stored in TORCH["optimizers"].get(case.name, {}).items():
+            ours = expected[name][int(step) - 1]
+            np.testing.assert_allclose(ours, stored[name], rtol=1e-9, atol=1e-12)
+
+
+def test_every_trajectory_of_torch_is_compared():
+    assert set(TORCH["optimizers"]) <= {case.name for case in OPTIMIZERS}
+    assert TORCH["rate"] == 2.0**-6
 
 
 FEATURES = np.random.default_rng(2).standard_normal((24, 2)).astype(np.float32)
