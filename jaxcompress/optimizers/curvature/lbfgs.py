@@ -126,7 +126,8 @@ def lbfgs(
     Args:
       learning_rate: None for a line search, else at least 0: a number, a () array or a
         schedule.
-      memory: pairs that are kept, at least 1.
+      memory: pairs that are kept, at least 1. Under `inject_hyperparams` it goes into
+        `static_args`.
 
     Raises:
       ValueError: a number is outside its range; in `update`: params are missing.

@@ -80,7 +80,8 @@ def newton_cg(
       learning_rate: at least 0: a number, a () array or a schedule.
       damping: the first one, above 0.
       iterations: most products per step.
-      tolerance: of the residual, as a share of the gradient.
+      tolerance: of the residual, as a share of the gradient. Under
+        `inject_hyperparams` all but the rate go into `static_args`.
 
     Raises:
       ValueError: a number is outside its range.
