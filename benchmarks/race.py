@@ -77,7 +77,7 @@ RACERS = {
     ),
     "nesterov": Racer(
         lambda rate, axes: optax.chain(rooms.l2(DECAY / 1000), rooms.nesterov(rate)),
-        octaves(0.1),
+        octaves(0.4),
         cosine,
     ),
     "lion": Racer(
