@@ -1,7 +1,11 @@
 """Schedules of a sparsity and of the steps at which something happens.
 
-A schedule is optax's: step -> scalar. What optax has (constant, linear, cosine, joins)
-is used from there.
+A schedule is optax's: step -> scalar. What optax has is used from there:
+
+    linear              optax.linear_schedule(0.0, 0.8, steps, begin)
+    cosine              lambda step: 0.8 - optax.cosine_decay_schedule(0.8, steps)(step)
+    all at one step     optax.join_schedules([constant(0.0), constant(0.8)], [step]),
+                        constant = optax.constant_schedule
 """
 
 import jax.numpy as jnp
@@ -46,6 +50,51 @@ def cubic(initial: float, final: float, *, begin: int, end: int) -> optax.Schedu
     def schedule(count: ArrayLike) -> Array:
         progress = jnp.clip((jnp.asarray(count, jnp.float32) - begin) / (end - begin), 0.0, 1.0)
         return final + (initial - final) * (1.0 - progress) ** 3
+
+    return schedule
+
+
+def cyclic(sparsity: float, *, dense: int, sparse: int, begin: int = 0, end: int) -> optax.Schedule:
+    """Dense and sparse phases in turn: what went may come back and try again.
+
+        0 until begin, then sparsity for `sparse` steps and 0 for `dense` steps in turn,
+        sparsity from end on
+
+    A pruner follows it where its `when` says so: with `every(steps, begin=begin,
+    end=end)` for `steps` that divide both phases. Where both have `steps`, each phase
+    keeps one mask.
+
+    Args:
+      sparsity: of the sparse phases, in [0, 1].
+      dense: steps of a dense phase, at least 1.
+      sparse: steps of a sparse phase, at least 1.
+      begin: first step of the first sparse phase, at least 0.
+      end: step where the last sparse phase begins, at least `begin`.
+
+    Returns:
+      Schedule from step () int32 to () float32, either 0 or `sparsity`.
+
+    Raises:
+      ValueError: a number is outside its range.
+
+    Example:
+      >>> schedule = jc.schedules.cyclic(0.5, dense=2, sparse=1, begin=1, end=7)
+      >>> [float(schedule(step)) for step in range(9)]
+      [0.0, 0.5, 0.0, 0.0, 0.5, 0.0, 0.0, 0.5, 0.5]
+
+    Source: Peste et al. 2021, arXiv:2106.12379, algorithm 1.
+    """
+    if not 0 <= sparsity <= 1:
+        raise ValueError(f"cyclic(sparsity={sparsity}) must be in [0, 1].")
+    if dense < 1 or sparse < 1:
+        raise ValueError(f"cyclic(dense={dense}, sparse={sparse}) must both be at least 1.")
+    if not 0 <= begin <= end:
+        raise ValueError(f"cyclic(begin={begin}, end={end}) must satisfy 0 <= begin <= end.")
+
+    def schedule(count: ArrayLike) -> Array:
+        count = jnp.asarray(count, jnp.int32)
+        in_turn = (count >= begin) & ((count - begin) % (sparse + dense) < sparse)
+        return jnp.where(in_turn | (count >= end), jnp.float32(sparsity), 0.0)
 
     return schedule
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcompress.core.schedules import cubic, every
+from jaxcompress.core.schedules import cubic, cyclic, every
 
 EPSILON = np.finfo(np.float32).eps
 
@@ -69,7 +69,28 @@ def test_every_against_a_loop(steps, begin, length):
     np.testing.assert_array_equal(happens, expected)
 
 
-@pytest.mark.parametrize("schedule", [cubic(0.0, 0.9, begin=2, end=8), every(3)])
+def cyclic_by_hand(sparsity, dense, sparse, begin, end, steps):
+    phases = itertools.cycle([sparsity] * sparse + [0.0] * dense)
+    return [
+        sparsity if step >= end else next(phases) if step >= begin else 0.0 for step in range(steps)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dense", "sparse", "begin", "end"), [(2, 3, 4, 19), (1, 1, 0, 6), (5, 2, 3, 3), (4, 4, 2, 12)]
+)
+def test_cyclic_against_a_loop(dense, sparse, begin, end):
+    schedule = cyclic(0.9, dense=dense, sparse=sparse, begin=begin, end=end)
+    values = jax.vmap(schedule)(jnp.arange(30))
+    assert values.dtype == jnp.float32
+    expected = cyclic_by_hand(0.9, dense, sparse, begin, end, steps=30)
+    np.testing.assert_array_equal(values, np.float32(expected))
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [cubic(0.0, 0.9, begin=2, end=8), cyclic(0.5, dense=2, sparse=1, begin=1, end=7), every(3)],
+)
 def test_one_trace_serves_every_step(schedule):
     traces = []
 
@@ -106,6 +127,15 @@ def test_schedules_run_in_a_scan():
         (
             lambda: cubic(0.0, 0.5, begin=3, end=3),
             "cubic(begin=3, end=3) must satisfy 0 <= begin <",
+        ),
+        (
+            lambda: cyclic(1.2, dense=1, sparse=1, end=3),
+            "cyclic(sparsity=1.2) must be in [0, 1]",
+        ),
+        (lambda: cyclic(0.5, dense=0, sparse=1, end=3), "cyclic(dense=0, sparse=1) must both be"),
+        (
+            lambda: cyclic(0.5, dense=1, sparse=1, begin=4, end=3),
+            "cyclic(begin=4, end=3) must satisfy 0 <= begin <= end",
         ),
         (lambda: every(0), "every(steps=0) must be at least 1"),
         (lambda: every(2, begin=-1), "every(begin=-1, end=None) must satisfy"),
