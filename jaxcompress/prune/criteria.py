@@ -1,9 +1,15 @@
-"""What a weight is worth: criteria, from the weights and from their gradients."""
+"""What a weight is worth by itself: criteria from weights, noise, or given scores.
+
+Those that watch gradients live in `gradients`, those that need a model and data in
+`activations` and `initialization`.
+"""
 
 import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.criterion import Criterion
+from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.types import Array, Key, Params, PyTree
 
 
 def magnitude() -> Criterion:
@@ -24,16 +30,93 @@ def magnitude() -> Criterion:
     is given and the threshold follows from it.
     """
 
-    def init(params):
-        del params
-        return ()
-
-    def update(grads, state, params):
-        del grads, params
-        return state
-
     def score(state, params):
         del state
         return jax.tree.map(lambda leaf: jnp.abs(leaf.astype(jnp.float32)), params)
 
-    return Criterion(init, update, score)
+    return stateless(score)
+
+
+def random(key: Key) -> Criterion:
+    """Noise: the control that every criterion has to beat.
+
+    Each weight has one number for good, so a schedule that rises takes more weights and
+    gives none back.
+
+    Args:
+      key: of the draw; the same key gives the same scores.
+
+    Returns:
+      Criterion without state; scores are uniform in [0, 1), float32.
+
+    Example:
+      >>> criterion = jc.prune.random(jax.random.key(0))
+      >>> scores = criterion.score((), {"kernel": jnp.ones(1000)})
+      >>> float(jnp.mean(scores["kernel"]))
+      0.5
+    """
+
+    def score(state, params):
+        del state
+        leaves, structure = jax.tree.flatten(params)
+        keys = [jax.random.fold_in(key, index) for index in range(len(leaves))]
+        # The zeros lend a draw, which is the same on any mesh, the leaf's sharding.
+        scores = [
+            jax.random.uniform(each, leaf.shape) + jnp.zeros_like(leaf, jnp.float32)
+            for each, leaf in zip(keys, leaves, strict=True)
+        ]
+        return jax.tree.unflatten(structure, scores)
+
+    return stateless(score)
+
+
+def constant(scores: PyTree) -> Criterion:
+    """Scores that are known beforehand and do not change.
+
+    Args:
+      scores: tree of float arrays of the params' names and shapes, or a dict by name.
+        Leaves that are not to be pruned are not looked at.
+
+    Returns:
+      Criterion whose state is the scores, float32.
+
+    Raises:
+      ValueError: when params are seen: one to be pruned has no scores,
+        or of another shape.
+
+    Example:
+      >>> criterion = jc.prune.constant({"kernel": jnp.array([[3.0, 1.0]])})
+      >>> params = {"kernel": jnp.array([[0.1, 5.0]])}
+      >>> jc.prune.masks(params, criterion, sparsity=0.5)
+      {'kernel': Array([[ True, False]], dtype=bool)}
+    """
+
+    def init(params):
+        return aligned("constant", "scores", scores, params)
+
+    return Criterion(init, lambda grads, state, params: state, lambda state, params: state)
+
+
+def stateless(score) -> Criterion:
+    """The criterion of a score that needs nothing but the params."""
+    return Criterion(lambda params: (), lambda grads, state, params: state, score)
+
+
+def aligned(caller: str, argument: str, tree: PyTree, params: Params) -> PyTree:
+    """The tree in float32 with a () zero where params have one for a leaf left out."""
+    leaves = named_leaves(tree)
+
+    def leaf_of(name: str, param: Array) -> Array:
+        leaf = leaves.get(name)
+        if param.shape == () and (leaf is None or leaf.shape != ()):
+            return jnp.zeros((), jnp.float32)
+        if leaf is None or leaf.shape != param.shape:
+            shape = "is missing" if leaf is None else f"has shape {leaf.shape}"
+            raise ValueError(
+                f"{caller}({argument}=...): leaf {name!r} {shape}, but the param to prune has "
+                f"shape {param.shape}. Give one of the same shape, or leave it out with select=."
+            )
+        # The zeros lend the leaf, which may come from elsewhere, the param's sharding.
+        return jnp.zeros_like(param, jnp.float32) + jnp.asarray(leaf, jnp.float32)
+
+    return map_named(leaf_of, params)

@@ -44,11 +44,60 @@ def unstructured(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) ->
     Source: Han et al. 2015, arXiv:1506.02626, section 3. Differs: an exact count by a
     bisected threshold, ties by index.
     """
-    if isinstance(sparsity, (int, float)) and not 0 <= sparsity <= 1:
-        raise ValueError(f"unstructured(sparsity={sparsity}) must be in [0, 1].")
+    check_sparsity("unstructured", sparsity)
     axis = group_axis(scores, leaf_axes)
     count = round_to_count(sparsity, group_size(scores, leaf_axes))
     return ~lowest(scores, count, axis=axis)
+
+
+def within_outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
+    """Drops the same number of weights from every output.
+
+    From the n weights that one output sums over exactly `round_half_even(sparsity · n)`
+    go, so no output loses all of its inputs to the others. Among equal scores the
+    earlier index goes first; a NaN goes before everything.
+
+    Args:
+      scores: (...) float, at most 32 bits; the leaf's own layout.
+      sparsity: fraction removed, in [0, 1]; () or one per slice, see `Pattern`.
+      leaf_axes: of the leaf; a group spans its contracting axes.
+
+    Returns:
+      (...) bool of the scores' shape and sharding; True keeps.
+
+    Raises:
+      ValueError: a Python `sparsity` is outside [0, 1]; the axes of a leaf of rank 3
+        and more are only assumed.
+
+    Example:
+      >>> axes = jc.LeafAxes(contracting=(0,), output=(1,))
+      >>> jc.prune.within_outputs(jnp.array([[0.1, 0.9], [0.5, 0.3]]), 0.5, axes)
+      Array([[False,  True],
+             [ True, False]], dtype=bool)
+
+    Source: Sun et al. 2023, arXiv:2306.11695, section 3, "comparison group".
+    """
+    check_sparsity("within_outputs", sparsity)
+    check_roles("within_outputs", scores, leaf_axes)
+    count = round_to_count(sparsity, math.prod(scores.shape[i] for i in leaf_axes.contracting))
+    return ~lowest(scores, count, axis=leaf_axes.contracting)
+
+
+def check_sparsity(caller: str, sparsity: Array | float) -> None:
+    """Raises a ValueError for a Python number outside [0, 1]."""
+    if isinstance(sparsity, (int, float)) and not 0 <= sparsity <= 1:
+        raise ValueError(f"{caller}(sparsity={sparsity}) must be in [0, 1].")
+
+
+def check_roles(caller: str, scores: Array, leaf_axes: LeafAxes) -> None:
+    """Raises a ValueError unless the role of every axis of the leaf is known."""
+    if len(leaf_axes.order) != scores.ndim or (leaf_axes.assumed and scores.ndim >= 3):
+        known = "assumed axes" if leaf_axes.assumed else "no axes"
+        raise ValueError(
+            f"{caller}: a leaf of shape {scores.shape} has {known}, and this pattern needs to know "
+            "which it sums over. Pass axes=graph.axes(fn, params, *inputs), or leave it out with "
+            "select=."
+        )
 
 
 def group_axis(scores: Array, leaf_axes: LeafAxes) -> tuple[int, ...]:

@@ -1,0 +1,147 @@
+"""Patterns of equal shares in short runs of the inputs of an output, such as 2:4.
+
+A run lies along the contracting axes, flattened in the leaf's order, of one output.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.numerics import round_to_count
+from jaxcompress.core.ranking import lowest
+from jaxcompress.core.types import Array
+from jaxcompress.prune.matrices import on_matrices
+from jaxcompress.prune.patterns import Pattern
+
+
+def within_groups(size: int) -> Pattern:
+    """Drops the same share of every run of `size` inputs of an output.
+
+    From each run exactly `round_half_even(sparsity · size)` weights go; among equal
+    scores the earlier goes first, a NaN before everything. With a schedule the mask
+    moves in steps of 1 / size.
+
+    Args:
+      size: weights in a run, at least 2; divides the inputs of every leaf.
+
+    Returns:
+      Pattern; see `padded` for inputs that `size` does not divide.
+
+    Raises:
+      ValueError: `size` is below 2; when applied: it does not divide the inputs, a
+        Python sparsity is outside [0, 1], or the axes of a leaf of rank 3 and more are
+        only assumed.
+
+    Example:
+      >>> dot = jc.LeafAxes(contracting=(0,), output=())
+      >>> jc.prune.within_groups(2)(jnp.array([0.1, 0.2, 0.9, 0.3]), 0.5, dot)
+      Array([False,  True,  True, False], dtype=bool)
+
+    Source: Mishra et al. 2021, arXiv:2104.08378, section 3, of which 2:4 is the case of
+    size 4 at sparsity 0.5. Differs: ties by index.
+    """
+    if size < 2:
+        raise ValueError(f"within_groups(size={size}) must be at least 2.")
+    return _in_runs(f"within_groups({size})", size, lambda sparsity: round_to_count(sparsity, size))
+
+
+def n_of_m(n: int, m: int) -> Pattern:
+    """Keeps no fewer than `n` of every `m` inputs of an output, in the end exactly `n`.
+
+        dropped of each run = min(round_half_even(sparsity · m), m - n)
+
+    So every sparsity from 1 - n/m on gives N:M, and a schedule comes to it in steps of
+    1/m. 2:4 at sparsity 0.5 is the layout that sparse tensor cores read.
+
+    Args:
+      n: weights that stay, from 1 to m.
+      m: weights in a run, at least 2; divides the inputs of every leaf.
+
+    Returns:
+      Pattern; see `padded` for inputs that `m` does not divide.
+
+    Raises:
+      ValueError: `n` is outside [1, m] or `m` below 2; when applied: as
+        for `within_groups`.
+
+    Example:
+      >>> dot = jc.LeafAxes(contracting=(0,), output=())
+      >>> jc.prune.n_of_m(2, 4)(jnp.array([0.1, 0.9, 0.5, 0.3]), 0.9, dot)
+      Array([False,  True,  True, False], dtype=bool)
+
+    Source: Zhou et al. 2021, arXiv:2102.04010, section 3. Differs: ties by index; the
+    way to N:M is open to a schedule.
+    """
+    if m < 2 or not 1 <= n <= m:
+        raise ValueError(f"n_of_m(n={n}, m={m}) must satisfy 1 <= n <= m and m >= 2.")
+    return _in_runs(
+        f"n_of_m({n}, {m})",
+        m,
+        lambda sparsity: jnp.minimum(round_to_count(sparsity, m), m - n),
+    )
+
+
+def padded(pattern: Pattern, multiple: int) -> Pattern:
+    """The same pattern on inputs filled up to the next multiple.
+
+    The filling stands after the last input of each output and counts as the first to
+    go, as zeros do that a kernel appends: the last run gives up fewer real weights.
+
+    Args:
+      pattern: whose groups need inputs of a certain multiple.
+      multiple: of which the filled inputs are one, at least 1.
+
+    Returns:
+      Pattern.
+
+    Raises:
+      ValueError: `multiple` is below 1; when applied: the axes of a leaf of rank 3
+        and more are only assumed, or what `pattern` raises.
+
+    Example:
+      >>> dot = jc.LeafAxes(contracting=(0,), output=())
+      >>> pattern = jc.prune.padded(jc.prune.n_of_m(2, 4), 4)
+      >>> pattern(jnp.array([0.1, 0.9, 0.5, 0.3, 0.2, 0.1, 0.7]), 0.5, dot)
+      Array([False,  True,  True, False,  True, False,  True], dtype=bool)
+    """
+    if multiple < 1:
+        raise ValueError(f"padded(multiple={multiple}) must be at least 1.")
+
+    def filled(matrices: Array, sparsity: Array | float) -> Array:
+        *batch, inputs = range(matrices.ndim)
+        length = matrices.shape[inputs]
+        widths = [(0, 0)] * len(batch) + [(0, -length % multiple)]
+        # A NaN goes before everything else.
+        scores = jnp.pad(matrices, widths, constant_values=jnp.nan)
+        leaf_axes = LeafAxes((inputs,), (batch[-1],), tuple(batch[:-1]))
+        return pattern(scores, sparsity, leaf_axes)[..., :length]
+
+    return lambda scores, sparsity, leaf_axes: on_matrices(
+        "padded", filled, scores, sparsity, leaf_axes
+    )
+
+
+def _in_runs(name: str, size: int, dropped: Callable[[Array | float], Array | int]) -> Pattern:
+    """Drops as many of every run as `dropped` makes of the sparsity."""
+
+    def of_matrices(matrices: Array, sparsity: Array | float) -> Array:
+        inputs = matrices.shape[-1]
+        if inputs % size:
+            raise ValueError(
+                f"{name}: {size} does not divide the {inputs} inputs of an output. Leave the leaf "
+                f"out with select=, or take padded({name}, {size})."
+            )
+        return ~_lowest_in_runs(matrices, dropped(sparsity), size)
+
+    return lambda scores, sparsity, leaf_axes: on_matrices(
+        name, of_matrices, scores, sparsity, leaf_axes
+    )
+
+
+def _lowest_in_runs(matrices: Array, count: Array | int, size: int) -> Array:
+    """Marks `count` of the lowest of every run of `size` along the last axis."""
+    runs = matrices.reshape(*matrices.shape[:-1], -1, size)
+    counts = jnp.asarray(count)
+    counts = counts[..., None] if counts.ndim else counts  # (batch…, 1, 1, 1)
+    return lowest(runs, counts, axis=(runs.ndim - 1,)).reshape(matrices.shape)

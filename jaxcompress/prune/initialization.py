@@ -1,0 +1,250 @@
+"""Pruning before training: scores from the first weights and a few batches, or none.
+
+Each computes its scores once, when it is built, and gives a criterion that holds them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.axes import Axes
+from jaxcompress.core.checks import check_positive, check_range
+from jaxcompress.core.criterion import Criterion
+from jaxcompress.core.masks import apply_mask
+from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.partition import combine, partition
+from jaxcompress.core.selectors import inexact
+from jaxcompress.core.types import Array, Loss, Model, Params, PyTree, Selector
+from jaxcompress.prune import targets
+from jaxcompress.prune.allocation import globally
+from jaxcompress.prune.criteria import constant
+from jaxcompress.prune.patterns import unstructured
+
+Batches = Sequence[Any]
+"""Pairs (inputs, targets); inputs are one input of the model or a tuple of them."""
+
+
+def snip(fn: Model, params: Params, loss: Loss, batches: Batches) -> Criterion:
+    """How much the loss hangs on a connection, to first order and whatever its sign.
+
+        score = |g · w|,   g = gradient of the mean loss
+
+    For the first weights, with `allocate=globally`. All batches run in one step.
+
+    Args:
+      fn: the model, `fn(params, *inputs) -> outputs`.
+      params: tree of arrays as training begins with them.
+      loss: (outputs, targets) to one number per example.
+      batches: (inputs, targets) pairs, each batch of equal weight.
+
+    Returns:
+      Criterion with constant scores.
+
+    Raises:
+      ValueError: there is no batch, or scores are not finite.
+
+    Example:
+      >>> fn = lambda params, x: x @ params["kernel"]
+      >>> loss = lambda outputs, targets: jnp.sum(outputs * targets, axis=-1)
+      >>> params = {"kernel": jnp.array([[1.0, -2.0]])}
+      >>> batch = (jnp.array([[3.0]]), jnp.array([[1.0, 0.5]]))
+      >>> criterion = jc.prune.snip(fn, params, loss, [batch])
+      >>> criterion.init(params)
+      {'kernel': Array([[3., 3.]], dtype=float32)}
+
+    Source: Lee et al. 2019, arXiv:1810.02340, section 4.1. Differs: not divided by
+    the sum of all scores, which changes no order.
+    """
+
+    def score(trained, mean_loss):
+        return jax.tree.map(jnp.abs, _times(trained, jax.grad(mean_loss)(trained)))
+
+    return _by_loss("snip", score, fn, params, loss, batches)
+
+
+def grasp(
+    fn: Model, params: Params, loss: Loss, batches: Batches, *, temperature: float = 200.0
+) -> Criterion:
+    """Keeps the weights without which the gradient would be smaller.
+
+        score = w · (H g),   of the loss at outputs / temperature
+
+    g and H are gradient and Hessian of the mean loss. To first order -score is how much
+    |g|² / 2 would grow without the weight, so weights that hold the gradient back go
+    first.
+
+    Args:
+      fn: the model, `fn(params, *inputs) -> outputs`; an array of logits.
+      params: tree of arrays as training begins with them.
+      loss: (outputs, targets) to one number per example.
+      batches: (inputs, targets) pairs, each batch of equal weight.
+      temperature: divides the outputs, above 0; it makes untrained answers soft.
+
+    Returns:
+      Criterion with constant scores, which have a sign.
+
+    Raises:
+      ValueError: no batch, `temperature` not above 0, or scores that are not finite.
+
+    Example:
+      >>> fn = lambda params, x: x @ params["kernel"]
+      >>> loss = lambda outputs, targets: jnp.sum((outputs - targets) ** 2, axis=-1) / 2
+      >>> params = {"kernel": jnp.array([[2.0], [-1.0]])}
+      >>> batch = (jnp.array([[1.0, 1.0]]), jnp.array([[0.0]]))
+      >>> criterion = jc.prune.grasp(fn, params, loss, [batch], temperature=1.0)
+      >>> criterion.init(params)
+      {'kernel': Array([[ 4.],
+             [-2.]], dtype=float32)}
+
+    Source: Wang, Zhang and Grosse 2020, arXiv:2002.07376, section 4, algorithm 2.
+    Differs: the sign, since here the lowest go.
+    """
+    check_positive("grasp", "temperature", temperature)
+
+    def soft(outputs: Array, targets: Array) -> Array:
+        return loss(outputs / temperature, targets)
+
+    def score(trained, mean_loss):
+        gradient = jax.grad(mean_loss)
+        _, product = jax.jvp(gradient, (trained,), (gradient(trained),))
+        return _times(trained, product)
+
+    return _by_loss("grasp", score, fn, params, soft, batches)
+
+
+def synflow(
+    fn: Model,
+    params: Params,
+    *inputs: Any,
+    sparsity: float,
+    rounds: int = 100,
+    select: Selector | None = None,
+    axes: Axes | None = None,
+) -> Criterion:
+    """Prunes round by round by how much flow a weight carries, so no layer is cut off.
+
+        R = sum of all outputs of fn(|params|, ones)
+        score = |dR/d|w| · w|
+
+    In round k of n the lowest scores of all leaves go until the density is
+    density^(k / n), then R is taken of what is left. Needs no data. Weights that go in
+    an earlier round score lower than those that go later, so give the same `sparsity`,
+    `select` and `axes` with `allocate=globally` to what takes the criterion.
+
+    Args:
+      fn: the model in evaluation mode, `fn(params, *inputs) -> outputs`.
+      params: tree of arrays as training begins with them.
+      inputs: trees of arrays; every number of a floating one is replaced by 1.
+      sparsity: fraction to remove in the end, in [0, 1).
+      rounds: n, at least 1.
+      select: which leaves; by default those that meet data.
+      axes: from `graph.axes`; by default the layout of `assumed_axes`.
+
+    Returns:
+      Criterion with constant scores: the last round's for weights that stay, and
+      k - n - 1 for those that went in round k.
+
+    Raises:
+      ValueError: a number is outside its range, nothing is selected, or scores are not
+        finite because products over layers overflow: make the weights smaller.
+      TypeError: a selected leaf is not real floating, or is already compressed.
+
+    Example:
+      >>> fn = lambda params, x: (x @ params["in"]) @ params["out"]
+      >>> params = {"in": jnp.array([[1.0, -2.0]]), "out": jnp.array([[3.0], [1.0]])}
+      >>> x = jnp.ones((1, 1))
+      >>> criterion = jc.prune.synflow(fn, params, x, sparsity=0.5, rounds=2)
+      >>> criterion.init(params)
+      {'in': Array([[ 3., -2.]], dtype=float32), 'out': Array([[ 3.],
+             [-1.]], dtype=float32)}
+
+    Source: Tanaka et al. 2020, arXiv:2006.05467, algorithm 1.
+    """
+    check_range("synflow", "sparsity", sparsity, 0, 1)
+    if rounds < 1:
+        raise ValueError(f"synflow(rounds={rounds}) must be at least 1.")
+    found = targets.groups("synflow", params, sparsity, select, axes)
+    roles = {name: each for group in found for name, each in group.axes.items()}
+    inputs = jax.tree.map(
+        lambda x: jnp.ones_like(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x, inputs
+    )
+    ends = [1 - (1 - sparsity) ** (k / rounds) for k in range(1, rounds)] + [sparsity]
+
+    def rounds_of(params, inputs):
+        trained, others = partition(params, inexact())
+        sizes = jax.tree.map(jnp.abs, trained)
+        flow = jax.grad(lambda sizes: _total(fn(combine(sizes, others), *inputs)))
+
+        def go(scores, numbers):
+            end, dropped = numbers
+            left = map_named(
+                lambda name, size: apply_mask(scores[name] >= 0, size) if name in roles else size,
+                sizes,
+            )
+            fresh = named_leaves(_times(left, flow(left)))
+            scores = {
+                name: jnp.where(each >= 0, jnp.abs(fresh[name]), each)
+                for name, each in scores.items()
+            }
+            shares = globally(scores, roles, end)
+            keep = {name: unstructured(scores[name], shares[name], roles[name]) for name in roles}
+            went = {name: (scores[name] >= 0) & ~keep[name] for name in roles}
+            return {name: jnp.where(went[name], dropped, scores[name]) for name in roles}, None
+
+        leaves = named_leaves(params)
+        alive = {name: jnp.zeros_like(leaves[name], jnp.float32) for name in roles}
+        numbers = jnp.array(ends, jnp.float32), jnp.arange(-rounds, 0, dtype=jnp.float32)
+        return jax.lax.scan(go, alive, numbers)[0]
+
+    return _held("synflow", jax.jit(rounds_of)(params, inputs))
+
+
+def _by_loss(
+    caller: str, score: Callable, fn: Model, params: Params, loss: Loss, batches: Batches
+) -> Criterion:
+    """The criterion that holds score(trained leaves, their mean loss)."""
+    if not batches:
+        raise ValueError(f"{caller}(batches=[]) holds no batch. Pass at least one.")
+
+    def scores_of(params, batches):
+        trained, others = partition(params, inexact())
+
+        def mean_loss(trained):
+            params = combine(trained, others)
+            losses = []
+            for inputs, answers in batches:
+                inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+                losses.append(jnp.mean(loss(fn(params, *inputs), answers)))
+            return sum(losses[1:], start=losses[0]) / len(losses)
+
+        return score(trained, mean_loss)
+
+    return _held(caller, jax.jit(scores_of)(params, batches))
+
+
+def _held(caller: str, scores: PyTree) -> Criterion:
+    """The criterion of scores that are finite."""
+    for name, leaf in named_leaves(scores).items():
+        if not bool(jnp.all(jnp.isfinite(leaf))):
+            raise ValueError(
+                f"{caller}: scores of leaf {name!r} are not finite. Check params and data; where "
+                "products over layers overflow, make the params smaller."
+            )
+    return constant(scores)
+
+
+def _times(weights: PyTree, derivatives: PyTree) -> PyTree:
+    """The product of each weight and its derivative, float32."""
+    return jax.tree.map(
+        lambda weight, derivative: weight.astype(jnp.float32) * derivative.astype(jnp.float32),
+        weights,
+        derivatives,
+    )
+
+
+def _total(outputs: PyTree) -> Array:
+    """The sum of all numbers of all outputs, () float32."""
+    totals = [jnp.sum(each.astype(jnp.float32)) for each in jax.tree.leaves(outputs)]
+    return sum(totals[1:], start=totals[0])

@@ -1,0 +1,69 @@
+"""A leaf as matrices: what patterns see that cut outputs and inputs into pieces."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, auto_axes
+
+from jaxcompress.core.axes import LeafAxes, from_canonical, to_canonical
+from jaxcompress.core.types import Array
+from jaxcompress.prune.patterns import check_roles, check_sparsity
+
+MatrixMask = Callable[[Array, Array | float], Array]
+"""(scores (batch…, outputs, inputs), sparsity () or (batch…, 1, 1)) to a bool mask."""
+
+
+def on_matrices(
+    caller: str,
+    mask: MatrixMask,
+    scores: Array,
+    sparsity: Array | float,
+    leaf_axes: LeafAxes,
+) -> Array:
+    """The mask of a leaf from the mask of its matrices.
+
+    Args:
+      caller: the pattern that errors name.
+      mask: of the matrices; outputs and inputs are flattened in the leaf's order.
+      scores: (...) float; the leaf's own layout.
+      sparsity: in [0, 1]; () or one per slice along the batch axes.
+      leaf_axes: of the leaf.
+
+    Returns:
+      (...) bool of the scores' shape and sharding.
+
+    Raises:
+      ValueError: a Python `sparsity` is outside [0, 1], or roles are not known.
+
+    Example:
+      >>> axes = jc.LeafAxes(contracting=(0,), output=(1,))
+      >>> transposed = lambda matrices, sparsity: matrices > sparsity
+      >>> on_matrices("example", transposed, jnp.array([[0.1, 0.9]]), 0.5, axes)
+      Array([[False,  True]], dtype=bool)
+    """
+    check_sparsity(caller, sparsity)
+    check_roles(caller, scores, leaf_axes)
+    batch = len(leaf_axes.batch)
+    outputs = math.prod(scores.shape[i] for i in leaf_axes.output)
+    inputs = math.prod(scores.shape[i] for i in leaf_axes.contracting)
+
+    def of_leaf(scores: Array, sparsity: Array | float) -> Array:
+        canonical = to_canonical(scores, leaf_axes)
+        matrices = canonical.reshape(*canonical.shape[:batch], outputs, inputs)
+        if jnp.ndim(sparsity):
+            shares = to_canonical(jnp.asarray(sparsity), leaf_axes)
+            sparsity = shares.reshape(*shares.shape[:batch], 1, 1)
+        return from_canonical(mask(matrices, sparsity).reshape(canonical.shape), leaf_axes)
+
+    return _sharded_alike(of_leaf, scores, sparsity)
+
+
+def _sharded_alike(function: MatrixMask, scores: Array, sparsity: Array | float) -> Array:
+    """Leaves shardings inside to the compiler: reshapes do not keep explicit ones."""
+    sharding = jax.typeof(scores).sharding
+    if AxisType.Explicit not in sharding.mesh.axis_types:
+        return function(scores, sparsity)
+    free = auto_axes(axes=sharding.mesh.axis_names, out_sharding=sharding)
+    return free(function)(scores, jnp.asarray(sparsity, jnp.float32))

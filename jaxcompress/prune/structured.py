@@ -1,0 +1,230 @@
+"""Patterns of whole pieces: outputs, inputs, heads, slices and blocks.
+
+A piece is worth the mean of its scores. The arrays keep their shapes; to make them
+smaller is the matter of `structure`.
+"""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.numerics import round_to_count
+from jaxcompress.core.ranking import lowest
+from jaxcompress.core.types import Array
+from jaxcompress.prune.matrices import on_matrices
+from jaxcompress.prune.patterns import Pattern, check_roles, check_sparsity
+
+
+def outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
+    """Drops whole outputs: all weights that make one of them.
+
+    Of n outputs exactly `round_half_even(sparsity · n)` go from every slice along the
+    batch axes, those of the lowest mean score; among equal means the earlier one.
+
+    Args:
+      scores: (...) float; the leaf's own layout.
+      sparsity: fraction removed, in [0, 1]; () or one per slice, see `Pattern`.
+      leaf_axes: of the leaf; one index of all its output axes is an output.
+
+    Returns:
+      (...) bool of the scores' shape and sharding; True keeps.
+
+    Raises:
+      ValueError: a Python `sparsity` is outside [0, 1]; the axes of a leaf of rank 3
+        and more are only assumed.
+
+    Example:
+      >>> axes = jc.LeafAxes(contracting=(0,), output=(1,))
+      >>> jc.prune.outputs(jnp.array([[0.1, 0.9], [0.5, 0.3]]), 0.5, axes)
+      Array([[False,  True],
+             [False,  True]], dtype=bool)
+
+    Source: Li et al. 2017, arXiv:1608.08710, section 3.1. Differs: any score; the mean
+    in place of the sum.
+    """
+    check_roles("outputs", scores, leaf_axes)
+    return _whole("outputs", scores, sparsity, leaf_axes, leaf_axes.output)
+
+
+def inputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
+    """Drops whole inputs: all weights that read one of them.
+
+    Of n inputs exactly `round_half_even(sparsity · n)` go from every slice along the
+    batch axes, those of the lowest mean score; among equal means the earlier one.
+
+    Args:
+      scores: (...) float; the leaf's own layout.
+      sparsity: fraction removed, in [0, 1]; () or one per slice, see `Pattern`.
+      leaf_axes: of the leaf; one index of all its contracting axes is an input, at a
+        convolution one place of the window in one channel. For whole channels see
+        `slices`.
+
+    Returns:
+      (...) bool of the scores' shape and sharding; True keeps.
+
+    Raises:
+      ValueError: a Python `sparsity` is outside [0, 1]; the axes of a leaf of rank 3
+        and more are only assumed.
+
+    Example:
+      >>> axes = jc.LeafAxes(contracting=(0,), output=(1,))
+      >>> jc.prune.inputs(jnp.array([[0.1, 0.9], [0.5, 0.3]]), 0.5, axes)
+      Array([[ True,  True],
+             [False, False]], dtype=bool)
+    """
+    check_roles("inputs", scores, leaf_axes)
+    return _whole("inputs", scores, sparsity, leaf_axes, leaf_axes.contracting)
+
+
+def heads(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
+    """Drops whole heads: one index of the first of several output axes.
+
+    For projections of shape (inputs, heads, size). Of n heads exactly
+    `round_half_even(sparsity · n)` go from every slice along the batch axes, those of
+    the lowest mean score; among equal means the earlier one.
+
+    Args:
+      scores: (...) float; the leaf's own layout.
+      sparsity: fraction removed, in [0, 1]; () or one per slice, see `Pattern`.
+      leaf_axes: of the leaf, with two output axes or more.
+
+    Returns:
+      (...) bool of the scores' shape and sharding; True keeps.
+
+    Raises:
+      ValueError: a Python `sparsity` is outside [0, 1]; there are fewer than two
+        output axes, or the axes are only assumed.
+
+    Example:
+      >>> axes = jc.LeafAxes(contracting=(0,), output=(1, 2))
+      >>> mask = jc.prune.heads(jnp.arange(24.0).reshape(3, 4, 2), 0.5, axes)
+      >>> mask[0, :, 0]
+      Array([False, False,  True,  True], dtype=bool)
+
+    Source: Michel et al. 2019, arXiv:1905.10650, section 2.2. Differs: any score, one
+    leaf at a time; `structure` takes the leaves of a head together.
+    """
+    check_roles("heads", scores, leaf_axes)
+    if len(leaf_axes.output) < 2:
+        raise ValueError(
+            f"heads: a leaf of shape {scores.shape} has output axes {leaf_axes.output}, and heads "
+            "are the first of two or more. Leave it out with select=, or take slices(axis)."
+        )
+    return _whole("heads", scores, sparsity, leaf_axes, leaf_axes.output[:1])
+
+
+def slices(axis: int) -> Pattern:
+    """Drops whole slices along one axis of the leaf, whatever its role.
+
+    Of n slices exactly `round_half_even(sparsity · n)` go, each layer or expert along
+    the batch axes by itself, those of the lowest mean score; among equal means the
+    earlier one. With axis -2 these are the input channels of an HWIO kernel.
+
+    Args:
+      axis: of the leaf's own layout; negative counts from the end.
+
+    Returns:
+      Pattern.
+
+    Raises:
+      ValueError: when applied: a leaf has no such axis, or it is a batch axis; a
+        Python sparsity is outside [0, 1].
+
+    Example:
+      >>> axes = jc.LeafAxes(contracting=(0,), output=(1,))
+      >>> jc.prune.slices(-1)(jnp.array([[0.1, 0.9], [0.5, 0.3]]), 0.5, axes)
+      Array([[False,  True],
+             [False,  True]], dtype=bool)
+    """
+
+    def pattern(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
+        position = axis + scores.ndim if axis < 0 else axis
+        if not 0 <= position < scores.ndim or position in leaf_axes.batch:
+            raise ValueError(
+                f"slices(axis={axis}): a leaf of shape {scores.shape} with batch axes "
+                f"{leaf_axes.batch} has no such axis to prune. Leave it out with select=."
+            )
+        return _whole(f"slices({axis})", scores, sparsity, leaf_axes, (position,))
+
+    return pattern
+
+
+def blocks(shape: tuple[int, int]) -> Pattern:
+    """Drops whole blocks of the matrix of outputs and inputs.
+
+    Of n blocks exactly `round_half_even(sparsity · n)` go from every slice along the
+    batch axes, those of the lowest mean score; among equal means the earlier one, by
+    rows of blocks. A block at the edge may be smaller: it counts as one block, and its
+    mean is over what it has.
+
+    Args:
+      shape: (outputs, inputs) of a block, each at least 1. Several axes of one role
+        are flattened in the leaf's order.
+
+    Returns:
+      Pattern.
+
+    Raises:
+      ValueError: a size is below 1; when applied: a Python sparsity is outside [0, 1],
+        or the axes of a leaf of rank 3 and more are only assumed.
+
+    Example:
+      >>> axes = jc.LeafAxes(contracting=(1,), output=(0,))
+      >>> scores = jnp.array([[5.0, 0.0, 1.0], [5.0, 0.0, 3.0]])
+      >>> jc.prune.blocks((2, 2))(scores, 0.5, axes)
+      Array([[ True,  True, False],
+             [ True,  True, False]], dtype=bool)
+
+    Source: Gray et al. 2017, "GPU kernels for block-sparse weights", for the layout;
+    Narang et al. 2017, arXiv:1711.02782, section 3.1. Differs: the mean, so that edges
+    compare, in place of the maximum.
+    """
+    height, width = shape
+    if height < 1 or width < 1:
+        raise ValueError(f"blocks(shape={shape}) must be at least (1, 1).")
+
+    def of_matrices(matrices: Array, sparsity: Array | float) -> Array:
+        worth = _block_means(matrices, height, width)  # (batch…, rows, columns)
+        *_, rows, columns = worth.shape
+        count = round_to_count(sparsity, rows * columns)
+        keep = ~lowest(worth, count, axis=(worth.ndim - 2, worth.ndim - 1))
+        whole = jnp.repeat(jnp.repeat(keep, height, axis=-2), width, axis=-1)
+        return whole[..., : matrices.shape[-2], : matrices.shape[-1]]
+
+    return lambda scores, sparsity, leaf_axes: on_matrices(
+        f"blocks({shape})", of_matrices, scores, sparsity, leaf_axes
+    )
+
+
+def _whole(
+    caller: str,
+    scores: Array,
+    sparsity: Array | float,
+    leaf_axes: LeafAxes,
+    units: tuple[int, ...],
+) -> Array:
+    """Drops all weights of an index of the axes `units`, by their mean score."""
+    check_sparsity(caller, sparsity)
+    within = tuple(i for i in range(scores.ndim) if i not in (*leaf_axes.batch, *units))
+    worth = jnp.mean(scores.astype(jnp.float32), axis=within, keepdims=True)
+    count = round_to_count(sparsity, math.prod(scores.shape[i] for i in units))
+    return jnp.ones_like(scores, bool) & ~lowest(worth, count, axis=units)
+
+
+def _block_means(matrices: Array, height: int, width: int) -> Array:
+    """The mean of every block, (batch…, rows of blocks, columns of blocks) float32."""
+    *batch, outputs, inputs = matrices.shape
+    rows, columns = -(-outputs // height), -(-inputs // width)
+    widths = [(0, 0)] * len(batch) + [(0, rows * height - outputs), (0, columns * width - inputs)]
+    cut = jnp.pad(matrices.astype(jnp.float32), widths).reshape(
+        *batch, rows, height, columns, width
+    )
+    entries = np.outer(_lengths(outputs, height), _lengths(inputs, width)).astype(np.float32)
+    return jnp.sum(cut, axis=(-3, -1)) / entries.reshape((1,) * len(batch) + entries.shape)
+
+
+def _lengths(total: int, size: int) -> np.ndarray:
+    """How long the pieces of a length are that are `size` but for the last."""
+    return np.minimum(size, total - np.arange(0, total, size))
