@@ -256,7 +256,7 @@ def show(options) -> None:
         name: {
             record["seed"]: record["figures"]
             for record in records
-            if record["settings"]["racer"] == name and record["settings"]["steps"] == STEPS
+            if record["settings"] == settings(name, chosen(options, name), STEPS)
         }
         for name in options.racers
     }
