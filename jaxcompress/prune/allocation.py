@@ -85,24 +85,24 @@ def globally(
         )
     keys = {name: order_keys(score) for name, score in scores.items()}
     count = round_to_count(sparsity, size)
-    bound = cut(lambda bound: _total(leaf < bound for leaf in keys.values()), count)
+    bound = cut(lambda bound: total(leaf < bound for leaf in keys.values()), count)
     axis = {name: group_axis(score, axes[name]) for name, score in scores.items()}
     below = {name: count_true(leaf < bound, axis[name]) for name, leaf in keys.items()}
     tied = {name: count_true(leaf == bound, axis[name]) for name, leaf in keys.items()}
-    taken = _first(tied, count - _total(below.values()))
+    taken = first_of_slices(tied, count - total(below.values()))
     return {
         name: (below[name] + taken[name]).astype(jnp.float32) / group_size(score, axes[name])
         for name, score in scores.items()
     }
 
 
-def _total(arrays: Iterable[Array]) -> Array:
+def total(arrays: Iterable[Array]) -> Array:
     """The sum of all entries of all arrays, () int32."""
     totals = [jnp.sum(each, dtype=jnp.int32) for each in arrays]
     return functools.reduce(jnp.add, totals)
 
 
-def _first(available: dict[str, Array], count: Array) -> dict[str, Array]:
+def first_of_slices(available: dict[str, Array], count: Array) -> dict[str, Array]:
     """How many to take of each slice's, earlier slices first, `count` in all."""
     position, slices = {}, 0
     for name, each in available.items():
@@ -112,7 +112,7 @@ def _first(available: dict[str, Array], count: Array) -> dict[str, Array]:
     def before(last: Array) -> dict[str, Array]:
         return {name: jnp.where(position[name] < last, available[name], 0) for name in available}
 
-    last = cut(lambda last: _total(before(last).values()), count, bits=slices.bit_length())
+    last = cut(lambda last: total(before(last).values()), count, bits=slices.bit_length())
     whole = before(last)
-    rest = count - _total(whole.values())
+    rest = count - total(whole.values())
     return {name: whole[name] + jnp.where(position[name] == last, rest, 0) for name in available}

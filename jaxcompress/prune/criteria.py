@@ -55,19 +55,33 @@ def random(key: Key) -> Criterion:
       >>> float(jnp.mean(scores["kernel"]))
       0.5
     """
+    return stateless(lambda state, params: _uniform(key, params))
+
+
+def fresh_noise(key: Key) -> Criterion:
+    """Noise that is drawn anew at every step: growth at random, as in SET.
+
+    Args:
+      key: of the draws; the same key gives the same scores at the same step.
+
+    Returns:
+      Criterion whose state is () int32, the updates so far; scores are uniform in
+      [0, 1), float32.
+
+    Example:
+      >>> criterion = jc.prune.fresh_noise(jax.random.key(0))
+      >>> params = {"kernel": jnp.ones(1000)}
+      >>> first = criterion.score(0, params)["kernel"]
+      >>> float(jnp.mean(first < criterion.score(1, params)["kernel"]))
+      0.5
+    """
 
     def score(state, params):
-        del state
-        leaves, structure = jax.tree.flatten(params)
-        keys = [jax.random.fold_in(key, index) for index in range(len(leaves))]
-        # The zeros lend a draw, which is the same on any mesh, the leaf's sharding.
-        scores = [
-            jax.random.uniform(each, leaf.shape) + jnp.zeros_like(leaf, jnp.float32)
-            for each, leaf in zip(keys, leaves, strict=True)
-        ]
-        return jax.tree.unflatten(structure, scores)
+        return _uniform(jax.random.fold_in(key, state), params)
 
-    return stateless(score)
+    return Criterion(
+        lambda params: jnp.zeros((), jnp.int32), lambda grads, state, params: state + 1, score
+    )
 
 
 def constant(scores: PyTree) -> Criterion:
@@ -95,6 +109,17 @@ def constant(scores: PyTree) -> Criterion:
         return aligned("constant", "scores", scores, params)
 
     return Criterion(init, lambda grads, state, params: state, lambda state, params: state)
+
+
+def _uniform(key: Key, params: Params) -> PyTree:
+    leaves, structure = jax.tree.flatten(params)
+    keys = [jax.random.fold_in(key, index) for index in range(len(leaves))]
+    # The zeros lend a draw, which is the same on any mesh, the leaf's sharding.
+    scores = [
+        jax.random.uniform(each, leaf.shape) + jnp.zeros_like(leaf, jnp.float32)
+        for each, leaf in zip(keys, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, scores)
 
 
 def stateless(score) -> Criterion:

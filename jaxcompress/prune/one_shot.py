@@ -150,12 +150,8 @@ def _found(
     select: Selector | None,
     axes: Axes | None,
 ) -> list[targets.Group]:
+    targets.refuse_schedule(caller, sparsity)
     for _, amount in as_rules(sparsity).pairs:
-        if callable(amount):
-            raise TypeError(
-                f"{caller}(sparsity={amount}) is a schedule, and there are no steps here. "
-                "Give a number in [0, 1), or use prune in training."
-            )
         check_range(caller, "sparsity", float(amount), 0, 1)
     return targets.groups(caller, params, sparsity, select, axes)
 

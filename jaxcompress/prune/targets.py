@@ -56,7 +56,7 @@ def groups(
     known = None if axes is None else named_leaves(axes)
     found = [Group(amount, {}) for _, amount in amounts]
     for name, rank in assigned.items():
-        _check_target(caller, name, leaves[name])
+        check_target(caller, name, leaves[name])
         found[rank].axes[name] = axes_of(name, leaves[name], known)
     return found
 
@@ -110,7 +110,18 @@ def check_amount(caller: str, sparsity: Rules[Amount] | Amount) -> None:
             check_range(caller, "sparsity", float(amount), 0, 1)
 
 
-def _check_target(caller: str, name: str, leaf) -> None:
+def refuse_schedule(caller: str, sparsity: Rules[Amount] | Amount) -> None:
+    """Raises a TypeError for a schedule, where there are no steps."""
+    for _, amount in as_rules(sparsity).pairs:
+        if callable(amount):
+            raise TypeError(
+                f"{caller}(sparsity={amount}) is a schedule, and there are no steps here. "
+                "Give a number in [0, 1), or use prune in training."
+            )
+
+
+def check_target(caller: str, name: str, leaf) -> None:
+    """Raises an error for a leaf that is compressed, empty or not real floating."""
     if is_compressed(leaf):
         raise TypeError(
             f"{caller}: leaf {name!r} is a {type(leaf).__name__}, already compressed. "

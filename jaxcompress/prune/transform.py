@@ -1,44 +1,28 @@
 """Pruning in training: an optax transformation that wraps an optimizer, exactly."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.typing import ArrayLike
 
 from jaxcompress.core import schedules
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.criterion import Criterion
-from jaxcompress.core.masks import apply_mask, apply_masks
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import Rules
-from jaxcompress.core.types import Array, Masks, Params, PyTree, Selector, When
+from jaxcompress.core.types import Masks, Params, Selector, When
 from jaxcompress.prune import targets
 from jaxcompress.prune.allocation import Allocation, uniform
 from jaxcompress.prune.patterns import Pattern, unstructured
+from jaxcompress.prune.state import (
+    PruneState,
+    leaked_by,
+    masked_update,
+    refuse_line_search,
+    require_params,
+)
 from jaxcompress.prune.targets import Amount
-
-
-class PruneState(NamedTuple):
-    """What pruning remembers between steps.
-
-    Attributes:
-      count: () int32, updates so far.
-      masks: of the params' structure; bool of a pruned leaf's shape,
-        () True for others.
-      evidence: the criterion's state.
-      leaked: (leaves,) int32 in the masks' order: the most weights of each leaf found
-        alive outside its mask, by updates that change masks and by the first update
-        after each. All zero where pruning is wired up right.
-      inner: the inner transformation's state.
-    """
-
-    count: ArrayLike
-    masks: Masks
-    evidence: PyTree
-    leaked: PyTree
-    inner: optax.OptState
 
 
 def prune(
@@ -111,7 +95,7 @@ def prune(
         found = targets.groups("prune", params, sparsity, select, axes)
         selected = targets.selection(params, found)
         inner_state = inner.init(params)
-        _refuse_line_search(inner_state)
+        refuse_line_search("prune", inner_state)
         return PruneState(
             count=jnp.zeros((), jnp.int32),
             masks=jax.tree.map(
@@ -123,8 +107,7 @@ def prune(
         )
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
-        if params is None:
-            raise ValueError("prune(...).update(updates, state, params) needs the params.")
+        require_params("prune", params)
         found = targets.groups("prune", params, sparsity, select, axes)
         selected = targets.selection(params, found)
         weights = targets.targeted(selected, params)
@@ -135,139 +118,15 @@ def prune(
             masks = targets.masks_at(state.count, scores, found, pattern, allocate)
             return targets.mask_tree(masks, params)
 
-        def on_selected(function, tree: PyTree, *rest: PyTree) -> PyTree:
-            return jax.tree.map(
-                lambda chosen, leaf, *more: function(leaf, *more) if chosen else leaf,
-                selected,
-                tree,
-                *rest,
-            )
-
         due, was_due = when(state.count), when(jnp.maximum(state.count - 1, 0))
-        # On CPU counting takes longer than a step of Adam: it waits for these steps.
-        leaked = jax.lax.cond(
-            due | was_due,
-            lambda: jnp.maximum(state.leaked, _alive_outside(state.masks, weights)),
-            lambda: state.leaked,
-        )
+        leaked = leaked_by(state, weights, due | was_due)
         # Counts are never negative. Reading them here puts the branches in an order,
         # without which XLA copies params and masks in every step.
         masks = jax.lax.cond(due & jnp.all(leaked >= 0), fresh, lambda: state.masks)
-        grads = on_selected(lambda leaf, mask: apply_mask(mask, leaf), updates, masks)
-        updates, inner_state = inner.update(grads, state.inner, params, **extra)
-        updates = on_selected(_landing_on_zero, updates, masks, params)
+        updates, inner_state = masked_update(
+            inner, selected, masks, updates, state.inner, params, **extra
+        )
         count = optax.safe_increment(state.count)
         return updates, PruneState(count, masks, evidence, leaked, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def masks_of(opt_state: optax.OptState) -> Masks:
-    """The masks inside an optimizer's state.
-
-    Args:
-      opt_state: of a transformation that holds one `prune`.
-
-    Returns:
-      Tree of the params' structure, see `PruneState`.
-
-    Raises:
-      ValueError: there is no `prune` in it, or more than one.
-
-    Example:
-      >>> optimizer = jc.prune.prune(optax.sgd(0.1), jc.prune.magnitude(), sparsity=0.5)
-      >>> jc.prune.masks_of(optimizer.init({"kernel": jnp.ones((1, 2))}))
-      {'kernel': Array([[ True,  True]], dtype=bool)}
-    """
-    states = _prune_states("masks_of", opt_state)
-    if len(states) > 1:
-        raise ValueError(
-            f"masks_of(opt_state) found {len(states)} states of prune. Pass the part of "
-            "opt_state that holds one."
-        )
-    return states[0].masks
-
-
-def apply(masks: Masks, tree: Params) -> Params:
-    """The tree with every removed weight exactly 0.
-
-    For a second set of params that an optimizer keeps (schedule-free evaluation,
-    lookahead, averages), and for params from elsewhere. Applying twice equals once.
-
-    Args:
-      masks: as `masks_of` or `masks` gives them.
-      tree: of the same structure.
-
-    Returns:
-      Tree of the same structure, shapes and dtypes.
-
-    Raises:
-      ValueError: the trees differ, or a mask does not broadcast to its leaf.
-
-    Example:
-      >>> jc.prune.apply({"kernel": jnp.array([True, False])}, {"kernel": jnp.ones(2)})
-      {'kernel': Array([1., 0.], dtype=float32)}
-    """
-    return apply_masks(masks, tree)
-
-
-def check(opt_state: optax.OptState) -> None:
-    """Raises an error when pruned weights were found alive; not for use inside jit.
-
-    Weights are looked at where masks change and one update later, before it acts; what
-    happened since then is not known here.
-
-    Args:
-      opt_state: of a transformation that holds `prune`.
-
-    Raises:
-      ValueError: some weights outside the masks were not 0, or
-        there is no `prune` in it.
-
-    Example:
-      >>> optimizer = jc.prune.prune(optax.sgd(0.1), jc.prune.magnitude(), sparsity=0.5)
-      >>> jc.prune.check(optimizer.init({"kernel": jnp.ones((1, 2))}))
-    """
-    listed = ", ".join(
-        f"{name!r} ({count})"
-        for state in _prune_states("check", opt_state)
-        for name, count in zip(named_leaves(state.masks), state.leaked.tolist(), strict=True)
-        if count
-    )
-    if listed:
-        raise ValueError(
-            f"check(opt_state): pruned weights were not 0 in {listed}. Make prune the outermost "
-            "transformation, apply its updates as they are, and change params by nothing else."
-        )
-
-
-def _alive_outside(masks: Masks, weights: Params) -> Array:
-    """How many weights of each leaf live outside its mask, (leaves,) int32."""
-    alive = jax.tree.map(
-        lambda mask, leaf: jnp.sum(~mask & (leaf != 0), dtype=jnp.int32), masks, weights
-    )
-    return jnp.array(jax.tree.leaves(alive), jnp.int32)
-
-
-def _landing_on_zero(update: Array, mask: Array, param: Array) -> Array:
-    """The update, -param outside the mask; wide enough for the sum to be exactly 0."""
-    dtype = jnp.promote_types(update.dtype, param.dtype)
-    return jnp.where(mask, update.astype(dtype), -param.astype(dtype))
-
-
-def _prune_states(caller: str, opt_state: optax.OptState) -> list[PruneState]:
-    leaves = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, PruneState))
-    states = [leaf for leaf in leaves if isinstance(leaf, PruneState)]
-    if not states:
-        raise ValueError(f"{caller}(opt_state) holds no state of prune. Pass what its init gave.")
-    return states
-
-
-def _refuse_line_search(inner_state: optax.OptState) -> None:
-    searches = (optax.ScaleByBacktrackingLinesearchState, optax.ScaleByZoomLinesearchState)
-    for node in jax.tree.leaves(inner_state, is_leaf=lambda node: isinstance(node, searches)):
-        if isinstance(node, searches):
-            raise ValueError(
-                f"prune(inner) holds a {type(node).__name__}: a line search remembers the value "
-                "at a point that pruning then moves. Give lbfgs(linesearch=None) or another one."
-            )

@@ -8,6 +8,7 @@ import optax
 from jax.tree_util import DictKey, GetAttrKey, SequenceKey
 
 from jaxcompress.core.checks import check_real
+from jaxcompress.core.correspondence import start_of_param
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.types import Array, Key, Params, PyTree, Selector
@@ -119,7 +120,7 @@ def quantize_state(
         leaves, structure = jax.tree_util.tree_flatten_with_path(state)
         stored = []
         for path, leaf in leaves:
-            start = _start_of_param(path, leaf, shapes)
+            start = start_of_param(path, leaf, shapes)
             if start is None:
                 stored.append(leaf)
                 continue
@@ -177,17 +178,6 @@ def _selected_shapes(params: Params, select: Selector) -> dict[tuple, tuple[int,
             check_real("quantize_state", name, leaf)
             shapes[path] = tuple(leaf.shape)
     return shapes
-
-
-def _start_of_param(path: tuple, leaf: Array, shapes: dict) -> int | None:
-    """Where in a path of the state the path of a selected param begins, if it does."""
-    if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-        return None
-    # The longest match: a tree that is one leaf has the empty path, which ends all.
-    return next(
-        (start for start in range(len(path) + 1) if shapes.get(path[start:]) == jnp.shape(leaf)),
-        None,
-    )
 
 
 def _fields(state: PyTree, path: tuple) -> set[str]:

@@ -1,0 +1,178 @@
+"""Pruning in rounds: some weights go, the rest are trained, and again.
+
+One round is the matter of `masks`; training is the caller's.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.axes import Axes
+from jaxcompress.core.criterion import Criterion
+from jaxcompress.core.masks import apply_masks
+from jaxcompress.core.rules import Rules
+from jaxcompress.core.types import Array, Key, Masks, Params, Selector
+from jaxcompress.prune.allocation import Allocation, uniform
+from jaxcompress.prune.one_shot import masks as masks_of_round
+from jaxcompress.prune.patterns import Pattern, unstructured
+from jaxcompress.prune.targets import Amount
+
+Train = Callable[[Params, Masks, int], Params]
+"""(params, masks, round from 0) to the params after training under the masks."""
+
+Restart = Callable[[Params, int], Params]
+"""(params as trained, round from 0) to the params that the round begins with."""
+
+
+class Tickets(NamedTuple):
+    """A model that lost weights in rounds.
+
+    Attributes:
+      params: trained after the last round, exactly 0 outside the masks.
+      masks: of the last round.
+      rounds: the masks of every round.
+    """
+
+    params: Params
+    masks: Masks
+    rounds: tuple[Masks, ...]
+
+
+def as_trained(params: Params, turn: int) -> Params:
+    """Each round goes on from the weights as they are: fine-tuning.
+
+    Example:
+      >>> jc.prune.as_trained({"kernel": jnp.ones(1)}, 0)
+      {'kernel': Array([1.], dtype=float32)}
+    """
+    del turn
+    return params
+
+
+def iterative(
+    params: Params,
+    criterion: Criterion,
+    *,
+    sparsities: Sequence[Rules[Amount] | Amount],
+    train: Train,
+    restart: Restart = as_trained,
+    pattern: Pattern = unstructured,
+    allocate: Allocation = uniform,
+    select: Selector | None = None,
+    axes: Axes | None = None,
+) -> Tickets:
+    """Removes some weights, trains the rest, and repeats, scoring anew each time.
+
+    In each round the weights that are gone stay gone, the survivors of the lowest score
+    go with them, and the round begins with `restart`'s params under the new masks:
+
+        fine-tuning      as_trained
+        lottery ticket   lambda params, turn: saved
+        its control      lambda params, turn: init(jax.random.fold_in(key, turn))
+        without an init  lambda params, turn: shuffled(saved, fold_in(key, turn))
+
+    `saved` are the params before training or, for deep models, after the first steps of
+    it. `restart` gives all params, so those that are not pruned go back as well. For a
+    fair control `train` takes the data in the same order each time.
+
+    Args:
+      params: trained, not compressed; unchanged.
+      criterion: what a weight is worth; it sees the trained params of each round.
+      sparsities: one per round, rising, of the whole model: `[1 - 0.8**k for k in
+        range(1, 10)]` takes a fifth of the survivors each time.
+      train: trains under the masks, best by `hold(optimizer, masks)`.
+      restart: what each round begins with.
+      pattern, allocate, select, axes: as in `masks`.
+
+    Returns:
+      Tickets.
+
+    Raises:
+      ValueError: there is no round, or as `masks`.
+      TypeError: as `masks`.
+
+    Example:
+      >>> saved = {"kernel": jnp.array([[1.0, 1.0, 1.0, 1.0]])}
+      >>> trained = {"kernel": jnp.array([[4.0, 1.0, 3.0, 2.0]])}
+      >>> def train(params, masks, turn):
+      ...     return jax.tree.map(jnp.multiply, params, trained)
+      >>> tickets = jc.prune.iterative(
+      ...     trained,
+      ...     jc.prune.magnitude(),
+      ...     sparsities=[0.25, 0.5],
+      ...     train=train,
+      ...     restart=lambda params, turn: saved,
+      ... )
+      >>> tickets.params["kernel"]
+      Array([[4., 0., 3., 0.]], dtype=float32)
+
+    Source: Frankle and Carbin 2019, arXiv:1803.03635, section 2; Frankle et al. 2020,
+    arXiv:1912.05671 (later rewinding); Han et al. 2015, arXiv:1506.02626 (fine-tuning).
+    """
+    if not sparsities:
+        raise ValueError("iterative(sparsities=[]) has no round. Give one sparsity per round.")
+    rounds: list[Masks] = []
+    for turn, sparsity in enumerate(sparsities):
+        scored = _surviving(criterion, rounds[-1]) if rounds else criterion
+        masks = masks_of_round(
+            params,
+            scored,
+            sparsity=sparsity,
+            pattern=pattern,
+            allocate=allocate,
+            select=select,
+            axes=axes,
+        )
+        start = apply_masks(masks, restart(params, turn))
+        params = apply_masks(masks, train(start, masks, turn))
+        rounds.append(masks)
+    return Tickets(params, rounds[-1], tuple(rounds))
+
+
+def shuffled(params: Params, key: Key) -> Params:
+    """The params with the entries of every leaf in random order: a control.
+
+    The distribution of each leaf stays, and what its places had learned is gone.
+
+    Args:
+      params: tree of arrays.
+      key: of the orders; every leaf has its own.
+
+    Returns:
+      Tree of the same structure, shapes and dtypes.
+
+    Example:
+      >>> params = {"kernel": jnp.arange(4.0)}
+      >>> jnp.sort(jc.prune.shuffled(params, jax.random.key(0))["kernel"])
+      Array([0., 1., 2., 3.], dtype=float32)
+    """
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(key, len(leaves))
+    return jax.tree.unflatten(
+        structure,
+        [
+            jax.random.permutation(each, leaf.reshape(-1)).reshape(leaf.shape)
+            for each, leaf in zip(keys, leaves, strict=True)
+        ],
+    )
+
+
+def _surviving(criterion: Criterion, masks: Masks) -> Criterion:
+    """The criterion, by which a weight outside the masks is worth less than any other.
+
+    A little less than the lowest and than 0, so that scales and means hardly change.
+    """
+
+    def score(state, params):
+        scores = criterion.score(state, params)
+        lowest = jnp.min(jnp.stack([jnp.min(each) for each in jax.tree.leaves(scores)]))
+        gone = jnp.nextafter(jnp.minimum(lowest, 0.0), jnp.float32(-jnp.inf))
+
+        def of_leaf(mask: Array, each: Array) -> Array:
+            return each if each.shape == () else jnp.where(mask, each, gone)
+
+        return jax.tree.map(of_leaf, masks, scores)
+
+    return Criterion(criterion.init, criterion.update, score)

@@ -1,0 +1,187 @@
+"""Penalties whose step lands on exact zeros: one after each update, without masks."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.masks import check_masks
+from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.selectors import weights
+from jaxcompress.core.types import Array, Params, Selector
+from jaxcompress.prune import targets
+from jaxcompress.prune.state import require_params
+from jaxcompress.prune.views import Masking
+
+
+class ProximalState(NamedTuple):
+    """What the proximal step remembers: () int32, updates so far."""
+
+    count: ArrayLike
+
+
+def proximal_l1(
+    learning_rate: ArrayLike | optax.Schedule,
+    weight: ArrayLike,
+    *,
+    select: Selector | None = None,
+) -> optax.GradientTransformation:
+    """Shortens every weight by the same amount after a step, small ones to exactly 0.
+
+    Comes last in a chain, where updates are what `apply_updates` adds:
+
+        w <- prox(w + update)
+        prox(v) = sign(v) · max(0, |v| - learning_rate · weight)
+
+    It is the step for `weight · Σ |w|`. A weight may return where the gradient is
+    strong enough. `one_shot` or `masks` with `magnitude` reads off what is 0.
+
+    Args:
+      learning_rate: that of the chain before it: a number, a () array or a schedule.
+      weight: () at least 0.
+      select: which leaves; by default those that meet data.
+
+    Returns:
+      Transformation with a `ProximalState`.
+
+    Raises:
+      ValueError: `weight` is a negative number; when the params are seen: nothing is
+        selected, or a selected leaf is empty; params are missing.
+      TypeError: a selected leaf is compressed or not real floating.
+
+    Example:
+      >>> optimizer = optax.chain(optax.sgd(0.5), jc.prune.proximal_l1(0.5, weight=0.4))
+      >>> params = {"kernel": jnp.array([[1.0, -0.1]])}
+      >>> grads = {"kernel": jnp.array([[0.2, 0.1]])}
+      >>> updates, _ = optimizer.update(grads, optimizer.init(params), params)
+      >>> optax.apply_updates(params, updates)["kernel"]
+      Array([[0.7, 0. ]], dtype=float32)
+
+    Source: Parikh and Boyd 2014, "Proximal Algorithms", sections 4.2 and 6.5.2.
+    """
+
+    def spare_none(params: Params) -> dict[str, Array]:
+        leaves, chosen = named_leaves(params), named_leaves((select or weights())(params))
+        selected = [name for name in leaves if chosen[name]]
+        if leaves and not selected:
+            raise ValueError(
+                f"proximal_l1(select=...) selects no leaf. Leaves are: {', '.join(leaves)}."
+            )
+        for name in selected:
+            targets.check_target("proximal_l1", name, leaves[name])
+        return {name: jnp.zeros((), bool) for name in selected}
+
+    return _proximal("proximal_l1", learning_rate, weight, spare_none)
+
+
+def proximal_trimmed(
+    learning_rate: ArrayLike | optax.Schedule, weight: ArrayLike, spared: Masking
+) -> optax.GradientTransformation:
+    """Shortens only the small weights of each group after a step, down to exactly 0.
+
+    Comes last in a chain:
+
+        v = w + update
+        w <- v where spared(v), else sign(v) · max(0, |v| - learning_rate · weight)
+
+    With `spared = by_magnitude(...)` it is the step for `weight` times the sum of all
+    |w| but the largest of each group, which is 0 exactly where the pattern holds. So
+    with `by_magnitude(sparsity=0.5, pattern=n_of_m(2, 4))` weights come to 2:4 while
+    the two largest of four are never shortened.
+
+    Args:
+      learning_rate: that of the chain before it: a number, a () array or a schedule.
+      weight: () at least 0; raise it until the pattern holds.
+      spared: params to masks of what is not shortened; a leaf with a () True mask
+        is spared whole.
+
+    Returns:
+      Transformation with a `ProximalState`.
+
+    Raises:
+      ValueError: `weight` is a negative number; params are missing; what `spared`
+        raises when the params are seen.
+      TypeError: what `spared` raises when the params are seen.
+
+    Example:
+      >>> pairs = jc.prune.by_magnitude(sparsity=0.5, pattern=jc.prune.n_of_m(1, 2))
+      >>> proximal = jc.prune.proximal_trimmed(0.5, weight=0.4, spared=pairs)
+      >>> optimizer = optax.chain(optax.sgd(0.5), proximal)
+      >>> params = {"kernel": jnp.array([[1.0, 3.0], [-0.1, 2.0]])}
+      >>> grads = {"kernel": jnp.zeros((2, 2))}
+      >>> updates, _ = optimizer.update(grads, optimizer.init(params), params)
+      >>> optax.apply_updates(params, updates)["kernel"]
+      Array([[1. , 3. ],
+             [0. , 1.8]], dtype=float32)
+
+    Source: Bertsimas, Copenhaver and Mazumder 2017, arXiv:1708.04527, the trimmed
+    lasso. Differs: any pattern in place of the largest weights of all.
+    """
+
+    def spare(params: Params) -> dict[str, Array]:
+        masks = spared(params)
+        check_masks("proximal_trimmed", masks, params)
+        return {name: mask for name, mask in named_leaves(masks).items() if mask.shape != ()}
+
+    return _proximal("proximal_trimmed", learning_rate, weight, spare)
+
+
+def soft_threshold(x: Array, threshold: ArrayLike) -> Array:
+    """The proximal operator of `threshold · Σ |x|`: sign(x) · max(0, |x| - threshold).
+
+    Args:
+      x: (...) float.
+      threshold: at least 0, () or of x's shape.
+
+    Returns:
+      Of x's shape, at least float32.
+
+    Example:
+      >>> soft_threshold(jnp.array([-3.0, 0.5]), 1.0)
+      Array([-2.,  0.], dtype=float32)
+    """
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return jnp.where(jnp.abs(x) > threshold, x - jnp.sign(x) * threshold, 0.0)
+
+
+def _proximal(
+    caller: str,
+    learning_rate: ArrayLike | optax.Schedule,
+    weight: ArrayLike,
+    spared: Callable[[Params], dict[str, Array]],
+) -> optax.GradientTransformation:
+    """The step on the leaves that `spared` names, where their masks are False."""
+    if isinstance(weight, int | float) and not weight >= 0:
+        raise ValueError(f"{caller}(weight={weight}) must be at least 0.")
+
+    def init(params: Params) -> ProximalState:
+        spared(params)
+        return ProximalState(jnp.zeros((), jnp.int32))
+
+    def update(updates: optax.Updates, state: Any, params: Params = None):
+        require_params(caller, params)
+        rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        reached = map_named(lambda _, leaf, update: _sum(leaf, update), params, updates)
+        masks = spared(reached)
+
+        def landing(name: str, leaf: Array, target: Array, update: Array) -> Array:
+            if name not in masks:
+                return update
+            shrunk = soft_threshold(target, rate * weight)
+            # The sum with the parameter is then exactly 0 where the target is.
+            return jnp.where(masks[name], target, shrunk) - leaf.astype(target.dtype)
+
+        updates = map_named(landing, params, reached, updates)
+        return updates, ProximalState(optax.safe_increment(state.count))
+
+    return optax.GradientTransformation(init, update)
+
+
+def _sum(leaf: Array, update: Array) -> Array:
+    if is_compressed(leaf):
+        return leaf
+    wide = jnp.promote_types(jnp.promote_types(leaf.dtype, update.dtype), jnp.float32)
+    return leaf.astype(wide) + update.astype(wide)

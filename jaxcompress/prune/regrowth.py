@@ -1,0 +1,227 @@
+"""Sparse training: some weights are dropped and as many grown while the count stays."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+
+from jaxcompress.core import schedules
+from jaxcompress.core.axes import Axes, LeafAxes
+from jaxcompress.core.correspondence import start_of_param
+from jaxcompress.core.criterion import Criterion
+from jaxcompress.core.names import named_leaves
+from jaxcompress.core.ranking import count_true, lowest
+from jaxcompress.core.selectors import axes_of
+from jaxcompress.core.types import Array, Masks, Params, When
+from jaxcompress.prune import targets
+from jaxcompress.prune.patterns import group_axis
+from jaxcompress.prune.shares import Share, as_dropped
+from jaxcompress.prune.state import (
+    PruneState,
+    leaked_by,
+    masked_leaves,
+    masked_update,
+    refuse_line_search,
+    require_params,
+    starting_masks,
+)
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def regrow(
+    inner: optax.GradientTransformation,
+    growth: Criterion,
+    masks: Masks,
+    *,
+    fraction: ArrayLike | optax.Schedule = 0.3,
+    share: Share = as_dropped,
+    axes: Axes | None = None,
+    when: When = schedules.every(100, begin=100),
+) -> optax.GradientTransformationExtraArgs:
+    """Trains a sparse model whose masks move: small weights go, promising ones come.
+
+    At the steps that `when` names, in each leaf or slice along its batch axes with n
+    living weights:
+
+        drop the round(fraction · n) smallest |w|
+        grow as many of the rest, of the highest growth score
+
+    What was just dropped belongs to the rest: grown back at once it stays as it was. A
+    weight that is new starts at 0. Where a weight came or went, the state of `inner`
+    starts again from what its `init` gives for a weight of 0; arrays of the state are
+    found by path and shape, so that holds for any optimizer's moments, traces and
+    accumulated gradients. Factored moments, which weights share, go on.
+
+    The methods by name:
+
+        SET              fresh_noise(key)
+        RigL             gradient_momentum(0.0), the last dense gradient
+        sparse momentum  gradient_momentum(0.9) and share=by_mean_score
+
+    After `optax.apply_updates` every weight outside the masks is exactly 0, as with
+    `prune`, and the same holds for where it stands: outermost, under `MultiSteps`,
+    `masked`, `partition` or `inject_hyperparams`. `masks_of` and `check` read its
+    state. Begin with `params = apply(masks, params)`; otherwise the first update does.
+
+    Args:
+      inner: optimizer, without a line search.
+      growth: what an absent weight would be worth; it sees raw gradients.
+      masks: to begin with, for example `masks(params, random(key), sparsity=0.9,
+        allocate=erk)`; looked up by name. A leaf with a () mask stays whole.
+      fraction: of the living weights, that is dropped: in [0, 1], a number, a () array
+        or a schedule, such as `optax.cosine_decay_schedule(0.3, end)`.
+      share: how many of the dropped each leaf grows.
+      axes: from `graph.axes`, for batch axes; by default the layout of `assumed_axes`.
+      when: at which steps, counted from 0.
+
+    Returns:
+      Transformation with a `PruneState`; extra arguments go to `inner`.
+
+    Raises:
+      ValueError: a number is outside [0, 1]; when `init` sees the params: a leaf has no
+        mask or one that does not fit, a masked leaf is empty, `inner` has a line
+        search; in `update`: params are missing.
+      TypeError: a masked leaf is not real floating, or is already compressed.
+
+    Example:
+      >>> masks = {"kernel": jnp.array([[True, True, False, False]])}
+      >>> growth = jc.prune.gradient_momentum(0.0)
+      >>> optimizer = jc.prune.regrow(
+      ...     optax.sgd(1.0), growth, masks, fraction=0.5, when=jc.schedules.every(1)
+      ... )
+      >>> params = {"kernel": jnp.array([[5.0, 1.0, 0.0, 0.0]])}
+      >>> grads = {"kernel": jnp.array([[1.0, 1.0, 1.0, 3.0]])}
+      >>> updates, _ = optimizer.update(grads, optimizer.init(params), params)
+      >>> optax.apply_updates(params, updates)["kernel"]
+      Array([[ 4.,  0.,  0., -3.]], dtype=float32)
+
+    Source: Mocanu et al. 2018, arXiv:1707.04780 (SET); Evci et al. 2020,
+    arXiv:1911.11134, algorithm 1 (RigL); Dettmers and Zettlemoyer 2019,
+    arXiv:1907.04840 (sparse momentum). Differs: a step that moves masks updates weights
+    too; SET drops by size whatever the sign.
+    """
+    if isinstance(fraction, int | float | np.floating) and not 0 <= fraction <= 1:
+        raise ValueError(f"regrow(fraction={fraction}) must be in [0, 1].")
+    inner = optax.with_extra_args_support(inner)
+    known = None if axes is None else named_leaves(axes)
+
+    def init(params: Params) -> PruneState:
+        start = starting_masks("regrow", masks, params)
+        inner_state = inner.init(params)
+        refuse_line_search("regrow", inner_state)
+        return PruneState(
+            count=jnp.zeros((), jnp.int32),
+            masks=start,
+            evidence=growth.init(targets.targeted(masked_leaves(start), params)),
+            leaked=jnp.zeros(len(jax.tree.leaves(start)), jnp.int32),
+            inner=inner_state,
+        )
+
+    def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
+        require_params("regrow", params)
+        selected = masked_leaves(state.masks)
+        weights = targets.targeted(selected, params)
+        evidence = growth.update(targets.targeted(selected, updates), state.evidence, weights)
+
+        def moved() -> tuple[Masks, optax.OptState]:
+            old, leaves = named_leaves(state.masks), named_leaves(weights)
+            scores = named_leaves(growth.score(evidence, weights))
+            roles = {
+                name: axes_of(name, leaves[name], known) for name in old if old[name].shape != ()
+            }
+            part = targets.value_at(state.count, fraction)
+            new = old | regrown(leaves, old, scores, roles, part, share)
+            new = targets.mask_tree(new, params)
+            changed = jax.tree.map(jnp.not_equal, state.masks, new)
+            return new, _restarted(inner, state.inner, changed, params)
+
+        due, was_due = when(state.count), when(jnp.maximum(state.count - 1, 0))
+        # The first update may itself have made the params sparse.
+        looked = (state.count > 0) & (due | was_due | (state.count == 1))
+        leaked = leaked_by(state, weights, looked)
+        # As in `prune`, reading the counts puts the branches in an order.
+        now, inner_state = jax.lax.cond(
+            due & jnp.all(leaked >= 0), moved, lambda: (state.masks, state.inner)
+        )
+        updates, inner_state = masked_update(
+            inner, selected, now, updates, inner_state, params, **extra
+        )
+        count = optax.safe_increment(state.count)
+        return updates, PruneState(count, now, evidence, leaked, inner_state)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def regrown(
+    weights: dict[str, Array],
+    masks: dict[str, Array],
+    scores: dict[str, Array],
+    axes: dict[str, LeafAxes],
+    fraction: Array | float,
+    share: Share,
+) -> dict[str, Array]:
+    """The masks after one drop and one growth, of the leaves in `axes`, by name."""
+    axis = {name: group_axis(masks[name], axes[name]) for name in axes}
+    kept = {name: drop(weights[name], masks[name], fraction, axis[name]) for name in axes}
+    dropped = {
+        name: count_true(masks[name], axis[name]) - count_true(kept[name], axis[name])
+        for name in axes
+    }
+    scores = {name: _finite(scores[name]) for name in axes}
+    grown = share(scores, {name: masks[name] for name in axes}, axes, dropped)
+    return {name: grow(scores[name], kept[name], grown[name], axis[name]) for name in axes}
+
+
+def drop(x: Array, mask: Array, fraction: Array | float, axis: tuple[int, ...]) -> Array:
+    """The mask without round(fraction · living) of the smallest |x| in every group.
+
+    Among equal sizes the earlier goes first, a NaN before everything.
+    """
+    living = count_true(mask, axis)
+    count = jnp.round(fraction * living.astype(jnp.float32)).astype(jnp.int32)
+    size = jnp.minimum(jnp.abs(x.astype(jnp.float32)), LARGEST)
+    count = jnp.minimum(count, living)
+    return mask & ~lowest(jnp.where(mask, size, jnp.inf), count, axis=axis)
+
+
+def grow(scores: Array, mask: Array, count: Array, axis: tuple[int, ...]) -> Array:
+    """The mask with `count` more in every group, of the highest finite scores.
+
+    Among equal scores the earlier comes first.
+    """
+    return mask | lowest(jnp.where(mask, jnp.inf, -scores), count, axis=axis)
+
+
+def _finite(scores: Array) -> Array:
+    """Scores in which a NaN is the lowest, and infinities are large numbers."""
+    scores = jnp.clip(scores.astype(jnp.float32), -LARGEST, LARGEST)
+    return jnp.where(jnp.isnan(scores), -LARGEST, scores)
+
+
+def _restarted(
+    inner: optax.GradientTransformation, state: optax.OptState, changed: Masks, params: Params
+) -> optax.OptState:
+    """The inner state, as at the start wherever it stands for a weight that changed."""
+    there = dict(jax.tree_util.tree_leaves_with_path(changed))
+    shapes = {path: mask.shape for path, mask in there.items() if mask.shape != ()}
+    start = inner.init(
+        jax.tree.map(
+            lambda mask, leaf: (
+                jnp.where(mask, jnp.zeros((), leaf.dtype), leaf) if mask.shape != () else leaf
+            ),
+            changed,
+            params,
+        )
+    )
+
+    def restarted(path: tuple, leaf, first):
+        begin = start_of_param(path, leaf, shapes)
+        if begin is None:
+            return leaf
+        return jnp.where(there[path[begin:]], first.astype(leaf.dtype), leaf)
+
+    return jax.tree_util.tree_map_with_path(restarted, state, start)

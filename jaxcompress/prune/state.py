@@ -1,0 +1,228 @@
+"""What pruning remembers in training, and the step that leaves zeros exact.
+
+Which weights go, and when, is decided by the transformations that hold a `PruneState`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from jaxcompress.core.masks import apply_mask, apply_masks, check_masks
+from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.types import Array, Masks, Params, PyTree
+from jaxcompress.prune import targets
+
+
+class PruneState(NamedTuple):
+    """What pruning remembers between steps.
+
+    Attributes:
+      count: () int32, updates so far.
+      masks: of the params' structure; bool of a pruned leaf's shape,
+        () True for others.
+      evidence: the criterion's state.
+      leaked: (leaves,) int32 in the masks' order: the most weights of each leaf found
+        alive outside its mask, by updates that change masks and by the first update
+        after each. All zero where pruning is wired up right.
+      inner: the inner transformation's state.
+    """
+
+    count: ArrayLike
+    masks: Masks
+    evidence: PyTree
+    leaked: PyTree
+    inner: optax.OptState
+
+
+def masks_of(opt_state: optax.OptState) -> Masks:
+    """The masks inside an optimizer's state.
+
+    Args:
+      opt_state: of a transformation that holds one `prune`, `regrow` or `hold`.
+
+    Returns:
+      Tree of the params' structure, see `PruneState`.
+
+    Raises:
+      ValueError: there is no `prune` in it, or more than one.
+
+    Example:
+      >>> optimizer = jc.prune.prune(optax.sgd(0.1), jc.prune.magnitude(), sparsity=0.5)
+      >>> jc.prune.masks_of(optimizer.init({"kernel": jnp.ones((1, 2))}))
+      {'kernel': Array([[ True,  True]], dtype=bool)}
+    """
+    states = _prune_states("masks_of", opt_state)
+    if len(states) > 1:
+        raise ValueError(
+            f"masks_of(opt_state) found {len(states)} states of prune. Pass the part of "
+            "opt_state that holds one."
+        )
+    return states[0].masks
+
+
+def apply(masks: Masks, tree: Params) -> Params:
+    """The tree with every removed weight exactly 0.
+
+    For a second set of params that an optimizer keeps (schedule-free evaluation,
+    lookahead, averages), and for params from elsewhere. Applying twice equals once.
+
+    Args:
+      masks: as `masks_of` or `masks` gives them.
+      tree: of the same structure.
+
+    Returns:
+      Tree of the same structure, shapes and dtypes.
+
+    Raises:
+      ValueError: the trees differ, or a mask does not broadcast to its leaf.
+
+    Example:
+      >>> jc.prune.apply({"kernel": jnp.array([True, False])}, {"kernel": jnp.ones(2)})
+      {'kernel': Array([1., 0.], dtype=float32)}
+    """
+    return apply_masks(masks, tree)
+
+
+def check(opt_state: optax.OptState) -> None:
+    """Raises an error when pruned weights were found alive; not for use inside jit.
+
+    Weights are looked at where masks change and one update later, before it acts, by
+    `hold` at every hundredth update; what happened since then is not known here.
+
+    Args:
+      opt_state: of a transformation that holds `prune`, `regrow` or `hold`.
+
+    Raises:
+      ValueError: some weights outside the masks were not 0, or
+        there is no `prune` in it.
+
+    Example:
+      >>> optimizer = jc.prune.prune(optax.sgd(0.1), jc.prune.magnitude(), sparsity=0.5)
+      >>> jc.prune.check(optimizer.init({"kernel": jnp.ones((1, 2))}))
+    """
+    listed = ", ".join(
+        f"{name!r} ({count})"
+        for state in _prune_states("check", opt_state)
+        for name, count in zip(named_leaves(state.masks), state.leaked.tolist(), strict=True)
+        if count
+    )
+    if listed:
+        raise ValueError(
+            f"check(opt_state): pruned weights were not 0 in {listed}. Make prune (or regrow, or "
+            "hold) the outermost transformation, apply its updates as they are, and change params "
+            "by nothing else."
+        )
+
+
+def starting_masks(caller: str, masks: Masks, params: Params) -> Masks:
+    """The given masks in the params' structure and sharding, found by name.
+
+    A () mask stays; any other becomes bool of its leaf's shape. Masks of leaves that
+    are not among the params are not looked at.
+
+    Raises:
+      ValueError: a leaf has no mask, or one that is not bool or does not broadcast to
+        it; a masked leaf is empty.
+      TypeError: a masked leaf is not real floating, or is already compressed.
+    """
+    known = named_leaves(masks)
+    missing = [name for name in named_leaves(params) if name not in known]
+    if missing:
+        raise ValueError(
+            f"{caller}(masks=...) has no mask for leaf {missing[0]!r}. Make the masks for these "
+            "params, with a () True for a leaf that stays whole."
+        )
+    own = map_named(lambda name, _: jnp.asarray(known[name]), params)
+    check_masks(caller, own, params)
+
+    def start(name: str, leaf, mask: Array) -> Array:
+        if mask.shape == ():
+            return mask
+        targets.check_target(caller, name, leaf)
+        # The zeros lend the mask, which may come from elsewhere, the leaf's sharding.
+        return jnp.zeros_like(leaf, bool) | jnp.broadcast_to(mask, leaf.shape)
+
+    return map_named(start, params, own)
+
+
+def masked_leaves(masks: Masks) -> PyTree:
+    """Which leaves have a mask of their shape, a tree of bool."""
+    return jax.tree.map(lambda mask: mask.shape != (), masks)
+
+
+def masked_update(
+    inner: optax.GradientTransformationExtraArgs,
+    selected: PyTree,
+    masks: Masks,
+    updates: optax.Updates,
+    inner_state: optax.OptState,
+    params: Params,
+    **extra,
+) -> tuple[optax.Updates, optax.OptState]:
+    """The inner update on masked gradients, landing on 0 outside the masks."""
+
+    def on_selected(function, tree: PyTree, *rest: PyTree) -> PyTree:
+        return jax.tree.map(
+            lambda chosen, leaf, *more: function(leaf, *more) if chosen else leaf,
+            selected,
+            tree,
+            *rest,
+        )
+
+    grads = on_selected(lambda leaf, mask: apply_mask(mask, leaf), updates, masks)
+    updates, inner_state = inner.update(grads, inner_state, params, **extra)
+    return on_selected(_landing_on_zero, updates, masks, params), inner_state
+
+
+def leaked_by(state: PruneState, weights: Params, due: Array) -> Array:
+    """`state.leaked`, with what lives outside the masks now if it is due to look.
+
+    On CPU counting takes longer than a step of Adam.
+    """
+    return jax.lax.cond(
+        due,
+        lambda: jnp.maximum(state.leaked, _alive_outside(state.masks, weights)),
+        lambda: state.leaked,
+    )
+
+
+def require_params(caller: str, params: Params) -> None:
+    """Raises a ValueError when there are no params."""
+    if params is None:
+        raise ValueError(f"{caller}(...).update(updates, state, params) needs the params.")
+
+
+def refuse_line_search(caller: str, inner_state: optax.OptState) -> None:
+    """Raises a ValueError when an inner transformation searches along a line."""
+    searches = (optax.ScaleByBacktrackingLinesearchState, optax.ScaleByZoomLinesearchState)
+    for node in jax.tree.leaves(inner_state, is_leaf=lambda node: isinstance(node, searches)):
+        if isinstance(node, searches):
+            raise ValueError(
+                f"{caller}(inner) holds a {type(node).__name__}: a line search remembers the value "
+                "at a point that pruning then moves. Give lbfgs(linesearch=None) or another one."
+            )
+
+
+def _alive_outside(masks: Masks, weights: Params) -> Array:
+    """How many weights of each leaf live outside its mask, (leaves,) int32."""
+    alive = jax.tree.map(
+        lambda mask, leaf: jnp.sum(~mask & (leaf != 0), dtype=jnp.int32), masks, weights
+    )
+    return jnp.array(jax.tree.leaves(alive), jnp.int32)
+
+
+def _landing_on_zero(update: Array, mask: Array, param: Array) -> Array:
+    """The update, -param outside the mask; wide enough for the sum to be exactly 0."""
+    dtype = jnp.promote_types(update.dtype, param.dtype)
+    return jnp.where(mask, update.astype(dtype), -param.astype(dtype))
+
+
+def _prune_states(caller: str, opt_state: optax.OptState) -> list[PruneState]:
+    leaves = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, PruneState))
+    states = [leaf for leaf in leaves if isinstance(leaf, PruneState)]
+    if not states:
+        raise ValueError(f"{caller}(opt_state) holds no state of prune. Pass what its init gave.")
+    return states

@@ -1,0 +1,212 @@
+"""Training dense weights that the model sees pruned: views, and their masks.
+
+Here no weight is set to 0 for good: `apply` or `one_shot` does it in the end.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.axes import Axes
+from jaxcompress.core.checks import check_range
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.masks import apply_mask, check_masks
+from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.numerics import straight_through as passing
+from jaxcompress.core.rules import Rules
+from jaxcompress.core.types import Array, Masks, Params, Selector, View
+from jaxcompress.prune import targets
+from jaxcompress.prune.allocation import Allocation, uniform
+from jaxcompress.prune.criteria import magnitude
+from jaxcompress.prune.patterns import Pattern, unstructured
+from jaxcompress.prune.targets import Amount
+
+Masking = Callable[[Params], Masks]
+"""Params to their masks, traceable; `lambda params: masks` for masks that are known."""
+
+
+def by_magnitude(
+    *,
+    sparsity: Rules[Amount] | Amount,
+    pattern: Pattern = unstructured,
+    allocate: Allocation = uniform,
+    select: Selector | None = None,
+    axes: Axes | None = None,
+) -> Masking:
+    """The masks of the weights as they are, by size: small ones go.
+
+    Unlike `masks` it works inside jit, and looks for nothing that is not finite.
+
+    Args:
+      sparsity: fraction to remove, in [0, 1): a number, or a () array, such as
+        `schedule(step)`, clipped to [0, 1]; or `Rules` of those.
+      pattern, allocate, select, axes: as in `masks`.
+
+    Returns:
+      Function from params to masks of their structure.
+
+    Raises:
+      ValueError: a number is outside [0, 1); when the params are seen: as `masks`.
+      TypeError: a sparsity is a schedule; a selected leaf is not real floating, or is
+        already compressed.
+
+    Example:
+      >>> params = {"kernel": jnp.array([[0.1, -2.0]]), "bias": jnp.ones(2)}
+      >>> jc.prune.by_magnitude(sparsity=0.5)(params)
+      {'bias': Array(True, dtype=bool), 'kernel': Array([[False,  True]], dtype=bool)}
+    """
+    targets.check_amount("by_magnitude", sparsity)
+    targets.refuse_schedule("by_magnitude", sparsity)
+
+    def masking(params: Params) -> Masks:
+        found = targets.groups("by_magnitude", params, sparsity, select, axes)
+        fixed = jax.lax.stop_gradient(targets.targeted(targets.selection(params, found), params))
+        scores = named_leaves(magnitude().score((), fixed))
+        return targets.mask_tree(targets.masks_at(0, scores, found, pattern, allocate), params)
+
+    return masking
+
+
+def straight_through(masking: Masking) -> View:
+    """The model sees pruned weights; all weights get the gradient of what it sees.
+
+        value = where(mask, w, 0)
+        d value / d w = 1
+
+    A weight that is masked goes on learning, and comes back when it is worth more. Use
+    it inside the loss: `fn(view(params), x)`.
+
+    Args:
+      masking: for example `by_magnitude(sparsity=0.5, pattern=n_of_m(2, 4))`, so that
+        masks follow the weights at every step.
+
+    Returns:
+      View: params to params of the same structure, shapes and dtypes.
+
+    Raises:
+      ValueError: (when applied) a mask does not fit its leaf.
+
+    Example:
+      >>> view = jc.prune.straight_through(jc.prune.by_magnitude(sparsity=0.5))
+      >>> params = {"kernel": jnp.array([[0.1, -2.0]])}
+      >>> view(params)["kernel"]
+      Array([[ 0., -2.]], dtype=float32)
+      >>> jax.grad(lambda params: view(params)["kernel"].sum())(params)["kernel"]
+      Array([[1., 1.]], dtype=float32)
+
+    Source: Bengio et al. 2013, arXiv:1308.3432, section 4; Zhou et al. 2021,
+    arXiv:2102.04010, equation 5.
+    """
+    return _masked("straight_through", masking, lambda mask, leaf: leaf)
+
+
+def sr_ste(masking: Masking, decay: float = 2e-4) -> View:
+    """`straight_through` that pulls masked weights to 0, so that masks settle.
+
+        value = where(mask, w, 0)
+        gradient of w = gradient of value + where(mask, 0, decay · w)
+
+    The pull comes once with each backward pass through the view, however large the
+    gradient of the value is: do not scale the loss, and take means, not sums, of
+    gradients over microbatches and devices.
+
+    Args:
+      masking: for example `by_magnitude(sparsity=0.5, pattern=n_of_m(2, 4))`.
+      decay: of masked weights, at least 0.
+
+    Returns:
+      View, for reverse-mode gradients of first order.
+
+    Raises:
+      ValueError: `decay` is negative; when applied: a mask does not fit its leaf.
+
+    Example:
+      >>> view = jc.prune.sr_ste(jc.prune.by_magnitude(sparsity=0.5), decay=0.5)
+      >>> params = {"kernel": jnp.array([[0.2, -2.0]])}
+      >>> jax.grad(lambda params: view(params)["kernel"].sum())(params)["kernel"]
+      Array([[1.1, 1. ]], dtype=float32)
+
+    Source: Zhou et al. 2021, arXiv:2102.04010, equation 8.
+    """
+    check_range("sr_ste", "decay", decay, 0, float("inf"))
+
+    def pulled(mask: Array, leaf: Array) -> Array:
+        pull = jnp.where(mask, 0.0, decay * leaf.astype(jnp.float32))
+        return _pulled(leaf, jax.lax.stop_gradient(pull).astype(leaf.dtype))
+
+    return _masked("sr_ste", masking, pulled)
+
+
+def surgery(masks: Masks, params: Params, *, deviations: float, margin: float = 0.1) -> Masks:
+    """Masks in which small weights go and large ones return, others stay as they are.
+
+        threshold = mean |w| + deviations · standard deviation of |w|
+        mask <- False where |w| < (1 - margin) · threshold
+                True where |w| >= (1 + margin) · threshold
+
+    Each leaf has its own threshold, of all its weights, masked ones included. Call it
+    in the training step, now and then and ever more rarely; the model sees
+    `straight_through(lambda params: masks)`, so that masked weights go on learning.
+
+    Args:
+      masks: of the params' structure, of the leaves' shapes; a () mask stays.
+      params: dense.
+      deviations: above or below 0: the larger, the more goes.
+      margin: half the width of the band in which a mask stays, in [0, 1).
+
+    Returns:
+      Masks of the same structure.
+
+    Raises:
+      ValueError: `margin` is outside [0, 1), or a mask does not fit its leaf.
+
+    Example:
+      >>> masks = {"kernel": jnp.array([True, True, False, False])}
+      >>> params = {"kernel": jnp.array([-0.1, 1.0, 1.0, -1.9])}
+      >>> jc.prune.surgery(masks, params, deviations=0.0)
+      {'kernel': Array([False,  True, False,  True], dtype=bool)}
+
+    Source: Guo et al. 2016, arXiv:1608.04493, equation 4. Differs: thresholds follow
+    the weights.
+    """
+    check_range("surgery", "margin", margin, 0, 1)
+    check_masks("surgery", masks, params)
+
+    def renewed(mask: Array, leaf) -> Array:
+        if mask.shape == ():
+            return mask
+        size = jnp.abs(leaf.astype(jnp.float32))
+        threshold = jnp.mean(size) + deviations * jnp.std(size)
+        return jnp.where(mask, size >= (1 - margin) * threshold, size >= (1 + margin) * threshold)
+
+    return jax.tree.map(renewed, masks, params)
+
+
+def _masked(caller: str, masking: Masking, learning: Callable[[Array, Array], Array]) -> View:
+    """Shows where(mask, w, 0); the gradient goes to `learning(mask, w)`."""
+
+    def view(params: Params) -> Params:
+        masks = masking(params)
+        check_masks(caller, masks, params)
+
+        def seen(_, leaf, mask: Array):
+            if is_compressed(leaf) or mask.shape == ():
+                return leaf
+            return passing(apply_mask(mask, leaf), learning(mask, leaf), jnp.ones((), bool))
+
+        return map_named(seen, params, masks)
+
+    return view
+
+
+@jax.custom_vjp
+def _pulled(x: Array, pull: Array) -> Array:
+    """`x`, whose gradient is larger by `pull`."""
+    del pull
+    return x
+
+
+_pulled.defvjp(
+    lambda x, pull: (x, pull), lambda pull, gradient: (gradient + pull, jnp.zeros_like(pull))
+)
