@@ -252,31 +252,49 @@ def show(options) -> None:
     records = runner.read(options.out / "race.json")
     times = runner.read(options.out / "race_times.json")
     seconds = times[-1]["figures"] if times else {}
-    full = {
-        name: {
-            record["seed"]: record["figures"]
-            for record in records
-            if record["settings"] == settings(name, chosen(options, name), STEPS)
-        }
-        for name in options.racers
+    goals = {
+        seed: figures["validation"][-1] for seed, figures in runs(options, "adamw", STEPS).items()
     }
-    goals = {seed: figures["validation"][-1] for seed, figures in full["adamw"].items()}
-    places = np.arange(EVERY, STEPS + 1, EVERY)
-    for name, runs in full.items():
-        steps = [first(runs[seed]["validation"], goals[seed]) for seed in sorted(runs)]
+    lengths = sorted({record["settings"]["steps"] for record in records} - {TUNING}, reverse=True)
+    series = {}
+    for name in options.racers:
         cost = 1 / seconds[name]["ratio"] if name in seconds else float("nan")
-        final = np.mean([figures["validation"][-1] for figures in runs.values()])
-        test = np.mean([figures["test"] for figures in runs.values()])
-        print(f"{name:14} {final:.3f} {test:.3f} steps to the goal {steps}, a step {cost:.2f}x")
+        for length in lengths:
+            found = runs(options, name, length)
+            if found:
+                print(f"{name} over {length} steps, each {cost:.2f} of AdamW's:")
+                print(line(found, goals, cost))
+                places = np.arange(EVERY, length + 1, EVERY)
+                label = name if length == STEPS else f"{name}, {length}"
+                series[label] = places, [found[seed]["validation"] for seed in found]
     plots.curves(
         options.out / "race.png",
-        {
-            name: (places, [runs[seed]["validation"] for seed in sorted(runs)])
-            for name, runs in full.items()
-        },
+        series,
         x="steps",
         y="validation loss, nats per character",
         level=float(np.mean(list(goals.values()))),
+    )
+
+
+def runs(options, name: str, steps: int) -> dict[int, dict[str, Any]]:
+    """By seed the figures of a racer at its rate."""
+    known = settings(name, chosen(options, name), steps)
+    records = runner.read(options.out / "race.json")
+    found = {r["seed"]: r["figures"] for r in records if r["settings"] == known}
+    return dict(sorted(found.items()))
+
+
+def line(found: dict[int, dict[str, Any]], goals: dict[int, float], cost: float) -> str:
+    """Final losses and what the goal took, seed by seed."""
+    ends = {
+        part: np.mean([np.ravel(figures[part])[-1] for figures in found.values()])
+        for part in ("validation", "test")
+    }
+    steps = [first(figures["validation"], goals[seed]) for seed, figures in found.items()]
+    times = [None if each is None else round(cost * each / STEPS, 2) for each in steps]
+    return (
+        f"  ends at {ends['validation']:.3f}, test {ends['test']:.3f}; "
+        f"AdamW's end after {steps} steps, {times} of its time"
     )
 
 
