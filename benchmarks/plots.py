@@ -30,9 +30,11 @@ def curves(
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    for label, (places, runs) in series.items():
+    for rank, (label, (places, runs)) in enumerate(series.items()):
         values = np.asarray(runs)
-        (line,) = axes.plot(places, values.mean(0), label=label, linewidth=1.5)
+        # Colours come again after ten.
+        style = "solid" if rank < 10 else "dashed"
+        (line,) = axes.plot(places, values.mean(0), label=label, linewidth=1.5, linestyle=style)
         axes.fill_between(
             places, values.min(0), values.max(0), color=line.get_color(), alpha=0.15, linewidth=0
         )

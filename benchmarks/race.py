@@ -32,7 +32,7 @@ from jaxcompress.core.types import Array, Params, PyTree
 STEPS, TUNING, WARM_UP = 2000, 500, 100
 BATCH, WINDOWS, EVERY = 12, 96, 50
 DECAY, LONGEST = 0.1, 1.0
-TIMED = 20
+TIMED = 10
 
 rooms = jc.optimizers
 
@@ -232,7 +232,7 @@ def time(options) -> None:
             train = prepared(RACERS[name], chosen(options, name), STEPS, codes, 0, TIMED)
             # Not from the start: racers that refresh something do it at their own pace.
             calls[name] = functools.partial(continued, train, [train.start()])
-        found = runner.interleaved(calls, repeats=15)
+        found = runner.interleaved(calls, repeats=10)
         return {name: timing._asdict() for name, timing in found.items()}
 
     known = {"racers": options.racers, "steps_per_call": TIMED, "batch": BATCH}
