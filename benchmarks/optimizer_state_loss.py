@@ -1,6 +1,6 @@
 """What a compressed optimizer state costs in loss: a paired test over seeds.
 
-    python -m benchmarks.optimizer_state_loss [--seeds 0 … 7] [--data DIR]
+    python -m benchmarks.optimizer_state_loss [--seeds 0 … 7] [--formats …]
 
 The character transformer on tiny Shakespeare, AdamW at the rate and length of its
 tuning in `benchmarks.race`, with its state in float32 and in every format: same
@@ -34,6 +34,7 @@ def compressed(form, key: bool) -> race.Racer:
 FORMATS = {
     "float32": race.RACERS["adamw"],
     "dynamic8": compressed(rooms.dynamic8(), key=False),
+    "dynamic8, at random": compressed(rooms.dynamic8(), key=True),
     "linear8": compressed(rooms.linear8(), key=True),
     "linear4": compressed(rooms.linear4(), key=True),
     "stochastic_bfloat16": compressed(rooms.stochastic_bfloat16(), key=True),
@@ -44,14 +45,17 @@ def main() -> None:
     """Runs what has no record yet, then prints differences to float32."""
     parser = runner.arguments((__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=range(SEEDS))
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     options = parser.parse_args()
     rate = race.chosen(options, "adamw")
-    ends: dict[str, list[float]] = {name: [] for name in FORMATS}
+    ends: dict[str, list[float]] = {name: [] for name in options.formats}
     for seed in options.seeds:
-        for name, racer in FORMATS.items():
+        for name in options.formats:
             record = runner.record(
                 "optimizer_state_loss",
-                functools.partial(race.measure, options.data, racer, rate, race.TUNING, seed),
+                functools.partial(
+                    race.measure, options.data, FORMATS[name], rate, race.TUNING, seed
+                ),
                 settings=race.settings(name, rate, race.TUNING),
                 seed=seed,
                 out=options.out,
