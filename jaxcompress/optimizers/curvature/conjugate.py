@@ -44,9 +44,8 @@ def conjugate_gradients(
 
     Example:
       >>> matrix = jnp.array([[2.0, 1.0], [1.0, 3.0]])
-      >>> conjugate_gradients(
-      ...     lambda v: matrix @ v, jnp.array([3.0, 4.0]), iterations=2, tolerance=0.0
-      ... )
+      >>> product, target = lambda v: matrix @ v, jnp.array([3.0, 4.0])
+      >>> conjugate_gradients(product, target, iterations=2, tolerance=0.0).round(3)
       Array([1., 1.], dtype=float32)
 
     Source: Nocedal and Wright 2006, "Numerical Optimization", algorithm 7.1.

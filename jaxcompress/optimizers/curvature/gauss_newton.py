@@ -44,8 +44,10 @@ def scale_by_gauss_newton(
       >>> scaled = jc.optimizers.scale_by_gauss_newton(damping=1e-6)
       >>> w = jnp.array([0.5, 1.25])
       >>> grads = jax.grad(lambda w: loss(outputs(w)))(w)
-      >>> w - scaled.update(grads, scaled.init(w), w, outputs=outputs, loss=loss)[0]
-      Array([ 0.0, -0.25], dtype=float32)
+      >>> extra = {"outputs": outputs, "loss": loss}
+      >>> update, _ = scaled.update(grads, scaled.init(w), w, **extra)
+      >>> (w - update).round(3) + 0.0
+      Array([ 0.  , -0.25], dtype=float32)
 
     Source: Schraudolph 2002, "Fast curvature matrix-vector products"; Martens 2010,
     "Deep learning via Hessian-free optimization", sections 3 and 4.1. Differs: no
