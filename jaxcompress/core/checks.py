@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.types import Params
+
 
 def check_range(caller: str, argument: str, value: float, low: float, high: float) -> None:
     """Raises a ValueError unless low <= value < high; a NaN never passes."""
@@ -41,3 +43,9 @@ def check_finite(caller: str, name: str, leaf) -> None:
             f"{first}. "
             "Compress a model that trained without them."
         )
+
+
+def require_params(caller: str, params: Params) -> None:
+    """Raises a ValueError when an optax `update` was called without params."""
+    if params is None:
+        raise ValueError(f"{caller}(...).update(updates, state, params) needs the params.")

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxcompress.core.checks import require_params
 from jaxcompress.core.penalties import scale_l1_subgradient
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.optimizers.hyperparameters import check_sizes
-from jaxcompress.optimizers.leafwise import check_trainable, require_params
+from jaxcompress.optimizers.leafwise import check_trainable
 from jaxcompress.optimizers.moments import as_float32, narrowed
 
 

@@ -34,6 +34,13 @@ def check_sizes(caller: str, **sizes: ArrayLike | optax.Schedule) -> None:
             raise ValueError(f"{caller}({argument}={value}) must be finite and at least 0.")
 
 
+def check_counts(caller: str, **counts: ArrayLike) -> None:
+    """Raises a ValueError for an int below 1; arrays pass."""
+    for argument, value in counts.items():
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f"{caller}({argument}={value}) must be at least 1.")
+
+
 def descent(learning_rate: ArrayLike | optax.Schedule) -> optax.GradientTransformation:
     """Minus the learning rate times the update, in the update's dtype.
 

@@ -116,9 +116,3 @@ def check_trainable(caller: str, params: Params) -> None:
                 f"{caller}: leaf {name!r} has dtype {dtype}; only real floating leaves train. "
                 "Leave it out with partition(params, inexact()) or optax.masked."
             )
-
-
-def require_params(caller: str, params: Params) -> None:
-    """Raises a ValueError when `update` was called without params."""
-    if params is None:
-        raise ValueError(f"{caller}(...).update(updates, state, params) needs the params.")

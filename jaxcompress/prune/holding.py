@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxcompress.core import schedules
+from jaxcompress.core.checks import require_params
 from jaxcompress.core.types import Masks, Params
 from jaxcompress.prune import targets
 from jaxcompress.prune.state import (
@@ -15,7 +16,6 @@ from jaxcompress.prune.state import (
     masked_leaves,
     masked_update,
     refuse_line_search,
-    require_params,
     starting_masks,
 )
 

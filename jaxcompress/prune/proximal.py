@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxcompress.core.checks import require_params
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.masks import check_masks
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.prune import targets
-from jaxcompress.prune.state import require_params
 from jaxcompress.prune.views import Masking
 
 

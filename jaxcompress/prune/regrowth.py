@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core import schedules
 from jaxcompress.core.axes import Axes, LeafAxes
+from jaxcompress.core.checks import require_params
 from jaxcompress.core.correspondence import start_of_param
 from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.names import named_leaves
@@ -25,7 +26,6 @@ from jaxcompress.prune.state import (
     masked_leaves,
     masked_update,
     refuse_line_search,
-    require_params,
     starting_masks,
 )
 

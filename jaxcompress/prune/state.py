@@ -189,12 +189,6 @@ def leaked_by(state: PruneState, weights: Params, due: Array) -> Array:
     )
 
 
-def require_params(caller: str, params: Params) -> None:
-    """Raises a ValueError when there are no params."""
-    if params is None:
-        raise ValueError(f"{caller}(...).update(updates, state, params) needs the params.")
-
-
 def refuse_line_search(caller: str, inner_state: optax.OptState) -> None:
     """Raises a ValueError when an inner transformation searches along a line."""
     searches = (optax.ScaleByBacktrackingLinesearchState, optax.ScaleByZoomLinesearchState)

@@ -8,6 +8,7 @@ import optax
 
 from jaxcompress.core import schedules
 from jaxcompress.core.axes import Axes
+from jaxcompress.core.checks import require_params
 from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import Rules
@@ -20,7 +21,6 @@ from jaxcompress.prune.state import (
     leaked_by,
     masked_update,
     refuse_line_search,
-    require_params,
 )
 from jaxcompress.prune.targets import Amount
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.selectors import matching, weights
+from jaxcompress.core.sharding import gathered
 from jaxcompress.core.types import Array, Key, Loss, Model, Params, Selector
 from jaxcompress.graph.couplings import Couplings, Family, Place
 from jaxcompress.structure.gating import full, gated, met, reading, score_shape
@@ -301,15 +301,7 @@ def _powers(leaf, place: Place, family: Family, order: int) -> Array:
     powers = jnp.abs(jnp.asarray(materialize(leaf), jnp.float32)) ** order
     kept = (0, place.axis) if family.layers else (place.axis,)
     others = tuple(axis for axis in range(powers.ndim) if axis not in kept)
-    return _whole(jnp.sum(powers, axis=others))[..., place.positions].sum(axis=-1)
-
-
-def _whole(sums: Array) -> Array:
-    """The same on every device, so that units can be picked from it."""
-    sharding = jax.typeof(sums).sharding
-    if not any(sharding.spec):
-        return sums
-    return jax.sharding.reshard(sums, NamedSharding(sharding.mesh, PartitionSpec()))
+    return gathered(jnp.sum(powers, axis=others))[..., place.positions].sum(axis=-1)
 
 
 def _cotangent(output):

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core import penalties
 from jaxcompress.core.axes import Axes
-from jaxcompress.core.checks import check_real
+from jaxcompress.core.checks import check_real, require_params
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.selectors import axes_of, weights
@@ -165,7 +165,7 @@ def proximal_group_lasso(
         return ProximalState(jnp.zeros((), jnp.int32))
 
     def update(updates: optax.Updates, state: Any, params: Params = None):
-        _require_params("proximal_group_lasso", params)
+        require_params("proximal_group_lasso", params)
         rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
         within = _groups("proximal_group_lasso", params, axes, select)
 
@@ -196,7 +196,7 @@ def _added(
         return optax.EmptyState()
 
     def update(updates: optax.Updates, state: Any, params: Params = None):
-        _require_params(caller, params)
+        require_params(caller, params)
         within = groups(params)
 
         def with_penalty(name: str, leaf: Array, update: Array) -> Array:
@@ -237,11 +237,6 @@ def _selected(caller: str, params: Params, select: Selector) -> dict[str, Array]
             )
         check_real(caller, name, leaf)
     return selected
-
-
-def _require_params(caller: str, params: Params) -> None:
-    if params is None:
-        raise ValueError(f"{caller}(...).update(updates, state, params) needs the params.")
 
 
 def _check_weight(caller: str, weight: ArrayLike) -> None:

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxcompress.core.checks import require_params
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.averages.lookahead import LookaheadState
 from jaxcompress.optimizers.averages.schedule_free import ScheduleFreeState
 from jaxcompress.optimizers.hyperparameters import check_decays
-from jaxcompress.optimizers.leafwise import check_trainable, require_params
+from jaxcompress.optimizers.leafwise import check_trainable
 from jaxcompress.optimizers.moments import as_float32, narrowed, unbiased
 
 

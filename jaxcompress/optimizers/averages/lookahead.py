@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxcompress.core.checks import require_params
 from jaxcompress.core.types import Array, Params, PyTree
-from jaxcompress.optimizers.leafwise import check_trainable, map_to_trees, require_params
-from jaxcompress.optimizers.matrix.matrices import check_counts
+from jaxcompress.optimizers.hyperparameters import check_counts
+from jaxcompress.optimizers.leafwise import check_trainable, map_to_trees
 from jaxcompress.optimizers.moments import as_float32, narrowed
 
 

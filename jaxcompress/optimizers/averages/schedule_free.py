@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import check_positive
+from jaxcompress.core.checks import check_positive, require_params
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.decay import decay_after
 from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes
@@ -19,7 +19,6 @@ from jaxcompress.optimizers.leafwise import (
     check_trainable,
     leafwise,
     map_to_trees,
-    require_params,
 )
 from jaxcompress.optimizers.moments import as_float32, average, divided, narrowed, root, unbiased
 from jaxcompress.optimizers.storage import Storage, float32

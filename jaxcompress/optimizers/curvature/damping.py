@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import check_positive, check_range
+from jaxcompress.core.checks import check_positive, check_range, require_params
 from jaxcompress.core.types import Array, Params
 from jaxcompress.optimizers.curvature.conjugate import conjugate_gradients
 from jaxcompress.optimizers.curvature.vectors import in_dtypes_of, in_float32, inner_product, plus
-from jaxcompress.optimizers.leafwise import check_trainable, require_params
+from jaxcompress.optimizers.hyperparameters import check_counts
+from jaxcompress.optimizers.leafwise import check_trainable
 
 LEAST, MOST = 1e-12, 1e12
 """The damping stays between these."""
@@ -98,5 +99,4 @@ def check_search(caller: str, damping: float, iterations: int, tolerance: float)
     """Raises a ValueError for a number outside its range."""
     check_positive(caller, "damping", damping)
     check_range(caller, "tolerance", tolerance, 0, 1)
-    if iterations < 1:
-        raise ValueError(f"{caller}(iterations={iterations}) must be at least 1.")
+    check_counts(caller, iterations=iterations)

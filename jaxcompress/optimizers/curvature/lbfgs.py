@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxcompress.core.checks import require_params
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.curvature.curvature import zeros_in_float32
 from jaxcompress.optimizers.curvature.line_search import zoom_search
@@ -17,8 +18,8 @@ from jaxcompress.optimizers.curvature.vectors import (
     multiple,
     plus,
 )
-from jaxcompress.optimizers.hyperparameters import check_sizes, descent
-from jaxcompress.optimizers.leafwise import check_trainable, require_params
+from jaxcompress.optimizers.hyperparameters import check_counts, check_sizes, descent
+from jaxcompress.optimizers.leafwise import check_trainable
 from jaxcompress.optimizers.moments import divided
 
 COSINE = 2.0**-23
@@ -82,8 +83,7 @@ def scale_by_lbfgs(memory: int = 10) -> optax.GradientTransformation:
     positive definite. Unlike `optax.scale_by_lbfgs` the state is float32 for narrow
     params, too.
     """
-    if memory < 1:
-        raise ValueError(f"scale_by_lbfgs(memory={memory}) must be at least 1.")
+    check_counts("scale_by_lbfgs", memory=memory)
 
     def init(params: Params) -> LbfgsState:
         check_trainable("scale_by_lbfgs", params)
@@ -150,8 +150,7 @@ def lbfgs(
     Source: Liu and Nocedal 1989, "On the limited memory BFGS method for large scale
     optimization". The line search is that of `optax.lbfgs`.
     """
-    if memory < 1:
-        raise ValueError(f"lbfgs(memory={memory}) must be at least 1.")
+    check_counts("lbfgs", memory=memory)
     if learning_rate is not None:
         check_sizes("lbfgs", learning_rate=learning_rate)
         return optax.chain(scale_by_lbfgs(memory), descent(learning_rate))

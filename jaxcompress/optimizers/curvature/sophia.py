@@ -18,7 +18,7 @@ from jaxcompress.optimizers.curvature.curvature import (
     zeros_in_float32,
 )
 from jaxcompress.optimizers.decay import decay_after
-from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
+from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
 from jaxcompress.optimizers.leafwise import check_trainable, map_to_trees
 from jaxcompress.optimizers.moments import as_float32, average, narrowed
 
@@ -170,5 +170,4 @@ def _check(
     check_sizes(caller, gamma=gamma, eps=eps)
     if isinstance(eps, Real):
         check_positive(caller, "eps", float(eps))
-    if every < 1:
-        raise ValueError(f"{caller}(every={every}) must be at least 1.")
+    check_counts(caller, every=every)

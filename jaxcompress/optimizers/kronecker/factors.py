@@ -3,11 +3,10 @@
 import functools
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
 
 from jaxcompress.core.axes import from_canonical, to_canonical
+from jaxcompress.core.sharding import explicit_spec, gathered, placed
 from jaxcompress.core.types import Array
 from jaxcompress.optimizers.kronecker.layers import KfacLayer
 from jaxcompress.optimizers.moments import divided, narrowed
@@ -89,21 +88,6 @@ def natural_updates(
     results = [from_canonical(kernel, layer.axes)]
     results += [solved[..., -1].reshape(bias.shape) for bias in leaves[1:]]
     return {
-        name: _placed(narrowed(result, grads[name].dtype), grads[name])
+        name: placed(narrowed(result, grads[name].dtype), explicit_spec(grads[name]))
         for name, result in zip(names, results, strict=True)
     }
-
-
-def gathered(x: Array) -> Array:
-    """The array whole on every device, where an explicit mesh shards it.
-
-    Axes that it shards cannot be merged with others.
-    """
-    sharded = any(axis is not None for axis in jax.typeof(x).sharding.spec)
-    return jax.sharding.reshard(x, PartitionSpec()) if sharded else x
-
-
-def _placed(x: Array, like: Array) -> Array:
-    """The array sharded as another, where an explicit mesh shards that."""
-    spec = jax.typeof(like).sharding.spec
-    return jax.sharding.reshard(x, spec) if any(axis is not None for axis in spec) else x

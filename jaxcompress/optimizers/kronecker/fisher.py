@@ -6,13 +6,14 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.sharding import gathered
 from jaxcompress.core.types import Array, Key, Model, Params
 from jaxcompress.graph.jaxprs import aval_of
 from jaxcompress.graph.layouts import Dot
 from jaxcompress.graph.program import trace
 from jaxcompress.graph.rewrite import run_program
 from jaxcompress.optimizers.curvature.likelihoods import Likelihood, categorical
-from jaxcompress.optimizers.kronecker.factors import AllFactors, Factors, gathered
+from jaxcompress.optimizers.kronecker.factors import AllFactors, Factors
 from jaxcompress.optimizers.kronecker.layers import KfacLayer, Place, output_axes, places
 
 

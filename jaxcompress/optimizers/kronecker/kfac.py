@@ -13,7 +13,7 @@ from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Key, Params, Selector
 from jaxcompress.optimizers.curvature.curvature import require_function
 from jaxcompress.optimizers.decay import decay_after
-from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
+from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
 from jaxcompress.optimizers.kronecker.factors import (
     AllFactors,
     Factors,
@@ -257,6 +257,4 @@ def _check_layers(layers: tuple[KfacLayer, ...], params: Params) -> None:
 def _check(caller: str, decay: ArrayLike, damping: float, **periods: int) -> None:
     check_decays(caller, decay=decay)
     check_positive(caller, "damping", damping)
-    for argument, value in periods.items():
-        if value < 1:
-            raise ValueError(f"{caller}({argument}={value}) must be at least 1.")
+    check_counts(caller, **periods)

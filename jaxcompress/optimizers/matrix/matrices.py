@@ -6,15 +6,13 @@ leaf stores them; layers of a scan and experts are matrices of their own.
 
 import math
 
-import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
-from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes, LeafAxes, from_canonical, to_canonical
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.selectors import axes_of
+from jaxcompress.core.sharding import explicit_spec, gathered, placed
 from jaxcompress.core.types import Array, Selector
 from jaxcompress.optimizers.moments import divided
 
@@ -94,17 +92,13 @@ def as_matrices(x: Array, roles: LeafAxes) -> Array:
       >>> as_matrices(jnp.ones((4, 3)), LeafAxes(contracting=(0,), output=(1,))).shape
       (1, 3, 4)
     """
-    if _spec(x) is not None:
-        x = jax.sharding.reshard(x, PartitionSpec())
-    return to_canonical(x, roles).reshape(matrix_shape(x.shape, roles))
+    return to_canonical(gathered(x), roles).reshape(matrix_shape(x.shape, roles))
 
 
 def from_matrices(matrices: Array, roles: LeafAxes, like: Array) -> Array:
     """The inverse of `as_matrices`: the shape and explicit sharding of `like`."""
     ordered = matrices.reshape([like.shape[axis] for axis in roles.order])
-    x = from_canonical(ordered, roles)
-    spec = _spec(like)
-    return x if spec is None else jax.sharding.reshard(x, spec)
+    return placed(from_canonical(ordered, roles), explicit_spec(like))
 
 
 def gram(x: Array, side: str) -> Array:
@@ -169,18 +163,5 @@ def identities(matrix: Array) -> Array:
     return jnp.broadcast_to(jnp.eye(matrix.shape[-1]), matrix.shape)
 
 
-def check_counts(caller: str, **counts: ArrayLike) -> None:
-    """Raises a ValueError for an int below 1; arrays pass."""
-    for argument, value in counts.items():
-        if isinstance(value, int) and value < 1:
-            raise ValueError(f"{caller}({argument}={value}) must be at least 1.")
-
-
 def _is_matrix(roles: LeafAxes) -> bool:
     return bool(roles.output and roles.contracting) and roles.primitive != "gather"
-
-
-def _spec(x: Array) -> PartitionSpec | None:
-    """How the array's type says that it is sharded, as it does under explicit axes."""
-    spec = jax.typeof(x).sharding.spec
-    return spec if any(axis is not None for axis in spec) else None

@@ -17,11 +17,10 @@ from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.optimizers.classic.adam import adamw
 from jaxcompress.optimizers.classic.momentum import scale_by_nesterov
 from jaxcompress.optimizers.decay import decay_after
-from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
+from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
 from jaxcompress.optimizers.leafwise import check_trainable
 from jaxcompress.optimizers.matrix.matrices import (
     as_matrices,
-    check_counts,
     from_matrices,
     hidden,
     matrix_axes,

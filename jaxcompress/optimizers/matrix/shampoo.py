@@ -15,7 +15,7 @@ from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.classic.adam import scale_by_adam
 from jaxcompress.optimizers.decay import decay_after
-from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
+from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
 from jaxcompress.optimizers.leafwise import check_trainable, map_to_trees
 from jaxcompress.optimizers.matrix.blocks import as_blocks, blocks_shape, from_blocks
 from jaxcompress.optimizers.matrix.matrices import (
@@ -23,7 +23,6 @@ from jaxcompress.optimizers.matrix.matrices import (
     as_long_as,
     as_matrices,
     between,
-    check_counts,
     from_matrices,
     gram,
     hidden,

@@ -12,14 +12,13 @@ from jaxcompress.core.names import leaf_names, map_named, named_leaves
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.decay import decay_after
-from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
+from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
 from jaxcompress.optimizers.leafwise import check_trainable, map_to_trees
 from jaxcompress.optimizers.matrix.eigenbases import eigenbasis, next_basis
 from jaxcompress.optimizers.matrix.matrices import (
     Sides,
     as_matrices,
     between,
-    check_counts,
     from_matrices,
     gram,
     hidden,

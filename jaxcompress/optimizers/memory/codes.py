@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from jaxcompress.core.packing import pack, unpack
+from jaxcompress.core.sharding import explicit_spec, gathered, placed
 from jaxcompress.core.types import Array, Key
 from jaxcompress.optimizers.memory.rounding import random_words, rounded_to_bfloat16
 
@@ -105,7 +106,9 @@ class BlockFormat:
         scales = jnp.where(finite, jnp.where(above, largest, 0.0), jnp.nan)
         codes = self._codes(blocks, jnp.where(finite, scales, 0.0), key)
         packed = codes if self.bits == 8 else pack(codes, self.bits)
-        return Stored(packed, jnp.squeeze(scales, 1), x.shape, np.dtype(x.dtype), self, _spec(x))
+        return Stored(
+            packed, jnp.squeeze(scales, 1), x.shape, np.dtype(x.dtype), self, explicit_spec(x)
+        )
 
     def decode(self, stored: Stored) -> Array:
         """The array that codes stand for, of the shape and dtype that was encoded."""
@@ -122,7 +125,7 @@ class BlockFormat:
         values = jnp.where(codes < 0, -values, values) if self.signed else values
         flat = values.reshape(-1)[: math.prod(stored.shape)]
         whole = flat.reshape(stored.shape).astype(stored.dtype)
-        return whole if stored.spec is None else jax.sharding.reshard(whole, stored.spec)
+        return placed(whole, stored.spec)
 
     @property
     def _highest(self) -> float:
@@ -314,19 +317,13 @@ def is_stored(node) -> bool:
     return isinstance(node, Stored)
 
 
-def _spec(x: Array) -> PartitionSpec | None:
-    """How the array's type says that it is sharded, as it does under explicit axes."""
-    spec = jax.typeof(x).sharding.spec
-    return spec if any(axis is not None for axis in spec) else None
-
-
 def _blocks(x: Array, size: int) -> Array:
     """The entries in row-major order, (blocks, size).
 
     Under explicit axes the array is gathered first: a block may lie across devices, and
     such a reshape has no sharding of its own.
     """
-    flat = (x if _spec(x) is None else jax.sharding.reshard(x, PartitionSpec())).reshape(-1)
+    flat = gathered(x).reshape(-1)
     count = -(-x.size // size)
     return jnp.pad(flat, (0, count * size - x.size)).reshape(count, size)
 

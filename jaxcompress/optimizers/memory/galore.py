@@ -10,13 +10,12 @@ from jax.typing import ArrayLike
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Array, Params, PyTree, Selector
-from jaxcompress.optimizers.hyperparameters import check_sizes
+from jaxcompress.optimizers.hyperparameters import check_counts, check_sizes
 from jaxcompress.optimizers.leafwise import check_trainable
 from jaxcompress.optimizers.matrix.eigenbases import eigenbasis, largest_entry
 from jaxcompress.optimizers.matrix.matrices import (
     as_matrices,
     between,
-    check_counts,
     from_matrices,
     gram,
     hidden,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxcompress.core.checks import require_params
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import Array, Key, Params
 
@@ -127,8 +128,7 @@ def round_params(key: Key) -> optax.GradientTransformationExtraArgs:
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         del extra
-        if params is None:
-            raise ValueError("round_params(...).update(updates, state, params) needs the params.")
+        require_params("round_params", params)
         following, now = jax.random.split(state.key)
         leaves, structure = jax.tree.flatten(updates)
         rounded = [

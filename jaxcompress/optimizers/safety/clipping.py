@@ -10,12 +10,13 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes
+from jaxcompress.core.checks import require_params
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.selectors import axes_of, inexact
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.optimizers.hyperparameters import check_sizes
-from jaxcompress.optimizers.leafwise import check_trainable, require_params
+from jaxcompress.optimizers.leafwise import check_trainable
 from jaxcompress.optimizers.moments import as_float32, divided, narrowed
 
 

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import optax
 
 from jaxcompress.core.axes import Axes
+from jaxcompress.core.checks import require_params
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.selectors import axes_of
 from jaxcompress.core.types import Array, Params, PyTree
-from jaxcompress.optimizers.leafwise import check_trainable, require_params
+from jaxcompress.optimizers.leafwise import check_trainable
 
 
 class MonitorState(NamedTuple):
