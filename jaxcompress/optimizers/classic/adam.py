@@ -42,9 +42,9 @@ def scale_by_adam(
       TypeError: when `init` sees the params: a leaf is not real floating.
 
     Example:
-      >>> scaled = jc.optimizers.scale_by_adam()
+      >>> scaled = jc.optimizers.scale_by_adam(b1=0.0, b2=0.0)
       >>> scaled.update(jnp.array([0.0, -3.0]), scaled.init(jnp.zeros(2)))[0]
-      Array([ 0.   , -1.000], dtype=float32)
+      Array([ 0., -1.], dtype=float32)
 
     Source: Kingma and Ba 2015, arXiv:1412.6980, algorithm 1. Differs: `unbiased` forms
     1 - b^t without cancellation, so first steps agree with float64 to the last digits.

@@ -44,9 +44,9 @@ def scale_by_amsgrad(
       TypeError: when `init` sees the params: a leaf is not real floating.
 
     Example:
-      >>> scaled = jc.optimizers.scale_by_amsgrad()
+      >>> scaled = jc.optimizers.scale_by_amsgrad(b1=0.0, b2=0.0)
       >>> scaled.update(jnp.array([0.0, -3.0]), scaled.init(jnp.zeros(2)))[0]
-      Array([ 0.   , -1.000], dtype=float32)
+      Array([ 0., -1.], dtype=float32)
 
     Source: Reddi et al. 2018, arXiv:1904.09237, algorithm 2. Differs: both moments are
     corrected for their start, v before its largest is taken, as in optax; PyTorch

@@ -63,7 +63,8 @@ def scale_by_adahessian(
 
     Example:
       >>> loss = lambda w: jnp.sum(jnp.array([1.0, 100.0]) * w**2) / 2
-      >>> scaled = jc.optimizers.scale_by_adahessian(jax.random.key(0), eps=0.0)
+      >>> newton = {"b1": 0.0, "b2": 0.0, "eps": 0.0}
+      >>> scaled = jc.optimizers.scale_by_adahessian(jax.random.key(0), **newton)
       >>> w = jnp.array([3.0, -2.0])
       >>> diagonal = lambda key: jc.optimizers.hutchinson(loss, w, key)
       >>> scaled.update(jax.grad(loss)(w), scaled.init(w), w, diagonal=diagonal)[0]
@@ -150,7 +151,8 @@ def adahessian(
         or, with a decay, params are missing.
 
     Example:
-      >>> optimizer = jc.optimizers.adahessian(1.0, jax.random.key(0), eps=0.0)
+      >>> newton = {"b1": 0.0, "b2": 0.0, "eps": 0.0}
+      >>> optimizer = jc.optimizers.adahessian(1.0, jax.random.key(0), **newton)
       >>> w = jnp.array([3.0])
       >>> diagonal = lambda key: jc.optimizers.hutchinson(lambda w: w[0] ** 2, w, key)
       >>> optimizer.update(2 * w, optimizer.init(w), w, diagonal=diagonal)[0]
