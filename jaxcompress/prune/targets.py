@@ -15,8 +15,8 @@ from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.selectors import axes_of, weights
 from jaxcompress.core.types import Array, Masks, Params, PyTree, Selector
-from jaxcompress.prune.allocation import Allocation
-from jaxcompress.prune.patterns import Pattern
+from jaxcompress.prune.allocation.totals import Allocation
+from jaxcompress.prune.patterns.pattern import Pattern
 
 Amount = ArrayLike | optax.Schedule
 """A sparsity: a number in [0, 1), or a schedule from step to one."""

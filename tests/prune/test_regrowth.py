@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec as P
 import jaxcompress as jc
 from jaxcompress import prune
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.prune.regrowth import _restarted, regrown
+from jaxcompress.prune.training.regrowth import _restarted, regrown
 
 STEPS, WHEN = 9, jc.schedules.every(3, begin=1)
 MATRIX = LeafAxes((0,), (1,))

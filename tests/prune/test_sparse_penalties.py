@@ -11,7 +11,7 @@ import pytest
 
 from jaxcompress import prune
 from jaxcompress.core import gates
-from jaxcompress.prune.proximal import soft_threshold
+from jaxcompress.prune.training.proximal import soft_threshold
 
 EPSILON = float(np.finfo(np.float32).eps)
 PAIRS = prune.by_magnitude(sparsity=0.5, pattern=prune.n_of_m(1, 2))

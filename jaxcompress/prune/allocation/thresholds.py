@@ -12,8 +12,8 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_positive
 from jaxcompress.core.ranking import count_true, order_keys
 from jaxcompress.core.types import Array
-from jaxcompress.prune.allocation import Allocation
-from jaxcompress.prune.patterns import group_axis, group_size
+from jaxcompress.prune.allocation.totals import Allocation
+from jaxcompress.prune.patterns.pattern import group_axis, group_size
 
 
 def below(threshold: float) -> Allocation:

@@ -14,9 +14,9 @@ from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.masks import apply_masks
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Array, Key, Masks, Params, Selector
-from jaxcompress.prune.allocation import Allocation, uniform
-from jaxcompress.prune.one_shot import masks as masks_of_round
-from jaxcompress.prune.patterns import Pattern, unstructured
+from jaxcompress.prune.allocation.totals import Allocation, uniform
+from jaxcompress.prune.patterns.pattern import Pattern, unstructured
+from jaxcompress.prune.post_training.one_shot import masks as masks_of_round
 from jaxcompress.prune.targets import Amount
 
 Train = Callable[[Params, Masks, int], Params]

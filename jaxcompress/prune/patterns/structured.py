@@ -13,8 +13,8 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.numerics import round_to_count
 from jaxcompress.core.ranking import lowest
 from jaxcompress.core.types import Array
-from jaxcompress.prune.matrices import on_matrices
-from jaxcompress.prune.patterns import Pattern, check_roles, check_sparsity
+from jaxcompress.prune.patterns.matrices import on_matrices
+from jaxcompress.prune.patterns.pattern import Pattern, check_roles, check_sparsity
 
 
 def outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:

@@ -14,8 +14,8 @@ from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.types import Masks, Params, Selector
 from jaxcompress.prune import targets
-from jaxcompress.prune.allocation import Allocation, uniform
-from jaxcompress.prune.patterns import Pattern, unstructured
+from jaxcompress.prune.allocation.totals import Allocation, uniform
+from jaxcompress.prune.patterns.pattern import Pattern, unstructured
 from jaxcompress.prune.targets import Amount
 
 

@@ -14,15 +14,15 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Masks, Params, Selector, When
 from jaxcompress.prune import targets
-from jaxcompress.prune.allocation import Allocation, uniform
-from jaxcompress.prune.patterns import Pattern, unstructured
-from jaxcompress.prune.state import (
+from jaxcompress.prune.allocation.totals import Allocation, uniform
+from jaxcompress.prune.patterns.pattern import Pattern, unstructured
+from jaxcompress.prune.targets import Amount
+from jaxcompress.prune.training.state import (
     PruneState,
     leaked_by,
     masked_update,
     refuse_line_search,
 )
-from jaxcompress.prune.targets import Amount
 
 
 def prune(

@@ -13,7 +13,7 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.numerics import round_to_count
 from jaxcompress.core.ranking import count_true, cut, order_keys, positions
 from jaxcompress.core.types import Array
-from jaxcompress.prune.patterns import group_axis, group_size
+from jaxcompress.prune.patterns.pattern import group_axis, group_size
 
 Allocation = Callable[
     [dict[str, Array], dict[str, LeafAxes], Array | float], dict[str, Array | float]

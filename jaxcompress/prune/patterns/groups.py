@@ -11,8 +11,8 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.numerics import round_to_count
 from jaxcompress.core.ranking import lowest
 from jaxcompress.core.types import Array
-from jaxcompress.prune.matrices import on_matrices
-from jaxcompress.prune.patterns import Pattern
+from jaxcompress.prune.patterns.matrices import on_matrices
+from jaxcompress.prune.patterns.pattern import Pattern
 
 
 def within_groups(size: int) -> Pattern:

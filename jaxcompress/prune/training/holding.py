@@ -10,7 +10,7 @@ from jaxcompress.core import schedules
 from jaxcompress.core.checks import require_params
 from jaxcompress.core.types import Masks, Params
 from jaxcompress.prune import targets
-from jaxcompress.prune.state import (
+from jaxcompress.prune.training.state import (
     PruneState,
     leaked_by,
     masked_leaves,

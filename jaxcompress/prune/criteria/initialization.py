@@ -18,9 +18,9 @@ from jaxcompress.core.partition import combine, partition
 from jaxcompress.core.selectors import inexact
 from jaxcompress.core.types import Array, Loss, Model, Params, PyTree, Selector
 from jaxcompress.prune import targets
-from jaxcompress.prune.allocation import globally
-from jaxcompress.prune.criteria import constant
-from jaxcompress.prune.patterns import unstructured
+from jaxcompress.prune.allocation.totals import globally
+from jaxcompress.prune.criteria.weights import constant
+from jaxcompress.prune.patterns.pattern import unstructured
 
 Batches = Sequence[Any]
 """Pairs (inputs, targets); inputs are one input of the model or a tuple of them."""

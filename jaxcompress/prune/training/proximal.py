@@ -14,7 +14,7 @@ from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.prune import targets
-from jaxcompress.prune.views import Masking
+from jaxcompress.prune.training.views import Masking
 
 
 class ProximalState(NamedTuple):

@@ -9,7 +9,7 @@ from jax.sharding import AxisType, auto_axes
 
 from jaxcompress.core.axes import LeafAxes, from_canonical, to_canonical
 from jaxcompress.core.types import Array
-from jaxcompress.prune.patterns import check_roles, check_sparsity
+from jaxcompress.prune.patterns.pattern import check_roles, check_sparsity
 
 MatrixMask = Callable[[Array, Array | float], Array]
 """(scores (batch…, outputs, inputs), sparsity () or (batch…, 1, 1)) to a bool mask."""

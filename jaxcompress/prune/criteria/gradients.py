@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxcompress.core.checks import check_range
 from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.types import Array, PyTree
-from jaxcompress.prune.criteria import aligned
+from jaxcompress.prune.criteria.weights import aligned
 
 
 def saliency(decay: float = 0.9) -> Criterion:

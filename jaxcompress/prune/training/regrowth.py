@@ -18,9 +18,9 @@ from jaxcompress.core.ranking import count_true, lowest
 from jaxcompress.core.selectors import axes_of
 from jaxcompress.core.types import Array, Masks, Params, When
 from jaxcompress.prune import targets
-from jaxcompress.prune.patterns import group_axis
-from jaxcompress.prune.shares import Share, as_dropped
-from jaxcompress.prune.state import (
+from jaxcompress.prune.patterns.pattern import group_axis
+from jaxcompress.prune.training.shares import Share, as_dropped
+from jaxcompress.prune.training.state import (
     PruneState,
     leaked_by,
     masked_leaves,

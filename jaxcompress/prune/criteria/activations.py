@@ -13,7 +13,7 @@ from jaxcompress.core.observers import second_moment
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.calibrate import calibrate
 from jaxcompress.graph.program import trace
-from jaxcompress.prune.criteria import stateless
+from jaxcompress.prune.criteria.weights import stateless
 
 
 def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:

@@ -1,0 +1,1 @@
+"""How much goes where: one sparsity for all, or shares by shape and by scores."""

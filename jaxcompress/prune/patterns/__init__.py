@@ -1,0 +1,1 @@
+"""Where weights may go: anywhere, in groups, as whole units, heads or blocks."""

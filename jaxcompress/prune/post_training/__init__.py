@@ -1,0 +1,1 @@
+"""Pruning without training: masks and params from weights as they are."""

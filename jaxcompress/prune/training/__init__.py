@@ -1,0 +1,1 @@
+"""Pruning while training: masks in the optimizer, views, gates, sparse training."""
