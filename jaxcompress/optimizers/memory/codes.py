@@ -1,9 +1,10 @@
 """Low-bit codes for arrays that change a little at each step: one array in, one out.
 
 A format is the largest magnitude of a block as its scale, and a map from [0, 1] to
-code numbers that is piecewise linear and concave. So the position of a number among the
-codes is the least of a few straight lines, the value of a code the greatest of their
-inverses: no table, no search, no gather.
+code numbers. Where the map is piecewise linear and concave, the position of a number
+among the codes is the least of a few straight lines, the value of a code the greatest of
+their inverses; where codes are small floats, both are read off the bits of a large one.
+No table, no search, no gather.
 """
 
 import dataclasses
@@ -20,9 +21,6 @@ from jaxcompress.core.packing import pack, unpack
 from jaxcompress.core.sharding import explicit_spec, gathered, placed
 from jaxcompress.core.types import Array, Key
 from jaxcompress.optimizers.memory.rounding import random_words, rounded_to_bfloat16
-
-Knots = tuple[tuple[float, int], ...]
-"""(value, code) pairs from (0, 0) to (1, highest code), linear in between."""
 
 SMALLEST = float(np.finfo(np.float32).tiny)
 
@@ -48,6 +46,75 @@ class Stored:
 
 
 @dataclasses.dataclass(frozen=True)
+class Lines:
+    """A concave map of straight lines.
+
+    Invariants:
+      - `knots` are (value, code) pairs from (0, 0) to (1, highest code).
+      - `position` takes numbers in [0, 1] to where they lie among the codes, a float;
+        `value` takes code numbers, as floats, to [0, 1].
+    """
+
+    knots: tuple[tuple[float, int], ...]
+
+    @property
+    def highest(self) -> float:
+        return float(self.knots[-1][1])
+
+    def position(self, shares: Array) -> Array:
+        slopes = [
+            ((code - code_below) / (value - below), value, code)
+            for (below, code_below), (value, code) in itertools.pairwise(self.knots)
+        ]
+        lines = [shares * slope + (code - value * slope) for slope, value, code in slopes]
+        # Not `minimum` and `maximum`: what they do for NaN takes as long as the lines.
+        return functools.reduce(lambda least, line: jnp.where(line < least, line, least), lines)
+
+    def value(self, codes: Array) -> Array:
+        (_, _), (first, first_code) = self.knots[:2]
+        # From each line's upper end, where the value is exact; the first one from 0.
+        lines = [codes * (first / first_code)] + [
+            value - (code - codes) * ((value - below) / (code - code_below))
+            for (below, code_below), (value, code) in itertools.pairwise(self.knots[1:])
+        ]
+        return functools.reduce(lambda most, line: jnp.where(line > most, line, most), lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallFloats:
+    """The floats of 8 to a binade from 0 to 448, as shares of 448.
+
+    A float's bits, read as a whole number, rise linearly within each binade. So a
+    large float tells its position among small ones by its bits less the bits of the
+    smallest, at the scale of one small step. Codes below 8 are the even steps below the
+    lowest binade. Members are those of `Lines`.
+    """
+
+    @property
+    def highest(self) -> float:
+        return 126.0
+
+    def position(self, shares: Array) -> Array:
+        numbers = shares * np.float32(448)
+        bits = jax.lax.bitcast_convert_type(numbers, jnp.int32) - _ONE_STEP * _BELOW
+        in_binade = bits.astype(jnp.float32) * np.float32(1 / _ONE_STEP)
+        return jnp.where(numbers < 2.0**-6, numbers * np.float32(2.0**9), in_binade)
+
+    def value(self, codes: Array) -> Array:
+        bits = (codes.astype(jnp.int32) + _BELOW) * _ONE_STEP
+        in_binade = jax.lax.bitcast_convert_type(bits, jnp.float32)
+        numbers = jnp.where(codes < 8, codes * np.float32(2.0**-9), in_binade)
+        return numbers * np.float32(1 / 448)
+
+
+_ONE_STEP = 1 << 20
+"""What one step of 3 bits of fraction adds to the bits of a float32."""
+
+_BELOW = 8 * (127 - 7)
+"""The steps, in a float32, below code 0: binade -6 begins with code 8."""
+
+
+@dataclasses.dataclass(frozen=True)
 class BlockFormat:
     """Codes of 8 or 4 bits with one scale for each run of `block_size` entries.
 
@@ -55,7 +122,6 @@ class BlockFormat:
     code of x in a block whose largest magnitude is s:
 
         code(x) = round(position(|x| / s)) · sign(x)
-        position(y) = min over the map's lines of (intercept + slope · y)
 
     Invariants:
       - 0 maps to exactly 0, ±s to exactly ±s, and a signed format is odd.
@@ -69,8 +135,8 @@ class BlockFormat:
     name: str
     bits: int
     block_size: int
-    signed_knots: Knots
-    unsigned_knots: Knots
+    signed_map: Lines | SmallFloats
+    unsigned_map: Lines | SmallFloats
     signed: bool = True
 
     def __post_init__(self):
@@ -85,8 +151,9 @@ class BlockFormat:
         return dataclasses.replace(self, signed=False)
 
     @property
-    def knots(self) -> Knots:
-        return self.signed_knots if self.signed else self.unsigned_knots
+    def map(self) -> Lines | SmallFloats:
+        """Between shares of a scale and code numbers."""
+        return self.signed_map if self.signed else self.unsigned_map
 
     def encode(self, x: Array, key: Key | None = None) -> Stored:
         """The array as codes.
@@ -117,19 +184,15 @@ class BlockFormat:
             codes = unpack(codes, self.bits, self.block_size)
         codes = codes.astype(jnp.float32)
         if self.signed:
-            codes = codes - self._highest
+            codes = codes - self.map.highest
         magnitudes = jnp.abs(codes)
         # The largest by name: XLA may gather the factors of a product as it likes.
-        shares = jnp.where(magnitudes < self._highest, _value(magnitudes, self.knots), 1.0)
+        shares = jnp.where(magnitudes < self.map.highest, self.map.value(magnitudes), 1.0)
         values = shares * jnp.asarray(stored.scales)[:, None]
         values = jnp.where(codes < 0, -values, values) if self.signed else values
         flat = values.reshape(-1)[: math.prod(stored.shape)]
         whole = flat.reshape(stored.shape).astype(stored.dtype)
         return placed(whole, stored.spec)
-
-    @property
-    def _highest(self) -> float:
-        return float(self.knots[-1][1])
 
     def _codes(self, blocks: Array, scales: Array, key: Key | None) -> Array:
         """The codes of blocks whose scales are known and finite; uint8, not packed."""
@@ -138,19 +201,19 @@ class BlockFormat:
         reciprocals = jnp.where(scales > 0, 1 / (scales * towards_one), 0.0)
         codes = self._nearest(jnp.abs(blocks) * towards_one * reciprocals, key)
         if self.signed:
-            codes = self._highest + jnp.where(blocks < 0, -codes, codes)
+            codes = self.map.highest + jnp.where(blocks < 0, -codes, codes)
         return codes.astype(jnp.int32).astype(jnp.uint8)
 
     def _nearest(self, shares: Array, key: Key | None) -> Array:
         """Whole code numbers, as floats, of shares in [0, 1]."""
-        positions = _position(shares, self.knots)
+        positions = self.map.position(shares)
         if key is not None:
             # 16 random bits: with more, 127 and almost 1 would add up to 128. The
             # factor lets no rounding keep the largest entry below its own code.
             words = random_words(key, shares.shape) >> 16
             positions = positions * (1 + 2.0**-21) + words.astype(jnp.float32) * 2.0**-16
         # Not `minimum`: a NaN takes the highest code too.
-        positions = jnp.where(positions < self._highest, positions, self._highest)
+        positions = jnp.where(positions < self.map.highest, positions, self.map.highest)
         codes = jnp.round(positions) if key is None else jnp.floor(positions)
         if self.signed:
             return codes
@@ -242,7 +305,7 @@ def linear8(block_size: int = 2048) -> BlockFormat:
       >>> code.encode(jnp.array([1.0, -1.0])).codes
       Array([[254,   0]], dtype=uint8)
     """
-    return BlockFormat("linear8", 8, block_size, ((0, 0), (1, 127)), ((0, 0), (1, 255)))
+    return BlockFormat("linear8", 8, block_size, _even(127), _even(255))
 
 
 def linear4(block_size: int = 128) -> BlockFormat:
@@ -265,7 +328,7 @@ def linear4(block_size: int = 128) -> BlockFormat:
     Source: Li et al. 2023, arXiv:2309.01507, section 3. Differs: no rank-1 scales; the
     unsigned map has a 0 that only 0 maps to.
     """
-    return BlockFormat("linear4", 4, block_size, ((0, 0), (1, 7)), ((0, 0), (1, 15)))
+    return BlockFormat("linear4", 4, block_size, _even(7), _even(15))
 
 
 def fp8(block_size: int = 2048) -> BlockFormat:
@@ -292,9 +355,7 @@ def fp8(block_size: int = 2048) -> BlockFormat:
 
     Source: Micikevicius et al. 2022, arXiv:2209.05433, section 3.
     """
-    binades = tuple((2.0**exponent / 448, 8 * (exponent + 7)) for exponent in range(-6, 9))
-    knots = ((0, 0), *binades, (1, 126))
-    return BlockFormat("fp8", 8, block_size, knots, knots)
+    return BlockFormat("fp8", 8, block_size, SmallFloats(), SmallFloats())
 
 
 def stochastic_bfloat16() -> Bfloat16Format:
@@ -328,31 +389,12 @@ def _blocks(x: Array, size: int) -> Array:
     return jnp.pad(flat, (0, count * size - x.size)).reshape(count, size)
 
 
-def _decades(bits: int) -> Knots:
-    """The knots of the dynamic map: 2**n codes for each decade, n = 0 … bits - 1."""
-    return (
-        (0, 0),
-        *((10.0 ** (free + 1 - bits), 2 ** (free + 1) - 1) for free in range(bits)),
-    )
+def _even(highest: int) -> Lines:
+    """Equal steps from 0 to 1."""
+    return Lines(((0, 0), (1, highest)))
 
 
-def _position(shares: Array, knots: Knots) -> Array:
-    """Where numbers in [0, 1] lie among the codes: a float in [0, highest]."""
-    slopes = [
-        ((code - code_below) / (value - below), value, code)
-        for (below, code_below), (value, code) in itertools.pairwise(knots)
-    ]
-    lines = [shares * slope + (code - value * slope) for slope, value, code in slopes]
-    # Not `minimum` and `maximum`: what they do for NaN takes as long as the lines.
-    return functools.reduce(lambda least, line: jnp.where(line < least, line, least), lines)
-
-
-def _value(codes: Array, knots: Knots) -> Array:
-    """The numbers in [0, 1] that codes stand for."""
-    (_, _), (first, first_code) = knots[:2]
-    # From each line's upper end, where the value is exact; the first one from 0.
-    lines = [codes * (first / first_code)] + [
-        value - (code - codes) * ((value - below) / (code - code_below))
-        for (below, code_below), (value, code) in itertools.pairwise(knots[1:])
-    ]
-    return functools.reduce(lambda most, line: jnp.where(line > most, line, most), lines)
+def _decades(bits: int) -> Lines:
+    """The dynamic map: 2**n codes for each decade, n = 0 … bits - 1."""
+    decades = ((10.0 ** (free + 1 - bits), 2 ** (free + 1) - 1) for free in range(bits))
+    return Lines(((0, 0), *decades))
