@@ -46,9 +46,19 @@ class Dot:
 
 @dataclasses.dataclass(frozen=True)
 class Convolution:
-    """A `conv_general_dilated`: where the data's feature axis is."""
+    """A `conv_general_dilated`: where features are, and which of them meet.
+
+    Fields:
+      feature_axis: of the data, its features.
+      kernel_axis: of the weight operand, the features that one output sums over.
+      groups: of the features; the outputs of a group sum over those of its own.
+      batch_groups: of the examples; the outputs of a group see those of its own.
+    """
 
     feature_axis: int
+    kernel_axis: int
+    groups: int
+    batch_groups: int
 
     def rows(self, data: Array) -> Array:
         return jnp.moveaxis(data, self.feature_axis, -1).reshape(-1, data.shape[self.feature_axis])
@@ -128,7 +138,13 @@ def _convolution(eqn: JaxprEqn) -> Meeting:
     roles = LeafAxes(_others(len(kernel.shape), (output_axis,)), (output_axis,))
     window = math.prod(kernel.shape) // max(kernel.shape[output_axis], 1)
     macs = math.prod(aval_of(eqn.outvars[0]).shape) * window
-    return Meeting(roles, Convolution(numbers.lhs_spec[1]), macs)
+    layout = Convolution(
+        feature_axis=numbers.lhs_spec[1],
+        kernel_axis=numbers.rhs_spec[1],
+        groups=eqn.params["feature_group_count"],
+        batch_groups=eqn.params["batch_group_count"],
+    )
+    return Meeting(roles, layout, macs)
 
 
 def _lookup(eqn: JaxprEqn) -> Meeting:

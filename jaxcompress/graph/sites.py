@@ -16,6 +16,7 @@ from jaxcompress.core.types import Array
 from jaxcompress.graph.jaxprs import aval_of
 from jaxcompress.graph.layouts import Dot, Layout, Lookup, meeting
 from jaxcompress.graph.provenance import Leaf, Origin, Weight
+from jaxcompress.graph.value_axes import ValueAxes
 
 # Which operand may be the weight: either of a dot, the filter, the table.
 _WEIGHT_POSITIONS = {"dot_general": (0, 1), "conv_general_dilated": (1,), "gather": (0,)}
@@ -36,6 +37,7 @@ class Site:
       operand_axes: the roles of the axes of the weight operand as it stands. Within
         each role they are in the order of the leaf's axes, so that a flattened group
         means the same at every site.
+      operand_parts: the axes of the weight operand as products of the leaf's.
       position: which operand the weight is, 0 or 1.
       data_shape, data_dtype: of the other operand, in one execution.
       output_shape, dtype: of the equation's output, in one execution.
@@ -51,6 +53,7 @@ class Site:
     primitive: str
     axes: LeafAxes
     operand_axes: LeafAxes
+    operand_parts: ValueAxes
     position: int
     data_shape: tuple[int, ...]
     data_dtype: np.dtype
@@ -158,6 +161,7 @@ def site_of(
         primitive=primitive,
         axes=leaf_axes(weight, roles, primitive),
         operand_axes=dataclasses.replace(roles, primitive=primitive),
+        operand_parts=weight.axes,
         position=position,
         data_shape=data.shape,
         data_dtype=data.dtype,

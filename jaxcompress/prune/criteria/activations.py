@@ -2,17 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 
-from jaxcompress.core.axes import LeafAxes, from_canonical
+from jaxcompress.core.axes import from_canonical
 from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.names import map_named
 from jaxcompress.core.observers import second_moment
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.calibrate import calibrate
+from jaxcompress.graph.layouts import Convolution
 from jaxcompress.graph.program import trace
+from jaxcompress.graph.sites import Site
+from jaxcompress.graph.value_axes import ValueAxis
 from jaxcompress.prune.criteria.weights import stateless
 
 
@@ -20,6 +23,9 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
     """A weight is worth its size times that of the input it meets.
 
         score_oi = |w_oi| · sqrt(mean over rows of x_i²)
+
+    At a convolution i is an input channel, of the output's own group, and its rows are
+    all positions of all examples: one number for a whole window, padding left out.
 
     Meant for large pretrained models without training, with the pattern
     `within_outputs`, `within_groups` or `n_of_m`. The model runs once over the batches,
@@ -31,12 +37,12 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
       batches: calibration data, each an input or a tuple of the model's inputs.
 
     Returns:
-      Criterion without state. It knows the leaves that meet data in a dot; a leaf that
-      meets some in several dots goes by the first one.
+      Criterion without state. It knows the leaves that meet data in a dot or a
+      convolution; a leaf that meets some in several goes by the first one.
 
     Raises:
       ValueError: there is no batch, or a batch holds a NaN; when scores are asked for:
-        a leaf to be pruned meets data in no dot.
+        a leaf to be pruned meets data in none, or only a part of it does.
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
@@ -47,7 +53,7 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
              [2., 3.]], dtype=float32)}
 
     Source: Sun et al. 2023, arXiv:2306.11695, equation 1. Differs: the root of the mean
-    square in place of the norm, the same order within a leaf.
+    square in place of the norm, the same order within a leaf; convolutions.
     """
     if not batches:
         raise ValueError("wanda(batches=[]) holds no batch. Pass at least one.")
@@ -55,10 +61,11 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
     readings = calibrate(fn, params, batches, second_moment())
     norms: dict[str, Array] = {}
     for site in trace(fn, params, *inputs).sites:
-        for leaf in site.leaves if site.is_matmul else ():
-            shape = _reading_shape(leaf.shape, site.axes)
-            if math.prod(shape) == readings[site.name].size:
-                norms.setdefault(leaf.name, _spread(readings[site.name], leaf.shape, site.axes))
+        for leaf in site.leaves if site.name in readings else ():
+            spread = _spread if site.is_matmul else _spread_channels
+            square = spread(readings[site.name], leaf.shape, site)
+            if square is not None:
+                norms.setdefault(leaf.name, jnp.sqrt(square))
 
     def score_of(name: str, param: Array) -> Array:
         size = jnp.abs(param.astype(jnp.float32))
@@ -67,19 +74,52 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
         if name not in norms:
             raise ValueError(
                 f"wanda(fn, params, batches): leaf {name!r} of shape {param.shape} meets data in "
-                "no dot that reads all of it. Leave it out with select=."
+                "no dot or convolution that reads all of it. Leave it out with select=."
             )
         return size * norms[name]
 
     return stateless(lambda state, params: map_named(score_of, params))
 
 
-def _reading_shape(shape: tuple[int, ...], axes: LeafAxes) -> tuple[int, ...]:
-    """The sizes of a leaf in canonical order, 1 for the output axes."""
-    kept = {*axes.batch, *axes.contracting}
-    return tuple(shape[i] if i in kept else 1 for i in axes.order)
+def _spread(reading: Array, shape: tuple[int, ...], site: Site) -> Array | None:
+    """The reading of a dot so that it broadcasts to the leaf; None if it does not."""
+    kept = {*site.axes.batch, *site.axes.contracting}
+    sizes = tuple(shape[i] if i in kept else 1 for i in site.axes.order)
+    if math.prod(sizes) != reading.size:
+        return None
+    return from_canonical(reading.reshape(sizes), site.axes)
 
 
-def _spread(reading: Array, shape: tuple[int, ...], axes: LeafAxes) -> Array:
-    """The root mean square of each input, so that it broadcasts to the leaf."""
-    return from_canonical(jnp.sqrt(reading).reshape(_reading_shape(shape, axes)), axes)
+def _spread_channels(reading: Array, shape: tuple[int, ...], site: Site) -> Array | None:
+    """The same of a convolution, whose reading is (stack…, channels of all groups).
+
+    A group has its own channels, and its outputs lie side by side.
+    """
+    layout = cast(Convolution, site.layout)
+    groups, stack = layout.groups, len(site.stack)
+    (output,) = site.operand_axes.output
+    outer = site.operand_parts[output] if groups > 1 else ()
+    inner = site.operand_parts[layout.kernel_axis]
+    axes = _whole_axes((*outer, *inner), shape)
+    # A layer that is no slice of a scan has other channels, which were not read.
+    unread = {i for i in {*site.axes.batch} ^ {*range(stack)} if shape[i] > 1}
+    if axes is None or unread or layout.batch_groups > 1:
+        return None
+    outputs = math.prod(part.size for part in outer)
+    square = reading.reshape(*site.stack, groups, -1)
+    square = jnp.repeat(square, outputs // groups, axis=stack)  # (stack…, outputs or 1, inputs)
+    order = (*range(stack), *axes)
+    square = square.reshape([shape[axis] for axis in order])
+    square = jnp.transpose(square, sorted(range(len(order)), key=order.__getitem__))
+    return jnp.expand_dims(square, tuple(i for i in range(len(shape)) if i not in order))
+
+
+def _whole_axes(axis: ValueAxis, shape: tuple[int, ...]) -> list[int] | None:
+    """The leaf's axes that an operand's axis holds in this order, each as a whole."""
+    found = []
+    for leaf_axis, size in axis:
+        if size > 1 and (leaf_axis is None or size != shape[leaf_axis]):
+            return None
+        if size > 1:
+            found.append(leaf_axis)
+    return found
