@@ -4,6 +4,8 @@ from jaxcompress.core.criterion import Criterion as Criterion
 from jaxcompress.prune.allocation.layerwise import erk as erk
 from jaxcompress.prune.allocation.layerwise import lamp as lamp
 from jaxcompress.prune.allocation.layerwise import outliers as outliers
+from jaxcompress.prune.allocation.sensitivity import Sensitivity as Sensitivity
+from jaxcompress.prune.allocation.sensitivity import by_sensitivity as by_sensitivity
 from jaxcompress.prune.allocation.thresholds import below as below
 from jaxcompress.prune.allocation.thresholds import below_deviations as below_deviations
 from jaxcompress.prune.allocation.thresholds import floored as floored
@@ -39,6 +41,12 @@ from jaxcompress.prune.post_training.one_shot import Removed as Removed
 from jaxcompress.prune.post_training.one_shot import masks as masks
 from jaxcompress.prune.post_training.one_shot import one_shot as one_shot
 from jaxcompress.prune.post_training.one_shot import sparsity_of as sparsity_of
+from jaxcompress.prune.post_training.reconstruction import reconstruct as reconstruct
+from jaxcompress.prune.post_training.solver import Solver as Solver
+from jaxcompress.prune.post_training.sparsegpt import sparsegpt as sparsegpt
+from jaxcompress.prune.post_training.surgeon import optimal_brain_surgeon as optimal_brain_surgeon
+from jaxcompress.prune.post_training.trials import sensitivity as sensitivity
+from jaxcompress.prune.post_training.woodfisher import woodfisher as woodfisher
 from jaxcompress.prune.training.gating import expected_count as expected_count
 from jaxcompress.prune.training.gating import gated as gated
 from jaxcompress.prune.training.gating import gated_at_test as gated_at_test
@@ -52,6 +60,10 @@ from jaxcompress.prune.training.proximal import ProximalState as ProximalState
 from jaxcompress.prune.training.proximal import proximal_l1 as proximal_l1
 from jaxcompress.prune.training.proximal import proximal_trimmed as proximal_trimmed
 from jaxcompress.prune.training.regrowth import regrow as regrow
+from jaxcompress.prune.training.scores import hard_movement as hard_movement
+from jaxcompress.prune.training.scores import movement_scores as movement_scores
+from jaxcompress.prune.training.scores import score_penalty as score_penalty
+from jaxcompress.prune.training.scores import soft_movement as soft_movement
 from jaxcompress.prune.training.shares import Share as Share
 from jaxcompress.prune.training.shares import as_dropped as as_dropped
 from jaxcompress.prune.training.shares import by_mean_score as by_mean_score

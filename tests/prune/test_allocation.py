@@ -1,5 +1,6 @@
 """How much each leaf gives, for every allocation against NumPy, and exact totals."""
 
+import json
 import re
 from collections.abc import Callable
 from fractions import Fraction
@@ -109,6 +110,43 @@ def by_outliers(scores: dict[str, np.ndarray], sparsity: float) -> dict[str, lis
     return shares
 
 
+# Below the first knot two leaves cost nothing, and one curve falls again.
+MEASURED = prune.Sensitivity(
+    (0.25, 0.5, 0.75, 1.0),
+    {
+        "first": (0.0, 0.1, 0.05, 2.0),
+        "layers": (-0.01, 0.0, 0.0, 0.5),
+        "last": (0.02, 0.3, 1.0, 1e4),
+    },
+)
+
+
+def by_one_rise(scores: dict[str, np.ndarray], sparsity: float) -> dict[str, list[float]]:
+    """The rise by bisection, then the same part of what lies below and above it."""
+    knots = [0.0, *MEASURED.sparsities]
+
+    def furthest(name: str, rise: float) -> float:
+        tops = [max(0.0, *MEASURED.rises[name][:k]) if k else 0.0 for k in range(len(knots))]
+        k = max(i for i, top in enumerate(tops) if top <= rise)
+        if k == len(knots) - 1:
+            return 1.0
+        return knots[k] + (rise - tops[k]) / (tops[k + 1] - tops[k]) * (knots[k + 1] - knots[k])
+
+    def total(shares: dict[str, float]) -> float:
+        return sum(share * scores[name].size for name, share in shares.items())
+
+    target, low, high = sparsity * 31, -1e-9, 1e5
+    for _ in range(100):
+        middle = (low + high) / 2
+        within = middle >= 0 and total({n: furthest(n, middle) for n in scores}) <= target
+        low, high = (middle, high) if within or middle < 0 else (low, middle)
+    below = {name: furthest(name, low) if low >= 0 else 0.0 for name in scores}
+    above = {name: furthest(name, max(high, 0.0)) for name in scores}
+    room = total(above) - total(below)
+    part = min((target - total(below)) / room, 1.0) if room > 0 else 0.0
+    return {n: [below[n] + part * (above[n] - below[n])] for n in scores}
+
+
 class Case(NamedTuple):
     """An allocation, the shares of every slice by NumPy, and whether totals match."""
 
@@ -140,6 +178,7 @@ ALLOCATIONS = [
         ),
         total=False,
     ),
+    Case("by sensitivity", prune.by_sensitivity(MEASURED), oracle=by_one_rise),
     Case("floored", prune.floored(globally, 1), oracle=keep_one, total=False),
 ]
 
@@ -192,6 +231,19 @@ def test_globally_equals_one_sort_over_all_leaves(values, sparsity):
         np.testing.assert_array_equal(mask, expected)
 
 
+def test_shares_by_sensitivity_never_fall_and_the_total_is_exact():
+    allocate = prune.by_sensitivity(prune.Sensitivity(**json.loads(json.dumps(MEASURED._asdict()))))
+    scores = {name: jnp.array(score) for name, score in split(range(31)).items()}
+    sparsities = np.linspace(0, 1, 129, dtype=np.float32)
+    shares = jax.jit(jax.vmap(lambda sparsity: allocate(scores, AXES, sparsity)))(sparsities)
+    assert all(np.all(np.diff(share) >= -(2.0**-23)) for share in shares.values())
+    total = sum(shares[name] * score.size for name, score in scores.items())
+    # Three products and their sum, of numbers up to 31.
+    np.testing.assert_allclose(total, sparsities * 31, rtol=0, atol=31 * 4 * 2**-24)
+    assert [float(share[0]) for share in shares.values()] == [0.0] * 3
+    assert [float(share[-1]) for share in shares.values()] == [1.0] * 3
+
+
 def test_globally_gives_every_slice_its_share():
     arrays = {name: jnp.array(score) for name, score in split(range(31)).items()}
     shares = jax.jit(lambda arrays: globally(arrays, AXES, 15 / 31))(arrays)
@@ -224,6 +276,18 @@ REFUSED = {
     "multiple": (lambda: prune.outliers(multiple=0), "outliers(multiple=0) must be above 0"),
     "spread": (lambda: prune.outliers(spread=-1), "outliers(spread=-1) must be above 0"),
     "nothing": (lambda: prune.floored(uniform, 0), "floored(least=0) must be a share in (0, 1)"),
+    "no end": (
+        lambda: prune.by_sensitivity(prune.Sensitivity((0.5,), {"first": (1.0,)})),
+        "by_sensitivity(sensitivity): sparsities (0.5,) must rise from above 0 to 1.",
+    ),
+    "rises": (
+        lambda: prune.by_sensitivity(prune.Sensitivity((1.0,), {"first": (float("nan"),)})),
+        "by_sensitivity(sensitivity): leaf 'first' has rises (nan,). Give a finite number",
+    ),
+    "unmeasured": (
+        lambda: prune.by_sensitivity(MEASURED)({"head": jnp.ones(2)}, {}, 0.5),
+        "by_sensitivity(sensitivity): leaf 'head' was not measured. Leaves are: first, layers",
+    ),
     "a half": (lambda: prune.floored(uniform, 1.5), "floored(least=1.5) must be a share"),
 }
 

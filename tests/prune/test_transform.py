@@ -130,66 +130,6 @@ def test_pruned_weights_are_zero_after_every_step_in_every_dtype(case):
     check(opt_state)
 
 
-class Combination(NamedTuple):
-    """What decides together, with how many of 48 weights go at sparsity 0.5."""
-
-    criterion: Criterion
-    pattern: jc.prune.Pattern
-    allocate: jc.prune.Allocation
-    removed: int = 24
-
-
-COMBINATIONS = {
-    "2:4": Combination(jc.prune.saliency(), jc.prune.n_of_m(2, 4), jc.prune.uniform),
-    "pairs": Combination(jc.prune.taylor_squared(), jc.prune.within_groups(2), jc.prune.erk),
-    "outputs": Combination(jc.prune.fisher(), jc.prune.outputs, jc.prune.lamp),
-    "inputs": Combination(jc.prune.gradient_momentum(), jc.prune.inputs, jc.prune.outliers()),
-    "within outputs": Combination(
-        jc.prune.movement(), jc.prune.within_outputs, jc.prune.floored(globally, 1)
-    ),
-    "blocks": Combination(jc.prune.random(jax.random.key(0)), jc.prune.blocks((3, 4)), globally),
-    "padded": Combination(
-        jc.prune.constant({"padded": np.ones((8, 6), np.float32)}),
-        jc.prune.padded(jc.prune.n_of_m(1, 3), 3),
-        jc.prune.below(2.0),
-        removed=30,
-    ),
-    "slices": Combination(magnitude(), jc.prune.slices(0), jc.prune.below_deviations(9.0)),
-}
-
-
-def test_any_criterion_goes_with_any_pattern_and_allocation():
-    optimizers = {
-        name: prune(
-            optax.adam(0.01),
-            case.criterion,
-            sparsity=0.5,
-            pattern=case.pattern,
-            allocate=case.allocate,
-            when=jc.schedules.every(2),
-        )
-        for name, case in COMBINATIONS.items()
-    }
-    kernel = jnp.asarray(np.random.default_rng(0).standard_normal((8, 6)), jnp.float32)
-    params = dict.fromkeys(COMBINATIONS, kernel)
-    optimizer = optax.partition(optimizers, {name: name for name in COMBINATIONS})
-
-    @jax.jit
-    def step(params, opt_state, count):
-        updates, opt_state = optimizer.update(gradients(params, count), opt_state, params)
-        return optax.apply_updates(params, updates), opt_state
-
-    opt_state = optimizer.init(params)
-    for count in range(6):
-        params, opt_state = step(params, opt_state, jnp.int32(count))
-        for name, case in COMBINATIONS.items():
-            masks = masks_of(opt_state.inner_states[name])
-            np.testing.assert_array_equal(params[name] != 0, masks[name])
-            assert int(jnp.sum(~masks[name])) == case.removed
-    assert step._cache_size() == 1
-    check(opt_state)
-
-
 MATRIX = {"kernel": jnp.asarray(np.random.default_rng(0).standard_normal((8, 16)), jnp.float32)}
 
 

@@ -77,10 +77,10 @@ def one_shot(
       >>> report.leaves[1].action
       '50.0 % removed'
     """
-    found = _found("one_shot", params, sparsity, select, axes)
+    found = fixed_groups("one_shot", params, sparsity, select, axes)
     removing = _masks("one_shot", params, criterion, found, pattern, allocate)
     pruned = apply_masks(removing, params)
-    return pruned, _report(params, removing, found)
+    return pruned, removal_report("one_shot", params, removing, found)
 
 
 def masks(
@@ -106,7 +106,7 @@ def masks(
       >>> jc.prune.masks(params, jc.prune.magnitude(), sparsity=0.5)
       {'bias': Array(True, dtype=bool), 'kernel': Array([[False,  True]], dtype=bool)}
     """
-    found = _found("masks", params, sparsity, select, axes)
+    found = fixed_groups("masks", params, sparsity, select, axes)
     return _masks("masks", params, criterion, found, pattern, allocate)
 
 
@@ -143,13 +143,14 @@ def sparsity_of(masks: Masks, params: Params) -> Removed:
     )
 
 
-def _found(
+def fixed_groups(
     caller: str,
     params: Params,
     sparsity: Rules[Amount] | Amount,
     select: Selector | None,
     axes: Axes | None,
 ) -> list[targets.Group]:
+    """The leaves to prune at sparsities that are numbers, each with its axes."""
     targets.refuse_schedule(caller, sparsity)
     for _, amount in as_rules(sparsity).pairs:
         check_range(caller, "sparsity", float(amount), 0, 1)
@@ -179,7 +180,10 @@ def _masks(
     return targets.mask_tree(targets.masks_at(0, scores, found, pattern, allocate), params)
 
 
-def _report(params: Params, removing: Masks, found: list[targets.Group]) -> Report:
+def removal_report(
+    caller: str, params: Params, removing: Masks, found: list[targets.Group]
+) -> Report:
+    """What masks removed from each leaf of the params."""
     axes = {name: leaf_axes for group in found for name, leaf_axes in group.axes.items()}
     fractions = sparsity_of(removing, params)
     rows = tuple(
@@ -192,7 +196,7 @@ def _report(params: Params, removing: Masks, found: list[targets.Group]) -> Repo
         )
         for name, leaf in named_leaves(params).items()
     )
-    return Report(f"one_shot: {100 * fractions.overall:.1f} % of the weights removed", rows)
+    return Report(f"{caller}: {100 * fractions.overall:.1f} % of the weights removed", rows)
 
 
 def _action(fraction: float, axes: LeafAxes | None) -> tuple[str, str]:

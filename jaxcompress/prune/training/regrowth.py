@@ -54,7 +54,8 @@ def regrow(
     weight that is new starts at 0. Where a weight came or went, the state of `inner`
     starts again from what its `init` gives for a weight of 0; arrays of the state are
     found by path and shape, so that holds for any optimizer's moments, traces and
-    accumulated gradients. Factored moments, which weights share, go on.
+    accumulated gradients. Factored moments, which weights share, go on, and so do codes
+    of moments: let `quantize_state` go around `regrow`, not inside.
 
     The methods by name:
 

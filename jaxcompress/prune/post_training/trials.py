@@ -1,0 +1,120 @@
+"""Trials: one leaf pruned at a time, and what that does to the loss."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.axes import Axes, LeafAxes
+from jaxcompress.core.checks import check_finite, check_range
+from jaxcompress.core.criterion import Criterion
+from jaxcompress.core.masks import apply_mask
+from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.types import Loss, Model, Params, Selector
+from jaxcompress.prune import targets
+from jaxcompress.prune.allocation.sensitivity import Sensitivity
+from jaxcompress.prune.patterns.pattern import Pattern, unstructured
+
+
+def sensitivity(
+    fn: Model,
+    params: Params,
+    loss: Loss,
+    batches: Sequence[Any],
+    criterion: Criterion,
+    *,
+    sparsities: Sequence[float] = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98),
+    pattern: Pattern = unstructured,
+    select: Selector | None = None,
+    axes: Axes | None = None,
+) -> Sensitivity:
+    """How much the mean loss rises when each leaf alone is pruned, without training.
+
+    Runs on the host: the model once for each leaf, sparsity and batch, compiled once
+    per shape of batch.
+
+    Args:
+      fn: the model in evaluation mode, `fn(params, *inputs) -> outputs`.
+      params: finite, not yet quantized.
+      loss: (outputs, targets) to one number per example.
+      batches: (inputs, targets) pairs, each batch of equal weight; held out, since
+        choices follow from them, but not the test set.
+      criterion: what a weight is worth; one that watches gradients, `informed`.
+      sparsities: to try, rising, in (0, 1); a whole leaf gone is tried besides.
+      pattern: where weights may go.
+      select: which leaves; by default those that meet data.
+      axes: from `graph.axes`; by default the layout of `assumed_axes`.
+
+    Returns:
+      Sensitivity, for `by_sensitivity`, a plot or a file.
+
+    Raises:
+      ValueError: sparsities are outside their range or do not rise, there is no batch,
+        nothing is selected, a selected leaf is empty or not finite, or a loss is not
+        finite.
+      TypeError: a selected leaf is not real floating, or is already compressed.
+
+    Example:
+      >>> fn = lambda params, x: x @ params["kernel"]
+      >>> loss = lambda outputs, targets: (outputs - targets)[:, 0] ** 2
+      >>> params = {"kernel": jnp.array([[1.0], [2.0]])}
+      >>> batch = (jnp.array([[1.0, 1.0]]), jnp.array([[3.0]]))
+      >>> magnitude = jc.prune.magnitude()
+      >>> jc.prune.sensitivity(fn, params, loss, [batch], magnitude, sparsities=[0.5])
+      Sensitivity(sparsities=(0.5, 1.0), rises={'kernel': (1.0, 9.0)})
+
+    Source: Han et al. 2015, arXiv:1506.02626, section 5, figure 6. Differs: the loss in
+    place of the accuracy.
+    """
+    tried = (*(float(each) for each in sparsities), 1.0)
+    _check(sparsities, batches)
+    found = targets.groups("sensitivity", params, 0.0, select, axes)
+    roles = {name: each for group in found for name, each in group.axes.items()}
+    leaves = named_leaves(params)
+    for name in roles:
+        check_finite("sensitivity", name, leaves[name])
+    weights = targets.targeted(targets.selection(params, found), params)
+    scores = named_leaves(criterion.score(criterion.init(weights), weights))
+
+    @jax.jit
+    def of_batch(params, inputs, answers):
+        return jnp.mean(loss(fn(params, *inputs), answers).astype(jnp.float32))
+
+    def mean_loss(params: Params) -> float:
+        losses = [
+            float(of_batch(params, inputs if isinstance(inputs, tuple) else (inputs,), answers))
+            for inputs, answers in batches
+        ]
+        return math.fsum(losses) / len(losses)
+
+    def rise(name: str, leaf_axes: LeafAxes, sparsity: float) -> float:
+        mask = pattern(scores[name], sparsity, leaf_axes)
+        pruned = map_named(
+            lambda other, leaf: apply_mask(mask, leaf) if other == name else leaf, params
+        )
+        change = mean_loss(pruned) - whole
+        if not math.isfinite(change):
+            raise ValueError(
+                f"sensitivity(loss=...): with leaf {name!r} pruned to {sparsity} the mean loss is "
+                "not finite. Take a loss that is, or leave the leaf out with select=."
+            )
+        return change
+
+    whole = mean_loss(params)
+    return Sensitivity(
+        tried,
+        {name: tuple(rise(name, each, s) for s in tried) for name, each in roles.items()},
+    )
+
+
+def _check(sparsities: Sequence[float], batches: Sequence[Any]) -> None:
+    if not batches:
+        raise ValueError("sensitivity(batches=[]) holds no batch. Pass at least one.")
+    for before, sparsity in zip((0.0, *sparsities), sparsities, strict=False):
+        check_range("sensitivity", "sparsities", sparsity, 0, 1)
+        if sparsity <= before:
+            raise ValueError(
+                f"sensitivity(sparsities={tuple(sparsities)}) must rise, from above 0."
+            )
