@@ -1,0 +1,103 @@
+"""The Fisher information of runs of weights: what each costs, and how others make up.
+
+A leaf is cut, per output and along its inputs, as its outputs lie one after another,
+into blocks of weights (blocks, size); what lies in two blocks does not meet.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.axes import LeafAxes, from_canonical, to_canonical
+from jaxcompress.core.sharding import explicit_spec, gathered, placed
+from jaxcompress.core.types import Array
+from jaxcompress.prune.post_training.solver import inverse_factor
+
+
+def in_blocks(leaf: Array, roles: LeafAxes, size: int) -> Array:
+    """The leaf cut into blocks, every slice along its batch axes by itself.
+
+    Args:
+      leaf: of any floating dtype.
+      roles: of its axes.
+      size: weights in a block; zeros fill the last one of a slice.
+
+    Returns:
+      (blocks, size) float32.
+
+    Example:
+      >>> in_blocks(jnp.array([[1.0, 2.0, 3.0]]), jc.LeafAxes((1,), (0,)), 2)
+      Array([[1., 2.],
+             [3., 0.]], dtype=float32)
+    """
+    canonical = to_canonical(gathered(leaf), roles).astype(jnp.float32)
+    slices = canonical.reshape(_slices(leaf, roles), -1)
+    missing = -slices.shape[1] % size
+    return jnp.pad(slices, ((0, 0), (0, missing))).reshape(-1, size)
+
+
+def from_blocks(blocks: Array, leaf: Array, roles: LeafAxes) -> Array:
+    """The opposite of `in_blocks`, with the shape, dtype and sharding of the leaf."""
+    slices = _slices(leaf, roles)
+    flat = blocks.reshape(slices, -1)[:, : leaf.size // slices]
+    canonical = flat.reshape([leaf.shape[axis] for axis in roles.order])
+    return placed(from_canonical(canonical, roles), explicit_spec(leaf)).astype(leaf.dtype)
+
+
+def costs(weights: Array, fisher: Array) -> Array:
+    """What the loss rises by without each weight, all others of its block made up.
+
+        cost_q = w_q² / (2 · [F⁻¹]_qq)
+
+    Args:
+      weights: (blocks, size) float32.
+      fisher: (blocks, size, size) float32, positive definite.
+
+    Returns:
+      (blocks, size) float32.
+
+    Example:
+      >>> costs(jnp.array([[1.0, 4.0]]), jnp.array([[[5.0, 1.0], [1.0, 1.0]]]))
+      Array([[2. , 6.4]], dtype=float32)
+    """
+    factors = jax.vmap(inverse_factor)(fisher)
+    return jnp.square(weights) / (2 * jnp.sum(jnp.square(factors), axis=1))
+
+
+def made_up(weights: Array, keep: Array, fisher: Array) -> Array:
+    """The weights that stay, such that the loss rises least without the others.
+
+        w_S + (F_SS)⁻¹ · F_SP · w_P,   S: those that stay, P: those that go
+
+    Args:
+      weights: (blocks, size) float32.
+      keep: (blocks, size) bool, S.
+      fisher: (blocks, size, size) float32, positive definite.
+
+    Returns:
+      (blocks, size) float32, 0 in P.
+
+    Example:
+      >>> fisher = jnp.array([[[5.0, 1.0], [1.0, 1.0]]])
+      >>> made_up(jnp.array([[1.0, 4.0]]), jnp.array([[False, True]]), fisher)
+      Array([[0., 5.]], dtype=float32)
+    """
+
+    def of_block(weights: Array, keep: Array, fisher: Array) -> Array:
+        pull = jnp.matmul(
+            fisher, jnp.where(keep, 0.0, weights), precision=jax.lax.Precision.HIGHEST
+        )
+        # The identity in P leaves F_SS to be solved, at a size that is known.
+        among = jnp.where(jnp.outer(keep, keep), fisher, jnp.eye(len(keep)))
+        change = jax.scipy.linalg.cho_solve(
+            jax.scipy.linalg.cho_factor(among), jnp.where(keep, pull, 0.0)
+        )
+        return jnp.where(keep, weights + change, 0.0)
+
+    return jax.vmap(of_block)(weights, keep, fisher)
+
+
+def _slices(leaf: Array, roles: LeafAxes) -> int:
+    """How many independent layers or experts the leaf holds."""
+    return math.prod(leaf.shape[axis] for axis in roles.batch)

@@ -1,0 +1,175 @@
+"""Pruning with weights that make up for what went, one leaf after another.
+
+Each leaf is solved on the inputs that the leaves before it, already pruned, give it.
+The maths of one matrix is a solver's.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.axes import LeafAxes, from_canonical, to_canonical
+from jaxcompress.core.checks import check_finite
+from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.report import Report
+from jaxcompress.core.rules import Rules
+from jaxcompress.core.selectors import inexact
+from jaxcompress.core.sharding import explicit_spec, gathered, placed
+from jaxcompress.core.types import Array, Model, Params, Selector
+from jaxcompress.graph.program import Program, axes, trace
+from jaxcompress.prune import targets
+from jaxcompress.prune.post_training.one_shot import fixed_groups, removal_report
+from jaxcompress.prune.post_training.sequence import (
+    reading_axes,
+    second_moments,
+    sites_of,
+    turns,
+)
+from jaxcompress.prune.post_training.solver import Solver
+from jaxcompress.prune.targets import Amount
+
+
+def reconstruct(
+    fn: Model,
+    params: Params,
+    batches: Sequence[Any],
+    solver: Solver,
+    *,
+    sparsity: Rules[Amount] | Amount,
+    select: Selector | None = None,
+) -> tuple[Params, Report]:
+    """Prunes weight after weight of a trained model; what stays makes up for what went.
+
+    In the order of the program, and of a scanned stack layer by layer, each leaf's
+    matrix is solved on the inputs that it meets when all before it are pruned, so that
+    its outputs change least. No labels and no gradients.
+
+    One program is compiled for all leaves. It runs once over the batches for each leaf
+    and layer, and holds (inputs, inputs) numbers for each of them; where that is too
+    much memory, prune the first leaves with `select`, then the next in another call.
+
+    Args:
+      fn: the model, `fn(params, *inputs) -> outputs`.
+      params: tree of arrays, finite where they are pruned.
+      batches: calibration data, each an input or a tuple of the model's inputs; some
+        hundred rows more than a leaf has inputs are enough. Of a convolution all
+        positions count, whatever its strides.
+      solver: `sparsegpt()`, or `optimal_brain_surgeon()` for small leaves.
+      sparsity: fraction to remove of each matrix, in [0, 1), or `Rules` of it; leaves
+        without a rule stay.
+      select: which leaves; by default those that meet data in a dot or convolution and
+        are not looked up besides.
+
+    Returns:
+      (params, report): the same structure, shapes and dtypes; what
+      was done to each leaf.
+
+    Raises:
+      ValueError: there is no batch; a sparsity is outside [0, 1), nothing is selected
+        or a rule is never used; a leaf to prune is empty or not finite, meets data that
+        are not, none, or elsewhere than in dots (or convolutions of a 1×1 window) that
+        read all of it alike; a solver finds no finite weights.
+      TypeError: a selected leaf is not real floating or already compressed, or a
+        sparsity is a schedule.
+
+    Example:
+      >>> fn = lambda params, x: x @ params["kernel"]
+      >>> params = {"kernel": jnp.array([[1.0], [4.0]])}
+      >>> x = jnp.array([[1.0, 1.0], [0.0, 1.0]])
+      >>> solver = jc.prune.sparsegpt(damping=1e-9)
+      >>> pruned, report = jc.prune.reconstruct(fn, params, [x], solver, sparsity=0.5)
+      >>> pruned["kernel"].round(3)
+      Array([[0. ],
+             [4.5]], dtype=float32)
+      >>> report.leaves[0].action
+      '50.0 % removed'
+
+    Source: Frantar and Alistarh 2023, arXiv:2301.00774, section 4, whose layers are
+    pruned in order. Differs: leaf by leaf, in place of all of a block at once.
+    """
+    if not batches:
+        raise ValueError("reconstruct(batches=[]) holds no batch. Pass at least one.")
+    batches = [batch if isinstance(batch, tuple) else (batch,) for batch in batches]
+    program = trace(fn, params, *batches[0])
+    roles = axes(fn, params, *batches[0])
+    found = fixed_groups("reconstruct", params, sparsity, select or _multiplied(program), roles)
+    shares = {
+        name: float(targets.value_at(0, group.sparsity)) for group in found for name in group.axes
+    }
+    sites = sites_of("reconstruct", program, shares)
+    leaves = named_leaves(params)
+    order = {name: reading_axes(each[0]) for name, each in sites.items()}
+    for name in shares:
+        check_finite("reconstruct", name, leaves[name])
+    masks = {name: jnp.ones(leaves[name].shape, bool) for name in shares}
+    moments = second_moments(fn, program, batches, sites)
+    solve = jax.jit(functools.partial(_each, solver), static_argnums=2)
+    for name, index in dict.fromkeys(turns(program.block, sites)):
+        met = moments(map_named(lambda name, _: leaves[name], params), (name, index))
+        _check_met(name, met)
+        weight = _matrices(leaves[name], order[name])
+        solved, keep = solve(weight[index], met, shares[name])
+        _check_solved(name, solved)
+        leaves[name] = _with_matrices(leaves[name], order[name], index, solved)
+        masks[name] = _with_matrices(masks[name], order[name], index, keep)
+    pruned = map_named(lambda name, _: leaves[name], params)
+    report = removal_report("reconstruct", params, targets.mask_tree(masks, params), found)
+    return pruned, report
+
+
+def _multiplied(program: Program) -> Selector:
+    """Leaves that meet data, and in no gather."""
+    looked_up = {leaf.name for site in program.sites if not site.observable for leaf in site.leaves}
+
+    def select(params: Params):
+        met = {leaf.name for site in program.sites for leaf in site.leaves} - looked_up
+        return map_named(lambda name, chosen: chosen and name in met, inexact()(params))
+
+    return select
+
+
+def _each(solver: Solver, weight: Array, moments: Array, sparsity: float) -> tuple[Array, Array]:
+    """The solver on every matrix of (batch…, outputs, inputs), one after another."""
+    flat = weight.reshape(-1, *weight.shape[-2:]).astype(jnp.float32)
+    moments = moments.reshape(-1, *moments.shape[-2:])
+    solved, keep = jax.lax.map(lambda each: solver(each[0], each[1], sparsity), (flat, moments))
+    return solved.reshape(weight.shape), keep.reshape(weight.shape)
+
+
+def _matrices(leaf: Array, roles: LeafAxes) -> Array:
+    """The leaf as (batch…, outputs, inputs), whole on every device."""
+    canonical = to_canonical(gathered(leaf), roles)
+    inputs = math.prod(leaf.shape[axis] for axis in roles.contracting)
+    return canonical.reshape(*canonical.shape[: len(roles.batch)], -1, inputs)
+
+
+def _with_matrices(leaf: Array, roles: LeafAxes, index: tuple[int, ...], new: Array) -> Array:
+    """The leaf, as it lies, with other values for the matrices at an index."""
+    changed = _matrices(leaf, roles).at[index].set(new.astype(leaf.dtype))
+    shape = [leaf.shape[axis] for axis in roles.order]
+    return placed(from_canonical(changed.reshape(shape), roles), explicit_spec(leaf))
+
+
+def _check_met(name: str, moments: Array) -> None:
+    if not bool(jnp.all(jnp.isfinite(moments))):
+        raise ValueError(
+            f"reconstruct(batches=...): leaf {name!r} meets inputs whose products are not finite. "
+            "Clean the data, or scale them."
+        )
+    if not bool(jnp.all(jnp.any(moments, axis=(-2, -1)))):
+        raise ValueError(
+            f"reconstruct(batches=...): a matrix of leaf {name!r} meets no input but 0. Give data "
+            "that reach it, prune less before it, or leave it out with select=."
+        )
+
+
+def _check_solved(name: str, weight: Array) -> None:
+    if not bool(jnp.all(jnp.isfinite(weight))):
+        raise ValueError(
+            f"reconstruct(solver=...): leaf {name!r} gets weights that are not finite. Raise the "
+            "solver's damping, or give more data."
+        )

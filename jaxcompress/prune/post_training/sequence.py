@@ -1,0 +1,135 @@
+"""Turns: which matrix of a program comes when, and the inputs it meets at its turn."""
+
+import dataclasses
+import functools
+import glob
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.observers import Observer, covariance
+from jaxcompress.core.rules import Rules
+from jaxcompress.core.types import Array, Model, Params
+from jaxcompress.graph.observe import Readings, initial_readings, observe, observed_sites
+from jaxcompress.graph.program import Program
+from jaxcompress.graph.sites import Site
+from jaxcompress.graph.steps import Block
+
+Sites = dict[str, list[Site]]
+"""The sites of each leaf, by its name."""
+Turn = tuple[str, tuple[int, ...]]
+"""A leaf's name and the index of one of its layers along the stack of its sites."""
+
+
+def sites_of(caller: str, program: Program, names: Iterable[str]) -> Sites:
+    """The sites of leaves that multiply vectors, and all of them in one way.
+
+    Raises:
+      ValueError: a leaf has no site, one that is no dot or convolution of a 1×1 window,
+        or sites that differ or read a part of it; named by `caller`.
+    """
+    observed = observed_sites(program, Rules({"*": covariance()}))
+    readings = initial_readings(program, observed)
+    found = {}
+    for name in names:
+        sites = [s for s in program.sites if name in [leaf.name for leaf in s.leaves]]
+        shapes = {_moment_shape(name, site) for site in sites}
+        alike = {(reading_axes(site), site.stack) for site in sites}
+        read = {readings[s.name][0].shape if s.name in readings else None for s in sites}
+        if len(alike) != 1 or read != shapes:
+            met = ", ".join(dict.fromkeys(site.primitive for site in sites)) or "no data"
+            raise ValueError(
+                f"{caller}: leaf {name!r} meets {met}; it has to meet data in dots or convolutions "
+                "of a 1×1 window that read all of it alike. Leave it out with select=, or prune "
+                "it with one_shot and wanda."
+            )
+        found[name] = sites
+    return found
+
+
+def turns(block: Block, sites: Sites, scans: tuple[int, ...] = ()) -> Iterator[Turn]:
+    """The leaves in the order of the program, those of a stack layer by layer.
+
+    A leaf with several sites comes again at each.
+
+    Args:
+      block: of the program.
+      sites: of the leaves.
+      scans: which turn each scan around the block is at.
+    """
+    for step in block.steps:
+        around = step.eqn.primitive.name == "scan"
+        for turn in range(step.eqn.params["length"] if around and step.stacked else 1):
+            for inner in step.blocks:
+                yield from turns(inner, sites, (*scans, turn) if around else scans)
+        for site in step.sites.values() if not step.blocks else ():
+            index = tuple(scans[depth] for depth in site.sliced_by)
+            yield from ((leaf.name, index) for leaf in site.leaves if leaf.name in sites)
+
+
+def second_moments(
+    fn: Model, program: Program, batches: Sequence[tuple], sites: Sites
+) -> Callable[[Params, Turn], Array]:
+    """What a leaf meets at its turn: (params, turn) -> E[x xᵀ] of its matrices.
+
+    One program serves all turns: states say which observers look.
+    """
+    rules = Rules({glob.escape(each[0].leaf): _switched(covariance()) for each in sites.values()})
+    start = initial_readings(program, observed_sites(program, rules))
+    observed = observe(fn, rules)
+
+    @functools.partial(jax.jit, donate_argnums=2)
+    def step(params: Params, inputs: tuple, readings: Readings) -> Readings:
+        return observed(params, *inputs, readings=readings)[1]
+
+    def read(params: Params, turn: Turn) -> Array:
+        name, index = turn
+        readings = jax.tree.map(jnp.copy, start)
+        for site in sites[name]:
+            on, state = readings[site.name]
+            readings[site.name] = on.at[index].set(True), state
+        for inputs in batches:
+            readings = step(params, inputs, readings)
+        states = [
+            jax.tree.map(lambda each: each[index], readings[site.name][1]) for site in sites[name]
+        ]
+        products, rows = functools.reduce(covariance().merge, states)
+        return covariance().read((products, rows))
+
+    return read
+
+
+def _switched(observer: Observer) -> Observer:
+    """The observer that looks while its state says so; the state is (on, its own)."""
+
+    def update(x, state):
+        on, own = state
+        return on, jax.lax.cond(on, observer.update, lambda x, own: own, x, own)
+
+    return Observer(
+        init=lambda x: (jnp.zeros((), bool), observer.init(x)),
+        update=update,
+        read=lambda state: observer.read(state[1]),
+        merge=lambda first, second: (first[0] | second[0], observer.merge(first[1], second[1])),
+    )
+
+
+def reading_axes(site: Site) -> LeafAxes:
+    """The roles of the leaf's axes, its batch axes in the order that readings have.
+
+    Those that scans slice come first, wherever they lie in the leaf.
+    """
+    left = {part.axis for parts in site.operand_parts for part in parts}
+    batch = sorted(site.axes.batch, key=lambda axis: (axis in left, axis))
+    return dataclasses.replace(site.axes, batch=tuple(batch))
+
+
+def _moment_shape(name: str, site: Site) -> tuple[int, ...]:
+    """The shape of a reading that is of all of the leaf's inputs and no more."""
+    (shape,) = [leaf.shape for leaf in site.leaves if leaf.name == name]
+    axes = reading_axes(site)
+    inputs = math.prod(shape[axis] for axis in axes.contracting)
+    return (*(shape[axis] for axis in axes.batch), inputs, inputs)

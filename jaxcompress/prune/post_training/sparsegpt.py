@@ -1,0 +1,160 @@
+"""SparseGPT: inputs of a matrix in turn, the later ones make up for what went."""
+
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.checks import check_positive
+from jaxcompress.core.types import Array
+from jaxcompress.prune.patterns.pattern import Pattern, unstructured
+from jaxcompress.prune.post_training.solver import Solver, damped, inverse_factor
+
+_COLUMNS = LeafAxes(contracting=(0,), output=(1,))
+"""Of a transposed matrix, whose columns are contiguous rows."""
+
+
+def sparsegpt(
+    *, pattern: Pattern = unstructured, block_size: int = 128, damping: float = 0.01
+) -> Solver:
+    """Prunes block by block of inputs; weights of later inputs take over.
+
+        U: upper Cholesky factor of the inverse of H, damped
+        score_oj = w_oj² / U_jj²                     the pattern's, for a block of j
+        error_oj = w_oj / U_jj where it goes, else 0
+        w_oi <- w_oi - error_oj · U_ji               for i > j
+
+    One pass for all outputs, with one factor of H, so that a matrix of thousands of
+    inputs takes seconds. For `reconstruct`.
+
+    The pattern sees one block at a time. Of its n inputs an output drops on average
+    `round_half_even(sparsity · end) - round_half_even(sparsity · begin)`, and the last
+    block what is missing, so that the counts of `unstructured` and `within_outputs` are
+    exact for the whole matrix. Patterns of groups are exact at multiples of 1 / size.
+    Among equal scores the earlier input goes first.
+
+    Args:
+      pattern: where weights of one block may go.
+      block_size: inputs whose mask is found at once, from weights that have taken over
+        what went before, at least 1; a multiple of the pattern's groups. For N:M the
+        paper has M.
+      damping: share of the mean energy of the inputs that each counts at least, above
+        0; more where the calibration data are few.
+
+    Returns:
+      Solver. Weights of an input that was always 0 are worth 0, so they go first.
+
+    Raises:
+      ValueError: `block_size` is below 1 or `damping` not above 0; when applied: the
+        pattern takes no block of this size, or what the pattern raises.
+
+    Example:
+      >>> solver = jc.prune.sparsegpt(damping=1e-9)
+      >>> moment = jnp.array([[1.0, 1.0], [1.0, 2.0]])
+      >>> weight, mask = solver(jnp.array([[1.0, 4.0]]), moment, 0.5)
+      >>> mask
+      Array([[False,  True]], dtype=bool)
+      >>> weight.round(3)
+      Array([[0. , 4.5]], dtype=float32)
+
+    Source: Frantar and Alistarh 2023, arXiv:2301.00774, algorithm 1. Differs: one block
+    size for masks and updates; exact totals; errors are kept and taken off a block when
+    its turn comes, in place of a write to all later weights; of an input that was never
+    seen, damped by the mean of those that were, weights that stay are not changed.
+    """
+    if block_size < 1:
+        raise ValueError(f"sparsegpt(block_size={block_size}) must be at least 1.")
+    check_positive("sparsegpt", "damping", damping)
+
+    def solve(weight: Array, second_moment: Array, sparsity: float) -> tuple[Array, Array]:
+        outputs, inputs = weight.shape
+        width = min(block_size, inputs)
+        _check_blocks(pattern, outputs, inputs, width)
+        shares = block_shares(sparsity, outputs, inputs, width)
+        factor = inverse_factor(damped(second_moment, damping))
+        worth = (jnp.diagonal(second_moment) > 0) / jnp.square(jnp.diagonal(factor))
+        rows = (jnp.arange(inputs), weight.T, factor.T, worth[:, None])
+        blocks, whole = inputs // width, inputs // width * width
+
+        def block(errors: Array, part: tuple) -> tuple[Array, tuple[Array, Array]]:
+            return _block(pattern, errors, part)
+
+        parts = [each[:whole].reshape(blocks, width, *each.shape[1:]) for each in rows]
+        errors, found = jax.lax.scan(
+            block, jnp.zeros((inputs, outputs), jnp.float32), (*parts, shares[:blocks])
+        )
+        found = [each.reshape(whole, outputs) for each in found]
+        if whole < inputs:
+            rest = (*(each[whole:] for each in rows), shares[blocks])
+            found = map(jnp.concatenate, zip(found, block(errors, rest)[1], strict=True))
+        pruned, keep = found
+        return pruned.T, keep.T
+
+    return solve
+
+
+def _block(pattern: Pattern, errors: Array, part: tuple) -> tuple[Array, tuple[Array, Array]]:
+    """The errors (inputs, outputs) with those of a block, its weights and its mask.
+
+    Args:
+      pattern: where weights may go.
+      errors: (inputs, outputs); 0 for the block and all after it.
+      part: of the block: positions (width,), weights (width, outputs) before anything
+        went, rows (width, inputs) of Uᵀ, by what squared weights become scores
+        (width, 1), and the sparsity ().
+    """
+    positions, columns, lower, worth, share = part
+    width, start = len(columns), positions[0]
+    columns = columns - _product(lower, errors)
+    keep = pattern(jnp.square(columns) * worth, share, _COLUMNS)
+    lower = jax.lax.dynamic_slice(lower, (0, start), (width, width))
+
+    def column(own: Array, part: tuple) -> tuple[Array, Array]:
+        j, weights, stays, factors = part
+        weights = weights - _product(factors, own)
+        error = jnp.where(stays, 0.0, weights) / factors[j]
+        own = jax.lax.dynamic_update_slice(own, error[None], (j, 0))
+        return own, jnp.where(stays, weights, 0.0)
+
+    own, pruned = jax.lax.scan(
+        column, jnp.zeros_like(columns), (jnp.arange(width), columns, keep, lower)
+    )
+    return jax.lax.dynamic_update_slice(errors, own, (start, 0)), (pruned, keep)
+
+
+def block_shares(sparsity: float, outputs: int, inputs: int, width: int) -> np.ndarray:
+    """The sparsity of each block of inputs, (blocks,) float32; see `sparsegpt`.
+
+    Example:
+      >>> block_shares(0.7, outputs=1, inputs=9, width=4)
+      array([0.7, 0.7, 0. ], dtype=float32)
+    """
+    exact = Fraction(float(np.float32(sparsity)))
+    ends = [*range(width, inputs, width), inputs]
+    gone = [outputs * round(exact * end) for end in ends[:-1]] + [round(exact * outputs * inputs)]
+    shares = []
+    for end, drop in zip(ends, np.diff(gone, prepend=0).tolist(), strict=True):
+        length = end - (end - 1) // width * width
+        # What the sparsity itself comes to, per output and in all.
+        alike = round(exact * length) * outputs == round(exact * length * outputs) == drop
+        shares.append(sparsity if alike or length == inputs else drop / (length * outputs))
+    return np.array(shares, np.float32)
+
+
+def _check_blocks(pattern: Pattern, outputs: int, inputs: int, width: int) -> None:
+    """Raises a ValueError when the pattern does not take the blocks."""
+    for length in {width, inputs % width} - {0}:
+        scores = jax.ShapeDtypeStruct((length, outputs), jnp.float32)
+        try:
+            jax.eval_shape(lambda scores: pattern(scores, 0.0, _COLUMNS), scores)
+        except ValueError as error:
+            raise ValueError(
+                f"sparsegpt(block_size={width}): the pattern does not take {length} of {inputs} "
+                f"inputs. {error}"
+            ) from error
+
+
+def _product(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

@@ -1,0 +1,498 @@
+"""Pruning that makes up for what went: solvers and order against plain NumPy loops."""
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+import jaxcompress as jc
+from jaxcompress.prune import (
+    n_of_m,
+    one_shot,
+    optimal_brain_surgeon,
+    reconstruct,
+    sparsegpt,
+    unstructured,
+    within_groups,
+    within_outputs,
+)
+from jaxcompress.prune.patterns.pattern import Pattern
+from jaxcompress.prune.post_training.sequence import sites_of, turns
+from jaxcompress.prune.post_training.sparsegpt import block_shares
+
+RANDOM = np.random.default_rng(0)
+# Second moments below have conditions of hundreds: hundreds of roundings of a weight.
+TOLERANCE = {"rtol": 500 * 2**-23, "atol": 500 * 2**-23}
+
+
+START = RANDOM.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def same_numbers_in_any_order_of_tests():
+    RANDOM.bit_generator.state = START
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RANDOM.standard_normal(shape)
+
+
+def single(x) -> jax.Array:
+    return jnp.asarray(x, jnp.float32)
+
+
+def moment(inputs: int) -> np.ndarray:
+    """E[x xᵀ] of inputs that go together."""
+    x = normal(4 * inputs, inputs) @ (np.eye(inputs) + 0.2 * normal(inputs, inputs))
+    return x.T @ x / len(x)
+
+
+def damped(second_moment: np.ndarray, damping: float) -> np.ndarray:
+    energy = np.diag(second_moment)
+    mean = np.mean(energy[energy > 0])
+    return second_moment + np.diag(damping * mean + np.where(energy > 0, 0, mean))
+
+
+def rise(weight, changed, second_moment) -> float:
+    error = np.asarray(weight, np.float64) - np.asarray(changed, np.float64)
+    return np.trace(error @ second_moment @ error.T)
+
+
+def in_all(scores: np.ndarray, count: int) -> np.ndarray:
+    """Who goes of a block (inputs, outputs): the lowest, the earlier first."""
+    gone = np.zeros(scores.size, bool)
+    gone[np.argsort(scores.ravel(), kind="stable")[:count]] = True
+    return gone.reshape(scores.shape)
+
+
+def in_each_output(scores: np.ndarray, count: int) -> np.ndarray:
+    outputs = scores.shape[1]
+    return np.stack([in_all(column, count // outputs) for column in scores.T], axis=1)
+
+
+def in_runs(size: int, going: int) -> Callable:
+    def choose(scores, count):
+        runs = [np.split(column, len(column) // size) for column in scores.T]
+        gone = [np.concatenate([in_all(run, going) for run in each]) for each in runs]
+        return np.stack(gone, axis=1)
+
+    return choose
+
+
+def sparsegpt_by_hand(weight, second_moment, sparsity, block_size=128, choose=in_all):
+    """Algorithm 1 with an explicit inverse; errors go to all later inputs at once."""
+    weight = np.array(weight, np.float64)
+    outputs, inputs = weight.shape
+    factor = np.linalg.cholesky(np.linalg.inv(damped(second_moment, 0.01))).T
+    keep, gone = np.ones(weight.shape, bool), 0
+    for begin in range(0, inputs, block_size):
+        end = min(begin + block_size, inputs)
+        share = Fraction(float(np.float32(sparsity))) * end
+        target = round(share * outputs) if end == inputs else outputs * round(share)
+        scores = np.stack(
+            [
+                (second_moment[j, j] > 0) * (weight[:, j] / factor[j, j]) ** 2
+                for j in range(begin, end)
+            ]
+        )
+        keep[:, begin:end] = ~choose(scores, target - gone).T
+        gone = target
+        for j in range(begin, end):
+            error = np.where(keep[:, j], 0, weight[:, j]) / factor[j, j]
+            weight[:, j:] -= np.outer(error, factor[j, j:])
+            weight[~keep[:, j], j] = 0
+    return weight, keep
+
+
+class Case(NamedTuple):
+    """A matrix, how it is cut and pruned, and who goes of a block by hand."""
+
+    shape: tuple[int, int]
+    block_size: int
+    sparsity: float
+    pattern: Pattern
+    choose: Callable
+
+
+CASES = {
+    "one block": Case((6, 12), 128, 0.4, unstructured, in_all),
+    "whole blocks": Case((5, 16), 8, 0.5, unstructured, in_all),
+    "a rest": Case((12, 19), 8, 0.7, unstructured, in_all),
+    "each input alone": Case((9, 6), 1, 0.5, unstructured, in_all),
+    "each output": Case((7, 19), 8, 0.7, within_outputs, in_each_output),
+    "2:4": Case((6, 20), 8, 0.5, n_of_m(2, 4), in_runs(4, 2)),
+    "2:4 run by run": Case((6, 16), 4, 0.5, n_of_m(2, 4), in_runs(4, 2)),
+    "1 of 4 goes": Case((3, 12), 8, 0.25, within_groups(4), in_runs(4, 1)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_sparsegpt_equals_the_loop(name):
+    shape, block_size, sparsity, pattern, choose = CASES[name]
+    weight, second_moment = normal(*shape), moment(shape[1])
+    solver = jax.jit(sparsegpt(pattern=pattern, block_size=block_size), static_argnums=2)
+    found, keep = solver(single(weight), single(second_moment), sparsity)
+    expected, kept = sparsegpt_by_hand(weight, second_moment, sparsity, block_size, choose)
+    np.testing.assert_array_equal(keep, kept)
+    np.testing.assert_allclose(found, expected, **TOLERANCE)
+    np.testing.assert_array_equal(np.asarray(found)[~kept], 0)
+
+
+def test_one_weight_of_an_output_goes_as_surgeons_would():
+    """The closed form of the best weights without one: w - w_q / Hinv_qq · Hinv[q]."""
+
+    def pattern(scores, sparsity, leaf_axes):
+        return jnp.ones(scores.shape, bool).at[0].set(False)
+
+    weight, second_moment = single(normal(4, 6)), moment(6)
+    found, _ = sparsegpt(pattern=pattern)(weight, single(second_moment), 0.5)
+    inverse = np.linalg.inv(damped(second_moment, 0.01))
+    expected = weight - np.outer(weight[:, 0], inverse[0] / inverse[0, 0])
+    np.testing.assert_allclose(found, expected, **TOLERANCE)
+
+
+@pytest.mark.parametrize("shape", [(3, 300), (5, 77), (1, 10), (2, 9)])
+def test_blocks_share_the_count_of_the_whole(shape):
+    outputs, inputs = shape
+    for sparsity in (0.0, 0.05, 1 / 3, 0.5, 0.77, 0.99):
+        shares = block_shares(sparsity, outputs, inputs, 8)
+        lengths = [min(8, inputs - begin) for begin in range(0, inputs, 8)]
+        exact = Fraction(float(np.float32(sparsity)))
+        blocks = list(zip(map(float, shares), lengths, strict=True))
+        gone = sum(round(share * length * outputs) for share, length in blocks)
+        assert gone == round(exact * outputs * inputs)
+        if exact * inputs % 1 != Fraction(1, 2):
+            assert sum(round(share * length) for share, length in blocks) == round(exact * inputs)
+
+
+def test_the_program_is_no_longer_for_more_inputs():
+    def equations(inputs: int) -> int:
+        shapes = (jax.ShapeDtypeStruct(each, jnp.float32) for each in ((8, inputs), (inputs,) * 2))
+        program = jax.make_jaxpr(lambda w, h: sparsegpt()(w, h, 0.5))(*shapes)
+        return str(program).count(" = ")
+
+    assert equations(256) == equations(1024)
+
+
+def test_inputs_that_were_never_seen_go_first_and_what_stays_of_them_stays():
+    weight, second_moment = single(normal(3, 6)), moment(6)
+    second_moment[[1, 4]] = second_moment[:, [1, 4]] = 0
+    found, keep = sparsegpt()(weight, single(second_moment), 0.25)
+    assert np.sum(~keep) == 4
+    assert np.all(~keep[:, 1])
+    np.testing.assert_array_equal(found[:, 4][keep[:, 4]], weight[:, 4][keep[:, 4]])
+
+
+def surgeon_by_hand(weight, second_moment, sparsity):
+    """The least cost of all weights, an inverse for each output, time after time."""
+    weight = np.array(weight, np.float64)
+    keep = np.ones(weight.shape, bool)
+    inverses = [np.linalg.inv(damped(second_moment, 0.01)) for _ in weight]
+    for _ in range(round(Fraction(float(np.float32(sparsity))) * weight.size)):
+        costs = [
+            np.where(stays, row**2 / np.diag(inverse), np.inf)
+            for row, stays, inverse in zip(weight, keep, inverses, strict=True)
+        ]
+        o, q = np.unravel_index(np.argmin(costs), weight.shape)
+        column = inverses[o][:, q] / inverses[o][q, q]
+        weight[o] -= weight[o, q] * column
+        inverses[o] -= np.outer(column, inverses[o][q])
+        keep[o, q] = False
+        weight[~keep] = 0
+        # A removed input's own variance is 0; any positive number keeps it out.
+        inverses[o][q, q] = 1.0
+        inverses[o][q, :q] = inverses[o][q, q + 1 :] = 0
+        inverses[o][:q, q] = inverses[o][q + 1 :, q] = 0
+    return weight, keep
+
+
+@pytest.mark.parametrize("shape", [(5, 8), (8, 5)])
+def test_the_surgeon_equals_the_loop(shape):
+    weight, second_moment = normal(*shape), moment(shape[1])
+    solver = jax.jit(optimal_brain_surgeon(), static_argnums=2)
+    found, keep = solver(single(weight), single(second_moment), 0.6)
+    expected, kept = surgeon_by_hand(weight, second_moment, 0.6)
+    np.testing.assert_array_equal(keep, kept)
+    np.testing.assert_allclose(found, expected, **TOLERANCE)
+
+
+def test_what_the_surgeon_leaves_is_the_best_that_its_mask_allows():
+    weight, second_moment = normal(4, 8), moment(8)
+    found, keep = optimal_brain_surgeon()(single(weight), single(second_moment), 0.5)
+    second_moment = damped(second_moment, 0.01)
+    for row, new, stays in zip(weight, np.asarray(found), np.asarray(keep), strict=True):
+        left = second_moment[np.ix_(stays, stays)]
+        best = np.linalg.solve(left, second_moment[stays] @ row)
+        np.testing.assert_allclose(new[stays], best, **TOLERANCE)
+
+
+# Models, whose leaves are solved one after another.
+
+
+def model(params, x):
+    x = jnp.tanh(x @ params["in"])
+    x, _ = jax.lax.scan(
+        lambda x, kernels: (jnp.tanh(x @ kernels["up"]) @ kernels["down"], None),
+        x,
+        params["layers"],
+    )
+    return jnp.einsum("bd,dhk->bhk", x, params["out"])
+
+
+def fresh_params() -> dict:
+    """Small enough that tanh bends little, so later inputs do not go together."""
+    return {
+        "in": single(0.4 * normal(6, 6)),
+        "layers": {"up": single(0.4 * normal(2, 6, 6)), "down": single(0.4 * normal(2, 6, 6))},
+        "out": single(0.4 * normal(6, 2, 3)),
+    }
+
+
+def reconstructed_by_hand(params, batches, sparsity) -> dict:
+    """Every matrix (inputs, outputs) on what the pruned ones before it give."""
+    x = np.concatenate(batches).astype(np.float64)
+
+    def pruned(kernel):
+        flat = np.asarray(kernel, np.float64).reshape(len(kernel), -1)
+        weight, _ = sparsegpt_by_hand(flat.T, x.T @ x / len(x), sparsity)
+        return weight.T.reshape(kernel.shape)
+
+    first = pruned(params["in"])
+    x = np.tanh(x @ first)
+    ups, downs = [], []
+    for up, down in zip(params["layers"]["up"], params["layers"]["down"], strict=True):
+        ups.append(pruned(up))
+        x = np.tanh(x @ ups[-1])
+        downs.append(pruned(down))
+        x = x @ downs[-1]
+    layers = {"up": np.stack(ups), "down": np.stack(downs)}
+    return {"in": first, "layers": layers, "out": pruned(params["out"])}
+
+
+def test_each_leaf_and_layer_sees_the_inputs_that_pruned_ones_make():
+    params, batches = fresh_params(), [single(normal(30, 6)), single(normal(30, 6))]
+    found, report = reconstruct(model, params, batches, sparsegpt(), sparsity=0.5)
+    expected = reconstructed_by_hand(params, batches, 0.5)
+    for leaf, by_hand in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(leaf == 0, by_hand == 0)
+        # Damping at 0.01 bounds conditions by 600; six matrices follow one another.
+        np.testing.assert_allclose(leaf, by_hand, rtol=0, atol=6 * 600 * 2**-23)
+    assert [leaf.action for leaf in report.leaves] == ["50.0 % removed"] * 4
+    assert report.title == "reconstruct: 50.0 % of the weights removed"
+
+
+def windows(params, x):
+    return jax.lax.conv_general_dilated(
+        x, params["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def experts(params, x):
+    """Two experts in each layer, then a convolution of a 1×1 window."""
+    x = jnp.einsum("erd,edk->erk", x, params["experts"])
+    return windows({"kernel": params["conv"]}, x[..., None, :])
+
+
+def test_turns_follow_the_program_through_calls_and_loops():
+    @jax.jit
+    def layer(x, kernel):
+        return jnp.tanh(x @ kernel)
+
+    @jax.jit
+    def nested(params, x):
+        def outer(x, kernels):
+            x = jax.checkpoint(layer)(x, params["shared"])
+            return jax.lax.scan(lambda x, kernel: (layer(x, kernel), None), x, kernels)
+
+        x, _ = jax.lax.scan(outer, layer(x, params["first"]), params["stack"])
+        return layer(x, params["a_last"])
+
+    shapes = {"first": (6, 6), "stack": (2, 2, 6, 6), "shared": (6, 6), "a_last": (6, 6)}
+    params = {name: jnp.zeros(shape) for name, shape in shapes.items()}
+    program = jc.graph.trace(nested, params, jnp.zeros((3, 6)))
+    found = dict.fromkeys(turns(program.block, sites_of("test", program, params)))
+    stack = [("stack", (i, j)) for i in range(2) for j in range(2)]
+    assert list(found) == [("first", ()), ("shared", ()), *stack, ("a_last", ())]
+
+
+def test_a_stack_along_a_later_axis_is_solved_layer_by_layer():
+    params = {"kernels": single(0.4 * normal(2, 2, 6, 6))}  # (experts, layers, …)
+
+    def fn(params, x):
+        stack = jnp.moveaxis(params["kernels"], 1, 0)
+        return jax.lax.scan(
+            lambda x, kernels: (jnp.einsum("erd,edk->erk", x, kernels), None), x, stack
+        )[0]
+
+    x = single(normal(2, 30, 6))
+    found, _ = reconstruct(fn, params, [x], sparsegpt(), sparsity=0.5)
+    for expert in range(2):
+        met = np.asarray(x[expert], np.float64)
+        for layer in range(2):
+            kernel = np.asarray(params["kernels"][expert, layer]).T
+            weight, _ = sparsegpt_by_hand(kernel, met.T @ met / 30, 0.5)
+            np.testing.assert_allclose(found["kernels"][expert, layer], weight.T, **TOLERANCE)
+            met = met @ weight.T
+
+
+def test_arrays_of_an_explicit_mesh_are_solved_whole_and_put_back(mesh):
+    params, x = {"kernel": single(normal(6, 4))}, single(normal(20, 6))
+    expected, _ = reconstruct(apply_kernel, params, [x], sparsegpt(), sparsity=0.5)
+    devices = mesh(data=2, model=2, axis_type=AxisType.Explicit)
+    spec = PartitionSpec(None, "model")
+    with jax.set_mesh(devices):
+        params = {"kernel": jax.device_put(params["kernel"], NamedSharding(devices, spec))}
+        x = jax.device_put(x, NamedSharding(devices, PartitionSpec("data", None)))
+        found, _ = reconstruct(apply_kernel, params, [x], sparsegpt(), sparsity=0.5)
+    assert found["kernel"].sharding.spec == spec
+    np.testing.assert_allclose(found["kernel"], expected["kernel"], **TOLERANCE)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_experts_and_windows_of_one_are_solved_each_by_itself(dtype):
+    params = {"experts": normal(2, 6, 6), "conv": normal(1, 1, 6, 6)}
+    params = {name: jnp.asarray(leaf, dtype) for name, leaf in params.items()}
+    x = jnp.asarray(normal(2, 30, 6), dtype)
+    found, _ = reconstruct(experts, params, [x], sparsegpt(), sparsity=jc.Rules({"*": 0.5}))
+    for expert in range(2):
+        inputs = np.asarray(x[expert], np.float64)
+        second_moment = inputs.T @ inputs / len(inputs)
+        kernel = np.asarray(params["experts"][expert], np.float64)
+        weight, _ = sparsegpt_by_hand(kernel.T, second_moment, 0.5)
+        rounding = 600 * 2**-23 if dtype == jnp.float32 else 2**-8
+        np.testing.assert_allclose(
+            np.asarray(found["experts"][expert], np.float64), weight.T, rtol=rounding, atol=rounding
+        )
+    assert found["conv"].dtype == dtype
+    assert int(jnp.sum(found["conv"] == 0)) == 18
+
+
+def test_outputs_change_less_than_without_the_inputs_and_without_making_up():
+    weight, x = single(normal(24, 12)), single(normal(96, 24) @ normal(24, 24))
+    params, fn = {"kernel": weight}, lambda params, x: x @ params["kernel"]
+    axes = jc.graph.axes(fn, params, x)
+    wanda = jc.prune.wanda(fn, params, [x])
+    changed = [
+        reconstruct(fn, params, [x], sparsegpt(), sparsity=0.5)[0],
+        one_shot(params, wanda, sparsity=0.5, pattern=within_outputs, axes=axes)[0],
+        one_shot(params, jc.prune.magnitude(), sparsity=0.5)[0],
+    ]
+    second_moment = np.asarray(x.T @ x, np.float64)
+    rises = [rise(weight.T, params["kernel"].T, second_moment) for params in changed]
+    assert rises[0] < min(rises[1:])
+
+
+def test_a_leaf_of_two_sites_is_solved_on_the_inputs_of_both():
+    params = {"kernel": single(normal(6, 6))}
+    x = single(normal(40, 6))
+    found, _ = reconstruct(
+        lambda params, x: (x[:10] @ params["kernel"], jnp.tanh(x[10:]) @ params["kernel"]),
+        params,
+        [x],
+        sparsegpt(),
+        sparsity=0.5,
+    )
+    met = np.concatenate([x[:10], jnp.tanh(x[10:])]).astype(np.float64)
+    weight, _ = sparsegpt_by_hand(params["kernel"].T, met.T @ met / 40, 0.5)
+    np.testing.assert_allclose(found["kernel"], weight.T, **TOLERANCE)
+
+
+def embedding(params, ids):
+    return params["table"][ids] @ params["kernel"]
+
+
+def apply_kernel(params, x):
+    return x @ params["kernel"]
+
+
+KERNEL = {"kernel": single(normal(6, 4))}
+DATA = single(normal(20, 6))
+REFUSED = {
+    "no batch": (apply_kernel, KERNEL, [], {}, "reconstruct(batches=[]) holds no batch"),
+    "sparsity": (apply_kernel, KERNEL, [DATA], {"sparsity": 1.0}, "reconstruct(sparsity=1.0)"),
+    "a table": (
+        embedding,
+        {"table": jnp.ones((4, 6)), **KERNEL},
+        [jnp.arange(4)],
+        {"select": jc.everything()},
+        "leaf 'table' meets gather",
+    ),
+    "windows": (
+        windows,
+        {"kernel": jnp.ones((3, 3, 2, 4))},
+        [jnp.ones((1, 5, 5, 2))],
+        {},
+        "leaf 'kernel' meets conv_general_dilated",
+    ),
+    "no site": (
+        apply_kernel,
+        {**KERNEL, "bias": jnp.ones(4)},
+        [DATA],
+        {"select": jc.everything()},
+        "leaf 'bias' meets no data",
+    ),
+    "a part": (
+        lambda params, x: x @ params["kernel"][0],
+        {"kernel": jnp.ones((2, 6, 6))},
+        [DATA],
+        {},
+        "leaf 'kernel' meets dot_general",
+    ),
+    "nan": (
+        apply_kernel,
+        {"kernel": KERNEL["kernel"].at[0, 1].set(jnp.nan)},
+        [DATA],
+        {},
+        "leaf 'kernel' holds 1 values that are not finite, the first at (0, 1)",
+    ),
+    "data": (apply_kernel, KERNEL, [DATA.at[0, 0].set(jnp.inf)], {}, "products are not finite"),
+    "zeros": (apply_kernel, KERNEL, [0 * DATA], {}, "leaf 'kernel' meets no input but 0"),
+    "an expert without data": (
+        lambda params, x: jnp.einsum("erd,edk->erk", x, params["experts"]),
+        {"experts": jnp.ones((2, 6, 6))},
+        [jnp.stack([DATA, 0 * DATA])],
+        {},
+        "a matrix of leaf 'experts' meets no input but 0",
+    ),
+    "block size": (
+        apply_kernel,
+        {"kernel": jnp.ones((8, 4))},
+        [jnp.ones((3, 8))],
+        {"solver": sparsegpt(pattern=n_of_m(2, 4), block_size=6)},
+        "sparsegpt(block_size=6): the pattern does not take",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_reconstructed_is_refused(name):
+    fn, params, batches, options, message = REFUSED[name]
+    options = {"solver": sparsegpt(), "sparsity": 0.5} | options
+    with pytest.raises(ValueError, match=re.escape(message)):
+        reconstruct(fn, params, batches, options.pop("solver"), **options)
+
+
+def test_a_table_is_left_out_where_nothing_is_selected():
+    params = {"table": single(normal(4, 6)), **KERNEL}
+    found, report = reconstruct(embedding, params, [jnp.arange(4)], sparsegpt(), sparsity=0.5)
+    np.testing.assert_array_equal(found["table"], params["table"])
+    assert [leaf.name for leaf in report.kept] == ["table"]
+
+
+@pytest.mark.parametrize(
+    ("solver", "options", "message"),
+    [
+        (sparsegpt, {"block_size": 0}, "sparsegpt(block_size=0)"),
+        (sparsegpt, {"damping": 0.0}, "sparsegpt(damping=0.0)"),
+        (optimal_brain_surgeon, {"damping": -1.0}, "optimal_brain_surgeon(damping=-1.0)"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(solver, options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        solver(**options)
