@@ -37,6 +37,8 @@ from jaxcompress.prune.patterns.structured import heads as heads
 from jaxcompress.prune.patterns.structured import inputs as inputs
 from jaxcompress.prune.patterns.structured import outputs as outputs
 from jaxcompress.prune.patterns.structured import slices as slices
+from jaxcompress.prune.post_training.least_squares import least_squares as least_squares
+from jaxcompress.prune.post_training.least_squares import refitted as refitted
 from jaxcompress.prune.post_training.one_shot import Removed as Removed
 from jaxcompress.prune.post_training.one_shot import masks as masks
 from jaxcompress.prune.post_training.one_shot import one_shot as one_shot

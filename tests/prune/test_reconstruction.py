@@ -13,10 +13,12 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxcompress as jc
 from jaxcompress.prune import (
+    least_squares,
     n_of_m,
     one_shot,
     optimal_brain_surgeon,
     reconstruct,
+    refitted,
     sparsegpt,
     unstructured,
     within_groups,
@@ -233,6 +235,85 @@ def test_what_the_surgeon_leaves_is_the_best_that_its_mask_allows():
 
 
 # Models, whose leaves are solved one after another.
+
+
+def best_for(keep, weight, second_moment) -> np.ndarray:
+    """Each output by itself: the normal equations of what it keeps."""
+    found = np.zeros(keep.shape)
+    for row, stays in enumerate(keep):
+        among = np.ix_(stays, stays)
+        wanted = second_moment[stays] @ np.asarray(weight[row], np.float64)
+        found[row, stays] = np.linalg.solve(second_moment[among], wanted)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("pattern", "block_size"), [(unstructured, 16), (n_of_m(2, 4), 4)], ids=["half", "2:4"]
+)
+@pytest.mark.parametrize("shape", [(6, 16), (20, 12)], ids=str)
+def test_refitted_weights_are_the_best_for_the_mask(shape, pattern, block_size):
+    weight, second_moment = single(normal(*shape)), moment(shape[1])
+    inner = sparsegpt(pattern=pattern, block_size=block_size)
+    solved, keep = jax.jit(refitted(inner, steps=100), static_argnums=2)(
+        weight, single(second_moment), 0.5
+    )
+    begun, mask = inner(weight, single(second_moment), 0.5)
+    np.testing.assert_array_equal(keep, mask)
+    np.testing.assert_array_equal(solved != 0, keep)
+    whole = damped(second_moment, 0.01)
+    best = best_for(np.asarray(keep), weight, whole)
+    np.testing.assert_allclose(solved, best, **TOLERANCE)
+    assert rise(weight, solved, whole) < rise(weight, begun, whole)
+
+
+GONE = {
+    "half": (unstructured, lambda scores, share: in_all(scores, round(share * 72))),
+    "half of each output": (
+        within_outputs,
+        lambda scores, share: in_each_output(scores, 6 * round(share * 12)),
+    ),
+    "2:4": (n_of_m(2, 4), lambda scores, share: in_runs(4, round(share * 4))(scores, 0)),
+}
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_least_squares_equals_the_loop(name):
+    pattern, choose = GONE[name]
+    weight, second_moment = normal(6, 12), moment(12)
+    solver = least_squares(pattern=pattern, rounds=3, steps=100)
+    solved, keep = jax.jit(solver, static_argnums=2)(single(weight), single(second_moment), 0.5)
+    whole, found = damped(second_moment, 0.01), weight
+    for share in (0.5 * 19 / 27, 0.5 * 26 / 27, 0.5):
+        scores = found**2 / np.diag(np.linalg.inv(whole))
+        stays = ~choose(scores.T, share).T
+        found = best_for(stays, weight, whole)
+    np.testing.assert_array_equal(keep, stays)
+    np.testing.assert_allclose(solved, found, **TOLERANCE)
+
+
+def test_least_squares_leaves_less_error_than_one_pass():
+    weight, second_moment = single(normal(24, 32)), single(moment(32))
+    errors = [
+        rise(weight, solver(weight, second_moment, 0.5)[0], second_moment)
+        for solver in (
+            optimal_brain_surgeon(),
+            least_squares(),
+            refitted(sparsegpt()),
+            sparsegpt(),
+        )
+    ]
+    assert errors[0] < 1.1 * errors[1]
+    assert errors[1] < errors[2] < errors[3]
+
+
+def test_refitting_stands_still_where_nothing_is_left_to_fit():
+    weight, second_moment = single(normal(3, 4)), single(np.eye(4))
+    untouched = lambda weight, second_moment, sparsity: (weight, weight != 0)  # noqa: E731
+    solved, _ = refitted(untouched, steps=200)(weight, second_moment, 0.0)
+    np.testing.assert_array_equal(solved, weight)
+    dropped = lambda weight, second_moment, sparsity: (0 * weight, weight > 9)  # noqa: E731
+    solved, _ = refitted(dropped)(weight, second_moment, 1.0)
+    np.testing.assert_array_equal(solved, 0 * weight)
 
 
 def model(params, x):
@@ -491,6 +572,9 @@ def test_a_table_is_left_out_where_nothing_is_selected():
         (sparsegpt, {"block_size": 0}, "sparsegpt(block_size=0)"),
         (sparsegpt, {"damping": 0.0}, "sparsegpt(damping=0.0)"),
         (optimal_brain_surgeon, {"damping": -1.0}, "optimal_brain_surgeon(damping=-1.0)"),
+        (least_squares, {"rounds": 0}, "least_squares(rounds=0)"),
+        (least_squares, {"steps": 0}, "least_squares(steps=0)"),
+        (refitted, {"solver": sparsegpt(), "damping": 0.0}, "refitted(damping=0.0)"),
     ],
 )
 def test_numbers_out_of_range_are_refused(solver, options, message):
