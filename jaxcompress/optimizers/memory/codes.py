@@ -2,9 +2,9 @@
 
 A format is the largest magnitude of a block as its scale, and a map from [0, 1] to
 code numbers. Where the map is piecewise linear and concave, the position of a number
-among the codes is the least of a few straight lines, the value of a code the greatest of
-their inverses; where codes are small floats, both are read off the bits of a large one.
-No table, no search, no gather.
+among the codes is the least of a few straight lines, the value of a code the greatest
+of their inverses; where codes are small floats, both are read off the bits of a large
+one. No table, no search, no gather.
 """
 
 import dataclasses
