@@ -12,8 +12,9 @@ from jaxcompress.prune.post_training.solver import Solver, damped, inverse_facto
 
 _MATRIX = LeafAxes(contracting=(1,), output=(0,))
 
-ENOUGH = 1e-5
-"""The residual, as a share of the first one, at which an output has arrived."""
+ROUGHLY, ENOUGH = 1e-2, 1e-5
+"""The residual, as a share of the first one, at which an output has arrived: where the
+next mask is to be found, and at the end."""
 
 
 def least_squares(
@@ -38,8 +39,8 @@ def least_squares(
     Args:
       pattern: where weights may go; it sees the whole matrix.
       rounds: at least 1; the first ones take most.
-      steps: of conjugate gradients in a round, at most, at least 1; an output that has
-        arrived stands still.
+      steps: of conjugate gradients in a round, at most, at least 1; fewer where all
+        outputs have arrived.
       damping: share of the mean energy of the inputs that each counts at least, above
         0; more where the calibration data are few.
 
@@ -74,12 +75,13 @@ def least_squares(
             found, _ = state
             keep = pattern(jnp.square(found) * worth[None], share, _MATRIX)
             found = jnp.where(keep, found, 0.0)
-            return (fitted(found, keep, weight, matrix, steps), keep), None
+            return (fitted(found, keep, weight, matrix, steps, ROUGHLY), keep), None
 
         left = 1 - np.arange(1, rounds + 1) / rounds
         shares = (sparsity * (1 - left**3)).astype(np.float32)
         start = (weight, jnp.ones(weight.shape, bool))
-        return jax.lax.scan(turn, start, jnp.asarray(shares))[0]
+        (found, keep), _ = jax.lax.scan(turn, start, jnp.asarray(shares))
+        return fitted(found, keep, weight, matrix, steps, ENOUGH), keep
 
     return solve
 
@@ -96,7 +98,7 @@ def refitted(solver: Solver, *, steps: int = 50, damping: float = 0.01) -> Solve
 
     Args:
       solver: finds the mask and the weights to begin with, such as `sparsegpt()`.
-      steps: at most, at least 1; an output that has arrived stands still.
+      steps: at most, at least 1; fewer where all outputs have arrived.
       damping: share of the mean energy of the inputs that each counts at least, above
         0.
 
@@ -121,12 +123,15 @@ def refitted(solver: Solver, *, steps: int = 50, damping: float = 0.01) -> Solve
 
     def solve(weight: Array, second_moment: Array, sparsity: float) -> tuple[Array, Array]:
         start, keep = solver(weight, second_moment, sparsity)
-        return fitted(start, keep, weight, damped(second_moment, damping), steps), keep
+        matrix = damped(second_moment, damping)
+        return fitted(start, keep, weight, matrix, steps, ENOUGH), keep
 
     return solve
 
 
-def fitted(start: Array, keep: Array, weight: Array, matrix: Array, steps: int) -> Array:
+def fitted(
+    start: Array, keep: Array, weight: Array, matrix: Array, steps: int, enough: float
+) -> Array:
     """Conjugate gradients for every output, among the weights that it keeps.
 
     Args:
@@ -135,6 +140,7 @@ def fitted(start: Array, keep: Array, weight: Array, matrix: Array, steps: int) 
       weight: (outputs, inputs), what is to be imitated.
       matrix: (inputs, inputs), positive definite.
       steps: at most.
+      enough: share of the first residual at which an output has arrived.
 
     Returns:
       (outputs, inputs) float32, 0 outside the mask.
@@ -150,18 +156,26 @@ def fitted(start: Array, keep: Array, weight: Array, matrix: Array, steps: int) 
     residual = product(weight - start)
     first = energy(residual)
 
-    def step(_, state):
-        solved, residual, direction = state
-        before = energy(residual)
-        going = before > ENOUGH**2 * first
+    def going(residual: Array) -> Array:
+        return energy(residual) > enough**2 * first
+
+    def more(state) -> Array:
+        count, _, residual, _ = state
+        return (count < steps) & jnp.any(going(residual))
+
+    def step(state):
+        count, solved, residual, direction = state
+        before, goes = energy(residual), going(residual)
         moved = product(direction)
         along = jnp.sum(direction * moved, axis=1, keepdims=True)
-        length = jnp.where(going, before / jnp.where(going, along, 1.0), 0.0)
+        length = jnp.where(goes, before / jnp.where(goes, along, 1.0), 0.0)
         residual = residual - length * moved
-        turn = jnp.where(going, energy(residual) / jnp.where(going, before, 1.0), 0.0)
-        return solved + length * direction, residual, scale * residual + turn * direction
+        turn = jnp.where(goes, energy(residual) / jnp.where(goes, before, 1.0), 0.0)
+        solved = solved + length * direction
+        return count + 1, solved, residual, scale * residual + turn * direction
 
-    return jax.lax.fori_loop(0, steps, step, (start, residual, scale * residual))[0]
+    begun = (jnp.int32(0), start, residual, scale * residual)
+    return jax.lax.while_loop(more, step, begun)[1]
 
 
 def _check(caller: str, steps: int, damping: float) -> None:
