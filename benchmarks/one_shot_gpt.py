@@ -1,0 +1,150 @@
+"""What pruning a trained transformer at once costs in loss, and what data win back.
+
+    python -m benchmarks.one_shot_gpt [--data DIR] [--seeds 0 1 2]
+
+The character transformer on tiny Shakespeare, trained by Muon as in `benchmarks.race`,
+then pruned without training: half of the weights of every matrix, anywhere or two of
+four. By magnitude; by magnitude times the input's (Wanda); and with the weights that
+stay making up for those that went. The table of characters, which also gives the
+outputs, stays whole. The share won back is that of the gap in loss between magnitude
+and the dense model. Blocks and damping of SparseGPT were chosen on validation, seed 0.
+"""
+
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import jaxcompress as jc
+from benchmarks import race, runner
+from benchmarks.shakespeare import gpt, loss, text, windows
+from jaxcompress.core.axes import Axes
+from jaxcompress.core.types import Array, Params
+
+SEEDS, STEPS, RATE = (0, 1, 2), 1000, 8e-3
+CALIBRATION, BATCH, JUDGED, SPARSITY = 512, 64, 1536, 0.5
+MATRICES = jc.matching("qkv", "attended", "up", "down")
+PATTERNS = {"anywhere": jc.prune.within_outputs, "2:4": jc.prune.n_of_m(2, 4)}
+
+Method = Callable[[Params, Axes, list[Array], str], Params]
+
+
+def by_magnitude(params: Params, axes: Axes, batches: list[Array], pattern: str) -> Params:
+    """The smallest of each layer's matrix, or of each four."""
+    del batches
+    where = jc.prune.unstructured if pattern == "anywhere" else PATTERNS[pattern]
+    return scored(params, axes, jc.prune.magnitude(), where)
+
+
+def by_wanda(params: Params, axes: Axes, batches: list[Array], pattern: str) -> Params:
+    """Those that do least to each output."""
+    criterion = jc.prune.wanda(gpt, params, batches)
+    return scored(params, axes, criterion, PATTERNS[pattern])
+
+
+def scored(
+    params: Params, axes: Axes, criterion: jc.prune.Criterion, pattern: jc.prune.Pattern
+) -> Params:
+    """The params without what a criterion says."""
+    return jc.prune.one_shot(
+        params, criterion, sparsity=SPARSITY, pattern=pattern, select=MATRICES, axes=axes
+    )[0]
+
+
+def by(solvers: dict[str, jc.prune.Solver]) -> Method:
+    """Matrix after matrix, what stays making up for what goes."""
+
+    def method(params: Params, axes: Axes, batches: list[Array], pattern: str) -> Params:
+        del axes
+        return jc.prune.reconstruct(
+            gpt, params, batches, solvers[pattern], sparsity=SPARSITY, select=MATRICES
+        )[0]
+
+    return method
+
+
+TWO_OF_FOUR = PATTERNS["2:4"]
+SPARSEGPT = {
+    "anywhere": jc.prune.sparsegpt(block_size=8, damping=1e-3),
+    "2:4": jc.prune.sparsegpt(pattern=TWO_OF_FOUR, block_size=4),
+}
+METHODS: dict[str, Method] = {
+    "magnitude": by_magnitude,
+    "wanda": by_wanda,
+    "sparsegpt": by(SPARSEGPT),
+    "sparsegpt, refitted": by(
+        {pattern: jc.prune.refitted(solver) for pattern, solver in SPARSEGPT.items()}
+    ),
+    "least squares": by(
+        {
+            "anywhere": jc.prune.least_squares(),
+            "2:4": jc.prune.least_squares(pattern=TWO_OF_FOUR),
+        }
+    ),
+}
+
+
+def measure(data: pathlib.Path, seed: int) -> dict[str, Any]:
+    """Test losses of the dense model and of every method with every pattern."""
+    parts = text(data)
+    train = race.prepared(
+        race.RACERS["muon"], RATE, STEPS, jnp.asarray(parts.train), seed, race.EVERY
+    )
+    carry = train.start()
+    for begin in range(0, STEPS, race.EVERY):
+        carry = train.advance(carry, jnp.int32(begin))
+    dense = carry[0]
+    seen = jnp.asarray(windows(parts.train, CALIBRATION)[:, :-1])
+    batches = list(seen.reshape(-1, BATCH, seen.shape[1]))
+    axes = jc.graph.axes(gpt, dense, batches[0])
+    held_out, judge = windows(parts.test, JUDGED), jax.jit(loss)
+    losses = {"dense": float(judge(dense, held_out))}
+    for pattern in PATTERNS:
+        for name, method in METHODS.items():
+            pruned = method(dense, axes, batches, pattern)
+            losses[f"{name}, {pattern}"] = float(judge(pruned, held_out))
+    return {"test": losses, "won_back": won_back(losses)}
+
+
+def won_back(losses: dict[str, float]) -> dict[str, float]:
+    """The share of the gap between magnitude and dense that each method closes."""
+    shares = {}
+    for pattern in PATTERNS:
+        worst = losses[f"magnitude, {pattern}"]
+        for name in METHODS:
+            key = f"{name}, {pattern}"
+            shares[key] = (worst - losses[key]) / (worst - losses["dense"])
+    return shares
+
+
+def main() -> None:
+    """Runs the seeds that have no record yet, then prints means over all."""
+    parser = runner.arguments((__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    options = parser.parse_args()
+    settings = race.settings("muon", RATE, STEPS) | {
+        "calibration": CALIBRATION,
+        "judged": JUDGED,
+        "sparsity": SPARSITY,
+    }
+    records = [
+        runner.record(
+            "one_shot_gpt",
+            functools.partial(measure, options.data, seed),
+            settings=settings,
+            seed=seed,
+            out=options.out,
+        )
+        for seed in options.seeds
+    ]
+    for figure in ("test", "won_back"):
+        for name in records[0]["figures"][figure]:
+            found = runner.summary([record["figures"][figure][name] for record in records])
+            print(f"{figure:9} {name:32} {found.mean:.4f} ± {found.standard_error:.4f}")
+
+
+if __name__ == "__main__":
+    main()

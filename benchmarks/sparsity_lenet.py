@@ -1,0 +1,339 @@
+"""How few weights the two LeNets need on MNIST, and which method finds them.
+
+    python -m benchmarks.sparsity_lenet run [--nets LeNet-5] [--kept 0.01 --sparse 20]
+    python -m benchmarks.sparsity_lenet show
+
+Every method gets the same epochs, images and shifts. `magnitude` and `gradual` spend
+the first of them on the dense model, `rigl` and `snip` never see one. Every choice was
+made on validation images; the test images are opened once, at the end of a run.
+
+What others published: sparse momentum, Dettmers and Zettlemoyer 2019, arXiv:1907.04840;
+SNIP, Lee et al. 2019, arXiv:1810.02340.
+"""
+
+import functools
+import itertools
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+import jaxcompress as jc
+from benchmarks import lenets, runner
+from jaxcompress.core.axes import Axes
+from jaxcompress.core.types import Params
+from jaxcompress.demo.data import Splits
+
+p = jc.prune
+
+DECAY = 1e-4
+RAMP, EVERY = 0.5, 50
+"""Gradual pruning: the share of steps that it takes, and steps between masks."""
+
+DROPPED, MOVING, MOVED = 0.3, 0.75, 100
+"""Sparse training: what goes at first, the share of steps with moves, steps between."""
+
+SCORED = 1_024
+"""Images that SNIP sees."""
+
+
+class Plan(NamedTuple):
+    """How a net is trained.
+
+    Attributes:
+      kept: the shares of weights.
+      dense: epochs of the dense model.
+      sparse: epochs after it; without a dense model, both.
+      dense_rate: where the cosine of the learning rate begins, dense.
+      sparse_rate: the same, sparse.
+      batch_size: images per step.
+      border: how many pixels an image may be shifted each way.
+    """
+
+    kept: tuple[float, ...]
+    dense: int
+    sparse: int
+    dense_rate: float
+    sparse_rate: float
+    batch_size: int
+    border: int
+
+
+PLANS = {
+    "LeNet-300-100": Plan((0.05, 0.02, 0.01), 5, 15, 3e-3, 5e-3, 256, border=1),
+    "LeNet-5": Plan((0.02, 0.01, 0.005), 2, 5, 2e-3, 3e-3, 64, border=1),
+}
+
+PUBLISHED = {
+    "LeNet-300-100": {"sparse momentum": [(0.05, 0.0153), (0.02, 0.0199)], "SNIP": [(0.02, 0.024)]},
+    "LeNet-5": {"sparse momentum": [(0.01, 0.0083), (0.005, 0.0114)], "SNIP": [(0.01, 0.011)]},
+}
+
+
+class Run(NamedTuple):
+    """What one run is made of.
+
+    Attributes:
+      net: the model.
+      plan: its training.
+      parts: images.
+      axes: of the params.
+      kept: the share of weights in the end.
+      seed: of weights, images and shifts.
+    """
+
+    net: lenets.Net
+    plan: Plan
+    parts: Splits
+    axes: Axes
+    kept: float
+    seed: int
+
+    def steps(self, epochs: int) -> int:
+        return epochs * (len(self.parts.train) // self.plan.batch_size)
+
+
+Begun = tuple[Params, optax.GradientTransformation]
+"""The params that sparse training starts with, and its optimizer."""
+
+
+def magnitude(run: Run, start: Params, steps: int) -> Begun:
+    """The smallest weights of the dense model go at once, the rest train on."""
+    masks = p.masks(start, p.magnitude(), sparsity=1 - run.kept, allocate=p.lamp, axes=run.axes)
+    return start, p.hold(adamw(run.plan.sparse_rate, steps), masks)
+
+
+def gradual(run: Run, start: Params, steps: int) -> Begun:
+    """The smallest weights of the dense model go bit by bit while it trains."""
+    end = int(RAMP * steps)
+    return start, p.prune(
+        adamw(run.plan.sparse_rate, steps),
+        p.magnitude(),
+        sparsity=jc.schedules.cubic(0.0, 1 - run.kept, begin=0, end=end),
+        allocate=p.lamp,
+        axes=run.axes,
+        when=jc.schedules.every(EVERY, end=end),
+    )
+
+
+def rigl(run: Run, start: Params, steps: int) -> Begun:
+    """Random weights are left at first; later others take the place of the smallest."""
+    masks = p.masks(
+        start,
+        p.random(jax.random.key(run.seed)),
+        sparsity=1 - run.kept,
+        allocate=p.erk,
+        axes=run.axes,
+    )
+    end = int(MOVING * steps)
+    return p.apply(masks, start), p.regrow(
+        adamw(run.plan.sparse_rate, steps),
+        p.gradient_momentum(0.0),
+        masks,
+        fraction=optax.cosine_decay_schedule(DROPPED, end),
+        axes=run.axes,
+        when=jc.schedules.every(MOVED, begin=MOVED, end=end),
+    )
+
+
+def snip(run: Run, start: Params, steps: int) -> Begun:
+    """The weights on which the first loss hangs least go before training."""
+    seen = run.parts.train[:SCORED]
+    criterion = p.snip(run.net.fn, start, jc.distill.hard_targets, [(seen.images, seen.labels)])
+    masks = p.masks(start, criterion, sparsity=1 - run.kept, allocate=p.globally, axes=run.axes)
+    return p.apply(masks, start), p.hold(adamw(run.plan.sparse_rate, steps), masks)
+
+
+class Method(NamedTuple):
+    """A way to a sparse model.
+
+    Attributes:
+      begin: (run, params, steps) to where sparse training begins and how.
+      from_dense: whether the params are those of the dense model, or the first ones.
+      settings: what its figures depend on beside the plan.
+    """
+
+    begin: Callable[[Run, Params, int], Begun]
+    from_dense: bool
+    settings: dict[str, Any]
+
+
+METHODS = {
+    "gradual": Method(gradual, True, {"ramp": RAMP, "every": EVERY}),
+    "magnitude": Method(magnitude, True, {}),
+    "rigl": Method(rigl, False, {"dropped": DROPPED, "moving": MOVING, "moved": MOVED}),
+    "snip": Method(snip, False, {"scored": SCORED}),
+}
+
+
+def adamw(rate: float, steps: int) -> optax.GradientTransformation:
+    """Adam with decay of weights, on a cosine after a short rise."""
+    return optax.adamw(
+        optax.warmup_cosine_decay_schedule(0.0, rate, steps // 20, steps),
+        weight_decay=DECAY,
+        mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree),
+    )
+
+
+def trained(run: Run, params: Params, optimizer: optax.GradientTransformation, epochs: int):
+    """The params and the optimizer's state, on the run's images."""
+    return lenets.trained(
+        run.net.fn,
+        params,
+        optimizer,
+        run.parts.train,
+        epochs=epochs,
+        batch_size=run.plan.batch_size,
+        border=run.plan.border,
+        seed=run.seed,
+    )
+
+
+def errors(run: Run, params: Params) -> dict[str, float]:
+    """The shares of wrong answers."""
+    return {
+        "validation": lenets.error(run.net.fn, params, run.parts.validation),
+        "test": lenets.error(run.net.fn, params, run.parts.test),
+    }
+
+
+def plan(net: str, sparse: int | None) -> Plan:
+    """The plan of a net, with other sparse epochs than planned if they are given."""
+    return PLANS[net] if sparse is None else PLANS[net]._replace(sparse=sparse)
+
+
+@functools.lru_cache(maxsize=3)
+def prepared(data: pathlib.Path, net: str, seed: int) -> Run:
+    """The run of a net and a seed that keeps everything."""
+    model, parts = lenets.NETS[net], lenets.splits(data, seed)
+    axes = jc.graph.axes(model.fn, model.initial(seed), parts.train.images[:1])
+    return Run(model, PLANS[net], parts, axes, 1.0, seed)
+
+
+@functools.lru_cache(maxsize=3)
+def dense(data: pathlib.Path, net: str, seed: int) -> Params:
+    """The dense model, with which magnitudes begin."""
+    run = prepared(data, net, seed)
+    optimizer = adamw(run.plan.dense_rate, run.steps(run.plan.dense))
+    return trained(run, run.net.initial(seed), optimizer, run.plan.dense)[0]
+
+
+def measure_dense(data: pathlib.Path, net: str, seed: int) -> dict[str, Any]:
+    """The figures of a dense model."""
+    return errors(prepared(data, net, seed), dense(data, net, seed))
+
+
+def measure(
+    data: pathlib.Path, net: str, seed: int, *, method: Method, kept: float, sparse: int | None
+) -> dict[str, Any]:
+    """The figures of one sparse run."""
+    run = prepared(data, net, seed)
+    run = run._replace(plan=plan(net, sparse), kept=kept)
+    if method.from_dense:
+        params, epochs = dense(data, net, seed), run.plan.sparse
+    else:
+        params, epochs = run.net.initial(seed), run.plan.dense + run.plan.sparse
+    params, optimizer = method.begin(run, params, run.steps(epochs))
+    params, opt_state = trained(run, params, optimizer, epochs)
+    p.check(opt_state)
+    return errors(run, params) | {"left": lenets.left(p.masks_of(opt_state))}
+
+
+def run(options) -> None:
+    """Every run that has no record yet."""
+    for net in options.nets:
+        for seed in options.seeds:
+            work = functools.partial(measure_dense, options.data, net, seed)
+            recorded(options, settings(net, "dense", 1.0), seed, work)
+        for name in options.methods:
+            for kept in options.kept or PLANS[net].kept:
+                for seed in options.seeds:
+                    work = functools.partial(
+                        measure,
+                        options.data,
+                        net,
+                        seed,
+                        method=METHODS[name],
+                        kept=kept,
+                        sparse=options.sparse,
+                    )
+                    recorded(options, settings(net, name, kept, options.sparse), seed, work)
+
+
+def recorded(options, known: dict[str, Any], seed: int, work: Callable) -> None:
+    """One run, from the file or anew."""
+    record = runner.record("sparsity_lenet", work, settings=known, seed=seed, out=options.out)
+    error = record["figures"]["validation"]
+    print(known["net"], known["method"], known["kept"], seed, f"validation {error:.2%}", flush=True)
+
+
+def settings(net: str, method: str, kept: float, sparse: int | None = None) -> dict[str, Any]:
+    """All that one run depends on but the seed."""
+    training = {
+        name: value for name, value in plan(net, sparse)._asdict().items() if name != "kept"
+    }
+    own = METHODS[method].settings if method in METHODS else {}
+    known = {"net": net, "method": method, "kept": kept, "weight_decay": DECAY}
+    return training | known | own
+
+
+def show(options) -> None:
+    """The table and the picture of all runs."""
+    records = runner.read(options.out / "sparsity_lenet.json")
+    panels = []
+    for net in options.nets:
+        dense = found(records, settings(net, "dense", 1.0))
+        print(f"{net} dense: {told(dense)}")
+        series = {}
+        lengths = sorted(
+            {each["settings"]["sparse"] for each in records if each["settings"]["net"] == net}
+        )
+        for name, length in itertools.product(options.methods, lengths):
+            tests = {
+                kept: found(records, settings(net, name, kept, length)) for kept in PLANS[net].kept
+            }
+            tests = {kept: errors for kept, errors in tests.items() if len(errors) == len(dense)}
+            label = name if length == PLANS[net].sparse else f"{name}, {length} sparse epochs"
+            for kept, errors in tests.items():
+                print(f"{net} {label}, {kept:.1%} kept: {told(errors)}")
+            if tests:
+                series[label] = list(tests), np.transpose(list(tests.values()))
+        panels.append(lenets.Panel(net, series, PUBLISHED[net], float(np.mean(dense))))
+    lenets.picture(options.out / "sparsity_lenet.png", panels)
+
+
+def found(records: list[dict[str, Any]], known: dict[str, Any]) -> list[float]:
+    """The test errors of a setting, by seed."""
+    text = runner.json_text(known)
+    return [
+        record["figures"]["test"]
+        for record in sorted(records, key=lambda record: record["seed"])
+        if runner.json_text(record["settings"]) == text
+    ]
+
+
+def told(errors: list[float]) -> str:
+    """Mean and standard error."""
+    summary = runner.summary(errors)
+    return f"test error {summary.mean:.2%} ± {summary.standard_error:.2%} ({summary.count} seeds)"
+
+
+def main() -> None:
+    """One of the two commands."""
+    parser = runner.arguments((__doc__ or "").partition("\n")[0])
+    commands = {"run": run, "show": show}
+    parser.add_argument("command", choices=commands)
+    parser.add_argument("--nets", nargs="+", choices=PLANS, default=list(PLANS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--kept", type=float, nargs="+", help="only these shares")
+    parser.add_argument("--sparse", type=int, help="other sparse epochs than planned")
+    parser.add_argument("--seeds", type=int, nargs="+", default=range(3))
+    options = parser.parse_args()
+    commands[options.command](options)
+
+
+if __name__ == "__main__":
+    main()
