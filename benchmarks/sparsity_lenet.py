@@ -3,9 +3,10 @@
     python -m benchmarks.sparsity_lenet run [--nets LeNet-5] [--kept 0.01 --sparse 20]
     python -m benchmarks.sparsity_lenet show
 
-Every method gets the same epochs, images and shifts. `magnitude` and `gradual` spend
-the first of them on the dense model, `rigl` and `snip` never see one. Every choice was
-made on validation images; the test images are opened once, at the end of a run.
+Every method gets the same epochs, images and shifts. `magnitude`, `gradual` and
+`woodfisher` spend the first of them on the dense model, the others never see one. Every
+choice was made on validation images; the test images are opened once, at the end of a
+run.
 
 What others published: sparse momentum, Dettmers and Zettlemoyer 2019, arXiv:1907.04840;
 SNIP, Lee et al. 2019, arXiv:1810.02340.
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -36,8 +38,10 @@ RAMP, EVERY = 0.5, 50
 DROPPED, MOVING, MOVED = 0.3, 0.75, 100
 """Sparse training: what goes at first, the share of steps with moves, steps between."""
 
+MOVES = {"dropped": DROPPED, "moving": MOVING, "moved": MOVED}
+
 SCORED = 1_024
-"""Images that SNIP sees."""
+"""Images that SNIP and WoodFisher see."""
 
 
 class Plan(NamedTuple):
@@ -119,8 +123,34 @@ def gradual(run: Run, start: Params, steps: int) -> Begun:
     )
 
 
+def woodfisher(run: Run, start: Params, steps: int) -> Begun:
+    """What the loss of the dense model misses least goes at once, the rest makes up."""
+    seen = run.parts.train[:SCORED]
+    pruned, _ = p.woodfisher(
+        run.net.fn,
+        start,
+        jc.distill.hard_targets,
+        [(seen.images, seen.labels)],
+        sparsity=1 - run.kept,
+        allocate=p.globally,
+        axes=run.axes,
+    )
+    masks = jax.tree.map(lambda leaf: leaf != 0 if leaf.ndim > 1 else jnp.ones((), bool), pruned)
+    return pruned, p.hold(adamw(run.plan.sparse_rate, steps), masks)
+
+
 def rigl(run: Run, start: Params, steps: int) -> Begun:
-    """Random weights are left at first; later others take the place of the smallest."""
+    """Random weights at first; then those with large gradients replace the least."""
+    return moving(run, start, steps, p.gradient_momentum(0.0), p.as_dropped)
+
+
+def sparse_momentum(run: Run, start: Params, steps: int) -> Begun:
+    """The same by momentum, and layers get as many as their mean momentum is worth."""
+    return moving(run, start, steps, p.gradient_momentum(0.9), p.by_mean_score)
+
+
+def moving(run: Run, start: Params, steps: int, growth: p.Criterion, share: p.Share) -> Begun:
+    """Sparse from the start: the smallest weights go now and then, and others come."""
     masks = p.masks(
         start,
         p.random(jax.random.key(run.seed)),
@@ -131,9 +161,10 @@ def rigl(run: Run, start: Params, steps: int) -> Begun:
     end = int(MOVING * steps)
     return p.apply(masks, start), p.regrow(
         adamw(run.plan.sparse_rate, steps),
-        p.gradient_momentum(0.0),
+        growth,
         masks,
         fraction=optax.cosine_decay_schedule(DROPPED, end),
+        share=share,
         axes=run.axes,
         when=jc.schedules.every(MOVED, begin=MOVED, end=end),
     )
@@ -164,7 +195,9 @@ class Method(NamedTuple):
 METHODS = {
     "gradual": Method(gradual, True, {"ramp": RAMP, "every": EVERY}),
     "magnitude": Method(magnitude, True, {}),
-    "rigl": Method(rigl, False, {"dropped": DROPPED, "moving": MOVING, "moved": MOVED}),
+    "woodfisher": Method(woodfisher, True, {"scored": SCORED}),
+    "rigl": Method(rigl, False, MOVES),
+    "sparse momentum": Method(sparse_momentum, False, MOVES),
     "snip": Method(snip, False, {"scored": SCORED}),
 }
 
