@@ -14,8 +14,16 @@ _POINTWISE = """
     square stop_gradient sub tan tanh xor zeta
 """
 
+_ENTRY_KEEPING = """
+    convert_element_type copy copy_p device_put mesh_cast name neg reduce_precision reshard
+    sharding_constraint stop_gradient
+"""
+
 POINTWISE = frozenset(_POINTWISE.split())
 """Each entry of the output depends on the entries at the same place in the operands."""
+
+ENTRY_KEEPING = frozenset(_ENTRY_KEEPING.split())
+"""Of those, what changes the dtype or the sign of an entry at most."""
 
 INLINE_CALLS = frozenset(("call", "closed_call", "core_call", "eval_jaxpr"))
 """Calls that mean no more than their body."""

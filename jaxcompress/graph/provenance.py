@@ -7,6 +7,7 @@ arithmetic among parameters keep the axes of a leaf; what they do to them is in
 
 import dataclasses
 import enum
+import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from jax.extend.core import JaxprEqn
 
 from jaxcompress.graph import value_axes
 from jaxcompress.graph.jaxprs import aval_of
-from jaxcompress.graph.primitives import POINTWISE
+from jaxcompress.graph.primitives import ENTRY_KEEPING, POINTWISE
 from jaxcompress.graph.value_axes import Shape, ValueAxes
 
 
@@ -36,11 +37,14 @@ class Weight:
         one axis of the value.
       axes: the axes of the value in terms of those of its leaves.
       sliced_by: depths of the enclosing scans that slice the leaves, outermost first.
+      as_stored: whether entries are those of the leaves, but for their dtype and a
+        factor that all share.
     """
 
     leaves: tuple[Leaf, ...]
     axes: ValueAxes
     sliced_by: tuple[int, ...] = ()
+    as_stored: bool = True
 
 
 class Source(enum.Enum):
@@ -60,6 +64,9 @@ def origin_of_leaf(leaf: Leaf) -> Weight:
 
 def join(first: Origin, second: Origin) -> Origin:
     """The origin of a value that comes from either."""
+    if isinstance(first, Weight) and isinstance(second, Weight):
+        as_stored = first.as_stored and second.as_stored
+        first, second = (dataclasses.replace(x, as_stored=as_stored) for x in (first, second))
     if first == second:
         return first
     return Source.DATA if Source.DATA in (first, second) else Source.CONSTANT
@@ -74,7 +81,7 @@ def sliced(origin: Origin, depth: int) -> Origin:
     """One slice along the leading axis, inside the scan at this depth."""
     if not isinstance(origin, Weight):
         return origin
-    return Weight(origin.leaves, origin.axes[1:], (*origin.sliced_by, depth))
+    return dataclasses.replace(origin, axes=origin.axes[1:], sliced_by=(*origin.sliced_by, depth))
 
 
 def follow(eqn: JaxprEqn, origins: list[Origin]) -> list[Origin]:
@@ -106,7 +113,8 @@ def _side_by_side(eqn: JaxprEqn, origins: list[Origin]) -> Origin:
     if axes is None:
         return Source.CONSTANT
     leaves = dict.fromkeys(leaf for weight in weights for leaf in weight.leaves)
-    return Weight(tuple(leaves), axes, weights[0].sliced_by)
+    as_stored = all(weight.as_stored for weight in weights)
+    return Weight(tuple(leaves), axes, weights[0].sliced_by, as_stored)
 
 
 def _most_prominent(eqn: JaxprEqn, origins: list[Origin]) -> Origin:
@@ -117,7 +125,22 @@ def _most_prominent(eqn: JaxprEqn, origins: list[Origin]) -> Origin:
         for operand, origin in zip(eqn.invars, origins, strict=True)
         if isinstance(origin, Weight) and aval_of(operand).shape == shape
     ]
-    return max(weights, key=_prominence, default=Source.CONSTANT)
+    if not weights:
+        return Source.CONSTANT
+    found = max(weights, key=_prominence)
+    return dataclasses.replace(found, as_stored=found.as_stored and _keeps_entries(eqn))
+
+
+def _keeps_entries(eqn: JaxprEqn) -> bool:
+    """Whether the large operand comes out, but for its dtype and a factor."""
+    sizes = [math.prod(aval_of(operand).shape) for operand in eqn.invars]
+    match eqn.primitive.name:
+        case "mul":
+            return min(sizes) == 1
+        case "div":
+            return sizes[1] == 1
+        case name:
+            return name in ENTRY_KEEPING
 
 
 def _prominence(weight: Weight) -> tuple[bool, int]:

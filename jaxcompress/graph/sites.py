@@ -38,6 +38,8 @@ class Site:
         each role they are in the order of the leaf's axes, so that a flattened group
         means the same at every site.
       operand_parts: the axes of the weight operand as products of the leaf's.
+      as_stored: whether the weight operand has the leaf's own entries, but for their
+        dtype and a factor that all share.
       position: which operand the weight is, 0 or 1.
       data_shape, data_dtype: of the other operand, in one execution.
       output_shape, dtype: of the equation's output, in one execution.
@@ -54,6 +56,7 @@ class Site:
     axes: LeafAxes
     operand_axes: LeafAxes
     operand_parts: ValueAxes
+    as_stored: bool
     position: int
     data_shape: tuple[int, ...]
     data_dtype: np.dtype
@@ -162,6 +165,7 @@ def site_of(
         axes=leaf_axes(weight, roles, primitive),
         operand_axes=dataclasses.replace(roles, primitive=primitive),
         operand_parts=weight.axes,
+        as_stored=weight.as_stored,
         position=position,
         data_shape=data.shape,
         data_dtype=data.dtype,

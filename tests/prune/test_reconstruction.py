@@ -159,18 +159,30 @@ def test_one_weight_of_an_output_goes_as_surgeons_would():
     np.testing.assert_allclose(found, expected, **TOLERANCE)
 
 
-@pytest.mark.parametrize("shape", [(3, 300), (5, 77), (1, 10), (2, 9)])
-def test_blocks_share_the_count_of_the_whole(shape):
-    outputs, inputs = shape
-    for sparsity in (0.0, 0.05, 1 / 3, 0.5, 0.77, 0.99):
-        shares = block_shares(sparsity, outputs, inputs, 8)
-        lengths = [min(8, inputs - begin) for begin in range(0, inputs, 8)]
+@pytest.mark.parametrize(
+    ("outputs", "inputs", "width"),
+    [(3, 300, 8), (5, 77, 8), (1, 10, 8), (2, 9, 5), (4, 26, 14), (64, 129, 128), (5, 6, 5)],
+)
+def test_blocks_share_the_count_of_the_whole(outputs, inputs, width):
+    for sparsity in (0.0, 0.05, 0.3, 1 / 3, 3.4 / 9, 0.5, 0.75, 0.77, 0.8, 0.99):
+        shares = block_shares(sparsity, outputs, inputs, width)
+        assert np.all((shares >= 0) & (shares <= 1))
+        lengths = [min(width, inputs - begin) for begin in range(0, inputs, width)]
         exact = Fraction(float(np.float32(sparsity)))
         blocks = list(zip(map(float, shares), lengths, strict=True))
         gone = sum(round(share * length * outputs) for share, length in blocks)
         assert gone == round(exact * outputs * inputs)
-        if exact * inputs % 1 != Fraction(1, 2):
+        if outputs % 2 == 0 or exact * inputs % 1 != Fraction(1, 2):
             assert sum(round(share * length) for share, length in blocks) == round(exact * inputs)
+
+
+@pytest.mark.parametrize(("shape", "sparsity"), [((64, 129), 0.8), ((5, 6), 0.3)])
+def test_a_last_block_that_is_too_small_for_what_is_missing_leaves_the_count_right(shape, sparsity):
+    width = min(128, shape[1] - 1)
+    _, keep = sparsegpt(block_size=width)(
+        single(normal(*shape)), single(np.eye(shape[1])), sparsity
+    )
+    assert np.sum(~keep) == round(Fraction(float(np.float32(sparsity))) * keep.size)
 
 
 def test_the_program_is_no_longer_for_more_inputs():
@@ -311,6 +323,9 @@ def test_refitting_stands_still_where_nothing_is_left_to_fit():
     untouched = lambda weight, second_moment, sparsity: (weight, weight != 0)  # noqa: E731
     solved, _ = refitted(untouched, steps=200)(weight, second_moment, 0.0)
     np.testing.assert_array_equal(solved, weight)
+    tiny = 1e-19 * weight
+    solved, _ = refitted(sparsegpt(pattern=n_of_m(2, 4)))(tiny, single(moment(4)), 0.5)
+    assert np.all(np.isfinite(solved))
     dropped = lambda weight, second_moment, sparsity: (0 * weight, weight > 9)  # noqa: E731
     solved, _ = refitted(dropped)(weight, second_moment, 1.0)
     np.testing.assert_array_equal(solved, 0 * weight)
@@ -525,6 +540,20 @@ REFUSED = {
         {},
         "leaf 'kernel' meets dot_general",
     ),
+    "a scale for each input": (
+        lambda params, x: x @ (params["kernel"] * jnp.arange(1.0, 7.0)[:, None]),
+        KERNEL,
+        [DATA],
+        {},
+        "leaf 'kernel' meets data as what arithmetic makes of it",
+    ),
+    "a square": (
+        lambda params, x: x @ jnp.square(2 * params["kernel"]),
+        KERNEL,
+        [DATA],
+        {},
+        "leaf 'kernel' meets data as what arithmetic makes of it",
+    ),
     "nan": (
         apply_kernel,
         {"kernel": KERNEL["kernel"].at[0, 1].set(jnp.nan)},
@@ -557,6 +586,15 @@ def test_what_cannot_be_reconstructed_is_refused(name):
     options = {"solver": sparsegpt(), "sparsity": 0.5} | options
     with pytest.raises(ValueError, match=re.escape(message)):
         reconstruct(fn, params, batches, options.pop("solver"), **options)
+
+
+def test_a_factor_that_all_weights_share_changes_nothing():
+    def scaled(params, x):
+        return x @ (-0.5 * params["kernel"].astype(jnp.float32) / 3)
+
+    found, _ = reconstruct(scaled, KERNEL, [DATA], sparsegpt(), sparsity=0.5)
+    expected, _ = reconstruct(apply_kernel, KERNEL, [DATA], sparsegpt(), sparsity=0.5)
+    np.testing.assert_array_equal(found["kernel"], expected["kernel"])
 
 
 def test_a_table_is_left_out_where_nothing_is_selected():

@@ -42,7 +42,8 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
 
     Raises:
       ValueError: there is no batch, or a batch holds a NaN; when scores are asked for:
-        a leaf to be pruned meets data in none, or only a part of it does.
+        a leaf to be pruned meets data in none, or only a part of it or what arithmetic
+        makes of it does.
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
@@ -61,7 +62,7 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
     readings = calibrate(fn, params, batches, second_moment())
     norms: dict[str, Array] = {}
     for site in trace(fn, params, *inputs).sites:
-        for leaf in site.leaves if site.name in readings else ():
+        for leaf in site.leaves if site.name in readings and site.as_stored else ():
             spread = _spread if site.is_matmul else _spread_channels
             square = spread(readings[site.name], leaf.shape, site)
             if square is not None:
@@ -74,7 +75,8 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
         if name not in norms:
             raise ValueError(
                 f"wanda(fn, params, batches): leaf {name!r} of shape {param.shape} meets data in "
-                "no dot or convolution that reads all of it. Leave it out with select=."
+                "no dot or convolution that reads all of it, as it is stored. Leave it out with "
+                "select=."
             )
         return size * norms[name]
 

@@ -72,7 +72,7 @@ def reconstruct(
       ValueError: there is no batch; a sparsity is outside [0, 1), nothing is selected
         or a rule is never used; a leaf to prune is empty or not finite, meets data that
         are not, none, or elsewhere than in dots (or convolutions of a 1×1 window) that
-        read all of it alike; a solver finds no finite weights.
+        read all of it alike and as it is stored; a solver finds no finite weights.
       TypeError: a selected leaf is not real floating or already compressed, or a
         sparsity is a schedule.
 

@@ -29,7 +29,8 @@ def sites_of(caller: str, program: Program, names: Iterable[str]) -> Sites:
 
     Raises:
       ValueError: a leaf has no site, one that is no dot or convolution of a 1×1 window,
-        or sites that differ or read a part of it; named by `caller`.
+        or sites that differ, read a part of it or another weight made of it; named by
+        `caller`.
     """
     observed = observed_sites(program, Rules({"*": covariance()}))
     readings = initial_readings(program, observed)
@@ -45,6 +46,11 @@ def sites_of(caller: str, program: Program, names: Iterable[str]) -> Sites:
                 f"{caller}: leaf {name!r} meets {met}; it has to meet data in dots or convolutions "
                 "of a 1×1 window that read all of it alike. Leave it out with select=, or prune "
                 "it with one_shot and wanda."
+            )
+        if not all(site.as_stored for site in sites):
+            raise ValueError(
+                f"{caller}: leaf {name!r} meets data as what arithmetic makes of it, not as it is "
+                "stored. Store the product, leave it out with select=, or prune it with one_shot."
             )
         found[name] = sites
     return found

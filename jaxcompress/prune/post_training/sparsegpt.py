@@ -31,8 +31,10 @@ def sparsegpt(
 
     The pattern sees one block at a time. Of its n inputs an output drops on average
     `round_half_even(sparsity · end) - round_half_even(sparsity · begin)`, and the last
-    block what is missing, so that the counts of `unstructured` and `within_outputs` are
-    exact for the whole matrix. Patterns of groups are exact at multiples of 1 / size.
+    ones what is missing, so that the counts of `unstructured` and `within_outputs` are
+    exact for the whole matrix; only where the outputs are odd in number and a half is
+    to go of each, `within_outputs` may round it the other way. Patterns of groups are
+    exact at multiples of 1 / size.
     Among equal scores the earlier input goes first.
 
     Args:
@@ -44,7 +46,8 @@ def sparsegpt(
         0; more where the calibration data are few.
 
     Returns:
-      Solver. Weights of an input that was always 0 are worth 0, so they go first.
+      Solver. Weights of an input that was always 0 are worth 0, so they go first of
+      their block.
 
     Raises:
       ValueError: `block_size` is below 1 or `damping` not above 0; when applied: the
@@ -132,14 +135,24 @@ def block_shares(sparsity: float, outputs: int, inputs: int, width: int) -> np.n
       array([0.7, 0.7, 0. ], dtype=float32)
     """
     exact = Fraction(float(np.float32(sparsity)))
-    ends = [*range(width, inputs, width), inputs]
-    gone = [outputs * round(exact * end) for end in ends[:-1]] + [round(exact * outputs * inputs)]
+    total, gone = round(exact * outputs * inputs), 0
     shares = []
-    for end, drop in zip(ends, np.diff(gone, prepend=0).tolist(), strict=True):
-        length = end - (end - 1) // width * width
-        # What the sparsity itself comes to, per output and in all.
-        alike = round(exact * length) * outputs == round(exact * length * outputs) == drop
-        shares.append(sparsity if alike or length == inputs else drop / (length * outputs))
+    for begin in range(0, inputs, width):
+        end = min(begin + width, inputs)
+        length, each = end - begin, round(exact * end) - round(exact * begin)
+        # Never more than in all, nor so few that the inputs after these are not enough.
+        target = max(outputs * round(exact * end), total - outputs * (inputs - end))
+        drop = min(target, total) - gone
+        gone += drop
+        if (round(exact * length), round(exact * length * outputs)) == (each, drop):
+            shares.append(sparsity)
+            continue
+        # What an output drops on average such that both counts round as they should.
+        half = Fraction(1, 2)
+        low = max(each - half, (drop - half) / outputs)
+        high = min(each + half, (drop + half) / outputs)
+        average = (low + high) / 2 if low < high else Fraction(drop, outputs)
+        shares.append(float(average / length))
     return np.array(shares, np.float32)
 
 
