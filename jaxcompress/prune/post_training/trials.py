@@ -43,7 +43,8 @@ def sensitivity(
         choices follow from them, but not the test set.
       criterion: what a weight is worth; one that watches gradients, `informed`.
       sparsities: to try, rising, in (0, 1); a whole leaf gone is tried besides.
-      pattern: where weights may go.
+      pattern: where weights may go; above the most that it takes, as `n_of_m` has one,
+        rises stay what they are there.
       select: which leaves; by default those that meet data.
       axes: from `graph.axes`; by default the layout of `assumed_axes`.
 
@@ -103,6 +104,11 @@ def sensitivity(
         return change
 
     whole = mean_loss(params)
+    if not math.isfinite(whole):
+        raise ValueError(
+            f"sensitivity(loss=...): the mean loss of the whole model is {whole}. Check params, "
+            "loss and data."
+        )
     return Sensitivity(
         tried,
         {name: tuple(rise(name, each, s) for s in tried) for name, each in roles.items()},
