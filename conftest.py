@@ -2,16 +2,21 @@
 
 The devices are asked for before JAX starts its backend, for the whole suite: on two
 cores a single-device computation takes the same time with eight virtual devices as with
-one, so no test needs a process of its own. LLVM does not optimize: most of the suite's
-time is compilation, and XLA's own passes stay. A setting made outside wins.
+one, so no test needs a process of its own. LLVM does not optimize, and XLA's plain
+emitters write loops where it still has them: most of the suite's time is compilation,
+and XLA's own passes stay. A setting made outside wins.
 """
 
+import importlib.metadata
 import importlib.util
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault(
-    "XLA_FLAGS", "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    "XLA_FLAGS",
+    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    + " --xla_cpu_use_fusion_emitters=false"
+    * importlib.metadata.version("jaxlib").startswith(("0.8.", "0.9.", "0.10.")),
 )
 
 # Each worker has its own compilation cache: JAX does not write its files atomically.

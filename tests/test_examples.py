@@ -32,6 +32,7 @@ def test_every_example_is_run_and_listed():
     assert all(f"[{name}.py]({name}.py)" in listed for name in RUNS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_an_example_runs(name, capsys):
     pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
