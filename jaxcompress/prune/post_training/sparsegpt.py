@@ -85,9 +85,7 @@ def sparsegpt(
             return _block(pattern, errors, part)
 
         parts = [each[:whole].reshape(blocks, width, *each.shape[1:]) for each in rows]
-        errors, found = jax.lax.scan(
-            block, jnp.zeros((inputs, outputs), jnp.float32), (*parts, shares[:blocks])
-        )
+        errors, found = jax.lax.scan(block, jnp.zeros_like(weight.T), (*parts, shares[:blocks]))
         found = [each.reshape(whole, outputs) for each in found]
         if whole < inputs:
             rest = (*(each[whole:] for each in rows), shares[blocks])
