@@ -427,9 +427,9 @@ def sharded_runs(params):
     return {name: train(optimizer, params)[1] for name, optimizer in SHARDED.items()}
 
 
-def test_eight_devices_leave_the_same_weights(mesh):
-    """Of an explicit mesh; `test_transform` has both kinds."""
-    devices = mesh(rows=2, columns=4, axis_type=AxisType.Explicit)
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+def test_eight_devices_leave_the_same_weights(mesh, axis_type):
+    devices = mesh(rows=2, columns=4, axis_type=axis_type)
     sharding = NamedSharding(devices, P(None, "rows", None, "columns"))
     with jax.set_mesh(devices):
         results = sharded_runs(jax.device_put(KERNELS, sharding))

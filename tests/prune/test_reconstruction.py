@@ -176,7 +176,7 @@ def test_blocks_share_the_count_of_the_whole(outputs, inputs, width):
             assert sum(round(share * length) for share, length in blocks) == round(exact * inputs)
 
 
-@pytest.mark.parametrize(("shape", "sparsity"), [((8, 17), 0.8), ((5, 6), 0.3)])
+@pytest.mark.parametrize(("shape", "sparsity"), [((64, 129), 0.8), ((5, 6), 0.3)])
 def test_a_last_block_that_is_too_small_for_what_is_missing_leaves_the_count_right(shape, sparsity):
     width = min(128, shape[1] - 1)
     _, keep = sparsegpt(block_size=width)(
@@ -260,10 +260,9 @@ def best_for(keep, weight, second_moment) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("shape", "pattern", "block_size"),
-    [((6, 16), unstructured, 16), ((20, 12), n_of_m(2, 4), 4)],
-    ids=["half", "2:4"],
+    ("pattern", "block_size"), [(unstructured, 16), (n_of_m(2, 4), 4)], ids=["half", "2:4"]
 )
+@pytest.mark.parametrize("shape", [(6, 16), (20, 12)], ids=str)
 def test_refitted_weights_are_the_best_for_the_mask(shape, pattern, block_size):
     weight, second_moment = single(normal(*shape)), moment(shape[1])
     inner = sparsegpt(pattern=pattern, block_size=block_size)
