@@ -12,7 +12,6 @@ from jaxcompress.core.axes import UNUSED, LeafAxes
 from jaxcompress.core.names import named_leaves
 from jaxcompress.optimizers.matrix.blocks import as_blocks, blocks_shape, from_blocks
 from jaxcompress.optimizers.matrix.eigenbases import eigenbasis, next_basis
-from jaxcompress.optimizers.matrix.matrices import as_matrices, from_matrices
 from jaxcompress.optimizers.matrix.roots import inverse_root
 from jaxcompress.optimizers.memory.codes import is_stored
 from tests.optimizers.test_contract import ROUNDING
@@ -71,16 +70,6 @@ def test_a_matrix_is_the_same_in_every_layout(maker):
         # No method's updates follow the size of gradients, all follow the sign.
         expected = np.stack([plain, -plain], axis=2) if name == "stack" else lay(plain)
         np.testing.assert_allclose(updates[name], expected, **CLOSE)
-
-
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_matrices_and_leaves_are_inverse(name):
-    lay, roles = LAYOUTS[name]
-    leaf = jnp.asarray(lay(random(1, 3, 4))[0])
-    matrices = as_matrices(leaf, roles)
-    assert matrices.shape == (2 if name == "stack" else 1, 3, 4)
-    np.testing.assert_array_equal(matrices[0], random(1, 3, 4)[0])
-    np.testing.assert_array_equal(from_matrices(matrices, roles, leaf), leaf)
 
 
 def model(params, tokens):

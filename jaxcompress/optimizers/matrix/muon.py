@@ -10,6 +10,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes
+from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.selectors import weights
@@ -19,13 +20,7 @@ from jaxcompress.optimizers.classic.momentum import scale_by_nesterov
 from jaxcompress.optimizers.decay import decay_after
 from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
 from jaxcompress.optimizers.leafwise import check_trainable
-from jaxcompress.optimizers.matrix.matrices import (
-    as_matrices,
-    from_matrices,
-    hidden,
-    matrix_axes,
-    matrix_shape,
-)
+from jaxcompress.optimizers.matrix.matrices import hidden, matrix_axes
 from jaxcompress.optimizers.moments import as_float32, divided, narrowed
 from jaxcompress.optimizers.storage import Storage, float32
 

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_positive
+from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
 from jaxcompress.core.names import leaf_names, map_named, named_leaves
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, PyTree, Selector
@@ -21,14 +22,11 @@ from jaxcompress.optimizers.matrix.blocks import as_blocks, blocks_shape, from_b
 from jaxcompress.optimizers.matrix.matrices import (
     Sides,
     as_long_as,
-    as_matrices,
     between,
-    from_matrices,
     gram,
     hidden,
     identities,
     matrix_axes,
-    matrix_shape,
 )
 from jaxcompress.optimizers.matrix.roots import inverse_root
 from jaxcompress.optimizers.moments import as_float32, average, narrowed

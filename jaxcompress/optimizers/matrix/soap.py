@@ -8,6 +8,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import UNUSED, Axes, LeafAxes
+from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
 from jaxcompress.core.names import leaf_names, map_named, named_leaves
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, PyTree, Selector
@@ -17,14 +18,11 @@ from jaxcompress.optimizers.leafwise import check_trainable, map_to_trees
 from jaxcompress.optimizers.matrix.eigenbases import eigenbasis, next_basis
 from jaxcompress.optimizers.matrix.matrices import (
     Sides,
-    as_matrices,
     between,
-    from_matrices,
     gram,
     hidden,
     identities,
     matrix_axes,
-    matrix_shape,
 )
 from jaxcompress.optimizers.moments import average, divided, narrowed, root, unbiased
 

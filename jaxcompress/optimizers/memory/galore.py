@@ -8,20 +8,13 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes
+from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.hyperparameters import check_counts, check_sizes
 from jaxcompress.optimizers.leafwise import check_trainable
 from jaxcompress.optimizers.matrix.eigenbases import eigenbasis, largest_entry
-from jaxcompress.optimizers.matrix.matrices import (
-    as_matrices,
-    between,
-    from_matrices,
-    gram,
-    hidden,
-    matrix_axes,
-    matrix_shape,
-)
+from jaxcompress.optimizers.matrix.matrices import between, gram, hidden, matrix_axes
 from jaxcompress.optimizers.moments import as_float32, narrowed
 
 

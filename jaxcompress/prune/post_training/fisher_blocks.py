@@ -4,13 +4,11 @@ A leaf is cut, per output and along its inputs, as its outputs lie one after ano
 into blocks of weights (blocks, size); what lies in two blocks does not meet.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.axes import LeafAxes, from_canonical, to_canonical
-from jaxcompress.core.sharding import explicit_spec, gathered, placed
+from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
 from jaxcompress.core.types import Array
 from jaxcompress.prune.post_training.solver import inverse_factor
 
@@ -31,18 +29,17 @@ def in_blocks(leaf: Array, roles: LeafAxes, size: int) -> Array:
       Array([[1., 2.],
              [3., 0.]], dtype=float32)
     """
-    canonical = to_canonical(gathered(leaf), roles).astype(jnp.float32)
-    slices = canonical.reshape(_slices(leaf, roles), -1)
+    matrices = as_matrices(leaf, roles).astype(jnp.float32)
+    slices = matrices.reshape(len(matrices), -1)
     missing = -slices.shape[1] % size
     return jnp.pad(slices, ((0, 0), (0, missing))).reshape(-1, size)
 
 
 def from_blocks(blocks: Array, leaf: Array, roles: LeafAxes) -> Array:
     """The opposite of `in_blocks`, with the shape, dtype and sharding of the leaf."""
-    slices = _slices(leaf, roles)
-    flat = blocks.reshape(slices, -1)[:, : leaf.size // slices]
-    canonical = flat.reshape([leaf.shape[axis] for axis in roles.order])
-    return placed(from_canonical(canonical, roles), explicit_spec(leaf)).astype(leaf.dtype)
+    slices, outputs, inputs = matrix_shape(leaf.shape, roles)
+    flat = blocks.reshape(slices, -1)[:, : outputs * inputs]
+    return from_matrices(flat, roles, like=leaf).astype(leaf.dtype)
 
 
 def costs(weights: Array, fisher: Array) -> Array:
@@ -96,8 +93,3 @@ def made_up(weights: Array, keep: Array, fisher: Array) -> Array:
         return jnp.where(keep, weights + change, 0.0)
 
     return jax.vmap(of_block)(weights, keep, fisher)
-
-
-def _slices(leaf: Array, roles: LeafAxes) -> int:
-    """How many independent layers or experts the leaf holds."""
-    return math.prod(leaf.shape[axis] for axis in roles.batch)

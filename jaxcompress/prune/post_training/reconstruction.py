@@ -5,20 +5,19 @@ The maths of one matrix is a solver's.
 """
 
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.axes import LeafAxes, from_canonical, to_canonical
+from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_finite
+from jaxcompress.core.matrices import as_matrices, from_matrices
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.report import Report
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.selectors import inexact
-from jaxcompress.core.sharding import explicit_spec, gathered, placed
 from jaxcompress.core.types import Array, Model, Params, Selector
 from jaxcompress.graph.program import Program, axes, trace
 from jaxcompress.prune import targets
@@ -142,16 +141,14 @@ def _each(solver: Solver, weight: Array, moments: Array, sparsity: float) -> tup
 
 def _matrices(leaf: Array, roles: LeafAxes) -> Array:
     """The leaf as (batch…, outputs, inputs), whole on every device."""
-    canonical = to_canonical(gathered(leaf), roles)
-    inputs = math.prod(leaf.shape[axis] for axis in roles.contracting)
-    return canonical.reshape(*canonical.shape[: len(roles.batch)], -1, inputs)
+    matrices = as_matrices(leaf, roles)
+    return matrices.reshape(*(leaf.shape[axis] for axis in roles.batch), *matrices.shape[1:])
 
 
 def _with_matrices(leaf: Array, roles: LeafAxes, index: tuple[int, ...], new: Array) -> Array:
     """The leaf, as it lies, with other values for the matrices at an index."""
     changed = _matrices(leaf, roles).at[index].set(new.astype(leaf.dtype))
-    shape = [leaf.shape[axis] for axis in roles.order]
-    return placed(from_canonical(changed.reshape(shape), roles), explicit_spec(leaf))
+    return from_matrices(changed, roles, like=leaf)
 
 
 def _check_met(name: str, moments: Array) -> None:
