@@ -1,4 +1,5 @@
-# The commands of a working day: make demo, make test, make lint, make wheel-test, make docs, make clean.
+# The commands of a working day: make demo, make test, make lint, make examples-test, make wheel-test,
+# make docs, make clean.
 # Each makes .venv and installs what it needs on first use, and again when pyproject.toml changes.
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ endif
 test: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax-cache
 test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: demo test lint wheel-test docs clean
+.PHONY: demo test lint examples-test wheel-test docs clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/demo.installed
@@ -30,6 +31,9 @@ lint: .venv/dev.installed
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/pyright --pythonpath .venv/bin/python
+
+examples-test: .venv/test.installed
+	@.venv/bin/python -m pytest -m slow tests/test_examples.py
 
 wheel-test: .venv/test.installed
 	@.venv/bin/python -m pytest -m slow tests/test_wheel.py
