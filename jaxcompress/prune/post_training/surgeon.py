@@ -1,5 +1,7 @@
 """Optimal Brain Surgeon: the weight whose loss costs least goes, the others make up."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -8,6 +10,9 @@ from jaxcompress.core.numerics import round_to_count
 from jaxcompress.core.ranking import lowest
 from jaxcompress.core.types import Array
 from jaxcompress.prune.post_training.solver import Solver, damped, inverse_factor
+
+_IN_CACHE = 2**20
+"""Numbers of the inverses that change at once: about what a core has near it."""
 
 
 def optimal_brain_surgeon(*, damping: float = 0.01) -> Solver:
@@ -56,14 +61,14 @@ def optimal_brain_surgeon(*, damping: float = 0.01) -> Solver:
         factor = inverse_factor(damped(second_moment, damping))
         inverse = jnp.matmul(factor.T, factor, precision=jax.lax.Precision.HIGHEST)
         seen = jnp.diagonal(second_moment) > 0
-        costs = jax.lax.map(lambda row: _emptied(row, inverse, seen, inputs)[2], weight)
+        # Two at least: around one alone XLA's CPU loop copies the inverse in each turn.
+        each = functools.partial(jax.lax.map, batch_size=max(2, _IN_CACHE // inputs**2))
+        costs = each(lambda row: _emptied(row, inverse, seen, inputs)[2], weight)
         # The next cost of an output may be below its last: then it goes with the last.
         order = jax.lax.cummax(costs, axis=1)
         gone = lowest(order, round_to_count(sparsity, weight.size), axis=(0, 1))
         counts = jnp.sum(gone, axis=1, dtype=jnp.int32)
-        return jax.lax.map(
-            lambda row: _emptied(row[0], inverse, seen, row[1])[:2], (weight, counts)
-        )
+        return each(lambda row: _emptied(row[0], inverse, seen, row[1])[:2], (weight, counts))
 
     return solve
 
