@@ -19,8 +19,11 @@ from benchmarks.removal import cropped
 from benchmarks.structured_lenet import initial as initial_convolutional
 from benchmarks.structured_lenet import lenet as convolutional
 from benchmarks.structured_lenet import splits as splits
-from jaxcompress.core.types import Array, Masks, Model, Params
+from jaxcompress.core.types import Array, Key, Masks, Model, Params
 from jaxcompress.demo.data import Images
+
+Objective = Callable[[Params, Array, Array, Key], Array]
+"""(params, images, labels, key) to the loss of a batch."""
 
 
 class Net(NamedTuple):
@@ -77,7 +80,7 @@ NETS = {
 
 
 def trained(
-    fn: Model,
+    objective: Objective,
     params: Params,
     optimizer: optax.GradientTransformation,
     images: Images,
@@ -87,41 +90,51 @@ def trained(
     border: int,
     seed: int,
 ) -> tuple[Params, optax.OptState]:
-    """The params and the optimizer's state after training on the labels.
+    """The params and the optimizer's state after training.
 
     Args:
-      fn: the model.
+      objective: the loss of a batch.
       params: where training starts; not changed.
       optimizer: with its schedules, counted in steps of this training.
       images: an incomplete last batch of each epoch is dropped.
       epochs: times through the images.
       batch_size: images per step.
       border: how many pixels an image may be shifted each way, anew in each step.
-      seed: of the order of the images and of their shifts.
+      seed: of the order of the images, of their shifts and of the objective's keys.
     """
 
     # A convolution is several times as slow inside a loop on the CPU, hence no scan.
     @functools.partial(jax.jit, donate_argnums=0)
-    def step(carry, images, labels, index, key):
-        params, opt_state = carry
+    def step(carry, images, labels, order, keys):
+        params, opt_state, count = carry
+        index, key = order[count], keys[count]
         x = cropped(images[index], key, border)
-
-        def loss(params):
-            return jc.distill.hard_targets(fn(params, x), labels[index]).mean()
-
-        updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state, params)
-        return optax.apply_updates(params, updates), opt_state
+        grads = jax.grad(objective)(params, x, labels[index], jax.random.fold_in(key, 0))
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state, count + 1
 
     params = jax.tree.map(lambda leaf: leaf.copy(), params)
-    carry = params, optimizer.init(params)
+    opt_state = optimizer.init(params)
     arrays = jax.device_put((images.images, images.labels))
     generator, per_epoch = np.random.default_rng(seed), len(images) // batch_size
     for epoch in range(epochs):
         order = generator.permutation(len(images))[: per_epoch * batch_size]
+        order = jnp.asarray(order.reshape(per_epoch, -1))
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), epoch), per_epoch)
-        for index, key in zip(order.reshape(per_epoch, -1), keys, strict=True):
-            carry = step(carry, *arrays, index, key)
-    return carry
+        carry = params, opt_state, jnp.zeros((), jnp.int32)
+        for _ in range(per_epoch):
+            carry = step(carry, *arrays, order, keys)
+        params, opt_state, _ = carry
+    return params, opt_state
+
+
+def cross_entropy(fn: Model) -> Objective:
+    """The loss of a model on its labels."""
+
+    def objective(params: Params, x: Array, labels: Array, key: Key) -> Array:
+        return jc.distill.hard_targets(fn(params, x), labels).mean()
+
+    return objective
 
 
 def error(fn: Model, params: Params, images: Images) -> float:

@@ -1,7 +1,7 @@
 """Lottery tickets: whether a part of a net, at its first weights, learns like all.
 
-    python -m benchmarks.lottery_ticket run [--seeds 0 1 2] [--data DIR]
-    python -m benchmarks.lottery_ticket show
+    python -m benchmarks.lottery_ticket run [--epochs 20] [--seeds 0 1 2] [--data DIR]
+    python -m benchmarks.lottery_ticket show [--epochs 20]
 
 LeNet-300-100 on MNIST loses a fifth of its weights in each round, a tenth in the output
 layer, and what is left goes back to its first weights. In every fourth round the same
@@ -116,11 +116,11 @@ def nth(stacked: Params, rank: int) -> Params:
     return jax.tree.map(lambda leaf: leaf[rank], stacked)
 
 
-def batches(count: int, seed: int) -> Array:
+def batches(count: int, epochs: int, seed: int) -> Array:
     """The order of images that all rounds share: (stretches, steps, batch)."""
     generator = np.random.default_rng(seed)
-    order = np.concatenate([generator.permutation(count) for _ in range(EPOCHS)])
-    steps = EPOCHS * (count // BATCH) // EVERY * EVERY
+    order = np.concatenate([generator.permutation(count) for _ in range(epochs)])
+    steps = epochs * (count // BATCH) // EVERY * EVERY
     return jnp.asarray(order[: steps * BATCH].reshape(-1, EVERY, BATCH))
 
 
@@ -131,10 +131,10 @@ def controls(first: Params, key: Key) -> dict[str, Params]:
     return {"fresh": fresh, "shuffled": p.shuffled(first, order)}
 
 
-def measure(data: pathlib.Path, seed: int) -> dict[str, Any]:
+def measure(data: pathlib.Path, epochs: int, seed: int) -> dict[str, Any]:
     """The figures of one seed, the dense model's first."""
     parts, first = lenets.splits(data, seed), NET.initial(seed)
-    orders, key = batches(len(parts.train), seed), jax.random.key(seed + 1000)
+    orders, key = batches(len(parts.train), epochs, seed), jax.random.key(seed + 1000)
     rounds: list[dict[str, Any]] = []
 
     def train(params: Params, masks: Masks, turn: int) -> Params:
@@ -163,19 +163,24 @@ def measure(data: pathlib.Path, seed: int) -> dict[str, Any]:
 def run(options) -> None:
     """Every seed that has no record yet."""
     for seed in options.seeds:
-        work = functools.partial(measure, options.data, seed)
-        runner.record("lottery_ticket", work, settings=settings(), seed=seed, out=options.out)
+        runner.record(
+            "lottery_ticket",
+            functools.partial(measure, options.data, options.epochs, seed),
+            settings=settings(options.epochs),
+            seed=seed,
+            out=options.out,
+        )
         print("seed", seed, "is done", flush=True)
 
 
-def settings() -> dict[str, Any]:
+def settings(epochs: int) -> dict[str, Any]:
     """All that the figures depend on but the seed."""
     return {
         "rounds": ROUNDS,
         "lost": LOST,
         "lost_output": LOST_OUTPUT,
         "controlled": CONTROLLED,
-        "epochs": EPOCHS,
+        "epochs": epochs,
         "batch": BATCH,
         "rate": RATE,
         "every": EVERY,
@@ -186,6 +191,7 @@ def settings() -> dict[str, Any]:
 def show(options) -> None:
     """The table and the picture of all seeds."""
     records = runner.read(options.out / "lottery_ticket.json")
+    records = [record for record in records if record["settings"]["epochs"] == options.epochs]
     seeds = [record["figures"]["rounds"] for record in records]
     shares = [figures["left"]["share"] for figures in seeds[0]]
     print(told(seeds, "ticket", 0, shares[0]))
@@ -219,6 +225,7 @@ def main() -> None:
     parser = runner.arguments((__doc__ or "").partition("\n")[0])
     commands = {"run": run, "show": show}
     parser.add_argument("command", choices=commands)
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of each round")
     parser.add_argument("--seeds", type=int, nargs="+", default=range(3))
     options = parser.parse_args()
     commands[options.command](options)

@@ -1,8 +1,11 @@
 """What a compressed optimizer state saves in bytes and costs in the time of a step.
 
+    python -m benchmarks.optimizer_state [--width 8192]
+
 Adam as it is against `quantize_state(adam)` in every format, 10 million parameters in
 four matrices, buffers given away, the update alone: the least favourable case, since a
-real step also runs the model.
+real step also runs the model. An accelerator needs wider matrices to be busy: 268
+million parameters at 8192.
 """
 
 import functools
@@ -20,18 +23,25 @@ WIDTH, LAYERS = 1600, 4
 
 def main() -> None:
     """Measures once and prints what was found."""
-    options = runner.arguments(__doc__ or "").parse_args()
-    settings = {"width": WIDTH, "layers": LAYERS}
-    run = runner.record("optimizer_state", measure, settings=settings, seed=0, out=options.out)
+    parser = runner.arguments((__doc__ or "").partition("\n")[0])
+    parser.add_argument("--width", type=int, default=WIDTH, help="of the square matrices")
+    options = parser.parse_args()
+    run = runner.record(
+        "optimizer_state",
+        functools.partial(measure, options.width),
+        settings={"width": options.width, "layers": LAYERS},
+        seed=0,
+        out=options.out,
+    )
     for name, figures in run["figures"].items():
         print(f"{name:22} {figures}")
 
 
-def measure() -> dict[str, Any]:
+def measure(width: int) -> dict[str, Any]:
     """By form of the state: seconds of a step, times those of Adam, state bytes."""
     forms = optimizers()
-    timings = runner.interleaved({name: stepper(form) for name, form in forms.items()})
-    sizes = {name: state_bytes(form) for name, form in forms.items()}
+    timings = runner.interleaved({name: stepper(form, width) for name, form in forms.items()})
+    sizes = {name: state_bytes(form, width) for name, form in forms.items()}
     return {
         name: timings[name]._asdict()
         | {
@@ -62,21 +72,22 @@ def optimizers() -> dict[str, optax.GradientTransformationExtraArgs]:
     }
 
 
-def state_bytes(optimizer: optax.GradientTransformation) -> int:
+def state_bytes(optimizer: optax.GradientTransformation, width: int) -> int:
     """Bytes of the state's arrays, from their shapes."""
-    leaves = jax.tree.leaves(jax.eval_shape(optimizer.init, parameters()))
+    shapes = jax.eval_shape(functools.partial(parameters, width))
+    leaves = jax.tree.leaves(jax.eval_shape(optimizer.init, shapes))
     return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
 
-def parameters() -> list[jax.Array]:
+def parameters(width: int) -> list[jax.Array]:
     """The four matrices."""
     keys = jax.random.split(jax.random.key(0), LAYERS)
-    return [jax.random.normal(key, (WIDTH, WIDTH)) / WIDTH**0.5 for key in keys]
+    return [jax.random.normal(key, (width, width)) / width**0.5 for key in keys]
 
 
-def stepper(optimizer: optax.GradientTransformation) -> Callable[[], Any]:
+def stepper(optimizer: optax.GradientTransformation, width: int) -> Callable[[], Any]:
     """A function that takes one step and returns the new parameters."""
-    params = parameters()
+    params = parameters(width)
     grads = jax.tree.map(lambda leaf: 0.1 * leaf, params)
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))

@@ -1,7 +1,10 @@
 """What pruning costs in training: a step between refreshes of the masks, and a refresh.
 
+    python -m benchmarks.prune_step [--width 8192]
+
 Adam alone against `prune(adam)`, 10 million parameters in four matrices, buffers given
-away: the update by itself, and a whole training step of a batch.
+away: the update by itself, and a whole training step of a batch. An accelerator needs
+wider matrices to be busy: 268 million parameters at 8192.
 """
 
 import functools
@@ -20,12 +23,14 @@ WIDTH, LAYERS, SPARSITY = 1600, 4, 0.8
 
 def main() -> None:
     """Measures each batch size once and prints what was found."""
-    options = runner.arguments(__doc__ or "").parse_args()
+    parser = runner.arguments((__doc__ or "").partition("\n")[0])
+    parser.add_argument("--width", type=int, default=WIDTH, help="of the square matrices")
+    options = parser.parse_args()
     for batch in (0, 64, 256):
-        settings = {"width": WIDTH, "layers": LAYERS, "sparsity": SPARSITY, "batch": batch}
+        settings = {"width": options.width, "layers": LAYERS, "sparsity": SPARSITY, "batch": batch}
         run = runner.record(
             "prune_step",
-            functools.partial(measure, batch),
+            functools.partial(measure, options.width, batch),
             settings=settings,
             seed=0,
             out=options.out,
@@ -33,18 +38,19 @@ def main() -> None:
         print(settings, run["figures"])
 
 
-def measure(batch: int) -> dict[str, Any]:
+def measure(width: int, batch: int) -> dict[str, Any]:
     """Seconds of a step, alone and pruned, and of one that finds masks anew.
 
     Args:
+      width: of the matrices.
       batch: rows of the training step; 0 leaves the model out and updates alone.
     """
     refreshing = jc.schedules.every(1)
     adam = optax.adam(1e-3)
     timings = runner.interleaved(
-        {"adam": stepper(adam, batch), "prune(adam)": stepper(pruned(never), batch)}
+        {"adam": stepper(adam, width, batch), "prune(adam)": stepper(pruned(never), width, batch)}
     )
-    refresh = runner.interleaved({"refresh": stepper(pruned(refreshing), batch)}, repeats=5)
+    refresh = runner.interleaved({"refresh": stepper(pruned(refreshing), width, batch)}, repeats=5)
     return {name: timing._asdict() for name, timing in (timings | refresh).items()} | {
         "cost": 1 / timings["prune(adam)"].ratio
     }
@@ -60,11 +66,11 @@ def pruned(when: Callable) -> optax.GradientTransformation:
     return jc.prune.prune(optax.adam(1e-3), jc.prune.magnitude(), sparsity=SPARSITY, when=when)
 
 
-def stepper(optimizer: optax.GradientTransformation, batch: int) -> Callable[[], Any]:
+def stepper(optimizer: optax.GradientTransformation, width: int, batch: int) -> Callable[[], Any]:
     """A function that takes one step and returns the new parameters."""
     keys = jax.random.split(jax.random.key(0), LAYERS)
-    params = [jax.random.normal(key, (WIDTH, WIDTH)) / WIDTH**0.5 for key in keys]
-    data = jax.random.normal(jax.random.key(1), (max(batch, 1), WIDTH))
+    params = [jax.random.normal(key, (width, width)) / width**0.5 for key in keys]
+    data = jax.random.normal(jax.random.key(1), (max(batch, 1), width))
     fixed = jax.tree.map(lambda leaf: 0.1 * leaf, params)
 
     def loss(params):

@@ -3,16 +3,17 @@
     python -m benchmarks.sparsity_lenet run [--nets LeNet-5] [--kept 0.01 --sparse 20]
     python -m benchmarks.sparsity_lenet show
 
-Every method gets the same epochs, images and shifts. `magnitude`, `gradual` and
-`woodfisher` spend the first of them on the dense model, the others never see one. Every
-choice was made on validation images; the test images are opened once, at the end of a
-run.
+Every method gets the same epochs, images and shifts. `magnitude`, `gradual`, `l0`,
+`surgeon` and `woodfisher` spend the first of them on the dense model, the others never
+see one. Every choice was made on validation images; the test images are opened once, at
+the end of a run.
 
 What others published: sparse momentum, Dettmers and Zettlemoyer 2019, arXiv:1907.04840;
 SNIP, Lee et al. 2019, arXiv:1810.02340.
 """
 
 import functools
+import glob
 import itertools
 import pathlib
 from collections.abc import Callable
@@ -26,7 +27,7 @@ import optax
 import jaxcompress as jc
 from benchmarks import lenets, runner
 from jaxcompress.core.axes import Axes
-from jaxcompress.core.types import Params
+from jaxcompress.core.types import Array, Key, Masks, Params
 from jaxcompress.demo.data import Splits
 
 p = jc.prune
@@ -40,8 +41,13 @@ DROPPED, MOVING, MOVED = 0.3, 0.75, 100
 
 MOVES = {"dropped": DROPPED, "moving": MOVING, "moved": MOVED}
 
+LEARNING, GATE_RATE, PRICE_RATE = 0.5, 0.1, 0.02
+"""L0: the share of epochs in which gates learn, and the rates of gates and price."""
+
+GATES = {"learning": LEARNING, "gate_rate": GATE_RATE, "price_rate": PRICE_RATE}
+
 SCORED = 1_024
-"""Images that SNIP and WoodFisher see."""
+"""Images that SNIP, WoodFisher and the Surgeon see."""
 
 
 class Plan(NamedTuple):
@@ -100,20 +106,41 @@ class Run(NamedTuple):
         return epochs * (len(self.parts.train) // self.plan.batch_size)
 
 
-Begun = tuple[Params, optax.GradientTransformation]
-"""The params that sparse training starts with, and its optimizer."""
+class Begun(NamedTuple):
+    """Where the training of a sparse model begins.
+
+    Attributes:
+      params: of a model that may be sparse already.
+      optimizer: leaves it sparse at the end.
+      epochs: that are left.
+    """
+
+    params: Params
+    optimizer: optax.GradientTransformation
+    epochs: int
 
 
-def magnitude(run: Run, start: Params, steps: int) -> Begun:
+def held(run: Run, params: Params, masks: Masks, epochs: int) -> Begun:
+    """What the masks keep trains on."""
+    optimizer = p.hold(adamw(run.plan.sparse_rate, run.steps(epochs)), masks)
+    return Begun(p.apply(masks, params), optimizer, epochs)
+
+
+def magnitude(run: Run, start: Params, epochs: int) -> Begun:
     """The smallest weights of the dense model go at once, the rest train on."""
-    masks = p.masks(start, p.magnitude(), sparsity=1 - run.kept, allocate=p.lamp, axes=run.axes)
-    return start, p.hold(adamw(run.plan.sparse_rate, steps), masks)
+    return held(run, start, smallest_gone(run, start), epochs)
 
 
-def gradual(run: Run, start: Params, steps: int) -> Begun:
+def smallest_gone(run: Run, params: Params) -> Masks:
+    """The masks by magnitude, layers compared by `lamp`."""
+    return p.masks(params, p.magnitude(), sparsity=1 - run.kept, allocate=p.lamp, axes=run.axes)
+
+
+def gradual(run: Run, start: Params, epochs: int) -> Begun:
     """The smallest weights of the dense model go bit by bit while it trains."""
+    steps = run.steps(epochs)
     end = int(RAMP * steps)
-    return start, p.prune(
+    optimizer = p.prune(
         adamw(run.plan.sparse_rate, steps),
         p.magnitude(),
         sparsity=jc.schedules.cubic(0.0, 1 - run.kept, begin=0, end=end),
@@ -121,9 +148,10 @@ def gradual(run: Run, start: Params, steps: int) -> Begun:
         axes=run.axes,
         when=jc.schedules.every(EVERY, end=end),
     )
+    return Begun(start, optimizer, epochs)
 
 
-def woodfisher(run: Run, start: Params, steps: int) -> Begun:
+def woodfisher(run: Run, start: Params, epochs: int) -> Begun:
     """What the loss of the dense model misses least goes at once, the rest makes up."""
     seen = run.parts.train[:SCORED]
     pruned, _ = p.woodfisher(
@@ -135,21 +163,71 @@ def woodfisher(run: Run, start: Params, steps: int) -> Begun:
         allocate=p.globally,
         axes=run.axes,
     )
-    masks = jax.tree.map(lambda leaf: leaf != 0 if leaf.ndim > 1 else jnp.ones((), bool), pruned)
-    return pruned, p.hold(adamw(run.plan.sparse_rate, steps), masks)
+    return held(run, pruned, living(pruned), epochs)
 
 
-def rigl(run: Run, start: Params, steps: int) -> Begun:
+def living(params: Params) -> Masks:
+    """The masks of the weights that are not 0."""
+    return jax.tree.map(lambda leaf: leaf != 0 if leaf.ndim > 1 else jnp.ones((), bool), params)
+
+
+def surgeon(run: Run, start: Params, epochs: int) -> Begun:
+    """What a layer's outputs miss least goes at once, as many as by magnitude."""
+    gone = p.sparsity_of(smallest_gone(run, start), start).leaves
+    pruned, _ = p.reconstruct(
+        run.net.fn,
+        start,
+        [run.parts.train.images[:SCORED]],
+        p.optimal_brain_surgeon(),
+        sparsity=jc.Rules({glob.escape(name): share for name, share in gone.items() if share}),
+    )
+    return held(run, pruned, living(pruned), epochs)
+
+
+def l0(run: Run, start: Params, epochs: int) -> Begun:
+    """Gates of the dense model learn to close under a price that says how many."""
+    learning = int(LEARNING * epochs)
+    gates = p.open_gates(start)
+    weights = sum(gate.size for gate in gates.values())
+
+    def objective(tree: Params, x: Array, labels: Array, key: Key) -> Array:
+        seen = p.gated(tree["params"], tree["gates"], key)
+        share = p.expected_count(tree["params"], tree["gates"]) / weights
+        loss = jc.distill.hard_targets(run.net.fn(seen, x), labels).mean()
+        return loss + tree["price"] * jnp.log(share / run.kept)
+
+    optimizer = optax.partition(
+        {
+            "params": adamw(run.plan.sparse_rate, run.steps(learning)),
+            "gates": optax.adam(GATE_RATE),
+            # It rises while too many gates are open, and falls where too few are.
+            "price": optax.chain(optax.sgd(-PRICE_RATE), optax.keep_params_nonnegative()),
+        },
+        {"params": "params", "gates": "gates", "price": "price"},
+    )
+    tree = {"params": start, "gates": gates, "price": jnp.zeros(())}
+    tree, _ = trained(run, objective, tree, optimizer, learning)
+    masks = p.masks(
+        start,
+        p.constant(tree["gates"]),
+        sparsity=1 - run.kept,
+        allocate=p.globally,
+        axes=run.axes,
+    )
+    return held(run, p.gated_at_test(tree["params"], tree["gates"]), masks, epochs - learning)
+
+
+def rigl(run: Run, start: Params, epochs: int) -> Begun:
     """Random weights at first; then those with large gradients replace the least."""
-    return moving(run, start, steps, p.gradient_momentum(0.0), p.as_dropped)
+    return moving(run, start, epochs, p.gradient_momentum(0.0), p.as_dropped)
 
 
-def sparse_momentum(run: Run, start: Params, steps: int) -> Begun:
+def sparse_momentum(run: Run, start: Params, epochs: int) -> Begun:
     """The same by momentum, and layers get as many as their mean momentum is worth."""
-    return moving(run, start, steps, p.gradient_momentum(0.9), p.by_mean_score)
+    return moving(run, start, epochs, p.gradient_momentum(0.9), p.by_mean_score)
 
 
-def moving(run: Run, start: Params, steps: int, growth: p.Criterion, share: p.Share) -> Begun:
+def moving(run: Run, start: Params, epochs: int, growth: p.Criterion, share: p.Share) -> Begun:
     """Sparse from the start: the smallest weights go now and then, and others come."""
     masks = p.masks(
         start,
@@ -158,8 +236,9 @@ def moving(run: Run, start: Params, steps: int, growth: p.Criterion, share: p.Sh
         allocate=p.erk,
         axes=run.axes,
     )
+    steps = run.steps(epochs)
     end = int(MOVING * steps)
-    return p.apply(masks, start), p.regrow(
+    optimizer = p.regrow(
         adamw(run.plan.sparse_rate, steps),
         growth,
         masks,
@@ -168,21 +247,22 @@ def moving(run: Run, start: Params, steps: int, growth: p.Criterion, share: p.Sh
         axes=run.axes,
         when=jc.schedules.every(MOVED, begin=MOVED, end=end),
     )
+    return Begun(p.apply(masks, start), optimizer, epochs)
 
 
-def snip(run: Run, start: Params, steps: int) -> Begun:
+def snip(run: Run, start: Params, epochs: int) -> Begun:
     """The weights on which the first loss hangs least go before training."""
     seen = run.parts.train[:SCORED]
     criterion = p.snip(run.net.fn, start, jc.distill.hard_targets, [(seen.images, seen.labels)])
     masks = p.masks(start, criterion, sparsity=1 - run.kept, allocate=p.globally, axes=run.axes)
-    return p.apply(masks, start), p.hold(adamw(run.plan.sparse_rate, steps), masks)
+    return held(run, start, masks, epochs)
 
 
 class Method(NamedTuple):
     """A way to a sparse model.
 
     Attributes:
-      begin: (run, params, steps) to where sparse training begins and how.
+      begin: (run, params, epochs) to where sparse training begins and how.
       from_dense: whether the params are those of the dense model, or the first ones.
       settings: what its figures depend on beside the plan.
     """
@@ -196,6 +276,8 @@ METHODS = {
     "gradual": Method(gradual, True, {"ramp": RAMP, "every": EVERY}),
     "magnitude": Method(magnitude, True, {}),
     "woodfisher": Method(woodfisher, True, {"scored": SCORED}),
+    "surgeon": Method(surgeon, True, {"scored": SCORED}),
+    "l0": Method(l0, True, GATES),
     "rigl": Method(rigl, False, MOVES),
     "sparse momentum": Method(sparse_momentum, False, MOVES),
     "snip": Method(snip, False, {"scored": SCORED}),
@@ -211,10 +293,16 @@ def adamw(rate: float, steps: int) -> optax.GradientTransformation:
     )
 
 
-def trained(run: Run, params: Params, optimizer: optax.GradientTransformation, epochs: int):
+def trained(
+    run: Run,
+    objective: lenets.Objective,
+    params: Params,
+    optimizer: optax.GradientTransformation,
+    epochs: int,
+):
     """The params and the optimizer's state, on the run's images."""
     return lenets.trained(
-        run.net.fn,
+        objective,
         params,
         optimizer,
         run.parts.train,
@@ -251,7 +339,8 @@ def dense(data: pathlib.Path, net: str, seed: int) -> Params:
     """The dense model, with which magnitudes begin."""
     run = prepared(data, net, seed)
     optimizer = adamw(run.plan.dense_rate, run.steps(run.plan.dense))
-    return trained(run, run.net.initial(seed), optimizer, run.plan.dense)[0]
+    objective = lenets.cross_entropy(run.net.fn)
+    return trained(run, objective, run.net.initial(seed), optimizer, run.plan.dense)[0]
 
 
 def measure_dense(data: pathlib.Path, net: str, seed: int) -> dict[str, Any]:
@@ -269,8 +358,9 @@ def measure(
         params, epochs = dense(data, net, seed), run.plan.sparse
     else:
         params, epochs = run.net.initial(seed), run.plan.dense + run.plan.sparse
-    params, optimizer = method.begin(run, params, run.steps(epochs))
-    params, opt_state = trained(run, params, optimizer, epochs)
+    params, optimizer, epochs = method.begin(run, params, epochs)
+    objective = lenets.cross_entropy(run.net.fn)
+    params, opt_state = trained(run, objective, params, optimizer, epochs)
     p.check(opt_state)
     return errors(run, params) | {"left": lenets.left(p.masks_of(opt_state))}
 
