@@ -15,6 +15,8 @@ from jaxcompress.graph.couplings import Couplings as Couplings
 from jaxcompress.graph.couplings import Family as Family
 from jaxcompress.graph.couplings import couplings as couplings
 from jaxcompress.graph.observe import observe as observe
+from jaxcompress.graph.observe import rows as rows
+from jaxcompress.graph.observe import windows as windows
 from jaxcompress.graph.program import Program as Program
 from jaxcompress.graph.program import axes as axes
 from jaxcompress.graph.program import trace as trace

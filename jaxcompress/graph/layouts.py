@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
@@ -40,28 +41,78 @@ class Dot:
         ordered = jnp.transpose(data, sum(self.data, ()))
         return ordered.reshape(*batch, math.prod(free), math.prod(contracting))
 
+    def windows(self, data: Array) -> Array:
+        return self.rows(data)
+
     def output(self, y: Array) -> Array:
         return jnp.transpose(y.reshape(self.output_shape), self.permutation)
 
 
-@dataclasses.dataclass(frozen=True)
-class Convolution:
-    """A `conv_general_dilated`: where features are, and which of them meet.
+class Sweep(NamedTuple):
+    """How the window of a convolution moves along one axis of the data.
 
     Fields:
-      feature_axis: of the data, its features.
-      kernel_axis: of the weight operand, the features that one output sums over.
+      padding: zeros before, after and between the data's entries; cuts where negative.
+      positions: how many outputs there are along the axis.
+      stride: entries from one position to the next.
+      taps: how many entries the window holds.
+      dilation: entries from one tap to the next.
+    """
+
+    padding: tuple[int, int, int]
+    positions: int
+    stride: int
+    taps: int
+    dilation: int
+
+    def taken(self, data: Array, axis: int) -> Array:
+        """The padded data, a copy for each tap: `axis` becomes (positions, taps)."""
+        starts = self.stride * jnp.arange(self.positions)[:, None]
+        entries = starts + self.dilation * jnp.arange(self.taps)[None, :]
+        return jnp.take(data, entries, axis=axis, mode="clip")
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolution:
+    """A `conv_general_dilated`: where features and positions are, and which meet.
+
+    Fields:
+      data_axes: of the data, (examples, features, positions…).
+      kernel_axes: of the weight operand, (outputs, features that one output sums over,
+        window…).
+      sweeps: how the window moves along each axis of positions.
       groups: of the features; the outputs of a group sum over those of its own.
       batch_groups: of the examples; the outputs of a group see those of its own.
     """
 
-    feature_axis: int
-    kernel_axis: int
+    data_axes: tuple[int, ...]
+    kernel_axes: tuple[int, ...]
+    sweeps: tuple[Sweep, ...]
     groups: int
     batch_groups: int
 
+    @property
+    def grouped(self) -> bool:
+        """Whether outputs meet different inputs."""
+        return self.groups * self.batch_groups > 1
+
     def rows(self, data: Array) -> Array:
-        return jnp.moveaxis(data, self.feature_axis, -1).reshape(-1, data.shape[self.feature_axis])
+        features = self.data_axes[1]
+        return jnp.moveaxis(data, features, -1).reshape(-1, data.shape[features])
+
+    def windows(self, data: Array) -> Array:
+        """(examples · positions, inputs): inputs in the order of the kernel's axes."""
+        ordered = jnp.transpose(data, self.data_axes)  # (examples, features, positions…)
+        padding = [(0, 0, 0), (0, 0, 0), *(sweep.padding for sweep in self.sweeps)]
+        taken = jax.lax.pad(ordered, jnp.zeros((), data.dtype), padding)
+        for i, sweep in enumerate(self.sweeps):
+            taken = sweep.taken(taken, 2 + 2 * i)
+        # Now (examples, features, positions, taps, positions, taps…).
+        rows, inputs = (0, *range(2, taken.ndim, 2)), (1, *range(3, taken.ndim, 2))
+        at = dict(zip(self.kernel_axes[1:], inputs, strict=True))
+        columns = tuple(at[axis] for axis in sorted(at))
+        shape = [math.prod(taken.shape[axis] for axis in axes) for axes in (rows, columns)]
+        return jnp.transpose(taken, rows + columns).reshape(shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,12 +190,27 @@ def _convolution(eqn: JaxprEqn) -> Meeting:
     window = math.prod(kernel.shape) // max(kernel.shape[output_axis], 1)
     macs = math.prod(aval_of(eqn.outvars[0]).shape) * window
     layout = Convolution(
-        feature_axis=numbers.lhs_spec[1],
-        kernel_axis=numbers.rhs_spec[1],
+        data_axes=tuple(numbers.lhs_spec),
+        kernel_axes=tuple(numbers.rhs_spec),
+        sweeps=_sweeps(eqn),
         groups=eqn.params["feature_group_count"],
         batch_groups=eqn.params["batch_group_count"],
     )
     return Meeting(roles, layout, macs)
+
+
+def _sweeps(eqn: JaxprEqn) -> tuple[Sweep, ...]:
+    params, numbers = eqn.params, eqn.params["dimension_numbers"]
+    kernel, output = aval_of(eqn.invars[1]).shape, aval_of(eqn.outvars[0]).shape
+    # Data that are dilated have zeros between their entries.
+    padding = [
+        (low, high, dilation - 1)
+        for (low, high), dilation in zip(params["padding"], params["lhs_dilation"], strict=True)
+    ]
+    positions = [output[axis] for axis in numbers.out_spec[2:]]
+    taps = [kernel[axis] for axis in numbers.rhs_spec[2:]]
+    along = (padding, positions, params["window_strides"], taps, params["rhs_dilation"])
+    return tuple(Sweep(*each) for each in zip(*along, strict=True))
 
 
 def _lookup(eqn: JaxprEqn) -> Meeting:

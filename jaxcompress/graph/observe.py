@@ -20,14 +20,35 @@ from jaxcompress.graph.sites import Site
 Readings = dict[str, Any]
 """State of an observer by site name."""
 
+Vectors = Callable[[Site, Observer], Observer]
+"""Which vectors of a site's data an observer sees: gives the observer of the data."""
+
 _NOTHING_YET: Mapping[str, Any] = MappingProxyType({})
 
 
-def observe(fn: Model, rules: Rules[Observer] | Observer) -> Callable:
+def rows(site: Site, observer: Observer) -> Observer:
+    """Shows the rows of a dot, and at a convolution the features of each position."""
+    return _shown(site.rows, observer)
+
+
+def windows(site: Site, observer: Observer) -> Observer:
+    """Shows the rows of a dot, and the windows of a convolution that is not grouped."""
+    return _shown(site.windows, observer)
+
+
+def _shown(vectors: Callable[[Array], Array], observer: Observer) -> Observer:
+    return observer._replace(
+        init=lambda data: observer.init(jax.eval_shape(vectors, data)),
+        update=lambda data, state: observer.update(vectors(data), state),
+    )
+
+
+def observe(fn: Model, rules: Rules[Observer] | Observer, of: Vectors = rows) -> Callable:
     """The same model that also tells what its weights met.
 
     The observer of a site gets `site.rows(data)`: (batch…, rows, contracting) at a dot,
-    (rows, in features) at a convolution. Gathers, whose data are indices,
+    (rows, in features) at a convolution. With `of=windows` it is `site.windows(data)`,
+    at a convolution (rows, inputs of a window). Gathers, whose data are indices,
     are not observed.
 
       a site in a scan that slices its leaf    one state per slice: leading axes
@@ -43,6 +64,7 @@ def observe(fn: Model, rules: Rules[Observer] | Observer) -> Callable:
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.
       rules: observers by leaf name, or one for every leaf.
+      of: which vectors of the data observers see, `rows` or `windows`.
 
     Returns:
       `observed(params, *inputs, readings={}) -> (outputs, readings)`, where readings is
@@ -51,7 +73,8 @@ def observe(fn: Model, rules: Rules[Observer] | Observer) -> Callable:
 
     Raises:
       ValueError: when called, a rule matches no leaf with an observed site, or a
-        reading is of no site, or of another shape than the observer's.
+        reading is of no site, or of another shape than the observer's; or windows are
+        asked of a grouped convolution.
 
     Example:
       >>> from jaxcompress.core.observers import min_max
@@ -66,7 +89,7 @@ def observe(fn: Model, rules: Rules[Observer] | Observer) -> Callable:
     @functools.wraps(fn)
     def observed(params: Params, *inputs, readings: Mapping[str, Any] = _NOTHING_YET):
         program = trace(fn, params, *inputs)
-        observers = observed_sites(program, rules)
+        observers = observed_sites(program, rules, of)
         states = _resumed(initial_readings(program, observers), readings)
         handlers = {name: _reader(observer) for name, observer in observers.items()}
         return run_program(program, params, inputs, states, handlers)
@@ -74,11 +97,13 @@ def observe(fn: Model, rules: Rules[Observer] | Observer) -> Callable:
     return observed
 
 
-def observed_sites(program: Program, rules: Rules[Observer]) -> dict[str, Observer]:
-    """The observer of each site that the rules observe, by site name."""
+def observed_sites(
+    program: Program, rules: Rules[Observer], of: Vectors = rows
+) -> dict[str, Observer]:
+    """The observer of the data of each site that the rules observe, by site name."""
     sites = [site for site in program.sites if site.observable]
     chosen = rules.assign(dict.fromkeys(site.leaf for site in sites))
-    return {site.name: chosen[site.leaf] for site in sites if site.leaf in chosen}
+    return {site.name: of(site, chosen[site.leaf]) for site in sites if site.leaf in chosen}
 
 
 def initial_readings(program: Program, observers: dict[str, Observer]) -> Readings:
@@ -89,16 +114,14 @@ def initial_readings(program: Program, observers: dict[str, Observer]) -> Readin
 
 def _initial(site: Site, observer: Observer):
     data = jax.ShapeDtypeStruct(site.data_shape, site.data_dtype)
-    state = observer.init(jax.eval_shape(site.rows, data))
+    state = observer.init(data)
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (*site.stack, *jnp.shape(x))), state)
 
 
 def _reader(observer: Observer) -> Handler:
     def handler(site, apply, data, weight, state):
-        def update(data, state):
-            return observer.update(site.rows(data), state)
-
-        return apply(data, weight), _unsharded(update, jax.lax.stop_gradient(data), state)
+        seen = jax.lax.stop_gradient(data)
+        return apply(data, weight), _unsharded(observer.update, seen, state)
 
     return handler
 

@@ -39,12 +39,15 @@ class Weight:
       sliced_by: depths of the enclosing scans that slice the leaves, outermost first.
       as_stored: whether entries are those of the leaves, but for their dtype and a
         factor that all share.
+      in_order: whether entries along each axis of the leaves follow one another as
+        they do there, whatever the order of the axes.
     """
 
     leaves: tuple[Leaf, ...]
     axes: ValueAxes
     sliced_by: tuple[int, ...] = ()
     as_stored: bool = True
+    in_order: bool = True
 
 
 class Source(enum.Enum):
@@ -65,8 +68,11 @@ def origin_of_leaf(leaf: Leaf) -> Weight:
 def join(first: Origin, second: Origin) -> Origin:
     """The origin of a value that comes from either."""
     if isinstance(first, Weight) and isinstance(second, Weight):
-        as_stored = first.as_stored and second.as_stored
-        first, second = (dataclasses.replace(x, as_stored=as_stored) for x in (first, second))
+        both = {
+            "as_stored": first.as_stored and second.as_stored,
+            "in_order": first.in_order and second.in_order,
+        }
+        first, second = (dataclasses.replace(x, **both) for x in (first, second))
     if first == second:
         return first
     return Source.DATA if Source.DATA in (first, second) else Source.CONSTANT
@@ -113,8 +119,14 @@ def _side_by_side(eqn: JaxprEqn, origins: list[Origin]) -> Origin:
     if axes is None:
         return Source.CONSTANT
     leaves = dict.fromkeys(leaf for weight in weights for leaf in weight.leaves)
-    as_stored = all(weight.as_stored for weight in weights)
-    return Weight(tuple(leaves), axes, weights[0].sliced_by, as_stored)
+    return Weight(
+        tuple(leaves),
+        axes,
+        weights[0].sliced_by,
+        as_stored=all(weight.as_stored for weight in weights),
+        # Pieces of one leaf side by side, as `jnp.roll` lays them, have changed places.
+        in_order=all(weight.in_order for weight in weights) and len(leaves) == len(weights),
+    )
 
 
 def _most_prominent(eqn: JaxprEqn, origins: list[Origin]) -> Origin:
@@ -153,7 +165,23 @@ def _moved(eqn: JaxprEqn, origins: list[Origin], shape: Shape) -> Origin:
     if not origins or not isinstance(origins[0], Weight):
         return Source.CONSTANT
     axes = _moved_axes(eqn, origins[0], shape)
-    return Source.CONSTANT if axes is None else dataclasses.replace(origins[0], axes=axes)
+    if axes is None:
+        return Source.CONSTANT
+    in_order = origins[0].in_order and _keeps_order(eqn, origins[0].axes)
+    return dataclasses.replace(origins[0], axes=axes, in_order=in_order)
+
+
+def _keeps_order(eqn: JaxprEqn, axes: ValueAxes) -> bool:
+    """Whether entries along each of the leaf's axes still follow one another."""
+    match eqn.primitive.name:
+        case "transpose":
+            return value_axes.keeps_pieces_in_order(axes, eqn.params["permutation"])
+        case "rev":
+            sizes = aval_of(eqn.invars[0]).shape
+            return all(sizes[axis] == 1 for axis in eqn.params["dimensions"])
+        case "pad":  # one that cuts off here and fills up there shifts what is between
+            return False
+    return True
 
 
 def _moved_axes(eqn: JaxprEqn, weight: Weight, shape: Shape) -> ValueAxes | None:

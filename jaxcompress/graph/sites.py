@@ -8,15 +8,16 @@ import math
 import os
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import JaxprEqn
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.types import Array
 from jaxcompress.graph.jaxprs import aval_of
-from jaxcompress.graph.layouts import Dot, Layout, Lookup, meeting
+from jaxcompress.graph.layouts import Convolution, Dot, Layout, Lookup, meeting
 from jaxcompress.graph.provenance import Leaf, Origin, Weight
-from jaxcompress.graph.value_axes import ValueAxes
+from jaxcompress.graph.value_axes import Part, ValueAxes
 
 # Which operand may be the weight: either of a dot, the filter, the table.
 _WEIGHT_POSITIONS = {"dot_general": (0, 1), "conv_general_dilated": (1,), "gather": (0,)}
@@ -40,13 +41,15 @@ class Site:
       operand_parts: the axes of the weight operand as products of the leaf's.
       as_stored: whether the weight operand has the leaf's own entries, but for their
         dtype and a factor that all share.
+      in_order: whether entries along each of the leaf's axes follow one another in the
+        weight operand as they do in the leaf.
       position: which operand the weight is, 0 or 1.
       data_shape, data_dtype: of the other operand, in one execution.
       output_shape, dtype: of the equation's output, in one execution.
       scans: lengths of the enclosing scans, outermost first.
       sliced_by: which of the scans slice the leaf, as positions in `scans`.
       macs_once: multiply-adds of one execution.
-      layout: how data and output lie; used by `rows` and `output`.
+      layout: how data and output lie; used by `rows`, `windows` and `output`.
       source: the name scopes and the line the equation comes from.
     """
 
@@ -57,6 +60,7 @@ class Site:
     operand_axes: LeafAxes
     operand_parts: ValueAxes
     as_stored: bool
+    in_order: bool
     position: int
     data_shape: tuple[int, ...]
     data_dtype: np.dtype
@@ -102,6 +106,11 @@ class Site:
         return not isinstance(self.layout, Lookup)
 
     @property
+    def grouped(self) -> bool:
+        """True where the outputs of one matrix meet different vectors."""
+        return isinstance(self.layout, Convolution) and self.layout.grouped
+
+    @property
     def is_matmul(self) -> bool:
         return isinstance(self.layout, Dot)
 
@@ -124,6 +133,38 @@ class Site:
                 f"Site.rows: {self.name!r} is a gather; its data are indices, not rows."
             )
         return self.layout.rows(data)
+
+    def windows(self, data: Array) -> Array:
+        """The vectors that the matrix of the leaf multiplies.
+
+        At a convolution one for each position that it computes, zeros of padding
+        included; at a dot the rows. Entries are copies.
+
+            output = windows(data) · matrixᵀ,   matrix: `as_matrices(leaf, axes)`
+
+        Args:
+          data: the data operand of one execution, of `data_shape`.
+
+        Returns:
+          (batch…, rows, inputs): batch axes in the order of the leaf's, inputs the
+          leaf's contracting axes flattened in their order, if the weight is `in_order`.
+
+        Raises:
+          ValueError: the site is a gather, or a convolution in groups.
+        """
+        if isinstance(self.layout, Lookup) or self.grouped:
+            raise ValueError(
+                f"Site.windows: {self.name!r} is a {self.primitive} whose data are indices, or "
+                "whose outputs meet different inputs; neither has windows of one matrix."
+            )
+        vectors = self.layout.windows(data)  # (batch…, rows, inputs as the operand has them)
+        axes = self.operand_axes.contracting
+        parts = [(part, axis) for axis in axes for part in self.operand_parts[axis]]
+        order = sorted(range(len(parts)), key=lambda i: (_leaf_axis(parts[i][0]), parts[i][1]))
+        apart = vectors.reshape(*vectors.shape[:-1], *(part.size for part, _ in parts))
+        first = vectors.ndim - 1
+        ordered = jnp.transpose(apart, (*range(first), *(first + i for i in order)))
+        return ordered.reshape(vectors.shape)
 
     def output(self, y: Array) -> Array:
         """The equation's own output layout, from (batch…, rows, outputs).
@@ -166,6 +207,7 @@ def site_of(
         operand_axes=dataclasses.replace(roles, primitive=primitive),
         operand_parts=weight.axes,
         as_stored=weight.as_stored,
+        in_order=weight.in_order,
         position=position,
         data_shape=data.shape,
         data_dtype=data.dtype,
@@ -194,6 +236,11 @@ def leaf_axes(weight: Weight, roles: LeafAxes, primitive: str) -> LeafAxes:
 
 def _leaf_axes_in(weight: Weight, axes: tuple[int, ...]) -> set[int]:
     return {part.axis for axis in axes for part in weight.axes[axis] if part.axis is not None}
+
+
+def _leaf_axis(part: Part) -> int:
+    """Which of the leaf's axes; -1 where a part is of none."""
+    return -1 if part.axis is None else part.axis
 
 
 def _leaf_order(weight: Weight, axis: int) -> tuple[int, int]:

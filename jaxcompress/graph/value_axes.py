@@ -35,6 +35,22 @@ def covered(axes: ValueAxes) -> int:
     return math.prod(part.size for axis in axes for part in axis if part.axis is not None)
 
 
+def keeps_pieces_in_order(axes: ValueAxes, permutation: Sequence[int]) -> bool:
+    """Whether parts of the same axis of a leaf are in their order after a transpose.
+
+    Example:
+      >>> axes = ((Part(0, 2),), (Part(0, 3),), (Part(1, 5),))
+      >>> keeps_pieces_in_order(axes, (2, 0, 1)), keeps_pieces_in_order(axes, (1, 0, 2))
+      (True, False)
+    """
+    moved: dict[int | None, list[int]] = {}
+    for place, axis in enumerate(axes):
+        for part in axis:
+            if part.size > 1:
+                moved.setdefault(part.axis, []).append(permutation.index(place))
+    return all(places == sorted(places) for axis, places in moved.items() if axis is not None)
+
+
 def broadcast(axes: ValueAxes, shape: Shape, positions: Sequence[int]) -> ValueAxes:
     """The axes at new positions; new ones, or grown from size 1, are of no leaf."""
     at = dict(zip(positions, axes, strict=True))

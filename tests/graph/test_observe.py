@@ -7,11 +7,12 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxcompress import graph
-from jaxcompress.core.observers import Observer, min_max, second_moment
+from jaxcompress.core.observers import Observer, covariance, min_max, second_moment
 from jaxcompress.core.rules import Rules
 from tests.graph.zoo import branches, counted_loop, custom_derivatives, mlp, normal, tied_gpt
 
 X = normal(3, 5, 4)
+SEQUENCES = normal(4, 3, 5, 4)
 
 
 def highest(readings, name):
@@ -48,6 +49,37 @@ def test_scans_in_scans_stack_twice():
     _, readings = graph.observe(fn, min_max())(stack, X)
     turns = 2.0 ** np.arange(6).reshape(2, 3)
     np.testing.assert_allclose(highest(readings, "."), X.max() * turns, rtol=1e-6)
+
+
+def convolved(kernel, x, groups=1):
+    numbers = ("NWC", "WIO", "NWC")
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1,), [(1, 1)], dimension_numbers=numbers, feature_group_count=groups
+    )
+
+
+def test_windows_are_observed_where_asked_for():
+    def fn(params, x):
+        x, _ = jax.lax.scan(lambda x, w: (convolved(w, x), None), x, params["layers"])
+        return x @ params["head"]
+
+    params = {"layers": normal(1, 2, 3, 4, 4), "head": normal(2, 4, 2)}
+    _, readings = jax.jit(graph.observe(fn, covariance(), of=graph.windows))(params, SEQUENCES)
+    products, counts = readings["layers"]
+    x = np.asarray(SEQUENCES)
+    for layer, kernel in enumerate(params["layers"]):
+        padded = np.pad(x, [(0, 0), (1, 1), (0, 0)])
+        rows = np.stack([padded[:, i : i + 3] for i in range(5)], axis=1).reshape(15, 12)
+        np.testing.assert_allclose(products[layer], rows.T @ rows, rtol=1e-5, atol=1e-5)
+        assert counts[layer] == 15
+        x = (rows @ kernel.reshape(12, 4)).reshape(x.shape)
+    assert readings["head"][0].shape == (4, 4)
+
+
+def test_windows_of_groups_are_not_observed():
+    observed = graph.observe(lambda w, x: convolved(w, x, groups=2), min_max(), of=graph.windows)
+    with pytest.raises(ValueError, match=r"Site.windows: '.' is a conv_general_dilated"):
+        observed(normal(1, 3, 2, 4), SEQUENCES)
 
 
 def test_a_weight_used_in_every_turn_has_one_reading():

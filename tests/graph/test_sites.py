@@ -1,6 +1,8 @@
 """Sites: roles of axes, multiply-adds, rows and outputs, against cases done by hand."""
 
 import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import pytest
 
 from jaxcompress import graph
 from jaxcompress.core.axes import UNUSED, to_canonical
+from jaxcompress.core.matrices import as_matrices
 from tests.graph.zoo import linen_cnn, llama, nested_calls, normal, tied_gpt
 
 
@@ -109,6 +112,171 @@ def test_a_convolution_of_another_layout():
     np.testing.assert_array_equal(site.rows(x), x.transpose(0, 2, 1).reshape(-1, 4))
 
 
+class Windows(NamedTuple):
+    """A convolution, and how its leaf becomes the kernel."""
+
+    data: tuple[int, ...]
+    leaf: tuple[int, ...]
+    numbers: tuple[str, str, str] = ("NHWC", "HWIO", "NHWC")
+    strides: tuple[int, ...] = (1, 1)
+    padding: str | list[tuple[int, int]] = "VALID"
+    lhs_dilation: tuple[int, ...] = (1, 1)
+    rhs_dilation: tuple[int, ...] = (1, 1)
+    dtype: Any = jnp.float32
+    kernel: Callable = lambda w: w
+
+    def convolved(self, leaf, x):
+        return jax.lax.conv_general_dilated(
+            x,
+            self.kernel(leaf),
+            self.strides,
+            self.padding,
+            lhs_dilation=self.lhs_dilation,
+            rhs_dilation=self.rhs_dilation,
+            dimension_numbers=self.numbers,
+        )
+
+
+WINDOWS = {
+    "padded": Windows((2, 5, 4, 3), (3, 2, 3, 4), padding="SAME"),
+    "strides": Windows((2, 6, 5, 3), (3, 2, 3, 4), strides=(2, 3)),
+    "strides, padded": Windows((1, 6, 5, 2), (3, 4, 2, 3), strides=(2, 2), padding="SAME"),
+    "as in PyTorch": Windows(
+        (2, 3, 5, 6),
+        (4, 3, 2, 3),
+        ("NCHW", "OIHW", "NCHW"),
+        padding=[(1, 0), (0, 2)],
+        rhs_dilation=(2, 1),
+    ),
+    "any layout": Windows(
+        (3, 5, 2, 4), (2, 4, 3, 3), ("CWNH", "WOIH", "HNWC"), padding=[(2, 1), (0, 1)]
+    ),
+    "cut off": Windows((1, 6, 5, 2), (2, 2, 2, 3), padding=[(-1, 2), (1, -2)]),
+    "dilated data": Windows(
+        (1, 3, 4, 2), (3, 2, 2, 3), padding=[(2, 1), (0, -1)], lhs_dilation=(2, 3)
+    ),
+    "one axis": Windows(
+        (2, 9, 3), (3, 3, 4), ("NWC", "WIO", "NWC"), (2,), "SAME", (1,), (2,), jnp.bfloat16
+    ),
+    "three axes": Windows(
+        (2, 3, 4, 3, 2),
+        (2, 1, 3, 2, 3),
+        ("NDHWC", "DHWIO", "NDHWC"),
+        (1, 2, 1),
+        [(1, 0), (0, 0), (1, 1)],
+        (1, 1, 1),
+        (1, 1, 1),
+    ),
+    "a window of one": Windows((2, 3, 2, 3), (1, 1, 3, 4), strides=(2, 1)),
+    "a window that does not fit": Windows((2, 2, 2, 3), (3, 3, 3, 4)),
+    "moved": Windows((2, 4, 4, 3), (4, 3, 2, 2), kernel=lambda w: w.transpose(2, 3, 1, 0)),
+    "a matrix": Windows((2, 4, 4, 3), (2 * 2 * 3, 4), kernel=lambda w: w.reshape(2, 2, 3, 4)),
+    "features of two axes": Windows(
+        (2, 4, 4, 6),
+        (4, 3, 2, 2, 2),
+        kernel=lambda w: w.transpose(3, 4, 2, 1, 0).reshape(2, 2, 6, 4),
+    ),
+}
+
+
+def whole_numbers(seed: int, shape: tuple[int, ...], dtype) -> np.ndarray:
+    """Small enough that sums of products are exact."""
+    return np.asarray(np.random.default_rng(seed).integers(-4, 5, shape), dtype)
+
+
+def windows_by_hand(case: Windows, site, x) -> list[list[float]]:
+    """Position by position and entry by entry."""
+    numbered = np.arange(math.prod(case.leaf)).reshape(case.leaf)
+    kernel = case.kernel(numbered)
+    output = jax.eval_shape(case.convolved, numbered.astype(x.dtype), x)
+    axes = jax.lax.conv_dimension_numbers(x.shape, kernel.shape, case.numbers)
+    x = np.transpose(np.asarray(x, np.float64), axes.lhs_spec)
+    kernel = np.transpose(kernel, axes.rhs_spec)  # (outputs, features, window…)
+    first_output = np.transpose(numbered, site.axes.order).reshape(len(kernel), -1)[0]
+    inputs = [np.argwhere(kernel == entry)[0, 1:] for entry in first_output]
+    reach = [
+        (taps - 1) * d + 1 for taps, d in zip(kernel.shape[2:], case.rhs_dilation, strict=True)
+    ]
+    padding = case.padding
+    if isinstance(padding, str):
+        padding = jax.lax.padtype_to_pads(x.shape[2:], reach, case.strides, padding)
+    before = [low for low, _ in padding]
+
+    def entry(example, position, feature, taps):
+        at = np.multiply(position, case.strides) + np.multiply(taps, case.rhs_dilation) - before
+        at, between = np.divmod(at, case.lhs_dilation)
+        if np.any(between) or np.any(at < 0) or np.any(at >= x.shape[2:]):
+            return 0.0
+        return x[example, feature, *at]
+
+    return [
+        [entry(example, position, feature, taps) for feature, *taps in inputs]
+        for example in range(len(x))
+        for position in np.ndindex(*(output.shape[axis] for axis in axes.out_spec[2:]))
+    ]
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_windows_are_what_the_kernel_meets_copied(name):
+    case = WINDOWS[name]
+    x = whole_numbers(1, case.data, case.dtype)
+    x[(0,) * x.ndim] = np.inf
+    site = only_site(case.convolved, whole_numbers(2, case.leaf, case.dtype), x)
+    found = jax.jit(site.windows)(x)
+    assert found.dtype == case.dtype
+    assert np.asarray(found, np.float64).tolist() == windows_by_hand(case, site, x)
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_windows_times_the_matrix_are_the_output(name):
+    case = WINDOWS[name]
+    leaf, x = whole_numbers(1, case.leaf, np.float32), whole_numbers(2, case.data, np.float32)
+    site = only_site(case.convolved, leaf, x)
+
+    @jax.jit
+    def both(leaf, x):
+        (matrix,) = as_matrices(leaf, site.axes)
+        found = jnp.matmul(site.windows(x), matrix.T, precision="highest")
+        return found, case.convolved(leaf, x)
+
+    found, output = both(leaf, x)
+    axes = jax.lax.conv_dimension_numbers(x.shape, case.kernel(leaf).shape, case.numbers).out_spec
+    ordered = np.transpose(output, (axes[0], *axes[2:], axes[1]))
+    np.testing.assert_array_equal(found, ordered.reshape(found.shape))
+
+
+def test_windows_of_a_dot_are_its_rows_with_inputs_as_the_leaf_has_them():
+    x, w = normal(1, 5, 6), normal(2, 2, 3, 4)
+    site = only_site(lambda w, x: x @ w.reshape(6, 4), w, x)
+    np.testing.assert_array_equal(site.windows(x), site.rows(x))
+    site = only_site(lambda w, x: x @ w.transpose(1, 0, 2).reshape(6, 4), w, x)
+    ordered = x.reshape(5, 3, 2).transpose(0, 2, 1).reshape(5, 6)
+    np.testing.assert_array_equal(site.windows(x), ordered)
+
+
+def grouped(features: int, batches: int):
+    def fn(w, x):
+        return jax.lax.conv_general_dilated(
+            x,
+            w,
+            (1,),
+            "VALID",
+            dimension_numbers=("NWC", "WIO", "NWC"),
+            feature_group_count=features,
+            batch_group_count=batches,
+        )
+
+    return fn
+
+
+@pytest.mark.parametrize("groups", [(2, 1), (1, 2)])
+def test_outputs_in_groups_share_no_windows(groups):
+    x = normal(1, 2, 5, 4)
+    site = only_site(grouped(*groups), normal(2, 3, 4 // groups[0], 2), x)
+    with pytest.raises(ValueError, match=r"Site.windows: '.' is a conv_general_dilated"):
+        site.windows(x)
+
+
 def test_a_lookup_shares_along_the_row():
     site = only_site(lambda w, ids: w[ids], normal(1, 7, 3), jnp.array([[1, 2], [0, 5]]))
     assert roles(site.axes) == ((1,), (0,), ())
@@ -185,6 +353,38 @@ def test_a_weight_is_followed(case):
     path, shape, expected = PATHS[case]
     site = only_site(lambda w, x: jnp.tensordot(x, path(w), 1), normal(1, *shape), X)
     assert roles(site.axes) == expected
+
+
+# What lies between the leaf and a dot with X, the leaf's shape, whether order stays.
+ORDERS = {
+    "merged in another order": (lambda w: w.transpose(1, 0, 2).reshape(6, 4), (2, 3, 4), True),
+    "split and moved along": (
+        lambda w: w.reshape(2, 3, 4).transpose(2, 0, 1).reshape(4, 6).T,
+        (6, 4),
+        True,
+    ),
+    "split and swapped": (
+        lambda w: w.reshape(2, 3, 4).transpose(1, 0, 2).reshape(6, 4),
+        (6, 4),
+        False,
+    ),
+    "flipped": (lambda w: w[::-1], (6, 4), False),
+    "flipped along one entry": (lambda w: w[:, ::-1], (6, 1), True),
+    "rolled": (lambda w: jnp.roll(w, 1, 0), (6, 4), False),
+    "shifted": (lambda w: jax.lax.pad(w, 0.0, [(-1, 1, 0), (0, 0, 0)]), (6, 4), False),
+    "a flip or none": (
+        lambda w: jax.lax.cond(jnp.array(True), lambda w: w[::-1], lambda w: w, w),
+        (6, 4),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ORDERS)
+def test_entries_of_an_axis_that_change_places_are_noticed(case):
+    path, shape, in_order = ORDERS[case]
+    site = only_site(lambda w, x: x @ path(w), normal(1, *shape), X)
+    assert site.in_order is in_order
 
 
 LOST = {

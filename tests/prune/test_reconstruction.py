@@ -383,16 +383,17 @@ def test_each_leaf_and_layer_sees_the_inputs_that_pruned_ones_make():
     assert report.title == "reconstruct: 50.0 % of the weights removed"
 
 
-def windows(params, x):
+def convolved(x, kernel, strides=(1, 1), padding="VALID", **options):
+    numbers = ("NHWC", "HWIO", "NHWC")
     return jax.lax.conv_general_dilated(
-        x, params["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, kernel, strides, padding, dimension_numbers=numbers, **options
     )
 
 
 def experts(params, x):
     """Two experts in each layer, then a convolution of a 1×1 window."""
     x = jnp.einsum("erd,edk->erk", x, params["experts"])
-    return windows({"kernel": params["conv"]}, x[..., None, :])
+    return convolved(x[..., None, :], params["conv"])
 
 
 def test_turns_follow_the_program_through_calls_and_loops():
@@ -519,12 +520,33 @@ REFUSED = {
         {"select": jc.everything()},
         "leaf 'table' meets gather",
     ),
-    "windows": (
-        windows,
+    "feature groups": (
+        lambda params, x: convolved(x, params["kernel"], feature_group_count=2),
+        {"kernel": jnp.ones((3, 3, 2, 4))},
+        [jnp.ones((1, 5, 5, 4))],
+        {},
+        "leaf 'kernel' meets data in a grouped convolution",
+    ),
+    "batch groups": (
+        lambda params, x: convolved(x, params["kernel"], batch_group_count=2),
+        {"kernel": jnp.ones((3, 3, 2, 4))},
+        [jnp.ones((2, 5, 5, 2))],
+        {},
+        "leaf 'kernel' meets data in a grouped convolution",
+    ),
+    "a flipped window": (
+        lambda params, x: convolved(x, params["kernel"][::-1]),
         {"kernel": jnp.ones((3, 3, 2, 4))},
         [jnp.ones((1, 5, 5, 2))],
         {},
-        "leaf 'kernel' meets conv_general_dilated",
+        "leaf 'kernel' meets data with entries of an axis in another order",
+    ),
+    "a flipped input": (
+        lambda params, x: x @ params["kernel"][::-1],
+        KERNEL,
+        [DATA],
+        {},
+        "leaf 'kernel' meets data with entries of an axis in another order",
     ),
     "no site": (
         apply_kernel,
@@ -586,6 +608,89 @@ def test_what_cannot_be_reconstructed_is_refused(name):
     options = {"solver": sparsegpt(), "sparsity": 0.5} | options
     with pytest.raises(ValueError, match=re.escape(message)):
         reconstruct(fn, params, batches, options.pop("solver"), **options)
+
+
+def convnet(params, x):
+    """A convolution with strides, a pool, and one whose kernel is stored as OIHW."""
+    x = jnp.tanh(convolved(x, params["first"], (2, 2), "SAME"))
+    x = jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, 2, 2, 1), (1, 1, 1, 1), "VALID") / 4
+    return convolved(x, jnp.transpose(params["second"], (2, 3, 1, 0)))
+
+
+def patches(x, height, width, stride=1) -> np.ndarray:
+    """(examples, positions…, inputs of a window): rows, then columns, then features."""
+    rows = range(0, x.shape[1] - height + 1, stride)
+    columns = range(0, x.shape[2] - width + 1, stride)
+    found = [[x[:, i : i + height, j : j + width] for j in columns] for i in rows]
+    found = np.moveaxis(np.array(found), 2, 0)
+    return found.reshape(*found.shape[:3], -1)
+
+
+def solved_by_hand(kernel, met, sparsity) -> np.ndarray:
+    """A kernel (…, outputs) on the windows that it meets."""
+    weight = np.asarray(kernel, np.float64).reshape(-1, kernel.shape[-1]).T
+    rows = met.reshape(-1, weight.shape[1])
+    return sparsegpt_by_hand(weight, rows.T @ rows / len(rows), sparsity)[0].T
+
+
+def convnet_by_hand(params, x, sparsity) -> dict:
+    padded = np.pad(np.asarray(x, np.float64), [(0, 0), (0, 1), (0, 1), (0, 0)])
+    met = patches(padded, 3, 3, stride=2)
+    first = solved_by_hand(params["first"], met, sparsity)
+    pooled = patches(np.tanh(met @ first), 2, 2)
+    pooled = pooled.reshape(*pooled.shape[:3], 4, -1).mean(axis=3)
+    # The matrix has its inputs as the leaf has them: features, then the window.
+    met = patches(pooled, 2, 2)
+    met = np.moveaxis(met.reshape(*met.shape[:3], 4, -1), 3, 4).reshape(met.shape)
+    second = solved_by_hand(jnp.transpose(params["second"], (1, 2, 3, 0)), met, sparsity)
+    return {
+        "first": first.reshape(params["first"].shape),
+        "second": second.T.reshape(params["second"].shape),
+    }
+
+
+def images_and_convnet() -> tuple[jax.Array, dict]:
+    params = {"first": single(0.2 * normal(3, 3, 2, 4)), "second": single(normal(3, 4, 2, 2))}
+    return single(normal(6, 12, 12, 2)), params
+
+
+def test_a_convolution_is_solved_on_its_windows():
+    x, params = images_and_convnet()
+    found, report = reconstruct(convnet, params, [x[:3], x[3:]], sparsegpt(), sparsity=0.5)
+    expected = convnet_by_hand(params, x, 0.5)
+    for name, leaf in found.items():
+        np.testing.assert_array_equal(leaf == 0, expected[name] == 0)
+        # Damping at 0.01 bounds conditions by 100 · inputs; two matrices.
+        np.testing.assert_allclose(leaf, expected[name], rtol=0, atol=2 * 1800 * 2**-23)
+    assert [leaf.action for leaf in report.leaves] == ["50.0 % removed"] * 2
+
+
+def test_outputs_of_convolutions_change_less_than_by_magnitude():
+    noise, params = images_and_convnet()
+    x = 0.3 * jnp.cumsum(jnp.cumsum(noise, axis=1), axis=2)  # neighbours are alike
+    fitted, _ = reconstruct(convnet, params, [x], sparsegpt(), sparsity=0.5)
+    dropped, _ = one_shot(params, jc.prune.magnitude(), sparsity=0.5)
+    expected = convnet(params, x)
+    errors = [float(jnp.linalg.norm(convnet(each, x) - expected)) for each in (fitted, dropped)]
+    assert errors[0] < errors[1]
+
+
+def test_a_stack_of_kernels_is_solved_layer_by_layer():
+    def fn(params, x):
+        stack = jnp.moveaxis(params["kernels"], 3, 0)  # stored as (window…, in, layers, out)
+        return jax.lax.scan(
+            lambda x, kernel: (jnp.tanh(convolved(x, kernel, padding="SAME")), None), x, stack
+        )[0]
+
+    params = {"kernels": single(0.3 * normal(3, 3, 2, 2, 2))}
+    x = single(normal(4, 6, 6, 2))
+    found, _ = reconstruct(fn, params, [x], sparsegpt(), sparsity=0.5)
+    for layer in range(2):
+        met = patches(np.pad(np.asarray(x, np.float64), [(0, 0), (1, 1), (1, 1), (0, 0)]), 3, 3)
+        kernel = solved_by_hand(params["kernels"][..., layer, :], met, 0.5)
+        solved = found["kernels"][..., layer, :]
+        np.testing.assert_allclose(solved, kernel.reshape(solved.shape), **TOLERANCE)
+        x = np.tanh(met @ kernel)
 
 
 def test_a_factor_that_all_weights_share_changes_nothing():

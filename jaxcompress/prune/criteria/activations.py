@@ -101,7 +101,7 @@ def _spread_channels(reading: Array, shape: tuple[int, ...], site: Site) -> Arra
     groups, stack = layout.groups, len(site.stack)
     (output,) = site.operand_axes.output
     outer = site.operand_parts[output] if groups > 1 else ()
-    inner = site.operand_parts[layout.kernel_axis]
+    inner = site.operand_parts[layout.kernel_axes[1]]
     axes = _whole_axes((*outer, *inner), shape)
     # A layer that is no slice of a scan has other channels, which were not read.
     unread = {i for i in {*site.axes.batch} ^ {*range(stack)} if shape[i] > 1}

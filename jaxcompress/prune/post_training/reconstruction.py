@@ -48,15 +48,16 @@ def reconstruct(
     its outputs change least. No labels and no gradients.
 
     One program is compiled for all leaves. It runs once over the batches for each leaf
-    and layer, and holds (inputs, inputs) numbers for each of them; where that is too
-    much memory, prune the first leaves with `select`, then the next in another call.
+    and layer, and holds (inputs, inputs) numbers for each of them, and the windows of a
+    convolution for one batch; where that is too much memory, pass smaller batches, or
+    prune the first leaves with `select`, then the next in another call.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.
       params: tree of arrays, finite where they are pruned.
       batches: calibration data, each an input or a tuple of the model's inputs; some
-        hundred rows more than a leaf has inputs are enough. Of a convolution all
-        positions count, whatever its strides.
+        hundred rows more than a leaf has inputs are enough. A convolution has a row for
+        each position that it computes: the inputs in its window, zeros of padding too.
       solver: `sparsegpt()`, or `optimal_brain_surgeon()` for small leaves.
       sparsity: fraction to remove of each matrix, in [0, 1), or `Rules` of it; leaves
         without a rule stay.
@@ -70,7 +71,7 @@ def reconstruct(
     Raises:
       ValueError: there is no batch; a sparsity is outside [0, 1), nothing is selected
         or a rule is never used; a leaf to prune is empty or not finite, meets data that
-        are not, none, or elsewhere than in dots (or convolutions of a 1×1 window) that
+        are not, none, or elsewhere than in dots (or convolutions without groups) that
         read all of it alike and as it is stored; a solver finds no finite weights.
       TypeError: a selected leaf is not real floating or already compressed, or a
         sparsity is a schedule.

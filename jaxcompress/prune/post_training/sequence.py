@@ -13,7 +13,13 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.observers import Observer, covariance
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Array, Model, Params
-from jaxcompress.graph.observe import Readings, initial_readings, observe, observed_sites
+from jaxcompress.graph.observe import (
+    Readings,
+    initial_readings,
+    observe,
+    observed_sites,
+    windows,
+)
 from jaxcompress.graph.program import Program
 from jaxcompress.graph.sites import Site
 from jaxcompress.graph.steps import Block
@@ -28,32 +34,47 @@ def sites_of(caller: str, program: Program, names: Iterable[str]) -> Sites:
     """The sites of leaves that multiply vectors, and all of them in one way.
 
     Raises:
-      ValueError: a leaf has no site, one that is no dot or convolution of a 1×1 window,
-        or sites that differ, read a part of it or another weight made of it; named by
-        `caller`.
+      ValueError: a leaf has no site, one that is no dot or convolution, or is one in
+        groups, or sites that differ, read a part of it, another weight made of it or
+        its entries in another order; named by `caller`.
     """
-    observed = observed_sites(program, Rules({"*": covariance()}))
-    readings = initial_readings(program, observed)
     found = {}
     for name in names:
-        sites = [s for s in program.sites if name in [leaf.name for leaf in s.leaves]]
-        shapes = {_moment_shape(name, site) for site in sites}
-        alike = {(reading_axes(site), site.stack) for site in sites}
-        read = {readings[s.name][0].shape if s.name in readings else None for s in sites}
-        if len(alike) != 1 or read != shapes:
-            met = ", ".join(dict.fromkeys(site.primitive for site in sites)) or "no data"
-            raise ValueError(
-                f"{caller}: leaf {name!r} meets {met}; it has to meet data in dots or convolutions "
-                "of a 1×1 window that read all of it alike. Leave it out with select=, or prune "
-                "it with one_shot and wanda."
-            )
-        if not all(site.as_stored for site in sites):
-            raise ValueError(
-                f"{caller}: leaf {name!r} meets data as what arithmetic makes of it, not as it is "
-                "stored. Store the product, leave it out with select=, or prune it with one_shot."
-            )
-        found[name] = sites
+        found[name] = [s for s in program.sites if name in [leaf.name for leaf in s.leaves]]
+        _check_matrix(caller, name, found[name])
+        _check_entries(caller, name, found[name])
     return found
+
+
+def _check_matrix(caller: str, name: str, sites: Sequence[Site]) -> None:
+    if any(site.grouped for site in sites):
+        raise ValueError(
+            f"{caller}: leaf {name!r} meets data in a grouped convolution, whose outputs meet "
+            "different inputs. Leave it out with select=, or prune it with one_shot and wanda."
+        )
+    wanted = {_wanted_shape(name, site) for site in sites}
+    alike = {(reading_axes(site), site.stack) for site in sites}
+    if len(alike) != 1 or {_met_shape(site) for site in sites} != wanted:
+        met = ", ".join(dict.fromkeys(site.primitive for site in sites)) or "no data"
+        raise ValueError(
+            f"{caller}: leaf {name!r} meets {met}; it has to meet data in dots or convolutions "
+            "that read all of it alike. Leave it out with select=, or prune it with one_shot and "
+            "wanda."
+        )
+
+
+def _check_entries(caller: str, name: str, sites: Sequence[Site]) -> None:
+    if not all(site.as_stored for site in sites):
+        raise ValueError(
+            f"{caller}: leaf {name!r} meets data as what arithmetic makes of it, not as it is "
+            "stored. Store the product, leave it out with select=, or prune it with one_shot."
+        )
+    if not all(site.in_order for site in sites):
+        raise ValueError(
+            f"{caller}: leaf {name!r} meets data with entries of an axis in another order, as "
+            "after a flip or a roll. Store it in that order, leave it out with select=, or prune "
+            "it with one_shot."
+        )
 
 
 def turns(block: Block, sites: Sites, scans: tuple[int, ...] = ()) -> Iterator[Turn]:
@@ -81,11 +102,13 @@ def second_moments(
 ) -> Callable[[Params, Turn], Array]:
     """What a leaf meets at its turn: (params, turn) -> E[x xᵀ] of its matrices.
 
-    One program serves all turns: states say which observers look.
+    One program serves all turns: states say which observers look. Only they take
+    windows of the data.
     """
-    rules = Rules({glob.escape(each[0].leaf): _switched(covariance()) for each in sites.values()})
-    start = initial_readings(program, observed_sites(program, rules))
-    observed = observe(fn, rules)
+    met = [site.leaf for each in sites.values() for site in each]
+    rules = Rules({glob.escape(leaf): covariance() for leaf in met})
+    start = initial_readings(program, observed_sites(program, rules, _switched_windows))
+    observed = observe(fn, rules, of=_switched_windows)
 
     @functools.partial(jax.jit, donate_argnums=2)
     def step(params: Params, inputs: tuple, readings: Readings) -> Readings:
@@ -106,6 +129,10 @@ def second_moments(
         return covariance().read((products, rows))
 
     return read
+
+
+def _switched_windows(site: Site, observer: Observer) -> Observer:
+    return _switched(windows(site, observer))
 
 
 def _switched(observer: Observer) -> Observer:
@@ -133,9 +160,18 @@ def reading_axes(site: Site) -> LeafAxes:
     return dataclasses.replace(site.axes, batch=tuple(batch))
 
 
-def _moment_shape(name: str, site: Site) -> tuple[int, ...]:
-    """The shape of a reading that is of all of the leaf's inputs and no more."""
+def _wanted_shape(name: str, site: Site) -> tuple[int, ...]:
+    """(batch…, inputs) of the leaf."""
     (shape,) = [leaf.shape for leaf in site.leaves if leaf.name == name]
     axes = reading_axes(site)
     inputs = math.prod(shape[axis] for axis in axes.contracting)
-    return (*(shape[axis] for axis in axes.batch), inputs, inputs)
+    return (*(shape[axis] for axis in axes.batch), inputs)
+
+
+def _met_shape(site: Site) -> tuple[int, ...]:
+    """(batch…, inputs) of the data, with layers of scans; empty if data are indices."""
+    if not site.observable:
+        return ()
+    data = jax.ShapeDtypeStruct(site.data_shape, site.data_dtype)
+    *batch, _, inputs = jax.eval_shape(site.windows, data).shape
+    return (*site.stack, *batch, inputs)
