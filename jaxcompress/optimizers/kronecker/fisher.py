@@ -1,14 +1,12 @@
 """Kronecker factors of a model's Fisher matrix, measured on a batch."""
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.sharding import gathered
 from jaxcompress.core.types import Array, Key, Model, Params
-from jaxcompress.graph.jaxprs import aval_of
 from jaxcompress.graph.layouts import Dot
 from jaxcompress.graph.program import trace
 from jaxcompress.graph.rewrite import run_program
@@ -27,7 +25,7 @@ def kfac_factors(
         Fisher of a layer ≈ A ⊗ S
 
     a is what the units sum over at a position, with a 1 at its end where the layer has
-    a bias: an input vector, or a patch of a convolution's. s is the gradient of an
+    a bias: an input vector, or a window of a convolution's. s is the gradient of an
     example's log-likelihood by the units' outputs there, with labels drawn from the
     model. It costs one gradient. An example must not look at others: batch
     normalisation is in its evaluation mode.
@@ -61,7 +59,7 @@ def kfac_factors(
     def handler(site, apply, data, weight, state):
         probe, _ = state
         place = found[site.name]
-        seen = _second_moment(_input_rows(place, apply, jax.lax.stop_gradient(data)))
+        seen = _second_moment(_input_rows(place, jax.lax.stop_gradient(data)))
         return apply(data, weight) + probe.astype(site.dtype), (probe, seen)
 
     def total(probes: dict[str, Array]) -> tuple[Array, tuple]:
@@ -118,25 +116,9 @@ def _output_rows(place: Place, y: Array) -> Array:
     return ordered.reshape(*ordered.shape[:batch], -1, place.layer.outputs)
 
 
-def _input_rows(place: Place, apply, data: Array) -> Array:
+def _input_rows(place: Place, data: Array) -> Array:
     """What the units sum over as (batch…, rows, inputs) float32, perhaps with a 1."""
-    site, data = place.site, gathered(data).astype(jnp.float32)
-    rows = site.rows(data) if isinstance(site.layout, Dot) else _patches(place, apply, data)
+    rows = place.site.windows(gathered(data).astype(jnp.float32))
     if not place.layer.bias:
         return rows
     return jnp.concatenate([rows, jnp.ones((*rows.shape[:-1], 1), jnp.float32)], axis=-1)
-
-
-def _patches(place: Place, apply, data: Array) -> Array:
-    """The patches of a convolution, (rows, window and input features).
-
-    The convolution itself takes them, with a unit for each number of a patch.
-    """
-    roles, shape = place.site.operand_axes, aval_of(place.eqn.invars[1]).shape
-    sizes = [shape[axis] for axis in roles.contracting]
-    units = jnp.eye(math.prod(sizes), dtype=jnp.float32).reshape(*sizes, -1)
-    kernel = jnp.moveaxis(units, range(len(shape)), (*roles.contracting, *roles.output))
-    exact = (jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)
-    taken = apply(data, kernel, precision=exact, preferred_element_type=jnp.dtype(jnp.float32))
-    (features,) = output_axes(place.site, place.eqn)
-    return jnp.moveaxis(taken, features, -1).reshape(-1, math.prod(sizes))
