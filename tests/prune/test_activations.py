@@ -150,6 +150,7 @@ REFUSED = {
         )[0],
     ),
     "groups of examples": ((3, 3, 4, 4), lambda leaf, x: convolved(leaf, x, batch_groups=2)),
+    "inputs from last to first": ((4, 3), lambda leaf, x: x @ leaf[::-1]),
 }
 
 

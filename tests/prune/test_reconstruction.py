@@ -408,14 +408,19 @@ def test_turns_follow_the_program_through_calls_and_loops():
             return jax.lax.scan(lambda x, kernel: (layer(x, kernel), None), x, kernels)
 
         x, _ = jax.lax.scan(outer, layer(x, params["first"]), params["stack"])
-        return layer(x, params["a_last"])
+        x = layer(x, params["a_last"])
+        return jax.lax.scan(
+            lambda x, kernel: (layer(x, kernel), None), x, params["backwards"], reverse=True
+        )[0]
 
     shapes = {"first": (6, 6), "stack": (2, 2, 6, 6), "shared": (6, 6), "a_last": (6, 6)}
+    shapes["backwards"] = (2, 6, 6)
     params = {name: jnp.zeros(shape) for name, shape in shapes.items()}
     program = jc.graph.trace(nested, params, jnp.zeros((3, 6)))
     found = dict.fromkeys(turns(program.block, sites_of("test", program, params)))
     stack = [("stack", (i, j)) for i in range(2) for j in range(2)]
-    assert list(found) == [("first", ()), ("shared", ()), *stack, ("a_last", ())]
+    backwards = [("backwards", (1,)), ("backwards", (0,))]
+    assert list(found) == [("first", ()), ("shared", ()), *stack, ("a_last", ()), *backwards]
 
 
 def test_a_stack_along_a_later_axis_is_solved_layer_by_layer():

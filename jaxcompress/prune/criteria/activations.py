@@ -42,8 +42,8 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
 
     Raises:
       ValueError: there is no batch, or a batch holds a NaN; when scores are asked for:
-        a leaf to be pruned meets data in none, or only a part of it or what arithmetic
-        makes of it does.
+        a leaf to be pruned meets data in none, or only a part of it does, what
+        arithmetic makes of it, or its entries in another order, as after a flip.
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
@@ -62,7 +62,8 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
     readings = calibrate(fn, params, batches, second_moment())
     norms: dict[str, Array] = {}
     for site in trace(fn, params, *inputs).sites:
-        for leaf in site.leaves if site.name in readings and site.as_stored else ():
+        entries = site.as_stored and site.in_order
+        for leaf in site.leaves if site.name in readings and entries else ():
             spread = _spread if site.is_matmul else _spread_channels
             square = spread(readings[site.name], leaf.shape, site)
             if square is not None:

@@ -4,7 +4,8 @@ import dataclasses
 import functools
 import glob
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -89,12 +90,18 @@ def turns(block: Block, sites: Sites, scans: tuple[int, ...] = ()) -> Iterator[T
     """
     for step in block.steps:
         around = step.eqn.primitive.name == "scan"
-        for turn in range(step.eqn.params["length"] if around and step.stacked else 1):
+        for turn in _order(step.eqn.params) if around and step.stacked else (0,):
             for inner in step.blocks:
                 yield from turns(inner, sites, (*scans, turn) if around else scans)
         for site in step.sites.values() if not step.blocks else ():
             index = tuple(scans[depth] for depth in site.sliced_by)
             yield from ((leaf.name, index) for leaf in site.leaves if leaf.name in sites)
+
+
+def _order(scan: Mapping[str, Any]) -> range:
+    """Which layer of a scan comes when."""
+    layers = range(scan["length"])
+    return layers[::-1] if scan["reverse"] else layers
 
 
 def second_moments(
