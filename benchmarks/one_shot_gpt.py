@@ -5,9 +5,10 @@
 The character transformer on tiny Shakespeare, trained by Muon as in `benchmarks.race`,
 then pruned without training: half of the weights of every matrix, anywhere or two of
 four. By magnitude; by magnitude times the input's (Wanda); and with the weights that
-stay making up for those that went. The table of characters, which also gives the
-outputs, stays whole. The share won back is that of the gap in loss between magnitude
-and the dense model. Blocks and damping of SparseGPT were chosen on validation, seed 0.
+stay making up for those that went, half-way corrected also for the matrices before. The
+table of characters, which also gives the outputs, stays whole. The share won back is
+that of the gap in loss between magnitude and the dense model. Blocks and damping of
+SparseGPT and the share of the correction were chosen on validation, seed 0.
 """
 
 import functools
@@ -25,7 +26,7 @@ from jaxcompress.core.axes import Axes
 from jaxcompress.core.types import Array, Params
 
 SEEDS, STEPS, RATE = (0, 1, 2), 1000, 8e-3
-CALIBRATION, BATCH, JUDGED, SPARSITY = 512, 64, 1536, 0.5
+CALIBRATION, BATCH, JUDGED, SPARSITY, CORRECTION = 512, 64, 1536, 0.5, 0.5
 MATRICES = jc.matching("qkv", "attended", "up", "down")
 PATTERNS = {"anywhere": jc.prune.within_outputs, "2:4": jc.prune.n_of_m(2, 4)}
 
@@ -54,13 +55,19 @@ def scored(
     )[0]
 
 
-def by(solvers: dict[str, jc.prune.Solver]) -> Method:
+def by(solvers: dict[str, jc.prune.Solver], correction: float = 0.0) -> Method:
     """Matrix after matrix, what stays making up for what goes."""
 
     def method(params: Params, axes: Axes, batches: list[Array], pattern: str) -> Params:
         del axes
         return jc.prune.reconstruct(
-            gpt, params, batches, solvers[pattern], sparsity=SPARSITY, select=MATRICES
+            gpt,
+            params,
+            batches,
+            solvers[pattern],
+            sparsity=SPARSITY,
+            correction=correction,
+            select=MATRICES,
         )[0]
 
     return method
@@ -71,6 +78,10 @@ SPARSEGPT = {
     "anywhere": jc.prune.sparsegpt(block_size=8, damping=1e-3),
     "2:4": jc.prune.sparsegpt(pattern=TWO_OF_FOUR, block_size=4),
 }
+LEAST_SQUARES = {
+    "anywhere": jc.prune.least_squares(),
+    "2:4": jc.prune.least_squares(pattern=TWO_OF_FOUR),
+}
 METHODS: dict[str, Method] = {
     "magnitude": by_magnitude,
     "wanda": by_wanda,
@@ -78,12 +89,9 @@ METHODS: dict[str, Method] = {
     "sparsegpt, refitted": by(
         {pattern: jc.prune.refitted(solver) for pattern, solver in SPARSEGPT.items()}
     ),
-    "least squares": by(
-        {
-            "anywhere": jc.prune.least_squares(),
-            "2:4": jc.prune.least_squares(pattern=TWO_OF_FOUR),
-        }
-    ),
+    "sparsegpt, corrected": by(SPARSEGPT, CORRECTION),
+    "least squares": by(LEAST_SQUARES),
+    "least squares, corrected": by(LEAST_SQUARES, CORRECTION),
 }
 
 
@@ -129,6 +137,7 @@ def main() -> None:
         "calibration": CALIBRATION,
         "judged": JUDGED,
         "sparsity": SPARSITY,
+        "correction": CORRECTION,
     }
     records = [
         runner.record(

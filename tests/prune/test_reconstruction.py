@@ -350,31 +350,38 @@ def fresh_params() -> dict:
     }
 
 
-def reconstructed_by_hand(params, batches, sparsity) -> dict:
+def reconstructed_by_hand(params, batches, sparsity, correction) -> dict:
     """Every matrix (inputs, outputs) on what the pruned ones before it give."""
     x = np.concatenate(batches).astype(np.float64)
+    whole = x
 
     def pruned(kernel):
-        flat = np.asarray(kernel, np.float64).reshape(len(kernel), -1)
-        weight, _ = sparsegpt_by_hand(flat.T, x.T @ x / len(x), sparsity)
+        weight = np.asarray(kernel, np.float64).reshape(len(kernel), -1).T
+        met = x.T @ x / len(x)
+        drift = (whole - x).T @ x / len(x)
+        weight = weight + correction * weight @ drift @ np.linalg.inv(damped(met, 0.01))
+        weight, _ = sparsegpt_by_hand(weight, met, sparsity)
         return weight.T.reshape(kernel.shape)
 
     first = pruned(params["in"])
-    x = np.tanh(x @ first)
+    x, whole = np.tanh(x @ first), np.tanh(whole @ params["in"])
     ups, downs = [], []
     for up, down in zip(params["layers"]["up"], params["layers"]["down"], strict=True):
         ups.append(pruned(up))
-        x = np.tanh(x @ ups[-1])
+        x, whole = np.tanh(x @ ups[-1]), np.tanh(whole @ up)
         downs.append(pruned(down))
-        x = x @ downs[-1]
+        x, whole = x @ downs[-1], whole @ down
     layers = {"up": np.stack(ups), "down": np.stack(downs)}
     return {"in": first, "layers": layers, "out": pruned(params["out"])}
 
 
-def test_each_leaf_and_layer_sees_the_inputs_that_pruned_ones_make():
+@pytest.mark.parametrize("correction", [0.0, 0.5, 1.0])
+def test_each_leaf_and_layer_sees_the_inputs_that_pruned_ones_make(correction):
     params, batches = fresh_params(), [single(normal(30, 6)), single(normal(30, 6))]
-    found, report = reconstruct(model, params, batches, sparsegpt(), sparsity=0.5)
-    expected = reconstructed_by_hand(params, batches, 0.5)
+    found, report = reconstruct(
+        model, params, batches, sparsegpt(), sparsity=0.5, correction=correction
+    )
+    expected = reconstructed_by_hand(params, batches, 0.5, correction)
     for leaf, by_hand in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(leaf == 0, by_hand == 0)
         # Damping at 0.01 bounds conditions by 600; six matrices follow one another.
@@ -505,6 +512,66 @@ def test_a_leaf_of_two_sites_is_solved_on_the_inputs_of_both():
     np.testing.assert_allclose(found["kernel"], weight.T, **TOLERANCE)
 
 
+def two_layers(params, x):
+    return jnp.tanh(x @ params["first"]) @ params["second"]
+
+
+def test_a_corrected_leaf_that_loses_nothing_answers_in_least_squares():
+    params = {"first": single(normal(6, 6)), "second": single(normal(6, 4))}
+    x = single(normal(40, 6))
+    found, _ = reconstruct(
+        two_layers,
+        params,
+        [x],
+        sparsegpt(),
+        sparsity=jc.Rules({"first": 0.5, "second": 0.0}),
+        correction=1.0,
+    )
+    met = np.tanh(np.asarray(x @ found["first"], np.float64))
+    wanted = np.asarray(two_layers(params, x), np.float64) - met @ params["second"]
+    change = np.linalg.solve(damped(met.T @ met / 40, 0.01), met.T @ wanted / 40)
+    np.testing.assert_allclose(found["second"], params["second"] + change, **TOLERANCE)
+
+
+def test_a_correction_sees_every_turn_of_a_loop():
+    params = {"first": single(0.4 * normal(6, 6)), "shared": single(0.4 * normal(6, 6))}
+    x = single(normal(40, 6))
+
+    def fn(params, x):
+        x = jnp.tanh(x @ params["first"])
+        return jax.lax.scan(lambda x, _: (jnp.tanh(x @ params["shared"]), None), x, None, length=3)[
+            0
+        ]
+
+    sparsity = jc.Rules({"first": 0.5, "shared": 0.0})
+    found, _ = reconstruct(fn, params, [x], sparsegpt(), sparsity=sparsity, correction=1.0)
+    kernel = np.asarray(params["shared"], np.float64)
+    inputs = []
+    for first in (params["first"], found["first"]):
+        turns = [np.tanh(np.asarray(x, np.float64) @ first)]
+        for _ in range(2):
+            turns.append(np.tanh(turns[-1] @ kernel))
+        inputs.append(np.concatenate(turns))
+    whole, met = inputs
+    wanted = (whole - met) @ kernel
+    change = np.linalg.solve(damped(met.T @ met / 120, 0.01), met.T @ wanted / 120)
+    np.testing.assert_allclose(found["shared"], kernel + change, **TOLERANCE)
+
+
+def test_a_loop_of_unknown_length_cannot_be_corrected():
+    def fn(params, x):
+        return jax.lax.while_loop(
+            lambda state: state[0] < 3,
+            lambda state: (state[0] + 1, jnp.tanh(state[1] @ params["kernel"])),
+            (0, x),
+        )[1]
+
+    with pytest.raises(
+        ValueError, match=r"meets leaf 'kernel' another number of times, or .* loop"
+    ):
+        reconstruct(fn, {"kernel": jnp.eye(6)}, [DATA], sparsegpt(), sparsity=0.5, correction=0.5)
+
+
 def embedding(params, ids):
     return params["table"][ids] @ params["kernel"]
 
@@ -518,6 +585,13 @@ DATA = single(normal(20, 6))
 REFUSED = {
     "no batch": (apply_kernel, KERNEL, [], {}, "reconstruct(batches=[]) holds no batch"),
     "sparsity": (apply_kernel, KERNEL, [DATA], {"sparsity": 1.0}, "reconstruct(sparsity=1.0)"),
+    "correction": (
+        apply_kernel,
+        KERNEL,
+        [DATA],
+        {"correction": 1.5},
+        "reconstruct(correction=1.5) must be in [0, 1]",
+    ),
     "a table": (
         embedding,
         {"table": jnp.ones((4, 6)), **KERNEL},

@@ -21,6 +21,7 @@ from jaxcompress.core.selectors import inexact
 from jaxcompress.core.types import Array, Model, Params, Selector
 from jaxcompress.graph.program import Program, axes, trace
 from jaxcompress.prune import targets
+from jaxcompress.prune.post_training.drift import corrected, cross_moments
 from jaxcompress.prune.post_training.one_shot import fixed_groups, removal_report
 from jaxcompress.prune.post_training.sequence import (
     reading_axes,
@@ -39,6 +40,7 @@ def reconstruct(
     solver: Solver,
     *,
     sparsity: Rules[Amount] | Amount,
+    correction: float = 0.0,
     select: Selector | None = None,
 ) -> tuple[Params, Report]:
     """Prunes weight after weight of a trained model; what stays makes up for what went.
@@ -47,10 +49,19 @@ def reconstruct(
     matrix is solved on the inputs that it meets when all before it are pruned, so that
     its outputs change least. No labels and no gradients.
 
+    With a `correction` a leaf also makes up for leaves before it: with x what it met in
+    the whole model and x' what it meets now, it is solved as
+
+        W + correction · W · E[(x - x') x'ᵀ] · E[x' x'ᵀ]⁻¹,   the inverse damped
+
+    which at 1 answers x' most like W answers x. Data tell that way more than they know:
+    half of it often does better.
+
     One program is compiled for all leaves. It runs once over the batches for each leaf
     and layer, and holds (inputs, inputs) numbers for each of them, and the windows of a
     convolution for one batch; where that is too much memory, pass smaller batches, or
-    prune the first leaves with `select`, then the next in another call.
+    prune the first leaves with `select`, then the next in another call. A correction
+    compiles another program for each leaf, and holds what it meets in one batch.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.
@@ -61,6 +72,7 @@ def reconstruct(
       solver: `sparsegpt()`, or `optimal_brain_surgeon()` for small leaves.
       sparsity: fraction to remove of each matrix, in [0, 1), or `Rules` of it; leaves
         without a rule stay.
+      correction: how far each leaf makes up for the drift of its inputs, in [0, 1].
       select: which leaves; by default those that meet data in a dot or convolution and
         are not looked up besides.
 
@@ -69,10 +81,12 @@ def reconstruct(
       was done to each leaf.
 
     Raises:
-      ValueError: there is no batch; a sparsity is outside [0, 1), nothing is selected
-        or a rule is never used; a leaf to prune is empty or not finite, meets data that
-        are not, none, or elsewhere than in dots (or convolutions without groups) that
-        read all of it alike and as it is stored; a solver finds no finite weights.
+      ValueError: there is no batch; a sparsity is outside [0, 1) or the correction
+        outside [0, 1]; nothing is selected or a rule is never used; a leaf to prune is
+        empty or not finite, meets data that are not, none, or elsewhere than in dots
+        (or convolutions without groups) that read all of it alike and as it is stored,
+        or is to be corrected in a loop of unknown length; a solver finds no finite
+        weights.
       TypeError: a selected leaf is not real floating or already compressed, or a
         sparsity is a schedule.
 
@@ -89,10 +103,15 @@ def reconstruct(
       '50.0 % removed'
 
     Source: Frantar and Alistarh 2023, arXiv:2301.00774, section 4, whose layers are
-    pruned in order. Differs: leaf by leaf, in place of all of a block at once.
+    pruned in order; the correction is the asymmetric calibration of Li et al. 2025,
+    arXiv:2504.02692, taken part of the way as by Cha et al. 2026, arXiv:2602.05902.
+    Differs: leaf by leaf, in place of all of a block at once; the correction comes
+    before the solver, and not in its steps.
     """
     if not batches:
         raise ValueError("reconstruct(batches=[]) holds no batch. Pass at least one.")
+    if not 0 <= correction <= 1:
+        raise ValueError(f"reconstruct(correction={correction}) must be in [0, 1].")
     batches = [batch if isinstance(batch, tuple) else (batch,) for batch in batches]
     program = trace(fn, params, *batches[0])
     roles = axes(fn, params, *batches[0])
@@ -107,12 +126,17 @@ def reconstruct(
         check_finite("reconstruct", name, leaves[name])
     masks = {name: jnp.ones(leaves[name].shape, bool) for name in shares}
     moments = second_moments(fn, program, batches, sites)
+    crosses = cross_moments(fn, batches, sites)
     solve = jax.jit(functools.partial(_each, solver), static_argnums=2)
+    correct = jax.jit(functools.partial(_each_corrected, correction))
     for name, index in dict.fromkeys(turns(program.block, sites)):
-        met = moments(map_named(lambda name, _: leaves[name], params), (name, index))
+        now = map_named(lambda name, _: leaves[name], params)
+        met = moments(now, (name, index))
         _check_met(name, met)
-        weight = _matrices(leaves[name], order[name])
-        solved, keep = solve(weight[index], met, shares[name])
+        weight = _matrices(leaves[name], order[name])[index]
+        if correction:
+            weight = correct(weight, crosses(params, now, (name, index)), met)
+        solved, keep = solve(weight, met, shares[name])
         _check_solved(name, solved)
         leaves[name] = _with_matrices(leaves[name], order[name], index, solved)
         masks[name] = _with_matrices(masks[name], order[name], index, keep)
@@ -134,10 +158,25 @@ def _multiplied(program: Program) -> Selector:
 
 def _each(solver: Solver, weight: Array, moments: Array, sparsity: float) -> tuple[Array, Array]:
     """The solver on every matrix of (batch…, outputs, inputs), one after another."""
-    flat = weight.reshape(-1, *weight.shape[-2:]).astype(jnp.float32)
-    moments = moments.reshape(-1, *moments.shape[-2:])
-    solved, keep = jax.lax.map(lambda each: solver(each[0], each[1], sparsity), (flat, moments))
+    flat = _flat(weight), _flat(moments)
+    solved, keep = jax.lax.map(lambda each: solver(each[0], each[1], sparsity), flat)
     return solved.reshape(weight.shape), keep.reshape(weight.shape)
+
+
+def _each_corrected(share: float, weight: Array, crosses: Array, moments: Array) -> Array:
+    """The correction of every matrix, one after another."""
+
+    def one(each: tuple[Array, Array, Array]) -> Array:
+        weight, cross, moment = each
+        return corrected(weight, cross, moment, share)
+
+    flat = _flat(weight), _flat(crosses), _flat(moments)
+    return jax.lax.map(one, flat).reshape(weight.shape)
+
+
+def _flat(matrices: Array) -> Array:
+    """(batch…, rows, columns) with one batch axis, float32."""
+    return matrices.reshape(-1, *matrices.shape[-2:]).astype(jnp.float32)
 
 
 def _matrices(leaf: Array, roles: LeafAxes) -> Array:
