@@ -26,6 +26,9 @@ DAMPING = 0.01
 Recording = tuple[Array, Array]
 """The vectors of each execution, (executions, …) float32, and how many there were."""
 
+Products = tuple[Array, Array, Array]
+"""The sum of x x'ᵀ, how many rows it has, and whether both runs met as many."""
+
 
 def corrected(weight: Array, cross: Array, second_moment: Array, share: float) -> Array:
     """The weights that answer what is met now more as before.
@@ -74,22 +77,21 @@ def cross_moments(
         def products(before: Params, now: Params, inputs: tuple, index: tuple[int, ...]):
             old, new = (observed(params, *inputs)[1] for params in (before, now))
             pairs = [(old[site.name], new[site.name]) for site in sites[name]]
-            return [_products(*jax.tree.map(lambda each: each[index], pair)) for pair in pairs]
+            pairs = jax.tree.map(lambda each: each[index], pairs)
+            return functools.reduce(_merged, (_products(*pair) for pair in pairs))
 
         return products
 
     def read(before: Params, now: Params, turn: Turn) -> Array:
         name, index = turn
-        found = [
-            each for inputs in batches for each in program_of(name)(before, now, inputs, index)
-        ]
-        if not all(alike for _, _, alike in found):
+        found = (program_of(name)(before, now, inputs, index) for inputs in batches)
+        total, rows, alike = functools.reduce(_merged, found)
+        if not alike:
             raise ValueError(
                 f"reconstruct(correction=...): once pruned, the model meets leaf {name!r} another "
                 "number of times, or it does so in a loop of unknown length. Pass correction=0."
             )
-        total = sum((product for product, _, _ in found), jnp.zeros(()))
-        return total / sum(rows for _, rows, _ in found)
+        return total / rows
 
     return read
 
@@ -107,8 +109,12 @@ def _recording(executions: int) -> Observer:
     return Observer(init, update, read=lambda state: state, merge=lambda _, last: last)
 
 
-def _products(met: Recording, meets: Recording) -> tuple[Array, Array, Array]:
-    """The sum of x x'ᵀ, how many rows it has, and whether both runs met as many."""
+def _products(met: Recording, meets: Recording) -> Products:
     (x, before), (y, now) = met, meets
     total = jnp.einsum("e...mi,e...mj->...ij", x, y, precision=jax.lax.Precision.HIGHEST)
     return total, now * x.shape[-2], (before == now) & (now <= len(x))
+
+
+def _merged(first: Products, second: Products) -> Products:
+    (total, rows, alike), (more, further, as_well) = first, second
+    return total + more, rows + further, alike & as_well
