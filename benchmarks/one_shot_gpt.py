@@ -13,7 +13,7 @@ SparseGPT and the share of the correction were chosen on validation, seed 0.
 
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -89,14 +89,16 @@ METHODS: dict[str, Method] = {
     "sparsegpt, refitted": by(
         {pattern: jc.prune.refitted(solver) for pattern, solver in SPARSEGPT.items()}
     ),
-    "sparsegpt, corrected": by(SPARSEGPT, CORRECTION),
     "least squares": by(LEAST_SQUARES),
+}
+CORRECTED: dict[str, Method] = {
+    "magnitude": by_magnitude,
     "least squares, corrected": by(LEAST_SQUARES, CORRECTION),
 }
 
 
-def measure(data: pathlib.Path, seed: int) -> dict[str, Any]:
-    """Test losses of the dense model and of every method with every pattern."""
+def measure(data: pathlib.Path, methods: dict[str, Method], seed: int) -> dict[str, Any]:
+    """Test losses of the dense model and of the methods with every pattern."""
     parts = text(data)
     train = race.prepared(
         race.RACERS["muon"], RATE, STEPS, jnp.asarray(parts.train), seed, race.EVERY
@@ -111,39 +113,30 @@ def measure(data: pathlib.Path, seed: int) -> dict[str, Any]:
     held_out, judge = windows(parts.test, JUDGED), jax.jit(loss)
     losses = {"dense": float(judge(dense, held_out))}
     for pattern in PATTERNS:
-        for name, method in METHODS.items():
+        for name, method in methods.items():
             pruned = method(dense, axes, batches, pattern)
             losses[f"{name}, {pattern}"] = float(judge(pruned, held_out))
-    return {"test": losses, "won_back": won_back(losses)}
+    return {"test": losses, "won_back": won_back(losses, methods)}
 
 
-def won_back(losses: dict[str, float]) -> dict[str, float]:
+def won_back(losses: dict[str, float], methods: Iterable[str]) -> dict[str, float]:
     """The share of the gap between magnitude and dense that each method closes."""
     shares = {}
     for pattern in PATTERNS:
         worst = losses[f"magnitude, {pattern}"]
-        for name in METHODS:
+        for name in methods:
             key = f"{name}, {pattern}"
             shares[key] = (worst - losses[key]) / (worst - losses["dense"])
     return shares
 
 
-def main() -> None:
+def run(options, methods: dict[str, Method], known: dict[str, Any]) -> None:
     """Runs the seeds that have no record yet, then prints means over all."""
-    parser = runner.arguments((__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
-    options = parser.parse_args()
-    settings = race.settings("muon", RATE, STEPS) | {
-        "calibration": CALIBRATION,
-        "judged": JUDGED,
-        "sparsity": SPARSITY,
-        "correction": CORRECTION,
-    }
     records = [
         runner.record(
             "one_shot_gpt",
-            functools.partial(measure, options.data, seed),
-            settings=settings,
+            functools.partial(measure, options.data, methods, seed),
+            settings=known,
             seed=seed,
             out=options.out,
         )
@@ -152,7 +145,21 @@ def main() -> None:
     for figure in ("test", "won_back"):
         for name in records[0]["figures"][figure]:
             found = runner.summary([record["figures"][figure][name] for record in records])
-            print(f"{figure:9} {name:32} {found.mean:.4f} ± {found.standard_error:.4f}")
+            print(f"{figure:9} {name:36} {found.mean:.4f} ± {found.standard_error:.4f}")
+
+
+def main() -> None:
+    """The methods that keep what a matrix makes of its inputs, then the corrected."""
+    parser = runner.arguments((__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    options = parser.parse_args()
+    settings = race.settings("muon", RATE, STEPS) | {
+        "calibration": CALIBRATION,
+        "judged": JUDGED,
+        "sparsity": SPARSITY,
+    }
+    run(options, METHODS, settings)
+    run(options, CORRECTED, settings | {"correction": CORRECTION})
 
 
 if __name__ == "__main__":
