@@ -1,9 +1,35 @@
-"""Argument checks that many callables share; each message names the mend."""
+"""Argument checks that many callables share; each message names the mend.
+
+What a number may be is decided here once: a *number* is finite, and a *count* is an
+int or a NumPy integer. A float is no count even when it is whole, and neither is a
+bool: what counts steps, entries or bits indexes arrays and divides step numbers, where
+2.0 behaves otherwise than 2.
+"""
+
+from numbers import Integral, Real
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.types import Params
+
+
+def check_count(caller: str, argument: str, value: object, least: int = 1) -> None:
+    """Raises a ValueError unless value is an int of at least `least`.
+
+    Example:
+      >>> check_count("every", "steps", 2.5)
+      Traceback (most recent call last):
+      ValueError: every(steps=2.5) must be at least 1, and an int.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{caller}({argument}={value}) must be at least {least}, and an int.")
+
+
+def check_number(caller: str, argument: str, value: object) -> None:
+    """Raises a ValueError unless value is a finite real number."""
+    if not (isinstance(value, Real) and np.isfinite(float(value))):
+        raise ValueError(f"{caller}({argument}={value}) must be a finite number.")
 
 
 def check_range(caller: str, argument: str, value: float, low: float, high: float) -> None:
@@ -12,10 +38,25 @@ def check_range(caller: str, argument: str, value: float, low: float, high: floa
         raise ValueError(f"{caller}({argument}={value}) must be in [{low}, {high}).")
 
 
+def check_share(caller: str, argument: str, value: float) -> None:
+    """Raises a ValueError unless 0 <= value <= 1; a NaN never passes."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{caller}({argument}={value}) must be in [0, 1].")
+
+
 def check_positive(caller: str, argument: str, value: float) -> None:
-    """Raises a ValueError unless value > 0."""
-    if not value > 0:
-        raise ValueError(f"{caller}({argument}={value}) must be above 0.")
+    """Raises a ValueError unless value > 0 and finite."""
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{caller}({argument}={value}) must be above 0, and finite.")
+
+
+def check_size(caller: str, argument: str, value: object) -> None:
+    """Raises a ValueError for a number that is negative or not finite.
+
+    For what may also be an array, whose value may be traced, or a schedule: both pass.
+    """
+    if isinstance(value, Real) and not 0 <= float(value) < float("inf"):
+        raise ValueError(f"{caller}({argument}={value}) must be finite and at least 0.")
 
 
 def check_real(caller: str, name: str, leaf) -> None:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxcompress.core.checks import check_count, check_share
 from jaxcompress.core.types import Array, When
 
 
@@ -30,8 +31,8 @@ def cubic(initial: float, final: float, *, begin: int, end: int) -> optax.Schedu
       Schedule from step () int32 to () float32 between `initial` and `final`.
 
     Raises:
-      ValueError: `begin` is negative, `end` is not after it, or a value is outside
-        [0, 1].
+      ValueError: `begin` is negative, `end` is not after it, one of them is no int, or
+        a value is outside [0, 1].
 
     Example:
       >>> schedule = jc.schedules.cubic(0.0, 0.8, begin=10, end=20)
@@ -41,10 +42,11 @@ def cubic(initial: float, final: float, *, begin: int, end: int) -> optax.Schedu
     Source: Zhu and Gupta 2017, arXiv:1710.01878, equation 1. Differs: continuous in the
     step; how often masks follow it is the `when` of the pruner.
     """
-    for argument, value in (("initial", initial), ("final", final)):
-        if not 0 <= value <= 1:
-            raise ValueError(f"cubic({argument}={value}) must be in [0, 1].")
-    if not 0 <= begin < end:
+    check_share("cubic", "initial", initial)
+    check_share("cubic", "final", final)
+    check_count("cubic", "begin", begin, least=0)
+    check_count("cubic", "end", end)
+    if begin >= end:
         raise ValueError(f"cubic(begin={begin}, end={end}) must satisfy 0 <= begin < end.")
 
     def schedule(count: ArrayLike) -> Array:
@@ -75,7 +77,7 @@ def cyclic(sparsity: float, *, dense: int, sparse: int, begin: int = 0, end: int
       Schedule from step () int32 to () float32, either 0 or `sparsity`.
 
     Raises:
-      ValueError: a number is outside its range.
+      ValueError: a number is outside its range, or a count of steps no int.
 
     Example:
       >>> schedule = jc.schedules.cyclic(0.5, dense=2, sparse=1, begin=1, end=7)
@@ -84,11 +86,12 @@ def cyclic(sparsity: float, *, dense: int, sparse: int, begin: int = 0, end: int
 
     Source: Peste et al. 2021, arXiv:2106.12379, algorithm 1.
     """
-    if not 0 <= sparsity <= 1:
-        raise ValueError(f"cyclic(sparsity={sparsity}) must be in [0, 1].")
-    if dense < 1 or sparse < 1:
-        raise ValueError(f"cyclic(dense={dense}, sparse={sparse}) must both be at least 1.")
-    if not 0 <= begin <= end:
+    check_share("cyclic", "sparsity", sparsity)
+    check_count("cyclic", "dense", dense)
+    check_count("cyclic", "sparse", sparse)
+    check_count("cyclic", "begin", begin, least=0)
+    check_count("cyclic", "end", end, least=0)
+    if begin > end:
         raise ValueError(f"cyclic(begin={begin}, end={end}) must satisfy 0 <= begin <= end.")
 
     def schedule(count: ArrayLike) -> Array:
@@ -112,18 +115,19 @@ def every(steps: int, *, begin: int = 0, end: int | None = None) -> When:
       Function from step () int32 to () bool.
 
     Raises:
-      ValueError: a number is outside its range.
+      ValueError: a number is outside its range or no int.
 
     Example:
       >>> when = jc.schedules.every(4, begin=2, end=9)
       >>> [step for step in range(12) if when(step)]
       [2, 6, 9]
     """
-    if steps < 1:
-        raise ValueError(f"every(steps={steps}) must be at least 1.")
-    if begin < 0 or (end is not None and end < begin):
-        raise ValueError(f"every(begin={begin}, end={end}) must satisfy 0 <= begin <= end.")
     last = jnp.iinfo(jnp.int32).max if end is None else end
+    check_count("every", "steps", steps)
+    check_count("every", "begin", begin, least=0)
+    check_count("every", "end", last, least=0)
+    if begin > last:
+        raise ValueError(f"every(begin={begin}, end={end}) must satisfy 0 <= begin <= end.")
 
     def when(count: ArrayLike) -> Array:
         count = jnp.asarray(count, jnp.int32)

@@ -3,10 +3,12 @@
 from numbers import Real
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import check_range
+from jaxcompress.core.checks import check_count, check_range, check_size
+from jaxcompress.core.types import Array
 
 
 def check_decays(caller: str, **decays: ArrayLike) -> None:
@@ -28,17 +30,21 @@ def check_decays(caller: str, **decays: ArrayLike) -> None:
 
 
 def check_sizes(caller: str, **sizes: ArrayLike | optax.Schedule) -> None:
-    """Raises a ValueError for a number below 0; arrays and schedules pass."""
+    """Raises a ValueError for a negative or non-finite number; see `check_size`."""
     for argument, value in sizes.items():
-        if isinstance(value, Real) and not 0 <= float(value) < float("inf"):
-            raise ValueError(f"{caller}({argument}={value}) must be finite and at least 0.")
+        check_size(caller, argument, value)
 
 
 def check_counts(caller: str, **counts: ArrayLike) -> None:
-    """Raises a ValueError for an int below 1; arrays pass."""
+    """Raises a ValueError unless a count is an int of at least 1, or an array of ints.
+
+    Arrays may be traced, so their values pass; but a float never divides a step number
+    evenly unless it is whole, and in float32 step numbers end at 2**24.
+    """
     for argument, value in counts.items():
-        if isinstance(value, int) and value < 1:
-            raise ValueError(f"{caller}({argument}={value}) must be at least 1.")
+        if isinstance(value, Array | np.ndarray) and jnp.issubdtype(value.dtype, jnp.integer):
+            continue
+        check_count(caller, argument, value)
 
 
 def descent(learning_rate: ArrayLike | optax.Schedule) -> optax.GradientTransformation:

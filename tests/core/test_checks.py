@@ -1,0 +1,43 @@
+"""Which numbers are numbers, and which are counts: one policy for every callable."""
+
+import re
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from jaxcompress.core.checks import (
+    check_count,
+    check_number,
+    check_positive,
+    check_range,
+    check_share,
+    check_size,
+)
+
+NAN, INFINITY = float("nan"), float("inf")
+ONE = [1, 1.0, np.int8(1), np.uint64(1), np.float16(1), np.float64(1)]
+
+CHECKS = [
+    (
+        check_count,
+        (),
+        [1, 7, np.int8(1), np.uint64(9)],
+        [0, -1, 1.0, 2.5, -3.5, NAN, INFINITY, True, np.bool_(True), np.float32(1), "1", None],
+    ),
+    (check_count, (0,), [0, 1, np.int32(0)], [-1, 0.0, NAN, False]),
+    (check_number, (), [0, -2.5, *ONE, Fraction(1, 3)], [NAN, INFINITY, -INFINITY, 1j, "1", None]),
+    (check_range, (0, 1), [0, 0.0, 0.5], [1, -1e-9, NAN, INFINITY]),
+    (check_share, (), [0, 0.5, *ONE], [1 + 1e-9, -1e-9, NAN, INFINITY]),
+    (check_positive, (), [1e-30, *ONE], [0, -1, NAN, INFINITY]),
+    (check_size, (), [0, *ONE, abs, np.array([-1.0])], [-1, NAN, INFINITY, np.float32(NAN)]),
+]
+
+
+@pytest.mark.parametrize(("check", "bounds", "right", "wrong"), CHECKS)
+def test_what_passes_and_what_is_refused(check, bounds, right, wrong):
+    for value in right:
+        check("thing", "size", value, *bounds)
+    for value in wrong:
+        with pytest.raises(ValueError, match=re.escape(f"thing(size={value}) must be ")):
+            check("thing", "size", value, *bounds)
