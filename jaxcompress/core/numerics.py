@@ -1,10 +1,11 @@
-"""Exact counts and gradient rules that several rooms need."""
+"""Exact counts, casts that keep numbers finite, and the gradient rule of views."""
 
 from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxcompress.core.types import Array
 
@@ -40,6 +41,43 @@ def _straight_through_jvp(primals, tangents):
     value, _, passes = primals
     _, tangent, _ = tangents
     return value, jnp.where(passes, tangent, jnp.zeros_like(tangent)).astype(value.dtype)
+
+
+def narrowed(x: Array, dtype) -> Array:
+    """`x` in another dtype; what is finite stays finite.
+
+    Args:
+      x: (…) float32.
+      dtype: of the result, real floating.
+
+    Returns:
+      Array of the shape of `x`. A number beyond the range of `dtype` becomes the
+      largest of its sign; infinities and NaN stay, so that a guard sees them.
+
+    Example:
+      >>> narrowed(jnp.float32([1e6, -jnp.inf]), jnp.float16).tolist()
+      [65504.0, -inf]
+    """
+    largest = float(jnp.finfo(dtype).max)
+    if largest >= float(jnp.finfo(x.dtype).max):
+        return x.astype(dtype)
+    return jnp.where(jnp.isfinite(x), jnp.clip(x, -largest, largest), x).astype(dtype)
+
+
+def known_extremes(x: Array) -> tuple[float, float] | None:
+    """The least and the largest entry of what this process holds of an array.
+
+    None for an array without entries and for a traced one, whose values are not known.
+
+    Example:
+      >>> known_extremes(jnp.array([3, -1])), known_extremes(jnp.zeros(0))
+      ((-1, 3), None)
+    """
+    if isinstance(x, Tracer) or not x.size:
+        return None
+    shards = x.addressable_shards if isinstance(x, jax.Array) else ()
+    parts = [np.asarray(shard.data) for shard in shards] or [np.asarray(x)]
+    return min(part.min().item() for part in parts), max(part.max().item() for part in parts)
 
 
 def round_to_count(fraction: Array | float, size: int) -> Array | int:

@@ -5,8 +5,13 @@ aborts the GPU compiler.
 """
 
 import jax.numpy as jnp
+import numpy as np
 
+from jaxcompress.core.numerics import known_extremes
 from jaxcompress.core.types import Array
+
+WIDTHS = (1, 2, 4, 8)
+"""Bits of a code that fill a byte without a rest."""
 
 
 def pack(codes: Array, bits: int) -> Array:
@@ -21,10 +26,22 @@ def pack(codes: Array, bits: int) -> Array:
     Returns:
       (..., ceil(n · bits / 8)) uint8; the unused places of the last plane hold 0.
 
+    Raises:
+      TypeError: the codes are not uint8.
+      ValueError: `bits` is another number, or a code that is known, not traced, has
+        more bits and would spill over into its neighbours.
+
     Example:
       >>> pack(jnp.array([1, 2, 3], jnp.uint8), 4)
       Array([49,  2], dtype=uint8)
     """
+    _check_width("pack", "codes", codes, bits)
+    known = known_extremes(codes)
+    if known and known[1] >= 2**bits:
+        raise ValueError(
+            f"pack(codes=..., bits={bits}): codes reach {known[1]} and must be below {2**bits}. "
+            "Clip them first."
+        )
     planes = 8 // bits
     length = packed_length(codes.shape[-1], bits)
     padding = [(0, 0)] * (codes.ndim - 1) + [(0, planes * length - codes.shape[-1])]
@@ -46,10 +63,20 @@ def unpack(packed: Array, bits: int, length: int) -> Array:
     Returns:
       (..., length) uint8.
 
+    Raises:
+      TypeError: the bytes are not uint8.
+      ValueError: `bits` is another number, or so many codes do not take so many bytes.
+
     Example:
       >>> unpack(jnp.array([49, 2], jnp.uint8), 4, 3)
       Array([1, 2, 3], dtype=uint8)
     """
+    _check_width("unpack", "packed", packed, bits)
+    if packed.shape[-1] != packed_length(length, bits):
+        raise ValueError(
+            f"unpack(packed=..., bits={bits}, length={length}): {packed.shape[-1]} bytes do not "
+            f"hold {length} codes, which take {packed_length(length, bits)}."
+        )
     planes = 8 // bits
     mask = jnp.uint8(2**bits - 1)
     parts = [(packed >> jnp.uint8(plane * bits)) & mask for plane in range(planes)]
@@ -59,3 +86,10 @@ def unpack(packed: Array, bits: int, length: int) -> Array:
 def packed_length(length: int, bits: int) -> int:
     """Bytes that `length` codes of `bits` bits take along the packed axis."""
     return -(-length * bits // 8)
+
+
+def _check_width(caller: str, argument: str, x: Array, bits: int) -> None:
+    if bits not in WIDTHS:
+        raise ValueError(f"{caller}(bits={bits}) must be 1, 2, 4 or 8.")
+    if x.dtype != np.uint8:
+        raise TypeError(f"{caller}({argument}=...) of dtype {x.dtype} must be uint8.")

@@ -6,6 +6,7 @@ from numbers import Real
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jaxcompress.core.numerics import narrowed as narrowed
 from jaxcompress.core.types import Array
 
 
@@ -63,27 +64,6 @@ def divided(numerator: Array, denominator: Array) -> Array:
 def root(second: Array, eps: ArrayLike, eps_root: ArrayLike) -> Array:
     """What a gradient is divided by: sqrt(second + eps_root) + eps."""
     return jnp.sqrt(second + as_float32(eps_root)) + as_float32(eps)
-
-
-def narrowed(x: Array, dtype) -> Array:
-    """`x` in another dtype; what is finite stays finite.
-
-    Args:
-      x: (…) float32.
-      dtype: of the result, real floating.
-
-    Returns:
-      Array of the shape of `x`. A number beyond the range of `dtype` becomes the
-      largest of its sign; infinities and NaN stay, so that a guard sees them.
-
-    Example:
-      >>> narrowed(jnp.float32([1e6, -jnp.inf]), jnp.float16).tolist()
-      [65504.0, -inf]
-    """
-    largest = float(jnp.finfo(dtype).max)
-    if largest >= float(jnp.finfo(x.dtype).max):
-        return x.astype(dtype)
-    return jnp.where(jnp.isfinite(x), jnp.clip(x, -largest, largest), x).astype(dtype)
 
 
 def as_float32(value: ArrayLike):
