@@ -15,6 +15,7 @@ from jaxcompress.core.axes import Axes as Axes
 from jaxcompress.core.axes import LeafAxes as LeafAxes
 from jaxcompress.core.leaf import CompressedLeaf as CompressedLeaf
 from jaxcompress.core.leaf import materialize as materialize
+from jaxcompress.core.leaf import materialized as materialized
 from jaxcompress.core.lowrank import LowRank as LowRank
 from jaxcompress.core.names import leaf_names as leaf_names
 from jaxcompress.core.names import named_leaves as named_leaves

@@ -59,6 +59,18 @@ def check_size(caller: str, argument: str, value: object) -> None:
         raise ValueError(f"{caller}({argument}={value}) must be finite and at least 0.")
 
 
+def check_floating(caller: str, argument: str, dtype) -> None:
+    """Raises a ValueError unless it is a real floating dtype.
+
+    Example:
+      >>> check_floating("from_codes", "dtype", jnp.int8)
+      Traceback (most recent call last):
+      ValueError: from_codes(dtype=int8) must be a real floating dtype.
+    """
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"{caller}({argument}={np.dtype(dtype)}) must be a real floating dtype.")
+
+
 def check_real(caller: str, name: str, leaf) -> None:
     """Raises a TypeError unless the leaf is real floating, a ValueError when empty."""
     if not jnp.issubdtype(leaf.dtype, jnp.floating):

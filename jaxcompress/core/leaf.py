@@ -1,6 +1,12 @@
-"""What a compressed leaf is: an array in another form that unmodified layers accept."""
+"""What a compressed leaf is: an array in another form, which `materialized` hands over.
 
+`materialized` is right for every model. A layer may also be given the leaf itself, if
+it does nothing with it that `CompressedLeaf` does not list.
+"""
+
+import functools
 import math
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -10,6 +16,15 @@ from jaxcompress.core.types import Array, PyTree
 
 class CompressedLeaf:
     """A leaf that stores an array in another form and stands in its place.
+
+    A model that is wrapped in `materialized` never sees one. Other code may take the
+    leaf itself, as many layers do, as long as it
+      - computes with it by `jnp` functions and operators, not by `lax` primitives;
+      - maps over no tree that holds it (`jax.tree.map`, a cast of all params, a
+        penalty over `jax.tree.leaves(params)`), since that changes codes and scales
+        apart. Arrays that cannot be the leaf's are refused when it is put together
+        again; a change that keeps their types and shapes cannot be seen.
+      - takes layers apart along the first axis alone, as `scan` and `vmap` do.
 
     Invariants:
       - A subclass is a registered pytree node, so jit, vmap, scan and sharding
@@ -92,7 +107,7 @@ def is_compressed(leaf) -> bool:
 def materialize(tree: PyTree) -> PyTree:
     """The tree with every compressed leaf as the plain array it stands for.
 
-    Call it inside the jitted function where a layer cannot take a compressed leaf.
+    Inside a jitted function, as `materialized` does around a whole model.
 
     Args:
       tree: any pytree; leaves that are not compressed pass through unchanged.
@@ -109,9 +124,47 @@ def materialize(tree: PyTree) -> PyTree:
     return jax.tree.map(_plain, tree, is_leaf=is_compressed)
 
 
+def materialized(fn: Callable) -> Callable:
+    """The function on plain arrays, formed inside the call from compressed leaves.
+
+    How to call a model with compressed params: right for every program, since the
+    model sees arrays alone. Under `jit` the arrays live only inside the call, what is
+    held and read in between are the codes. To multiply the codes themselves where that
+    is faster, plan once and use `quantize.run`.
+
+    Args:
+      fn: any function, a model for example; a callable pytree (an Equinox module) may
+        hold compressed leaves itself. What `fn` closes over is not seen.
+
+    Returns:
+      Function of the same signature. Compressed leaves anywhere in its arguments reach
+      `fn` as arrays, everything else as it is. All of JAX's transformations apply;
+      gradients go to inputs and plain leaves (`partition`, and `combine` inside).
+
+    Example:
+      >>> params, _ = jc.quantize.quantize({"kernel": jnp.eye(2)}, jc.quantize.int8())
+      >>> fn = lambda params, x: x @ jax.tree.map(jnp.negative, params)["kernel"]
+      >>> jax.jit(jc.materialized(fn))(params, jnp.ones(2))
+      Array([-1., -1.], dtype=float32)
+    """
+
+    @functools.wraps(fn)
+    def on_arrays(*args, **kwargs):
+        if not _holds_compressed((fn, args, kwargs)):
+            return fn(*args, **kwargs)
+        function, args, kwargs = materialize((fn, args, kwargs))
+        return function(*args, **kwargs)
+
+    return on_arrays
+
+
 def logical(tree: PyTree) -> PyTree:
     """Shapes and dtypes of the arrays that the leaves stand for."""
     return jax.tree.map(_struct, tree, is_leaf=is_compressed)
+
+
+def _holds_compressed(tree: PyTree) -> bool:
+    return any(map(is_compressed, jax.tree.leaves(tree, is_leaf=is_compressed)))
 
 
 def _plain(leaf):

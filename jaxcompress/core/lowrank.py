@@ -10,8 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core import flax_leaf
+from jaxcompress.core.apart import require_whole
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.checks import check_floating
 from jaxcompress.core.leaf import CompressedLeaf, materialize
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.order import from_the_end, inverse, permutation_of
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array
@@ -34,7 +37,10 @@ class LowRank(CompressedLeaf):
       - `output_ndim` is how many output axes there are. The batch axes are what `left`
         has beside these and the rank; every size follows from the factors, so `vmap`
         and `scan` may take leading axes away or add them.
-      - The product is formed in float32 and then cast to `dtype`.
+      - A tree may hold gradients or an optimizer's state in the factors' places, of any
+        shape; only factors that fit each other materialize.
+      - The product is formed in float32 and then cast to `dtype`; what is finite stays
+        finite.
     """
 
     left: Array | QTensor
@@ -62,7 +68,8 @@ class LowRank(CompressedLeaf):
           LowRank whose logical shape is that of the product in the leaf's own order.
 
         Raises:
-          ValueError: the factors do not fit each other or the axes.
+          ValueError: the factors do not fit each other or the axes, or a dtype is not
+            real floating.
 
         Example:
           >>> left, right = jnp.ones((5, 2)), jnp.ones((2, 3))
@@ -70,6 +77,8 @@ class LowRank(CompressedLeaf):
           >>> LowRank.from_factors(left, right, dtype=jnp.float32, axes=axes)
           LowRank(rank=2, shape=(3, 5), dtype=float32)
         """
+        for argument, given in (("left", left.dtype), ("right", right.dtype), ("dtype", dtype)):
+            check_floating("LowRank.from_factors", argument, given)
         batch, outputs = len(axes.batch), len(axes.output)
         ranks = (len(left.shape), len(right.shape))
         expected = (batch + outputs + 1, batch + 1 + len(axes.contracting))
@@ -137,6 +146,7 @@ class LowRank(CompressedLeaf):
         }
 
     def materialize(self) -> Array:
+        require_whole("LowRank", self._dtype_fault, self._shape_fault)
         left, right = materialize((self.left, self.right))
         batch = tuple(range(self.batch_ndim))
         product = jax.lax.dot_general(
@@ -145,7 +155,7 @@ class LowRank(CompressedLeaf):
             (((left.ndim - 1,), (len(batch),)), (batch, batch)),
             precision=jax.lax.Precision.HIGHEST,
         )
-        return jnp.transpose(product, inverse(self.permutation)).astype(self.dtype)
+        return narrowed(jnp.transpose(product, inverse(self.permutation)), self.dtype)
 
     def transpose(self, permutation: tuple[int, ...]) -> "LowRank":
         position = inverse(tuple(permutation))
@@ -164,6 +174,20 @@ class LowRank(CompressedLeaf):
     @classmethod
     def tree_unflatten(cls, static, children) -> "LowRank":
         return cls(*children, *static)
+
+    def _dtype_fault(self) -> str:
+        for name, factor in self.factors.items():
+            found = getattr(factor, "dtype", None)
+            if found is None or not jnp.issubdtype(found, jnp.floating):
+                return f"a {name} factor of {found or type(factor).__name__}"
+        return ""
+
+    def _shape_fault(self) -> str:
+        left, right, batch = self.left.shape, self.right.shape, self.batch_ndim
+        fits = 0 <= batch < len(right) and left[:batch] == right[:batch]
+        if fits and left[-1] == right[batch] and len(self.stored_shape) >= len(self.order):
+            return ""
+        return f"factors of shapes {left} and {right}, which have no product"
 
     def __repr__(self) -> str:
         specs = [

@@ -7,11 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core import flax_leaf
+from jaxcompress.core.apart import refuse_apart, require_whole
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.checks import check_floating
 from jaxcompress.core.leaf import CompressedLeaf
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.order import from_the_end, inverse, permutation_of
 from jaxcompress.core.packing import pack, unpack
 from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.stored import check_parts, dtype_fault, shape_fault
 from jaxcompress.core.types import Array
 
 
@@ -29,11 +33,14 @@ class QTensor(CompressedLeaf):
       - 8-bit codes are int8 (uint8 where `spec.lowest` is 0). Smaller codes are uint8
         offsets from `spec.lowest`, packed along the last stored axis; `length` is that
         axis's unpacked size.
-      - `scale` is float32, above 0, and has the rank of `codes`. Each of its sizes
-        divides the unpacked stored size; the quotient is the length of the block that
-        shares a scale.
+      - `scale` is float32, finite and above 0, and has the rank of `codes`. Each of its
+        sizes divides the unpacked stored size; the quotient is the length of the block
+        that shares a scale.
       - `zero_point` is None for a symmetric spec, else int32 of `scale`'s shape.
-      - Children may be traced, sharded or stacked; every other size follows from them.
+      - Children may be traced, sharded or stacked; every other size follows from them,
+        for 8-bit codes the length too.
+      - Children that `jax.tree.map` has changed apart are refused where they can be
+        told from the leaf's own (`core.apart`), at the latest when it is materialized.
     """
 
     codes: Array
@@ -63,15 +70,46 @@ class QTensor(CompressedLeaf):
         Args:
           codes: (batch…, output…, contracting…) integers in
             [spec.lowest, spec.highest].
-          scale: float32, the rank of `codes`, each size a divisor of theirs.
-          zero_point: int32 of `scale`'s shape, or None for a symmetric spec.
+          scale: float32, one entry per block of the spec: of the rank of `codes`, 1
+            along the axes that share; groups divide the last axis.
+          zero_point: int32 codes of `scale`'s shape, or None for a symmetric spec.
           spec: the grid the codes lie on.
           dtype: floating dtype of the array the leaf stands for.
           axes: the roles of the logical axes, which give the stored order.
 
         Returns:
           QTensor whose logical shape is that of `codes` in the leaf's own order.
+
+        Raises:
+          ValueError: a dtype or shape is not what the spec and the axes say, a code or
+            zero point is outside the spec's codes, or a scale is not finite and above
+            0. Of traced arrays only dtypes and shapes are known.
+
+        Example:
+          >>> codes, scale = jnp.array([[1, -2], [7, 0]]), jnp.array([[0.5], [1.0]])
+          >>> axes = LeafAxes(contracting=(0,), output=(1,))
+          >>> grid = {"spec": jc.quantize.int4(), "dtype": jnp.float32, "axes": axes}
+          >>> leaf = QTensor.from_codes(codes, scale, None, **grid)
+          >>> leaf.materialize()
+          Array([[ 0.5,  7. ],
+                 [-1. ,  0. ]], dtype=float32)
         """
+        check_floating("QTensor.from_codes", "dtype", dtype)
+        check_parts(codes, scale, zero_point, spec, axes)
+        return cls.from_rounded(codes, scale, zero_point, spec=spec, dtype=dtype, axes=axes)
+
+    @classmethod
+    def from_rounded(
+        cls,
+        codes: Array,
+        scale: Array,
+        zero_point: Array | None,
+        *,
+        spec: QuantSpec,
+        dtype,
+        axes: LeafAxes,
+    ) -> "QTensor":
+        """`from_codes` without its checks, for codes just rounded to the grid."""
         return cls(
             codes=_stored(codes, spec),
             scale=scale,
@@ -85,6 +123,8 @@ class QTensor(CompressedLeaf):
     @property
     def stored_shape(self) -> tuple[int, ...]:
         """Sizes in stored order, unpacked."""
+        if self.spec.bits == 8:
+            return self.codes.shape
         return (*self.codes.shape[:-1], self.length)
 
     @property
@@ -104,7 +144,8 @@ class QTensor(CompressedLeaf):
 
     @property
     def unpacked_codes(self) -> Array:
-        """Codes in stored order, one per entry: int8, uint8 where they start at 0."""
+        """Codes in stored order, one per entry, of `spec.code_dtype`."""
+        require_whole(f"QTensor({self.spec})", self._dtype_fault, self._shape_fault)
         if self.spec.bits == 8:
             return self.codes
         offsets = unpack(self.codes, self.spec.bits, self.length)
@@ -112,7 +153,7 @@ class QTensor(CompressedLeaf):
 
     def materialize(self) -> Array:
         values = dequantize_array(self.unpacked_codes, self.scale, self.zero_point)
-        return jnp.transpose(values, inverse(self.permutation)).astype(self.dtype)
+        return narrowed(jnp.transpose(values, inverse(self.permutation)), self.dtype)
 
     def transpose(self, permutation: tuple[int, ...]) -> "QTensor":
         position = inverse(tuple(permutation))
@@ -131,7 +172,17 @@ class QTensor(CompressedLeaf):
 
     @classmethod
     def tree_unflatten(cls, static, children) -> "QTensor":
-        return cls(*children, *static)
+        leaf = cls(*children, *static)
+        arrays = children[:2] if leaf.spec.symmetric else children
+        refuse_apart(f"QTensor({leaf.spec})", arrays, leaf._dtype_fault, leaf._shape_fault)
+        return leaf
+
+    def _dtype_fault(self) -> str:
+        return dtype_fault(self.spec, self.codes, self.scale, self.zero_point)
+
+    def _shape_fault(self) -> str:
+        parts = self.codes, self.scale, self.zero_point
+        return shape_fault(self.spec, self.order, self.length, *parts)
 
     def __repr__(self) -> str:
         return f"QTensor({self.spec}, shape={self.shape}, dtype={self.dtype})"
@@ -172,5 +223,6 @@ def spread(blocks: Array, shape: tuple[int, ...]) -> Array:
 
 def _stored(codes: Array, spec: QuantSpec) -> Array:
     if spec.bits == 8:
-        return codes.astype(jnp.uint8 if spec.lowest == 0 else jnp.int8)
-    return pack((codes - spec.lowest).astype(jnp.uint8), spec.bits)
+        return codes.astype(spec.code_dtype)
+    # As int32, since narrow codes may not hold minus the lowest.
+    return pack((codes.astype(jnp.int32) - spec.lowest).astype(jnp.uint8), spec.bits)

@@ -1,7 +1,12 @@
 """How a weight becomes low-bit codes: a frozen, hashable value, JSON both ways."""
 
 import dataclasses
+from numbers import Integral
 from typing import Literal
+
+import numpy as np
+
+from jaxcompress.core.packing import WIDTHS
 
 Sharing = Literal["tensor", "channel", "group"]
 
@@ -16,7 +21,9 @@ class QuantSpec:
         value = (code - zero_point) · scale,   lowest <= code <= highest
 
     Invariants:
+      - Numbers are ints and `symmetric` a bool, as JSON writes and reads them.
       - `bits` are stored per code; `highest - lowest < 2**bits`.
+      - Codes lie in [-128, 127], or in [0, 255] for 8 bits with `lowest` 0.
       - `symmetric`: the zero point is 0 and is not stored; the grid is odd when lowest
         == -highest.
       - zero is always exactly representable.
@@ -34,28 +41,53 @@ class QuantSpec:
     group_size: int = 0
 
     def __post_init__(self):
-        if self.bits not in (1, 2, 4, 8):
+        for field in ("bits", "lowest", "highest", "group_size"):
+            object.__setattr__(self, field, _whole(field, getattr(self, field)))
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(f"QuantSpec(name={self.name!r}) must be a text that reports can show.")
+        if not isinstance(self.symmetric, bool | np.bool_):
+            raise ValueError(f"QuantSpec(symmetric={self.symmetric!r}) must be True or False.")
+        object.__setattr__(self, "symmetric", bool(self.symmetric))
+        self._check_codes()
+        self._check_sharing()
+
+    def _check_codes(self) -> None:
+        codes = f"lowest={self.lowest}, highest={self.highest}"
+        if self.bits not in WIDTHS:
             raise ValueError(f"QuantSpec(bits={self.bits}) must be 1, 2, 4 or 8.")
         if not 0 < self.highest - self.lowest < 2**self.bits:
             raise ValueError(
-                f"QuantSpec(lowest={self.lowest}, highest={self.highest}) must be an increasing "
-                f"range that "
-                f"{self.bits} bits can hold."
+                f"QuantSpec({codes}) must be an increasing range that {self.bits} bits can hold."
             )
         if self.symmetric and not self.lowest < 0 < self.highest:
             raise ValueError(
-                f"QuantSpec(lowest={self.lowest}, highest={self.highest}, symmetric=True) must "
-                f"have codes on both "
-                "sides of zero."
+                f"QuantSpec({codes}, symmetric=True) must have codes on both sides of zero."
             )
+        held = np.iinfo(self.code_dtype)
+        if self.lowest < held.min or self.highest > held.max:
+            raise ValueError(
+                f"QuantSpec(bits={self.bits}, {codes}) has codes outside of [{held.min}, "
+                f"{held.max}], which {self.code_dtype} holds. Begin at 0 for 8 bits without sign."
+            )
+
+    def _check_sharing(self) -> None:
         if self.per not in ("tensor", "channel", "group"):
             raise ValueError(f"QuantSpec(per={self.per!r}) must be 'tensor', 'channel' or 'group'.")
         if (self.per == "group") != (self.group_size > 0):
             raise ValueError(
                 f"QuantSpec(per={self.per!r}, group_size={self.group_size}): a group needs a "
-                f"group_size above 0, "
-                "and nothing else takes one."
+                "group_size above 0, and nothing else takes one."
             )
+
+    @property
+    def code_dtype(self) -> np.dtype:
+        """The integers that hold single codes: int8, uint8 for 8 bits from 0 on."""
+        return np.dtype(np.uint8 if self.bits == 8 and self.lowest == 0 else np.int8)
+
+    @property
+    def stored_dtype(self) -> np.dtype:
+        """What a leaf stores: 8-bit codes as they are, smaller ones packed in uint8."""
+        return self.code_dtype if self.bits == 8 else np.dtype(np.uint8)
 
     @property
     def odd(self) -> bool:
@@ -87,3 +119,10 @@ class QuantSpec:
             if self.per == "group"
             else f"{self.name} per {self.per}"
         )
+
+
+def _whole(field: str, value) -> int:
+    """A NumPy integer too becomes an int, so that specs compare and JSON takes them."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"QuantSpec({field}={value!r}) must be an int.")
+    return int(value)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.numerics import straight_through
+from jaxcompress.core.numerics import narrowed, straight_through
 from jaxcompress.core.observers import Range
 from jaxcompress.core.qtensor import dequantize_array
 from jaxcompress.core.rules import Rules
@@ -169,7 +169,7 @@ def _fake_rows(rows: Array, site: Site, activations: Activations) -> Array:
     cover = covered(activations.ranges(x, site), activations.spec)
     value = _round_trip(x, grid(cover, activations.spec), activations)
     inside = (x >= cover.low) & (x <= cover.high)
-    return straight_through(value.astype(rows.dtype), rows, inside)
+    return straight_through(narrowed(value, rows.dtype), rows, inside)
 
 
 def _round_trip(x: Array, on: Grid, activations: Activations) -> Array:

@@ -2,6 +2,7 @@
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.stored import sharing_ndim
 from jaxcompress.core.types import Array
 
 
@@ -31,32 +32,4 @@ def shared_axes(spec: QuantSpec, axes: LeafAxes) -> tuple[int, ...]:
       >>> shared_axes(jc.quantize.int8(), jc.LeafAxes(contracting=(0, 1), output=(2,)))
       (-2, -1)
     """
-    count = {
-        "tensor": len(axes.output) + len(axes.contracting),
-        "channel": len(axes.contracting),
-        "group": 1,
-    }[spec.per]
-    return tuple(range(-count, 0))
-
-
-def scale_shape(shape: tuple[int, ...], spec: QuantSpec, axes: LeafAxes) -> tuple[int, ...]:
-    """Sizes of the scale of a canonical array: one entry per block, of the same rank.
-
-    Args:
-      shape: sizes of (batch…, output…, contracting…).
-      spec: its `group_size` divides the last of them.
-      axes: how many of the axes are batch, output and contracting.
-
-    Returns:
-      One size per axis.
-
-    Example:
-      >>> dense = jc.LeafAxes(contracting=(0,), output=(1,))
-      >>> scale_shape((3, 8), jc.quantize.int4(group_size=4), dense)
-      (3, 2)
-    """
-    if spec.per == "group":
-        return (*shape[:-1], shape[-1] // spec.group_size)
-    shared = shared_axes(spec, axes)
-    kept = len(shape) - len(shared)
-    return (*shape[:kept], *(1 for _ in shared))
+    return tuple(range(-sharing_ndim(spec, axes), 0))

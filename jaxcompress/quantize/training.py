@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes, from_canonical, to_canonical
 from jaxcompress.core.names import map_named
-from jaxcompress.core.numerics import straight_through
+from jaxcompress.core.numerics import narrowed, straight_through
 from jaxcompress.core.qtensor import dequantize_array
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
@@ -83,6 +83,8 @@ def fake_leaf(x: Array, choice: Assignment, ranges: Ranges) -> Array:
     value = dequantize_array(quantize_array(fixed, on, spec), *on)
     inside = (fixed >= cover.low) & (fixed <= cover.high)
     shown = straight_through(
-        value.reshape(canonical.shape).astype(x.dtype), canonical, inside.reshape(canonical.shape)
+        narrowed(value.reshape(canonical.shape), x.dtype),
+        canonical,
+        inside.reshape(canonical.shape),
     )
     return from_canonical(shown, axes)

@@ -13,10 +13,11 @@ from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.stored import scale_shape
 from jaxcompress.core.types import Array, Masks, Params, Selector
 from jaxcompress.quantize.affine import covered, grid, quantize_array
 from jaxcompress.quantize.assignment import Assignment, assign
-from jaxcompress.quantize.blocks import in_blocks, scale_shape, shared_axes
+from jaxcompress.quantize.blocks import in_blocks, shared_axes
 from jaxcompress.quantize.ranges import Ranges, min_max
 
 
@@ -95,7 +96,7 @@ def quantize_leaf(x: Array, choice: Assignment, ranges: Ranges) -> QTensor:
     codes = quantize_array(blocks, on, spec).astype(jnp.int32).reshape(canonical.shape)
     sizes = scale_shape(canonical.shape, spec, axes)
     scale, zero_point = jax.tree.map(lambda block: block.reshape(sizes), on)
-    return QTensor.from_codes(codes, scale, zero_point, spec=spec, dtype=x.dtype, axes=axes)
+    return QTensor.from_rounded(codes, scale, zero_point, spec=spec, dtype=x.dtype, axes=axes)
 
 
 def explain(tree: Params) -> Report:

@@ -4,8 +4,9 @@ import jax.numpy as jnp
 import pytest
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.stored import scale_shape
 from jaxcompress.quantize import int4, int8
-from jaxcompress.quantize.blocks import in_blocks, scale_shape, shared_axes
+from jaxcompress.quantize.blocks import in_blocks, shared_axes
 
 CONV_STACK = LeafAxes(contracting=(1, 2, 3), output=(4,), batch=(0,))
 SHAPE = (5, 6, 3, 3, 8)  # layers, outputs, rows, columns, inputs

@@ -1,0 +1,65 @@
+"""Telling arrays of a compressed leaf from what `jax.tree.map` made of them apart.
+
+A compressed leaf is a pytree node: code that maps over a tree with one sees its arrays
+one by one, and puts a leaf together again from the results.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+MEND = (
+    "Code that maps over a tree, such as jax.tree.map over the params, changes the arrays of a "
+    "compressed leaf apart. Give a model plain arrays by jc.materialized(fn), map over "
+    "jc.materialize(params) elsewhere, cast one by leaf.astype(dtype), and keep it out of an "
+    "optimizer by jc.partition."
+)
+
+
+def refuse_apart(
+    leaf: str,
+    children: Sequence,
+    dtype_fault: Callable[[], str],
+    shape_fault: Callable[[], str],
+) -> None:
+    """Raises where arrays that a leaf is put together from surely are not its own.
+
+    That is where shapes fit the leaf and dtypes do not (a cast, a product with a
+    float), or the reverse (a reshape, a slice of something packed). Where neither fits,
+    as with one random key or one row of statistics per array, nothing can be taken for
+    weights: it passes here and is refused in use. So does everything that is no array
+    of numbers: None, sentinels, axes of `vmap`, shardings, masks of bool, tangents of
+    integers (float0), and a single number per array, such as a norm.
+
+    Args:
+      leaf: what to call the leaf.
+      children: what it is put together from.
+      dtype_fault: gives what is wrong with the dtypes, "" for nothing.
+      shape_fault: the same of the shapes.
+
+    Raises:
+      ValueError: exactly one of the two finds a fault.
+    """
+    if all(map(_holds_numbers, children)):
+        dtypes, shapes = dtype_fault(), shape_fault()
+        if bool(dtypes) != bool(shapes):
+            raise ValueError(f"{leaf} cannot have {dtypes or shapes}. {MEND}")
+
+
+def require_whole(
+    leaf: str, dtype_fault: Callable[[], str], shape_fault: Callable[[], str]
+) -> None:
+    """Raises a ValueError where a leaf that is about to be used holds other arrays."""
+    fault = dtype_fault() or shape_fault()
+    if fault:
+        raise ValueError(f"{leaf} cannot have {fault}. {MEND}")
+
+
+def _holds_numbers(child) -> bool:
+    return (
+        isinstance(child, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
+        and child.ndim > 0
+        and jnp.issubdtype(child.dtype, np.number)
+    )
