@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jaxcompress.core.checks import check_share
 from jaxcompress.core.types import Array
 
 
@@ -73,11 +74,14 @@ def known_extremes(x: Array) -> tuple[float, float] | None:
       >>> known_extremes(jnp.array([3, -1])), known_extremes(jnp.zeros(0))
       ((-1, 3), None)
     """
-    if isinstance(x, Tracer) or not x.size:
+    if isinstance(x, Tracer):
         return None
-    shards = x.addressable_shards if isinstance(x, jax.Array) else ()
-    parts = [np.asarray(shard.data) for shard in shards] or [np.asarray(x)]
-    return min(part.min().item() for part in parts), max(part.max().item() for part in parts)
+    parts = [shard.data for shard in x.addressable_shards] if isinstance(x, jax.Array) else [x]
+    ends = [(part.min().item(), part.max().item()) for part in map(np.asarray, parts) if part.size]
+    if not ends:
+        return None
+    low, high = zip(*ends, strict=True)
+    return np.min(low).item(), np.max(high).item()  # which keep a NaN, as `min` may not
 
 
 def round_to_count(fraction: Array | float, size: int) -> Array | int:
@@ -94,11 +98,15 @@ def round_to_count(fraction: Array | float, size: int) -> Array | int:
     Returns:
       An int for a Python number, else () int32, in [0, size].
 
+    Raises:
+      ValueError: a Python number is outside [0, 1].
+
     Example:
       >>> round_to_count(0.5, 5), int(round_to_count(jnp.float32(0.5), 7))
       (2, 4)
     """
     if isinstance(fraction, (int, float)):
+        check_share("round_to_count", "fraction", fraction)
         return round(Fraction(float(np.float32(fraction))) * size)
     mantissa, exponent = jnp.frexp(fraction.astype(jnp.float32))
     high, low = _wide_product((mantissa * 2**24).astype(jnp.uint32), size)

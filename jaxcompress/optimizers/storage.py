@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, PyTree
 
 
@@ -46,6 +47,6 @@ def bfloat16() -> Storage:
       Array([1, 1, 9.98e-31], dtype=bfloat16)
     """
     return Storage(
-        encode=lambda moment: moment.astype(jnp.bfloat16),
+        encode=lambda moment: narrowed(moment, jnp.bfloat16),
         decode=lambda stored: stored.astype(jnp.float32),
     )

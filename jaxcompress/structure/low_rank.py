@@ -15,6 +15,7 @@ from jaxcompress.core.checks import check_finite, check_real
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.names import named_leaves
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.selectors import axes_of, weights
@@ -155,7 +156,7 @@ def _factored(leaf, target: _Target, rank: int) -> _Result:
     if rank > found.saving_rank:
         counts = f"{rank * found.cost:,} parameters, the weight {found.size:,}"
         return _Result(leaf, KEPT, f"the factors of rank {rank} would hold {counts}")
-    left, right = (factor.astype(leaf.dtype) for factor in found.factors(rank))
+    left, right = (narrowed(factor, leaf.dtype) for factor in found.factors(rank))
     shape = [leaf.shape[axis] for axis in axes.order]
     outputs = len(axes.batch) + len(axes.output)
     result = LowRank.from_factors(

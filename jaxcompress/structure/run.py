@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.lowrank import LowRank
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.order import inverse
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array, Model, Params
@@ -128,7 +129,7 @@ def _in_two_products(site: Site, apply: Callable, data: Array, weight) -> Array:
     if not isinstance(weight, LowRank) or not _meets_as_factored(site, weight):
         return apply(data, weight)
     left, right = (
-        factor.astype(weight.dtype) for factor in materialize((weight.left, weight.right))
+        narrowed(factor, weight.dtype) for factor in materialize((weight.left, weight.right))
     )
     equation = _equation(apply, data, weight)
     match site.primitive:

@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
-from jaxcompress.core.numerics import round_to_count, straight_through
+from jaxcompress.core.numerics import known_extremes, round_to_count, straight_through
 
 LARGEST = 2**31 - 1
 
@@ -123,3 +125,18 @@ def test_the_dtype_stays(dtype):
     x = X.astype(dtype)
     assert rounded(x).dtype == dtype
     assert jax.grad(lambda x: rounded(x).sum())(x).dtype == dtype
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan"), float("inf"), 2])
+def test_what_is_no_share_is_refused(fraction):
+    with pytest.raises(ValueError, match=rf"round_to_count\(fraction={fraction}\) must be in"):
+        round_to_count(fraction, 5)
+
+
+def test_extremes_of_what_is_known(mesh):
+    devices = mesh(data=4)
+    spread = jax.device_put(jnp.array([0.0, 3.0, np.nan, 1.0]), NamedSharding(devices, P("data")))
+    assert np.isnan(known_extremes(spread)).all()
+    assert known_extremes(np.arange(-2, 3, dtype=np.int8)) == (-2, 2)
+    assert known_extremes(jnp.zeros((0, 3))) is None
+    assert jax.jit(lambda x: jnp.zeros(()) if known_extremes(x) is None else x)(1.0) == 0

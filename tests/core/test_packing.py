@@ -1,5 +1,7 @@
 """Packing: planes of bits, exact for every byte, length and way of calling."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,6 +34,26 @@ def test_against_a_loop(bits, length):
     assert packed.dtype == jnp.uint8
     np.testing.assert_array_equal(packed, packed_by_loop(x, bits))
     np.testing.assert_array_equal(unpack(packed, bits, length), x)
+
+
+REFUSED = [
+    (lambda: pack(codes(8, 4), 3), ValueError, "pack(bits=3) must be 1, 2, 4 or 8"),
+    (lambda: pack(codes(4, 4), 4.5), ValueError, "pack(bits=4.5) must be"),
+    (lambda: pack(codes(4, 4).astype(np.int32), 4), TypeError, "pack(codes=...) of dtype int32"),
+    (lambda: pack(np.ones(4, np.float32), 4), TypeError, "pack(codes=...) of dtype float32"),
+    (lambda: pack(np.uint8([1, 16]), 4), ValueError, "codes reach 16 and must be below 16"),
+    (lambda: pack(np.uint8([2]), 1), ValueError, "codes reach 2 and must be below 2"),
+    (lambda: unpack(codes(8, 4), 5, 4), ValueError, "unpack(bits=5) must be 1, 2, 4 or 8"),
+    (lambda: unpack(np.ones(4, np.int8), 4, 8), TypeError, "unpack(packed=...) of dtype int8"),
+    (lambda: unpack(codes(8, 4), 4, 9), ValueError, "4 bytes do not hold 9 codes, which take 5"),
+    (lambda: unpack(codes(8, 4), 4, 6), ValueError, "4 bytes do not hold 6 codes, which take 3"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "message"), REFUSED)
+def test_refusals(call, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        call()
 
 
 @every_width

@@ -4,9 +4,13 @@ import dataclasses
 import json
 import re
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
+from tests.inputs import DENSE
 
 SPECS = [
     (QuantSpec("int8", 8, -127, 127, symmetric=True), True, "int8 per channel"),
@@ -58,6 +62,22 @@ WRONG = [
     ({"bits": 4}, "range that 4 bits can hold"),
     ({"lowest": 0, "highest": 255}, "symmetric=True) must have codes on both sides of zero"),
     ({"lowest": -255, "highest": 0}, "symmetric=True) must have codes on both sides of zero"),
+    ({"lowest": -1.5, "highest": 1.5, "bits": 2}, "QuantSpec(lowest=-1.5) must be an int"),
+    ({"highest": 127.0}, "QuantSpec(highest=127.0) must be an int"),
+    ({"highest": float("nan")}, "QuantSpec(highest=nan) must be an int"),
+    ({"highest": None}, "QuantSpec(highest=None) must be an int"),
+    ({"bits": 8.0}, "QuantSpec(bits=8.0) must be an int"),
+    ({"bits": True, "highest": 1, "lowest": 0}, "QuantSpec(bits=True) must be an int"),
+    ({"group_size": 64.0, "per": "group"}, "QuantSpec(group_size=64.0) must be an int"),
+    ({"group_size": False}, "QuantSpec(group_size=False) must be an int"),
+    ({"lowest": -55, "highest": 200}, "has codes outside of [-128, 127], which int8 holds"),
+    ({"lowest": 1, "highest": 255, "symmetric": False}, "outside of [-128, 127]"),
+    ({"lowest": -135, "highest": -120, "bits": 4, "symmetric": False}, "outside of [-128, 127]"),
+    ({"symmetric": 1}, "QuantSpec(symmetric=1) must be True or False"),
+    ({"symmetric": "yes"}, "QuantSpec(symmetric='yes') must be True or False"),
+    ({"name": ""}, "QuantSpec(name='') must be a text"),
+    ({"name": None}, "QuantSpec(name=None) must be a text"),
+    ({"per": ["group"]}, "QuantSpec(per=['group']) must be"),
     ({"per": "row"}, "QuantSpec(per='row') must be 'tensor', 'channel' or 'group'"),
     ({"per": "group"}, "QuantSpec(per='group', group_size=0): a group needs a group_size above 0"),
     ({"per": "group", "group_size": -1}, "group_size=-1): a group needs"),
@@ -79,3 +99,23 @@ def test_asymmetric_codes_may_lie_on_one_side():
 def test_missing_and_unknown_fields_are_refused(fields):
     with pytest.raises(ValueError, match=r"must have exactly the fields \['bits', 'group_size'"):
         QuantSpec.from_json(fields)
+
+
+def test_numpy_numbers_are_numbers():
+    given = QuantSpec("int4", *np.array([4, -7, 7]), np.bool_(True), "group", np.int16(64))
+    expected = QuantSpec("int4", 4, -7, 7, symmetric=True, per="group", group_size=64)
+    assert given == expected
+    assert json.dumps(given.to_json()) == json.dumps(expected.to_json())
+
+
+@every_spec
+def test_every_code_is_held(spec, odd, text):
+    """The extremes survive the dtype that codes have, packed and unpacked."""
+    codes = jnp.array([[spec.lowest, spec.highest, spec.lowest]])
+    zero_point = None if spec.symmetric else jnp.full((1, 1), spec.lowest)
+    spec = dataclasses.replace(spec, per="channel", group_size=0)
+    leaf = QTensor.from_codes(
+        codes, jnp.ones((1, 1)), zero_point, spec=spec, dtype=jnp.float32, axes=DENSE
+    )
+    assert leaf.unpacked_codes.dtype == spec.code_dtype
+    np.testing.assert_array_equal(leaf.unpacked_codes, codes)

@@ -1,5 +1,6 @@
 """The integer products against int64 NumPy, and what they lower to elsewhere."""
 
+import re
 from typing import NamedTuple
 
 import hypothesis
@@ -16,6 +17,7 @@ from jaxcompress.kernels import (
     int8_matmul,
     packed_grouped_matmul,
     packed_matmul,
+    stack_digits,
     two_digit_matmul,
 )
 
@@ -74,6 +76,48 @@ KERNELS = [
 
 def codes(x):
     return jnp.asarray(x, jnp.int8)
+
+
+W, X, P = jnp.ones((3, 8), jnp.int8), jnp.ones((2, 8), jnp.int8), jnp.zeros((3, 4), jnp.uint8)
+S = jnp.ones((3, 2))
+HALVES = jnp.full((2, 8), 1.7)
+PARTS = jnp.ones((2, 2, 8), jnp.int8)
+REFUSALS = [
+    (lambda: int8_matmul(1.7, W), "int8_matmul(x=...) of dtype float must be int8 codes"),
+    (lambda: int8_matmul(HALVES, W), "int8_matmul(x=...) of dtype float32 must be int8 codes"),
+    (lambda: int8_matmul(X, HALVES), "int8_matmul(w=...) of dtype float32 must be int8 codes"),
+    (lambda: int8_matmul(X, P), "int8_matmul(w=...) of dtype uint8 must be int8 codes"),
+    (lambda: int8_matmul(X[0], W), "int8_matmul(x=...) of shape (8,) must have 2 axes"),
+    (lambda: int8_matmul(X, W.T), "int8_matmul: x (2, 8) and w (8, 3) must share K"),
+    (lambda: grouped_matmul(HALVES, W, S), "grouped_matmul(x=...) of dtype float32"),
+    (lambda: grouped_matmul(X, W[:, :4], S), "grouped_matmul: x (2, 8) and w (3, 4) must share K"),
+    (lambda: grouped_matmul(X, W, X), "grouped_matmul(scale=...) of dtype int8 must be real"),
+    (lambda: grouped_matmul(X, W, S[:2]), "w (3, 8) and scale (2, 2) must share N"),
+    (lambda: grouped_matmul(X, W, jnp.ones((3, 3))), "scale (3, 3) must have a G that divides K"),
+    (lambda: grouped_matmul(X, W, jnp.ones((3, 0))), "scale (3, 0) must have a G that divides K"),
+    (lambda: packed_matmul(HALVES, P, -7), "packed_matmul(x=...) of dtype float32"),
+    (lambda: packed_matmul(X, W, -7), "packed_matmul(packed=...) of dtype int8 must be uint8"),
+    (lambda: packed_matmul(X, P[:, :3], -7), "must share K, two codes in a byte"),
+    (lambda: packed_matmul(X, P, -7.5), "packed_matmul(lowest=-7.5) must be"),
+    (lambda: packed_grouped_matmul(X, P, S[:, :1], -7), "scale (3, 1) must have an even G"),
+    (lambda: packed_grouped_matmul(X, P, S[:2], -7), "scale (2, 2) must share N"),
+    (lambda: packed_grouped_matmul(X, P, S, True), "packed_grouped_matmul(lowest=True) must be"),
+    (lambda: digits(X, S, count=2), "digits(x=...) of dtype int8 must be real floating"),
+    (lambda: digits(HALVES, X, count=2), "digits(scale=...) of dtype int8 must be real floating"),
+    (lambda: digits(HALVES, S[:2, :1], count=0), "digits(count=0) must be at least 1"),
+    (lambda: digits(HALVES, S[:2, :1], count=1.5), "digits(count=1.5) must be at least 1"),
+    (lambda: digits(HALVES, S[:2, :1], count=1, highest=128), "digits(highest=128) must be in"),
+    (lambda: two_digit_matmul(X, W), "two_digit_matmul(x=...) of dtype int8 must be real"),
+    (lambda: two_digit_matmul(HALVES, HALVES), "two_digit_matmul(w=...) of dtype float32"),
+    (lambda: stack_digits(None, HALVES[None], S), "stack_digits(parts=...) of dtype float32"),
+    (lambda: stack_digits(None, PARTS, jnp.ones((2, 3, 1))), "must share (digits, M)"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), REFUSALS)
+def test_refusals(call, message):
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        call()
 
 
 SHAPES = [(1, 8, 3), (1, 4, 1), (2, 8, 5), (5, 12, 600), (3, 16, 512), (4, 8, 1024)]

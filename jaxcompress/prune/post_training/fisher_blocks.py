@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array
 from jaxcompress.prune.post_training.solver import inverse_factor
 
@@ -39,7 +40,7 @@ def from_blocks(blocks: Array, leaf: Array, roles: LeafAxes) -> Array:
     """The opposite of `in_blocks`, with the shape, dtype and sharding of the leaf."""
     slices, outputs, inputs = matrix_shape(leaf.shape, roles)
     flat = blocks.reshape(slices, -1)[:, : outputs * inputs]
-    return from_matrices(flat, roles, like=leaf).astype(leaf.dtype)
+    return narrowed(from_matrices(flat, roles, like=leaf), leaf.dtype)
 
 
 def costs(weights: Array, fisher: Array) -> Array:

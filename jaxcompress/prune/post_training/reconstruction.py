@@ -15,6 +15,7 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_finite
 from jaxcompress.core.matrices import as_matrices, from_matrices
 from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.report import Report
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.selectors import inexact
@@ -191,7 +192,7 @@ def _matrices(leaf: Array, roles: LeafAxes) -> Array:
 
 def _with_matrices(leaf: Array, roles: LeafAxes, index: tuple[int, ...], new: Array) -> Array:
     """The leaf, as it lies, with other values for the matrices at an index."""
-    changed = _matrices(leaf, roles).at[index].set(new.astype(leaf.dtype))
+    changed = _matrices(leaf, roles).at[index].set(narrowed(new, leaf.dtype))
     return from_matrices(changed, roles, like=leaf)
 
 

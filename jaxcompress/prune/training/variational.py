@@ -8,6 +8,7 @@ Maths on one array. Where the noise drowns a weight, nothing is lost without it.
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Key
 
 K1, K2, K3 = 0.63576, 1.87320, 1.48695
@@ -41,7 +42,7 @@ def noisy(mean: Array, log_variance: Array, key: Key) -> Array:
     """
     noise = jax.random.normal(key, mean.shape, jnp.float32)
     wide = mean.astype(jnp.float32) + jnp.exp(log_variance.astype(jnp.float32) / 2) * noise
-    return wide.astype(mean.dtype)
+    return narrowed(wide, mean.dtype)
 
 
 def log_noise_ratio(mean: Array, log_variance: Array) -> Array:

@@ -13,6 +13,7 @@ from jaxcompress.core.checks import check_range
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.masks import apply_mask, check_masks
 from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.numerics import straight_through as passing
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Array, Masks, Params, Selector, View
@@ -133,7 +134,7 @@ def sr_ste(masking: Masking, decay: float = 2e-4) -> View:
 
     def pulled(mask: Array, leaf: Array) -> Array:
         pull = jnp.where(mask, 0.0, decay * leaf.astype(jnp.float32))
-        return _pulled(leaf, jax.lax.stop_gradient(pull).astype(leaf.dtype))
+        return _pulled(leaf, narrowed(jax.lax.stop_gradient(pull), leaf.dtype))
 
     return _masked("sr_ste", masking, pulled)
 
