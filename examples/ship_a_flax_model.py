@@ -1,4 +1,4 @@
-"""A trained Flax NNX model in 4 bits: one file, loaded by an unmodified model.
+"""A trained Flax NNX model in 4 bits: one file, run by the model as it always was.
 
     python examples/ship_a_flax_model.py
 
@@ -79,9 +79,8 @@ def main(steps: int = STEPS) -> dict[str, tuple[float, int]]:
     for name, tree in (("float32", params), ("int4", shipped)):
         path = folder / f"{name}.safetensors"
         jc.storage.save(path, tree)
-        model = functional.restore(jc.storage.load(path))  # an NNX module, as it always was
         sizes[name] = path.stat().st_size
-        evaluations[name] = jc.validate.evaluate(lambda model, x: model(x), model, images, labels)
+        evaluations[name] = jc.validate.evaluate(fn, jc.storage.load(path), images, labels)
         print(f"{name:8} {evaluations[name].accuracy:6.1%} right   {sizes[name]:8,} bytes")
     print(jc.validate.compare(evaluations["float32"], evaluations["int4"]).verdict)
     return {name: (evaluations[name].accuracy, size) for name, size in sizes.items()}

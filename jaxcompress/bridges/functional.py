@@ -21,7 +21,9 @@ class Functional:
     Invariants:
       - `params` holds every floating array the model stores: weights and statistics.
       - Both functions are pure: no argument changes, nor the model they came from.
-      - Any leaf of `params` may be compressed.
+      - Any leaf of `params` may be compressed: both functions form its array inside the
+        call, so the module's own code never meets one. What `restore` gives holds the
+        leaf itself; call that as `materialized(lambda module, x: module(x))`.
 
     Args:
       fn: `fn(params, *inputs) -> outputs`, in evaluation mode.

@@ -26,6 +26,7 @@ from jaxcompress.bridges.sizes import (
     extents_of,
     reading_of,
 )
+from jaxcompress.core.leaf import materialize
 from jaxcompress.core.types import Key, Params
 from jaxcompress.graph.removal import restored
 
@@ -86,11 +87,11 @@ def functional(
     params = core.unfreeze(variables)
 
     def fn(params: Params, *inputs):
-        return module.apply(params, *inputs, **evaluation)
+        return module.apply(materialize(params), *inputs, **evaluation)
 
     def train_fn(params: Params, *inputs, key: Key):
         outputs, updated = module.apply(
-            params,
+            materialize(params),
             *inputs,
             rngs={name: jax.random.fold_in(key, index) for index, name in enumerate(rngs)},
             mutable=[collection for collection in params if collection != "params"],

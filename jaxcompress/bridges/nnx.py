@@ -22,7 +22,7 @@ from jaxcompress.bridges.sizes import (
     listed,
     reading_of,
 )
-from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.types import Key, Params, PyTree
 from jaxcompress.graph.shrink import slice_params
 
@@ -96,12 +96,13 @@ def functional(
     evaluated, trained = nnx.graphdef(evaluated), nnx.graphdef(trained)
 
     def fn(params: Params, *inputs):
-        return _merge(evaluated, params, rest)(*inputs, **evaluation)
+        return _merge(evaluated, materialize(params), rest)(*inputs, **evaluation)
 
     def train_fn(params: Params, *inputs, key: Key):
-        module = _merge(trained, params, _reseeded(rest, key))
+        module = _merge(trained, materialize(params), _reseeded(rest, key))
         outputs = module(*inputs, **training)
-        return outputs, nnx.state(module, lambda path, variable: path in paths)
+        new = nnx.state(module, lambda path, variable: path in paths)
+        return outputs, jax.tree.map(_passed_through, params, new, is_leaf=is_compressed)
 
     def restore(params: Params) -> nnx.Module:
         return _merge(graphdef, params, rest)
@@ -239,6 +240,11 @@ def _is_parameter(path, variable) -> bool:
 def _merge(graphdef: nnx.GraphDef, params: Params, rest: PyTree) -> nnx.Module:
     """A module with variables of its own: a call would write to those of the state."""
     return nnx.merge(graphdef, _copied(params), _copied(rest))
+
+
+def _passed_through(leaf, new):
+    """A compressed weight as it came, where the module met the array it stands for."""
+    return leaf if is_compressed(leaf) else new
 
 
 def _copied(state: PyTree) -> PyTree:

@@ -32,9 +32,10 @@ def quantize(
 ) -> tuple[Params, Report]:
     """The params with low-bit codes for weights, and what was done to each leaf.
 
-    The result goes where the params went: `QTensor` leaves stand for arrays in
-    unmodified layers. The arrays they stand for are bit for bit what `fake_quantize`
-    with the same arguments gives.
+    `materialized(fn)` takes the result where `fn` took the params, for every program;
+    `run` multiplies the codes themselves where that is faster. The arrays that the
+    `QTensor` leaves stand for are bit for bit what `fake_quantize` with the same
+    arguments gives.
 
     Args:
       params: arrays, or `jax.ShapeDtypeStruct`s for the report alone.

@@ -36,10 +36,9 @@ def factorize(
     """The params with two factors in place of weights, and what was done to each leaf.
 
     Without covariances a factored weight is the nearest matrix of its rank; with them,
-    the one whose outputs on the calibration data are nearest. The result goes where the
-    params went: `LowRank` leaves stand for arrays in unmodified layers, and
-    `run_low_rank` runs them as two products. A convolution becomes one to `rank`
-    channels and a 1×1 one.
+    the one whose outputs on the calibration data are nearest. `materialized(fn)` takes
+    the result where `fn` took the params, forming the product; `run_low_rank(fn)` runs
+    two thin products. A convolution becomes one to `rank` channels and a 1×1 one.
 
     Args:
       params: arrays; finite where they are factored.

@@ -145,6 +145,20 @@ def test_quantized_leaves_go_in_as_they_are(model, quantized, x, key):
     assert new["params"]["Dense_0"]["kernel"] is params["params"]["Dense_0"]["kernel"]
 
 
+def test_a_module_that_maps_over_its_params_meets_arrays(quantized, x, key):
+    negated = linen.map_variables(
+        linen.Dense, "params", lambda tree: jax.tree.map(jnp.negative, tree), init=True
+    )
+    module = negated(2)
+    model = bridge.functional(module, module.init(key, x))
+    params = quantized(model.params)
+    dense = jc.materialize(params)
+    np.testing.assert_array_equal(model.fn(params, x), model.fn(dense, x))
+    outputs, new = model.train_fn(params, x, key=key)
+    np.testing.assert_array_equal(outputs, model.train_fn(dense, x, key=key)[0])
+    assert jax.tree.structure(new) == jax.tree.structure(params)
+
+
 def test_boxed_parameters_keep_their_box(x, key):
     initialiser = linen.with_partitioning(linen.initializers.ones, (None, "model"))
     module = linen.Dense(2, kernel_init=initialiser)

@@ -210,6 +210,27 @@ def test_quantized_leaves_go_in_as_they_are(model, quantized, x, key):
     np.testing.assert_array_equal(bridged.fn(bridged.params, x), model.fn(params, x))
 
 
+class Negated(nnx.Module):
+    """Maps over the variables of its layer in its own call."""
+
+    def __init__(self):
+        self.layer = nnx.Linear(3, 2, use_bias=False, rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        graph, state = nnx.split(self.layer)
+        return nnx.merge(graph, jax.tree.map(jnp.negative, state))(x)
+
+
+def test_a_module_that_maps_over_its_params_meets_arrays(quantized, x, key):
+    model = bridge.functional(Negated())
+    params = quantized(model.params)
+    expected = x @ -jc.named_leaves(params)["layer/kernel"].materialize()
+    outputs, new = model.train_fn(params, x, key=key)
+    np.testing.assert_allclose(model.fn(params, x), expected, rtol=1e-6)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-6)
+    assert jax.tree.structure(new) == jax.tree.structure(params)
+
+
 def test_another_kind_of_model_is_named():
     with pytest.raises(TypeError, match=r"nnx.functional\(model of type dict\).*linen.functional"):
         bridge.functional({})

@@ -138,6 +138,7 @@ def reconstruct(
         weight = aimed(_matrices(leaves[name], order[name])[index], met, now, (name, index))
         solved, keep = solve(weight, met, shares[name])
         _check_solved(name, solved)
+        solved = narrowed(solved, leaves[name].dtype)
         leaves[name] = _with_matrices(leaves[name], order[name], index, solved)
         masks[name] = _with_matrices(masks[name], order[name], index, keep)
     pruned = map_named(lambda name, _: leaves[name], params)
@@ -192,7 +193,7 @@ def _matrices(leaf: Array, roles: LeafAxes) -> Array:
 
 def _with_matrices(leaf: Array, roles: LeafAxes, index: tuple[int, ...], new: Array) -> Array:
     """The leaf, as it lies, with other values for the matrices at an index."""
-    changed = _matrices(leaf, roles).at[index].set(narrowed(new, leaf.dtype))
+    changed = _matrices(leaf, roles).at[index].set(new.astype(leaf.dtype))
     return from_matrices(changed, roles, like=leaf)
 
 
