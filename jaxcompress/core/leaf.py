@@ -7,8 +7,10 @@ it does nothing with it that `CompressedLeaf` does not list.
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.types import Array, PyTree
@@ -52,8 +54,17 @@ class CompressedLeaf:
         """The same leaf with its axes permuted; nothing is computed."""
         raise NotImplementedError
 
-    def astype(self, dtype) -> "CompressedLeaf":
-        """The same leaf materializing to another inexact dtype; nothing is computed."""
+    def astype(self, dtype) -> Any:
+        """The same leaf materializing to another real floating dtype, as stored.
+
+        Of any other dtype, which the stored numbers cannot stand for, a plain array.
+        """
+        if jnp.issubdtype(dtype, jnp.floating):
+            return self._standing_for(np.dtype(dtype))
+        return self.materialize().astype(dtype)
+
+    def _standing_for(self, dtype: np.dtype) -> "CompressedLeaf":
+        """The same leaf for an array of this real floating dtype."""
         raise NotImplementedError
 
     @property
@@ -134,7 +145,8 @@ def materialized(fn: Callable) -> Callable:
 
     Args:
       fn: any function, a model for example; a callable pytree (an Equinox module) may
-        hold compressed leaves itself. What `fn` closes over is not seen.
+        hold compressed leaves itself. What `fn` closes over is not seen, nor what a
+        method is bound to.
 
     Returns:
       Function of the same signature. Compressed leaves anywhere in its arguments reach

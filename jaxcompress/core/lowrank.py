@@ -162,8 +162,8 @@ class LowRank(CompressedLeaf):
         order = tuple(position[axis] for axis in self.permutation)
         return dataclasses.replace(self, order=from_the_end(order))
 
-    def astype(self, dtype) -> "LowRank":
-        return dataclasses.replace(self, dtype=np.dtype(dtype))
+    def _standing_for(self, dtype: np.dtype) -> "LowRank":
+        return dataclasses.replace(self, dtype=dtype)
 
     def tree_flatten_with_keys(self):
         children = tuple(

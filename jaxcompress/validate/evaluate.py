@@ -107,7 +107,8 @@ def predict(fn: Model, params: Params, inputs: PyTree, *, batch_size: int = 256)
       fn: model in evaluation mode, `fn(params, inputs) -> outputs`, a tree of arrays
         whose first axis is the examples'. For a model of several inputs pass a tuple
         and `lambda params, inputs: fn(params, *inputs)`.
-      params: tree of arrays, or of compressed leaves.
+      params: tree of arrays; of compressed leaves where `fn` takes them, as
+        `materialized(fn)` and what `quantize.run` gives do.
       inputs: array, or tree of arrays, with first axis n, n at least 1.
       batch_size: examples per call; fewer when there are fewer.
 
@@ -141,7 +142,8 @@ def evaluate(
 
     Args:
       fn: model in evaluation mode, `fn(params, inputs) -> logits` (n, classes).
-      params: tree of arrays, or of compressed leaves.
+      params: tree of arrays; of compressed leaves where `fn` takes them, as
+        `materialized(fn)` and what `quantize.run` gives do.
       inputs: array, or tree of arrays, with first axis n, n at least 1.
       labels: (n,), integer in [0, classes).
       batch_size: examples per call; fewer when there are fewer.

@@ -105,6 +105,7 @@ def test_as_an_operand():
     np.testing.assert_array_equal(
         jnp.take(leaf, jnp.asarray([2, 0]), axis=0), dense[np.asarray([2, 0])]
     )
+    np.testing.assert_array_equal(leaf.astype(jnp.int32), dense.astype(jnp.int32))
     half = leaf.astype(jnp.bfloat16)
     assert half.dtype == half.materialize().dtype == jnp.bfloat16
 
