@@ -135,13 +135,19 @@ def test_weights_train_beside_statistics(model, x, key):
     np.testing.assert_array_equal(gradients["params"]["Dense_1"]["bias"], [6.0, 6.0])
 
 
-def test_quantized_leaves_go_in_as_they_are(model, quantized, x, key):
-    params = quantized(model.params)
+def equal_to_dense(model, params, x, key):
+    """Both functions give what they give for arrays; the new params of the second."""
     dense = jc.materialize(params)
     np.testing.assert_array_equal(model.fn(params, x), model.fn(dense, x))
     outputs, new = model.train_fn(params, x, key=key)
     np.testing.assert_array_equal(outputs, model.train_fn(dense, x, key=key)[0])
     assert jax.tree.structure(new) == jax.tree.structure(params)
+    return new
+
+
+def test_quantized_leaves_go_in_as_they_are(model, quantized, x, key):
+    params = quantized(model.params)
+    new = equal_to_dense(model, params, x, key)
     assert new["params"]["Dense_0"]["kernel"] is params["params"]["Dense_0"]["kernel"]
 
 
@@ -149,14 +155,8 @@ def test_a_module_that_maps_over_its_params_meets_arrays(quantized, x, key):
     negated = linen.map_variables(
         linen.Dense, "params", lambda tree: jax.tree.map(jnp.negative, tree), init=True
     )
-    module = negated(2)
-    model = bridge.functional(module, module.init(key, x))
-    params = quantized(model.params)
-    dense = jc.materialize(params)
-    np.testing.assert_array_equal(model.fn(params, x), model.fn(dense, x))
-    outputs, new = model.train_fn(params, x, key=key)
-    np.testing.assert_array_equal(outputs, model.train_fn(dense, x, key=key)[0])
-    assert jax.tree.structure(new) == jax.tree.structure(params)
+    model = bridge.functional(negated(2), negated(2).init(key, x))
+    equal_to_dense(model, quantized(model.params), x, key)
 
 
 def test_boxed_parameters_keep_their_box(x, key):

@@ -69,8 +69,6 @@ def cast(params, x):
 
 MAPPING = {
     "negated": lambda p, x: x @ jax.tree.map(lambda a: -a, p)["w"],
-    "scaled": lambda p, x: x @ jax.tree.map(lambda a: 2 * a, p)["w"],
-    "magnitudes": lambda p, x: x @ jax.tree.map(jnp.abs, p)["w"],
     "clipped": lambda p, x: x @ jax.tree.map(lambda a: jnp.clip(a, -0.1, 0.1), p)["w"],
     "masked": lambda p, x: x @ jax.tree.map(lambda a: jnp.where(a > 0, a, 0), p)["w"],
     "half": lambda p, x: x @ jax.tree.map(lambda a: a.astype(jnp.bfloat16), p)["w"],
@@ -81,7 +79,6 @@ MAPPING = {
     "by optax": lambda p, x: x @ optax.tree.scale(3.0, p)["w"],
     "to one vector": lambda p, x: (x @ p["w"], jax.flatten_util.ravel_pytree(p)[0]),
     "by a primitive": lambda p, x: jax.lax.dot(x, p["w"]),
-    "by items": lambda p, x: x @ jnp.stack([p["w"][i] for i in range(8)]),
 }
 
 
@@ -147,8 +144,6 @@ def layer_by_layer(model, params):
 
 
 class Way(NamedTuple):
-    """A way to use a model."""
-
     name: str
     call: object  # (model, params) -> outputs
     model: object = layer
@@ -213,8 +208,6 @@ def test_the_arrays_are_formed_inside_the_call():
 
 
 class Model(NamedTuple):
-    """A model of a framework: its function, its params and an input."""
-
     fn: object
     params: object
     x: object = X
