@@ -10,6 +10,7 @@ import pytest
 
 import jaxcompress as jc
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.prune.post_training.fisher_blocks import from_blocks
 from jaxcompress.quantize import dynamic, fake_quantize, int4, int8, quantize, uint4, uint8
 
 SPECS = [int8(), int4(), uint8(), uint4(), uint8(per="tensor"), uint4(group_size=2)]
@@ -83,6 +84,18 @@ def pulled(dtype):
     return jax.grad(lambda x: jnp.sum(view({"w": x})["w"]))(extremes(dtype))
 
 
+def solved(dtype):
+    def enlarged(weight, moments, sparsity):
+        return weight * 1e5, jnp.ones(weight.shape, bool)
+
+    x, fn = jnp.ones((2, 3), dtype), lambda params, x: x @ params["w"]
+    return jc.prune.reconstruct(fn, {"w": x.T}, [x], enlarged, sparsity=0.5)[0]
+
+
+def from_fisher_blocks(dtype):
+    return from_blocks(jnp.full((1, 6), 1e6), jnp.ones((2, 3), dtype), AXES)
+
+
 CASTS = [
     Cast("leaf.astype", lambda dtype: quantize({"w": LARGE}, int8())[0]["w"].astype(dtype)[...]),
     Cast("a low-rank leaf", low_rank),
@@ -94,6 +107,8 @@ CASTS = [
         lambda dtype: jc.prune.noisy(extremes(dtype), jnp.full((4, 7), 20.0), jax.random.key(0)),
     ),
     Cast("a pull", pulled),
+    Cast("a solver", solved),
+    Cast("Fisher blocks", from_fisher_blocks),
 ]
 
 
@@ -114,3 +129,8 @@ def test_float8_has_no_infinity_to_go_to():
     leaf = quantize({"w": jnp.array([[500.0, -1e4]])}, int8())[0]["w"]
     found = leaf.astype(ml_dtypes.float8_e4m3fn).materialize()
     np.testing.assert_array_equal(found.astype(jnp.float32), [[448, -448]])
+
+
+def test_the_largest_moment_has_a_bfloat16():
+    largest = jnp.finfo(jnp.float32).max
+    assert jnp.isfinite(jc.optimizers.bfloat16().encode(jnp.float32(largest)))
