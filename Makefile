@@ -9,16 +9,18 @@ UV := $(shell uv --version >/dev/null 2>&1 && echo uv)
 ifdef UV
   create = uv venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
   install = uv pip install --quiet --python .venv/bin/python
+  uninstall = uv pip uninstall --quiet --python .venv/bin/python
 else
   create = $(PYTHON) -m venv --clear .venv
   install = .venv/bin/python -m pip install --quiet --disable-pip-version-check
+  uninstall = .venv/bin/python -m pip uninstall --quiet --yes
 endif
 
 # Most of the tests' time is compilation: what one run compiled, the next one loads.
 test: export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.venv/jax-cache
 test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 
-.PHONY: demo test lint examples-test wheel-test docs clean
+.PHONY: demo test lint examples-test wheel-test docs oldest without-flax clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/demo.installed
@@ -40,6 +42,13 @@ wheel-test: .venv/test.installed
 
 docs: .venv/docs.installed
 	@.venv/bin/pdoc --docformat google --output-directory site jaxcompress
+
+# The workflow's other environments; `make test` then runs in them as they are.
+oldest: .venv/test.installed
+	@$(install) jax==0.8.0 jaxlib==0.8.0 flax==0.12.0
+
+without-flax: .venv/test.installed
+	@$(uninstall) flax orbax-checkpoint
 
 clean:
 	@rm -rf .venv build dist site .hypothesis .pytest_cache .ruff_cache jaxcompress-demo
