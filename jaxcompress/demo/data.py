@@ -88,7 +88,15 @@ def mnist_folder(folder: pathlib.Path, *, seed: int) -> Splits:
 
 def _checked(source: str, train: Images, validation: Images, test: Images) -> Splits:
     check_disjoint(train=train.images, validation=validation.images, test=test.images)
-    return Splits(source, train, validation, test)
+    splits = Splits(source, train, validation, test)
+    for part in ("validation", "test"):
+        highest = int(getattr(splits, part).labels.max())
+        if highest >= splits.classes:
+            raise ValueError(
+                f"{source}: the {part} images have the label {highest}, and those to train on "
+                f"none above {splits.classes - 1}. Use files of the same classes."
+            )
+    return splits
 
 
 def _idx_images(folder: pathlib.Path, part: str) -> Images:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 from typing import Any
 
@@ -30,7 +31,8 @@ class Recipe:
       sparsity: final fraction of weights removed.
       temperature: of the teacher's and the student's softmax.
       soft_weight: share of the soft targets in the distillation loss.
-      int8_rules, int4_rules: (pattern, spec) pairs over leaf names.
+      int8_rules, int4_rules: (pattern, spec) pairs over leaf names; a group that does
+        not divide a weight's inputs becomes their greatest common divisor.
     """
 
     seed: int = 0
@@ -57,16 +59,23 @@ class Recipe:
     def __post_init__(self):
         if self.framework not in ("nnx", "linen"):
             raise ValueError(f"Recipe(framework={self.framework!r}) must be 'nnx' or 'linen'.")
+        for field in ("widths", "student_widths"):
+            if len(widths := getattr(self, field)) != 3:
+                raise ValueError(f"Recipe({field}={widths}) must be three whole numbers.")
+            for width in widths:
+                _check_count(field, width)
+        for field in ("batch_size", "dense_steps", "distill_steps"):
+            _check_count(field, getattr(self, field))
+        for field in ("prune_steps", "combined_steps"):
+            # Weights go through the first two thirds of the steps.
+            _check_count(field, getattr(self, field), least=2)
+        for field in ("sparsity", "soft_weight", "learning_rate", "temperature"):
+            _check_number(field, getattr(self, field))
         check_range("Recipe", "sparsity", self.sparsity, 0.0, 1.0)
-        for field in (
-            "batch_size",
-            "dense_steps",
-            "prune_steps",
-            "distill_steps",
-            "combined_steps",
-            "learning_rate",
-        ):
-            check_positive("Recipe", field, getattr(self, field))
+        if not 0 <= self.soft_weight <= 1:
+            raise ValueError(f"Recipe(soft_weight={self.soft_weight}) must be in [0, 1].")
+        check_positive("Recipe", "learning_rate", self.learning_rate)
+        check_positive("Recipe", "temperature", self.temperature)
 
     @property
     def int8(self) -> Rules[QuantSpec]:
@@ -95,6 +104,16 @@ class Recipe:
         if unknown:
             raise ValueError(f"Recipe.load({str(path)!r}) has unknown fields {sorted(unknown)}.")
         return cls(**{name: _from_json(name, value) for name, value in fields.items()})
+
+
+def _check_count(field: str, value, *, least: int = 1) -> None:
+    if type(value) is not int or value < least:
+        raise ValueError(f"Recipe({field}={value!r}) must be a whole number of {least} or more.")
+
+
+def _check_number(field: str, value) -> None:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError(f"Recipe({field}={value!r}) must be a finite number.")
 
 
 def _from_json(name: str, value) -> Any:

@@ -13,6 +13,8 @@ from jaxcompress.auto import LeafSensitivity
 from jaxcompress.core.timing import Timing
 from jaxcompress.demo import fresh
 from jaxcompress.demo.data import Splits, bundled_digits, mnist_folder
+from jaxcompress.demo.folder import whole
+from jaxcompress.demo.plan import changed_groups, plan
 from jaxcompress.demo.proof import LATENCY_BATCHES, Proof, judged, latency, prove
 from jaxcompress.demo.recipe import Recipe
 from jaxcompress.demo.variants import (
@@ -67,7 +69,8 @@ def run(recipe: Recipe, *, out: pathlib.Path, data: pathlib.Path | None = None) 
 
     Args:
       recipe: all choices.
-      out: folder for the model files and reports, made where missing.
+      out: folder for the model files and reports, made where missing; after an error
+        it is as it was.
       data: folder with the four MNIST files; without it the digits of scikit-learn.
 
     Returns:
@@ -75,18 +78,23 @@ def run(recipe: Recipe, *, out: pathlib.Path, data: pathlib.Path | None = None) 
 
     Raises:
       ImportError: scikit-learn or matplotlib is missing.
-      ValueError: the data are not in the MNIST format, or sets overlap.
+      ValueError: the data are not in the MNIST format, sets overlap, or a choice of the
+        recipe does not fit the networks; before anything is trained.
+      OSError: `out` cannot be written.
     """
     begin = time.perf_counter()
     splits = _splits(recipe, data)
-    out.mkdir(parents=True, exist_ok=True)
+    planned = plan(recipe, splits)
     print(
         f"{splits.source}: {len(splits.train)} images to train on, {len(splits.validation)} to "
         f"validate, {len(splits.test)} to test; no image is in two sets."
     )
-    shop = workshop(recipe, splits)
-    results = _results(shop, _variants(shop), out)
-    _write(results, splits, out)
+    for line in changed_groups(recipe, planned):
+        print(line)
+    with whole(out) as folder:
+        shop = workshop(recipe, splits, planned)
+        results = _results(shop, _variants(shop), folder)
+        _write(results, splits, folder)
     table = results_table(results, splits)
     print()
     report.show(table, sys.stdout)

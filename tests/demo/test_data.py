@@ -4,13 +4,9 @@ import numpy as np
 import pytest
 
 from jaxcompress.demo.data import bundled_digits, mnist_folder
+from tests.demo.files import idx
 
 PARTS = {"train": 40, "t10k": 10}
-
-
-def idx(array: np.ndarray) -> bytes:
-    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return bytes((0, 0, 8, array.ndim)) + sizes + array.tobytes()
 
 
 @pytest.fixture
@@ -59,6 +55,13 @@ def test_a_test_image_in_the_training_set_is_found(folder):
     stolen = np.resize(train, (10, 6, 5))
     (folder / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(stolen)))
     with pytest.raises(ValueError, match="test"):
+        mnist_folder(folder, seed=0)
+
+
+def test_a_class_of_the_test_images_alone_is_refused(folder):
+    labels = np.full(10, 4, np.uint8)
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(labels))
+    with pytest.raises(ValueError, match="test images have the label 4, and those to train on"):
         mnist_folder(folder, seed=0)
 
 

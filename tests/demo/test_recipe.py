@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 
 import pytest
 
@@ -18,6 +19,16 @@ def test_a_saved_recipe_is_the_same(tmp_path):
         ({"framework": "torch"}, r"Recipe\(framework='torch'\)"),
         ({"sparsity": 1.0}, r"Recipe\(sparsity=1.0\)"),
         ({"dense_steps": 0}, r"Recipe\(dense_steps=0\)"),
+        ({"dense_steps": 2.5}, r"Recipe\(dense_steps=2.5\) must be a whole number of 1"),
+        ({"prune_steps": 1}, r"Recipe\(prune_steps=1\) must be a whole number of 2"),
+        ({"combined_steps": True}, r"Recipe\(combined_steps=True\)"),
+        ({"batch_size": "64"}, r"Recipe\(batch_size='64'\)"),
+        ({"widths": [32, 64]}, r"Recipe\(widths=\(32, 64\)\)"),
+        ({"student_widths": [16, 0, 64]}, r"Recipe\(student_widths=0\)"),
+        ({"temperature": 0.0}, r"Recipe\(temperature=0.0\)"),
+        ({"temperature": "warm"}, r"Recipe\(temperature='warm'\) must be a finite number"),
+        ({"soft_weight": 1.5}, r"Recipe\(soft_weight=1.5\)"),
+        ({"learning_rate": math.inf}, r"Recipe\(learning_rate=inf\)"),
         ({"colour": "red"}, r"unknown fields \['colour'\]"),
     ],
 )

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import pathlib
 
@@ -11,6 +10,8 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.demo import proof, run
 from jaxcompress.demo.models import Architecture, network
 from jaxcompress.demo.recipe import Recipe
+from tests import commands
+from tests.demo import files
 
 SMALL = Recipe(
     widths=(16, 16, 64),
@@ -47,13 +48,39 @@ def test_the_dense_model_has_the_promised_size(image):
         assert 100_000 <= sum(leaf.size for leaf in jax.tree.leaves(params)) <= 500_000
 
 
-@pytest.fixture(scope="module", params=["nnx", "linen"])
-def results(request, tmp_path_factory):
+def digits(out: pathlib.Path):
+    """A small recipe on the bundled digits, in NNX."""
     pytest.importorskip("sklearn")
-    out = tmp_path_factory.mktemp(request.param)
+    return run.run(SMALL, out=out)
+
+
+def mnist(out: pathlib.Path):
+    """README's command, in Linen, on files like those of MNIST, with a small recipe."""
+    SMALL.save(out.parent / "small.json")
+    data = files.write(out.parent)
+    line = commands.starting("README.md", ".venv/bin/jaxcompress demo")
+    words = commands.filled(line, DIR=data, OUT=out)[1:]
+    assert "--linen" in words
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "run", lambda *args, run=run.run, **kw: found.append(run(*args, **kw)))
+        assert cli.main([*words, "--recipe", str(out.parent / "small.json")]) == 0
+    return found[0]
+
+
+@pytest.fixture(scope="module", params=[digits, mnist])
+def results(request, tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(proof, "ROUNDS", 2)
-        return run.run(dataclasses.replace(SMALL, framework=request.param), out=out), out
+        return request.param(out), out
+
+
+@pytest.mark.slow
+def test_files_of_mnist_serve_nnx_too(tmp_path):
+    data = files.write(tmp_path)
+    found = run.run(SMALL, out=tmp_path / "out", data=data)
+    assert found.identical == dict.fromkeys(NAMES, True)
 
 
 def test_every_promised_file_is_there(results):
@@ -93,8 +120,8 @@ def test_the_report_says_what_was_not_compressed(results):
 
 
 def test_inspect_describes_a_file(results, capsys):
-    _, out = results
-    assert cli.main(["inspect", str(out / "int8.safetensors")]) == 0
+    line = commands.starting("README.md", ".venv/bin/jaxcompress inspect")
+    assert cli.main(commands.filled(line, OUT=results[1])[1:]) == 0
     assert "int8" in capsys.readouterr().out
 
 

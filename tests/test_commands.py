@@ -1,0 +1,106 @@
+"""Every command that the pages show is run, or says here why no test can run it."""
+
+import os
+import pathlib
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from jaxcompress import cli
+from tests import commands
+from tests.commands import ROOT
+
+BENCHMARKS = sorted(
+    path.stem
+    for path in (ROOT / "benchmarks").glob("*.py")
+    if "\ndef main(" in path.read_text(encoding="utf-8")
+)
+
+
+def made(line: str) -> None:
+    """What `make` would run: its recipes are there, and their commands can be read."""
+    make = shutil.which("make") or pytest.skip("There is no make.")
+    words = shlex.split(line.replace("…", "demo").replace("python3.12", sys.executable))[1:]
+    environment = {name: text for name, text in os.environ.items() if name != "MAKEFLAGS"}
+    printed = run([make, "--dry-run", *words], environment=environment)
+    for recipe in printed.splitlines():
+        command = shlex.split(recipe)
+        if command[0] == ".venv/bin/jaxcompress":
+            cli._parser().parse_args(command[1:])
+        for word in command:
+            assert not word.startswith("tests/") or (ROOT / word).exists(), recipe
+
+
+def run(command: list[str], *, environment=os.environ, cwd: pathlib.Path = ROOT) -> str:
+    done = subprocess.run(
+        command, capture_output=True, check=False, cwd=cwd, env=dict(environment), text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def in_python(line: str) -> None:
+    """The command in a process of its own, by the interpreter of the tests."""
+    run([sys.executable, *shlex.split(line)[1:]])
+
+
+IN_THE_TESTS_OF_THE_DEMO = "run by tests/demo/test_run.py, on files that it writes"
+FROM_A_REGISTRY = "would install another version; `make wheel-test` installs the wheel of this one"
+
+COMMANDS = {
+    "make demo": made,
+    "make test": made,
+    "make lint": made,
+    "make docs": made,
+    "make examples-test": made,
+    "make wheel-test": made,
+    "make .venv/test.installed": made,
+    "make PYTHON=python3.12 …": made,
+    ".venv/bin/jaxcompress demo --data DIR --out OUT --linen": IN_THE_TESTS_OF_THE_DEMO,
+    ".venv/bin/jaxcompress inspect OUT/int8.safetensors": IN_THE_TESTS_OF_THE_DEMO,
+    "pip install jaxcompress": FROM_A_REGISTRY,
+    "pip install 'jaxcompress[demo]'": FROM_A_REGISTRY,
+    "export JAXCOMPRESS_DATA=/path/to/data": "names a folder of the reader's",
+    ".venv/bin/python -m pytest -m slow": "would run itself",
+    ".venv/bin/python -m benchmarks.NAME [--data DIR] [--out DIR]": (
+        "run below for each name, which may take hours, as far as its options"
+    ),
+    "python examples/prune_while_training.py": pytest.param(in_python, marks=pytest.mark.slow),
+    "python -m benchmarks.race show": pytest.param(in_python, marks=pytest.mark.slow),
+}
+
+
+def test_the_table_holds_every_command_that_is_shown():
+    assert {line for page in commands.PAGES for line in commands.shown(page)} == set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("line", "how"),
+    [
+        pytest.param(line, *how.values, marks=how.marks) if hasattr(how, "marks") else (line, how)
+        for line, how in COMMANDS.items()
+        if not isinstance(how, str)
+    ],
+)
+def test_a_command_runs(line, how):
+    how(line)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_takes_the_options_that_are_shown(name, tmp_path):
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--data", str(tmp_path), "--help"]
+    assert "--out" in run(command)
+
+
+@pytest.mark.slow
+def test_a_benchmark_runs_as_shown(tmp_path):
+    line = ".venv/bin/python -m benchmarks.NAME [--data DIR] [--out DIR]"
+    words = commands.filled(
+        line.replace("[", "").replace("]", ""), NAME="import_cost", DIR=tmp_path
+    )
+    assert "adds" in run([sys.executable, *words[1:]])
+    assert (tmp_path / "import_cost.json").exists()
