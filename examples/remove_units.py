@@ -66,9 +66,7 @@ def main(steps: int = STEPS) -> dict[str, tuple[float, int]]:
     removed = jc.structure.remove(
         model,
         params,
-        jc.structure.linearized(
-            optax.softmax_cross_entropy_with_integer_labels, [(some.images, some.labels)]
-        ),
+        jc.structure.linearized(jc.distill.hard_targets, [(some.images, some.labels)]),
         some.images[:1],
         amount=jc.structure.within_macs(12_000),
         multiple_of=8,

@@ -1,5 +1,6 @@
 """What each leaf costs when it alone is compressed; choosing is for a solver."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -38,6 +39,7 @@ def sensitivity(
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
+    ignore: int | None = None,
     batch_size: int = 256,
 ) -> list[LeafSensitivity]:
     """How much the loss rises with one leaf quantized at a time, most sensitive first.
@@ -48,9 +50,10 @@ def sensitivity(
       spec: the format each leaf is tried in.
       inputs: held-out examples, first axis n; not the test set, since choices follow
         from this.
-      labels: (n,) integer.
+      labels: (n,) integer in [0, classes).
       axes: what `graph.axes` found; without it the layout default.
       select: leaves to try; the default is every weight.
+      ignore: the label of examples to leave out, as `evaluate` does.
       batch_size: examples per call.
 
     Returns:
@@ -80,11 +83,14 @@ def sensitivity(
     ]
     if not names:
         raise ValueError("sensitivity(select=...) selects no leaf of these params.")
-    reference = evaluate(fn, params, inputs, labels, batch_size=batch_size)
+    judged = partial(
+        evaluate, fn, inputs=inputs, labels=labels, ignore=ignore, batch_size=batch_size
+    )
+    reference = judged(params)
     rows = []
     for name in names:
         compressed, _ = quantize(params, spec, axes=axes, select=_only(name))
-        candidate = evaluate(fn, compressed, inputs, labels, batch_size=batch_size)
+        candidate = judged(compressed)
         rows.append(
             LeafSensitivity(
                 name,

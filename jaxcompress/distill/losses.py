@@ -8,9 +8,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.core import Tracer
 
+from jaxcompress.core.labels import check_ignore, class_labels, cross_entropy
 from jaxcompress.core.types import Array
 
 
@@ -64,34 +64,39 @@ def soft_targets(
     return temperature**2 * jnp.sum(probabilities * ratio, axis=-1)
 
 
-def hard_targets(logits: Array, labels: Array) -> Array:
+def hard_targets(logits: Array, labels: Array, *, ignore: int | None = None) -> Array:
     """Minus the log probability of the right class, in nats: the cross-entropy.
 
     Args:
       logits: (..., classes), floating.
-      labels: (...), integer in [0, classes); out of range gives NaN.
+      labels: (...), integer in [0, classes). Any other label, also a negative one,
+        gives NaN and a gradient of NaN.
+      ignore: the label of examples without a class, such as -100 for padding. Their
+        loss and its gradient are 0; divide the sum of losses by that of `counted`, not
+        by the number of examples.
 
     Returns:
       (...) float32, computed in float32.
 
     Raises:
       TypeError: logits are not floating or labels are not integer.
-      ValueError: the shapes do not fit.
+      ValueError: the shapes do not fit, or `ignore` is no integer label.
 
     Example:
       >>> jc.distill.hard_targets(jnp.zeros((1, 2)), jnp.array([1])) == jnp.log(2)
       Array([ True], dtype=bool)
+      >>> jc.distill.hard_targets(jnp.zeros((2, 2)), jnp.array([2, -100]), ignore=-100)
+      Array([nan,  0.], dtype=float32)
     """
     logits = _checked_logits("hard_targets", "logits", logits)
-    labels = jnp.asarray(labels)
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise TypeError(f"hard_targets(labels of dtype {labels.dtype}) needs integer labels.")
+    labels = class_labels("hard_targets", labels)
+    check_ignore("hard_targets", ignore)
     if labels.shape != logits.shape[:-1]:
         raise ValueError(
             f"hard_targets(labels of shape {labels.shape}) needs the shape {logits.shape[:-1]},"
             " that of the logits without classes."
         )
-    return optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels)
+    return cross_entropy(logits, labels, ignore)
 
 
 def mix(hard: Array, soft: Array, *, weight: float) -> Array:

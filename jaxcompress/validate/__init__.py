@@ -3,6 +3,7 @@
 Nothing here knows how a model was compressed, and nothing here trains one.
 """
 
+from jaxcompress.core.labels import counted as counted
 from jaxcompress.validate.compare import Comparison as Comparison
 from jaxcompress.validate.compare import compare as compare
 from jaxcompress.validate.compare import verdict as verdict

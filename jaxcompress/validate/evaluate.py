@@ -136,7 +136,13 @@ def predict(fn: Model, params: Params, inputs: PyTree, *, batch_size: int = 256)
 
 
 def evaluate(
-    fn: Model, params: Params, inputs: PyTree, labels: ArrayLike, *, batch_size: int = 256
+    fn: Model,
+    params: Params,
+    inputs: PyTree,
+    labels: ArrayLike,
+    *,
+    ignore: int | None = None,
+    batch_size: int = 256,
 ) -> Evaluation:
     """Accuracy and cross-entropy of a classifier, kept per example.
 
@@ -146,15 +152,16 @@ def evaluate(
         `materialized(fn)` and what `quantize.run` gives do.
       inputs: array, or tree of arrays, with first axis n, n at least 1.
       labels: (n,), integer in [0, classes).
+      ignore: the label of examples to leave out, such as -100 for padding.
       batch_size: examples per call; fewer when there are fewer.
 
     Returns:
-      The evaluation of the n examples in their order.
+      The evaluation of the n examples in their order, without those left out.
 
     Raises:
       TypeError: the outputs are not one floating array, or labels are not integer.
-      ValueError: what `predict` raises; shapes that do not fit; NaN or +inf
-        among the logits.
+      ValueError: what `predict` raises; shapes that do not fit; a label out of range;
+        all examples are left out; NaN or +inf among the logits.
 
     Example:
       >>> classifier, labels = lambda params, x: x @ params, jnp.array([0, 1])
@@ -167,12 +174,16 @@ def evaluate(
         raise ValueError(
             f"evaluate(labels of shape {np.shape(labels)}) needs the shape ({n},), one per example."
         )
+    counts = np.asarray(metrics.counted(labels, ignore=ignore))
+    if not counts.any():
+        raise ValueError(f"evaluate(ignore={ignore}) leaves out all {n} examples.")
     logits = predict(fn, params, inputs, batch_size=batch_size)
     if not isinstance(logits, np.ndarray):
         raise TypeError(
             f"evaluate(fn): the outputs are a {type(logits).__name__}, not one array of logits."
             " Wrap fn so that it returns the logits alone."
         )
+    logits, labels = logits[counts], np.asarray(labels)[counts]
     return Evaluation(
         correct=np.asarray(metrics.correct(logits, labels)),
         loss=np.asarray(metrics.cross_entropy(logits, labels)),

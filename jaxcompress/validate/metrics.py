@@ -7,22 +7,25 @@ are known (not under `jax.jit`).
 
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from jaxcompress.core.labels import check_ignore, class_labels, counted
+from jaxcompress.core.labels import cross_entropy as log_loss
 from jaxcompress.core.types import Array
 
 
-def correct(logits: ArrayLike, labels: ArrayLike) -> Array:
+def correct(logits: ArrayLike, labels: ArrayLike, *, ignore: int | None = None) -> Array:
     """Whether the highest logit is the label's.
 
     Args:
       logits: (n, classes), floating; among equal logits the earlier class counts.
       labels: (n,), integer in [0, classes).
+      ignore: the label of examples that are never correct and do not count; accuracy is
+        the sum of this divided by that of `counted`.
 
     Returns:
-      (n,) bool.
+      (n,) bool. Under `jax.jit` a label that is no class is never correct.
 
     Raises:
       TypeError: logits are not floating or labels are not integer.
@@ -33,11 +36,11 @@ def correct(logits: ArrayLike, labels: ArrayLike) -> Array:
       Array([ True, False], dtype=bool)
     """
     logits = _checked_logits("correct", "logits", logits)
-    labels = _checked_labels("correct", labels, logits)
-    return _classes(logits) == labels
+    labels = _checked_labels("correct", labels, logits, ignore)
+    return counted(labels, ignore=ignore) & (_classes(logits) == labels)
 
 
-def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
+def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, ignore: int | None = None) -> Array:
     """Minus the log probability, in nats, that the model gives to the label.
 
         loss_i = log(sum_j exp(logits_ij)) - logits_i,label_i
@@ -45,9 +48,12 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
     Args:
       logits: (n, classes), floating; -inf rules a class out.
       labels: (n,), integer in [0, classes).
+      ignore: the label of examples whose loss is 0 and that do not count; the mean is
+        the sum of this divided by that of `counted`.
 
     Returns:
-      (n,) float32, computed in float32, >= 0 up to rounding.
+      (n,) float32, computed in float32, >= 0 up to rounding. Under `jax.jit` a label
+      that is no class, also a negative one, gives NaN.
 
     Raises:
       TypeError: logits are not floating or labels are not integer.
@@ -58,8 +64,8 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
       Array([ True], dtype=bool)
     """
     logits = _checked_logits("cross_entropy", "logits", logits)
-    labels = _checked_labels("cross_entropy", labels, logits)
-    return optax.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels)
+    labels = _checked_labels("cross_entropy", labels, logits, ignore)
+    return log_loss(logits, labels, ignore)
 
 
 def agreement(logits: ArrayLike, other_logits: ArrayLike) -> Array:
@@ -114,24 +120,25 @@ def _checked_logits(callable_name: str, argument: str, logits: ArrayLike) -> Arr
     return logits
 
 
-def _checked_labels(callable_name: str, labels: ArrayLike, logits: Array) -> Array:
-    labels = jnp.asarray(labels)
+def _checked_labels(
+    callable_name: str, given: ArrayLike, logits: Array, ignore: int | None
+) -> Array:
+    labels = class_labels(callable_name, given)
+    check_ignore(callable_name, ignore)
     n, classes = logits.shape
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise TypeError(f"{callable_name}(labels of dtype {labels.dtype}) needs integer labels.")
     if labels.shape != (n,):
         raise ValueError(
             f"{callable_name}(labels of shape {labels.shape}) needs the shape ({n},), one label"
             f" per row of logits."
         )
     if _known(labels):
-        bad = np.flatnonzero((labels < 0) | (labels >= classes))
+        bad = np.flatnonzero(((labels < 0) | (labels >= classes)) & counted(labels, ignore=ignore))
         if bad.size:
             raise ValueError(
                 f"{callable_name}(labels): {bad.size} of {n} labels are outside [0, {classes}),"
-                f" the first is labels[{bad[0]}] = {labels[bad[0]]}."
+                f" the first is labels[{bad[0]}] = {np.asarray(given)[bad[0]]}."
             )
-    return labels.astype(jnp.int32)
+    return labels
 
 
 def _known(array: Array) -> bool:

@@ -1,0 +1,103 @@
+"""Integer labels of classes, and the one place where a label chooses a logit.
+
+A label outside of the classes chooses nothing: it never counts from the end, and what
+depends on it is NaN.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxcompress.core.types import Array
+
+_LOWEST, _HIGHEST = np.iinfo(np.int32).min, np.iinfo(np.int32).max
+
+
+def class_labels(caller: str, labels: ArrayLike) -> Array:
+    """Labels as int32, unchanged where int32 can hold them and out of range elsewhere.
+
+    Args:
+      caller: the function to name in errors.
+      labels: (...), of any integer dtype.
+
+    Returns:
+      (...) int32. What int32 cannot hold becomes its lowest or highest value, which no
+      class has; a cast alone would wrap 2³² to class 0.
+
+    Raises:
+      TypeError: labels are not integer.
+    """
+    # NumPy's 64-bit labels have to be seen before JAX makes them 32-bit.
+    labels = labels if isinstance(labels, jax.Array) else np.asarray(labels)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f"{caller}(labels of dtype {labels.dtype}) needs integer labels.")
+    if np.can_cast(labels.dtype, np.int32):
+        return jnp.asarray(labels, jnp.int32)
+    if isinstance(labels, np.ndarray):
+        return jnp.asarray(np.clip(labels, _LOWEST, _HIGHEST).astype(np.int32))
+    lowest = 0 if jnp.issubdtype(labels.dtype, jnp.unsignedinteger) else _LOWEST
+    return jnp.clip(labels, lowest, _HIGHEST).astype(jnp.int32)
+
+
+def check_ignore(caller: str, ignore: int | None) -> None:
+    """Raises a ValueError unless `ignore` is None or an integer that int32 can hold."""
+    fits = isinstance(ignore, int | np.integer) and not isinstance(ignore, bool)
+    if ignore is not None and not (fits and _LOWEST < ignore < _HIGHEST):
+        raise ValueError(f"{caller}(ignore={ignore!r}) must be an integer label, such as -100.")
+
+
+def counted(labels: ArrayLike, *, ignore: int | None) -> Array:
+    """Which examples count: those whose label is not `ignore`.
+
+    Its sum is what the mean of a loss divides by. Over several batches or devices, add
+    up losses and counts apart and divide at the end.
+
+    Args:
+      labels: (...), of any integer dtype.
+      ignore: the label of examples that do not count; None where all do.
+
+    Returns:
+      (...) bool.
+
+    Raises:
+      TypeError: labels are not integer.
+      ValueError: `ignore` is no integer label.
+
+    Example:
+      >>> labels = jnp.array([1, -100])
+      >>> losses = jc.distill.hard_targets(jnp.zeros((2, 2)), labels, ignore=-100)
+      >>> counts = jc.distill.counted(labels, ignore=-100)
+      >>> losses.sum() / counts.sum()
+      Array(0.693, dtype=float32)
+    """
+    labels = class_labels("counted", labels)
+    check_ignore("counted", ignore)
+    return jnp.ones(labels.shape, bool) if ignore is None else labels != ignore
+
+
+def cross_entropy(logits: Array, labels: Array, ignore: int | None) -> Array:
+    """Minus the log probability of the label's class.
+
+        loss = log(sum_j exp(logits_j)) - logits_label
+
+    Args:
+      logits: (..., classes), floating.
+      labels: (...) int32, from `class_labels`.
+      ignore: the label of examples whose loss is 0, and so is their gradient; it may be
+        a class or none.
+
+    Returns:
+      (...) float32; NaN, with a gradient of NaN, where the label is neither a class nor
+      `ignore`.
+    """
+    counts = counted(labels, ignore=ignore)
+    # Logits that do not count may hold anything, also for the gradient.
+    logits = jnp.where(counts[..., None], logits.astype(jnp.float32), 0.0)
+    exists = (labels >= 0) & (labels < logits.shape[-1])
+    index = jnp.where(exists, labels, 0)[..., None]
+    chosen = jnp.take_along_axis(logits, index, axis=-1)[..., 0]
+    # NaN is a factor and not a choice: the gradient of a chosen constant would be 0,
+    # and a wrong label would pass for an example that teaches nothing.
+    known = jnp.where(exists | ~counts, 1.0, jnp.nan)
+    return jnp.where(counts, (jax.nn.logsumexp(logits, axis=-1) - chosen) * known, 0.0)
