@@ -6,15 +6,18 @@ that no byte can change unseen.
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
 
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import PyTree
-from jaxcompress.storage import factors, leaves, outlines, safetensors
+from jaxcompress.storage import factors, leaves, memory, outlines, safetensors
 from jaxcompress.storage.errors import FileError, reading
 from jaxcompress.storage.records import Record, from_json, to_json
 
@@ -28,10 +31,10 @@ _UNSEALED = "0" * 64
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """An open file whose checksum has been verified and whose records have been read.
+    """What a file says about its leaves, after its checksum has been verified.
 
     Fields:
-      container: the arrays and texts.
+      header: the stored arrays' names, dtypes and shapes, and the texts.
       records: per leaf name, in the tree's order; None where the array
         is the leaf itself.
       specs: the specs that records refer to by position.
@@ -39,7 +42,7 @@ class Archive:
       joints: of the low-rank leaves, whose factors are stored as leaves.
     """
 
-    container: safetensors.Container
+    header: safetensors.Header
     records: dict[str, Record | None]
     specs: tuple[QuantSpec, ...]
     outline: str
@@ -48,20 +51,29 @@ class Archive:
     @property
     def metadata(self) -> dict[str, str]:
         """The user's texts."""
-        texts = self.container.metadata
+        texts = self.header.metadata
         return {name: text for name, text in texts.items() if name not in RESERVED}
 
     @property
     def checksum(self) -> str:
-        return self.container.metadata["sha256"]
+        return self.header.metadata["sha256"]
 
-    def leaf(self, name: str):
-        """The named stored leaf, decoded."""
-        return leaves.restore(self.container.array(name), self.records[name], self.specs)
+    def leaves(self, buffers: dict[str, np.ndarray]) -> dict[str, object]:
+        """Every leaf of the tree, decoded.
 
-    def leaves(self) -> dict[str, object]:
-        """Every leaf of the tree, decoded."""
-        return factors.joined({name: self.leaf(name) for name in self.records}, self.joints)
+        Args:
+          buffers: what `read` gave; it is emptied, so that no leaf is in memory twice
+            for longer than its own decoding takes.
+        """
+        stored = {
+            name: leaves.restore(
+                safetensors.shaped(buffers.pop(name), self.header.entries[name]),
+                record,
+                self.specs,
+            )
+            for name, record in self.records.items()
+        }
+        return factors.joined(stored, self.joints)
 
 
 def encode(
@@ -83,18 +95,52 @@ def encode(
     return _with_digest(header, _UNSEALED, _digest(header, buffers)), buffers
 
 
-def read(caller: str, path: str | os.PathLike) -> Archive:
-    """Opens a file that `encode` made, and verifies every byte of it.
+def read(caller: str, path: str | os.PathLike) -> tuple[Archive, dict[str, np.ndarray]]:
+    """Reads a file that `encode` made once, and verifies every byte that it gives.
+
+    Returns:
+      (archive, buffers): the bytes of each stored array, in memory of their own.
 
     Raises:
       FileError: the file is truncated, altered, foreign, or of a later format.
       OSError: there is no such file.
     """
-    container = safetensors.read(path, caller)
-    with reading(caller, path):
-        _check_format(container.metadata)
-        _check_digest(container)
-        return _archive(container)
+    buffers: dict[str, np.ndarray] = {}
+
+    def take(file: io.FileIO, header: safetensors.Header, seen: memory.Seen) -> None:
+        buffers.update(safetensors.read_buffers(file, header, seen))
+
+    return _verified(caller, path, take), buffers
+
+
+def verify(caller: str, path: str | os.PathLike) -> Archive:
+    """What `read` gives without the arrays, of which a piece at a time is in memory.
+
+    Raises:
+      FileError: the file is truncated, altered, foreign, or of a later format.
+      OSError: there is no such file.
+    """
+
+    def look(file: io.FileIO, header: safetensors.Header, seen: memory.Seen) -> None:
+        memory.pass_by(file, header.data_bytes, seen)
+
+    return _verified(caller, path, look)
+
+
+def _verified(
+    caller: str,
+    path: str | os.PathLike,
+    go_on: Callable[[io.FileIO, safetensors.Header, memory.Seen], None],
+) -> Archive:
+    with reading(caller, path), open(path, "rb", buffering=0) as file:
+        header = safetensors.read_header(file)
+        _check_format(header.metadata)
+        sealed = header.metadata["sha256"]
+        digest = hashlib.sha256(_with_digest(header.content, sealed, _UNSEALED))
+        go_on(file, header, digest.update)
+        if digest.hexdigest() != sealed:
+            raise FileError("the checksum does not match: the file was altered. Copy it again.")
+        return _archive(header)
 
 
 def _texts(
@@ -111,13 +157,13 @@ def _texts(
     return texts | {name: text for name, text in optional.items() if text}
 
 
-def _archive(container: safetensors.Container) -> Archive:
-    texts, names = container.metadata, list(container.entries)
+def _archive(header: safetensors.Header) -> Archive:
+    texts, names = header.metadata, list(header.entries)
     specs = tuple(QuantSpec.from_json(fields) for fields in json.loads(texts.get("specs", "[]")))
     listed = json.loads(texts["leaves"]) if "leaves" in texts else [0] * len(names)
     records = map(from_json, listed)
     return Archive(
-        container,
+        header,
         dict(zip(names, records, strict=True)),
         specs,
         texts.get("outline", ""),
@@ -148,13 +194,6 @@ def _check_format(texts: Mapping[str, str]) -> None:
             f"the file has format version {texts.get('format_version')!r}, this jaxcompress reads "
             f"{FORMAT_VERSION!r}. Update jaxcompress."
         )
-
-
-def _check_digest(container: safetensors.Container) -> None:
-    digest = container.metadata["sha256"]
-    unsealed = _with_digest(container.header, digest, _UNSEALED)
-    if _digest(unsealed, [container.data.data]) != digest:
-        raise FileError("the checksum does not match: the file was altered. Copy it again.")
 
 
 def _with_digest(header: bytes, old: str, new: str) -> bytes:

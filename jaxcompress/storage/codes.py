@@ -3,7 +3,6 @@
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.qtensor import QTensor
@@ -55,9 +54,11 @@ def restore(data: np.ndarray, record: Record, spec: QuantSpec) -> QTensor:
     return _outlined(
         record,
         spec,
-        codes=jnp.array(_stored(values.reshape(record.shape), spec)),
-        scale=jnp.array(scale.view("<f4").reshape(record.blocks)),
-        zero_point=None if spec.symmetric else jnp.array(offsets.astype(np.int32) + spec.lowest),
+        codes=jax.device_put(_stored(values.reshape(record.shape), spec)),
+        scale=jax.device_put(scale.view("<f4").reshape(record.blocks)),
+        zero_point=None
+        if spec.symmetric
+        else jax.device_put(offsets.astype(np.int32) + spec.lowest),
     )
 
 

@@ -93,13 +93,13 @@ def describe(path: str | os.PathLike) -> FileReport:
       FileError: the file is truncated, altered, foreign, or of a later format.
       OSError: there is no such file.
     """
-    opened = archive.read("describe", path)
+    opened = archive.verify("describe", path)
     with reading("describe", path):
         leaves = tuple(_stored_leaf(opened, name) for name in opened.records)
-    header_bytes = len(opened.container.header)
+    header_bytes = len(opened.header.content)
     return FileReport(
         path=os.fspath(path),
-        size_bytes=header_bytes + opened.container.data.size,
+        size_bytes=header_bytes + opened.header.data_bytes,
         header_bytes=header_bytes,
         format_version=archive.FORMAT_VERSION,
         checksum=opened.checksum,
@@ -109,7 +109,7 @@ def describe(path: str | os.PathLike) -> FileReport:
 
 
 def _stored_leaf(opened: archive.Archive, name: str) -> StoredLeaf:
-    entry, record = opened.container.entries[name], opened.records[name]
+    entry, record = opened.header.entries[name], opened.records[name]
     size_bytes = entry.end - entry.begin
     if record is None:
         return StoredLeaf(name, entry.shape, entry.dtype.name, "", plain.name, size_bytes)

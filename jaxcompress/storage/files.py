@@ -47,6 +47,10 @@ def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] =
 def load(path: str | os.PathLike, like: PyTree = None) -> PyTree:
     """The tree that `save` wrote; every byte of the file is verified first.
 
+    The file is read once, and what was verified is what is decoded, even where another
+    process rewrites it meanwhile. Nothing is compiled. On a CPU a plain array is the
+    memory it was read into: beside the tree only the leaf at hand takes memory.
+
     Args:
       path: the file.
       like: a tree of the wanted structure, of arrays or of shapes as `jax.eval_shape`
@@ -64,9 +68,9 @@ def load(path: str | os.PathLike, like: PyTree = None) -> PyTree:
       ValueError: names, shapes or dtypes differ from `like`.
       OSError: there is no such file.
     """
-    opened = archive.read("load", path)
+    opened, buffers = archive.read("load", path)
     with reading("load", path):
-        leaves = opened.leaves()
+        leaves = opened.leaves(buffers)
         if like is None:
             return _rebuilt(opened.outline, leaves)
     return _arranged(path, leaves, like)

@@ -6,18 +6,18 @@ description of huggingface/safetensors.
 """
 
 import dataclasses
+import io
 import json
 import math
 import os
-import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
 
-from jaxcompress.storage import disk
+from jaxcompress.storage import disk, memory
 from jaxcompress.storage.errors import FileError, reading
 
 DTYPES: Mapping[str, np.dtype] = MappingProxyType(
@@ -57,26 +57,49 @@ class Entry(NamedTuple):
     end: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Container:
-    """An open file whose header has been checked; arrays are read on demand.
+class Header(NamedTuple):
+    """What stands before the arrays' bytes, checked against the size of the file.
 
     Fields:
-      header: the length and the JSON, as they stand in the file.
-      entries: the arrays by name, in the header's order.
+      content: the length and the JSON, as they stand in the file.
+      entries: the arrays by name, in the header's order; they fill what follows.
       metadata: the texts beside them.
-      data: (n,) uint8, all arrays' bytes, mapped from the file.
     """
 
-    header: bytes
+    content: bytes
     entries: dict[str, Entry]
     metadata: dict[str, str]
-    data: np.ndarray
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of all arrays."""
+        return max((entry.end for entry in self.entries.values()), default=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Container:
+    """A file that was read once; later changes of it change nothing here.
+
+    Fields:
+      entries: the arrays by name, in the header's order.
+      metadata: the texts beside them.
+      buffers: (n,) uint8 by name, the bytes of each array in memory of their own.
+    """
+
+    entries: dict[str, Entry]
+    metadata: dict[str, str]
+    buffers: dict[str, np.ndarray]
 
     def array(self, name: str) -> np.ndarray:
-        """The named array, read-only; its bytes come from the file when touched."""
-        entry = self.entries[name]
-        return self.data[entry.begin : entry.end].view(entry.dtype).reshape(entry.shape)
+        """The named array, read-only."""
+        x = shaped(self.buffers[name], self.entries[name])
+        x.flags.writeable = False
+        return x
+
+
+def shaped(buffer: np.ndarray, entry: Entry) -> np.ndarray:
+    """The array whose bytes these are."""
+    return buffer.view(entry.dtype).reshape(entry.shape)
 
 
 def holds(dtype: np.dtype) -> bool:
@@ -147,43 +170,65 @@ def write(
     return disk.replace(path, [header, *buffers])
 
 
-def read(path: str | os.PathLike, caller: str = "safetensors.read") -> Container:
-    """Opens a file and checks all that its header claims.
+def read(path: str | os.PathLike) -> Container:
+    """Reads a file once and checks all that its header claims.
 
     Args:
       path: a file that any safetensors writer wrote.
-      caller: who asks, for error messages.
 
     Returns:
-      Container; its arrays are mapped, not read.
+      Container.
 
     Raises:
       FileError: the file is truncated or foreign, or its header is not valid, claims
         more bytes than there are, or leaves gaps or overlaps.
       OSError: there is no such file.
     """
-    with reading(caller, path):
-        return _open(pathlib.Path(path))
+    with reading("safetensors.read", path), open(path, "rb", buffering=0) as file:
+        header = read_header(file)
+        buffers = dict(read_buffers(file, header, lambda piece: None))
+        return Container(header.entries, header.metadata, buffers)
 
 
-def _open(path: pathlib.Path) -> Container:
-    size = path.stat().st_size
+def read_header(file: io.FileIO) -> Header:
+    """The header of an open file, after all checks that need no data.
+
+    Raises:
+      FileError: as `read` says.
+    """
+    size = os.fstat(file.fileno()).st_size
     if size < _LENGTH_BYTES + 2:
         raise FileError(f"the file has {size} bytes and no header. Copy it again.")
-    content = np.memmap(path, np.uint8, "r")
-    length = int.from_bytes(content[:_LENGTH_BYTES].tobytes(), "little")
+    start = memory.following(file, _LENGTH_BYTES, lambda piece: None).tobytes()
+    length = int.from_bytes(start, "little")
     if length > min(size - _LENGTH_BYTES, _LARGEST_HEADER):
         raise FileError(
             f"the header claims {length} bytes where {size - _LENGTH_BYTES} follow: the file is "
             "truncated or no safetensors file. Copy it again."
         )
-    header = content[: _LENGTH_BYTES + length].tobytes()
-    data = np.asarray(content)[_LENGTH_BYTES + length :]
-    fields = _parse(header[_LENGTH_BYTES:])
+    text = memory.following(file, length, lambda piece: None).tobytes()
+    fields = _parse(text)
     metadata = _metadata(fields.pop(_METADATA, {}))
     entries = {name: _entry(name, field) for name, field in fields.items()}
-    _check_spans(entries, data.size)
-    return Container(header, entries, metadata, data)
+    _check_spans(entries, size - _LENGTH_BYTES - length)
+    return Header(start + text, entries, metadata)
+
+
+def read_buffers(
+    file: io.FileIO, header: Header, seen: memory.Seen
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and bytes of each array in the file's order, read when they are asked for.
+
+    Args:
+      file: where `read_header` left it.
+      header: what that gave.
+      seen: is given the bytes of all arrays in order, piece by piece.
+
+    Yields:
+      (name, (n,) uint8), in memory of its own.
+    """
+    for name, entry in _in_order(header.entries):
+        yield name, memory.following(file, entry.end - entry.begin, seen)
 
 
 def _parse(text: bytes) -> dict:
@@ -247,7 +292,7 @@ def _sizes(numbers) -> bool:
 
 def _check_spans(entries: dict[str, Entry], available: int) -> None:
     end = 0
-    for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
+    for name, entry in _in_order(entries):
         if entry.begin != end:
             fault = "overlaps the one before it" if entry.begin < end else "leaves a gap before it"
             raise FileError(
@@ -259,6 +304,10 @@ def _check_spans(entries: dict[str, Entry], available: int) -> None:
             f"the arrays take {end} bytes and the file holds {available}: it is truncated or was "
             "appended to. Copy it again."
         )
+
+
+def _in_order(entries: dict[str, Entry]) -> list[tuple[str, Entry]]:
+    return sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end))
 
 
 def _bytes(x: np.ndarray) -> memoryview:
