@@ -95,13 +95,34 @@ def version(package: str) -> str | None:
 
 
 def cpu_model() -> str:
-    """The processor's own name where the system tells it, else its architecture."""
+    """The processor's own name where the system tells it, else its architecture.
+
+    Virtual machines hide names ("AMD EPYC"), so its numbers stand beside the name.
+    """
     with contextlib.suppress(OSError):
-        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-            label, _, value = line.partition(":")
-            if label.strip() == "model name":
-                return value.strip()
+        return (
+            named_cpu(pathlib.Path("/proc/cpuinfo").read_text().splitlines()) or platform.machine()
+        )
     return platform.processor() or platform.machine()
+
+
+def named_cpu(cpuinfo: Sequence[str]) -> str:
+    """The first processor of what Linux tells of them; empty where it has no name.
+
+    Example:
+      >>> lines = ["cpu family: 26", "model: 2", "model name: AMD EPYC"]
+      >>> named_cpu(lines)
+      'AMD EPYC (family 26, model 2)'
+    """
+    lines = [line.partition(":") for line in cpuinfo]
+    fields = {label.strip(): value.strip() for label, _, value in reversed(lines)}
+    numbers = [
+        f"{title} {fields[label]}"
+        for label, title in {"cpu family": "family", "model": "model"}.items()
+        if label in fields
+    ]
+    name = fields.get("model name", "")
+    return f"{name} ({', '.join(numbers)})" if name and numbers else name
 
 
 def core_count() -> int:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import runner
+from benchmarks import records, runner
 
 
 def test_a_run_is_measured_once_per_settings_and_seed(tmp_path):
@@ -35,6 +35,45 @@ def test_a_record_says_where_it_was_made(tmp_path):
     assert made["cores"] >= 1
     assert made["device_count"] >= 1
     assert runner.version("no-such-package-anywhere") is None
+
+
+CPUINFO = {
+    "hidden by a virtual machine": (
+        "processor\t: 0\ncpu family\t: 26\nmodel\t\t: 2\nmodel name\t: AMD EPYC\n\n"
+        "processor\t: 1\ncpu family\t: 0\nmodel\t\t: 0\nmodel name\t: another\n",
+        "AMD EPYC (family 26, model 2)",
+    ),
+    "named in full": (
+        "cpu family\t: 6\nmodel\t\t: 143\nmodel name\t: Intel(R) Xeon(R) Platinum 8481C\n",
+        "Intel(R) Xeon(R) Platinum 8481C (family 6, model 143)",
+    ),
+    "without numbers": ("model name\t: POWER9\n", "POWER9"),
+    "without a name": ("processor\t: 0\nBogoMIPS\t: 50.0\n", ""),
+}
+
+
+@pytest.mark.parametrize(("cpuinfo", "name"), CPUINFO.values(), ids=CPUINFO)
+def test_a_processor_has_its_numbers_beside_its_name(cpuinfo, name):
+    assert runner.named_cpu(cpuinfo.splitlines()) == name
+
+
+def test_the_page_names_the_processor_of_each_record():
+    page = records.PAGE.read_text(encoding="utf-8")
+    assert records.shown(page) == records.table(), "run python -m benchmarks.records"
+
+
+def test_runs_are_counted_by_machine(tmp_path):
+    def run(cpu, device="cpu"):
+        versions = {"jax": "0.10.2"}
+        return {"environment": {"cpu": cpu, "cores": 2, "device": device, "versions": versions}}
+
+    runner.write(tmp_path / "a.json", [run("one"), run("two"), run("two")])
+    runner.write(tmp_path / "h200" / "a.json", [run("one", "NVIDIA H200")])
+    assert records.rows(tmp_path) == [
+        ("a", "2", "two", "2", "–", "0.10.2"),
+        ("a", "1", "one", "2", "–", "0.10.2"),
+        ("h200/a", "1", "one", "2", "NVIDIA H200", "0.10.2"),
+    ]
 
 
 def test_arrays_and_paths_become_plain_values(tmp_path):

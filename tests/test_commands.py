@@ -16,7 +16,7 @@ from tests.commands import ROOT
 BENCHMARKS = sorted(
     path.stem
     for path in (ROOT / "benchmarks").glob("*.py")
-    if "\ndef main(" in path.read_text(encoding="utf-8")
+    if "runner.arguments(" in path.read_text(encoding="utf-8") and path.stem != "runner"
 )
 
 
@@ -68,6 +68,7 @@ COMMANDS = {
     ".venv/bin/python -m benchmarks.NAME [--data DIR] [--out DIR]": (
         "run below for each name, which may take hours, as far as its options"
     ),
+    ".venv/bin/python -m benchmarks.records": "run by tests/test_benchmark_runner.py",
     "python examples/prune_while_training.py": pytest.param(in_python, marks=pytest.mark.slow),
     "python -m benchmarks.race show": pytest.param(in_python, marks=pytest.mark.slow),
 }
