@@ -94,9 +94,11 @@ def cross_entropy(logits: Array, labels: Array, ignore: int | None) -> Array:
     counts = counted(labels, ignore=ignore)
     # Logits that do not count may hold anything, also for the gradient.
     logits = jnp.where(counts[..., None], logits.astype(jnp.float32), 0.0)
+    # Compared and not gathered: nothing can wrap or be clamped, the gradient scatters
+    # nothing, and the classes may lie on several devices.
+    classes = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
+    chosen = jnp.sum(jnp.where(classes == labels[..., None], logits, 0.0), axis=-1)
     exists = (labels >= 0) & (labels < logits.shape[-1])
-    index = jnp.where(exists, labels, 0)[..., None]
-    chosen = jnp.take_along_axis(logits, index, axis=-1)[..., 0]
     # NaN is a factor and not a choice: the gradient of a chosen constant would be 0,
     # and a wrong label would pass for an example that teaches nothing.
     known = jnp.where(exists | ~counts, 1.0, jnp.nan)

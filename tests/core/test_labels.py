@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxcompress import auto, distill, quantize, validate
 from jaxcompress.core.labels import class_labels
@@ -162,6 +163,20 @@ def test_labels_of_tokens():
     flat = np.where(labels == IGNORED, 0, labels).reshape(-1)
     expected = oracle(logits.reshape(-1, CLASSES), flat).reshape(2, 3)
     np.testing.assert_allclose(found, np.where(labels == IGNORED, 0, expected), rtol=1e-6)
+
+
+@pytest.mark.parametrize("places", [PartitionSpec("data"), PartitionSpec(None, "data")])
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+def test_examples_and_classes_may_be_sharded(mesh, places, axis_type):
+    logits, labels = jnp.arange(32.0).reshape(4, 8) % 5, jnp.array([7, -1, IGNORED, 0])
+    loss = partial(distill.hard_targets, ignore=IGNORED)
+    expected = loss(logits, labels)
+    devices = mesh(data=2, axis_type=axis_type)
+    with jax.set_mesh(devices):
+        split = jax.device_put(logits, NamedSharding(devices, places))
+        beside = jax.device_put(labels, NamedSharding(devices, PartitionSpec(places[0])))
+        found = jax.jit(loss)(split, beside)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_judging_leaves_ignored_examples_out():
