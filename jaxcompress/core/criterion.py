@@ -3,16 +3,19 @@
 No criterion lives here.
 """
 
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxcompress.core.types import Params, PyTree
 
 State = Any
 
+_NONE: Mapping[str, str] = types.MappingProxyType({})
+
 
 class Criterion(NamedTuple):
-    """Three pure functions; the lowest scores go first.
+    """Three pure functions, and what they know nothing of; the lowest scores go first.
 
     All trees have the params' structure. A leaf that is not to be pruned stands in them
     as a () float32 zero, so a criterion needs no branch and stores nothing for it.
@@ -22,8 +25,11 @@ class Criterion(NamedTuple):
       update: (grads, state, params) -> state of the same structure and dtypes, one step
         later; the gradients are raw, those of removed weights included.
       score: (state, params) -> tree of float32 scores of the params' shapes.
+      unreached: by name the leaves that none of the criterion's data reached, and why;
+        they have no scores.
     """
 
     init: Callable[[Params], State]
     update: Callable[[PyTree, State, Params], State]
     score: Callable[[State, Params], PyTree]
+    unreached: Mapping[str, str] = _NONE

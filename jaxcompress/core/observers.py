@@ -2,7 +2,8 @@
 
 An observer sees the data that meets a weight as (batch…, rows, contracting): one row
 per vector that is multiplied with the weight. It keeps a state of fixed
-shape and dtype.
+shape and dtype. What it learned is worth as much as the data it saw: `counted` adds to
+any observer how many rows those were.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,9 @@ import jax.numpy as jnp
 from jaxcompress.core.types import Array
 
 State = Any
+
+MOST_ROWS = 2**31 - 1
+"""Where a count of rows stands still."""
 
 
 class Observer(NamedTuple):
@@ -31,6 +35,84 @@ class Observer(NamedTuple):
     update: Callable[[Array, State], State]
     read: Callable[[State], Any]
     merge: Callable[[State, State], State]
+
+
+class Reading(NamedTuple):
+    """What an observer learned, and from how many rows of data.
+
+    Fields:
+      value: what `observer.read` gave.
+      count: (stack…, batch…) int32: for each matrix of the leaf, the rows with an entry
+        other than 0. Where it is 0 no data reached the matrix, as in a branch never
+        taken or an expert without tokens, and the value says nothing about it.
+    """
+
+    value: Any
+    count: Array
+
+
+def counted(observer: Observer) -> Observer:
+    """The same observer, whose reading also says how many rows it saw.
+
+    Rows of nothing but zeros, as padding and masks leave them, are not counted.
+
+    Args:
+      observer: any.
+
+    Returns:
+      Observer whose reading is a `Reading`; counts merge by sum.
+
+    Example:
+      >>> observer = counted(min_max())
+      >>> x = jnp.array([[1.0, 2.0], [0.0, 0.0]])
+      >>> reading = observer.read(observer.update(x, observer.init(x)))
+      >>> float(reading.value.high), int(reading.count)
+      (2.0, 1)
+    """
+
+    both = together(observer, row_count())
+    return both._replace(read=lambda state: Reading(*both.read(state)))
+
+
+def row_count() -> Observer:
+    """How many rows have an entry other than 0.
+
+    Returns:
+      Observer whose reading is (batch…) int32, at most `MOST_ROWS`; merges by sum.
+
+    Example:
+      >>> observer = row_count()
+      >>> x = jnp.array([[1.0, 2.0], [0.0, 0.0]])
+      >>> int(observer.read(observer.update(x, observer.init(x))))
+      1
+    """
+
+    def init(x):
+        return jnp.zeros(x.shape[:-2], jnp.int32)
+
+    def update(x, state):
+        rows = jnp.sum(jnp.any(x != 0, axis=-1), axis=-1, dtype=jnp.int32)
+        return merge(state, rows)
+
+    def merge(first, second):
+        return first + jnp.minimum(second, MOST_ROWS - first)
+
+    return Observer(init, update, lambda state: state, merge)
+
+
+def together(first: Observer, second: Observer) -> Observer:
+    """Two observers of the same data; states and readings are pairs."""
+    return Observer(
+        init=lambda x: (first.init(x), second.init(x)),
+        update=lambda x, state: (first.update(x, state[0]), second.update(x, state[1])),
+        read=lambda state: (first.read(state[0]), second.read(state[1])),
+        merge=lambda one, other: (first.merge(one[0], other[0]), second.merge(one[1], other[1])),
+    )
+
+
+def as_reading(found: Any) -> Reading:
+    """A reading as it is; what was written by hand counts as seen."""
+    return found if isinstance(found, Reading) else Reading(found, jnp.ones((), jnp.int32))
 
 
 class Range(NamedTuple):
@@ -58,7 +140,7 @@ def min_max() -> Observer:
         return Range(jnp.full((), jnp.inf, jnp.float32), jnp.full((), -jnp.inf, jnp.float32))
 
     def update(x, state):
-        return merge(state, Range(jnp.min(x).astype(jnp.float32), jnp.max(x).astype(jnp.float32)))
+        return merge(state, _extremes(x))
 
     def merge(first, second):
         return Range(jnp.minimum(first.low, second.low), jnp.maximum(first.high, second.high))
@@ -81,6 +163,8 @@ def moving_average(decay: float = 0.9) -> Observer:
 
         low <- decay · low + (1 - decay) · min(batch),
         read as low / (1 - decay**batches)
+
+    A batch without rows leaves the state as it was.
 
     Args:
       decay: weight of the past, in [0, 1).
@@ -112,16 +196,18 @@ def moving_average(decay: float = 0.9) -> Observer:
         return AverageState(*(jnp.zeros((), jnp.float32) for _ in AverageState._fields))
 
     def update(x, state):
-        batch = AverageState(
-            jnp.min(x).astype(jnp.float32),
-            jnp.max(x).astype(jnp.float32),
-            jnp.ones((), jnp.float32),
-        )
+        if x.size == 0:
+            return state
+        batch = AverageState(*_extremes(x), jnp.ones((), jnp.float32))
         return jax.tree.map(lambda past, now: decay * past + (1 - decay) * now, state, batch)
 
     def read(state):
-        weight = jnp.where(state.weight > 0, state.weight, 1.0)
-        return Range(state.low / weight, state.high / weight)
+        seen = state.weight > 0
+        weight = jnp.where(seen, state.weight, 1.0)
+        return Range(
+            jnp.where(seen, state.low / weight, jnp.inf),
+            jnp.where(seen, state.high / weight, -jnp.inf),
+        )
 
     def merge(first, second):
         return jax.tree.map(jnp.add, first, second)
@@ -193,6 +279,12 @@ def covariance() -> Observer:
         return jax.tree.map(jnp.add, first, second)
 
     return Observer(init, update, read, merge)
+
+
+def _extremes(x: Array) -> Range:
+    """Of an array that may be empty."""
+    values = x.astype(jnp.float32)
+    return Range(jnp.min(values, initial=jnp.inf), jnp.max(values, initial=-jnp.inf))
 
 
 def _per_row(total: Array, rows: Array) -> Array:

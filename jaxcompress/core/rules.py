@@ -50,6 +50,11 @@ class Rules(Generic[Value]):
                 raise ValueError(self._unused(pattern, names))
         return {name: self.pairs[index][1] for name, index in first.items() if index is not None}
 
+    def by_name(self, name: str) -> bool:
+        """Whether a rule of its own takes the name, and not one for every name."""
+        index = self._first(name)
+        return index is not None and self.pairs[index][0] != "*"
+
     def _first(self, name: str) -> int | None:
         return next(
             (i for i, (pattern, _) in enumerate(self.pairs) if fnmatchcase(name, pattern)), None

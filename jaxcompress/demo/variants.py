@@ -122,7 +122,8 @@ def int8_weights_and_activations(shop: Workshop) -> Variant:
     """8-bit weights by rounding, 8-bit activations in ranges from training images."""
     params, report = quantize.quantize(shop.model.params, shop.recipe.int8, axes=shop.axes)
     images = shop.splits.train.images[:CALIBRATION_IMAGES]
-    ranges = graph.calibrate(shop.model.fn, shop.model.params, [(images,)], min_max())
+    readings = graph.calibrate(shop.model.fn, shop.model.params, [(images,)], min_max())
+    ranges = {site: reading.value for site, reading in readings.items()}
     return Variant("int8", shop.architecture, shop.model, Shipped(params, ranges), report)
 
 

@@ -1,12 +1,11 @@
 """Calibration: a model run over batches of data, and what its observers learned."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.observers import Observer
+from jaxcompress.core.observers import Observer, Reading, counted
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.observe import initial_readings, observe, observed_sites
@@ -15,8 +14,11 @@ from jaxcompress.graph.program import trace
 
 def calibrate(
     fn: Model, params: Params, batches: Iterable, rules: Rules[Observer] | Observer
-) -> dict[str, Any]:
+) -> dict[str, Reading]:
     """What observers learn about the data that meet each weight.
+
+    A reading says from how many rows it was learned: a weight in a branch that no batch
+    took, or of an expert that got no tokens, has the count 0.
 
     Runs on the host: one jitted step per batch, compiled once per shape of batch. The
     model runs no further than its last observed site.
@@ -28,22 +30,23 @@ def calibrate(
       rules: observers by leaf name, or one for every leaf.
 
     Returns:
-      Dict from site name to `observer.read(state)`, in program order. Readings of
-      scanned leaves are stacked: leading axes `site.stack`.
+      Dict from site name to `Reading(observer.read(state), count)`, in program order.
+      Readings of scanned leaves are stacked: leading axes `site.stack`.
 
     Raises:
       ValueError: there is no batch, a batch holds a NaN, its shapes give readings of
-        other shapes than the batches before, or a rule matches no leaf
-        with an observed site.
+        other shapes than the batches before, no data reach any observed site, or a
+        rule matches no leaf with an observed site.
 
     Example:
       >>> from jaxcompress.core.observers import second_moment
       >>> fn = lambda params, x: x @ params["kernel"]
       >>> batches = [jnp.array([[1.0, 2.0]]), jnp.array([[3.0, 0.0]])]
-      >>> calibrate(fn, {"kernel": jnp.eye(2)}, batches, second_moment())
-      {'kernel': Array([5., 2.], dtype=float32)}
+      >>> readings = calibrate(fn, {"kernel": jnp.eye(2)}, batches, second_moment())
+      >>> readings["kernel"].value, int(readings["kernel"].count)
+      (Array([5., 2.], dtype=float32), 2)
     """
-    rules = as_rules(rules)
+    rules = Rules((pattern, counted(observer)) for pattern, observer in as_rules(rules).pairs)
     observed = observe(fn, rules)
     step = jax.jit(lambda params, inputs, readings: observed(params, *inputs, readings=readings)[1])
     program, observers, readings = None, {}, {}
@@ -57,7 +60,13 @@ def calibrate(
         readings = step(params, inputs, readings)
     if program is None:
         raise ValueError("calibrate(batches) holds no batch. Pass at least one.")
-    return {name: observer.read(readings[name]) for name, observer in observers.items()}
+    found = {name: observer.read(readings[name]) for name, observer in observers.items()}
+    if found and not any(bool(jnp.any(reading.count)) for reading in found.values()):
+        raise ValueError(
+            f"calibrate(batches): no row other than 0 reached any of {', '.join(found)}. "
+            "Give data that reach them."
+        )
+    return found
 
 
 def _check_no_nan(index: int, inputs: tuple) -> None:

@@ -1,6 +1,7 @@
 """Which leaves are pruned and how much of them, in training and at once."""
 
 import numbers
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.checks import check_range, check_real
+from jaxcompress.core.evidence import without_data
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.rules import Rules, as_rules
@@ -61,6 +63,26 @@ def groups(
     return found
 
 
+def with_data(
+    caller: str,
+    found: list[Group],
+    unreached: Mapping[str, str],
+    select: Selector | None,
+    sparsity: Rules[Amount] | Amount,
+) -> tuple[list[Group], dict[str, str]]:
+    """The groups without leaves that no data reached, and why those are left out.
+
+    Raises:
+      ValueError: such a leaf was asked for by name, or no other is left.
+    """
+    names = [name for group in found for name in group.axes]
+    left = without_data(caller, unreached, names, select, sparsity)
+    return [
+        Group(amount, {name: each for name, each in axes.items() if name not in left})
+        for amount, axes in found
+    ], left
+
+
 def masks_at(
     count: Array | int,
     scores: dict[str, Array],
@@ -71,6 +93,8 @@ def masks_at(
     """The mask of every leaf in `found` at step `count`, by name."""
     masks = {}
     for amount, axes in found:
+        if not axes:
+            continue
         share = {name: scores[name] for name in axes}
         sparsities = allocate(share, axes, value_at(count, amount))
         masks |= {name: pattern(share[name], sparsities[name], axes[name]) for name in axes}

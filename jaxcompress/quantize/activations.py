@@ -6,8 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.evidence import missing
 from jaxcompress.core.numerics import narrowed, straight_through
-from jaxcompress.core.observers import Range
+from jaxcompress.core.observers import Range, Reading, as_reading
 from jaxcompress.core.qtensor import dequantize_array
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
@@ -27,11 +28,14 @@ class Activations(NamedTuple):
         `site.rows` gives, in float32.
       spec: the grid of the codes; what shares a scale is the matter of `ranges`.
       digits: codes per number, each resolving the rest of the one before.
+      unreached: names of the sites whose ranges calibration does not know, since no
+        data reached them; there the data themselves say them.
     """
 
     ranges: Callable[[Array, Site], Range]
     spec: QuantSpec
     digits: int
+    unreached: frozenset[str] = frozenset()
 
 
 def dynamic(spec: QuantSpec = int8(), *, digits: int = 1) -> Activations:
@@ -62,35 +66,51 @@ def dynamic(spec: QuantSpec = int8(), *, digits: int = 1) -> Activations:
         )
 
     def ranges(rows: Array, site: Site) -> Range:
-        axis = (-1,) if site.is_matmul else tuple(range(-rows.ndim, 0))
-        return min_max(rows, axis, spec)
+        return _own_range(rows, site, spec)
 
     return Activations(ranges, spec, digits)
 
 
-def static(readings: Mapping[str, Range], spec: QuantSpec = int8()) -> Activations:
+def static(readings: Mapping[str, Reading | Range], spec: QuantSpec = int8()) -> Activations:
     """Ranges fixed beforehand: one for each site, from calibration.
 
+    A site that no data reached, in a branch never taken for example, takes its ranges
+    from the data as `dynamic` does: a range of 0 was not calibrated.
+
     Args:
-      readings: site names to ranges, as `graph.calibrate` gives with `min_max` or
-        `moving_average`. Layers of a scan, whose ranges are stacked, share the widest.
+      readings: site names to what `graph.calibrate` gives with `min_max` or
+        `moving_average`, or to ranges of one's own. Layers of a scan, whose ranges are
+        stacked, share the widest; where no data reached one of them, none is known.
       spec: the grid.
 
     Returns:
       Activations. What lies outside a range is clipped.
 
     Raises:
-      ValueError: a range is empty or not finite, or (when applied) a site
-        has no reading.
+      ValueError: no data reached any site, a range is not finite, or (when applied) a
+        site has no reading, or one without data is of a leaf with a rule of its own.
 
     Example:
       >>> seen = {"kernel": Range(jnp.float32(-1.0), jnp.float32(2.0))}
       >>> jc.quantize.static(seen).digits
       1
     """
-    fixed = {name: _widest(name, found) for name, found in readings.items()}
+    found = {name: as_reading(reading) for name, reading in readings.items()}
+    unreached = frozenset(name for name, reading in found.items() if missing(reading.count))
+    if found and len(unreached) == len(found):
+        raise ValueError(
+            f"static(readings=...): no data reached all of any of {', '.join(found)}. Calibrate "
+            "with data that reach them, or take dynamic()."
+        )
+    fixed = {
+        name: _widest(name, reading.value)
+        for name, reading in found.items()
+        if name not in unreached
+    }
 
     def ranges(rows: Array, site: Site) -> Range:
+        if site.name in unreached:
+            return _own_range(rows, site, spec)
         if site.name not in fixed:
             raise ValueError(
                 f"static(readings=...) has no range for site {site.name!r}. It has: "
@@ -100,7 +120,7 @@ def static(readings: Mapping[str, Range], spec: QuantSpec = int8()) -> Activatio
         low, high = fixed[site.name]
         return Range(jnp.full(ones, low, jnp.float32), jnp.full(ones, high, jnp.float32))
 
-    return Activations(ranges, spec, 1)
+    return Activations(ranges, spec, 1, unreached)
 
 
 def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Model:
@@ -118,7 +138,8 @@ def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Mo
       Function of the same arguments and outputs.
 
     Raises:
-      ValueError: (when traced) a rule matches nothing, or a site has no reading.
+      ValueError: (when traced) a rule matches nothing, a site has no reading, or no data
+        reached one of a leaf that a rule names.
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
@@ -131,7 +152,7 @@ def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Mo
     Source: Jacob et al. 2018, arXiv:1712.05877, section 3.
     """
     pairs = activations.pairs if isinstance(activations, Rules) else (("*", activations),)
-    return rewrite(fn, Rules((pattern, _rounded(value)) for pattern, value in pairs))
+    return rewrite(fn, Rules((pattern, _rounded(value, pattern)) for pattern, value in pairs))
 
 
 def encode(x: Array, site: Site, activations: Activations) -> tuple[Array, Array]:
@@ -150,10 +171,16 @@ def encode(x: Array, site: Site, activations: Activations) -> tuple[Array, Array
     return digits_of(x, on.scale, count=activations.digits, highest=activations.spec.highest)
 
 
-def _rounded(activations: Activations):
-    """The replacement that rounds the data of a site."""
+def _rounded(activations: Activations, pattern: str):
+    """The replacement that rounds the data of a site of a leaf with this rule."""
 
     def replacement(site: Site, apply, data: Array, weight):
+        if site.name in activations.unreached and pattern != "*":
+            raise ValueError(
+                f"fake_quantize_activations: rule {pattern!r} asks for static ranges of site "
+                f"{site.name!r}, but no data reached all of it in calibration. "
+                "Give data that reach it, or a rule of dynamic() for it."
+            )
         if site.primitive == "gather" or not jnp.issubdtype(data.dtype, jnp.floating):
             return apply(data, weight)
         shown = _fake_rows(site.rows(data), site, activations)
@@ -178,6 +205,12 @@ def _round_trip(x: Array, on: Grid, activations: Activations) -> Array:
         return dequantize_array(quantize_array(x, on, spec), *on)
     parts, scales = digits_of(x, on.scale, count=activations.digits, highest=spec.highest)
     return jnp.sum(parts * scales, axis=0)
+
+
+def _own_range(rows: Array, site: Site, spec: QuantSpec) -> Range:
+    """Of each row; of the whole input at a convolution, whose windows mix rows."""
+    axis = (-1,) if site.is_matmul else tuple(range(-rows.ndim, 0))
+    return min_max(rows, axis, spec)
 
 
 def _widest(name: str, found: Range) -> tuple[float, float]:

@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes, LeafAxes, assumed_axes, to_canonical
-from jaxcompress.core.checks import check_finite, check_real
+from jaxcompress.core.checks import check_finite, check_range, check_real
+from jaxcompress.core.evidence import missing, without_data
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
+from jaxcompress.core.observers import Reading, as_reading
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.selectors import axes_of, weights
@@ -30,7 +32,7 @@ def factorize(
     rank: Rules[Ranks | int] | Ranks | int,
     axes: Axes | None = None,
     select: Selector | None = None,
-    covariances: Mapping[str, Array] | None = None,
+    covariances: Mapping[str, Reading | Array] | None = None,
     damping: float = 1e-6,
 ) -> tuple[Params, Report]:
     """The params with two factors in place of weights, and what was done to each leaf.
@@ -49,8 +51,9 @@ def factorize(
         its output, all others as contracting, and the report says "assumed".
       select: which leaves; without it every weight that meets data.
       covariances: by site name, what `graph.calibrate` read with
-        `observers.covariance()`; the sites of one leaf count alike, leaves without a
-        site are factored plainly. Of a convolution it is that of the features, and
+        `observers.covariance()`, or arrays of one's own; the sites of one leaf that
+        data reached count alike. Leaves without a site, and matrices that no data
+        reached, are factored plainly. Of a convolution it is that of the features, and
         positions in the window count as independent.
       damping: share of the mean input energy that every input direction
         counts at least.
@@ -63,8 +66,9 @@ def factorize(
       TypeError: a leaf to factor is of an integer, bool or complex dtype.
       ValueError: a leaf to factor holds NaN or infinity, is empty, has fewer than two
         axes, is compressed, or does not fit its covariance; a selector, rule or
-        covariance matches nothing; a rank or budget is out of reach;
-        `damping` is negative.
+        covariance matches nothing; a rank or budget is out of reach; `damping` is
+        negative or not finite; no data reached a leaf that `select` or a rule of its
+        own names, or any.
 
     Example:
       >>> kernel = jnp.outer(jnp.arange(1.0, 5.0), jnp.arange(1.0, 4.0))
@@ -79,8 +83,7 @@ def factorize(
     Source: Denton et al. 2014, arXiv:1404.0736, section 3; weighted by the inputs as
     Wang et al. 2024, arXiv:2403.07378, section 3.1, see `Decomposition`.
     """
-    if damping < 0:
-        raise ValueError(f"factorize(damping={damping}) must be at least 0.")
+    check_range("factorize", "damping", damping, 0, math.inf)
     leaves = named_leaves(params)
     chosen = named_leaves((select or weights(axes))(params))
     selected = [name for name in leaves if chosen[name]]
@@ -90,6 +93,9 @@ def factorize(
     places = Rules((pattern, i) for i, (pattern, _) in enumerate(rules)).assign(selected)
     known = None if axes is None else named_leaves(axes)
     inputs = _by_leaf(leaves, covariances or {})
+    reasons = {name: missing(each.count) for name, each in inputs.items()}
+    unreached = {name: reason for name, reason in reasons.items() if reason}
+    without_data("factorize", unreached, places, select, rank)
     targets = {name: _target(name, leaves[name], known, inputs, damping) for name in places}
     ranks: dict[str, int] = {}
     for i, (_, choose) in enumerate(rules):
@@ -127,7 +133,7 @@ def _target(
     name: str,
     leaf,
     known: dict[str, LeafAxes] | None,
-    inputs: Mapping[str, Array],
+    inputs: Mapping[str, Reading],
     damping: float,
 ) -> _Target:
     axes = axes_of(name, leaf, known)
@@ -139,14 +145,24 @@ def _target(
     source = "axes assumed" if axes.assumed else "axes from the program"
     if name not in inputs:
         return _Target(axes, plain(weight), source)
-    covariance = inputs[name]
+    reason = missing(inputs[name].count)
+    if not bool(jnp.any(inputs[name].count)):
+        return _Target(axes, plain(weight), f"{source}; unweighted: {reason}")
+    covariance = _filled(inputs[name])
     if covariance.shape[-1] != weight.shape[-1] and axes.primitive.startswith("conv"):
         places = [i for i, size in enumerate(window) if size == covariance.shape[-1]]
         if len(places) != 1:
             return _Target(axes, plain(weight), f"{source}; unweighted: features not told apart")
         covariance = per_tap(covariance, window, places[0])
     _check_covariance(name, covariance, weight)
-    return _Target(axes, weighted(weight, covariance, damping), f"{source}; weighted by the inputs")
+    told = f"{source}; weighted by the inputs" + f", but {reason}" * bool(reason)
+    return _Target(axes, weighted(weight, covariance, damping), told)
+
+
+def _filled(reading: Reading) -> Array:
+    """The covariance, with the identity for each matrix that no data reached."""
+    seen = jnp.expand_dims(reading.count > 0, (-2, -1))
+    return jnp.where(seen, reading.value, jnp.eye(reading.value.shape[-1]))
 
 
 def _factored(leaf, target: _Target, rank: int) -> _Result:
@@ -173,9 +189,9 @@ def _row(name: str, leaf, result: _Result) -> LeafReport:
     return LeafReport(name, tuple(leaf.shape), result.action, result.reason, *sizes)
 
 
-def _by_leaf(leaves: Mapping, covariances: Mapping[str, Array]) -> dict[str, Array]:
-    """The mean covariance over the sites of each leaf."""
-    found: dict[str, list[Array]] = {}
+def _by_leaf(leaves: Mapping, covariances: Mapping[str, Reading | Array]) -> dict[str, Reading]:
+    """The mean covariance over the sites of each leaf that data reached."""
+    found: dict[str, list[Reading]] = {}
     for site, covariance in covariances.items():
         leaf = site if site in leaves else site.rpartition("#")[0]
         if leaf not in leaves:
@@ -183,8 +199,17 @@ def _by_leaf(leaves: Mapping, covariances: Mapping[str, Array]) -> dict[str, Arr
                 f"factorize(covariances=...): {site!r} is no site of these params. Leaves are: "
                 f"{', '.join(leaves)}."
             )
-        found.setdefault(leaf, []).append(covariance)
-    return {name: sum(each[1:], each[0]) / len(each) for name, each in found.items()}
+        found.setdefault(leaf, []).append(as_reading(covariance))
+    return {name: _mean(each) for name, each in found.items()}
+
+
+def _mean(readings: list[Reading]) -> Reading:
+    """The mean of readings, in each matrix of those that data reached."""
+    seen = [jnp.expand_dims(each.count > 0, (-2, -1)) for each in readings]
+    shares = [jnp.where(on, each.value, 0) for on, each in zip(seen, readings, strict=True)]
+    sites = sum(on.astype(jnp.float32) for on in seen)
+    counts = [each.count for each in readings]
+    return Reading(sum(shares) / jnp.maximum(sites, 1), sum(counts[1:], counts[0]))
 
 
 def _sizes(shape: tuple[int, ...], axes: LeafAxes) -> tuple[tuple[int, ...], tuple[int, ...]]:

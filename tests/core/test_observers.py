@@ -190,7 +190,7 @@ def test_a_stack_of_states_reads_as_each_alone(case):
 def test_before_any_data():
     struct = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
     read = [observer.read(observer.init(struct)) for observer in (min_max(), moving_average())]
-    assert read == [Range(jnp.inf, -jnp.inf), Range(0.0, 0.0)]
+    assert read == [Range(jnp.inf, -jnp.inf)] * 2
     np.testing.assert_array_equal(
         second_moment().read(second_moment().init(struct)), np.zeros((2, 3))
     )

@@ -25,8 +25,8 @@ def test_a_reading_is_of_what_meets_the_weight():
     readings = graph.calibrate(model.fn, model.params, [x], second_moment())
     hidden, bias, _ = model.params
     inner = np.maximum(np.asarray(x @ hidden + bias[None]), 0)
-    np.testing.assert_allclose(readings["0"], np.mean(np.square(x), 0), rtol=1e-6)
-    np.testing.assert_allclose(readings["2"], np.mean(np.square(inner), 0), rtol=1e-5)
+    np.testing.assert_allclose(readings["0"].value, np.mean(np.square(x), 0), rtol=1e-6)
+    np.testing.assert_allclose(readings["2"].value, np.mean(np.square(inner), 0), rtol=1e-5)
 
 
 def test_scanned_leaves_have_one_reading_each():
@@ -151,7 +151,7 @@ def test_calibrate_merges_batches_of_any_size():
     batches = [normal(seed, rows, 4) for seed, rows in enumerate((5, 5, 3))]
     readings = graph.calibrate(lambda w, x: x @ w, jnp.eye(4), iter(batches), second_moment())
     everything = np.concatenate(batches)
-    np.testing.assert_allclose(readings["."], np.mean(np.square(everything), 0), rtol=1e-6)
+    np.testing.assert_allclose(readings["."].value, np.mean(np.square(everything), 0), rtol=1e-6)
 
 
 def test_calibrate_traces_once_per_shape():
@@ -207,5 +207,5 @@ def test_batches_whose_readings_differ_in_shape_raise():
         read=lambda state: state,
         merge=jnp.add,
     )
-    with pytest.raises(ValueError, match=r"site '\.' has shapes \[\(5,\)\]"):
+    with pytest.raises(ValueError, match=r"site '\.' has shapes \[\(5,\), \(\)\]"):
         graph.calibrate(lambda w, x: x @ w, jnp.eye(4), [X, X[:2]], rows)

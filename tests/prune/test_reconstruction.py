@@ -663,13 +663,13 @@ REFUSED = {
         "leaf 'kernel' holds 1 values that are not finite, the first at (0, 1)",
     ),
     "data": (apply_kernel, KERNEL, [DATA.at[0, 0].set(jnp.inf)], {}, "products are not finite"),
-    "zeros": (apply_kernel, KERNEL, [0 * DATA], {}, "leaf 'kernel' meets no input but 0"),
+    "zeros": (apply_kernel, KERNEL, [0 * DATA], {}, "no leaf is left to change. 'kernel': no data"),
     "an expert without data": (
         lambda params, x: jnp.einsum("erd,edk->erk", x, params["experts"]),
         {"experts": jnp.ones((2, 6, 6))},
         [jnp.stack([DATA, 0 * DATA])],
         {},
-        "a matrix of leaf 'experts' meets no input but 0",
+        "'experts': no data reached 1 of its 2 matrices",
     ),
     "block size": (
         apply_kernel,

@@ -77,7 +77,7 @@ def test_scanned_layers_share_the_widest_range():
     params = {"kernel": jnp.stack([2 * jnp.eye(2), jnp.eye(2)])}
     x = jnp.asarray([[1.0, -1.0]])
     readings = jc.graph.calibrate(deep, params, [(x,)], min_max())
-    assert readings["kernel"].high.shape == (2,)
+    assert readings["kernel"].value.high.shape == (2,)
     np.testing.assert_allclose(
         fake_quantize_activations(deep, static(readings))(params, x), [[2.0, -2.0]], atol=4 / 127
     )

@@ -88,7 +88,7 @@ def test_weighted_by_the_inputs_each_layer_is_best_on_its_own_data():
     params, data = dense_params(), batches()
     covariances = graph.calibrate(model, params, data, covariance())
     x = jnp.concatenate(data)
-    np.testing.assert_allclose(covariances["first"], x.T @ x / len(x), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(covariances["first"].value, x.T @ x / len(x), rtol=1e-4, atol=1e-5)
     axes = graph.axes(model, params, data[0])
 
     def output_error(covariances):
@@ -115,10 +115,11 @@ def test_scanned_layers_have_a_covariance_each():
     params = {"layers": normal(3, 8, 8)}
     data = batches()
     covariances = graph.calibrate(scanned, params, data, covariance())
-    assert covariances["layers"].shape == (3, 8, 8)
+    assert covariances["layers"].value.shape == (3, 8, 8)
     x = jnp.concatenate(data)
     for i in range(3):
-        np.testing.assert_allclose(covariances["layers"][i], x.T @ x / len(x), rtol=1e-4, atol=1e-5)
+        found = covariances["layers"].value[i]
+        np.testing.assert_allclose(found, x.T @ x / len(x), rtol=1e-4, atol=1e-5)
         x = jnp.tanh(x @ params["layers"][i])
     axes = graph.axes(scanned, params, data[0])
     together, _ = structure.factorize(params, rank=2, axes=axes, covariances=covariances)
@@ -126,7 +127,7 @@ def test_scanned_layers_have_a_covariance_each():
         alone, _ = structure.factorize(
             {"layers": params["layers"][i]},
             rank=2,
-            covariances={"layers": covariances["layers"][i]},
+            covariances={"layers": covariances["layers"].value[i]},
         )
         np.testing.assert_allclose(
             together["layers"].materialize()[i], alone["layers"].materialize(), rtol=0, atol=1e-4
@@ -172,7 +173,7 @@ def test_tied_sites_count_alike():
     params, (x, y) = {"a": normal(8, 10)}, batches()[:2]
     covariances = graph.calibrate(fn, params, [(x, y)], covariance())
     assert list(covariances) == ["a", "a#2"]
-    both = (covariances["a"] + covariances["a#2"]) / 2
+    both = (covariances["a"].value + covariances["a#2"].value) / 2
     first, _ = structure.factorize(params, rank=2, covariances=covariances)
     second, _ = structure.factorize(params, rank=2, covariances={"a": both})
     np.testing.assert_array_equal(first["a"].materialize(), second["a"].materialize())

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import from_canonical
 from jaxcompress.core.criterion import Criterion
+from jaxcompress.core.evidence import missing
 from jaxcompress.core.names import map_named
-from jaxcompress.core.observers import second_moment
+from jaxcompress.core.observers import Reading, second_moment
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.calibrate import calibrate
 from jaxcompress.graph.layouts import Convolution
@@ -38,12 +39,15 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
 
     Returns:
       Criterion without state. It knows the leaves that meet data in a dot or a
-      convolution; a leaf that meets some in several goes by the first one.
+      convolution; a leaf that meets some in several goes by the first one that data
+      reached. Leaves that none reached, such as experts without tokens, are
+      `unreached`: their inputs are not known, which is not to say that they are 0.
 
     Raises:
-      ValueError: there is no batch, or a batch holds a NaN; when scores are asked for:
-        a leaf to be pruned meets data in none, or only a part of it does, what
-        arithmetic makes of it, or its entries in another order, as after a flip.
+      ValueError: there is no batch, a batch holds a NaN, or no data reach any leaf;
+        when scores are asked for: a leaf to be pruned is unreached, meets data in none,
+        or only a part of it does, what arithmetic makes of it, or its entries in
+        another order, as after a flip.
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
@@ -60,14 +64,16 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
         raise ValueError("wanda(batches=[]) holds no batch. Pass at least one.")
     inputs = batches[0] if isinstance(batches[0], tuple) else (batches[0],)
     readings = calibrate(fn, params, batches, second_moment())
-    norms: dict[str, Array] = {}
+    met: dict[str, _Met] = {}
     for site in trace(fn, params, *inputs).sites:
         entries = site.as_stored and site.in_order
         for leaf in site.leaves if site.name in readings and entries else ():
-            spread = _spread if site.is_matmul else _spread_channels
-            square = spread(readings[site.name], leaf.shape, site)
-            if square is not None:
-                norms.setdefault(leaf.name, jnp.sqrt(square))
+            found = _met(readings[site.name], leaf.shape, site)
+            if found is not None:
+                met[leaf.name] = _first(met.get(leaf.name, found), found)
+    norms = {name: jnp.sqrt(each.square) for name, each in met.items()}
+    reasons = {name: missing(each.count) for name, each in met.items()}
+    unreached = {name: reason for name, reason in reasons.items() if reason}
 
     def score_of(name: str, param: Array) -> Array:
         size = jnp.abs(param.astype(jnp.float32))
@@ -79,9 +85,50 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
                 "no dot or convolution that reads all of it, as it is stored. Leave it out with "
                 "select=."
             )
+        if name in unreached:
+            raise ValueError(
+                f"wanda(fn, params, batches): leaf {name!r}: {unreached[name]}. "
+                "Give data that reach it, or leave it out with select=."
+            )
         return size * norms[name]
 
-    return stateless(lambda state, params: map_named(score_of, params))
+    criterion = stateless(lambda state, params: map_named(score_of, params))
+    return criterion._replace(unreached=unreached)
+
+
+class _Met(NamedTuple):
+    """What a leaf meets at a site.
+
+    Fields:
+      square: the mean square of each weight's input, broadcasts to the leaf.
+      count: (stack…, batch…) of the rows that told it.
+      seen: whether some did, broadcasts to the leaf.
+    """
+
+    square: Array
+    count: Array
+    seen: Array
+
+
+def _met(reading: Reading, shape: tuple[int, ...], site: Site) -> _Met | None:
+    """The reading of a site for a leaf of this shape; None where it is of another."""
+    spread = _spread if site.is_matmul else _spread_channels
+    square = spread(reading.value, shape, site)
+    if square is None:
+        return None
+    seen = jnp.broadcast_to(reading.count[..., None] > 0, reading.value.shape)
+    return _Met(square, reading.count, cast(Array, spread(seen, shape, site)))
+
+
+def _first(one: _Met, other: _Met) -> _Met:
+    """What the first tells, and where no data reached it, what the other does."""
+    if one.count.shape != other.count.shape:
+        return one if bool(jnp.all(one.count)) else other
+    return _Met(
+        jnp.where(one.seen, one.square, other.square),
+        jnp.where(one.count > 0, one.count, other.count),
+        one.seen | other.seen,
+    )
 
 
 def _spread(reading: Array, shape: tuple[int, ...], site: Site) -> Array | None:

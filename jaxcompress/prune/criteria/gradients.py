@@ -216,7 +216,7 @@ def informed(criterion: Criterion, gradients: Iterable[PyTree]) -> Criterion:
             state = criterion.update(aligned("informed", "gradients", grads, params), state, params)
         return state
 
-    return Criterion(init, criterion.update, criterion.score)
+    return criterion._replace(init=init)
 
 
 def _accumulated(

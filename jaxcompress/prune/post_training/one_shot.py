@@ -1,5 +1,6 @@
 """Pruning at once, outside training: from weights as they are to masks and params."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -54,7 +55,8 @@ def one_shot(
         without a rule stay.
       pattern: where weights may go.
       allocate: how each rule's sparsity is shared out among the leaves it matches.
-      select: which leaves; by default those that meet data.
+      select: which leaves; by default those that meet data, without those that the
+        criterion's data did not reach.
       axes: from `graph.axes`; by default the layout of `assumed_axes`.
 
     Returns:
@@ -63,7 +65,9 @@ def one_shot(
 
     Raises:
       ValueError: a sparsity is outside [0, 1), nothing is selected, a rule is never
-        used, a selected leaf is empty, or holds values that are not finite.
+        used, a selected leaf is empty, or holds values that are not finite; the
+        criterion's data did not reach a leaf that `select` or a rule of its own names,
+        or any.
       TypeError: a selected leaf is not real floating or already compressed, or a
         sparsity is a schedule.
 
@@ -78,9 +82,10 @@ def one_shot(
       '50.0 % removed'
     """
     found = fixed_groups("one_shot", params, sparsity, select, axes)
+    found, left = targets.with_data("one_shot", found, criterion.unreached, select, sparsity)
     removing = _masks("one_shot", params, criterion, found, pattern, allocate)
     pruned = apply_masks(removing, params)
-    return pruned, removal_report("one_shot", params, removing, found)
+    return pruned, removal_report("one_shot", params, removing, found, left)
 
 
 def masks(
@@ -107,6 +112,7 @@ def masks(
       {'bias': Array(True, dtype=bool), 'kernel': Array([[False,  True]], dtype=bool)}
     """
     found = fixed_groups("masks", params, sparsity, select, axes)
+    found, _ = targets.with_data("masks", found, criterion.unreached, select, sparsity)
     return _masks("masks", params, criterion, found, pattern, allocate)
 
 
@@ -181,16 +187,20 @@ def _masks(
 
 
 def removal_report(
-    caller: str, params: Params, removing: Masks, found: list[targets.Group]
+    caller: str,
+    params: Params,
+    removing: Masks,
+    found: list[targets.Group],
+    left: Mapping[str, str],
 ) -> Report:
-    """What masks removed from each leaf of the params."""
+    """What masks removed from each leaf of the params; why some were left out, by name."""
     axes = {name: leaf_axes for group in found for name, leaf_axes in group.axes.items()}
     fractions = sparsity_of(removing, params)
     rows = tuple(
         LeafReport(
             name,
             tuple(leaf.shape),
-            *_action(fractions.leaves.get(name, 0.0), axes.get(name)),
+            *_action(fractions.leaves.get(name, 0.0), axes.get(name), left.get(name)),
             _size_bytes(leaf),
             _size_bytes(leaf),
         )
@@ -199,9 +209,9 @@ def removal_report(
     return Report(f"{caller}: {100 * fractions.overall:.1f} % of the weights removed", rows)
 
 
-def _action(fraction: float, axes: LeafAxes | None) -> tuple[str, str]:
+def _action(fraction: float, axes: LeafAxes | None, left: str | None) -> tuple[str, str]:
     if axes is None:
-        return KEPT, "not selected, or without a rule"
+        return KEPT, left or "not selected, or without a rule"
     reason = "axes assumed" if axes.assumed else "axes from the program"
     return (f"{100 * fraction:.1f} % removed", reason) if fraction else (KEPT, "sparsity 0")
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_finite
+from jaxcompress.core.evidence import missing
 from jaxcompress.core.matrices import as_matrices, from_matrices
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.numerics import narrowed
@@ -77,7 +78,8 @@ def reconstruct(
         without a rule stay.
       correction: how far each leaf makes up for the drift of its inputs, in [0, 1].
       select: which leaves; by default those that meet data in a dot or convolution and
-        are not looked up besides.
+        are not looked up besides, without those that no row of the batches reaches but
+        zeros.
 
     Returns:
       (params, report): the same structure, shapes and dtypes; what
@@ -88,8 +90,9 @@ def reconstruct(
         outside [0, 1]; nothing is selected or a rule is never used; a leaf to prune is
         empty or not finite, meets data that are not, none, or elsewhere than in dots
         (or convolutions without groups) that read all of it alike and as it is stored,
-        or is to be corrected in a loop of unknown length; a solver finds no finite
-        weights.
+        or is to be corrected in a loop of unknown length; no data reach a leaf that
+        `select` or a rule of its own names, any, or one any more once those before it
+        are pruned; a solver finds no finite weights.
       TypeError: a selected leaf is not real floating or already compressed, or a
         sparsity is a schedule.
 
@@ -123,17 +126,21 @@ def reconstruct(
         name: float(targets.value_at(0, group.sparsity)) for group in found for name in group.axes
     }
     sites = sites_of("reconstruct", program, shares)
+    moments = second_moments(fn, program, batches, sites)
+    unreached = {name: missing(each) for name, each in moments.counts(params).items()}
+    unreached = {name: reason for name, reason in unreached.items() if reason}
+    found, left = targets.with_data("reconstruct", found, unreached, select, sparsity)
+    sites = {name: each for name, each in sites.items() if name not in left}
     leaves = named_leaves(params)
     order = {name: reading_axes(each[0]) for name, each in sites.items()}
-    for name in shares:
+    for name in sites:
         check_finite("reconstruct", name, leaves[name])
-    masks = {name: jnp.ones(leaves[name].shape, bool) for name in shares}
-    moments = second_moments(fn, program, batches, sites)
+    masks = {name: jnp.ones(leaves[name].shape, bool) for name in sites}
     aimed = _correction(fn, params, batches, sites, correction)
     solve = jax.jit(functools.partial(_each, solver), static_argnums=2)
     for name, index in dict.fromkeys(turns(program.block, sites)):
         now = map_named(lambda name, _: leaves[name], params)
-        met = moments(now, (name, index))
+        met = moments.read(now, (name, index))
         _check_met(name, met)
         weight = aimed(_matrices(leaves[name], order[name])[index], met, now, (name, index))
         solved, keep = solve(weight, met, shares[name])
@@ -142,7 +149,8 @@ def reconstruct(
         leaves[name] = _with_matrices(leaves[name], order[name], index, solved)
         masks[name] = _with_matrices(masks[name], order[name], index, keep)
     pruned = map_named(lambda name, _: leaves[name], params)
-    report = removal_report("reconstruct", params, targets.mask_tree(masks, params), found)
+    removing = targets.mask_tree(masks, params)
+    report = removal_report("reconstruct", params, removing, found, left)
     return pruned, report
 
 

@@ -5,13 +5,13 @@ import functools
 import glob
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.observers import Observer, covariance
+from jaxcompress.core.observers import Observer, covariance, row_count, together
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.observe import (
@@ -19,6 +19,7 @@ from jaxcompress.graph.observe import (
     initial_readings,
     observe,
     observed_sites,
+    rows,
     windows,
 )
 from jaxcompress.graph.program import Program
@@ -104,13 +105,26 @@ def _order(scan: Mapping[str, Any]) -> range:
     return layers[::-1] if scan["reverse"] else layers
 
 
+class Moments(NamedTuple):
+    """What leaves meet, by one program for all of them.
+
+    Fields:
+      counts: params -> by leaf name, (stack…, batch…) int32: the rows with an entry
+        other than 0 that its matrices meet.
+      read: (params, turn) -> E[x xᵀ] of a leaf's matrices at its turn.
+    """
+
+    counts: Callable[[Params], dict[str, Array]]
+    read: Callable[[Params, Turn], Array]
+
+
 def second_moments(
     fn: Model, program: Program, batches: Sequence[tuple], sites: Sites
-) -> Callable[[Params, Turn], Array]:
-    """What a leaf meets at its turn: (params, turn) -> E[x xᵀ] of its matrices.
+) -> Moments:
+    """What leaves meet when it is their turn.
 
     One program serves all turns: states say which observers look. Only they take
-    windows of the data.
+    windows of the data; rows are counted by all.
     """
     met = [site.leaf for each in sites.values() for site in each]
     rules = Rules({glob.escape(leaf): covariance() for leaf in met})
@@ -121,25 +135,37 @@ def second_moments(
     def step(params: Params, inputs: tuple, readings: Readings) -> Readings:
         return observed(params, *inputs, readings=readings)[1]
 
+    def over_batches(params: Params, readings: Readings) -> Readings:
+        for inputs in batches:
+            readings = step(params, inputs, readings)
+        return readings
+
+    def counts(params: Params) -> dict[str, Array]:
+        readings = over_batches(params, jax.tree.map(jnp.copy, start))
+        return {
+            name: functools.reduce(row_count().merge, (readings[site.name][1] for site in each))
+            for name, each in sites.items()
+        }
+
     def read(params: Params, turn: Turn) -> Array:
         name, index = turn
         readings = jax.tree.map(jnp.copy, start)
         for site in sites[name]:
-            on, state = readings[site.name]
-            readings[site.name] = on.at[index].set(True), state
-        for inputs in batches:
-            readings = step(params, inputs, readings)
+            (on, state), count = readings[site.name]
+            readings[site.name] = (on.at[index].set(True), state), count
+        readings = over_batches(params, readings)
         states = [
-            jax.tree.map(lambda each: each[index], readings[site.name][1]) for site in sites[name]
+            jax.tree.map(lambda each: each[index], readings[site.name][0][1])
+            for site in sites[name]
         ]
-        products, rows = functools.reduce(covariance().merge, states)
-        return covariance().read((products, rows))
+        return covariance().read(functools.reduce(covariance().merge, states))
 
-    return read
+    return Moments(counts, read)
 
 
 def _switched_windows(site: Site, observer: Observer) -> Observer:
-    return _switched(windows(site, observer))
+    """Counts the rows of every execution; takes windows only while it is switched on."""
+    return together(_switched(windows(site, observer)), rows(site, row_count()))
 
 
 def _switched(observer: Observer) -> Observer:

@@ -72,6 +72,7 @@ def sensitivity(
     tried = (*(float(each) for each in sparsities), 1.0)
     _check(sparsities, batches)
     found = targets.groups("sensitivity", params, 0.0, select, axes)
+    found, _ = targets.with_data("sensitivity", found, criterion.unreached, select, 0.0)
     roles = {name: each for group in found for name, each in group.axes.items()}
     leaves = named_leaves(params)
     for name in roles:

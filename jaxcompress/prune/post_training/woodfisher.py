@@ -5,6 +5,7 @@ patterns and allocations.
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.checks import check_finite, check_positive
+from jaxcompress.core.evidence import missing
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.partition import combine, partition
 from jaxcompress.core.report import Report
@@ -77,7 +79,8 @@ def woodfisher(
     Raises:
       ValueError: there is no batch, a number is outside its range, nothing is selected,
         a rule is never used; a selected leaf is empty, not finite, or its gradients or
-        scores are not.
+        scores are not; no example has a gradient in a leaf that `select` or a rule of
+        its own names, or in any. A leaf taken by default without one is left out.
       TypeError: a selected leaf is not real floating or already compressed, or a
         sparsity is a schedule.
 
@@ -108,6 +111,11 @@ def woodfisher(
     for name in roles:
         check_finite("woodfisher", name, leaves[name])
     fishers = _fishers(fn, params, loss, batches, found, block_size)
+    unreached = {name: _unreached(fisher, leaves[name], roles[name]) for name, fisher in fishers.items()}
+    unreached = {name: reason for name, reason in unreached.items() if reason}
+    found, left = targets.with_data("woodfisher", found, unreached, select, sparsity)
+    roles = {name: each for group in found for name, each in group.axes.items()}
+    fishers = {name: fishers[name] for name in roles}
     weights = {name: in_blocks(leaves[name], roles[name], block_size) for name in roles}
     scores = {}
     for name, fisher in fishers.items():
@@ -122,7 +130,8 @@ def woodfisher(
         solved = solve(weights[name], keep, fishers[name])
         leaves[name] = from_blocks(solved, leaves[name], roles[name])
     pruned = map_named(lambda name, _: leaves[name], params)
-    return pruned, removal_report("woodfisher", params, targets.mask_tree(masks, params), found)
+    removing = targets.mask_tree(masks, params)
+    return pruned, removal_report("woodfisher", params, removing, found, left)
 
 
 def _fishers(
@@ -160,6 +169,12 @@ def _fishers(
         totals = step(totals, trained, others, jax.tree.map(gathered, batch))
     count = sum(jax.tree.leaves(batch)[0].shape[0] for batch in batches)
     return {name: total / count for name, total in totals.items()}
+
+
+def _unreached(fisher: Array, leaf: Array, roles: LeafAxes) -> str:
+    """Why nothing is known of a leaf: no example has a gradient in one of its matrices."""
+    slices = math.prod(leaf.shape[axis] for axis in roles.batch)
+    return missing(jnp.any(fisher.reshape(slices, -1) != 0, axis=1))
 
 
 def _scores(weights: Array, fisher: Array, leaf: Array, roles: LeafAxes) -> Array:

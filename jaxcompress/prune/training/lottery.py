@@ -175,4 +175,4 @@ def _surviving(criterion: Criterion, masks: Masks) -> Criterion:
 
         return jax.tree.map(of_leaf, masks, scores)
 
-    return Criterion(criterion.init, criterion.update, score)
+    return criterion._replace(score=score)
