@@ -61,7 +61,7 @@ def without_data(
 
 
 def missing(count: Array) -> str:
-    """Why nothing is known of a leaf with such counts of rows; empty where all is known.
+    """Why a leaf with such counts of rows is not known; empty where it is.
 
     Example:
       >>> missing(jnp.array([3, 0, 5]))

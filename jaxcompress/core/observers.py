@@ -69,7 +69,6 @@ def counted(observer: Observer) -> Observer:
       >>> float(reading.value.high), int(reading.count)
       (2.0, 1)
     """
-
     both = together(observer, row_count())
     return both._replace(read=lambda state: Reading(*both.read(state)))
 

@@ -52,7 +52,7 @@ def calibrate(
     program, observers, readings = None, {}, {}
     for index, batch in enumerate(batches):
         inputs = batch if isinstance(batch, tuple) else (batch,)
-        _check_no_nan(index, inputs)
+        check_no_nan(f"calibrate(batches): batch {index}", inputs)
         if program is None:
             program = trace(fn, params, *inputs)
             observers = observed_sites(program, rules)
@@ -69,11 +69,12 @@ def calibrate(
     return found
 
 
-def _check_no_nan(index: int, inputs: tuple) -> None:
+def check_no_nan(batch: str, inputs: tuple) -> None:
+    """Raises a ValueError where an input of the batch holds a NaN."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
         if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) and bool(jnp.isnan(leaf).any()):
             raise ValueError(
-                f"calibrate(batches): batch {index} holds a NaN in "
+                f"{batch} holds a NaN in "
                 f"inputs{jax.tree_util.keystr(path)}. "
                 "Clean the data, or leave the batch out."
             )

@@ -17,6 +17,7 @@ from jaxcompress.core.leaf import materialize
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.axis_rules import rule_of
 from jaxcompress.graph.axis_rules.rule import Body, Record, bind
+from jaxcompress.graph.calibrate import check_no_nan
 from jaxcompress.graph.check import difference
 from jaxcompress.graph.couplings import equation_of, plain_records
 from jaxcompress.graph.dims import Removed, keep
@@ -51,8 +52,8 @@ class Compensated(NamedTuple):
         its number in program order}.
       consumers: in the order of their numbers.
       left_out: equations that sum over removed units and are not compensated: in loops,
-        branches and functions with a gradient of their own, or where both operands
-        depend on the inputs.
+        branches and functions with a gradient of their own, where both operands depend
+        on the inputs, or where no data but zeros arrived on the batch.
       without: largest difference of the merely shrunk model's outputs on the batch to
         those of the whole model, as a share of the largest.
       to_whole: the same with compensation.
@@ -88,7 +89,8 @@ def compensate(fn: Model, params: Params, removed: Removal, *inputs) -> Compensa
       compensated, images of the same size.
 
     Raises:
-      ValueError: the removal does not fit the params or the program.
+      ValueError: the removal does not fit the params or the program; the inputs hold a
+        NaN or no example; a mean of removed units is not finite.
 
     Example:
       >>> def fn(params, x):
@@ -108,12 +110,19 @@ def compensate(fn: Model, params: Params, removed: Removal, *inputs) -> Compensa
     layer. Differs: the constant is measured, not derived, its spread is told, and the
     consumer itself runs on it, which padding needs.
     """
+    check_no_nan("compensate(inputs): the batch", inputs)
+    if any(jnp.size(leaf) == 0 for leaf in jax.tree.leaves(inputs)):
+        raise ValueError("compensate(inputs): the batch holds no example. Pass at least one.")
     coupled = couple(fn, params, *inputs)
     gone = resolve(removed, coupled.leaves)
     heard = _heard(coupled, gone)
     readings = jax.jit(lambda params, inputs: _read(coupled, gone, heard, params, inputs))
     found = readings(materialize(params), inputs)
-    corrections = {str(number): correction for number, (correction, _) in enumerate(found)}
+    numbers = [number for number, each in enumerate(found) if bool(each.reached)]
+    corrections = {str(number): found[number].correction for number in numbers}
+    _check_corrections(corrections)
+    records = list(heard)
+    given = {records[number]: found[number] for number in numbers}
     small = {"params": slice_params(params, removed), "compensation": corrections}
     smaller = _compensated(fn, removed)
     whole = jax.jit(fn)(params, *inputs)
@@ -121,11 +130,10 @@ def compensate(fn: Model, params: Params, removed: Removal, *inputs) -> Compensa
         fn=smaller,
         params=small,
         consumers=tuple(
-            Consumer(equation_of(record), float(spread))
-            for record, (_, spread) in zip(heard, found, strict=True)
+            Consumer(equation_of(record), float(each.spread)) for record, each in given.items()
         ),
         left_out=tuple(
-            equation_of(record) for record in _summing(coupled.body, gone) if record not in heard
+            equation_of(record) for record in _summing(coupled.body, gone) if record not in given
         ),
         without=difference(jax.jit(shrink(fn, removed))(small["params"], *inputs), whole),
         to_whole=difference(jax.jit(smaller)(small, *inputs), whole),
@@ -139,7 +147,9 @@ def _compensated(fn: Model, removed: Removal) -> Model:
         gone = resolve(removed, coupled.leaves)
         heard = _heard(coupled, gone)
         corrections = {
-            record: params["compensation"][str(number)] for number, record in enumerate(heard)
+            record: params["compensation"][str(number)]
+            for number, record in enumerate(heard)
+            if str(number) in params["compensation"]
         }
         writer = _Adding(coupled.body, gone, corrections)
         return emitted(writer, coupled, params["params"], inputs)
@@ -149,11 +159,25 @@ def _compensated(fn: Model, removed: Removal) -> Model:
 
 def _read(
     coupled: Coupled, gone: Removed, heard: Mapping[Record, int], params: Params, inputs: tuple
-) -> list[tuple[Array, Array]]:
-    """Per consumer its correction () and the spread of what it read."""
+) -> list["_Said"]:
+    """Per consumer what removed units said to it."""
     reading = _Reading(coupled.body, gone, heard)
     reading.run(coupled.body, jax.tree.leaves((params, inputs)))
     return [reading.found[record] for record in heard]
+
+
+class _Said(NamedTuple):
+    """What a consumer makes of the mean of its removed inputs.
+
+    Fields:
+      correction: of the consumer's output's rank.
+      spread: () the largest standard deviation of a removed input.
+      reached: () whether it read anything but zeros.
+    """
+
+    correction: Array
+    spread: Array
+    reached: Array
 
 
 class _Reading(Masked):
@@ -163,7 +187,7 @@ class _Reading(Masked):
         super().__init__(body, {})
         self.gone = gone
         self.heard = heard
-        self.found: dict[Record, tuple[Array, Array]] = {}
+        self.found: dict[Record, _Said] = {}
 
     def write(self, record: Record, values: list) -> Sequence:
         if record.eqn.primitive.name in PLAIN_CALLS:
@@ -201,9 +225,7 @@ def _check_shapes(record: Record, shape: tuple[int, ...], correction: tuple[int,
         )
 
 
-def _correction(
-    record: Record, operand: int, values: Sequence, gone: Removed
-) -> tuple[Array, Array]:
+def _correction(record: Record, operand: int, values: Sequence, gone: Removed) -> _Said:
     """What the equation makes of the mean of its removed inputs, and their spread."""
     value = values[operand]
     summed = _summed_axes(record, operand)
@@ -218,7 +240,16 @@ def _correction(
     operands = list(values)
     operands[operand] = jnp.broadcast_to(constant, _shape_of_one(record, value.shape, constant))
     (correction,) = bind(record, operands)
-    return correction, jnp.max(jnp.where(stays, 0, deviation))
+    return _Said(correction, jnp.max(jnp.where(stays, 0, deviation)), jnp.any(value != 0))
+
+
+def _check_corrections(corrections: Mapping[str, Array]) -> None:
+    for number, correction in corrections.items():
+        if not bool(jnp.all(jnp.isfinite(correction))):
+            raise ValueError(
+                f"compensate(inputs): what consumer {number} makes of the removed units' mean is "
+                "not finite. Compensate on data and params that are."
+            )
 
 
 def _summed_axes(record: Record, operand: int) -> list[int]:

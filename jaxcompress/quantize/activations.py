@@ -138,8 +138,8 @@ def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Mo
       Function of the same arguments and outputs.
 
     Raises:
-      ValueError: (when traced) a rule matches nothing, a site has no reading, or no data
-        reached one of a leaf that a rule names.
+      ValueError: (when traced) a rule matches nothing, a site has no reading, or no
+        data reached one of a leaf that a rule names.
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxcompress.core.checks import check_positive, check_range
+from jaxcompress.core.checks import check_count, check_positive, check_range
 from jaxcompress.core.numerics import round_to_count
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.timing import interleaved
@@ -97,12 +97,12 @@ def count(removed: Rules[int] | int) -> Amount:
       Amount.
 
     Raises:
-      ValueError: a number is negative; when applied, a rule matches no family, or a
+      ValueError: a number is no count; when applied, a rule matches no family, or a
         family cannot lose so many.
     """
     rules = as_rules(removed)
     for _, number in rules.pairs:
-        check_range("count", "removed", number, 0, math.inf)
+        check_count("count", "removed", number, least=0)
 
     def check(candidates: Candidates) -> None:
         for name, number in rules.assign(candidates.ladders).items():
@@ -139,7 +139,7 @@ def within_parameters(limit: int) -> Amount:
       Amount.
 
     Raises:
-      ValueError: `limit` is not above 0; when applied and before anything is scored,
+      ValueError: `limit` is not above 0 and finite; when applied and before anything is scored,
         the floors leave more: says how much.
 
     Source: Molchanov et al. 2017, arXiv:1611.06440, section 2.2, weighs scores against
@@ -205,8 +205,8 @@ def within_latency(milliseconds: float, probe: Probe | None = None) -> Amount:
       Amount.
 
     Raises:
-      ValueError: `milliseconds` is not above 0; when applied and before anything is
-        scored, the narrowest model takes longer: says how long.
+      ValueError: `milliseconds` is not above 0 and finite; when applied and before
+        anything is scored, the narrowest model takes longer: says how long.
     """
     check_positive("within_latency", "milliseconds", milliseconds)
     probe = median_milliseconds if probe is None else probe

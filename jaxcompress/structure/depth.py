@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.checks import check_count
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.types import Array, Loss, Model, Params
 from jaxcompress.graph.axis_rules import rule_of
@@ -24,7 +25,7 @@ from jaxcompress.graph.primitives import PLAIN_CALLS
 from jaxcompress.graph.removal import Removal, cuts_of, restored
 from jaxcompress.graph.shrink import slice_params
 from jaxcompress.graph.walk import Coupled, couple
-from jaxcompress.structure.importance import Batches, average, per_example
+from jaxcompress.structure.importance import Batches, average, check_scores, per_example
 from jaxcompress.structure.remove import checked_difference
 from jaxcompress.structure.widths import lowest
 
@@ -217,6 +218,7 @@ def remove_layers(
         raise ValueError("remove_layers: the model has no scanned stack of layers.")
     counts = as_rules(count).assign(known)
     for name, number in counts.items():
+        check_count("remove_layers", "count", number, least=0)
         if not 0 <= number < known[name].length:
             raise ValueError(
                 f"remove_layers(count={number}): stack {name!r} has {known[name].length} layers, "
@@ -243,10 +245,7 @@ def _lowest(stack: Stack, scores: LayerScores, number: int) -> tuple[int, ...]:
             f"remove_layers(importance=...) scores {stack.name!r} in shape {values.shape}; one "
             f"number per layer has shape ({stack.length},)."
         )
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"remove_layers(importance=...) scores {stack.name!r} as {values.tolist()}."
-        )
+    check_scores("remove_layers", stack.name, values)
     return tuple(lowest(values, number).tolist())
 
 

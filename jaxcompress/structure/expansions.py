@@ -12,7 +12,14 @@ import jax.numpy as jnp
 from jaxcompress.core.types import Array, Loss, Model, Params
 from jaxcompress.graph.couplings import Couplings
 from jaxcompress.structure.gating import full, gated
-from jaxcompress.structure.importance import Batches, Importance, Scores, average, per_example
+from jaxcompress.structure.importance import (
+    Batches,
+    Importance,
+    Scores,
+    average,
+    known,
+    per_example,
+)
 
 
 def taylor(loss: Loss, batches: Batches) -> Importance:
@@ -31,7 +38,7 @@ def taylor(loss: Loss, batches: Batches) -> Importance:
       Importance; scores are at least 0.
 
     Raises:
-      ValueError: when applied: there is no batch, or the loss
+      ValueError: when applied: there is no batch, it reaches no family, or the loss
         is not one number per example.
 
     Example:
@@ -67,7 +74,7 @@ def taylor_squared(loss: Loss, batches: Batches) -> Importance:
       Importance; scores are at least 0.
 
     Raises:
-      ValueError: when applied: there is no batch, or the loss
+      ValueError: when applied: there is no batch, it reaches no family, or the loss
         is not one number per example.
 
     Source: Molchanov et al. 2019, arXiv:1906.10771, equations 8 and 9. Differs: the
@@ -96,7 +103,7 @@ def second_order(loss: Loss, batches: Batches) -> Importance:
       Importance; scores are at least 0.
 
     Raises:
-      ValueError: when applied: there is no batch, or the loss
+      ValueError: when applied: there is no batch, it reaches no family, or the loss
         is not one number per example.
 
     Source: LeCun et al. 1990, "Optimal Brain Damage", equation 5, on gates; the Fisher
@@ -128,7 +135,7 @@ def linearized(loss: Loss, batches: Batches) -> Importance:
       Importance; a score is negative where the model does better without the unit.
 
     Raises:
-      ValueError: when applied: there is no batch, or the loss
+      ValueError: when applied: there is no batch, it reaches no family, or the loss
         is not one number per example.
 
     Example:
@@ -216,6 +223,6 @@ def _by_gradients(
             gradients = jax.vmap(of_example, in_axes=(None, 0, 0))(params, inputs, targets)
             return jax.tree.map(score, gradients)
 
-        return average(caller, scores, params, batches)
+        return known(caller, average(caller, scores, params, batches))
 
     return importance

@@ -11,7 +11,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jaxcompress.core.checks import check_count
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.selectors import matching, weights
@@ -22,7 +24,8 @@ from jaxcompress.structure.gating import full, gated, met, reading, score_shape
 
 Scores = dict[str, Array]
 """By family name one float32 number per unit, the higher the more it is worth:
-(units,), or (layers, units) for a family whose layers may lose units of their own."""
+(units,), or (layers, units) for a family whose layers may lose units of their own. A
+family that no data reached has none: see `known`."""
 
 Importance = Callable[[Model, Params, Couplings], Scores]
 """(fn, params, couplings) to scores. A family without a score keeps its units."""
@@ -49,10 +52,11 @@ def exact(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
 
     Returns:
       Importance; a score is negative where the model does better without the unit.
+      Families without a unit that changes the loss have no score.
 
     Raises:
-      ValueError: `chunk` is below 1; when applied: there is no batch, or the loss is
-        not one number per example.
+      ValueError: `chunk` is no count; when applied: there is no batch, no unit changes
+        the loss, or the loss is not one number per example.
 
     Example:
       >>> fn = lambda params, x: (x @ params["in"]) @ params["out"]
@@ -65,14 +69,14 @@ def exact(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
 
     Source: the oracle of Molchanov et al. 2017, arXiv:1611.06440, section 2.2.
     """
-    if chunk < 1:
-        raise ValueError(f"exact(chunk={chunk}) must be at least 1.")
+    check_count("exact", "chunk", chunk)
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
-        return {
+        rises = {
             family.name: average("exact", _rise(fn, family, loss, chunk), params, batches)
             for family in couplings.families
         }
+        return known("exact", rises)
 
     return importance
 
@@ -156,10 +160,11 @@ def activation(batches: Sequence[Any], measure: Measure = jnp.abs) -> Importance
       measure: `jnp.abs`, or `nonzero` for how often the unit says anything.
 
     Returns:
-      Importance; scores are at least 0 where the measure is.
+      Importance; scores are at least 0 where the measure is. Families of which nothing
+      but zeros is summed up, as in a branch never taken, have no score.
 
     Raises:
-      ValueError: when applied: there is no batch.
+      ValueError: when applied: there is no batch, or it reaches no family.
 
     Example:
       >>> fn = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
@@ -183,7 +188,7 @@ def activation(batches: Sequence[Any], measure: Measure = jnp.abs) -> Importance
             return readings
 
         pairs = [(inputs, ()) for inputs in batches]
-        return average("activation", read, params, pairs)
+        return known("activation", average("activation", read, params, pairs))
 
     return importance
 
@@ -224,17 +229,58 @@ def normalized(importance: Importance) -> Importance:
     Returns:
       Importance; a layer of zeros stays one.
 
+    Raises:
+      ValueError: when applied: a score is not finite.
+
     Source: Molchanov et al. 2017, arXiv:1611.06440, section 2.2.
     """
 
     def scaled(scores: Array) -> Array:
+        # By the largest first: float32 holds no squares of 1e-23 or 1e20.
+        largest = jnp.max(jnp.abs(scores), axis=-1, keepdims=True)
+        scores = scores / jnp.where(largest > 0, largest, 1)
         norm = jnp.linalg.norm(scores, axis=-1, keepdims=True)
-        return jnp.where(norm > 0, scores / jnp.where(norm > 0, norm, 1), 0)
+        return scores / jnp.where(norm > 0, norm, 1)
 
     def of_length_one(fn: Model, params: Params, couplings: Couplings) -> Scores:
-        return {name: scaled(scores) for name, scores in importance(fn, params, couplings).items()}
+        scores = importance(fn, params, couplings)
+        for name, each in scores.items():
+            check_scores("normalized", name, each)
+        return {name: scaled(each) for name, each in scores.items()}
 
     return of_length_one
+
+
+def known(caller: str, scores: Scores) -> Scores:
+    """The scores without families that no data reached.
+
+    Where every unit of a layer scores exactly 0, its data never arrived (a branch never
+    taken, an expert without tokens) or say nothing: which unit is worth least is not
+    known, so its family is left whole.
+
+    Raises:
+      ValueError: no family is left.
+    """
+    found = {
+        name: each for name, each in scores.items() if bool(jnp.all(jnp.any(each != 0, axis=-1)))
+    }
+    if scores and not found:
+        raise ValueError(
+            f"{caller}(batches=...): all units of {', '.join(scores)} score 0, so no data reached "
+            "them, or nothing depends on them. Give data that reach them."
+        )
+    return found
+
+
+def check_scores(caller: str, name: str, scores: Array | np.ndarray) -> None:
+    """Raises a ValueError where a score of a family, layer, or block is not finite."""
+    array = np.atleast_1d(np.asarray(scores))
+    if not np.isfinite(array).all():
+        first = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(
+            f"{caller}(importance=...) scores unit {first} of {name!r} as {array[first]}. Score on "
+            "data and params that are finite, or leave it out."
+        )
 
 
 def _rise(fn: Model, family: Family, loss: Loss, chunk: int) -> Callable:

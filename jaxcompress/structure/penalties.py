@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core import penalties
 from jaxcompress.core.axes import Axes
-from jaxcompress.core.checks import check_real, require_params
+from jaxcompress.core.checks import check_real, check_size, require_params
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.selectors import axes_of, weights
@@ -42,8 +42,8 @@ def group_lasso(
       Stateless transformation.
 
     Raises:
-      ValueError: `weight` is a negative number; when the params are seen: nothing is
-        selected, or a selected leaf is empty or has no output units;
+      ValueError: a number is negative or not finite; when the params are seen: nothing
+        is selected, or a selected leaf is empty or has no output units;
         params are missing.
       TypeError: a selected leaf is compressed or not real floating.
 
@@ -58,7 +58,7 @@ def group_lasso(
     Source: Wen et al. 2016, arXiv:1608.03665, equation 2. Differs: the sqrt of the
     group's size weighs groups of different sizes alike, as in Yuan and Lin 2006.
     """
-    _check_weight("group_lasso", weight)
+    check_size("group_lasso", "weight", weight)
 
     def gradient(leaf: Array, within: tuple[int, ...]) -> Array:
         return penalties.group_lasso_subgradient(leaf, within) * weight
@@ -84,8 +84,8 @@ def scale_l1(weight: ArrayLike, select: Selector) -> optax.GradientTransformatio
       Stateless transformation; it comes first in a chain.
 
     Raises:
-      ValueError: `weight` is a negative number; when the params are seen: nothing is
-        selected, or a selected leaf is empty; params are missing.
+      ValueError: a number is negative or not finite; when the params are seen: nothing
+        is selected, or a selected leaf is empty; params are missing.
       TypeError: a selected leaf is compressed or not real floating.
 
     Example:
@@ -97,7 +97,7 @@ def scale_l1(weight: ArrayLike, select: Selector) -> optax.GradientTransformatio
 
     Source: Liu et al. 2017, arXiv:1708.06519, section 3.
     """
-    _check_weight("scale_l1", weight)
+    check_size("scale_l1", "weight", weight)
 
     def gradient(leaf: Array, within: tuple[int, ...]) -> Array:
         del within
@@ -141,8 +141,8 @@ def proximal_group_lasso(
       Transformation with a `ProximalState`.
 
     Raises:
-      ValueError: `weight` is a negative number; when the params are seen: nothing is
-        selected, or a selected leaf is empty or has no output units;
+      ValueError: a number is negative or not finite; when the params are seen: nothing
+        is selected, or a selected leaf is empty or has no output units;
         params are missing.
       TypeError: a selected leaf is compressed or not real floating.
 
@@ -158,7 +158,8 @@ def proximal_group_lasso(
 
     Source: Parikh and Boyd 2014, "Proximal Algorithms", sections 4.2 and 6.5.1.
     """
-    _check_weight("proximal_group_lasso", weight)
+    check_size("proximal_group_lasso", "learning_rate", learning_rate)
+    check_size("proximal_group_lasso", "weight", weight)
 
     def init(params: Params) -> ProximalState:
         _groups("proximal_group_lasso", params, axes, select)
@@ -237,8 +238,3 @@ def _selected(caller: str, params: Params, select: Selector) -> dict[str, Array]
             )
         check_real(caller, name, leaf)
     return selected
-
-
-def _check_weight(caller: str, weight: ArrayLike) -> None:
-    if isinstance(weight, int | float) and not weight >= 0:
-        raise ValueError(f"{caller}(weight={weight}) must be at least 0.")

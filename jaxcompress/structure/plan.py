@@ -5,12 +5,11 @@ Nothing is removed here; the matter of `remove`.
 
 import dataclasses
 import fnmatch
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from jaxcompress.core.checks import check_range
+from jaxcompress.core.checks import check_count
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import aligned
@@ -20,7 +19,7 @@ from jaxcompress.graph.couplings import Couplings, couplings
 from jaxcompress.graph.removal import Removal
 from jaxcompress.structure.amounts import Amount
 from jaxcompress.structure.gating import score_shape
-from jaxcompress.structure.importance import Importance, Scores
+from jaxcompress.structure.importance import Importance, Scores, check_scores
 from jaxcompress.structure.widths import (
     Candidates,
     Ledger,
@@ -47,7 +46,8 @@ class FamilyPlan:
       kept: how many stay, in each layer.
       layers: layers of a scan that lose units of their own; 0 for none.
       removed: the units that go, rising; per layer where layers differ.
-      scores: of all units, per layer where layers differ; empty where there are none.
+      scores: of all units, per layer where layers differ; empty where nothing is known
+        of them: no data reached them, or the importance does not look at their leaves.
       parameters_saved: numbers in leaves, if this family alone were narrower.
       macs_saved: multiply-adds, if this family alone were narrower.
     """
@@ -95,7 +95,9 @@ class Plan:
             f"{name}: {before:,} to {after:,} ({after / before:.1%})"
             for name, before, after in _pairs(self.before, self.after)
         ]
-        return "\n".join([*aligned([header, *rows]), *totals])
+        unknown = [row.name for row in self.families if not row.scores]
+        whole = [f"Whole, since nothing tells their units apart: {', '.join(unknown)}."]
+        return "\n".join([*aligned([header, *rows]), *totals, *(whole if unknown else [])])
 
 
 def plan(
@@ -126,9 +128,9 @@ def plan(
       Plan.
 
     Raises:
-      ValueError: no family can lose units, a pattern or rule matches none, a floor or
-        multiple is below 1, the amount cannot be met, or a score is NaN, infinite or of
-        the wrong shape.
+      ValueError: no family can lose units, a pattern or rule matches none or only such
+        without scores, a floor or multiple is no count, the amount cannot be met, or a
+        score is NaN, infinite or of the wrong shape.
       TypeError: a leaf is compressed.
 
     Example:
@@ -147,6 +149,7 @@ def plan(
     candidates = Candidates(fn, params, inputs, found, _ladders(found, floors, multiple_of))
     amount.check(candidates)
     scores = _checked(importance(fn, params, found), found)
+    _check_named(select, scores, found)
     scored = _with_scores_only(candidates, scores)
     amount.check(scored)
     widths = amount.widths(scored, scores)
@@ -193,7 +196,7 @@ def _ladders(
 
 def _assigned(argument: str, rules: Rules[int] | int, found: Couplings) -> dict[str, int]:
     for _, value in as_rules(rules).pairs:
-        check_range("plan", argument, value, 1, math.inf)
+        check_count("plan", argument, value)
     return as_rules(rules).assign(found.units)
 
 
@@ -216,14 +219,21 @@ def _checked(scores: Scores, found: Couplings) -> dict[str, np.ndarray]:
                 f"plan(importance=...) scores {name!r} in shape {array.shape}; one number per "
                 f"unit has shape {shapes[name]}."
             )
-        if not np.isfinite(array).all():
-            first = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
-            raise ValueError(
-                f"plan(importance=...) scores unit {first} of {name!r} as {array[first]}. Score on "
-                "data and params that are finite, or leave the family out with select=."
-            )
+        check_scores("plan", name, array)
         checked[name] = array
     return checked
+
+
+def _check_named(select: Sequence[str], scores: Mapping[str, np.ndarray], found: Couplings) -> None:
+    """What was asked for by name has a score."""
+    for pattern in select:
+        if pattern != "*" and not fnmatch.filter(scores, pattern):
+            named = fnmatch.filter(found.units, pattern)
+            raise ValueError(
+                f"plan(select={pattern!r}) asks for {', '.join(named)}, which the importance does "
+                "not score: no data reached them, or it does not look at their leaves. Give data "
+                "that reach them, or another importance."
+            )
 
 
 def _with_scores_only(candidates: Candidates, scores: Mapping[str, np.ndarray]) -> Candidates:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxcompress.core.checks import check_range
+from jaxcompress.core.checks import check_count, check_share
 from jaxcompress.structure.decomposition import Decomposition
 
 Ranks = Callable[[Mapping[str, Decomposition]], dict[str, int]]
@@ -22,10 +22,9 @@ def at_most(rank: int) -> Ranks:
       rank: at least 1.
 
     Raises:
-      ValueError: `rank` is below 1.
+      ValueError: `rank` is no count.
     """
-    if rank < 1:
-        raise ValueError(f"at_most(rank={rank}) must be at least 1.")
+    check_count("at_most", "rank", rank)
     return _each(lambda name, found: min(rank, found.full_rank))
 
 
@@ -99,8 +98,8 @@ def budget(count: int) -> Ranks:
       count: parameters that all the weights may hold, factored or not.
 
     Raises:
-      ValueError: when the ranks are chosen, and before anything is decomposed: rank 1
-        in every weight is too much.
+      ValueError: `count` is no count; when the ranks are chosen, and before anything is
+        decomposed: rank 1 in every weight is too much.
 
     Example:
       >>> steep, flat = jnp.diag(jnp.array([9.0, 1, 1, 1])), jnp.diag(jnp.ones(4))
@@ -111,6 +110,7 @@ def budget(count: int) -> Ranks:
       >>> budget(24)(leaves)
       {'steep': 1, 'flat': 4}
     """
+    check_count("budget", "count", count)
 
     def ranks(found: Mapping[str, Decomposition]) -> dict[str, int]:
         least = sum(_parameters(each, 1) for each in found.values())
@@ -177,9 +177,8 @@ def _each(choose: Callable[[str, Decomposition], int]) -> Ranks:
 
 
 def _check_share(caller: str, share: float) -> None:
-    if share != 1:
-        check_range(caller, "share", share, 0, 1)
-    if share <= 0:
+    check_share(caller, "share", share)
+    if share == 0:
         raise ValueError(f"{caller}(share={share}) must be above 0.")
 
 

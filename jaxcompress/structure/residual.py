@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import JaxprEqn, Literal
 
+from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Array, Loss, Model, Params
 from jaxcompress.graph.axis_rules.rule import Body, Record
 from jaxcompress.graph.emit import Shrunk, around, emitted
@@ -206,7 +207,8 @@ def remove_blocks(
     coupled = couple(fn, params, *inputs)
     known = _blocks(coupled)
     names = [block.name for block in known]
-    if not 0 <= count <= len(names):
+    check_count("remove_blocks", "count", count, least=0)
+    if count > len(names):
         raise ValueError(
             f"remove_blocks(count={count}): the model has {len(names)} residual blocks"
             f"{': ' * bool(names)}{', '.join(names)}."

@@ -232,7 +232,7 @@ BUILDERS = {
 @pytest.mark.parametrize("name", BUILDERS)
 def test_what_cannot_be_penalised_is_refused(name):
     build = BUILDERS[name]
-    with pytest.raises(ValueError, match=rf"{name}\(weight=-1.0\) must be at least 0"):
+    with pytest.raises(ValueError, match=rf"{name}\(weight=-1.0\) must be finite and at least 0"):
         build(-1.0, everything())
     with pytest.raises(ValueError, match=r"matching\('norm'\) selects no leaf"):
         build(0.1, matching("norm")).init(plain_dict())

@@ -193,7 +193,7 @@ def removal_report(
     found: list[targets.Group],
     left: Mapping[str, str],
 ) -> Report:
-    """What masks removed from each leaf of the params; why some were left out, by name."""
+    """What masks removed from each leaf; why some were left out, by name."""
     axes = {name: leaf_axes for group in found for name, leaf_axes in group.axes.items()}
     fractions = sparsity_of(removing, params)
     rows = tuple(

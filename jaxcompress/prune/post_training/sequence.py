@@ -118,9 +118,7 @@ class Moments(NamedTuple):
     read: Callable[[Params, Turn], Array]
 
 
-def second_moments(
-    fn: Model, program: Program, batches: Sequence[tuple], sites: Sites
-) -> Moments:
+def second_moments(fn: Model, program: Program, batches: Sequence[tuple], sites: Sites) -> Moments:
     """What leaves meet when it is their turn.
 
     One program serves all turns: states say which observers look. Only they take
@@ -164,7 +162,7 @@ def second_moments(
 
 
 def _switched_windows(site: Site, observer: Observer) -> Observer:
-    """Counts the rows of every execution; takes windows only while it is switched on."""
+    """Counts the rows of every execution; takes windows while it is switched on."""
     return together(_switched(windows(site, observer)), rows(site, row_count()))
 
 

@@ -111,7 +111,9 @@ def woodfisher(
     for name in roles:
         check_finite("woodfisher", name, leaves[name])
     fishers = _fishers(fn, params, loss, batches, found, block_size)
-    unreached = {name: _unreached(fisher, leaves[name], roles[name]) for name, fisher in fishers.items()}
+    unreached = {
+        name: _unreached(fisher, leaves[name], roles[name]) for name, fisher in fishers.items()
+    }
     unreached = {name: reason for name, reason in unreached.items() if reason}
     found, left = targets.with_data("woodfisher", found, unreached, select, sparsity)
     roles = {name: each for group in found for name, each in group.axes.items()}
@@ -172,7 +174,7 @@ def _fishers(
 
 
 def _unreached(fisher: Array, leaf: Array, roles: LeafAxes) -> str:
-    """Why nothing is known of a leaf: no example has a gradient in one of its matrices."""
+    """Why a leaf is not known: no example has a gradient in one of its matrices."""
     slices = math.prod(leaf.shape[axis] for axis in roles.batch)
     return missing(jnp.any(fisher.reshape(slices, -1) != 0, axis=1))
 
