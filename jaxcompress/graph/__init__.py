@@ -14,6 +14,7 @@ from jaxcompress.graph.cost import cost as cost
 from jaxcompress.graph.couplings import Couplings as Couplings
 from jaxcompress.graph.couplings import Family as Family
 from jaxcompress.graph.couplings import couplings as couplings
+from jaxcompress.graph.divisors import Divisors as Divisors
 from jaxcompress.graph.observe import observe as observe
 from jaxcompress.graph.observe import rows as rows
 from jaxcompress.graph.observe import windows as windows

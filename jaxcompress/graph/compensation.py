@@ -21,6 +21,7 @@ from jaxcompress.graph.calibrate import check_no_nan
 from jaxcompress.graph.check import difference
 from jaxcompress.graph.couplings import equation_of, plain_records
 from jaxcompress.graph.dims import Removed, keep
+from jaxcompress.graph.divisors import Divisors
 from jaxcompress.graph.emit import Masked, Shrunk, emitted
 from jaxcompress.graph.primitives import PLAIN_CALLS
 from jaxcompress.graph.removal import Removal, resolve, restored
@@ -151,7 +152,7 @@ def _compensated(fn: Model, removed: Removal) -> Model:
             for number, record in enumerate(heard)
             if str(number) in params["compensation"]
         }
-        writer = _Adding(coupled.body, gone, corrections)
+        writer = _Adding(coupled.body, gone, corrections, removed.divisors)
         return emitted(writer, coupled, params["params"], inputs)
 
     return compensated
@@ -200,8 +201,14 @@ class _Reading(Masked):
 class _Adding(Shrunk):
     """The shrunk program whose consumers add their corrections."""
 
-    def __init__(self, body: Body, gone: Removed, corrections: Mapping[Record, Array]):
-        super().__init__(body, gone)
+    def __init__(
+        self,
+        body: Body,
+        gone: Removed,
+        corrections: Mapping[Record, Array],
+        divisors: Divisors,
+    ):
+        super().__init__(body, gone, divisors)
         self.corrections = corrections
 
     def write(self, record: Record, values: list) -> Sequence:

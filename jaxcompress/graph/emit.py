@@ -8,7 +8,8 @@ parameters and inputs, up to the order of sums.
 
 import copy
 import itertools
-from collections.abc import Container, Iterator, Sequence
+import types
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from jaxcompress.core.types import Params, PyTree
 from jaxcompress.graph.axis_rules import rule_of
 from jaxcompress.graph.axis_rules.rule import Body, Record, Reduction, Shape, bind, of_variables
 from jaxcompress.graph.dims import Dim, Removed, atoms, keep
+from jaxcompress.graph.divisors import Divisor, Divisors, new_divisors
 from jaxcompress.graph.jaxprs import as_function, inner_jaxprs, variables
 from jaxcompress.graph.walk import Coupled
 
@@ -30,11 +32,16 @@ class Writer:
     Args:
       body: the records of the whole program.
       removed: per atom, which of its indices are removed.
+      divisors: what means over removed units divide by.
     """
 
-    def __init__(self, body: Body, removed: Removed):
+    divisors: Mapping[Record, Divisor] = types.MappingProxyType({})
+
+    def __init__(self, body: Body, removed: Removed, divisors: Divisors = Divisors.KEPT):
         self.removed = removed
         self.touched = set(_touched(body, removed))
+        if divisors is Divisors.NEW:
+            self.divisors = new_divisors(body, removed)
 
     def kept(self, d: Dim) -> np.ndarray:
         raise NotImplementedError
@@ -65,6 +72,9 @@ class Writer:
         for record in body.records:
             eqn = record.eqn
             values = [read(*pair) for pair in zip(eqn.invars, record.inputs, strict=True)]
+            if record in self.divisors:
+                operand, width = self.divisors[record]
+                values[operand] = width
             known |= zip(eqn.outvars, self.write(record, values), strict=True)
         return [read(*pair) for pair in zip(jaxpr.outvars, body.results, strict=True)]
 

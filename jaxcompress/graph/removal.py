@@ -11,6 +11,7 @@ from jaxcompress.core.names import map_named
 from jaxcompress.core.types import Params
 from jaxcompress.graph.avals import struct_of
 from jaxcompress.graph.axis_rules.rule import Shape
+from jaxcompress.graph.divisors import Divisors
 from jaxcompress.graph.dims import Removed, atoms, keep, positions
 
 
@@ -47,9 +48,15 @@ class Cut:
 
 @dataclasses.dataclass(frozen=True)
 class Removal:
-    """What a model loses, at every leaf axis; made by `Couplings.removal`."""
+    """What a model loses, at every leaf axis; made by `Couplings.removal`.
+
+    Fields:
+      cuts: indices that leaves lose.
+      divisors: what means over removed units divide by in the smaller program.
+    """
 
     cuts: tuple[Cut, ...]
+    divisors: Divisors = Divisors.KEPT
 
     def of(self, leaf: str) -> tuple[Cut, ...]:
         """The cuts of one leaf."""
@@ -94,7 +101,7 @@ def resolve(removal: Removal, leaves: Mapping[str, Shape]) -> Removed:
     for atom in removed:
         if atom.pins:
             raise ValueError(_misfit(removal, "an axis must stay whole at these input shapes"))
-    if cuts_of(leaves, removed) != removal:
+    if cuts_of(leaves, removed).cuts != removal.cuts:
         raise ValueError(_misfit(removal, "the axes are coupled otherwise at these input shapes"))
     return removed
 

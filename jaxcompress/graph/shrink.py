@@ -24,7 +24,7 @@ def shrink(fn: Model, removed: Removal) -> Model:
     """The model with what was removed absent from every array.
 
     Every shape is derived anew; literals stay, so a mean still divides by the number it
-    divided by. Gradients that functions define for themselves are kept. Random bits are
+    divided by, unless the removal says `Divisors.NEW`. Gradients that functions define for themselves are kept. Random bits are
     drawn at full size, so dropout drops what it would have dropped.
 
     Args:
@@ -88,7 +88,7 @@ def _written(
     writer: type[Writer], fn: Model, removed: Removal, before: Params, params: Params, inputs: tuple
 ) -> PyTree:
     coupled = couple(fn, before, *inputs)
-    writing = writer(coupled.body, resolve(removed, coupled.leaves))
+    writing = writer(coupled.body, resolve(removed, coupled.leaves), removed.divisors)
     return emitted(writing, coupled, params, inputs)
 
 

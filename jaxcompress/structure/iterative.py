@@ -11,6 +11,7 @@ import numpy as np
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Model, Params
+from jaxcompress.graph.divisors import Divisors
 from jaxcompress.graph.removal import Cut, Removal
 from jaxcompress.graph.shrink import shrink
 from jaxcompress.structure.amounts import Amount
@@ -47,6 +48,7 @@ def iterative(
     floors: Rules[int] | int = 1,
     multiple_of: Rules[int] | int = 1,
     select: Sequence[str] = ("*",),
+    divisors: Divisors = Divisors.KEPT,
 ) -> Rounds:
     """Removes some units, trains the rest, and repeats, scoring anew each time.
 
@@ -60,6 +62,7 @@ def iterative(
       fine_tune: trains after every round, the last included.
       floors, multiple_of, select: as in `plan`. An axis of one unit is no family in the
         next round, so floors of 2 and more keep names valid to the end.
+      divisors: as in `remove`, in all rounds.
 
     Returns:
       Rounds.
@@ -84,7 +87,7 @@ def iterative(
     if not amounts:
         raise ValueError("iterative(amounts=[]) has no round. Give one amount per round.")
     names = list(named_leaves(params))
-    smaller, removal, reports = fn, Removal(()), []
+    smaller, removal, reports = fn, Removal((), divisors), []
     for turn, amount in enumerate(amounts):
         removed = remove(
             smaller,
@@ -95,6 +98,7 @@ def iterative(
             floors=floors,
             multiple_of=multiple_of,
             select=select,
+            divisors=divisors,
         )
         removal = after_one_another(removal, removed.removal, names)
         smaller = shrink(fn, removal)
@@ -119,7 +123,8 @@ def after_one_another(first: Removal, second: Removal, names: Sequence[str]) -> 
         place = cut.leaf, cut.axis
         cuts[place] = _both(cuts[place], cut) if place in cuts else cut
     order = {name: position for position, name in enumerate(names)}
-    return Removal(tuple(sorted(cuts.values(), key=lambda cut: (order[cut.leaf], cut.axis))))
+    ordered = sorted(cuts.values(), key=lambda cut: (order[cut.leaf], cut.axis))
+    return Removal(tuple(ordered), first.divisors)
 
 
 def _both(first: Cut, second: Cut) -> Cut:

@@ -4,7 +4,7 @@ What goes is decided by `plan`. Whole layers are the matter of `depth`.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,8 +15,10 @@ from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.check import RemovalCheck, check_removal, difference
-from jaxcompress.graph.removal import Removal
+from jaxcompress.graph.divisors import Divisors, means_over
+from jaxcompress.graph.removal import Removal, resolve
 from jaxcompress.graph.shrink import shrink, slice_params
+from jaxcompress.graph.walk import couple
 from jaxcompress.structure.amounts import Amount
 from jaxcompress.structure.importance import Importance
 from jaxcompress.structure.plan import Plan, plan
@@ -33,12 +35,15 @@ class RemovalReport:
         program, relative to the largest output; rounding alone.
       to_zeroed: the same to the model with zeros for what was removed, which is another
         model where a norm or softmax runs over removed units.
+      to_whole: the same of the smaller model to the whole one, by what means over
+        removed units divide by, "kept" and "new"; empty where there are none.
     """
 
     plan: Plan
     leaves: Report
     to_masked: float
     to_zeroed: float
+    to_whole: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values."""
@@ -48,8 +53,15 @@ class RemovalReport:
         return (
             f"{self.plan}\n\n{self.leaves}\n\n"
             f"Relative difference of the outputs: {self.to_masked:.1e} to the masked program, "
-            f"{self.to_zeroed:.1e} to zeroed weights."
+            f"{self.to_zeroed:.1e} to zeroed weights." + self._means()
         )
+
+    def _means(self) -> str:
+        """How far both divisors of means over removed units are from the whole model."""
+        if not self.to_whole:
+            return ""
+        apart = " and ".join(f"{found:.1e} with {name}" for name, found in self.to_whole.items())
+        return f"\nMeans run over removed units: {apart} divisors to the whole model."
 
 
 class Removed(NamedTuple):
@@ -78,6 +90,7 @@ def remove(
     floors: Rules[int] | int = 1,
     multiple_of: Rules[int] | int = 1,
     select: Sequence[str] = ("*",),
+    divisors: Divisors = Divisors.KEPT,
 ) -> Removed:
     """The model without the units that are worth least: smaller arrays, real savings.
 
@@ -92,6 +105,10 @@ def remove(
       inputs: a batch of arrays.
       amount: how much goes.
       floors, multiple_of, select: as in `plan`.
+      divisors: what means over removed units divide by, such as those of a norm over
+        the residual width: `graph.Divisors.KEPT`, the width before, or
+        `graph.Divisors.NEW`, the width after, as a smaller module does. The report
+        tells how far both are from the whole model.
 
     Returns:
       Removed.
@@ -121,10 +138,12 @@ def remove(
         multiple_of=multiple_of,
         select=select,
     )
-    removal = planned.removal
+    removal = dataclasses.replace(planned.removal, divisors=divisors)
     smaller, small = shrink(fn, removal), slice_params(params, removal)
     check = _checked(fn, params, removal, inputs)
-    report = RemovalReport(planned, _leaves(params, small, removal), check.shrunk, check.zeroed)
+    leaves = _leaves(params, small, removal)
+    to_whole = _to_whole(fn, params, removal, inputs)
+    report = RemovalReport(planned, leaves, check.shrunk, check.zeroed, to_whole)
     return Removed(smaller, small, removal, report)
 
 
@@ -132,6 +151,19 @@ def _checked(fn: Model, params: Params, removal: Removal, inputs: tuple) -> Remo
     check = check_removal(fn, params, removal, *inputs)
     _refuse_more_than_rounding("remove", check.shrunk, jax.eval_shape(fn, params, *inputs))
     return check
+
+
+def _to_whole(fn: Model, params: Params, removal: Removal, inputs: tuple) -> dict[str, float]:
+    """The difference to the whole model, by divisor of means over removed units."""
+    coupled = couple(fn, params, *inputs)
+    if not means_over(coupled.body, resolve(removal, coupled.leaves)):
+        return {}
+    whole, small = jax.jit(fn)(params, *inputs), slice_params(params, removal)
+    found = {}
+    for divisors in Divisors:
+        smaller = shrink(fn, dataclasses.replace(removal, divisors=divisors))
+        found[divisors.value] = difference(jax.jit(smaller)(small, *inputs), whole)
+    return found
 
 
 def checked_difference(caller: str, outputs: PyTree, defining: PyTree) -> float:

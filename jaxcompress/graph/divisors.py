@@ -1,0 +1,131 @@
+"""Divisors of means over removed units: kept as they were, or those of the new width.
+
+A norm divides sums by its width, which the traced program holds as a number. What a
+removal makes of that number is a choice of what the smaller model is to be.
+"""
+
+import enum
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jax.extend.core import Literal
+
+from jaxcompress.graph.axis_rules.rule import Body, Record
+from jaxcompress.graph.dims import Dim, Removed, keep
+
+
+class Divisors(enum.Enum):
+    """What means over removed units divide by.
+
+    Values:
+      KEPT: the width before, as where removed units stay in their place and are 0. The
+        smaller program then equals the model that skips them.
+      NEW: the width after, as a framework's own layer of that width does. Norms then
+        see the statistics of what is left, and a smaller module computes the same.
+    """
+
+    KEPT = "kept"
+    NEW = "new"
+
+
+class Divisor(NamedTuple):
+    """Where an equation reads the width that a mean divides by.
+
+    Fields:
+      operand: its position among the equation's operands.
+      value: the new width, in the literal's dtype.
+    """
+
+    operand: int
+    value: np.ndarray
+
+
+def new_divisors(body: Body, removed: Removed) -> Mapping[Record, Divisor]:
+    """By equation the new width, for every mean over removed units, at any depth.
+
+    A mean is the quotient of a sum, moved and cast at most, by the number of its terms:
+    a literal, or a literal less a correction, as in `jnp.var`.
+
+    Raises:
+      ValueError: a mean lies in a function with a gradient of its own, which holds the
+        width a second time.
+    """
+    found = list(_means(body, removed, within=""))
+    for within, _, _ in found:
+        if within:
+            raise ValueError(
+                f"Divisors.NEW: a mean over removed units lies in a {within}, whose own gradient "
+                "holds its divisor too. Take Divisors.KEPT, or remove other units."
+            )
+    return {reader: divisor for _, reader, divisor in found}
+
+
+def means_over(body: Body, removed: Removed) -> bool:
+    """Whether a mean runs over removed units whose divisor could be new."""
+    found = [within for within, _, _ in _means(body, removed, within="")]
+    return bool(found) and not any(found)
+
+
+def _means(body: Body, removed: Removed, within: str) -> Iterator[tuple[str, Record, Divisor]]:
+    """Function with its own gradient that the mean lies in, reader, and divisor."""
+    made = {id(result): record for record in body.records for result in record.eqn.outvars}
+    for record in body.records:
+        name = record.eqn.primitive.name
+        for inner in record.bodies:
+            yield from _means(inner, removed, name if name.startswith("custom_") else within)
+        found = _divisor(record, made, removed)
+        if found is not None:
+            yield within, *found
+
+
+_MOVED = frozenset(("broadcast_in_dim", "convert_element_type", "reshape", "squeeze", "expand_dims"))
+"""Primitives behind which a sum is still that sum, and a number that number."""
+
+
+def _divisor(
+    record: Record, made: Mapping[int, Record], removed: Removed
+) -> tuple[Record, Divisor] | None:
+    """Where the divisor of a mean over removed units is read, and the new one."""
+    if record.eqn.primitive.name != "div":
+        return None
+    summed = _origin(record.eqn.invars[0], made)
+    if summed is None or summed.eqn.primitive.name != "reduce_sum":
+        return None
+    axes = [summed.inputs[0][axis] for axis in summed.params["axes"]]
+    before, after = (math.prod(sizes) for sizes in zip(*(_sizes(d, removed) for d in axes)))
+    place = _literal(record, 1, made)
+    if place is None or before == after:
+        return None
+    reader, operand = place
+    literal = np.asarray(reader.eqn.invars[operand].val)
+    if literal != np.asarray(before, literal.dtype):
+        return None
+    return reader, Divisor(operand, np.asarray(after, literal.dtype))
+
+
+def _origin(atom, made: Mapping[int, Record]) -> Record | None:
+    """The equation that a moved or cast value comes from."""
+    record = made.get(id(atom))
+    while record is not None and record.eqn.primitive.name in _MOVED:
+        record = made.get(id(record.eqn.invars[0]))
+    return record
+
+
+def _literal(
+    record: Record, operand: int, made: Mapping[int, Record]
+) -> tuple[Record, int] | None:
+    """The equation and operand at which a number is written."""
+    atom = record.eqn.invars[operand]
+    while not isinstance(atom, Literal):
+        record = made.get(id(atom))
+        if record is None or record.eqn.primitive.name not in (*_MOVED, "sub"):
+            return None
+        operand, atom = 0, record.eqn.invars[0]
+    return record, operand
+
+
+def _sizes(d: Dim, removed: Removed) -> tuple[int, int]:
+    kept = keep(d, removed)
+    return d.size, int(np.count_nonzero(kept if kept.ndim == 1 else kept[0]))
