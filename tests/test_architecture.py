@@ -1,4 +1,4 @@
-"""Imports run downwards, Flax stays in the bridges, and importing computes nothing."""
+"""Imports run downwards, frameworks stay in the bridges, importing computes nothing."""
 
 import ast
 import json
@@ -30,10 +30,16 @@ FLOORS = {
     "__main__": 8,
 }
 MAY_IMPORT_BRIDGES = {"demo", "cli"}
-MAY_IMPORT_FLAX = {"bridges", "demo"}
+FRAMEWORKS = {
+    "flax": {"bridges", "demo"},
+    "equinox": {"bridges"},
+    "haiku": {"bridges"},
+}
+"""By framework the rooms that may import it."""
+MAY_IMPORT_FRAMEWORKS = {"bridges", "demo"}
 
 # Slow to import or not always installed: whoever needs one imports it where it is used.
-LAZY = ("flax", "matplotlib", "orbax", "rich", "scipy.stats", "sklearn")
+LAZY = ("equinox", "flax", "haiku", "matplotlib", "orbax", "rich", "scipy.stats", "sklearn")
 
 
 def room(module: str) -> str:
@@ -62,8 +68,9 @@ def breaches(owner: str, source: str) -> list[str]:
     """What the imports of a file in the room `owner` do against the floors."""
     found = []
     for name in sorted(imported(source)):
-        if name.partition(".")[0] == "flax" and owner not in MAY_IMPORT_FLAX:
-            found.append(f"{owner} imports {name}; only the bridges know Flax")
+        framework = name.partition(".")[0]
+        if framework in FRAMEWORKS and owner not in FRAMEWORKS[framework]:
+            found.append(f"{owner} imports {name}; only the bridges know frameworks")
         if name.partition(".")[0] != "jaxcompress" or room(name) == owner:
             continue
         target = room(name)
@@ -103,6 +110,8 @@ def test_imports_run_downwards(path):
         ("graph", "from jaxcompress import QTensor", False),
         ("graph", "import jaxcompress", False),
         ("storage", "from flax import nnx", False),
+        ("demo", "import equinox", False),
+        ("bridges", "import haiku", True),
         ("demo", "import jaxcompress.cli", False),
         ("report", "from jaxcompress.bridges import linen", False),
     ],
@@ -132,15 +141,15 @@ def test_the_top_level_import_is_light():
     assert [name for name in LAZY if name in loaded] == []
 
 
-def test_importing_every_module_starts_no_backend_and_needs_no_flax():
-    without_flax = [
-        module_name(path) for path in FILES if room(module_name(path)) not in MAY_IMPORT_FLAX
+def test_importing_every_module_starts_no_backend_and_needs_no_framework():
+    alone = [
+        module_name(path) for path in FILES if room(module_name(path)) not in MAY_IMPORT_FRAMEWORKS
     ]
     program = f"""
 import importlib, json, sys
 import jax
-sys.modules["flax"] = None
-for name in {without_flax}:
+sys.modules.update(dict.fromkeys({list(FRAMEWORKS)}))
+for name in {alone}:
     importlib.import_module(name)
 try:
     jax.devices()
@@ -151,15 +160,18 @@ except RuntimeError as error:
 
 
 def test_importing_the_bridges_starts_no_backend():
-    pytest.importorskip("flax")
-    with_flax = [module_name(path) for path in FILES if room(module_name(path)) in MAY_IMPORT_FLAX]
+    for framework in FRAMEWORKS:
+        pytest.importorskip(framework)
+    bridges = [
+        module_name(path) for path in FILES if room(module_name(path)) in MAY_IMPORT_FRAMEWORKS
+    ]
     program = f"""
 import importlib, json, warnings
 import jax
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what importing Flax warns of is Flax's to mend
-    import flax.nnx
-for name in {with_flax}:
+    warnings.simplefilter("ignore")  # what importing a framework warns of is its own to mend
+    import equinox, flax.nnx, haiku
+for name in {bridges}:
     importlib.import_module(name)
 try:
     jax.devices()

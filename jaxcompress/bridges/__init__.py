@@ -1,7 +1,7 @@
 """From a framework's model to `(fn, params, train_fn)`, and back.
 
-`linen` and `nnx` are loaded when first touched: they are the only modules that import
-Flax. An Equinox or Haiku model needs no bridge, it is one line.
+`linen`, `nnx`, `equinox` and `haiku` are loaded when first touched: they are the only
+modules that import a framework.
 """
 
 import importlib
@@ -14,10 +14,12 @@ from jaxcompress.bridges.sizes import Size as Size
 from jaxcompress.bridges.sizes import SizeReport as SizeReport
 
 if typing.TYPE_CHECKING:
+    from jaxcompress.bridges import equinox as equinox
+    from jaxcompress.bridges import haiku as haiku
     from jaxcompress.bridges import linen as linen
     from jaxcompress.bridges import nnx as nnx
 
-_FRAMEWORKS = frozenset(("linen", "nnx"))
+_FRAMEWORKS = frozenset(("equinox", "haiku", "linen", "nnx"))
 
 
 def __getattr__(name: str):

@@ -11,17 +11,9 @@ from flax import nnx
 
 from jaxcompress.bridges import readings
 from jaxcompress.bridges.agreement import Shrunk, Smaller, agreement, check_shapes
+from jaxcompress.bridges.fields import Layer, given, own_integers, resized
 from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords
-from jaxcompress.bridges.sizes import (
-    Axes,
-    Readings,
-    Size,
-    SizeReport,
-    changes,
-    extents_of,
-    listed,
-    reading_of,
-)
+from jaxcompress.bridges.sizes import Readings, SizeReport, extents_of, listed
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.types import Key, Params, PyTree
 from jaxcompress.graph.shrink import slice_params
@@ -161,8 +153,12 @@ def shrunk(
     shapes = jax.eval_shape(lambda: bridge.params)
     check_shapes("nnx.shrunk", slice_params(shapes, removed.removal), removed.params)
     module = bridge.restore(removed.params)
-    own = tuple(_own(module, removed))
-    changed = [*_resize(module, removed), *_set(module, sizes, own)]
+    modules = _modules(module)
+    own = tuple(own_integers(modules, removed, "flax"))
+    changed = [
+        *resized(_layers(module, removed), LAYERS, setattr),
+        *given("nnx.shrunk", modules, sizes, own, setattr),
+    ]
     left = tuple(size for size in own if size.name not in sizes)
     report = SizeReport(tuple(changed), left)
     fn = functional(module, evaluation=evaluation).fn
@@ -170,55 +166,25 @@ def shrunk(
     return Shrunk(module, report, agreement("nnx.shrunk", fn, removed, inputs, mend))
 
 
-def _resize(module: nnx.Module, removed: Smaller) -> Iterator[Size]:
-    """Sets the fields of Flax's layers; their arrays are the smaller ones."""
+def _layers(module: nnx.Module, removed: Smaller) -> Iterator[Layer]:
+    """Every module inside, with the axes of its variables in the smaller params."""
     extents = extents_of(removed.params, removed.removal)
     names = _names(module)
-    for path, layer in _modules(module):
-        reading = reading_of(layer, LAYERS)
-        if reading is None:
-            continue
-        axes: Axes = {
+    for path, layer in _modules(module).items():
+        axes = {
             name: extents[names[key]]
             for key, name in _names(layer).items()
             if names[key] in extents
         }
-        for size in changes(path, layer, reading, axes):
-            setattr(layer, size.field, size.after)
-            yield size
+        yield Layer(path, layer, axes)
 
 
-def _set(module: nnx.Module, sizes: Keywords, own: tuple[Size, ...]) -> Iterator[Size]:
-    """Sets the fields that the caller gave."""
-    modules = {"/".join(map(str, path)): layer for path, layer in _modules(module)}
-    for name, after in sizes.items():
-        path, _, field = name.rpartition("/")
-        if not hasattr(modules.get(path), field):
-            raise ValueError(
-                f"nnx.shrunk(sizes={{{name!r}: {after}}}) names no field. Integers of your own "
-                f"classes: {listed(own)}."
-            )
-        layer = modules[path]
-        yield Size(path or ".", type(layer).__name__, field, getattr(layer, field), after)
-        setattr(layer, field, after)
-
-
-def _own(module: nnx.Module, removed: Smaller) -> Iterator[Size]:
-    """Integers of classes that are not Flax's, above variables that were cut."""
-    for path, layer in _modules(module):
-        prefix = "".join(f"{key}/" for key in path)
-        cut = any(cut.leaf.startswith(prefix) for cut in removed.removal.cuts)
-        if cut and not type(layer).__module__.startswith("flax."):
-            for field, value in vars(layer).items():
-                if type(value) is int:
-                    yield Size(prefix[:-1] or ".", type(layer).__name__, field, value, value)
-
-
-def _modules(module: nnx.Module) -> list[tuple[tuple, nnx.Module]]:
+def _modules(module: nnx.Module) -> dict[str, nnx.Module]:
     """Every module inside by path, from the top."""
     nodes = nnx.iter_graph(module)
     found = [(path, node) for path, node in nodes if isinstance(node, nnx.Module)]
-    return sorted(found, key=lambda pair: len(pair[0]))
+    found.sort(key=lambda pair: len(pair[0]))
+    return {"/".join(map(str, path)): node for path, node in found}
 
 
 def _names(module: nnx.Module) -> dict[int, str]:

@@ -4,7 +4,7 @@ One reading per kind of layer, for Linen and NNX alike: it gives every field tha
 may have. No framework is known here.
 """
 
-from jaxcompress.bridges.sizes import Axes, Extent
+from jaxcompress.bridges.sizes import Axes, Extent, groups_kept, tuples
 
 
 def linear(layer, axes: Axes) -> dict:
@@ -25,9 +25,9 @@ def linear_general(layer, axes: Axes) -> dict:
     kernel = axes["kernel"]
     inputs, outputs = kernel[:-count], kernel[-count:]
     return {
-        "in_features": _tuples(inputs[-len(getattr(layer, "in_features", inputs)) :]),
-        "out_features": _tuples(outputs),
-        "features": outputs[0].pair if isinstance(features, int) else _tuples(outputs),
+        "in_features": tuples(inputs[-len(getattr(layer, "in_features", inputs)) :]),
+        "out_features": tuples(outputs),
+        "features": outputs[0].pair if isinstance(features, int) else tuples(outputs),
     }
 
 
@@ -38,21 +38,21 @@ def convolution(layer, axes: Axes) -> dict:
     if getattr(layer, "transpose_kernel", False):
         inputs, outputs = outputs, inputs
     groups = getattr(layer, "feature_group_count", 1)
-    kept = _groups_kept(groups, outputs)
+    kept = groups_kept(groups, outputs)
     return {
         "in_features": (groups * inputs.before, kept * inputs.after),
         "features": outputs.pair,
         "out_features": outputs.pair,
         "feature_group_count": (groups, kept),
-        "kernel_shape": _tuples(kernel[-len(getattr(layer, "kernel_shape", kernel)) :]),
+        "kernel_shape": tuples(kernel[-len(getattr(layer, "kernel_shape", kernel)) :]),
     }
 
 
 def einsum(layer, axes: Axes) -> dict:
     """Kernel and bias of any shape."""
     del layer
-    kernel = _tuples(axes["kernel"])
-    return {"kernel_shape": kernel, "shape": kernel, "bias_shape": _tuples(axes.get("bias", ()))}
+    kernel = tuples(axes["kernel"])
+    return {"kernel_shape": kernel, "shape": kernel, "bias_shape": tuples(axes.get("bias", ()))}
 
 
 def embedding(layer, axes: Axes) -> dict:
@@ -72,7 +72,7 @@ def group_norm(layer, axes: Axes) -> dict:
     """Scale or bias (groups · size,)."""
     features = _first(axes, "scale", "bias")[-1]
     groups = layer.num_groups or features.before // layer.group_size
-    kept = _groups_kept(groups, features)
+    kept = groups_kept(groups, features)
     return {
         "num_groups": (groups, kept),
         "group_size": (features.before // groups, features.after // kept),
@@ -117,19 +117,8 @@ def low_rank(layer, axes: Axes) -> dict:
     return {"in_features": axes["lora_a"][-2].pair, "out_features": axes["lora_b"][-1].pair}
 
 
-def _tuples(axes: tuple[Extent, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    return tuple(axis.before for axis in axes), tuple(axis.after for axis in axes)
-
-
 def _first(axes: Axes, *leaves: str) -> tuple[Extent, ...]:
     return axes[next((leaf for leaf in leaves if leaf in axes), leaves[0])]
-
-
-def _groups_kept(groups: int, axis: Extent) -> int:
-    """How many groups do not go whole; those that stay have to be alike."""
-    gone = axis.gone.reshape(*axis.gone.shape[:-1], groups, -1)  # (…, groups, size)
-    kept = groups - int(gone.all(axis=-1).sum(axis=-1).max())
-    return kept if kept and axis.after % kept == 0 else groups
 
 
 def _unless_left_out(layer, field: str, pair: tuple[int, int], inputs: Extent) -> tuple:

@@ -111,6 +111,18 @@ def extents_of(params: Params, removal: Removal) -> dict[str, tuple[Extent, ...]
     return {name: tuple(axes(name, leaf)) for name, leaf in named_leaves(params).items()}
 
 
+def tuples(axes: tuple[Extent, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The sizes of several axes, before and after."""
+    return tuple(axis.before for axis in axes), tuple(axis.after for axis in axes)
+
+
+def groups_kept(groups: int, axis: Extent) -> int:
+    """How many groups do not go whole; those that stay have to be alike."""
+    gone = axis.gone.reshape(*axis.gone.shape[:-1], groups, -1)  # (…, groups, size)
+    kept = groups - int(gone.all(axis=-1).sum(axis=-1).max())
+    return kept if kept and axis.after % kept == 0 else groups
+
+
 def reading_of(layer: object, readings: Readings) -> Reading | None:
     """The reading of the layer's class, or of the nearest that it inherits from."""
     return next((readings[kind] for kind in type(layer).__mro__ if kind in readings), None)

@@ -74,13 +74,14 @@ def _named(tree: PyTree) -> list[tuple[str, object]]:
 def _name(path: tuple) -> str:
     if path and isinstance(path[-1], GetAttrKey) and path[-1].name == "value":
         path = path[:-1]
-    keys = [_key(entry) for entry in path]
+    keys = [key_name(entry) for entry in path]
     if len(keys) > 1 and path[0] == DictKey("params"):
         keys = keys[1:]
     return "/".join(keys) or "."
 
 
-def _key(entry) -> str:
+def key_name(entry) -> str:
+    """The part of a name that one key of a path gives."""
     match entry:
         case DictKey(key=key) | FlattenedIndexKey(key=key):
             return str(key)

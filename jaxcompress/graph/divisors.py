@@ -80,7 +80,9 @@ def _means(body: Body, removed: Removed, within: str) -> Iterator[tuple[str, Rec
             yield within, *found
 
 
-_MOVED = frozenset(("broadcast_in_dim", "convert_element_type", "reshape", "squeeze", "expand_dims"))
+_MOVED = frozenset(
+    ("broadcast_in_dim", "convert_element_type", "reshape", "squeeze", "expand_dims")
+)
 """Primitives behind which a sum is still that sum, and a number that number."""
 
 
@@ -94,7 +96,8 @@ def _divisor(
     if summed is None or summed.eqn.primitive.name != "reduce_sum":
         return None
     axes = [summed.inputs[0][axis] for axis in summed.params["axes"]]
-    before, after = (math.prod(sizes) for sizes in zip(*(_sizes(d, removed) for d in axes)))
+    before = math.prod(d.size for d in axes)
+    after = math.prod(_left(d, removed) for d in axes)
     place = _literal(record, 1, made)
     if place is None or before == after:
         return None
@@ -113,9 +116,7 @@ def _origin(atom, made: Mapping[int, Record]) -> Record | None:
     return record
 
 
-def _literal(
-    record: Record, operand: int, made: Mapping[int, Record]
-) -> tuple[Record, int] | None:
+def _literal(record: Record, operand: int, made: Mapping[int, Record]) -> tuple[Record, int] | None:
     """The equation and operand at which a number is written."""
     atom = record.eqn.invars[operand]
     while not isinstance(atom, Literal):
@@ -126,6 +127,7 @@ def _literal(
     return record, operand
 
 
-def _sizes(d: Dim, removed: Removed) -> tuple[int, int]:
+def _left(d: Dim, removed: Removed) -> int:
+    """The size of an axis after the removal, the same in each layer."""
     kept = keep(d, removed)
-    return d.size, int(np.count_nonzero(kept if kept.ndim == 1 else kept[0]))
+    return int(np.count_nonzero(kept if kept.ndim == 1 else kept[0]))

@@ -24,8 +24,9 @@ def shrink(fn: Model, removed: Removal) -> Model:
     """The model with what was removed absent from every array.
 
     Every shape is derived anew; literals stay, so a mean still divides by the number it
-    divided by, unless the removal says `Divisors.NEW`. Gradients that functions define for themselves are kept. Random bits are
-    drawn at full size, so dropout drops what it would have dropped.
+    divided by, unless the removal says `Divisors.NEW`. Gradients that functions define
+    for themselves are kept. Random bits are drawn at full size, so dropout drops what
+    it would have dropped.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.

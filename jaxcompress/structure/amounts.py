@@ -139,8 +139,8 @@ def within_parameters(limit: int) -> Amount:
       Amount.
 
     Raises:
-      ValueError: `limit` is not above 0 and finite; when applied and before anything is scored,
-        the floors leave more: says how much.
+      ValueError: `limit` is not above 0 and finite; when applied and before anything
+        is scored, the floors leave more: says how much.
 
     Source: Molchanov et al. 2017, arXiv:1611.06440, section 2.2, weighs scores against
     costs. Differs: as a ratio, and the cost is that of the model as it then is.

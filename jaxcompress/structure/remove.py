@@ -57,7 +57,7 @@ class RemovalReport:
         )
 
     def _means(self) -> str:
-        """How far both divisors of means over removed units are from the whole model."""
+        """How far models with either divisor are from the whole one."""
         if not self.to_whole:
             return ""
         apart = " and ".join(f"{found:.1e} with {name}" for name, found in self.to_whole.items())

@@ -1,0 +1,302 @@
+"""Equinox: a module as `(fn, params, train_fn)`, and back to a module.
+
+After a removal it is a smaller module, whose static fields say its sizes.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import equinox
+import jax
+
+from jaxcompress.bridges import equinox_readings as readings
+from jaxcompress.bridges.agreement import Shrunk, Smaller, agreement, check_shapes
+from jaxcompress.bridges.fields import Layer, given, own_integers, resized
+from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords
+from jaxcompress.bridges.sizes import Readings, SizeReport, extents_of, listed
+from jaxcompress.core.leaf import is_compressed, materialize
+from jaxcompress.core.names import key_name
+from jaxcompress.core.types import Key, Params
+from jaxcompress.graph.shrink import slice_params
+
+Call = Callable[..., Any]
+"""How a model runs on a batch: (model, *inputs, key) -> outputs, or with state (model,
+state, *inputs, key) -> (outputs, state). The key is None in evaluation mode."""
+
+LAYERS: Readings = {
+    equinox.nn.Linear: readings.linear,
+    equinox.nn.Conv: readings.convolution,
+    equinox.nn.ConvTranspose: readings.convolution,
+    equinox.nn.Embedding: readings.embedding,
+    equinox.nn.LayerNorm: readings.norm,
+    equinox.nn.RMSNorm: readings.norm,
+    equinox.nn.GroupNorm: readings.group_norm,
+    equinox.nn.BatchNorm: readings.batch_norm,
+    equinox.nn.MultiheadAttention: readings.attention,
+    equinox.nn.GRUCell: readings.recurrent_cell,
+    equinox.nn.LSTMCell: readings.recurrent_cell,
+    equinox.nn.MLP: readings.mlp,
+}
+"""Where the fields of Equinox's layers stand in their leaves."""
+
+
+def each_example(model: Callable, *inputs, key: Key | None) -> Any:
+    """The model on every example along axis 0 of the inputs, each with its own key.
+
+    The key goes to models whose call takes one.
+    """
+    if key is None or "key" not in inspect.signature(model).parameters:
+        return jax.vmap(model)(*inputs)
+    keys = jax.random.split(key, len(jax.tree.leaves(inputs)[0]))
+    return jax.vmap(lambda key, *one: model(*one, key=key))(keys, *inputs)
+
+
+def each_example_with_state(
+    model: Callable, state: equinox.nn.State, *inputs, key: Key | None
+) -> tuple[Any, equinox.nn.State]:
+    """The same of a model with state, that all examples share.
+
+    The examples lie along the axis "batch", over which batch norms average.
+    """
+    keyed = key is not None and "key" in inspect.signature(model).parameters
+    keys = jax.random.split(key, len(jax.tree.leaves(inputs)[0])) if keyed else None
+
+    def one(key, state, *example):
+        return model(*example, state, **({"key": key} if keyed else {}))
+
+    axes = (0 if keyed else None, None, *(0 for _ in inputs))
+    return jax.vmap(one, axis_name="batch", in_axes=axes, out_axes=(0, None))(keys, state, *inputs)
+
+
+def functional(model: equinox.Module, *, call: Call = each_example) -> Functional:
+    """The module as pure functions of its floating arrays.
+
+    `fn` runs `equinox.nn.inference_mode(model)`, `train_fn` the model with inference
+    mode off. Compressed leaves are formed inside the call, so any layer takes them.
+
+    Args:
+      model: any module without state.
+      call: how it runs on a batch; by default on each example by itself.
+
+    Returns:
+      Functional whose params are the module with None for all that is no floating
+      array: leaf names are the attribute paths, for example "layers/0/weight".
+      `restore(params)` is a module in the model's own mode.
+
+    Example:
+      >>> import equinox as eqx
+      >>> linear = eqx.nn.Linear(2, 3, key=jax.random.key(0))
+      >>> model = jc.bridges.equinox.functional(linear)
+      >>> list(jc.named_leaves(model.params))
+      ['weight', 'bias']
+      >>> model.fn(model.params, jnp.ones((5, 2))).shape
+      (5, 3)
+      >>> model.restore(model.params).out_features
+      3
+    """
+    params, static = equinox.partition(model, equinox.is_inexact_array)
+    restore = functools.partial(_combined, static)
+    evaluated, trained = (_in_mode(static, inference) for inference in (True, False))
+
+    def fn(params: Params, *inputs):
+        return call(_combined(evaluated, materialize(params)), *inputs, key=None)
+
+    def train_fn(params: Params, *inputs, key: Key):
+        return call(_combined(trained, materialize(params)), *inputs, key=key), params
+
+    return Functional(fn=fn, params=params, train_fn=train_fn, restore=restore)
+
+
+def stateful(
+    model: equinox.Module, state: equinox.nn.State, *, call: Call = each_example_with_state
+) -> Functional:
+    """The same of a model with state, as `equinox.nn.make_with_state` gives them.
+
+    Args:
+      model: any module.
+      state: its state; floating arrays in it count as statistics.
+      call: how it runs on a batch; by default on each example, with one state for all.
+
+    Returns:
+      Functional whose params are {"params": those of the module, "state": the floating
+      arrays of the state}; `restore(params)` is (module, state).
+
+    Example:
+      >>> import equinox as eqx
+      >>> make = eqx.nn.make_with_state(eqx.nn.BatchNorm)
+      >>> model = jc.bridges.equinox.stateful(*make(2, "batch", mode="batch"))
+      >>> x, key = jnp.ones((5, 2)), jax.random.key(0)
+      >>> outputs, new = model.train_fn(model.params, x, key=key)
+      >>> outputs.shape
+      (5, 2)
+    """
+    params, static = equinox.partition(model, equinox.is_inexact_array)
+    statistics, rest = equinox.partition(state, equinox.is_inexact_array)
+    evaluated, trained = (_in_mode(static, inference) for inference in (True, False))
+
+    def run(static, params: Params, inputs: tuple, key: Key | None):
+        arrays = materialize(params)
+        own = _combined(rest, arrays["state"])
+        return call(_combined(static, arrays["params"]), own, *inputs, key=key)
+
+    def fn(params: Params, *inputs):
+        return run(evaluated, params, inputs, None)[0]
+
+    def train_fn(params: Params, *inputs, key: Key):
+        outputs, new = run(trained, params, inputs, key)
+        return outputs, {**params, "state": equinox.filter(new, equinox.is_inexact_array)}
+
+    def restore(params: Params):
+        return _combined(static, params["params"]), _combined(rest, params["state"])
+
+    everything = {"params": params, "state": statistics}
+    return Functional(fn=fn, params=everything, train_fn=train_fn, restore=restore)
+
+
+def shrunk(
+    model: equinox.Module,
+    removed: Smaller,
+    *inputs,
+    sizes: Keywords = NO_KEYWORDS,
+    call: Call = each_example,
+) -> Shrunk:
+    """The module without what was removed: smaller arrays, and static fields that fit.
+
+    Fields of Equinox's own layers (`out_features`, `num_heads`, `shape`, ...) are set
+    where the smaller arrays say what they are; those of other classes only by `sizes`.
+    On the batch the module is checked, in inference mode, against the shrunk program:
+    widths of layers, channels and heads come out the same. A norm divides by the new
+    width, which is that of a removal with `graph.Divisors.NEW`, and attention by the
+    root of the new size of a head.
+
+    Args:
+      model: the module that `functional` was given; unchanged.
+      removed: what `structure.remove` made of it. Its params may have been trained.
+      inputs: a batch of arrays.
+      sizes: by path, values of fields of your own classes, for example
+        `{"blocks/0/num_heads": 3}`.
+      call: as in `functional`.
+
+    Returns:
+      Shrunk, with a new module in the model's own mode.
+
+    Raises:
+      ValueError: the removal is not of this module, `sizes` names no field, or the
+        smaller module does not run.
+      ArithmeticError: the smaller module computes something else than the program.
+
+    Example:
+      >>> import equinox as eqx
+      >>> model = eqx.nn.MLP(2, 1, 4, depth=1, key=jax.random.key(0))
+      >>> x = jnp.ones((3, 2))
+      >>> start = jc.bridges.equinox.functional(model)
+      >>> score, half = jc.structure.magnitude(), jc.structure.fraction(0.5)
+      >>> removed = jc.structure.remove(start.fn, start.params, score, x, amount=half)
+      >>> small = jc.bridges.equinox.shrunk(model, removed, x)
+      >>> print(small.sizes)
+      path      layer   field         before  after
+      .         MLP     width_size    4       2
+      layers/0  Linear  out_features  4       2
+      layers/1  Linear  in_features   4       2
+    """
+    bridge = functional(model, call=call)
+    _check(bridge, removed)
+    module = bridge.restore(removed.params)
+    report = _refit(module, removed, sizes)
+    smaller = functional(module, call=call)
+    return Shrunk(module, report, _agreement(smaller, removed, inputs, report))
+
+
+def shrunk_stateful(
+    model: equinox.Module,
+    state: equinox.nn.State,
+    removed: Smaller,
+    *inputs,
+    sizes: Keywords = NO_KEYWORDS,
+    call: Call = each_example_with_state,
+) -> Shrunk:
+    """The same of a model with state, such as the statistics of batch norms.
+
+    Args:
+      model, state: what `stateful` was given; unchanged.
+      removed, inputs, sizes: as in `shrunk`.
+      call: as in `stateful`.
+
+    Returns:
+      Shrunk, whose module is (module, state).
+
+    Raises:
+      ValueError, ArithmeticError: as `shrunk`.
+    """
+    bridge = stateful(model, state, call=call)
+    _check(bridge, removed)
+    module, state = bridge.restore(removed.params)
+    report = _refit(module, removed, sizes)
+    smaller = stateful(module, state, call=call)
+    return Shrunk((module, state), report, _agreement(smaller, removed, inputs, report))
+
+
+def _check(bridge: Functional, removed: Smaller) -> None:
+    """The removal is of this module."""
+    shapes = jax.eval_shape(lambda: bridge.params)
+    check_shapes("equinox.shrunk", slice_params(shapes, removed.removal), removed.params)
+
+
+def _refit(module: equinox.Module, removed: Smaller, sizes: Keywords) -> SizeReport:
+    """Sets the fields of a module that was just made: nobody else holds it yet."""
+    modules = dict(_modules(module))
+    own = tuple(own_integers(modules, removed, "equinox"))
+    changed = (
+        *resized(_layers(modules, removed), LAYERS, object.__setattr__),
+        *given("equinox.shrunk", modules, sizes, own, object.__setattr__),
+    )
+    return SizeReport(changed, tuple(size for size in own if size.name not in sizes))
+
+
+def _agreement(smaller: Functional, removed: Smaller, inputs: tuple, report: SizeReport) -> float:
+    """How far the smaller module is from the program, on the program's own params."""
+    # Their tree holds the larger module's fields, so the leaves go over one by one.
+    structure = jax.tree.structure(smaller.params, is_leaf=is_compressed)
+
+    def fn(params: Params, *inputs):
+        return smaller.fn(jax.tree.unflatten(structure, jax.tree.leaves(params)), *inputs)
+
+    mend = f"Give sizes= for those of your own fields that hold sizes: {listed(report.left)}. "
+    return agreement("equinox.shrunk", fn, removed, inputs, mend)
+
+
+def _combined(static, arrays):
+    """Static first: where it holds nothing, `combine` takes a whole compressed leaf."""
+    return equinox.combine(static, arrays)
+
+
+def _in_mode(static, inference: bool):
+    return equinox.nn.inference_mode(static, value=inference)
+
+
+def _modules(node, path: str = "") -> Iterator[tuple[str, equinox.Module]]:
+    """Every module inside by path, from the top; whatever containers lie between."""
+    if isinstance(node, equinox.Module):
+        yield path, node
+    if is_compressed(node):
+        return
+    children, _ = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)
+    for keys, child in children:
+        if keys:  # a leaf is its own only child
+            name = key_name(keys[0])
+            yield from _modules(child, f"{path}/{name}" if path else name)
+
+
+def _layers(modules: dict[str, equinox.Module], removed: Smaller) -> Iterator[Layer]:
+    """Every module, with the axes of its arrays in the smaller params."""
+    extents = extents_of(removed.params, removed.removal)
+    for path, module in modules.items():
+        prefix = f"{path}/" if path else ""
+        axes = {
+            name.removeprefix(prefix): each
+            for name, each in extents.items()
+            if name.startswith(prefix)
+        }
+        yield Layer(path, module, axes)

@@ -1,0 +1,124 @@
+"""Haiku: a transformed function and its params as `(fn, params, train_fn)`.
+
+A removal gives a smaller program. There is no module to shrink: Haiku builds modules
+anew in each call, from sizes that stand in the code.
+"""
+
+import inspect
+from typing import Any
+
+import haiku
+
+from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords
+from jaxcompress.core.leaf import materialize
+from jaxcompress.core.types import Key, Params
+
+
+def functional(
+    transformed: haiku.Transformed,
+    params: Params,
+    *,
+    evaluation: Keywords = NO_KEYWORDS,
+    training: Keywords = NO_KEYWORDS,
+) -> Functional:
+    """A function without state as a pure function of its params.
+
+    Haiku's functions switch to training by a keyword of their own choice
+    (`is_training`), so the caller gives those of each mode. Compressed leaves are
+    formed inside the call, so any layer takes them.
+
+    Args:
+      transformed: what `haiku.transform` gave.
+      params: what its `init` gave.
+      evaluation: keywords of `apply` in `fn`, which gets no random key.
+      training: keywords of `apply` in `train_fn`.
+
+    Returns:
+      Functional with these params, whose `restore` is the identity.
+
+    Raises:
+      ValueError: `apply` takes no random key, as after `haiku.without_apply_rng`.
+
+    Example:
+      >>> import haiku as hk
+      >>> layer = hk.transform(lambda x: hk.Linear(3)(x))
+      >>> x = jnp.ones((5, 2))
+      >>> model = jc.bridges.haiku.functional(layer, layer.init(jax.random.key(0), x))
+      >>> list(jc.named_leaves(model.params)), model.fn(model.params, x).shape
+      (['linear/b', 'linear/w'], (5, 3))
+    """
+    _check("functional", transformed)
+
+    def fn(params: Params, *inputs):
+        return transformed.apply(materialize(params), None, *inputs, **evaluation)
+
+    def train_fn(params: Params, *inputs, key: Key):
+        return transformed.apply(materialize(params), key, *inputs, **training), params
+
+    return Functional(fn=fn, params=params, train_fn=train_fn, restore=lambda params: params)
+
+
+def stateful(
+    transformed: haiku.TransformedWithState,
+    params: Params,
+    state: Any,
+    *,
+    evaluation: Keywords = NO_KEYWORDS,
+    training: Keywords = NO_KEYWORDS,
+) -> Functional:
+    """The same of a function with state.
+
+    Args:
+      transformed: what `haiku.transform_with_state` gave.
+      params, state: what its `init` gave; arrays of the state count as statistics.
+      evaluation, training: as in `functional`.
+
+    Returns:
+      Functional whose params are {"params": params, "state": state}; `restore(params)`
+      is (params, state).
+
+    Raises:
+      ValueError: as `functional`.
+
+    Example:
+      >>> import haiku as hk
+      >>> norm = hk.transform_with_state(
+      ...     lambda x, is_training: hk.BatchNorm(True, True, 0.9)(x, is_training)
+      ... )
+      >>> x = jnp.ones((5, 2))
+      >>> model = jc.bridges.haiku.stateful(
+      ...     norm,
+      ...     *norm.init(jax.random.key(0), x, is_training=True),
+      ...     evaluation={"is_training": False},
+      ...     training={"is_training": True},
+      ... )
+      >>> outputs, new = model.train_fn(model.params, x, key=jax.random.key(0))
+      >>> new["state"]["batch_norm/~/mean_ema"]["average"]
+      Array([[1., 1.]], dtype=float32)
+    """
+    _check("stateful", transformed)
+
+    def run(params: Params, key: Key | None, inputs: tuple, keywords: Keywords):
+        arrays = materialize(params)
+        return transformed.apply(arrays["params"], arrays["state"], key, *inputs, **keywords)
+
+    def fn(params: Params, *inputs):
+        return run(params, None, inputs, evaluation)[0]
+
+    def train_fn(params: Params, *inputs, key: Key):
+        outputs, new = run(params, key, inputs, training)
+        return outputs, {**params, "state": new}
+
+    def restore(params: Params):
+        return params["params"], params["state"]
+
+    everything = {"params": params, "state": state}
+    return Functional(fn=fn, params=everything, train_fn=train_fn, restore=restore)
+
+
+def _check(caller: str, transformed: haiku.Transformed | haiku.TransformedWithState) -> None:
+    if "rng" not in inspect.signature(transformed.apply).parameters:
+        raise ValueError(
+            f"haiku.{caller}(transformed=...): its apply takes no random key, which training "
+            "needs. Give what haiku.transform gave, without haiku.without_apply_rng."
+        )
