@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
+from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Array, Loss, Model, Params
 from jaxcompress.graph.couplings import Couplings
 from jaxcompress.structure.gating import full, gated
@@ -116,27 +118,33 @@ def second_order(loss: Loss, batches: Batches) -> Importance:
     return _by_gradients("second_order", loss, batches, score)
 
 
-def linearized(loss: Loss, batches: Batches) -> Importance:
+def linearized(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
     """How much the mean loss rises without a unit, were outputs linear in its gate.
 
         score_n = mean over examples of L(y - dy/dgate_n) - L(y)
 
     Signed, as `exact` is, and far nearer to it than derivatives of the loss are: these
     vanish where the model fits its data, while the loss itself is taken as it is here.
-    Exact where what follows the units is linear, as after the last hidden layer. It
-    takes as many derivatives per example as there are outputs, or units if they are
-    fewer, and holds units · outputs numbers for each example of a batch.
+    Exact where what follows the units is linear, as after the last hidden layer.
+
+    It needs dy/dgate_n whole, so each example costs one backward pass per output
+    number, or one forward-mode pass per unit where those are fewer; `exact` costs one
+    pass per unit. It pays where outputs are few, as in a classifier: ten classes take
+    ten passes for any number of units. For thousands of outputs take the units of some
+    families, a head of few outputs, or `taylor`, which takes one pass.
 
     Args:
       loss: (outputs, targets) to one number per example.
       batches: (inputs, targets) pairs.
+      chunk: passes side by side; memory grows with it, and beside it an example holds
+        units · outputs numbers where outputs are fewer.
 
     Returns:
       Importance; a score is negative where the model does better without the unit.
 
     Raises:
-      ValueError: when applied: there is no batch, it reaches no family, or the loss
-        is not one number per example.
+      ValueError: `chunk` is no count; when applied: there is no batch, it reaches no
+        family, or the loss is not one number per example.
 
     Example:
       >>> fn = lambda params, x: (x @ params["in"]) @ params["out"]
@@ -150,55 +158,78 @@ def linearized(loss: Loss, batches: Batches) -> Importance:
     Source: Molchanov et al. 2017, arXiv:1611.06440, equation 7. Differs: what is taken
     to first order are the outputs and not the loss, as in Gauss-Newton methods.
     """
+    check_count("linearized", "chunk", chunk)
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
         program = gated(fn, couplings.families)
         gates = {family.name: full(family) for family in couplings.families}
-
-        def of_example(params, inputs, target):
-            one = jax.tree.map(lambda array: array[None], (inputs, target))
-
-            def outputs(gates):
-                return program(params, *one[0], gates=gates)
-
-            def total(outputs):
-                return jnp.sum(per_example("linearized", loss, outputs, one[1]))
-
-            before = outputs(gates)
-            rises = jax.vmap(
-                lambda change: total(jax.tree.map(jnp.subtract, before, change)) - total(before)
-            )
-            return _each_gate(rises, _jacobian(outputs, gates), before, gates)
+        units = sum(gate.size for gate in gates.values())
 
         def scores(params, inputs, targets):
-            rises = jax.vmap(of_example, in_axes=(None, 0, 0))(params, inputs, targets)
+            def of_example(example):
+                one = jax.tree.map(lambda array: array[None], example)
+
+                def outputs(gates):
+                    return program(params, *one[0], gates=gates)
+
+                def total(outputs):
+                    return jnp.sum(per_example("linearized", loss, outputs, one[1]))
+
+                way = _in_reverse if numbers < units else _forward
+                return way(outputs, total, gates, chunk)
+
+            first = jax.tree.map(lambda array: array[:1], inputs)
+            shapes = jax.eval_shape(lambda: program(params, *first, gates=gates))
+            numbers = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+            together = max(1, chunk // min(numbers, units))
+            rises = _mapped(of_example, (inputs, targets), together)
             return jax.tree.map(lambda rise: jnp.mean(rise, axis=0), rises)
 
-        return average("linearized", scores, params, batches)
+        return known("linearized", average("linearized", scores, params, batches))
 
     return importance
 
 
-def _jacobian(outputs: Callable, gates: Scores):
-    """Derivatives of all outputs in all gates, in whichever mode has less to do."""
-    units = sum(gate.size for gate in gates.values())
-    numbers = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(outputs, gates)))
-    return (jax.jacrev if numbers < units else jax.jacfwd)(outputs)(gates)
+def _in_reverse(outputs: Callable, total: Callable, gates: Scores, chunk: int) -> Scores:
+    """The rise for each gate, by one backward pass per output."""
+    before, pull = jax.vjp(outputs, gates)
+    flat, unflatten = ravel_pytree(before)
+
+    def row(index):
+        return pull(unflatten(jnp.zeros_like(flat).at[index].set(1)))[0]
+
+    rows = _mapped(row, jnp.arange(flat.size), chunk)  # by family (outputs, units…)
+    start = total(before)
+
+    def rises(rows):
+        changes = rows.reshape(flat.size, -1).T  # (units, outputs)
+        return jax.vmap(lambda change: total(unflatten(flat - change)) - start)(changes)
+
+    return {name: rises(rows[name]).reshape(gate.shape) for name, gate in gates.items()}
 
 
-def _each_gate(function: Callable, jacobian, outputs, gates: Scores) -> Scores:
-    """What a function of changes of the outputs, (units, …), gives for every gate."""
-    leaves, structure = jax.tree.flatten(outputs)
-    rows = structure.flatten_up_to(jacobian)
+def _forward(outputs: Callable, total: Callable, gates: Scores, chunk: int) -> Scores:
+    """The rise for each gate, by one forward-mode pass per unit.
+
+    Linearized for one family at a time, so that a pass begins where its units are.
+    """
 
     def of_family(name: str, gate: Array) -> Array:
-        changes = [
-            jnp.moveaxis(row[name].reshape(*leaf.shape, gate.size), -1, 0)
-            for leaf, row in zip(leaves, rows, strict=True)
-        ]
-        return function(structure.unflatten(changes)).reshape(gate.shape)
+        before, push = jax.linearize(lambda own: outputs({**gates, name: own}), gate)
+        start = total(before)
+
+        def rise(unit):
+            change = push(jnp.zeros(gate.size, gate.dtype).at[unit].set(1).reshape(gate.shape))
+            return total(jax.tree.map(jnp.subtract, before, change)) - start
+
+        return _mapped(rise, jnp.arange(gate.size), chunk).reshape(gate.shape)
 
     return {name: of_family(name, gate) for name, gate in gates.items()}
+
+
+def _mapped(function: Callable, xs, size: int):
+    """The function along axis 0, `size` entries side by side, the groups in turn."""
+    return jax.lax.map(function, xs, batch_size=min(size, len(jax.tree.leaves(xs)[0])))
 
 
 def _by_gradients(
