@@ -5,8 +5,8 @@
 Six layers, 384 wide, 12 heads, 1,536 wide inside, a table of 30,522 rows, norms after
 the additions: 9,288 units, heads and inner ones. Weights are random, as only time is
 asked for. The scores of some sentences are timed, beside one pass of the model over as
-many, and beside the plain way: `jax.jacrev` or `jax.jacfwd` of all outputs in all gates,
-every pass side by side.
+many, and beside the plain way: `jax.jacrev` or `jax.jacfwd` of all outputs in all
+gates, every pass and every sentence side by side, as it was done before.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ LAYERS, WIDTH, HEADS, HIDDEN, ROWS, LENGTH = 6, 384, 12, 1536, 30_522, 32
 
 
 class Setting(NamedTuple):
-    """What comes out of the encoder, how many sentences, and the layers that are scored."""
+    """What comes out of the encoder, how many sentences, and the scored layers."""
 
     outputs: Callable
     sentences: int
@@ -146,9 +146,7 @@ def side_by_side(fn: Callable, params, couplings: graph.Couplings, ids, targets)
 
         return {name: jax.vmap(rise)(each.T) for name, each in jacobian.items()}
 
-    return jax.tree.map(
-        lambda rise: rise.mean(0), jax.lax.map(lambda pair: of_sentence(*pair), (ids, targets))
-    )
+    return jax.tree.map(lambda rise: rise.mean(0), jax.vmap(of_sentence)(ids, targets))
 
 
 def measure(name: str, seed: int) -> dict[str, Any]:

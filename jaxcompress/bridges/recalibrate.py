@@ -5,6 +5,7 @@ Only `train_fn` is needed: no layer is looked at.
 
 import functools
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,8 @@ def recalibrate(
         result   = average over batches of new(0) / (1 - momentum)
 
     So the old statistics leave no trace and every batch counts the same, which a run
-    with momentum gives only in the limit.
+    with momentum gives only in the limit. A batch that does not reach a norm, as in a
+    branch that it does not take, does not count there.
 
     Args:
       train_fn: `train_fn(params, *inputs, key) -> (outputs, new_params)`, in training
@@ -44,8 +46,8 @@ def recalibrate(
     Returns:
       Params of the same structure. Leaves that `train_fn` moves are measured anew in
       their dtype, all others are the given ones: a model without statistics is left as
-      it is. The momentum's rounding leaves a relative error of about
-      eps / (1 - momentum).
+      it is, and so are statistics that no batch reaches. The momentum's rounding leaves
+      a relative error of about eps / (1 - momentum).
 
     Raises:
       TypeError: a batch is not a tuple or list of inputs.
@@ -65,28 +67,55 @@ def recalibrate(
     Differs: the variance is the average of the batches' own, as a running average's is;
     how the mean varies between batches is not added.
     """
-    update = jax.jit(
-        lambda params, inputs, key: named_leaves(train_fn(params, *inputs, key=key)[1])
-    )
-    updates = (
-        functools.partial(
-            update, inputs=_checked(inputs, index), key=jax.random.fold_in(key, index)
+    found: dict[str, _Sum] = {}
+    passed: set[str] = set()
+    names = [name for name, leaf in named_leaves(params).items() if _is_real(leaf)]
+
+    @jax.jit
+    def update(params: Params, inputs: tuple, key: Key) -> dict[str, Array]:
+        before, after = (
+            named_leaves(each) for each in (params, train_fn(params, *inputs, key=key)[1])
         )
-        for index, inputs in enumerate(batches)
-    )
-    first = next(updates, None)
-    if first is None:
+        passed.update(name for name in names if after[name] is before[name])
+        return after
+
+    index = -1
+    for index, batch in enumerate(batches):
+        inputs = _checked(batch, index)
+        each = functools.partial(update, inputs=inputs, key=jax.random.fold_in(key, index))
+        # Weights are handed through as they are, so only the first batch tries them.
+        unknown = [name for name in names if name not in found and name not in passed]
+        new = _moved(each, params, key, unknown)
+        zeros = dict.fromkeys((*found, *new), 0.0)
+        start = _chosen(zeros, each(_filled(params, zeros)))
+        momentum = _momentum(each, params, {name: start[name] for name in new})
+        found |= {name: _Sum(momentum[name], jnp.zeros_like(start[name]), 0) for name in new}
+        for name in _reached(each, params, start):
+            found[name] = found[name].plus(start[name])
+    if index < 0:
         raise ValueError("recalibrate(batches=) is empty. Give at least one tuple of inputs.")
-    names = _moved(first, params, key)
-    zeros = _filled(params, dict.fromkeys(names, 0.0))
-    start = _chosen(names, first(zeros))
-    momentum = _momentum(first, params, start)
-    total, count = start, 1
-    for each in updates:
-        total = jax.tree.map(jnp.add, total, _chosen(names, each(zeros)))
-        count += 1
-    average = {name: total[name] / count / (1 - momentum[name]) for name in names}
-    return _filled(params, average)
+    return _filled(params, {name: each.average for name, each in found.items()})
+
+
+class _Sum(NamedTuple):
+    """What the batches that reach a statistic add up to.
+
+    Fields:
+      momentum: of the running average, of each entry.
+      total: the sum of what it is after one batch from 0, float32.
+      count: of the batches.
+    """
+
+    momentum: Array
+    total: Array
+    count: int
+
+    def plus(self, start: Array) -> "_Sum":
+        return self._replace(total=self.total + start, count=self.count + 1)
+
+    @property
+    def average(self) -> Array:
+        return self.total / self.count / (1 - self.momentum)
 
 
 def _checked(inputs, index: int) -> tuple:
@@ -98,13 +127,14 @@ def _checked(inputs, index: int) -> tuple:
     return tuple(inputs)
 
 
-def _moved(update: Update, params: Params, key: Key) -> list[str]:
-    """The leaves that come back changed.
+def _moved(update: Update, params: Params, key: Key, names: list[str]) -> list[str]:
+    """Those of the leaves that come back changed.
 
     The params are disturbed first: a statistic that already fits would not move, and a
     disturbed one fits with probability zero.
     """
-    names = [name for name, leaf in named_leaves(params).items() if _is_real(leaf)]
+    if not names:
+        return []
     keys = dict(zip(names, jax.random.split(key, len(names)), strict=True))
 
     def disturbed(name: str, leaf):
@@ -116,6 +146,15 @@ def _moved(update: Update, params: Params, key: Key) -> list[str]:
     before = map_named(disturbed, params)
     after = update(before)
     return [name for name in names if not jnp.array_equal(after[name], named_leaves(before)[name])]
+
+
+def _reached(update: Update, params: Params, start: dict[str, Array]) -> list[str]:
+    """The statistics that a batch moves from 0, or from 1 if 0 is what it says."""
+    still = [name for name, value in start.items() if not np.any(value)]
+    if not still:
+        return list(start)
+    ones = update(_filled(params, dict.fromkeys(still, 1.0)))
+    return [name for name in start if name not in still or np.any(np.asarray(ones[name]) != 1)]
 
 
 def _momentum(update: Update, params: Params, start: dict[str, Array]) -> dict[str, Array]:
@@ -143,7 +182,7 @@ def _momentum(update: Update, params: Params, start: dict[str, Array]) -> dict[s
     return momentum
 
 
-def _chosen(names: list[str], leaves: dict[str, Array]) -> dict[str, Array]:
+def _chosen(names: Iterable[str], leaves: dict[str, Array]) -> dict[str, Array]:
     # Sum in float32: bfloat16 stops growing after about 256 equal terms.
     return {name: leaves[name].astype(jnp.float32) for name in names}
 

@@ -4,15 +4,18 @@ The loss without a unit is expanded around the model as it is, so that a pass or
 score all units at once.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr
 from jax.flatten_util import ravel_pytree
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Array, Loss, Model, Params
 from jaxcompress.graph.couplings import Couplings
+from jaxcompress.graph.jaxprs import aval_of, inner_jaxprs
 from jaxcompress.structure.gating import full, gated
 from jaxcompress.structure.importance import (
     Batches,
@@ -118,7 +121,7 @@ def second_order(loss: Loss, batches: Batches) -> Importance:
     return _by_gradients("second_order", loss, batches, score)
 
 
-def linearized(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
+def linearized(loss: Loss, batches: Batches, *, chunk_bytes: int = 2**21) -> Importance:
     """How much the mean loss rises without a unit, were outputs linear in its gate.
 
         score_n = mean over examples of L(y - dy/dgate_n) - L(y)
@@ -136,15 +139,17 @@ def linearized(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
     Args:
       loss: (outputs, targets) to one number per example.
       batches: (inputs, targets) pairs.
-      chunk: passes side by side; memory grows with it, and beside it an example holds
-        units · outputs numbers where outputs are fewer.
+      chunk_bytes: as many passes run side by side, at least one, as the largest array
+        of the model fits into this. About what a core has near it is fastest on a CPU;
+        give an accelerator more. Beside it an example holds units · outputs numbers
+        where outputs are fewer.
 
     Returns:
       Importance; a score is negative where the model does better without the unit.
 
     Raises:
-      ValueError: `chunk` is no count; when applied: there is no batch, it reaches no
-        family, or the loss is not one number per example.
+      ValueError: `chunk_bytes` is no count; when applied: there is no batch, it reaches
+        no family, or the loss is not one number per example.
 
     Example:
       >>> fn = lambda params, x: (x @ params["in"]) @ params["out"]
@@ -158,7 +163,7 @@ def linearized(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
     Source: Molchanov et al. 2017, arXiv:1611.06440, equation 7. Differs: what is taken
     to first order are the outputs and not the loss, as in Gauss-Newton methods.
     """
-    check_count("linearized", "chunk", chunk)
+    check_count("linearized", "chunk_bytes", chunk_bytes)
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
         program = gated(fn, couplings.families)
@@ -179,8 +184,9 @@ def linearized(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
                 return way(outputs, total, gates, chunk)
 
             first = jax.tree.map(lambda array: array[:1], inputs)
-            shapes = jax.eval_shape(lambda: program(params, *first, gates=gates))
-            numbers = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+            traced = jax.make_jaxpr(lambda: program(params, *first, gates=gates))()
+            numbers = sum(math.prod(result.shape) for result in traced.out_avals)
+            chunk = max(1, chunk_bytes // _largest_bytes(traced))
             together = max(1, chunk // min(numbers, units))
             rises = _mapped(of_example, (inputs, targets), together)
             return jax.tree.map(lambda rise: jnp.mean(rise, axis=0), rises)
@@ -227,9 +233,22 @@ def _forward(outputs: Callable, total: Callable, gates: Scores, chunk: int) -> S
     return {name: of_family(name, gate) for name, gate in gates.items()}
 
 
+def _largest_bytes(jaxpr: ClosedJaxpr) -> int:
+    """Of the arrays that a program makes, at any depth; 1 where it makes none."""
+    own = [
+        math.prod(aval_of(result).shape) * aval_of(result).dtype.itemsize
+        for eqn in jaxpr.jaxpr.eqns
+        for result in eqn.outvars
+    ]
+    inner = [_largest_bytes(each) for eqn in jaxpr.jaxpr.eqns for each in inner_jaxprs(eqn)]
+    return max([1, *own, *inner])
+
+
 def _mapped(function: Callable, xs, size: int):
-    """The function along axis 0, `size` entries side by side, the groups in turn."""
-    return jax.lax.map(function, xs, batch_size=min(size, len(jax.tree.leaves(xs)[0])))
+    """The function along axis 0, up to `size` entries side by side, the groups in turn."""
+    length = len(jax.tree.leaves(xs)[0])
+    groups = -(-length // size)
+    return jax.lax.map(function, xs, batch_size=-(-length // groups))
 
 
 def _by_gradients(
