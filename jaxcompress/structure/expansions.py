@@ -245,7 +245,7 @@ def _largest_bytes(jaxpr: ClosedJaxpr) -> int:
 
 
 def _mapped(function: Callable, xs, size: int):
-    """The function along axis 0, up to `size` entries side by side, the groups in turn."""
+    """The function along axis 0, up to `size` entries side by side, groups in turn."""
     length = len(jax.tree.leaves(xs)[0])
     groups = -(-length // size)
     return jax.lax.map(function, xs, batch_size=-(-length // groups))
