@@ -35,8 +35,8 @@ import jaxcompress
 jax.config.update("jax_enable_x64", False)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Where Flax is not installed, its bridges and the demo are not there to be collected; nor
-# are the bridges of other frameworks without them.
+# Where Flax is not installed, its bridges and the demo are not there to be collected;
+# nor are the bridges of other frameworks without them.
 collect_ignore_glob = [
     f"jaxcompress/bridges/{framework}.py"
     for framework in ("equinox", "haiku")
