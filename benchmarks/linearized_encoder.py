@@ -11,7 +11,6 @@ gates, every pass and every sentence side by side, as it was done before.
 
 import dataclasses
 import functools
-import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -124,7 +123,7 @@ def of_heads_and_hidden(couplings: graph.Couplings, layers: tuple[int, ...]) -> 
         family
         for family in couplings.families
         if family.size in (HEADS, HIDDEN)
-        and int(re.search(r"layers/(\d+)/", family.name).group(1)) in layers
+        and family.name.startswith(tuple(f"layers/{layer}/" for layer in layers))
     )
     return dataclasses.replace(couplings, all=chosen)
 

@@ -60,14 +60,23 @@ def each_example_with_state(
 
     The examples lie along the axis "batch", over which batch norms average.
     """
-    keyed = key is not None and "key" in inspect.signature(model).parameters
-    keys = jax.random.split(key, len(jax.tree.leaves(inputs)[0])) if keyed else None
+    if key is None or "key" not in inspect.signature(model).parameters:
 
-    def one(key, state, *example):
-        return model(*example, state, **({"key": key} if keyed else {}))
+        def plain(state, *one):
+            return model(*one, state)
 
-    axes = (0 if keyed else None, None, *(0 for _ in inputs))
-    return jax.vmap(one, axis_name="batch", in_axes=axes, out_axes=(0, None))(keys, state, *inputs)
+        axes = (None, *(0 for _ in inputs))
+        return _shared(plain, axes)(state, *inputs)
+    keys = jax.random.split(key, len(jax.tree.leaves(inputs)[0]))
+
+    def keyed(key, state, *one):
+        return model(*one, state, key=key)
+
+    return _shared(keyed, (0, None, *(0 for _ in inputs)))(keys, state, *inputs)
+
+
+def _shared(function: Callable, axes: tuple) -> Callable:
+    return jax.vmap(function, axis_name="batch", in_axes=axes, out_axes=(0, None))
 
 
 def functional(model: equinox.Module, *, call: Call = each_example) -> Functional:

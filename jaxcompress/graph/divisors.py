@@ -98,14 +98,13 @@ def _divisor(
     axes = [summed.inputs[0][axis] for axis in summed.params["axes"]]
     before = math.prod(d.size for d in axes)
     after = math.prod(_left(d, removed) for d in axes)
-    place = _literal(record, 1, made)
-    if place is None or before == after:
+    written = _literal(record, 1, made)
+    if written is None or before == after:
         return None
-    reader, operand = place
-    literal = np.asarray(reader.eqn.invars[operand].val)
-    if literal != np.asarray(before, literal.dtype):
+    reader, operand, width = written
+    if width != np.asarray(before, width.dtype):
         return None
-    return reader, Divisor(operand, np.asarray(after, literal.dtype))
+    return reader, Divisor(operand, np.asarray(after, width.dtype))
 
 
 def _origin(atom, made: Mapping[int, Record]) -> Record | None:
@@ -116,15 +115,17 @@ def _origin(atom, made: Mapping[int, Record]) -> Record | None:
     return record
 
 
-def _literal(record: Record, operand: int, made: Mapping[int, Record]) -> tuple[Record, int] | None:
-    """The equation and operand at which a number is written."""
+def _literal(
+    record: Record, operand: int, made: Mapping[int, Record]
+) -> tuple[Record, int, np.ndarray] | None:
+    """The equation and operand at which a number is written, and the number."""
     atom = record.eqn.invars[operand]
-    while not isinstance(atom, Literal):
-        record = made.get(id(atom))
-        if record is None or record.eqn.primitive.name not in (*_MOVED, "sub"):
-            return None
-        operand, atom = 0, record.eqn.invars[0]
-    return record, operand
+    if isinstance(atom, Literal):
+        return record, operand, np.asarray(atom.val)
+    inner = made.get(id(atom))
+    if inner is None or inner.eqn.primitive.name not in (*_MOVED, "sub"):
+        return None
+    return _literal(inner, 0, made)
 
 
 def _left(d: Dim, removed: Removed) -> int:
