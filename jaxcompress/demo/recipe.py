@@ -2,11 +2,16 @@
 
 import dataclasses
 import json
-import math
 import pathlib
 from typing import Any
 
-from jaxcompress.core.checks import check_positive, check_range
+from jaxcompress.core.checks import (
+    check_count,
+    check_number,
+    check_positive,
+    check_range,
+    check_share,
+)
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.quantize import int4, int8
@@ -63,17 +68,16 @@ class Recipe:
             if len(widths := getattr(self, field)) != 3:
                 raise ValueError(f"Recipe({field}={widths}) must be three whole numbers.")
             for width in widths:
-                _check_count(field, width)
+                check_count("Recipe", field, width)
         for field in ("batch_size", "dense_steps", "distill_steps"):
-            _check_count(field, getattr(self, field))
+            check_count("Recipe", field, getattr(self, field))
         for field in ("prune_steps", "combined_steps"):
             # Weights go through the first two thirds of the steps.
-            _check_count(field, getattr(self, field), least=2)
+            check_count("Recipe", field, getattr(self, field), least=2)
         for field in ("sparsity", "soft_weight", "learning_rate", "temperature"):
-            _check_number(field, getattr(self, field))
+            check_number("Recipe", field, getattr(self, field))
         check_range("Recipe", "sparsity", self.sparsity, 0.0, 1.0)
-        if not 0 <= self.soft_weight <= 1:
-            raise ValueError(f"Recipe(soft_weight={self.soft_weight}) must be in [0, 1].")
+        check_share("Recipe", "soft_weight", self.soft_weight)
         check_positive("Recipe", "learning_rate", self.learning_rate)
         check_positive("Recipe", "temperature", self.temperature)
 
@@ -104,16 +108,6 @@ class Recipe:
         if unknown:
             raise ValueError(f"Recipe.load({str(path)!r}) has unknown fields {sorted(unknown)}.")
         return cls(**{name: _from_json(name, value) for name, value in fields.items()})
-
-
-def _check_count(field: str, value, *, least: int = 1) -> None:
-    if type(value) is not int or value < least:
-        raise ValueError(f"Recipe({field}={value!r}) must be a whole number of {least} or more.")
-
-
-def _check_number(field: str, value) -> None:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise ValueError(f"Recipe({field}={value!r}) must be a finite number.")
 
 
 def _from_json(name: str, value) -> Any:

@@ -19,6 +19,8 @@ from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import PyTree
 from jaxcompress.storage import factors, leaves, memory, outlines, safetensors
 from jaxcompress.storage.errors import FileError, reading
+from jaxcompress.storage.header import Header
+from jaxcompress.storage.header import read as read_header
 from jaxcompress.storage.records import Record, from_json, to_json
 
 FORMAT = "jaxcompress"
@@ -42,7 +44,7 @@ class Archive:
       joints: of the low-rank leaves, whose factors are stored as leaves.
     """
 
-    header: safetensors.Header
+    header: Header
     records: dict[str, Record | None]
     specs: tuple[QuantSpec, ...]
     outline: str
@@ -107,7 +109,7 @@ def read(caller: str, path: str | os.PathLike) -> tuple[Archive, dict[str, np.nd
     """
     buffers: dict[str, np.ndarray] = {}
 
-    def take(file: io.FileIO, header: safetensors.Header, seen: memory.Seen) -> None:
+    def take(file: io.FileIO, header: Header, seen: memory.Seen) -> None:
         buffers.update(safetensors.read_buffers(file, header, seen))
 
     return _verified(caller, path, take), buffers
@@ -121,7 +123,7 @@ def verify(caller: str, path: str | os.PathLike) -> Archive:
       OSError: there is no such file.
     """
 
-    def look(file: io.FileIO, header: safetensors.Header, seen: memory.Seen) -> None:
+    def look(file: io.FileIO, header: Header, seen: memory.Seen) -> None:
         memory.pass_by(file, header.data_bytes, seen)
 
     return _verified(caller, path, look)
@@ -130,10 +132,10 @@ def verify(caller: str, path: str | os.PathLike) -> Archive:
 def _verified(
     caller: str,
     path: str | os.PathLike,
-    go_on: Callable[[io.FileIO, safetensors.Header, memory.Seen], None],
+    go_on: Callable[[io.FileIO, Header, memory.Seen], None],
 ) -> Archive:
     with reading(caller, path), open(path, "rb", buffering=0) as file:
-        header = safetensors.read_header(file)
+        header = read_header(file)
         _check_format(header.metadata)
         sealed = header.metadata["sha256"]
         digest = hashlib.sha256(_with_digest(header.content, sealed, _UNSEALED))
@@ -157,7 +159,7 @@ def _texts(
     return texts | {name: text for name, text in optional.items() if text}
 
 
-def _archive(header: safetensors.Header) -> Archive:
+def _archive(header: Header) -> Archive:
     texts, names = header.metadata, list(header.entries)
     specs = tuple(QuantSpec.from_json(fields) for fields in json.loads(texts.get("specs", "[]")))
     listed = json.loads(texts["leaves"]) if "leaves" in texts else [0] * len(names)

@@ -109,6 +109,7 @@ def _checked_logits(callable_name: str, argument: str, logits: ArrayLike) -> Arr
     if logits.ndim != 2 or logits.shape[1] == 0:
         raise ValueError(
             f"{callable_name}({argument} of shape {logits.shape}) needs the shape (n, classes)."
+            " Reshape answers to tokens to (-1, classes) and their labels to (-1,)."
         )
     if _known(logits):
         bad = np.flatnonzero(jnp.any(jnp.isnan(logits) | jnp.isposinf(logits), axis=-1))

@@ -163,6 +163,12 @@ def test_labels_of_tokens():
     flat = np.where(labels == IGNORED, 0, labels).reshape(-1)
     expected = oracle(logits.reshape(-1, CLASSES), flat).reshape(2, 3)
     np.testing.assert_allclose(found, np.where(labels == IGNORED, 0, expected), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"Reshape answers to tokens to \(-1, classes\)"):
+        validate.cross_entropy(logits, labels, ignore=IGNORED)
+    counts = distill.counted(labels, ignore=IGNORED)
+    soft = distill.soft_targets(logits, -logits)
+    mean = jnp.sum(soft, where=counts) / counts.sum()
+    np.testing.assert_allclose(mean, np.asarray(soft)[labels != IGNORED].mean(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("places", [PartitionSpec("data"), PartitionSpec(None, "data")])
