@@ -80,7 +80,7 @@ class Case(NamedTuple):
     plain: optax.GradientTransformation
     wrapped: optax.GradientTransformation
     fields: list[str]
-    """of every compressed array, the field and the sign of its codes"""
+    """of every compressed array, the field"""
 
 
 def case(name, inner, *fields):
@@ -91,65 +91,65 @@ ADAM = optax.adam(0.05)
 REST = optax.masked(optax.sgd(0.02), is_vector)
 
 OPTIMIZERS = [
-    case("adam", ADAM, "mu ±", "nu +"),
-    case("adam of this room", jc.optimizers.adam(0.05), "first_moment ±", "second_moment +"),
-    case("momentum", optax.sgd(0.02, momentum=0.9), "trace ±"),
-    case("lion", optax.lion(0.01), "mu ±"),
-    case("adafactor", optax.adafactor(0.05), "v +"),
-    case("rmsprop", optax.rmsprop(0.02), "nu +"),
-    case("amsgrad", optax.amsgrad(0.05), "mu ±", "nu +", "nu_max +"),
-    case("adagrad", optax.adagrad(0.5), "sum_of_squares +"),
-    case("adadelta", optax.adadelta(20.0), "e_g +", "e_x +"),
-    case("adan", optax.adan(0.05), "g ±", "m ±", "n +", "v ±"),
+    case("adam", ADAM, "mu", "nu"),
+    case("adam of this room", jc.optimizers.adam(0.05), "first_moment", "second_moment"),
+    case("momentum", optax.sgd(0.02, momentum=0.9), "trace"),
+    case("lion", optax.lion(0.01), "mu"),
+    case("adafactor", optax.adafactor(0.05), "v"),
+    case("rmsprop", optax.rmsprop(0.02), "nu"),
+    case("amsgrad", optax.amsgrad(0.05), "mu", "nu", "nu_max"),
+    case("adagrad", optax.adagrad(0.5), "sum_of_squares"),
+    case("adadelta", optax.adadelta(20.0), "e_g", "e_x"),
+    case("adan", optax.adan(0.05), "g", "m", "n", "v"),
     case(
         "a chain",
         optax.chain(optax.clip_by_global_norm(10.0), optax.adamw(0.05, weight_decay=1e-3)),
-        "mu ±",
-        "nu +",
+        "mu",
+        "nu",
     ),
     Case(
         "in a chain",
         optax.chain(optax.scale_by_adam(), optax.scale(-0.05)),
         optax.chain(compressed(optax.scale_by_adam()), optax.scale(-0.05)),
-        ["mu ±", "nu +"],
+        ["mu", "nu"],
     ),
-    case("several steps inside", steps_of(ADAM), "acc_grads ±", "mu ±", "nu +"),
+    case("several steps inside", steps_of(ADAM), "acc_grads", "mu", "nu"),
     Case(
         "several steps around",
         steps_of(ADAM),
         steps_of(compressed(ADAM)),
-        ["mu ±", "nu +"],
+        ["mu", "nu"],
     ),
     case(
         "masked inside",
         optax.chain(optax.masked(ADAM, is_matrix), REST),
-        "mu ±",
-        "nu +",
+        "mu",
+        "nu",
     ),
     Case(
         "masked around",
         optax.chain(optax.masked(ADAM, is_matrix), REST),
         optax.chain(optax.masked(compressed(ADAM), is_matrix), REST),
-        ["mu ±", "nu +"],
+        ["mu", "nu"],
     ),
     case(
         "partition inside",
         optax.partition({"matrix": ADAM, "vector": optax.sgd(0.02)}, kind),
-        "mu ±",
-        "nu +",
+        "mu",
+        "nu",
     ),
     Case(
         "partition around",
         optax.partition({"matrix": ADAM, "vector": optax.sgd(0.02)}, kind),
         optax.partition({"matrix": compressed(ADAM), "vector": optax.sgd(0.02)}, kind),
-        ["mu ±", "nu +"],
+        ["mu", "nu"],
     ),
-    case("injected inside", optax.inject_hyperparams(optax.adam)(0.05), "mu ±", "nu +"),
+    case("injected inside", optax.inject_hyperparams(optax.adam)(0.05), "mu", "nu"),
     Case(
         "injected around",
         ADAM,
         optax.inject_hyperparams(lambda rate: compressed(optax.adam(rate)))(rate=0.05),
-        ["mu ±", "nu +"],
+        ["mu", "nu"],
     ),
 ]
 optimizers = pytest.mark.parametrize("case", OPTIMIZERS, ids=lambda case: case.name)
@@ -221,10 +221,10 @@ def test_every_optimizer_converges_as_it_does_alone(case):
 
 
 @optimizers
-def test_what_is_compressed_and_with_which_sign(case):
+def test_what_is_compressed(case):
     state = jax.eval_shape(case.wrapped.init, random_params())
     found = sorted(
-        f"{jax.tree_util.keystr(path[-2:-1], simple=True)} {'±' if leaf.format.signed else '+'}"
+        jax.tree_util.keystr(path[-2:-1], simple=True)
         for path, leaf in jax.tree_util.tree_leaves_with_path(state, is_leaf=is_stored)
         if is_stored(leaf)
     )
@@ -369,7 +369,8 @@ def test_eight_devices_give_the_codes_of_one(mesh, axis_type):
 
 @pytest.mark.parametrize(
     ("form", "share"),
-    [(dynamic8(), 0.26), (linear8(), 0.26), (fp8(), 0.26), (linear4(), 0.14)],
+    # Codes, the scales, and biases whole: a bias is a 512th of its kernel.
+    [(dynamic8(), 0.253), (linear8(), 0.253), (fp8(), 0.253), (linear4(), 0.135)],
     ids=lambda value: getattr(value, "name", str(value)),
 )
 def test_bytes_of_the_state(form, share):

@@ -1,11 +1,11 @@
 """An optimizer whose state is kept in low-bit codes between steps."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.tree_util import DictKey, GetAttrKey, SequenceKey
 
 from jaxcompress.core.checks import check_real
 from jaxcompress.core.correspondence import start_of_param
@@ -13,24 +13,9 @@ from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.types import Array, Key, Params, PyTree, Selector
 from jaxcompress.optimizers.memory.codes import Bfloat16Format, Format, dynamic8, is_stored
+from jaxcompress.optimizers.memory.exact import Exact, exact_leaves, follows_values
 
 LARGE = 4096
-
-NEVER_NEGATIVE = (
-    "second_moment",
-    "largest_moment",
-    "row_moment",
-    "column_moment",
-    "nu",
-    "nu_max",
-    "e_g",
-    "e_x",
-    "sum_of_squares",
-    "grad_sum_of_squares",
-    "FactoredState.v",
-    "ScaleByAdanState.n",
-)
-"""Fields of our states and of optax's that hold averages or sums of squares."""
 
 
 class CompressedState(NamedTuple):
@@ -64,7 +49,6 @@ def quantize_state(
     format: Format = dynamic8(),
     *,
     select: Selector = large,
-    unsigned: tuple[str, ...] = NEVER_NEGATIVE,
     key: Key | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Runs `inner` as it is, and keeps its state in low-bit codes between steps.
@@ -76,6 +60,13 @@ def quantize_state(
     as they are. The choice is made from logical shapes and never from the sharding.
     It buys memory and not time: on a CPU the update takes several times as long.
 
+    Nothing is known by the names of fields. Whether numbers are below 0 is seen block
+    by block at every step. Two kinds of array are read from the jaxprs of `inner`, and
+    kept as they are: what `init` makes of the params' values (the weights that
+    schedule-free, Prodigy, DoG, COCOB or Mechanic keep), and what `update` subtracts
+    under a root (both moments of centered RMSprop). An optimizer that compares a step's
+    params with the last one's (L-BFGS) is refused.
+
     Embeddings are better left out, as `select=jc.all_of(jc.optimizers.large,
     jc.none_of(jc.matching("*embedding*")))` does. What changes params or gradients goes
     inside or outside alike: chains, `optax.masked`, `partition`, `MultiSteps`,
@@ -86,9 +77,6 @@ def quantize_state(
       format: of the codes: `dynamic8()`, `linear8()`, `linear4()`, `fp8()` or
         `stochastic_bfloat16()`.
       select: the params whose state is compressed.
-      unsigned: fields of the state whose numbers are never below 0, as "field" or
-        "StateType.field"; they take the format's unsigned codes. A negative number in
-        such a field makes its block NaN.
       key: for stochastic rounding; without it codes are the nearest.
 
     Returns:
@@ -96,7 +84,8 @@ def quantize_state(
 
     Raises:
       ValueError: the format rounds stochastically and there is no key; when `init` sees
-        the params: a selected leaf is empty.
+        the params: a selected leaf is empty; there, or in `update` where that takes
+        extra arguments: `inner` holds what codes are too coarse for.
       TypeError: when `init` sees the params: a selected leaf is not real floating.
 
     Example:
@@ -116,27 +105,58 @@ def quantize_state(
 
     def init(params: Params) -> CompressedState:
         state = inner.init(params)
+        weights = jax.tree.leaves(follows_values(inner.init, params))
+        exact = _seen_beforehand(inner, state, params)
+        plain = [any(reasons) for reasons in zip(weights, exact.rooted, strict=True)]
         shapes = _selected_shapes(params, select)
         leaves, structure = jax.tree_util.tree_flatten_with_path(state)
-        stored = []
-        for path, leaf in leaves:
-            start = start_of_param(path, leaf, shapes)
-            if start is None:
-                stored.append(leaf)
-                continue
-            positive = not _fields(state, path[:start]).isdisjoint(unsigned)
-            stored.append((format.unsigned if positive else format).encode(leaf))
+        stored = [
+            leaf if kept or start_of_param(path, leaf, shapes) is None else format.encode(leaf)
+            for (path, leaf), kept in zip(leaves, plain, strict=True)
+        ]
+        compressed = jax.tree.unflatten(structure, stored)
+        _check_coded(compressed, exact)
         # A copy, so that a caller who gives the state away keeps the key.
-        own = None if key is None else jnp.copy(key)
-        return CompressedState(jax.tree.unflatten(structure, stored), own)
+        return CompressedState(compressed, None if key is None else jnp.copy(key))
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         before = jax.tree.map(_decoded, state.inner, is_leaf=is_stored)
-        updates, after = inner.update(updates, before, params, **extra)
+        run = functools.partial(inner.update, **extra)
+        _check_coded(state.inner, exact_leaves(run, updates, before, params))
+        updates, after = run(updates, before, params)
         following, now = (None, None) if state.key is None else jax.random.split(state.key)
         return updates, CompressedState(_encoded(state.inner, after, now), following)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _seen_beforehand(
+    inner: optax.GradientTransformation, state: optax.OptState, params: Params
+) -> Exact:
+    """What must not be rounded, as far as an update without extra arguments tells."""
+    try:
+        return exact_leaves(inner.update, params, state, params)
+    except (TypeError, ValueError):
+        # It asks for more than gradients; `update` looks again when all is there.
+        nothing = [False] * len(jax.tree.leaves(state))
+        return Exact(nothing, nothing)
+
+
+def _check_coded(state: PyTree, exact: Exact) -> None:
+    """Raises a ValueError where codes hold what bears no rounding."""
+    leaves = jax.tree_util.tree_leaves_with_path(state, is_leaf=is_stored)
+    for (path, leaf), copies, rooted in zip(leaves, *exact, strict=True):
+        if is_stored(leaf) and (copies or rooted):
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            reason = (
+                f"copies the params to {name!r} of its state to compare steps by"
+                if copies
+                else f"takes a root of a difference of {name!r} of its state and another"
+            )
+            raise ValueError(
+                f"quantize_state(inner): inner {reason}, for which codes are too coarse. Put "
+                "quantize_state around the parts of a chain that only hold moments."
+            )
 
 
 def _decoded(node):
@@ -178,21 +198,3 @@ def _selected_shapes(params: Params, select: Selector) -> dict[tuple, tuple[int,
             check_real("quantize_state", name, leaf)
             shapes[path] = tuple(leaf.shape)
     return shapes
-
-
-def _fields(state: PyTree, path: tuple) -> set[str]:
-    """The names on a path of a state: "field" and "StateType.field"."""
-    names = set()
-    for entry in path:
-        match entry:
-            case GetAttrKey(name=name):
-                names |= {name, f"{type(state).__name__}.{name}"}
-                state = getattr(state, name)
-            case DictKey(key=key):
-                names.add(str(key))
-                state = state[key]
-            case SequenceKey(idx=index):
-                state = state[index]
-            case _:
-                break
-    return names

@@ -1,0 +1,141 @@
+"""Maps between shares of a block's scale, in [0, 1], and code numbers.
+
+Where a map is piecewise linear and concave, the position of a number among the codes is
+the least of a few straight lines, the value of a code the greatest of their inverses;
+where codes are small floats, both are read off the bits of a large one. No table, no
+search, no gather. Numbers of both signs have half the codes for each sign, so a map
+comes in two finenesses, chosen block by block.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcompress.core.types import Array
+
+
+class Signs(NamedTuple):
+    """Of each block, whether it holds a number below 0, and what follows from that.
+
+    Each is (blocks, 1), to broadcast against the entries of a block.
+
+    Attributes:
+      both: bool, whether codes stand for numbers of both signs.
+      center: float32, the code that stands for 0.
+      highest: float32, how many codes lie above it.
+    """
+
+    both: Array
+    center: Array
+    highest: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class EvenSteps:
+    """A map of equal steps from 0 to 1.
+
+    Invariants:
+      - `signed` and `unsigned` are the highest code numbers of a block with negative
+        numbers and of one without.
+      - `position` takes numbers in [0, 1] to where they lie among the codes, a float;
+        `value` takes code numbers, as floats, to [0, 1].
+    """
+
+    signed: int
+    unsigned: int
+
+    def position(self, shares: Array, signs: Signs) -> Array:
+        return shares * signs.highest
+
+    def value(self, codes: Array, signs: Signs) -> Array:
+        return codes * (1 / signs.highest)
+
+
+@dataclasses.dataclass(frozen=True)
+class Decades:
+    """The dynamic map of 7 bits beside a sign, or of 8: lines between powers of ten.
+
+    Seven bits have 2**k codes in the k-th decade above 1e-6, and one code below. Eight
+    bits have twice as many in each: code 2 · c + 1 where seven have c. Below 1e-6 they
+    go on with a decade of 2 codes and one of 1. So both are the same six lines, and two
+    more. Members are those of `EvenSteps`.
+    """
+
+    signed: int = 127
+    unsigned: int = 255
+
+    def position(self, shares: Array, signs: Signs) -> Array:
+        upper = _least(
+            shares * (2**k / (0.9 * decade)) + (2 ** (k + 1) - 1 - 2**k / 0.9)
+            for k, decade in _DECADES
+        )
+        # From (0, 0) to (1e-6, 1); or to (1e-7, 1), and from there to (1e-6, 3).
+        lowest = shares * jnp.where(signs.both, 1e6, 1e7)
+        low = shares * jnp.where(signs.both, 1e6, 2 / 9e-7) + jnp.where(signs.both, 0.0, 7 / 9)
+        return _least((jnp.where(signs.both, upper, 2 * upper + 1), low, lowest))
+
+    def value(self, codes: Array, signs: Signs) -> Array:
+        of_seven = jnp.where(signs.both, codes, (codes - 1) * 0.5)
+        # From each line's upper end, where the value is exact; the lowest from 0.
+        upper = (
+            decade - (2 ** (k + 1) - 1 - of_seven) * (0.9 * decade / 2**k) for k, decade in _DECADES
+        )
+        below = jnp.where(signs.both, 1.0, 3.0) - codes
+        low = 1e-6 - below * jnp.where(signs.both, 1e-6, 4.5e-7)
+        return _most((codes * jnp.where(signs.both, 1e-6, 1e-7), low, *upper))
+
+
+_DECADES = tuple((k, 10.0 ** (k - 6)) for k in range(1, 7))
+"""How many bits of fraction a decade has in 7 bits, and its upper end."""
+
+
+def _least(lines: Iterable[Array]) -> Array:
+    # Not `minimum` and `maximum`: what they do for NaN takes as long as the lines.
+    return functools.reduce(lambda least, line: jnp.where(line < least, line, least), lines)
+
+
+def _most(lines: Iterable[Array]) -> Array:
+    return functools.reduce(lambda most, line: jnp.where(line > most, line, most), lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallFloats:
+    """The floats of 8 to a binade from 0 to 448, as shares of 448.
+
+    A float's bits, read as a whole number, rise linearly within each binade. So a
+    large float tells its position among small ones by its bits less the bits of the
+    smallest, at the scale of one small step. Codes below 8 are the even steps below the
+    lowest binade. Members are those of `EvenSteps`.
+    """
+
+    signed: int = 126
+    unsigned: int = 126
+
+    def position(self, shares: Array, signs: Signs) -> Array:
+        del signs
+        numbers = shares * np.float32(448)
+        bits = jax.lax.bitcast_convert_type(numbers, jnp.int32) - _ONE_STEP * _BELOW
+        in_binade = bits.astype(jnp.float32) * np.float32(1 / _ONE_STEP)
+        return jnp.where(numbers < 2.0**-6, numbers * np.float32(2.0**9), in_binade)
+
+    def value(self, codes: Array, signs: Signs) -> Array:
+        del signs
+        bits = (codes.astype(jnp.int32) + _BELOW) * _ONE_STEP
+        in_binade = jax.lax.bitcast_convert_type(bits, jnp.float32)
+        numbers = jnp.where(codes < 8, codes * np.float32(2.0**-9), in_binade)
+        return numbers * np.float32(1 / 448)
+
+
+_ONE_STEP = 1 << 20
+"""What one step of 3 bits of fraction adds to the bits of a float32."""
+
+_BELOW = 8 * (127 - 7)
+"""The steps, in a float32, below code 0: binade -6 begins with code 8."""
+
+Map = EvenSteps | Decades | SmallFloats
+"""What `position` and `value` are defined by."""
