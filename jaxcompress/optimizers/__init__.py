@@ -113,6 +113,7 @@ from jaxcompress.optimizers.memory.state import large as large
 from jaxcompress.optimizers.memory.state import quantize_state as quantize_state
 from jaxcompress.optimizers.safety.clipping import clip_units as clip_units
 from jaxcompress.optimizers.safety.guard import SkipState as SkipState
+from jaxcompress.optimizers.safety.guard import check_skips as check_skips
 from jaxcompress.optimizers.safety.guard import skip_nonfinite as skip_nonfinite
 from jaxcompress.optimizers.safety.loss_scale import LossScaleState as LossScaleState
 from jaxcompress.optimizers.safety.loss_scale import dynamic_loss_scale as dynamic_loss_scale

@@ -12,6 +12,7 @@ import jaxcompress as jc
 from jaxcompress import optimizers
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.names import named_leaves
+from jaxcompress.optimizers.safety.guard import check_order
 from tests.inputs import ARRAYS, TREES, plain_dict
 
 
@@ -248,6 +249,108 @@ def test_the_guard_passes_extra_arguments_on():
     optimizer = optimizers.skip_nonfinite(inner)
     updates, _ = optimizer.update(jnp.ones(1), optimizer.init(jnp.ones(1)), factor=3.0)
     assert updates.tolist() == [3.0]
+
+
+def accumulated(optimizer, **options):
+    return optax.MultiSteps(optimizer, 2, **options).gradient_transformation()
+
+
+SKIPPING = {"should_skip_update_fn": optax.skip_not_finite}
+OUTSIDE = {
+    "skip_nonfinite": lambda inner: optimizers.skip_nonfinite(accumulated(inner)),
+    "dynamic_loss_scale": lambda inner: optimizers.dynamic_loss_scale(accumulated(inner)),
+    "apply_if_finite": lambda inner: optax.apply_if_finite(accumulated(inner), 5),
+    "monitor": lambda inner: optimizers.monitor(optimizers.skip_nonfinite(accumulated(inner))),
+    "monitor of means": lambda inner: optimizers.skip_nonfinite(
+        accumulated(optimizers.monitor(inner))
+    ),
+    "monitor in a scale": lambda inner: optimizers.dynamic_loss_scale(
+        optimizers.monitor(accumulated(inner))
+    ),
+    "pruned": lambda inner: optimizers.skip_nonfinite(
+        accumulated(jc.prune.prune(inner, jc.prune.magnitude(), sparsity=0.0))
+    ),
+    "its own": lambda inner: accumulated(inner, **SKIPPING),
+    "its own, monitor": lambda inner: optimizers.monitor(accumulated(inner, **SKIPPING)),
+    "both": lambda inner: accumulated(optimizers.skip_nonfinite(inner), **SKIPPING),
+}
+INSIDE = {
+    "skip_nonfinite": lambda inner: accumulated(optimizers.skip_nonfinite(inner)),
+    "dynamic_loss_scale": lambda inner: accumulated(optimizers.dynamic_loss_scale(inner)),
+    "monitor": lambda inner: accumulated(optimizers.monitor(optimizers.skip_nonfinite(inner))),
+    "apply_if_finite": lambda inner: accumulated(optax.apply_if_finite(inner, 50)),
+}
+
+
+def after_micro_batches(optimizer, grads, scaled=False):
+    """Params after each of some micro-batches, and the last state."""
+
+    @jax.jit
+    def run(params, grads):
+        def step(carry, grads):
+            params, opt_state = carry
+            if scaled:
+                grads = optimizers.scale_loss(grads, opt_state)
+            updates, opt_state = optimizer.update({"w": grads}, opt_state, params)
+            params = optax.apply_updates(params, updates)
+            return (params, opt_state), params["w"]
+
+        return jax.lax.scan(step, (params, optimizer.init(params)), grads)
+
+    (_, opt_state), history = run({"w": jnp.array([[1.0, -2.0]])}, grads)
+    return np.asarray(history), opt_state
+
+
+def micro_batches(bad):
+    grads = np.random.default_rng(3).standard_normal((40, 1, 2)).astype(np.float32)
+    if bad is not None:
+        grads[bad, 0, 1] = np.nan
+    return grads
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_around_an_accumulation_a_guard_loses_one_micro_batch(name):
+    optimizer, scaled = OUTSIDE[name](optax.sgd(0.125, momentum=0.5)), "scale" in name
+    for bad in (0, 7, 39):
+        history, opt_state = after_micro_batches(optimizer, micro_batches(bad), scaled)
+        left = np.delete(micro_batches(None), bad, axis=0)
+        plain, _ = after_micro_batches(accumulated(optax.sgd(0.125, momentum=0.5)), left)
+        np.testing.assert_allclose(history[-1], plain[-1], rtol=0, atol=2e-6)
+        # 39 good ones, two to a step.
+        assert int(optax.tree.get(opt_state, "gradient_step")) == 19
+        check_order("here", opt_state)
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_inside_an_accumulation_a_guard_is_beyond_repair_and_says_so(name):
+    """What `MultiSteps` holds stays NaN: after 3 of 20 steps, nothing moves."""
+    optimizer, scaled = INSIDE[name](optax.sgd(0.1)), "scale" in name
+    history, opt_state = after_micro_batches(optimizer, micro_batches(7), scaled)
+    assert not np.all(np.isfinite(optax.tree.get(opt_state, "acc_grads")["w"]))
+    np.testing.assert_array_equal(history[6:], np.broadcast_to(history[5], history[6:].shape))
+    message = r"a guard lies inside optax.MultiSteps, whose accumulated gradient stays NaN"
+    with pytest.raises(ValueError, match=rf"check_skips\(opt_state\): {message}"):
+        optimizers.check_skips(opt_state)
+    for around in (optimizers.monitor, optimizers.skip_nonfinite, optimizers.dynamic_loss_scale):
+        with pytest.raises(ValueError, match=message):
+            around(optax.chain(optax.clip(1.0), optimizer)).init(SMALL)
+    if name == "monitor":
+        with pytest.raises(ValueError, match=rf"read\(opt_state\): {message}"):
+            optimizers.read(opt_state)
+
+
+def test_a_guard_that_only_skips_is_told_of():
+    optimizer = optimizers.skip_nonfinite(optax.sgd(0.1))
+    state = optimizer.init(SMALL)
+    optimizers.check_skips(state)
+    optimizers.check_skips(state._replace(consecutive=jnp.int32(100)))
+    stuck = state._replace(consecutive=jnp.int32(8), skipped=jnp.int32(9))
+    with pytest.raises(ValueError, match=r"most=7\): the last 8 steps were skipped, 9 in all"):
+        optimizers.check_skips((stuck,), most=7)
+    with pytest.raises(ValueError, match=r"check_skips\(opt_state\) finds no guard"):
+        optimizers.check_skips(optax.sgd(0.1).init(SMALL))
+    with pytest.raises(ValueError, match=r"check_skips\(most=nan\) must be at least 1, and an"):
+        optimizers.check_skips(state, most=float("nan"))
 
 
 @pytest.mark.parametrize("guard", [optimizers.skip_nonfinite, optimizers.dynamic_loss_scale])

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Array, Params, PyTree
 
 
@@ -30,17 +31,25 @@ def skip_nonfinite(
     """Skips the steps whose gradients hold a NaN or an infinity, and counts them.
 
     In such a step params and the inner state stay as they are, bit for bit: updates are
-    -0.0, which leaves even a param of -0.0 alone. It is outermost, or inside what only
-    collects gradients (`optax.MultiSteps`).
+    -0.0, which leaves even a param of -0.0 alone.
 
-    It never gives in: a run that only skips goes nowhere. Watch
-    `optax.tree.get(opt_state, "consecutive")`, and stop at a number.
+    It goes around `optax.MultiSteps`, which then never sees a bad micro-batch. Inside,
+    it could save nothing: what accumulates there stays NaN for ever, and every later
+    step is skipped. `should_skip_update_fn=optax.skip_not_finite` of MultiSteps does
+    as well.
+
+    It never gives in: a run that only skips goes nowhere. `check_skips(opt_state)`
+    raises at a number of steps in a row, and where MultiSteps is on the wrong side.
 
     Args:
       inner: optimizer; extra arguments go to it.
 
     Returns:
       Transformation with a `SkipState`.
+
+    Raises:
+      ValueError: when `init` sees the params: a guard lies inside `optax.MultiSteps`
+        that skips nothing itself.
 
     Example:
       >>> optimizer = jc.optimizers.skip_nonfinite(jc.optimizers.adam(0.1))
@@ -58,7 +67,9 @@ def skip_nonfinite(
 
     def init(params: Params) -> SkipState:
         zero = jnp.zeros((), jnp.int32)
-        return SkipState(skipped=zero, consecutive=zero, inner=inner.init(params))
+        inner_state = inner.init(params)
+        check_order("skip_nonfinite(...).init(params)", inner_state)
+        return SkipState(skipped=zero, consecutive=zero, inner=inner_state)
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         def take() -> tuple:
@@ -81,6 +92,64 @@ def skip_nonfinite(
         return updates, SkipState(skipped, consecutive, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def check_skips(opt_state: optax.OptState, *, most: int = 100) -> None:
+    """Raises an error when a guard only skips, or will; not for use inside jit.
+
+    Call it now and then, where losses are logged.
+
+    Args:
+      opt_state: of a transformation that holds `skip_nonfinite` or
+        `dynamic_loss_scale`.
+      most: steps in a row that may be skipped, at least 1. A loss scale that starts far
+        too high takes up to 24.
+
+    Raises:
+      ValueError: more were skipped; a guard lies inside `optax.MultiSteps`, where one
+        bad micro-batch stops training for ever; there is no guard.
+
+    Example:
+      >>> guarded = jc.optimizers.skip_nonfinite(optax.sgd(0.1))
+      >>> check_skips(optax.MultiSteps(guarded, 2).init(jnp.ones(2)))
+      Traceback (most recent call last):
+      ValueError: check_skips(opt_state): a guard lies inside optax.MultiSteps, ...
+    """
+    check_count("check_skips", "most", most)
+    check_order("check_skips(opt_state)", opt_state)
+    states = _nodes(opt_state, SkipState)
+    if not states:
+        raise ValueError(
+            "check_skips(opt_state) finds no guard. Pass the opt_state of an optimizer that holds "
+            "skip_nonfinite or dynamic_loss_scale."
+        )
+    for state in states:
+        if state.consecutive > most:
+            raise ValueError(
+                f"check_skips(opt_state, most={most}): the last {int(state.consecutive)} steps "
+                f"were skipped, {int(state.skipped)} in all. Params or batches hold NaN or "
+                "infinity; go back to a checkpoint, with a lower rate or other data."
+            )
+
+
+def check_order(caller: str, opt_state: optax.OptState) -> None:
+    """Raises a ValueError where a guard lies inside an accumulation that keeps NaN."""
+    for state in _nodes(opt_state, optax.MultiStepsState):
+        held = state.inner_opt_state
+        skips = jax.tree.leaves(state.skip_state)
+        if not skips and _nodes(held, SkipState | optax.ApplyIfFiniteState):
+            raise ValueError(
+                f"{caller}: a guard lies inside optax.MultiSteps, whose accumulated gradient stays "
+                "NaN after one bad micro-batch, so that every later step is skipped. Put the guard "
+                "around MultiSteps, or give that should_skip_update_fn=optax.skip_not_finite."
+            )
+        check_order(caller, held)
+
+
+def _nodes(opt_state: optax.OptState, kind) -> list:
+    """The outermost nodes of a class in a state."""
+    nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, kind))
+    return [node for node in nodes if isinstance(node, kind)]
 
 
 def all_finite(tree: PyTree) -> Array:

@@ -105,6 +105,10 @@ def dynamic_loss_scale(
     float32. A step whose gradients overflow is skipped as `skip_nonfinite` does, and
     the scale falls; after `interval` finite steps it grows.
 
+    `optax.MultiSteps` goes inside: there the accumulated gradients are unscaled, and an
+    overflow never reaches them. Around it MultiSteps would stay NaN after the first
+    overflow, and no step would ever be taken again; `check_skips` tells.
+
     Args:
       inner: optimizer, clipping included, since it sees the true gradients.
       initial: the first scale, in [1, 2**24].

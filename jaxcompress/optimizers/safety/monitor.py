@@ -14,6 +14,7 @@ from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.selectors import axes_of
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.leafwise import check_trainable
+from jaxcompress.optimizers.safety.guard import check_order
 
 
 class MonitorState(NamedTuple):
@@ -56,8 +57,9 @@ def monitor(
     """Records norms, ratios and dead units of every leaf; changes nothing.
 
     `read(opt_state)` gives them by name. It is outermost, where updates are what the
-    params get; around it go `optax.masked`, `optax.MultiSteps`, and
-    `dynamic_loss_scale`, whose gradients would be seen scaled.
+    params get; around it go `optax.masked`, `dynamic_loss_scale`, whose gradients would
+    be seen scaled, and `optax.MultiSteps`, to see means and not micro-batches. Then the
+    guard still goes around MultiSteps.
 
     Args:
       inner: optimizer; extra arguments go to it.
@@ -68,7 +70,8 @@ def monitor(
       Transformation with a `MonitorState`, all zero before the first step.
 
     Raises:
-      ValueError: in `update`: params are missing.
+      ValueError: when `init` sees the params: a guard lies inside `optax.MultiSteps`
+        that skips nothing itself; in `update`: params are missing.
       TypeError: when `init` sees the params: a leaf is not real floating.
 
     Example:
@@ -87,7 +90,9 @@ def monitor(
     def init(params: Params) -> MonitorState:
         check_trainable("monitor", params)
         zeros = jax.tree.map(lambda leaf: jnp.zeros((), jnp.float32), params)
-        return MonitorState(zeros, zeros, zeros, inner.init(params))
+        inner_state = inner.init(params)
+        check_order("monitor(...).init(params)", inner_state)
+        return MonitorState(zeros, zeros, zeros, inner_state)
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         require_params("monitor", params)
@@ -118,13 +123,15 @@ def read(opt_state: optax.OptState) -> dict[str, Reading]:
       Dict from leaf name to `Reading`, in the tree's order.
 
     Raises:
-      ValueError: there is no `monitor` in it, or more than one.
+      ValueError: there is no `monitor` in it, or more than one; a guard lies inside
+        `optax.MultiSteps`, where one bad micro-batch stops training for ever.
 
     Example:
       >>> optimizer = jc.optimizers.monitor(optax.sgd(0.1))
       >>> list(jc.optimizers.read(optimizer.init({"kernel": jnp.ones((2, 2))})))
       ['kernel']
     """
+    check_order("read(opt_state)", opt_state)
     nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, MonitorState))
     states = [node for node in nodes if isinstance(node, MonitorState)]
     if len(states) != 1:
