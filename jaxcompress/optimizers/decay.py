@@ -14,7 +14,7 @@ from jaxcompress.core.penalties import scale_l1_subgradient
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.optimizers.hyperparameters import check_sizes
-from jaxcompress.optimizers.leafwise import check_trainable
+from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.moments import as_float32, narrowed
 
 
@@ -134,6 +134,7 @@ def _added(
 
     def update(updates: optax.Updates, state: Any, params: Params = None):
         require_params(caller, params)
+        check_gradients(caller, updates, params)
 
         def penalised(selected: bool, leaf: Array, update: Array) -> Array:
             if not selected:

@@ -35,8 +35,8 @@ def check_sizes(caller: str, **sizes: ArrayLike | optax.Schedule) -> None:
         check_size(caller, argument, value)
 
 
-def check_counts(caller: str, **counts: ArrayLike) -> None:
-    """Raises a ValueError unless a count is an int of at least 1, or an array of ints.
+def check_counts(caller: str, least: int = 1, **counts: ArrayLike) -> None:
+    """Raises a ValueError unless a count is an int of at least `least`, or int array.
 
     Arrays may be traced, so their values pass; but a float never divides a step number
     evenly unless it is whole, and in float32 step numbers end at 2**24.
@@ -44,7 +44,7 @@ def check_counts(caller: str, **counts: ArrayLike) -> None:
     for argument, value in counts.items():
         if isinstance(value, Array | np.ndarray) and jnp.issubdtype(value.dtype, jnp.integer):
             continue
-        check_count(caller, argument, value)
+        check_count(caller, argument, value, least)
 
 
 def descent(learning_rate: ArrayLike | optax.Schedule) -> optax.GradientTransformation:

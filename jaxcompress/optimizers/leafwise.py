@@ -9,7 +9,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.leaf import is_compressed
-from jaxcompress.core.names import named_leaves
+from jaxcompress.core.names import leaf_names, named_leaves
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.moments import narrowed
 from jaxcompress.optimizers.storage import Storage
@@ -67,14 +67,15 @@ def leafwise(
         return MomentsState(jnp.zeros((), jnp.int32), moments)
 
     def update(updates: optax.Updates, state: Any, params: Params = None):
-        del params
+        check_gradients(caller, updates, params)
         count = optax.safe_increment(state.count)
 
-        def on_leaf(gradient: Array, *stored: PyTree) -> tuple:
+        def on_leaf(gradient: Array, name: str, *stored: PyTree) -> tuple:
             moments = [
                 storage.decode(moment)
                 for storage, moment in zip(storages.values(), stored, strict=True)
             ]
+            check_gradients(caller, {name: gradient}, *({name: moment} for moment in moments))
             update, *moments = step(count, gradient.astype(jnp.float32), *moments)
             encoded = [
                 storage.encode(moment)
@@ -82,8 +83,8 @@ def leafwise(
             ]
             return narrowed(update, gradient.dtype), *encoded
 
-        stored = [state.moments[name] for name in storages]
-        updates, *moments = map_to_trees(on_leaf, 1 + len(storages), updates, *stored)
+        rest = [leaf_names(updates), *(state.moments[name] for name in storages)]
+        updates, *moments = map_to_trees(on_leaf, 1 + len(storages), updates, *rest)
         return updates, MomentsState(count, dict(zip(storages, moments, strict=True)))
 
     return optax.GradientTransformation(init, update)
@@ -95,6 +96,28 @@ def map_to_trees(function: Callable[..., tuple], results: int, tree: PyTree, *re
     others = [outline.flatten_up_to(other) for other in rest]
     rows = [function(*row) for row in zip(leaves, *others, strict=True)]
     return [outline.unflatten([row[i] for row in rows]) for i in range(results)]
+
+
+def check_gradients(caller: str, updates: optax.Updates, *trees: PyTree) -> None:
+    """Raises a ValueError where a gradient has another shape than its param.
+
+    It would be broadcast, and the param with it.
+
+    Args:
+      caller: the name that errors give.
+      updates: gradients.
+      *trees: of their structure, arrays of the params' shapes; or None, which passes.
+    """
+    gradients, outline = jax.tree.flatten(updates)
+    for tree in trees:
+        leaves = gradients if tree is None else outline.flatten_up_to(tree)
+        for rank, (gradient, leaf) in enumerate(zip(gradients, leaves, strict=True)):
+            if jnp.shape(gradient) != jnp.shape(leaf):
+                raise ValueError(
+                    f"{caller}(...).update(updates, state, params): the gradient of leaf "
+                    f"{list(named_leaves(updates))[rank]!r} has shape {jnp.shape(gradient)}, its "
+                    f"param {jnp.shape(leaf)}. Take gradients of these params."
+                )
 
 
 def check_trainable(caller: str, params: Params) -> None:

@@ -12,7 +12,7 @@ from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.averages.lookahead import LookaheadState
 from jaxcompress.optimizers.averages.schedule_free import ScheduleFreeState
 from jaxcompress.optimizers.hyperparameters import check_decays
-from jaxcompress.optimizers.leafwise import check_trainable
+from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.moments import as_float32, narrowed, unbiased
 
 
@@ -86,6 +86,7 @@ def averaged(
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         require_params("averaged", params)
+        check_gradients("averaged", updates, params)
         updates, inner_state = inner.update(updates, state.inner, params, **extra)
         count = optax.safe_increment(state.count)
         share = unbiased(jnp.float32(1 - as_float32(decay)), count, decay)

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxcompress.core.checks import require_params
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.hyperparameters import check_counts
-from jaxcompress.optimizers.leafwise import check_trainable, map_to_trees
+from jaxcompress.optimizers.leafwise import check_gradients, check_trainable, map_to_trees
 from jaxcompress.optimizers.moments import as_float32, narrowed
 
 
@@ -87,6 +87,7 @@ def lookahead(
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         require_params("lookahead", params)
+        check_gradients("lookahead", updates, params)
         updates, inner_state = inner.update(updates, state.inner, params, **extra)
         count = optax.safe_increment(state.count)
         meets = count % jnp.asarray(every, jnp.int32) == 0

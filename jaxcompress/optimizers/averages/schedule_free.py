@@ -14,8 +14,9 @@ from jax.typing import ArrayLike
 from jaxcompress.core.checks import check_positive, require_params
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.decay import decay_after
-from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes
+from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes
 from jaxcompress.optimizers.leafwise import (
+    check_gradients,
     check_trainable,
     leafwise,
     map_to_trees,
@@ -82,7 +83,7 @@ def schedule_free(
         in float32 and takes extra arguments. A `weight_decay` in it acts at y.
       learning_rate: at least 0: a number, a () array or a schedule; no decay is needed.
       b1: () in (0, 1), the share of x in y; the part that a momentum plays elsewhere.
-      warmup: () at least 0, steps in which the rate grows from 0.
+      warmup: () int, at least 0: steps in which the rate grows from 0.
 
     Returns:
       Transformation with a `ScheduleFreeState`.
@@ -120,6 +121,7 @@ def schedule_free(
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         require_params("schedule_free", params)
+        check_gradients("schedule_free", updates, params)
         directions, inner_state = inner.update(_wide(updates), state.inner, _wide(params), **extra)
         rate = _rate(learning_rate, warmup, state.count)
         weight_sum = state.weight_sum + rate * rate
@@ -158,7 +160,7 @@ def schedule_free_sgd(
       weight_decay: () at least 0, at y.
       select: which leaves decay; by default matrices and kernels, see `weights`. Under
         `inject_hyperparams` it goes into `static_args`.
-      warmup: () at least 0, steps in which the rate grows from 0.
+      warmup: () int, at least 0: steps in which the rate grows from 0.
 
     Raises:
       ValueError: a number is outside its range; in `update`: params are missing.
@@ -200,7 +202,7 @@ def schedule_free_adamw(
       weight_decay: () at least 0, at y.
       select: which leaves decay; by default matrices and kernels, see `weights`. Under
         `inject_hyperparams` it goes into `static_args`.
-      warmup: () at least 0, steps in which the rate grows from 0; some are advised.
+      warmup: () int, at least 0: steps in which the rate grows from 0; advised.
       storage: how v, the moment `second_moment`, is kept.
 
     Raises:
@@ -271,8 +273,11 @@ def _rate(learning_rate: ArrayLike | optax.Schedule, warmup: ArrayLike, count: A
     return jnp.asarray(rate, jnp.float32) * jnp.minimum(ramp, 1.0)
 
 
-def _check(caller: str, *, b1: ArrayLike, **sizes: ArrayLike | optax.Schedule) -> None:
+def _check(
+    caller: str, *, b1: ArrayLike, warmup: ArrayLike, **sizes: ArrayLike | optax.Schedule
+) -> None:
     check_sizes(caller, **sizes)
+    check_counts(caller, least=0, warmup=warmup)
     check_decays(caller, b1=b1)
     if isinstance(b1, Real):
         check_positive(caller, "b1", float(b1))

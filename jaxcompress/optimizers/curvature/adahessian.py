@@ -20,7 +20,7 @@ from jaxcompress.optimizers.curvature.curvature import (
 )
 from jaxcompress.optimizers.decay import decay_after
 from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
-from jaxcompress.optimizers.leafwise import check_trainable, map_to_trees
+from jaxcompress.optimizers.leafwise import check_gradients, check_trainable, map_to_trees
 from jaxcompress.optimizers.moments import average, divided, narrowed, root, unbiased
 
 
@@ -96,7 +96,8 @@ def scale_by_adahessian(
         diagonal: Diagonal | None = None,
         **extra,
     ):
-        del params, extra
+        del extra
+        check_gradients("scale_by_adahessian", updates, params, state.moments["first_moment"])
         mend = "lambda key: hutchinson(loss, params, key)"
         diagonal_of = require_function("scale_by_adahessian", "diagonal", diagonal, mend)
         count = optax.safe_increment(state.count)

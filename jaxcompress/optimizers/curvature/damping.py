@@ -13,7 +13,7 @@ from jaxcompress.core.types import Array, Params
 from jaxcompress.optimizers.curvature.conjugate import conjugate_gradients
 from jaxcompress.optimizers.curvature.vectors import in_dtypes_of, in_float32, inner_product, plus
 from jaxcompress.optimizers.hyperparameters import check_counts
-from jaxcompress.optimizers.leafwise import check_trainable
+from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 
 LEAST, MOST = 1e-12, 1e12
 """The damping stays between these."""
@@ -51,6 +51,7 @@ def damped(
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         require_params(caller, params)
+        check_gradients(caller, updates, params)
         place, gradient = in_float32(params), in_float32(updates)
         loss, multiply = products(place, **extra)
         step = conjugate_gradients(

@@ -19,7 +19,7 @@ from jaxcompress.optimizers.curvature.vectors import (
     plus,
 )
 from jaxcompress.optimizers.hyperparameters import check_counts, check_sizes, descent
-from jaxcompress.optimizers.leafwise import check_trainable
+from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.moments import divided
 
 COSINE = 2.0**-23
@@ -102,6 +102,7 @@ def scale_by_lbfgs(memory: int = 10) -> optax.GradientTransformation:
 
     def update(updates: optax.Updates, state: Any, params: Params = None):
         require_params("scale_by_lbfgs", params)
+        check_gradients("scale_by_lbfgs", updates, params)
         place, gradient = in_float32(params), in_float32(updates)
         steps, changes, weights = _with_newest(state, place, gradient)
         scale = _first_scale(gradient, steps, changes, weights)

@@ -19,7 +19,7 @@ from jaxcompress.optimizers.curvature.curvature import (
 )
 from jaxcompress.optimizers.decay import decay_after
 from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
-from jaxcompress.optimizers.leafwise import check_trainable, map_to_trees
+from jaxcompress.optimizers.leafwise import check_gradients, check_trainable, map_to_trees
 from jaxcompress.optimizers.moments import as_float32, average, narrowed
 
 
@@ -88,7 +88,8 @@ def scale_by_sophia(
         diagonal: Diagonal | None = None,
         **extra,
     ):
-        del params, extra
+        del extra
+        check_gradients("scale_by_sophia", updates, params, state.moments["first_moment"])
         mend = "lambda key: hutchinson(loss, params, key)"
         diagonal_of = require_function("scale_by_sophia", "diagonal", diagonal, mend)
 

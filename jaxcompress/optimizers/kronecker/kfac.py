@@ -22,7 +22,7 @@ from jaxcompress.optimizers.kronecker.factors import (
 )
 from jaxcompress.optimizers.kronecker.kl_clipping import clip_kl
 from jaxcompress.optimizers.kronecker.layers import KfacLayer
-from jaxcompress.optimizers.leafwise import check_trainable
+from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.moments import average, unbiased
 
 
@@ -127,6 +127,7 @@ def scale_by_kfac(
         factors: Callable[[Key], AllFactors] | None = None,
         **extra,
     ):
+        check_gradients("scale_by_kfac", updates, params)
         mend = "lambda key: kfac_factors(model, params, (x,), key)"
         factors_of = require_function("scale_by_kfac", "factors", factors, mend)
 

@@ -14,6 +14,7 @@ from jaxcompress.optimizers.curvature.vectors import (
     multiple,
 )
 from jaxcompress.optimizers.hyperparameters import check_sizes
+from jaxcompress.optimizers.leafwise import check_gradients
 from jaxcompress.optimizers.moments import as_float32, divided
 
 
@@ -63,6 +64,7 @@ def clip_kl(
         return KlState(jnp.zeros((), jnp.int32), inner.init(params))
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
+        check_gradients("clip_kl", updates, params)
         natural, inner_state = inner.update(updates, state.inner, params, **extra)
         rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
         wide = in_float32(natural)

@@ -19,7 +19,7 @@ from jaxcompress.optimizers.classic.adam import adamw
 from jaxcompress.optimizers.classic.momentum import scale_by_nesterov
 from jaxcompress.optimizers.decay import decay_after
 from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
-from jaxcompress.optimizers.leafwise import check_trainable
+from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.matrix.matrices import hidden, matrix_axes
 from jaxcompress.optimizers.moments import as_float32, divided, narrowed
 from jaxcompress.optimizers.storage import Storage, float32
@@ -137,7 +137,7 @@ def scale_by_muon(
         return accelerated.init(params)
 
     def update(updates: optax.Updates, state: Any, params: Params = None):
-        del params
+        check_gradients("scale_by_muon", updates, params)
 
         def orthogonal(name: str, push: Array, gradient: Array) -> Array:
             roles = matrix_axes("scale_by_muon", name, push, known)

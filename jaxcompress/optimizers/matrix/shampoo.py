@@ -17,7 +17,7 @@ from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.classic.adam import scale_by_adam
 from jaxcompress.optimizers.decay import decay_after
 from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
-from jaxcompress.optimizers.leafwise import check_trainable, map_to_trees
+from jaxcompress.optimizers.leafwise import check_gradients, check_trainable, map_to_trees
 from jaxcompress.optimizers.matrix.blocks import as_blocks, blocks_shape, from_blocks
 from jaxcompress.optimizers.matrix.matrices import (
     Sides,
@@ -157,6 +157,7 @@ def scale_by_shampoo(
         return ShampooState(count, first, correlations, roots, graft.init(params))
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
+        check_gradients("scale_by_shampoo", updates, params)
         count = jnp.asarray(optax.safe_increment(state.count))
         wide = jax.tree.map(lambda gradient: gradient.astype(jnp.float32), updates)
         lengths, graft_state = graft.update(wide, state.graft, params, **extra)

@@ -14,7 +14,7 @@ from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.decay import decay_after
 from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
-from jaxcompress.optimizers.leafwise import check_trainable, map_to_trees
+from jaxcompress.optimizers.leafwise import check_gradients, check_trainable, map_to_trees
 from jaxcompress.optimizers.matrix.eigenbases import eigenbasis, next_basis
 from jaxcompress.optimizers.matrix.matrices import (
     Sides,
@@ -151,7 +151,7 @@ def scale_by_soap(
         return SoapState(jnp.zeros((), jnp.int32), moments, correlations, bases)
 
     def update(updates: optax.Updates, state: Any, params: Params = None):
-        del params
+        check_gradients("scale_by_soap", updates, params, state.moments["first_moment"])
         count = jnp.asarray(optax.safe_increment(state.count))
 
         def on_leaf(gradient: Array, name: str, first, second, correlations, bases) -> tuple:

@@ -11,7 +11,12 @@ from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.names import leaf_names, map_named, named_leaves
 from jaxcompress.core.selectors import axes_of
 from jaxcompress.core.types import Array, Params, PyTree
-from jaxcompress.optimizers.leafwise import MomentsState, check_trainable, map_to_trees
+from jaxcompress.optimizers.leafwise import (
+    MomentsState,
+    check_gradients,
+    check_trainable,
+    map_to_trees,
+)
 from jaxcompress.optimizers.moments import narrowed
 
 Within = Callable[[LeafAxes, int], tuple[int, ...]]
@@ -64,7 +69,7 @@ def axiswise(
         return MomentsState(jnp.zeros((), jnp.int32), moments)
 
     def update(updates: optax.Updates, state: Any, params: Params = None):
-        del params
+        check_gradients(caller, updates, params)
         count = optax.safe_increment(state.count)
 
         def on_leaf(name: str, gradient: Array, *moments: Array) -> tuple:

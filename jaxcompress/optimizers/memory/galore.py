@@ -12,7 +12,7 @@ from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.hyperparameters import check_counts, check_sizes
-from jaxcompress.optimizers.leafwise import check_trainable
+from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.matrix.eigenbases import eigenbasis, largest_entry
 from jaxcompress.optimizers.matrix.matrices import between, gram, hidden, matrix_axes
 from jaxcompress.optimizers.moments import as_float32, narrowed
@@ -125,7 +125,7 @@ def galore(
         return GaloreState(jnp.zeros((), jnp.int32), directions, inner.init(seen))
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
-        del params
+        check_gradients("galore", updates, params)
         whole = map_named(matrices, updates, state.directions)
         directions = jax.lax.cond(
             state.count % every == 0,

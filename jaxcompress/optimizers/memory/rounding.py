@@ -10,6 +10,7 @@ import optax
 from jaxcompress.core.checks import require_params
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import Array, Key, Params
+from jaxcompress.optimizers.leafwise import check_gradients
 
 
 def random_words(key: Key, shape: tuple[int, ...]) -> Array:
@@ -129,6 +130,7 @@ def round_params(key: Key) -> optax.GradientTransformationExtraArgs:
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         del extra
         require_params("round_params", params)
+        check_gradients("round_params", updates, params)
         following, now = jax.random.split(state.key)
         leaves, structure = jax.tree.flatten(updates)
         rounded = [

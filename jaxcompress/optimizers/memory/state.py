@@ -12,6 +12,7 @@ from jaxcompress.core.correspondence import start_of_param
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.types import Array, Key, Params, PyTree, Selector
+from jaxcompress.optimizers.leafwise import check_gradients
 from jaxcompress.optimizers.memory.codes import Bfloat16Format, Format, dynamic8, is_stored
 from jaxcompress.optimizers.memory.exact import Exact, exact_leaves, follows_values
 
@@ -120,6 +121,7 @@ def quantize_state(
         return CompressedState(compressed, None if key is None else jnp.copy(key))
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
+        check_gradients("quantize_state", updates, params)
         before = jax.tree.map(_decoded, state.inner, is_leaf=is_stored)
         run = functools.partial(inner.update, **extra)
         _check_coded(state.inner, exact_leaves(run, updates, before, params))

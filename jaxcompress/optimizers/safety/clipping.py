@@ -16,7 +16,7 @@ from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.selectors import axes_of, inexact
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.optimizers.hyperparameters import check_sizes
-from jaxcompress.optimizers.leafwise import check_trainable
+from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.moments import as_float32, divided, narrowed
 
 
@@ -74,6 +74,7 @@ def clip_units(
 
     def update(updates: optax.Updates, state: Any, params: Params = None):
         require_params("clip_units", params)
+        check_gradients("clip_units", updates, params)
 
         def clipped(name: str, chosen: bool, leaf: Array, update: Array) -> Array:
             if not chosen:

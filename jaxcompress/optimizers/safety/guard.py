@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Array, Params, PyTree
+from jaxcompress.optimizers.leafwise import check_gradients
 
 
 class SkipState(NamedTuple):
@@ -72,6 +73,8 @@ def skip_nonfinite(
         return SkipState(skipped=zero, consecutive=zero, inner=inner_state)
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
+        check_gradients("skip_nonfinite", updates, params)
+
         def take() -> tuple:
             return inner.update(updates, state.inner, params, **extra)
 

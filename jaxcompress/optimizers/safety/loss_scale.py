@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import check_range
+from jaxcompress.core.checks import check_count, check_range
 from jaxcompress.core.types import Array, Params, PyTree
+from jaxcompress.optimizers.leafwise import check_gradients
 from jaxcompress.optimizers.moments import narrowed
 from jaxcompress.optimizers.safety.guard import SkipState, skip_nonfinite
 
@@ -140,8 +141,7 @@ def dynamic_loss_scale(
         raise ValueError(f"dynamic_loss_scale(growth={growth}) must be finite and above 1.")
     if not 0 < backoff < 1:
         raise ValueError(f"dynamic_loss_scale(backoff={backoff}) must be in (0, 1).")
-    if interval < 1:
-        raise ValueError(f"dynamic_loss_scale(interval={interval}) must be at least 1.")
+    check_count("dynamic_loss_scale", "interval", interval)
     guarded = skip_nonfinite(inner)
 
     def init(params: Params) -> LossScaleState:
@@ -152,6 +152,7 @@ def dynamic_loss_scale(
         )
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
+        check_gradients("dynamic_loss_scale", updates, params)
         like = updates if params is None else params
         updates, inner_state = guarded.update(
             unscale(updates, state.loss_scale), state.inner, _wide(params), **extra

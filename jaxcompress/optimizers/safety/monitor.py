@@ -13,7 +13,7 @@ from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.selectors import axes_of
 from jaxcompress.core.types import Array, Params, PyTree
-from jaxcompress.optimizers.leafwise import check_trainable
+from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.safety.guard import check_order
 
 
@@ -96,6 +96,7 @@ def monitor(
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         require_params("monitor", params)
+        check_gradients("monitor", updates, params)
         norms = jax.tree.map(length, updates)
         dead = map_named(
             lambda name, leaf, gradient: dead_fraction(

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.types import Array, Key, Params
 from jaxcompress.optimizers.hyperparameters import check_sizes
-from jaxcompress.optimizers.leafwise import check_trainable
+from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.moments import as_float32, narrowed
 
 
@@ -55,7 +55,7 @@ def gradient_noise(
         return NoiseState(jnp.zeros((), jnp.int32), key)
 
     def update(updates: optax.Updates, state: Any, params: Params = None):
-        del params
+        check_gradients("gradient_noise", updates, params)
         following, current = jax.random.split(state.key)
         time = 1.0 + state.count.astype(jnp.float32)
         deviation = jnp.sqrt(as_float32(variance) * time ** -as_float32(decay))
