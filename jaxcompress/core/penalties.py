@@ -9,6 +9,7 @@ import math
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jaxcompress.core.checks import check_size
 from jaxcompress.core.types import Array
 
 
@@ -89,6 +90,9 @@ def shrink_groups(x: Array, threshold: ArrayLike, within: tuple[int, ...]) -> Ar
       float32 of the shape of `x`; exactly 0 where the group's norm does not exceed
       threshold · sqrt(entries).
 
+    Raises:
+      ValueError: `threshold` is a number below 0, or not finite.
+
     Example:
       >>> shrink_groups(jnp.array([[3.0, 0.1], [4.0, 0.1]]), 0.5**0.5, (0,))
       Array([[2.4, 0. ],
@@ -96,6 +100,7 @@ def shrink_groups(x: Array, threshold: ArrayLike, within: tuple[int, ...]) -> Ar
 
     Source: Parikh and Boyd 2014, "Proximal Algorithms", section 6.5.1.
     """
+    check_size("shrink_groups", "threshold", threshold)
     norms = group_norms(x, within)
     cut = threshold * _weight(x, within)
     share = jnp.where(norms > cut, 1.0 - cut / jnp.where(norms > 0, norms, 1.0), 0.0)

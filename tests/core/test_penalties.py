@@ -158,3 +158,11 @@ def test_scales():
     gradient = penalties.scale_l1_subgradient(jnp.asarray(x))
     assert gradient.dtype == jnp.float32
     assert gradient.tolist() == [1.0, -1.0, 0.0]
+
+
+@pytest.mark.parametrize("threshold", [-1.0, float("nan"), float("inf")])
+def test_a_threshold_that_would_lengthen_is_refused(threshold):
+    with pytest.raises(
+        ValueError, match=rf"^shrink_groups\(threshold={threshold}\) must be finite"
+    ):
+        penalties.shrink_groups(jnp.ones((2, 2)), threshold, (0,))
