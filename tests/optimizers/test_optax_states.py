@@ -191,6 +191,43 @@ def test_it_stays_finite_and_near_the_plain_run(name, form):
         assert np.all(apart <= WITHIN.get(name, 0.1) * moved), apart / (moved + 1e-30)
 
 
+WITH_WEIGHTS = [
+    "cocob",
+    "dadapt_adamw",
+    "dog",
+    "dowg",
+    "madgrad",
+    "mechanize",
+    "prodigy",
+    "sam",
+    "schedule_free",
+]
+
+
+@pytest.mark.parametrize("name", WITH_WEIGHTS)
+def test_weights_in_a_state_move_no_param_that_has_no_gradient(name):
+    """Beside a leaf that has one, since some of these take steps from all leaves."""
+    optimizer = quantize_state(OPTIMIZERS[name], linear4(BLOCK), select=jc.everything())
+    start = jnp.asarray(0.1 * np.random.default_rng(0).standard_normal(SHAPE), jnp.float32)
+    params = {"moved": start, "still": start}
+
+    @jax.jit
+    def run(params):
+        def step(carry, _):
+            params, opt_state = carry
+            grads = {"moved": params["moved"] - 1.0, "still": jnp.zeros(SHAPE)}
+            updates, opt_state = optimizer.update(grads, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state), None
+
+        return jax.lax.scan(step, (params, optimizer.init(params)), length=20)[0][0]
+
+    after = run(params)
+    # Weights are formed anew from those in the state: a rounding of the largest a step.
+    roundings = 20 * 4 * np.finfo(np.float32).eps * np.abs(start).max()
+    np.testing.assert_allclose(after["still"], start, rtol=0, atol=roundings)
+    assert np.any(after["moved"] != start)
+
+
 def test_lbfgs_compares_steps_and_is_refused():
     """With a line search `init` cannot see that it does, and `update` tells."""
     params = jnp.ones(SHAPE)
