@@ -16,7 +16,7 @@ from jaxcompress.graph.axis_rules.rule import Body, Record
 from jaxcompress.graph.dims import Dim, Removed, keep
 
 
-class Divisors(enum.Enum):
+class Divisors(enum.StrEnum):
     """What means over removed units divide by.
 
     Values:
