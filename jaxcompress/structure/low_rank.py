@@ -100,7 +100,7 @@ def factorize(
     ranks: dict[str, int] = {}
     for i, (_, choose) in enumerate(rules):
         shared = {name: targets[name].found for name, place in places.items() if place == i}
-        ranks |= (at_most(choose) if isinstance(choose, int) else choose)(shared)
+        ranks |= (choose if callable(choose) else at_most(choose))(shared)
     results = {
         name: _factored(leaf, targets[name], ranks[name])
         if name in targets

@@ -1,0 +1,96 @@
+"""Counts are whole numbers and numbers are finite, in every factory and verb."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcompress import Rules, matching
+from jaxcompress import structure as s
+
+PARAMS = {"in": jnp.eye(4), "out": jnp.ones((4, 2))}
+X = jnp.ones((3, 4))
+
+
+def fn(params, x):
+    return jnp.tanh(x @ params["in"]) @ params["out"]
+
+
+def loss(outputs, targets):
+    return ((outputs - targets) ** 2).sum(-1)
+
+
+def planned(**options):
+    return s.plan(fn, PARAMS, s.magnitude(), X, amount=s.count(1), **options)
+
+
+def without_blocks(count):
+    def residual(params, x):
+        return x + x @ params["in"]
+
+    return s.remove_blocks(residual, PARAMS, lambda *_: {"in": jnp.ones(())}, X, count=count)
+
+
+NOT_COUNTS = (math.nan, math.inf, 1.5, -1, True)
+COUNTS = {
+    "exact(chunk": lambda bad: s.exact(loss, [], chunk=bad),
+    "linearized(chunk_bytes": lambda bad: s.linearized(loss, [], chunk_bytes=bad),
+    "count(removed": lambda bad: s.count(bad),
+    "count(removed, by rule": lambda bad: s.count(Rules({"a": 1, "*": bad})),
+    "plan(floors": lambda bad: planned(floors=bad),
+    "plan(multiple_of": lambda bad: planned(multiple_of=Rules({"*": bad})),
+    "at_most(rank": lambda bad: s.at_most(bad),
+    "factorize(rank": lambda bad: s.factorize(PARAMS, rank=bad),
+    "budget(count": lambda bad: s.budget(bad),
+    "remove_blocks(count": without_blocks,
+}
+
+NOT_NUMBERS = (math.nan, math.inf, -1.0)
+NUMBERS = {
+    "fraction(removed": s.fraction,
+    "within_parameters(limit": s.within_parameters,
+    "within_bytes(limit": s.within_bytes,
+    "within_macs(limit": s.within_macs,
+    "within_latency(milliseconds": s.within_latency,
+    "energy(share": s.energy,
+    "parameters(share": s.parameters,
+    "factorize(damping": lambda bad: s.factorize(PARAMS, rank=1, damping=bad),
+    "group_lasso(weight": s.group_lasso,
+    "scale_l1(weight": lambda bad: s.scale_l1(bad, matching("*")),
+    "proximal_group_lasso(weight": lambda bad: s.proximal_group_lasso(0.1, bad),
+    "proximal_group_lasso(learning_rate": lambda bad: s.proximal_group_lasso(bad, 0.1),
+}
+
+
+@pytest.mark.parametrize("bad", NOT_COUNTS, ids=str)
+@pytest.mark.parametrize("name", COUNTS)
+def test_what_is_no_count_is_refused(name, bad):
+    with pytest.raises(ValueError, match=rf"\w+\(\w+={bad}\)"):
+        COUNTS[name](bad)
+
+
+@pytest.mark.parametrize("bad", NOT_NUMBERS, ids=str)
+@pytest.mark.parametrize("name", NUMBERS)
+def test_what_is_no_number_is_refused(name, bad):
+    caller, argument = name.split("(")
+    with pytest.raises(ValueError, match=rf"{caller}\({argument}={bad}\)"):
+        NUMBERS[name](bad)
+
+
+def scored(values):
+    return lambda fn, params, couplings: {"in:1": jnp.asarray(values, jnp.float32)}
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf], ids=str)
+@pytest.mark.parametrize("wrap", [lambda each: each, s.normalized], ids=["plain", "normalized"])
+def test_a_score_that_is_not_finite_is_named_and_removes_nothing(wrap, bad):
+    importance = wrap(scored([1.0, bad, 3.0, 0.5]))
+    with pytest.raises(ValueError, match=rf"scores unit \(1,\) of 'in:1' as {bad}"):
+        s.plan(fn, PARAMS, importance, X, amount=s.count(1))
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30], ids=str)
+def test_normalized_scores_have_length_one_whatever_their_size(size):
+    (found,) = s.normalized(scored([3 * size, 0.0, 4 * size, 0.0]))(fn, PARAMS, None).values()
+    np.testing.assert_allclose(found, [0.6, 0.0, 0.8, 0.0], rtol=1e-6)
