@@ -16,6 +16,7 @@ Glossary:
   observer     what data tells us: init, update, read, merge
   params       every array the model stores, weights and statistics
   pattern      where weights may go: (scores, sparsity, axes) -> mask
+  reading      what an observer learned, and from how many rows
   report       what was done to each leaf and why
   rules        ordered (pattern, value) pairs over names, first match wins
   scale        the real number one code step stands for

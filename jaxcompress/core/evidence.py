@@ -5,12 +5,13 @@ here is decided whether such a leaf is left out or refused.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.core.rules import as_rules
 from jaxcompress.core.types import Array, Selector
 
 
@@ -19,7 +20,7 @@ def without_data(
     unreached: Mapping[str, str],
     chosen: Iterable[str],
     select: Selector | None,
-    rules: Rules | object,
+    rules: Any,
 ) -> dict[str, str]:
     """Of the chosen leaves those that no data reached, with the reason.
 

@@ -260,24 +260,6 @@ def test_a_norm_over_removed_units_fits_new_divisors_and_no_others(name):
     assert norm.channels == 4 if name == "group norm" else norm.shape == (4,)
 
 
-def test_the_report_of_a_removal_measures_both_divisors():
-    model, x = filled(lambda: Normed(eqx.nn.LayerNorm)), normal(5, 5, 3)
-    start = bridge.functional(model)
-    score, half = jc.structure.magnitude(), jc.structure.fraction(0.5)
-    whole = start.fn(start.params, x)
-    for divisors in jc.graph.Divisors:
-        removed = jc.structure.remove(
-            start.fn, start.params, score, x, amount=half, divisors=divisors
-        )
-        apart = jc.graph.check.difference(removed.fn(removed.params, x), whole)
-        assert removed.report.to_whole[divisors.value] == pytest.approx(apart, rel=1e-4)
-        assert removed.report.to_masked < 64 * EPS
-        assert f"{apart:.1e} with {divisors.value}" in str(removed.report)
-    plain = bridge.functional(mlp())
-    removed = jc.structure.remove(plain.fn, plain.params, score, x, amount=half)
-    assert removed.report.to_whole == {}
-
-
 class Statistics(eqx.Module):
     into: eqx.nn.Linear
     norm: eqx.nn.BatchNorm
