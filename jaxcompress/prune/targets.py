@@ -1,16 +1,20 @@
 """Which leaves are pruned and how much of them, in training and at once."""
 
+import functools
 import numbers
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.checks import check_range, check_real
+from jaxcompress.core.checks import check_finite, check_range, check_real
+from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.evidence import without_data
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
@@ -101,6 +105,36 @@ def masks_at(
     return masks
 
 
+def are_known(count: Array | int, scores: dict[str, Array], found: list[Group]) -> Array:
+    """Whether all scores and sparsities at step `count` are numbers, () bool."""
+    unknown = [jnp.any(jnp.isnan(scores[name])) for _, axes in found for name in axes]
+    unknown += [jnp.isnan(value_at(count, amount)) for amount, _ in found]
+    return ~functools.reduce(jnp.logical_or, unknown, jnp.zeros((), bool))
+
+
+def scores_of(
+    caller: str, criterion: Criterion, params: Params, found: list[Group]
+) -> dict[str, Array]:
+    """What the criterion makes of params at once, by name; not for use inside jit.
+
+    Raises:
+      ValueError: a leaf to prune is not finite, the criterion has seen nothing, or its
+        scores hold a NaN.
+    """
+    leaves = named_leaves(params)
+    for name in (name for group in found for name in group.axes):
+        check_finite(caller, name, leaves[name])
+    weights = targeted(selection(params, found), params)
+    scores = named_leaves(criterion.score(criterion.init(weights), weights))
+    for name, score in scores.items():
+        if bool(jnp.any(jnp.isnan(score))):
+            raise ValueError(
+                f"{caller}(criterion=...) scores weights of leaf {name!r} as NaN. "
+                "Leave the leaf out with select=, or take another criterion."
+            )
+    return scores
+
+
 def value_at(count: Array | int, amount: Amount) -> Array | float:
     """The sparsity at a step; an array, whose value may be traced, is clipped."""
     value = amount(count) if callable(amount) else amount
@@ -127,11 +161,20 @@ def mask_tree(masks: dict[str, Array], params: Params) -> Masks:
     return map_named(lambda name, _: masks.get(name, jnp.ones((), bool)), params)
 
 
-def check_amount(caller: str, sparsity: Rules[Amount] | Amount) -> None:
-    """Raises a ValueError for a number outside [0, 1); schedules and arrays pass."""
+def check_amount(caller: str, sparsity: Rules[Amount] | Amount, argument: str = "sparsity") -> None:
+    """Raises a ValueError for a number outside [0, 1), and for an array that is NaN.
+
+    Of a schedule the first value is looked at; a traced one passes, and so do arrays
+    outside [0, 1], which are clipped.
+    """
     for _, amount in as_rules(sparsity).pairs:
         if isinstance(amount, numbers.Real):
-            check_range(caller, "sparsity", float(amount), 0, 1)
+            check_range(caller, argument, float(amount), 0, 1)
+            continue
+        value = amount(jnp.zeros((), jnp.int32)) if callable(amount) else amount
+        if not isinstance(value, Tracer) and np.any(np.isnan(np.asarray(value, np.float32))):
+            what = f"{amount} is NaN at step 0" if callable(amount) else f"{amount} is NaN"
+            raise ValueError(f"{caller}({argument}=...): {what}. Give a share in [0, 1).")
 
 
 def refuse_schedule(caller: str, sparsity: Rules[Amount] | Amount) -> None:

@@ -271,7 +271,7 @@ def test_shares_are_the_same_on_eight_devices(mesh, axis_type, allocate):
 
 
 REFUSED = {
-    "threshold": (lambda: prune.below(float("nan")), "below(threshold=nan) must be finite"),
+    "threshold": (lambda: prune.below(float("nan")), "below(threshold=nan) must be a finite"),
     "deviations": (lambda: prune.below_deviations(0), "below_deviations(deviations=0) must be"),
     "multiple": (lambda: prune.outliers(multiple=0), "outliers(multiple=0) must be above 0"),
     "spread": (lambda: prune.outliers(spread=-1), "outliers(spread=-1) must be above 0"),

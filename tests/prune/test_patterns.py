@@ -81,22 +81,32 @@ def by_blocks(height: int | None, width: int | None) -> Callable:
 
 
 class Case(NamedTuple):
-    """A pattern, and what it keeps of a matrix (inputs, outputs), by NumPy."""
+    """A pattern, and what it keeps of a matrix (inputs, outputs), by NumPy.
+
+    Of `units` slices of a leaf share the total; None where each output or run has its
+    own.
+    """
 
     name: str
     pattern: Pattern
     oracle: Callable[[np.ndarray, float], np.ndarray]
+    units: Callable[[int, int], int] | None = None
 
 
 PATTERNS = [
-    Case("unstructured", prune.unstructured, oracle=drop_lowest),
+    Case("unstructured", prune.unstructured, oracle=drop_lowest, units=lambda i, o: i * o),
     Case("within outputs", prune.within_outputs, oracle=by_output(drop_lowest)),
     Case("pairs", prune.within_groups(2), oracle=by_runs(2, 2)),
     Case("2:4", prune.n_of_m(2, 4), oracle=by_runs(4, 2)),
     Case("padded 1:3", prune.padded(prune.n_of_m(1, 3), 3), oracle=by_runs(3, 2)),
-    Case("outputs", prune.outputs, oracle=by_blocks(1, None)),
-    Case("inputs", prune.inputs, oracle=by_blocks(None, 1)),
-    Case("blocks", prune.blocks((2, 3)), oracle=by_blocks(2, 3)),
+    Case("outputs", prune.outputs, oracle=by_blocks(1, None), units=lambda i, o: o),
+    Case("inputs", prune.inputs, oracle=by_blocks(None, 1), units=lambda i, o: i),
+    Case(
+        "blocks",
+        prune.blocks((2, 3)),
+        oracle=by_blocks(2, 3),
+        units=lambda i, o: -(-i // 3) * -(-o // 2),
+    ),
 ]
 
 patterns = pytest.mark.parametrize("case", PATTERNS, ids=lambda case: case.name)
@@ -118,17 +128,57 @@ def test_a_matrix_equals_the_oracle(case, values, sparsity):
     np.testing.assert_array_equal(mask, case.oracle(scores, sparsity))
 
 
+def shared_out(shares: list[Fraction], size: int) -> list[int]:
+    """Counts of slices by largest remainder; a slice that it would empty comes last."""
+    quotas = [share * size for share in shares]
+    counts = [int(quota) for quota in quotas]
+    left = [i for i, quota in enumerate(quotas) if quota > counts[i]]
+    left.sort(key=lambda i: (counts[i] == size - 1, counts[i] - quotas[i]))
+    for i in left[: round(sum(quotas)) - sum(counts)]:
+        counts[i] += 1
+    return counts
+
+
 @patterns
 @given(
     values=st.lists(st.integers(0, 5), min_size=24, max_size=24),
-    shares=st.tuples(*[st.floats(0, 1, width=32)] * 3),
+    shares=st.tuples(*[st.integers(0, 64)] * 3),
 )
-def test_every_layer_of_a_stack_has_its_own_sparsity(case, values, shares):
+def test_layers_of_a_stack_with_sparsities_of_their_own_share_the_total(case, values, shares):
     layers = np.array(values, np.float32).reshape(3, 4, 2)
     scores = layers.reshape(3, 2, 2, 2).swapaxes(0, 1)
-    mask = jitted(case.pattern, STACKED)(scores, np.float32(shares).reshape(1, 3, 1, 1))
-    expected = np.stack([case.oracle(*pair) for pair in zip(layers, shares, strict=True)])
+    exact = [Fraction(share, 64) for share in shares]
+    given_shares = np.float32(exact).reshape(1, 3, 1, 1)
+    mask = jitted(case.pattern, STACKED)(scores, given_shares)
+    if case.units is not None:
+        size = case.units(4, 2)
+        exact = [Fraction(count, size) for count in shared_out(exact, size)]
+    expected = np.stack([case.oracle(*pair) for pair in zip(layers, exact, strict=True)])
     np.testing.assert_array_equal(mask.swapaxes(0, 1).reshape(3, 4, 2), expected)
+
+
+SPLIT = LeafAxes((1,), (), (0,))
+
+
+@pytest.mark.parametrize("shape", [(64, 3), (64, 1), (7, 5)], ids=str)
+def test_slices_along_a_batch_axis_share_an_exact_total(shape):
+    """One sparsity as a number, a traced array, and an array of one for each slice."""
+    scores = jnp.asarray(np.random.default_rng(6).standard_normal(shape), jnp.float32)
+    for sparsity in (0.0, 0.1, 0.5, 0.9, 1.0):
+        total = exact_count(sparsity, scores.size)
+        each, more = divmod(total, shape[0])
+        counts = [each + 1] * more + [each] * (shape[0] - more)
+        expected = np.stack(list(map(keep_highest, np.asarray(scores), counts)))
+        for share in (np.float32(sparsity), np.full((shape[0], 1), sparsity, np.float32)):
+            mask = jitted(prune.unstructured, SPLIT)(scores, share)
+            np.testing.assert_array_equal(mask, expected)
+        np.testing.assert_array_equal(prune.unstructured(scores, sparsity, SPLIT), expected)
+
+
+def test_a_slice_is_not_emptied_while_another_has_a_remainder():
+    scores, shares = jnp.ones((2, 3)), np.array([[0.875], [0.5]], np.float32)
+    kept = np.sum(prune.unstructured(scores, shares, SPLIT), axis=1)
+    np.testing.assert_array_equal(kept, [1, 1])
 
 
 # Sums of subnormal numbers may be zero, and means of equal ones differ by rounding.
@@ -204,12 +254,17 @@ KERNEL = jnp.ones((3, 3, 2, 4))
 REFUSED = {
     "sparsity": (lambda: prune.unstructured(EIGHT, 1.2, MATRIX), "unstructured(sparsity=1.2)"),
     "negative": (lambda: prune.outputs(EIGHT, -0.1, MATRIX), "outputs(sparsity=-0.1) must be"),
+    "array": (lambda: prune.inputs(EIGHT, jnp.float32(1.5), MATRIX), "inputs(sparsity=1.5)"),
+    "nan array": (
+        lambda: prune.unstructured(EIGHT, np.float32(np.nan), MATRIX),
+        "unstructured(sparsity=nan)",
+    ),
     "nan": (lambda: prune.n_of_m(2, 4)(EIGHT, float("nan"), MATRIX), "n_of_m(2, 4)(sparsity=nan)"),
     "size": (lambda: prune.within_groups(1), "within_groups(size=1) must be at least 2"),
     "more": (lambda: prune.n_of_m(5, 4), "n_of_m(n=5, m=4) must satisfy 1 <= n <= m"),
-    "none": (lambda: prune.n_of_m(0, 4), "n_of_m(n=0, m=4) must satisfy"),
+    "none": (lambda: prune.n_of_m(0, 4), "n_of_m(n=0) must be at least 1"),
     "multiple": (lambda: prune.padded(prune.n_of_m(2, 4), 0), "padded(multiple=0) must be"),
-    "block": (lambda: prune.blocks((0, 4)), "blocks(shape=(0, 4)) must be at least (1, 1)"),
+    "block": (lambda: prune.blocks((0, 4)), "blocks(shape[0]=0) must be at least 1"),
     "remainder": (
         lambda: prune.n_of_m(1, 3)(EIGHT, 0.5, MATRIX),
         "n_of_m(1, 3): 3 does not divide the 8 inputs of an output. Leave the leaf out with "

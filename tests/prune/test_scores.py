@@ -97,7 +97,7 @@ def test_scores_add_up_the_pulls_that_the_criterion_sums():
         scores = jax.tree.map(jnp.subtract, scores, move(scores))
         state = criterion.update({"kernel": pull}, state, params)
     # Three sums of numbers below 16.
-    np.testing.assert_allclose(scores["kernel"] - 5, state["kernel"], rtol=0, atol=4 * 2**-20)
+    np.testing.assert_allclose(scores["kernel"] - 5, state.sums["kernel"], rtol=0, atol=4 * 2**-20)
 
 
 def test_a_schedule_of_sparsities_is_one_trace_and_learns_what_matters():

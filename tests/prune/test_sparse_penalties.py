@@ -190,10 +190,10 @@ def test_noise_has_its_mean_its_variance_and_its_ratio():
 
 KERNEL = {"kernel": jnp.ones((2, 2))}
 REFUSED = {
-    "l1 weight": (lambda: prune.proximal_l1(0.1, -1.0), "proximal_l1(weight=-1.0) must be at"),
+    "l1 weight": (lambda: prune.proximal_l1(0.1, -1.0), "proximal_l1(weight=-1.0) must be"),
     "trimmed weight": (
         lambda: prune.proximal_trimmed(0.1, -1.0, PAIRS),
-        "proximal_trimmed(weight=-1.0) must be at",
+        "proximal_trimmed(weight=-1.0) must be",
     ),
     "nothing": (
         lambda: prune.proximal_l1(0.1, 1.0).init({"bias": jnp.ones(2)}),

@@ -13,7 +13,7 @@ from jaxcompress.core.checks import check_positive
 from jaxcompress.core.ranking import count_true
 from jaxcompress.core.types import Array
 from jaxcompress.prune.allocation.totals import Allocation, globally
-from jaxcompress.prune.patterns.pattern import group_axis, group_size
+from jaxcompress.prune.patterns.pattern import group_axis, group_size, slice_sizes
 
 
 def erk(
@@ -33,7 +33,7 @@ def erk(
 
     Returns:
       The sparsity by name, () float32. As each leaf rounds to a whole count, the total
-      may be off by half a weight for each slice.
+      may be off by half a weight for each leaf.
 
     Example:
       >>> dot = jc.LeafAxes(contracting=(0,), output=(1,))
@@ -104,7 +104,7 @@ def lamp(
     }
     shares = globally(relative, roles, sparsity)
     return {
-        name: jnp.reshape(shares[name], _slice_shape(score, axes[name]))
+        name: jnp.reshape(shares[name], slice_sizes(score.shape, axes[name]))
         for name, score in scores.items()
     }
 
@@ -197,8 +197,3 @@ def _relative(score: Array, leaf_axes: LeafAxes) -> Array:
         return of_leaf(score)
     whole = NamedSharding(mesh, PartitionSpec())
     return auto_axes(axes=mesh.axis_names, out_sharding=whole)(of_leaf)(score)
-
-
-def _slice_shape(score: Array, leaf_axes: LeafAxes) -> tuple[int, ...]:
-    """The sizes of the batch axes, 1 for all others."""
-    return tuple(size if i in leaf_axes.batch else 1 for i, size in enumerate(score.shape))

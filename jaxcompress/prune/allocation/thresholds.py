@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.checks import check_positive
+from jaxcompress.core.checks import check_number, check_positive
 from jaxcompress.core.ranking import count_true, order_keys
 from jaxcompress.core.types import Array
 from jaxcompress.prune.allocation.totals import Allocation
@@ -38,8 +38,7 @@ def below(threshold: float) -> Allocation:
 
     Source: Han et al. 2015, arXiv:1506.02626, section 3. Differs: the ceiling.
     """
-    if not math.isfinite(threshold):
-        raise ValueError(f"below(threshold={threshold}) must be finite.")
+    check_number("below", "threshold", threshold)
     return _up_to(lambda score, axis: jnp.full((1,) * score.ndim, threshold, jnp.float32))
 
 
@@ -106,7 +105,7 @@ def floored(allocate: Allocation, least: float) -> Allocation:
       >>> allocate(scores, {"a": dot, "b": dot}, 0.5)
       {'a': Array([0.5], dtype=float32), 'b': Array([0.25], dtype=float32)}
     """
-    if not least > 0 or (least > 1 and least != int(least)):
+    if not 0 < least < math.inf or (least > 1 and least != int(least)):
         raise ValueError(
             f"floored(least={least}) must be a share in (0, 1) or a whole number of weights."
         )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import from_canonical
+from jaxcompress.core.checks import check_batches
 from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.names import map_named
@@ -44,10 +45,10 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
       `unreached`: their inputs are not known, which is not to say that they are 0.
 
     Raises:
-      ValueError: there is no batch, a batch holds a NaN, or no data reach any leaf;
-        when scores are asked for: a leaf to be pruned is unreached, meets data in none,
-        or only a part of it does, what arithmetic makes of it, or its entries in
-        another order, as after a flip.
+      ValueError: there is no batch, a batch is empty or holds a NaN, or no data reach
+        any leaf; when scores are asked for: a leaf to be pruned is unreached, meets
+        data in none, or only a part of it does, what arithmetic makes of it, or its
+        entries in another order, as after a flip.
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
@@ -60,8 +61,7 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
     Source: Sun et al. 2023, arXiv:2306.11695, equation 1. Differs: the root of the mean
     square in place of the norm, the same order within a leaf; convolutions.
     """
-    if not batches:
-        raise ValueError("wanda(batches=[]) holds no batch. Pass at least one.")
+    check_batches("wanda", batches)
     inputs = batches[0] if isinstance(batches[0], tuple) else (batches[0],)
     readings = calibrate(fn, params, batches, second_moment())
     met: dict[str, _Met] = {}

@@ -1,18 +1,38 @@
 """What a weight is worth to the loss: criteria that watch gradients while training.
 
-They see the raw gradient of every step, so their scores are of the steps so far. Where
-there is no training, as in `one_shot`, `informed` shows them gradients first.
+They see the raw gradient of every step, so their scores are of the steps so far, and
+leave out what of it is not finite. Where
+there is no training, as in `one_shot`, `informed` shows them gradients first: without
+any there is no score, and to ask for one is an error.
 """
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.core import Tracer
+from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_range
 from jaxcompress.core.criterion import Criterion
+from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import Array, PyTree
 from jaxcompress.prune.criteria.weights import aligned
+
+
+class Evidence(NamedTuple):
+    """What a criterion keeps of the gradients that it saw.
+
+    Attributes:
+      count: () int32, how many it saw.
+      sums: float32 of the params' shapes.
+    """
+
+    count: ArrayLike
+    sums: PyTree
 
 
 def saliency(decay: float = 0.9) -> Criterion:
@@ -25,11 +45,11 @@ def saliency(decay: float = 0.9) -> Criterion:
       decay: weight of the past, in [0, 1); 0 looks at the last gradient alone.
 
     Returns:
-      Criterion whose state is m, float32 of the params' shapes. A weight that is 0 is
-      worth 0, so one that went does not return before others are worth as little.
+      Criterion whose state holds m, float32 of the params' shapes. A weight that is 0
+      is worth 0, so one that went does not return before others are worth as little.
 
     Raises:
-      ValueError: `decay` is outside [0, 1).
+      ValueError: `decay` is outside [0, 1); scores are asked for before any gradient.
 
     Example:
       >>> criterion = jc.prune.saliency(decay=0.0)
@@ -44,7 +64,11 @@ def saliency(decay: float = 0.9) -> Criterion:
     """
     check_range("saliency", "decay", decay, 0, 1)
     return _accumulated(
-        decay, 1 - decay, what=lambda grad, param: grad, score=lambda m, param: jnp.abs(m * param)
+        "saliency",
+        decay,
+        1 - decay,
+        what=lambda grad, param: grad,
+        score=lambda m, param: jnp.abs(m * param),
     )
 
 
@@ -60,10 +84,10 @@ def taylor_squared(decay: float = 0.9) -> Criterion:
       decay: weight of the past, in [0, 1).
 
     Returns:
-      Criterion whose state is v, float32 of the params' shapes.
+      Criterion whose state holds v, float32 of the params' shapes.
 
     Raises:
-      ValueError: `decay` is outside [0, 1).
+      ValueError: `decay` is outside [0, 1); scores are asked for before any gradient.
 
     Example:
       >>> criterion = jc.prune.taylor_squared(decay=0.0)
@@ -78,6 +102,7 @@ def taylor_squared(decay: float = 0.9) -> Criterion:
     """
     check_range("taylor_squared", "decay", decay, 0, 1)
     return _accumulated(
+        "taylor_squared",
         decay,
         1 - decay,
         what=lambda grad, param: jnp.square(grad * param),
@@ -98,10 +123,10 @@ def fisher(decay: float = 0.99) -> Criterion:
       decay: weight of the past, in [0, 1).
 
     Returns:
-      Criterion whose state is h, float32 of the params' shapes.
+      Criterion whose state holds h, float32 of the params' shapes.
 
     Raises:
-      ValueError: `decay` is outside [0, 1).
+      ValueError: `decay` is outside [0, 1); scores are asked for before any gradient.
 
     Example:
       >>> criterion = jc.prune.fisher(decay=0.5)
@@ -116,6 +141,7 @@ def fisher(decay: float = 0.99) -> Criterion:
     """
     check_range("fisher", "decay", decay, 0, 1)
     return _accumulated(
+        "fisher",
         decay,
         1 - decay,
         what=lambda grad, param: jnp.square(grad),
@@ -133,10 +159,10 @@ def gradient_momentum(decay: float = 0.9) -> Criterion:
       decay: weight of the past, in [0, 1).
 
     Returns:
-      Criterion whose state is m, float32 of the params' shapes.
+      Criterion whose state holds m, float32 of the params' shapes.
 
     Raises:
-      ValueError: `decay` is outside [0, 1).
+      ValueError: `decay` is outside [0, 1); scores are asked for before any gradient.
 
     Example:
       >>> criterion = jc.prune.gradient_momentum(decay=0.0)
@@ -151,7 +177,11 @@ def gradient_momentum(decay: float = 0.9) -> Criterion:
     """
     check_range("gradient_momentum", "decay", decay, 0, 1)
     return _accumulated(
-        decay, 1 - decay, what=lambda grad, param: grad, score=lambda m, param: jnp.abs(m)
+        "gradient_momentum",
+        decay,
+        1 - decay,
+        what=lambda grad, param: grad,
+        score=lambda m, param: jnp.abs(m),
     )
 
 
@@ -165,7 +195,10 @@ def movement() -> Criterion:
     says little.
 
     Returns:
-      Criterion whose state is S, float32 of the params' shapes; scores have a sign.
+      Criterion whose state holds S, float32 of the params' shapes; scores have a sign.
+
+    Raises:
+      ValueError: scores are asked for before any gradient.
 
     Example:
       >>> criterion = jc.prune.movement()
@@ -180,7 +213,11 @@ def movement() -> Criterion:
     fallen below it.
     """
     return _accumulated(
-        1.0, 1.0, what=lambda grad, param: -grad * param, score=lambda total, param: total
+        "movement",
+        1.0,
+        1.0,
+        what=lambda grad, param: -grad * param,
+        score=lambda total, param: total,
     )
 
 
@@ -198,8 +235,8 @@ def informed(criterion: Criterion, gradients: Iterable[PyTree]) -> Criterion:
       Criterion.
 
     Raises:
-      ValueError: when params are seen: one to be pruned has no gradient, or one of
-        another shape.
+      ValueError: there are no gradients, or some are not finite; when params are seen:
+        one to be pruned has no gradient, or one of another shape.
 
     Example:
       >>> params = {"kernel": jnp.array([[2.0, 3.0]])}
@@ -209,6 +246,10 @@ def informed(criterion: Criterion, gradients: Iterable[PyTree]) -> Criterion:
       {'kernel': Array([[ True, False]], dtype=bool)}
     """
     seen = tuple(gradients)
+    if not seen:
+        raise ValueError("informed(gradients=[]) holds no gradients. Pass one tree or more.")
+    for grads in seen:
+        _require_finite(grads)
 
     def init(params):
         state = criterion.init(params)
@@ -219,30 +260,61 @@ def informed(criterion: Criterion, gradients: Iterable[PyTree]) -> Criterion:
     return criterion._replace(init=init)
 
 
+def _require_finite(grads: PyTree) -> None:
+    """Raises a ValueError for concrete gradients that hold a NaN or an infinity."""
+    for name, leaf in named_leaves(grads).items():
+        if isinstance(leaf, Tracer) or not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            continue
+        if not np.all(np.isfinite(np.asarray(leaf, np.float32))):
+            raise ValueError(
+                f"informed(gradients=...): those of leaf {name!r} are not finite. Take them from "
+                "batches whose loss is."
+            )
+
+
 def _accumulated(
+    name: str,
     past: float,
     present: float,
     *,
     what: Callable[[Array, Array], Array],
     score: Callable[[Array, Array], Array],
 ) -> Criterion:
-    """From past · state + present · what(grad, param); read as score(state, param)."""
+    """From past · sums + present · what(grad, param); read as score(sums, param)."""
 
     def init(params):
-        return jax.tree.map(lambda leaf: jnp.zeros_like(leaf, jnp.float32), params)
+        sums = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, jnp.float32), params)
+        return Evidence(jnp.zeros((), jnp.int32), sums)
 
     def update(grads, state, params):
+        def of_leaf(old, grad, param):
+            new = past * old + present * what(_wide(grad), _wide(param))
+            # A NaN would never leave the sums; what guards the step skips it there too.
+            return jnp.where(jnp.isfinite(grad), new, old)
+
+        sums = jax.tree.map(of_leaf, state.sums, grads, params)
+        return Evidence(optax.safe_increment(state.count), sums)
+
+    def scores(state, params):
+        _require_gradients(name, state.count)
         return jax.tree.map(
-            lambda old, grad, param: past * old + present * what(_wide(grad), _wide(param)),
-            state,
-            grads,
+            lambda each, param: jnp.where(
+                jnp.asarray(state.count) > 0, score(each, _wide(param)), jnp.nan
+            ),
+            state.sums,
             params,
         )
 
-    def scores(state, params):
-        return jax.tree.map(lambda each, param: score(each, _wide(param)), state, params)
-
     return Criterion(init, update, scores)
+
+
+def _require_gradients(name: str, count: ArrayLike) -> None:
+    """Raises a ValueError for a count of 0; where it is traced, scores are NaN."""
+    if not isinstance(count, Tracer) and bool(np.asarray(count) == 0):
+        raise ValueError(
+            f"{name}() has seen no gradient, so it has no scores. Outside training give it some: "
+            f"informed({name}(), gradients); in training, prune shows it those of every step."
+        )
 
 
 def _wide(x: Array) -> Array:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes
-from jaxcompress.core.checks import check_positive, check_range
+from jaxcompress.core.checks import check_batches, check_count, check_positive, check_range
 from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named, named_leaves
@@ -43,7 +43,7 @@ def snip(fn: Model, params: Params, loss: Loss, batches: Batches) -> Criterion:
       Criterion with constant scores.
 
     Raises:
-      ValueError: there is no batch, or scores are not finite.
+      ValueError: there is no batch, one is empty, or scores are not finite.
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
@@ -86,7 +86,8 @@ def grasp(
       Criterion with constant scores, which have a sign.
 
     Raises:
-      ValueError: no batch, `temperature` not above 0, or scores that are not finite.
+      ValueError: no batch or an empty one, `temperature` not above 0, or scores that
+        are not finite.
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
@@ -163,8 +164,7 @@ def synflow(
     Source: Tanaka et al. 2020, arXiv:2006.05467, algorithm 1.
     """
     check_range("synflow", "sparsity", sparsity, 0, 1)
-    if rounds < 1:
-        raise ValueError(f"synflow(rounds={rounds}) must be at least 1.")
+    check_count("synflow", "rounds", rounds)
     found = targets.groups("synflow", params, sparsity, select, axes)
     roles = {name: each for group in found for name, each in group.axes.items()}
     inputs = jax.tree.map(
@@ -205,8 +205,7 @@ def _by_loss(
     caller: str, score: Callable, fn: Model, params: Params, loss: Loss, batches: Batches
 ) -> Criterion:
     """The criterion that holds score(trained leaves, their mean loss)."""
-    if not batches:
-        raise ValueError(f"{caller}(batches=[]) holds no batch. Pass at least one.")
+    check_batches(caller, batches)
 
     def scores_of(params, batches):
         trained, others = partition(params, inexact())

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.checks import check_count
 from jaxcompress.core.numerics import round_to_count
 from jaxcompress.core.ranking import lowest
 from jaxcompress.core.types import Array
@@ -30,7 +31,7 @@ def within_groups(size: int) -> Pattern:
 
     Raises:
       ValueError: `size` is below 2; when applied: it does not divide the inputs, a
-        Python sparsity is outside [0, 1], or the axes of a leaf of rank 3 and more are
+        sparsity is outside [0, 1], or the axes of a leaf of rank 3 and more are
         only assumed.
 
     Example:
@@ -41,8 +42,7 @@ def within_groups(size: int) -> Pattern:
     Source: Mishra et al. 2021, arXiv:2104.08378, section 3, of which 2:4 is the case of
     size 4 at sparsity 0.5. Differs: ties by index.
     """
-    if size < 2:
-        raise ValueError(f"within_groups(size={size}) must be at least 2.")
+    check_count("within_groups", "size", size, least=2)
     return _in_runs(f"within_groups({size})", size, lambda sparsity: round_to_count(sparsity, size))
 
 
@@ -73,7 +73,9 @@ def n_of_m(n: int, m: int) -> Pattern:
     Source: Zhou et al. 2021, arXiv:2102.04010, section 3. Differs: ties by index; the
     way to N:M is open to a schedule.
     """
-    if m < 2 or not 1 <= n <= m:
+    check_count("n_of_m", "n", n)
+    check_count("n_of_m", "m", m, least=2)
+    if n > m:
         raise ValueError(f"n_of_m(n={n}, m={m}) must satisfy 1 <= n <= m and m >= 2.")
     return _in_runs(
         f"n_of_m({n}, {m})",
@@ -105,8 +107,7 @@ def padded(pattern: Pattern, multiple: int) -> Pattern:
       >>> pattern(jnp.array([0.1, 0.9, 0.5, 0.3, 0.2, 0.1, 0.7]), 0.5, dot)
       Array([False,  True,  True, False,  True, False,  True], dtype=bool)
     """
-    if multiple < 1:
-        raise ValueError(f"padded(multiple={multiple}) must be at least 1.")
+    check_count("padded", "multiple", multiple)
 
     def filled(matrices: Array, sparsity: Array | float) -> Array:
         *batch, inputs = range(matrices.ndim)

@@ -35,7 +35,7 @@ def on_matrices(
       (...) bool of the scores' shape and sharding.
 
     Raises:
-      ValueError: a Python `sparsity` is outside [0, 1], or roles are not known.
+      ValueError: a `sparsity` is outside [0, 1], or roles are not known.
 
     Example:
       >>> axes = jc.LeafAxes(contracting=(0,), output=(1,))

@@ -3,10 +3,14 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
+from jax.core import Tracer
+
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.numerics import round_to_count
 from jaxcompress.core.ranking import lowest
 from jaxcompress.core.types import Array
+from jaxcompress.prune.patterns.counts import counts_of_slices
 
 Pattern = Callable[[Array, Array | float, LeafAxes], Array]
 """(scores, sparsity, axes of the leaf) to a bool mask of the scores' shape.
@@ -19,10 +23,11 @@ batch axis: then each slice has its own.
 def unstructured(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
     """Drops the lowest scores, wherever they are.
 
-    Every slice along the batch axes is a group of its own, since it is a layer (of a
-    scan) or an expert of its own; a leaf without batch axes is one group. From a group
-    of n weights exactly `round_half_even(sparsity · n)` go. Among equal scores the
-    earlier index goes first; a NaN goes before everything.
+    From a leaf of n weights exactly `round_half_even(sparsity · n)` go. Every slice
+    along the batch axes, since it is a layer (of a scan) or an expert of its own, gives
+    the same number of its lowest; of what is left over the earlier slices give one
+    each. With a sparsity for each slice they share the total by largest remainder. In a
+    slice the earlier of equal scores goes first; a NaN goes before everything.
 
     Args:
       scores: (...) float, at most 32 bits; the leaf's own layout.
@@ -33,7 +38,7 @@ def unstructured(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) ->
       (...) bool of the scores' shape and sharding; True keeps.
 
     Raises:
-      ValueError: a Python `sparsity` is outside [0, 1].
+      ValueError: a `sparsity` is outside [0, 1].
 
     Example:
       >>> axes = jc.LeafAxes(contracting=(0,), output=(1,))
@@ -46,7 +51,8 @@ def unstructured(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) ->
     """
     check_sparsity("unstructured", sparsity)
     axis = group_axis(scores, leaf_axes)
-    count = round_to_count(sparsity, group_size(scores, leaf_axes))
+    size = group_size(scores, leaf_axes)
+    count = counts_of_slices(sparsity, size, slice_sizes(scores.shape, leaf_axes))
     return ~lowest(scores, count, axis=axis)
 
 
@@ -66,7 +72,7 @@ def within_outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) 
       (...) bool of the scores' shape and sharding; True keeps.
 
     Raises:
-      ValueError: a Python `sparsity` is outside [0, 1]; the axes of a leaf of rank 3
+      ValueError: a `sparsity` is outside [0, 1]; the axes of a leaf of rank 3
         and more are only assumed.
 
     Example:
@@ -84,8 +90,11 @@ def within_outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) 
 
 
 def check_sparsity(caller: str, sparsity: Array | float) -> None:
-    """Raises a ValueError for a Python number outside [0, 1]."""
-    if isinstance(sparsity, (int, float)) and not 0 <= sparsity <= 1:
+    """Raises a ValueError for a number or an array outside [0, 1]; traced ones pass."""
+    if isinstance(sparsity, Tracer) or not getattr(sparsity, "is_fully_addressable", True):
+        return
+    shares = np.asarray(sparsity)
+    if not np.all((shares >= 0) & (shares <= 1)):
         raise ValueError(f"{caller}(sparsity={sparsity}) must be in [0, 1].")
 
 
@@ -103,6 +112,11 @@ def check_roles(caller: str, scores: Array, leaf_axes: LeafAxes) -> None:
 def group_axis(scores: Array, leaf_axes: LeafAxes) -> tuple[int, ...]:
     """The axes inside a group: all that are not batch axes."""
     return tuple(i for i in range(scores.ndim) if i not in leaf_axes.batch)
+
+
+def slice_sizes(shape: tuple[int, ...], leaf_axes: LeafAxes) -> tuple[int, ...]:
+    """The sizes of the batch axes, 1 for all others."""
+    return tuple(size if i in leaf_axes.batch else 1 for i, size in enumerate(shape))
 
 
 def group_size(scores: Array, leaf_axes: LeafAxes) -> int:

@@ -1,7 +1,8 @@
 """Patterns of whole pieces: outputs, inputs, heads, slices and blocks.
 
-A piece is worth the mean of its scores. The arrays keep their shapes; to make them
-smaller is the matter of `structure`.
+A piece is worth the mean of its scores. Where batch axes split a leaf, its pieces are
+shared out among the slices as `counts_of_slices` says, so that the leaf's total is
+exact. The arrays keep their shapes; to make them smaller is the matter of `structure`.
 """
 
 import math
@@ -10,18 +11,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.numerics import round_to_count
+from jaxcompress.core.checks import check_count
 from jaxcompress.core.ranking import lowest
 from jaxcompress.core.types import Array
+from jaxcompress.prune.patterns.counts import counts_of_slices
 from jaxcompress.prune.patterns.matrices import on_matrices
-from jaxcompress.prune.patterns.pattern import Pattern, check_roles, check_sparsity
+from jaxcompress.prune.patterns.pattern import (
+    Pattern,
+    check_roles,
+    check_sparsity,
+    slice_sizes,
+)
 
 
 def outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
     """Drops whole outputs: all weights that make one of them.
 
-    Of n outputs exactly `round_half_even(sparsity · n)` go from every slice along the
-    batch axes, those of the lowest mean score; among equal means the earlier one.
+    Of the n outputs of all slices along the batch axes exactly
+    `round_half_even(sparsity · n)` go, as many from each slice but for one: those of
+    the lowest mean score in it; among equal means the earlier one.
 
     Args:
       scores: (...) float; the leaf's own layout.
@@ -32,7 +40,7 @@ def outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Arra
       (...) bool of the scores' shape and sharding; True keeps.
 
     Raises:
-      ValueError: a Python `sparsity` is outside [0, 1]; the axes of a leaf of rank 3
+      ValueError: a `sparsity` is outside [0, 1]; the axes of a leaf of rank 3
         and more are only assumed.
 
     Example:
@@ -51,8 +59,9 @@ def outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Arra
 def inputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
     """Drops whole inputs: all weights that read one of them.
 
-    Of n inputs exactly `round_half_even(sparsity · n)` go from every slice along the
-    batch axes, those of the lowest mean score; among equal means the earlier one.
+    Of the n inputs of all slices along the batch axes exactly
+    `round_half_even(sparsity · n)` go, as many from each slice but for one: those of
+    the lowest mean score in it; among equal means the earlier one.
 
     Args:
       scores: (...) float; the leaf's own layout.
@@ -65,7 +74,7 @@ def inputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array
       (...) bool of the scores' shape and sharding; True keeps.
 
     Raises:
-      ValueError: a Python `sparsity` is outside [0, 1]; the axes of a leaf of rank 3
+      ValueError: a `sparsity` is outside [0, 1]; the axes of a leaf of rank 3
         and more are only assumed.
 
     Example:
@@ -81,9 +90,9 @@ def inputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array
 def heads(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
     """Drops whole heads: one index of the first of several output axes.
 
-    For projections of shape (inputs, heads, size). Of n heads exactly
-    `round_half_even(sparsity · n)` go from every slice along the batch axes, those of
-    the lowest mean score; among equal means the earlier one.
+    For projections of shape (inputs, heads, size). Of the n heads of all slices along
+    the batch axes exactly `round_half_even(sparsity · n)` go, as many from each slice
+    but for one: those of the lowest mean score in it; among equal means the earlier.
 
     Args:
       scores: (...) float; the leaf's own layout.
@@ -94,7 +103,7 @@ def heads(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
       (...) bool of the scores' shape and sharding; True keeps.
 
     Raises:
-      ValueError: a Python `sparsity` is outside [0, 1]; there are fewer than two
+      ValueError: a `sparsity` is outside [0, 1]; there are fewer than two
         output axes, or the axes are only assumed.
 
     Example:
@@ -118,9 +127,10 @@ def heads(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
 def slices(axis: int) -> Pattern:
     """Drops whole slices along one axis of the leaf, whatever its role.
 
-    Of n slices exactly `round_half_even(sparsity · n)` go, each layer or expert along
-    the batch axes by itself, those of the lowest mean score; among equal means the
-    earlier one. With axis -2 these are the input channels of an HWIO kernel.
+    Of the n slices of all layers or experts along the batch axes exactly
+    `round_half_even(sparsity · n)` go, as many from each of those but for one: the ones
+    of the lowest mean score in it; among equal means the earlier one. With axis -2
+    these are the input channels of an HWIO kernel.
 
     Args:
       axis: of the leaf's own layout; negative counts from the end.
@@ -130,7 +140,7 @@ def slices(axis: int) -> Pattern:
 
     Raises:
       ValueError: when applied: a leaf has no such axis, or it is a batch axis; a
-        Python sparsity is outside [0, 1].
+        sparsity is outside [0, 1].
 
     Example:
       >>> axes = jc.LeafAxes(contracting=(0,), output=(1,))
@@ -154,10 +164,11 @@ def slices(axis: int) -> Pattern:
 def blocks(shape: tuple[int, int]) -> Pattern:
     """Drops whole blocks of the matrix of outputs and inputs.
 
-    Of n blocks exactly `round_half_even(sparsity · n)` go from every slice along the
-    batch axes, those of the lowest mean score; among equal means the earlier one, by
-    rows of blocks. A block at the edge may be smaller: it counts as one block, and its
-    mean is over what it has.
+    Of the n blocks of all slices along the batch axes exactly
+    `round_half_even(sparsity · n)` go, as many from each slice but for one: those of
+    the lowest mean score in it; among equal means the earlier one, by rows of blocks. A
+    block at the edge may be smaller: it counts as one block, and its mean is over what
+    it has.
 
     Args:
       shape: (outputs, inputs) of a block, each at least 1. Several axes of one role
@@ -167,7 +178,7 @@ def blocks(shape: tuple[int, int]) -> Pattern:
       Pattern.
 
     Raises:
-      ValueError: a size is below 1; when applied: a Python sparsity is outside [0, 1],
+      ValueError: a size is below 1; when applied: a sparsity is outside [0, 1],
         or the axes of a leaf of rank 3 and more are only assumed.
 
     Example:
@@ -182,13 +193,13 @@ def blocks(shape: tuple[int, int]) -> Pattern:
     compare, in place of the maximum.
     """
     height, width = shape
-    if height < 1 or width < 1:
-        raise ValueError(f"blocks(shape={shape}) must be at least (1, 1).")
+    check_count("blocks", "shape[0]", height)
+    check_count("blocks", "shape[1]", width)
 
     def of_matrices(matrices: Array, sparsity: Array | float) -> Array:
         worth = _block_means(matrices, height, width)  # (batch…, rows, columns)
-        *_, rows, columns = worth.shape
-        count = round_to_count(sparsity, rows * columns)
+        *batch, rows, columns = worth.shape
+        count = counts_of_slices(sparsity, rows * columns, (*batch, 1, 1))
         keep = ~lowest(worth, count, axis=(worth.ndim - 2, worth.ndim - 1))
         whole = jnp.repeat(jnp.repeat(keep, height, axis=-2), width, axis=-1)
         return whole[..., : matrices.shape[-2], : matrices.shape[-1]]
@@ -209,7 +220,8 @@ def _whole(
     check_sparsity(caller, sparsity)
     within = tuple(i for i in range(scores.ndim) if i not in (*leaf_axes.batch, *units))
     worth = jnp.mean(scores.astype(jnp.float32), axis=within, keepdims=True)
-    count = round_to_count(sparsity, math.prod(scores.shape[i] for i in units))
+    size = math.prod(scores.shape[i] for i in units)
+    count = counts_of_slices(sparsity, size, slice_sizes(scores.shape, leaf_axes))
     return jnp.ones_like(scores, bool) & ~lowest(worth, count, axis=units)
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.checks import check_positive
+from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.types import Array
 from jaxcompress.prune.patterns.pattern import Pattern, unstructured
 from jaxcompress.prune.post_training.solver import Solver, damped, inverse_factor
@@ -65,8 +65,7 @@ def least_squares(
     went, in place of Wanda's; conjugate gradients in place of ADMM.
     """
     _check("least_squares", steps, damping)
-    if rounds < 1:
-        raise ValueError(f"least_squares(rounds={rounds}) must be at least 1.")
+    check_count("least_squares", "rounds", rounds)
 
     def solve(weight: Array, second_moment: Array, sparsity: float) -> tuple[Array, Array]:
         matrix = damped(second_moment, damping)
@@ -182,6 +181,5 @@ def fitted(
 
 
 def _check(caller: str, steps: int, damping: float) -> None:
-    if steps < 1:
-        raise ValueError(f"{caller}(steps={steps}) must be at least 1.")
+    check_count(caller, "steps", steps)
     check_positive(caller, "damping", damping)

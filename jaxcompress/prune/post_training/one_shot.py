@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.checks import check_finite, check_range
+from jaxcompress.core.checks import check_range
 from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.masks import apply_masks, check_masks, kept
 from jaxcompress.core.names import named_leaves
@@ -50,7 +49,7 @@ def one_shot(
 
     Args:
       params: finite, not yet quantized.
-      criterion: what a weight is worth.
+      criterion: what a weight is worth; one that watches gradients, `informed`.
       sparsity: fraction to remove, in [0, 1), or `Rules` of it; leaves
         without a rule stay.
       pattern: where weights may go.
@@ -66,8 +65,8 @@ def one_shot(
     Raises:
       ValueError: a sparsity is outside [0, 1), nothing is selected, a rule is never
         used, a selected leaf is empty, or holds values that are not finite; the
-        criterion's data did not reach a leaf that `select` or a rule of its own names,
-        or any.
+        criterion has seen no gradients and needs them, or its data did not reach a leaf
+        that `select` or a rule of its own names, or any; its scores hold a NaN.
       TypeError: a selected leaf is not real floating or already compressed, or a
         sparsity is a schedule.
 
@@ -171,18 +170,7 @@ def _masks(
     pattern: Pattern,
     allocate: Allocation,
 ) -> Masks:
-    leaves = named_leaves(params)
-    for group in found:
-        for name in group.axes:
-            check_finite(caller, name, leaves[name])
-    weights = targets.targeted(targets.selection(params, found), params)
-    scores = named_leaves(criterion.score(criterion.init(weights), weights))
-    for name, score in scores.items():
-        if bool(jnp.any(jnp.isnan(score))):
-            raise ValueError(
-                f"{caller}(criterion=...) scores weights of leaf {name!r} as NaN. "
-                "Leave the leaf out with select=, or take another criterion."
-            )
+    scores = targets.scores_of(caller, criterion, params, found)
     return targets.mask_tree(targets.masks_at(0, scores, found, pattern, allocate), params)
 
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.checks import check_finite
+from jaxcompress.core.checks import check_batches, check_finite, check_share
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.matrices import as_matrices, from_matrices
 from jaxcompress.core.names import map_named, named_leaves
@@ -86,13 +86,13 @@ def reconstruct(
       was done to each leaf.
 
     Raises:
-      ValueError: there is no batch; a sparsity is outside [0, 1) or the correction
-        outside [0, 1]; nothing is selected or a rule is never used; a leaf to prune is
-        empty or not finite, meets data that are not, none, or elsewhere than in dots
-        (or convolutions without groups) that read all of it alike and as it is stored,
-        or is to be corrected in a loop of unknown length; no data reach a leaf that
-        `select` or a rule of its own names, any, or one any more once those before it
-        are pruned; a solver finds no finite weights.
+      ValueError: there is no batch or an empty one; a sparsity is outside [0, 1) or the
+        correction outside [0, 1]; nothing is selected or a rule is never used; a leaf
+        to prune is empty or not finite, meets data that are not, none, or elsewhere
+        than in dots (or convolutions without groups) that read all of it alike and as
+        it is stored, or is to be corrected in a loop of unknown length; no data reach a
+        leaf that `select` or a rule of its own names, any, or one any more once those
+        before it are pruned; a solver finds no finite weights.
       TypeError: a selected leaf is not real floating or already compressed, or a
         sparsity is a schedule.
 
@@ -114,10 +114,8 @@ def reconstruct(
     Differs: leaf by leaf, in place of all of a block at once; the correction comes
     before the solver, and not in its steps.
     """
-    if not batches:
-        raise ValueError("reconstruct(batches=[]) holds no batch. Pass at least one.")
-    if not 0 <= correction <= 1:
-        raise ValueError(f"reconstruct(correction={correction}) must be in [0, 1].")
+    check_batches("reconstruct", batches)
+    check_share("reconstruct", "correction", correction)
     batches = [batch if isinstance(batch, tuple) else (batch,) for batch in batches]
     program = trace(fn, params, *batches[0])
     roles = axes(fn, params, *batches[0])

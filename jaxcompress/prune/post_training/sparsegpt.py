@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.checks import check_positive
+from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.types import Array
 from jaxcompress.prune.patterns.pattern import Pattern, unstructured
 from jaxcompress.prune.post_training.solver import Solver, damped, inverse_factor
@@ -67,8 +67,7 @@ def sparsegpt(
     its turn comes, in place of a write to all later weights; of an input that was never
     seen, damped by the mean of those that were, weights that stay are not changed.
     """
-    if block_size < 1:
-        raise ValueError(f"sparsegpt(block_size={block_size}) must be at least 1.")
+    check_count("sparsegpt", "block_size", block_size)
     check_positive("sparsegpt", "damping", damping)
 
     def solve(weight: Array, second_moment: Array, sparsity: float) -> tuple[Array, Array]:

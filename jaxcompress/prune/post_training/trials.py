@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.checks import check_finite, check_range
+from jaxcompress.core.checks import check_batches, check_range
 from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.masks import apply_mask
-from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.names import map_named
 from jaxcompress.core.types import Loss, Model, Params, Selector
 from jaxcompress.prune import targets
 from jaxcompress.prune.allocation.sensitivity import Sensitivity
@@ -52,9 +52,10 @@ def sensitivity(
       Sensitivity, for `by_sensitivity`, a plot or a file.
 
     Raises:
-      ValueError: sparsities are outside their range or do not rise, there is no batch,
-        nothing is selected, a selected leaf is empty or not finite, or a loss is not
-        finite.
+      ValueError: sparsities are outside their range or do not rise, there is no batch
+        or an empty one, nothing is selected, a selected leaf is empty or not finite,
+        the criterion has seen no gradients and needs them, or its scores hold a NaN; a
+        loss is not finite.
       TypeError: a selected leaf is not real floating, or is already compressed.
 
     Example:
@@ -74,11 +75,7 @@ def sensitivity(
     found = targets.groups("sensitivity", params, 0.0, select, axes)
     found, _ = targets.with_data("sensitivity", found, criterion.unreached, select, 0.0)
     roles = {name: each for group in found for name, each in group.axes.items()}
-    leaves = named_leaves(params)
-    for name in roles:
-        check_finite("sensitivity", name, leaves[name])
-    weights = targets.targeted(targets.selection(params, found), params)
-    scores = named_leaves(criterion.score(criterion.init(weights), weights))
+    scores = targets.scores_of("sensitivity", criterion, params, found)
 
     @jax.jit
     def of_batch(params, inputs, answers):
@@ -117,8 +114,7 @@ def sensitivity(
 
 
 def _check(sparsities: Sequence[float], batches: Sequence[Any]) -> None:
-    if not batches:
-        raise ValueError("sensitivity(batches=[]) holds no batch. Pass at least one.")
+    check_batches("sensitivity", batches)
     for before, sparsity in zip((0.0, *sparsities), sparsities, strict=False):
         check_range("sensitivity", "sparsities", sparsity, 0, 1)
         if sparsity <= before:

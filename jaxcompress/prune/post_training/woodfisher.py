@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.checks import check_finite, check_positive
+from jaxcompress.core.checks import check_batches, check_count, check_finite, check_positive
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.partition import combine, partition
@@ -101,10 +101,8 @@ def woodfisher(
     of updates for one weight each is right for one alone.
     """
     check_positive("woodfisher", "damping", damping)
-    if block_size < 1:
-        raise ValueError(f"woodfisher(block_size={block_size}) must be at least 1.")
-    if not batches:
-        raise ValueError("woodfisher(batches=[]) holds no batch. Pass at least one.")
+    check_count("woodfisher", "block_size", block_size)
+    check_batches("woodfisher", batches)
     found = fixed_groups("woodfisher", params, sparsity, select, axes)
     roles = {name: each for group in found for name, each in group.axes.items()}
     leaves = named_leaves(params)

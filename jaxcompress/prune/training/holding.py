@@ -62,7 +62,8 @@ def hold(
         inner_state = inner.init(params)
         refuse_line_search("hold", inner_state)
         leaked = jnp.zeros(len(jax.tree.leaves(start)), jnp.int32)
-        return PruneState(jnp.zeros((), jnp.int32), start, (), leaked, inner_state)
+        zero = jnp.zeros((), jnp.int32)
+        return PruneState(zero, start, (), leaked, zero, inner_state)
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         require_params("hold", params)
@@ -72,6 +73,6 @@ def hold(
             inner, selected, state.masks, updates, state.inner, params, **extra
         )
         count = optax.safe_increment(state.count)
-        return updates, PruneState(count, state.masks, (), leaked, inner_state)
+        return updates, PruneState(count, state.masks, (), leaked, state.missed, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import require_params
+from jaxcompress.core.checks import check_size, require_params
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.masks import check_masks
 from jaxcompress.core.names import map_named, named_leaves
@@ -48,8 +48,8 @@ def proximal_l1(
       Transformation with a `ProximalState`.
 
     Raises:
-      ValueError: `weight` is a negative number; when the params are seen: nothing is
-        selected, or a selected leaf is empty; params are missing.
+      ValueError: a number is negative or not finite; when the params are seen: nothing
+        is selected, or a selected leaf is empty; params are missing.
       TypeError: a selected leaf is compressed or not real floating.
 
     Example:
@@ -102,7 +102,7 @@ def proximal_trimmed(
       Transformation with a `ProximalState`.
 
     Raises:
-      ValueError: `weight` is a negative number; params are missing; what `spared`
+      ValueError: a number is negative or not finite; params are missing; what `spared`
         raises when the params are seen.
       TypeError: what `spared` raises when the params are seen.
 
@@ -154,8 +154,8 @@ def _proximal(
     spared: Callable[[Params], dict[str, Array]],
 ) -> optax.GradientTransformation:
     """The step on the leaves that `spared` names, where their masks are False."""
-    if isinstance(weight, int | float) and not weight >= 0:
-        raise ValueError(f"{caller}(weight={weight}) must be at least 0.")
+    check_size(caller, "learning_rate", learning_rate)
+    check_size(caller, "weight", weight)
 
     def init(params: Params) -> ProximalState:
         spared(params)

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core import schedules
 from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.checks import require_params
+from jaxcompress.core.checks import check_share, require_params
 from jaxcompress.core.correspondence import start_of_param
 from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.names import named_leaves
@@ -22,6 +22,7 @@ from jaxcompress.prune.patterns.pattern import group_axis
 from jaxcompress.prune.training.shares import Share, as_dropped
 from jaxcompress.prune.training.state import (
     PruneState,
+    kept_unless,
     leaked_by,
     masked_leaves,
     masked_update,
@@ -105,8 +106,10 @@ def regrow(
     arXiv:1907.04840 (sparse momentum). Differs: a step that moves masks updates weights
     too; SET drops by size whatever the sign.
     """
-    if isinstance(fraction, int | float | np.floating) and not 0 <= fraction <= 1:
-        raise ValueError(f"regrow(fraction={fraction}) must be in [0, 1].")
+    if isinstance(fraction, int | float | np.floating):
+        check_share("regrow", "fraction", float(fraction))
+    else:
+        targets.check_amount("regrow", fraction, "fraction")
     inner = optax.with_extra_args_support(inner)
     known = None if axes is None else named_leaves(axes)
 
@@ -119,6 +122,7 @@ def regrow(
             masks=start,
             evidence=growth.init(targets.targeted(masked_leaves(start), params)),
             leaked=jnp.zeros(len(jax.tree.leaves(start)), jnp.int32),
+            missed=jnp.zeros((), jnp.int32),
             inner=inner_state,
         )
 
@@ -128,7 +132,7 @@ def regrow(
         weights = targets.targeted(selected, params)
         evidence = growth.update(targets.targeted(selected, updates), state.evidence, weights)
 
-        def moved() -> tuple[Masks, optax.OptState]:
+        def moved() -> tuple[Masks, Array, optax.OptState]:
             old, leaves = named_leaves(state.masks), named_leaves(weights)
             scores = named_leaves(growth.score(evidence, weights))
             roles = {
@@ -136,23 +140,25 @@ def regrow(
             }
             part = targets.value_at(state.count, fraction)
             new = old | regrown(leaves, old, scores, roles, part, share)
-            new = targets.mask_tree(new, params)
+            usable = targets.are_known(state.count, scores, [targets.Group(fraction, roles)])
+            new = kept_unless(usable, targets.mask_tree(new, params), state.masks)
             changed = jax.tree.map(jnp.not_equal, state.masks, new)
-            return new, _restarted(inner, state.inner, changed, params)
+            missed = state.missed + ~usable
+            return new, missed, _restarted(inner, state.inner, changed, params)
 
         due, was_due = when(state.count), when(jnp.maximum(state.count - 1, 0))
         # The first update may itself have made the params sparse.
         looked = (state.count > 0) & (due | was_due | (state.count == 1))
         leaked = leaked_by(state, weights, looked)
         # As in `prune`, reading the counts puts the branches in an order.
-        now, inner_state = jax.lax.cond(
-            due & jnp.all(leaked >= 0), moved, lambda: (state.masks, state.inner)
+        now, missed, inner_state = jax.lax.cond(
+            due & jnp.all(leaked >= 0), moved, lambda: (state.masks, state.missed, state.inner)
         )
         updates, inner_state = masked_update(
             inner, selected, now, updates, inner_state, params, **extra
         )
         count = optax.safe_increment(state.count)
-        return updates, PruneState(count, now, evidence, leaked, inner_state)
+        return updates, PruneState(count, now, evidence, leaked, missed, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes
+from jaxcompress.core.checks import check_number
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.numerics import straight_through
@@ -40,13 +41,14 @@ def movement_scores(
       Scores by name, float32, to be trained.
 
     Raises:
-      ValueError: a selected leaf is empty.
+      ValueError: `start` is not finite, or a selected leaf is empty.
       TypeError: a selected leaf is not real floating, or is already compressed.
 
     Example:
       >>> jc.prune.movement_scores({"kernel": jnp.ones((1, 2)), "bias": jnp.ones(2)})
       {'kernel': Array([[0., 0.]], dtype=float32)}
     """
+    check_number("movement_scores", "start", start)
     chosen = named_leaves((select or weights())(params))
     scores = {}
     for name, leaf in named_leaves(params).items():

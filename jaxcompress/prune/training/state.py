@@ -27,6 +27,8 @@ class PruneState(NamedTuple):
       leaked: (leaves,) int32 in the masks' order: the most weights of each leaf found
         alive outside its mask, by updates that change masks and by the first update
         after each. All zero where pruning is wired up right.
+      missed: () int32, steps that were to find new masks and kept the old ones, since
+        a score or the sparsity was NaN.
       inner: the inner transformation's state.
     """
 
@@ -34,6 +36,7 @@ class PruneState(NamedTuple):
     masks: Masks
     evidence: PyTree
     leaked: PyTree
+    missed: Array
     inner: optax.OptState
 
 
@@ -87,25 +90,27 @@ def apply(masks: Masks, tree: Params) -> Params:
 
 
 def check(opt_state: optax.OptState) -> None:
-    """Raises an error when pruned weights were found alive; not for use inside jit.
+    """Raises an error when pruning did not do what it should; not for use inside jit.
 
     Weights are looked at where masks change and one update later, before it acts, by
     `hold` at every hundredth update; what happened since then is not known here.
+    Masks stay as they are where a score or the sparsity is NaN.
 
     Args:
       opt_state: of a transformation that holds `prune`, `regrow` or `hold`.
 
     Raises:
-      ValueError: some weights outside the masks were not 0, or
-        there is no `prune` in it.
+      ValueError: some weights outside the masks were not 0, new masks could not be
+        found, or there is no `prune` in it.
 
     Example:
       >>> optimizer = jc.prune.prune(optax.sgd(0.1), jc.prune.magnitude(), sparsity=0.5)
       >>> jc.prune.check(optimizer.init({"kernel": jnp.ones((1, 2))}))
     """
+    states = _prune_states("check", opt_state)
     listed = ", ".join(
         f"{name!r} ({count})"
-        for state in _prune_states("check", opt_state)
+        for state in states
         for name, count in zip(named_leaves(state.masks), state.leaked.tolist(), strict=True)
         if count
     )
@@ -114,6 +119,12 @@ def check(opt_state: optax.OptState) -> None:
             f"check(opt_state): pruned weights were not 0 in {listed}. Make prune (or regrow, or "
             "hold) the outermost transformation, apply its updates as they are, and change params "
             "by nothing else."
+        )
+    missed = sum(int(state.missed) for state in states)
+    if missed:
+        raise ValueError(
+            f"check(opt_state): masks stayed as they were at {missed} steps that were to find new "
+            "ones, since a score or the sparsity was NaN. Check params and schedule."
         )
 
 
@@ -187,6 +198,11 @@ def leaked_by(state: PruneState, weights: Params, due: Array) -> Array:
         lambda: jnp.maximum(state.leaked, _alive_outside(state.masks, weights)),
         lambda: state.leaked,
     )
+
+
+def kept_unless(known: Array, new: PyTree, old: PyTree) -> PyTree:
+    """The new tree, or the old one where what the new comes from is not `known`."""
+    return jax.tree.map(lambda now, before: jnp.where(known, now, before), new, old)
 
 
 def refuse_line_search(caller: str, inner_state: optax.OptState) -> None:

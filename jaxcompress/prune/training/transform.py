@@ -12,13 +12,14 @@ from jaxcompress.core.checks import require_params
 from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import Rules
-from jaxcompress.core.types import Masks, Params, Selector, When
+from jaxcompress.core.types import Array, Masks, Params, Selector, When
 from jaxcompress.prune import targets
 from jaxcompress.prune.allocation.totals import Allocation, uniform
 from jaxcompress.prune.patterns.pattern import Pattern, unstructured
 from jaxcompress.prune.targets import Amount
 from jaxcompress.prune.training.state import (
     PruneState,
+    kept_unless,
     leaked_by,
     masked_update,
     refuse_line_search,
@@ -46,6 +47,7 @@ def prune(
     The criterion sees raw gradients, `inner` sees `where(keep, gradient, 0)`. New masks
     are found at the steps that `when` names, from scores at that step; in between they
     stay. A weight may return when the sparsity falls or another one is worth less.
+    Where a score or the sparsity is NaN, masks stay as they are, and `check` tells.
 
     It must be outermost, since what changes its updates lets pruned weights live.
     Around it go `optax.MultiSteps`, `optax.masked`, `optax.partition`, and
@@ -70,7 +72,8 @@ def prune(
       Transformation with a `PruneState`; extra arguments go to `inner`.
 
     Raises:
-      ValueError: a number is outside [0, 1); when `init` sees the params: nothing is
+      ValueError: a number is outside [0, 1), an array is NaN, or a schedule at step 0;
+        when `init` sees the params: nothing is
         selected, a rule is never used, a selected leaf is empty, `inner` has a line
         search; in `update`: params are missing.
       TypeError: a selected leaf is not real floating, or is already compressed.
@@ -103,6 +106,7 @@ def prune(
             ),
             evidence=criterion.init(targets.targeted(selected, params)),
             leaked=jnp.zeros(len(jax.tree.leaves(selected)), jnp.int32),
+            missed=jnp.zeros((), jnp.int32),
             inner=inner_state,
         )
 
@@ -113,20 +117,24 @@ def prune(
         weights = targets.targeted(selected, params)
         evidence = criterion.update(targets.targeted(selected, updates), state.evidence, weights)
 
-        def fresh() -> Masks:
+        def fresh() -> tuple[Masks, Array]:
             scores = named_leaves(criterion.score(evidence, weights))
             masks = targets.masks_at(state.count, scores, found, pattern, allocate)
-            return targets.mask_tree(masks, params)
+            known = targets.are_known(state.count, scores, found)
+            masks = kept_unless(known, targets.mask_tree(masks, params), state.masks)
+            return masks, state.missed + ~known
 
         due, was_due = when(state.count), when(jnp.maximum(state.count - 1, 0))
         leaked = leaked_by(state, weights, due | was_due)
         # Counts are never negative. Reading them here puts the branches in an order,
         # without which XLA copies params and masks in every step.
-        masks = jax.lax.cond(due & jnp.all(leaked >= 0), fresh, lambda: state.masks)
+        masks, missed = jax.lax.cond(
+            due & jnp.all(leaked >= 0), fresh, lambda: (state.masks, state.missed)
+        )
         updates, inner_state = masked_update(
             inner, selected, masks, updates, state.inner, params, **extra
         )
         count = optax.safe_increment(state.count)
-        return updates, PruneState(count, masks, evidence, leaked, inner_state)
+        return updates, PruneState(count, masks, evidence, leaked, missed, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)

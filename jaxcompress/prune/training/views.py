@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes
-from jaxcompress.core.checks import check_range
+from jaxcompress.core.checks import check_number, check_range
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.masks import apply_mask, check_masks
 from jaxcompress.core.names import map_named, named_leaves
@@ -160,7 +160,8 @@ def surgery(masks: Masks, params: Params, *, deviations: float, margin: float = 
       Masks of the same structure.
 
     Raises:
-      ValueError: `margin` is outside [0, 1), or a mask does not fit its leaf.
+      ValueError: `deviations` is not finite, `margin` outside [0, 1), or a mask does
+        not fit its leaf.
 
     Example:
       >>> masks = {"kernel": jnp.array([True, True, False, False])}
@@ -171,6 +172,7 @@ def surgery(masks: Masks, params: Params, *, deviations: float, margin: float = 
     Source: Guo et al. 2016, arXiv:1608.04493, equation 4. Differs: thresholds follow
     the weights.
     """
+    check_number("surgery", "deviations", deviations)
     check_range("surgery", "margin", margin, 0, 1)
     check_masks("surgery", masks, params)
 

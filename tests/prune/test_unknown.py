@@ -1,0 +1,251 @@
+"""Nothing known is no score: what has seen nothing, NaN and numbers that cannot be."""
+
+import functools
+import re
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxcompress as jc
+from jaxcompress import prune
+from jaxcompress.core.criterion import Criterion
+
+NAN = float("nan")
+PARAMS = {"kernel": jnp.array([[4.0, 1.0], [3.0, 2.0]])}
+GRADS = {"kernel": jnp.ones((2, 2))}
+X, LABELS = jnp.ones((3, 2)), jnp.zeros((3, 2))
+
+
+def model(params, x):
+    return x @ params["kernel"]
+
+
+def loss(outputs, labels):
+    return jnp.sum((outputs - labels) ** 2, axis=-1)
+
+
+# Every criterion, and whether it needs gradients first; `constant` is what `snip`,
+# `grasp` and `synflow` give.
+CRITERIA: dict[str, tuple[Criterion, bool]] = {
+    "magnitude": (prune.magnitude(), False),
+    "random": (prune.random(jax.random.key(0)), False),
+    "fresh_noise": (prune.fresh_noise(jax.random.key(0)), False),
+    "constant": (prune.constant(PARAMS), False),
+    "wanda": (prune.wanda(model, PARAMS, [X]), False),
+    "saliency": (prune.saliency(), True),
+    "taylor_squared": (prune.taylor_squared(), True),
+    "fisher": (prune.fisher(), True),
+    "gradient_momentum": (prune.gradient_momentum(), True),
+    "movement": (prune.movement(), True),
+}
+# Every verb that prunes at once by a criterion.
+VERBS: dict[str, Callable] = {
+    "one_shot": lambda criterion: prune.one_shot(PARAMS, criterion, sparsity=0.5),
+    "masks": lambda criterion: prune.masks(PARAMS, criterion, sparsity=0.5),
+    "sensitivity": lambda criterion: prune.sensitivity(
+        model, PARAMS, loss, [(X, LABELS)], criterion, sparsities=[0.5]
+    ),
+    "iterative": lambda criterion: prune.iterative(
+        PARAMS, criterion, sparsities=[0.5], train=lambda params, masks, turn: params
+    ),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("name", CRITERIA)
+def test_a_criterion_that_needs_gradients_is_refused_without(name, verb):
+    criterion, needy = CRITERIA[name]
+    if needy:
+        message = f"{name}() has seen no gradient, so it has no scores. Outside training give it "
+        with pytest.raises(ValueError, match=re.escape(message)):
+            VERBS[verb](criterion)
+    VERBS[verb](prune.informed(criterion, [GRADS]))
+
+
+@pytest.mark.parametrize("name", [name for name, (_, needy) in CRITERIA.items() if needy])
+def test_a_gradient_that_is_not_finite_is_left_out_and_no_score_is_nan_without_one(name):
+    criterion, _ = CRITERIA[name]
+    scores = jax.jit(lambda params: criterion.score(criterion.init(params), params))(PARAMS)
+    assert bool(jnp.all(jnp.isnan(scores["kernel"])))
+    bad = {"kernel": jnp.array([[NAN, 1.0], [jnp.inf, 1.0]])}
+    state = criterion.update(GRADS, criterion.init(PARAMS), PARAMS)
+    after = criterion.update(bad, state, PARAMS)
+    before, now = state.sums["kernel"], after.sums["kernel"]
+    np.testing.assert_array_equal(now[:, 0], before[:, 0])
+    assert bool(jnp.all(now[:, 1] != before[:, 1]))
+
+
+def scored(value: float) -> Criterion:
+    """Magnitude, and `value` for the last weight."""
+    return Criterion(
+        lambda params: (),
+        lambda grads, state, params: state,
+        lambda state, params: {"kernel": jnp.abs(params["kernel"]).at[-1, -1].set(value)},
+    )
+
+
+EVERY = jc.schedules.every(1)
+HALF = {"kernel": jnp.array([[True, True], [False, False]])}
+# What finds new masks with NaN at the second step.
+UNKNOWN: dict[str, Callable] = {
+    "a score": lambda: prune.prune(optax.sgd(0.1), scored(NAN), sparsity=0.5, when=EVERY),
+    "a sparsity": lambda: prune.prune(
+        optax.sgd(0.1),
+        prune.magnitude(),
+        sparsity=lambda count: jnp.where(count > 0, NAN, 0.5),
+        when=EVERY,
+    ),
+    "a score of growth": lambda: prune.regrow(optax.sgd(0.1), scored(NAN), HALF, when=EVERY),
+    "a fraction": lambda: prune.regrow(
+        optax.sgd(0.1),
+        prune.magnitude(),
+        HALF,
+        fraction=lambda count: jnp.where(count > 0, NAN, 0.0),
+        when=EVERY,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_masks_stay_where_nothing_is_known_and_check_tells(name):
+    optimizer = UNKNOWN[name]()
+    update = jax.jit(optimizer.update)
+    params = prune.apply(HALF, PARAMS) if "growth" in name or "fraction" in name else PARAMS
+    _, first = update(GRADS, optimizer.init(params), params)
+    _, second = update(GRADS, first, prune.apply(prune.masks_of(first), params))
+    jax.tree.map(np.testing.assert_array_equal, prune.masks_of(second), prune.masks_of(first))
+    with pytest.raises(ValueError, match=r"check\(opt_state\): masks stayed as they were at "):
+        prune.check(second)
+
+
+def test_a_nan_gradient_under_a_guard_does_not_end_pruning():
+    """The criterion skips what the guard inside skips, and goes on."""
+    inner = jc.optimizers.skip_nonfinite(optax.sgd(0.1))
+    sparsity = optax.linear_schedule(0.0, 0.75, 3)
+    optimizer = prune.prune(inner, prune.saliency(), sparsity=sparsity, when=EVERY)
+    params, state, update = PARAMS, optimizer.init(PARAMS), jax.jit(optimizer.update)
+    for step in range(4):
+        grads = {"kernel": jnp.where(step == 1, NAN, GRADS["kernel"])}
+        updates, state = update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+    prune.check(state)
+    np.testing.assert_array_equal(params["kernel"] != 0, [[True, False], [False, False]])
+
+
+EMPTY = (jnp.ones((0, 2)), jnp.ones((0, 2)))
+ON_DATA: dict[str, Callable] = {
+    "wanda": lambda batches: prune.wanda(model, PARAMS, [batch[:1] for batch in batches]),
+    "snip": lambda batches: prune.snip(model, PARAMS, loss, batches),
+    "grasp": lambda batches: prune.grasp(model, PARAMS, loss, batches),
+    "sensitivity": lambda batches: prune.sensitivity(
+        model, PARAMS, loss, batches, prune.magnitude()
+    ),
+    "reconstruct": lambda batches: prune.reconstruct(
+        model, PARAMS, [batch[:1] for batch in batches], prune.sparsegpt(), sparsity=0.5
+    ),
+    "woodfisher": lambda batches: prune.woodfisher(model, PARAMS, loss, batches, sparsity=0.5),
+}
+
+
+@pytest.mark.parametrize("name", ON_DATA)
+def test_no_batch_and_an_empty_one_are_refused(name):
+    with pytest.raises(ValueError, match=rf"{name}\(batches=\[\]\) holds no batch"):
+        ON_DATA[name]([])
+    with pytest.raises(ValueError, match=rf"{name}\(batches\): batch 1 holds no example"):
+        ON_DATA[name]([(X, LABELS), EMPTY])
+
+
+def curves(*rises: float) -> prune.Sensitivity:
+    return prune.Sensitivity((0.5, 1.0), {"kernel": rises})
+
+
+SPARE = functools.partial(prune.by_magnitude, sparsity=0.5)
+SGD = optax.sgd(0.1)
+# By factory and argument: whole numbers, then those that are finite and in their range.
+COUNTS: dict[str, Callable] = {
+    "within_groups(size": lambda n: prune.within_groups(n),
+    "n_of_m(n": lambda n: prune.n_of_m(n, 4),
+    "n_of_m(m": lambda n: prune.n_of_m(1, n),
+    "padded(multiple": lambda n: prune.padded(prune.unstructured, n),
+    "blocks(shape[0]": lambda n: prune.blocks((n, 1)),
+    "blocks(shape[1]": lambda n: prune.blocks((1, n)),
+    "synflow(rounds": lambda n: prune.synflow(model, PARAMS, X, sparsity=0.5, rounds=n),
+    "sparsegpt(block_size": lambda n: prune.sparsegpt(block_size=n),
+    "least_squares(rounds": lambda n: prune.least_squares(rounds=n),
+    "least_squares(steps": lambda n: prune.least_squares(steps=n),
+    "refitted(steps": lambda n: prune.refitted(prune.sparsegpt(), steps=n),
+    "woodfisher(block_size": lambda n: prune.woodfisher(
+        model, PARAMS, loss, [(X, LABELS)], sparsity=0.5, block_size=n
+    ),
+}
+NUMBERS: dict[str, Callable] = {
+    "saliency(decay": prune.saliency,
+    "taylor_squared(decay": prune.taylor_squared,
+    "fisher(decay": prune.fisher,
+    "gradient_momentum(decay": prune.gradient_momentum,
+    "grasp(temperature": lambda x: prune.grasp(model, PARAMS, loss, [(X, LABELS)], temperature=x),
+    "synflow(sparsity": lambda x: prune.synflow(model, PARAMS, X, sparsity=x),
+    "one_shot(sparsity": lambda x: prune.one_shot(PARAMS, prune.magnitude(), sparsity=x),
+    "masks(sparsity": lambda x: prune.masks(PARAMS, prune.magnitude(), sparsity=x),
+    "prune(sparsity": lambda x: prune.prune(SGD, prune.magnitude(), sparsity=x),
+    "by_magnitude(sparsity": lambda x: prune.by_magnitude(sparsity=x),
+    "hard_movement(sparsity": lambda x: prune.hard_movement(PARAMS, PARAMS, sparsity=x),
+    "reconstruct(sparsity": lambda x: prune.reconstruct(
+        model, PARAMS, [X], prune.sparsegpt(), sparsity=x
+    ),
+    "reconstruct(correction": lambda x: prune.reconstruct(
+        model, PARAMS, [X], prune.sparsegpt(), sparsity=0.5, correction=x
+    ),
+    "woodfisher(sparsity": lambda x: prune.woodfisher(
+        model, PARAMS, loss, [(X, LABELS)], sparsity=x
+    ),
+    "woodfisher(damping": lambda x: prune.woodfisher(
+        model, PARAMS, loss, [(X, LABELS)], sparsity=0.5, damping=x
+    ),
+    "sensitivity(sparsities": lambda x: prune.sensitivity(
+        model, PARAMS, loss, [(X, LABELS)], prune.magnitude(), sparsities=[x]
+    ),
+    "by_sensitivity(sensitivity": lambda x: prune.by_sensitivity(curves(0.0, x)),
+    "outliers(multiple": prune.outliers,
+    "outliers(spread": lambda x: prune.outliers(spread=x),
+    "below(threshold": prune.below,
+    "below_deviations(deviations": prune.below_deviations,
+    "floored(least": lambda x: prune.floored(prune.uniform, x),
+    "regrow(fraction": lambda x: prune.regrow(SGD, prune.magnitude(), HALF, fraction=x),
+    "proximal_l1(learning_rate": lambda x: prune.proximal_l1(x, 0.1),
+    "proximal_l1(weight": lambda x: prune.proximal_l1(0.1, x),
+    "proximal_trimmed(weight": lambda x: prune.proximal_trimmed(0.1, x, SPARE()),
+    "sr_ste(decay": lambda x: prune.sr_ste(SPARE(), x),
+    "surgery(deviations": lambda x: prune.surgery(HALF, PARAMS, deviations=x),
+    "surgery(margin": lambda x: prune.surgery(HALF, PARAMS, deviations=0.0, margin=x),
+    "open_gates(opening": lambda x: prune.open_gates(PARAMS, x),
+    "movement_scores(start": lambda x: prune.movement_scores(PARAMS, x),
+    "sparsegpt(damping": lambda x: prune.sparsegpt(damping=x),
+    "least_squares(damping": lambda x: prune.least_squares(damping=x),
+    "refitted(damping": lambda x: prune.refitted(prune.sparsegpt(), damping=x),
+    "optimal_brain_surgeon(damping": lambda x: prune.optimal_brain_surgeon(damping=x),
+}
+WRONG = [(name, COUNTS[name], x) for name in COUNTS for x in (0, -1, 2.5, 2.0, True, NAN)]
+WRONG += [(name, NUMBERS[name], x) for name in NUMBERS for x in (NAN, float("inf"))]
+
+
+@pytest.mark.parametrize(("name", "call", "number"), WRONG, ids=lambda value: str(value)[:40])
+def test_counts_are_whole_and_numbers_finite(name, call, number):
+    with pytest.raises(ValueError, match=re.escape(name)):
+        call(number)
+
+
+def test_negative_proximal_steps_are_refused():
+    with pytest.raises(ValueError, match=r"proximal_l1\(learning_rate=-1\) must be"):
+        prune.proximal_l1(-1, 0.1)
+
+
+@pytest.mark.parametrize("amount", [jnp.float32(NAN), lambda count: jnp.float32(NAN)])
+def test_an_array_or_a_schedule_of_nan_is_refused_when_built(amount):
+    for build in (NUMBERS["prune(sparsity"], NUMBERS["regrow(fraction"]):
+        with pytest.raises(ValueError, match=r"NaN.* Give a share in \[0, 1\)"):
+            build(amount)
