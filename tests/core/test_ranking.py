@@ -59,11 +59,16 @@ def test_keys_are_in_the_order_of_the_floats():
     np.testing.assert_array_equal(order_keys(np.array([np.nan, -np.nan], np.float32)), [0, 0])
 
 
-@given(st.lists(st.integers(0, 15), min_size=1, max_size=8), st.integers(0, 8))
-def test_cut_is_the_largest_bound(keys, count):
-    found = int(cut(lambda bound: jnp.sum(jnp.array(keys) < bound), count, bits=4))
-    holds = [bound for bound in range(16) if sum(key < bound for key in keys) <= count]
-    assert found == max(holds)
+@pytest.mark.parametrize("bits", [3, 4])
+@given(keys=st.lists(st.integers(0, 15), min_size=1, max_size=8), count=st.integers(0, 8))
+def test_cut_is_the_largest_bound(bits, keys, count):
+    def below(bounds):
+        return [jnp.sum(jnp.array(keys) < bound) for bound in bounds]
+
+    found = int(cut(below, count, bits=bits))
+    assert found == max(
+        bound for bound in range(2**bits) if sum(key < bound for key in keys) <= count
+    )
 
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])

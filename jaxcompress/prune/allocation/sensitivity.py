@@ -105,7 +105,7 @@ def _at_one_rise(knots: np.ndarray, rises: np.ndarray, sizes: np.ndarray, sparsi
 
     target = sparsity * total(jnp.ones_like(sizes))
     # Floats that are not negative have the order of their bits.
-    bound = cut(lambda bound: total(shares(bound)), target, bits=31)
+    bound = cut(lambda bounds: [total(shares(bound)) for bound in bounds], target, bits=31)
     enough = total(shares(bound)) <= target
     low = jnp.where(enough, shares(bound), 0.0)
     high = jnp.where(enough, shares(bound + 1), shares(bound))

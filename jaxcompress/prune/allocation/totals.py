@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.numerics import round_to_count
-from jaxcompress.core.ranking import count_true, cut, order_keys, positions
+from jaxcompress.core.ranking import count_each, count_true, cut, order_keys, positions
 from jaxcompress.core.types import Array
 from jaxcompress.prune.patterns.pattern import group_axis, group_size
 
@@ -85,7 +85,7 @@ def globally(
         )
     keys = {name: order_keys(score) for name, score in scores.items()}
     count = round_to_count(sparsity, size)
-    bound = cut(lambda bound: total(leaf < bound for leaf in keys.values()), count)
+    bound = cut(functools.partial(_counts_below, list(keys.values())), count)
     axis = {name: group_axis(score, axes[name]) for name, score in scores.items()}
     below = {name: count_true(leaf < bound, axis[name]) for name, leaf in keys.items()}
     tied = {name: count_true(leaf == bound, axis[name]) for name, leaf in keys.items()}
@@ -94,6 +94,14 @@ def globally(
         name: (below[name] + taken[name]).astype(jnp.float32) / group_size(score, axes[name])
         for name, score in scores.items()
     }
+
+
+def _counts_below(leaves: list[Array], bounds: tuple[Array, ...]) -> list[Array]:
+    """How many entries of all leaves together lie below each bound, () int32."""
+    counts = [
+        count_each([leaf < bound for bound in bounds], tuple(range(leaf.ndim))) for leaf in leaves
+    ]
+    return [total(each) for each in zip(*counts, strict=True)]
 
 
 def total(arrays: Iterable[Array]) -> Array:
@@ -112,7 +120,11 @@ def first_of_slices(available: dict[str, Array], count: Array) -> dict[str, Arra
     def before(last: Array) -> dict[str, Array]:
         return {name: jnp.where(position[name] < last, available[name], 0) for name in available}
 
-    last = cut(lambda last: total(before(last).values()), count, bits=slices.bit_length())
+    last = cut(
+        lambda lasts: [total(before(last).values()) for last in lasts],
+        count,
+        bits=slices.bit_length(),
+    )
     whole = before(last)
     rest = count - total(whole.values())
     return {name: whole[name] + jnp.where(position[name] == last, rest, 0) for name in available}

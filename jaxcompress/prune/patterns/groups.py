@@ -12,7 +12,7 @@ from jaxcompress.core.checks import check_count
 from jaxcompress.core.numerics import round_to_count
 from jaxcompress.core.ranking import lowest
 from jaxcompress.core.types import Array
-from jaxcompress.prune.patterns.matrices import on_matrices
+from jaxcompress.prune.patterns.matrices import on_inputs, on_matrices
 from jaxcompress.prune.patterns.pattern import Pattern
 
 
@@ -126,23 +126,23 @@ def padded(pattern: Pattern, multiple: int) -> Pattern:
 def _in_runs(name: str, size: int, dropped: Callable[[Array | float], Array | int]) -> Pattern:
     """Drops as many of every run as `dropped` makes of the sparsity."""
 
-    def of_matrices(matrices: Array, sparsity: Array | float) -> Array:
-        inputs = matrices.shape[-1]
+    def of_inputs(scores: Array, sparsity: Array | float, axis: int) -> Array:
+        inputs = scores.shape[axis]
         if inputs % size:
             raise ValueError(
                 f"{name}: {size} does not divide the {inputs} inputs of an output. Leave the leaf "
                 f"out with select=, or take padded({name}, {size})."
             )
-        return ~_lowest_in_runs(matrices, dropped(sparsity), size)
+        return ~_lowest_in_runs(scores, dropped(sparsity), size, axis)
 
-    return lambda scores, sparsity, leaf_axes: on_matrices(
-        name, of_matrices, scores, sparsity, leaf_axes
+    return lambda scores, sparsity, leaf_axes: on_inputs(
+        name, of_inputs, scores, sparsity, leaf_axes
     )
 
 
-def _lowest_in_runs(matrices: Array, count: Array | int, size: int) -> Array:
-    """Marks `count` of the lowest of every run of `size` along the last axis."""
-    runs = matrices.reshape(*matrices.shape[:-1], -1, size)
-    counts = jnp.asarray(count)
-    counts = counts[..., None] if counts.ndim else counts  # (batch…, 1, 1, 1)
-    return lowest(runs, counts, axis=(runs.ndim - 1,)).reshape(matrices.shape)
+def _lowest_in_runs(scores: Array, count: Array | int, size: int, axis: int) -> Array:
+    """Marks `count` of the lowest of every run of `size` along an axis."""
+    shape = scores.shape
+    runs = scores.reshape(*shape[:axis], -1, size, *shape[axis + 1 :])
+    counts = jnp.expand_dims(count, axis) if jnp.ndim(count) else count
+    return lowest(runs, counts, axis=(axis + 1,)).reshape(shape)

@@ -100,7 +100,7 @@ def by_mean_score(
         }
 
     count = total(dropped.values())
-    factor = cut(lambda factor: total(grown(factor).values()), count, bits=31)
+    factor = cut(lambda factors: [total(grown(each).values()) for each in factors], count, bits=31)
     low, high = grown(factor), grown(factor + 1)
     extra = first_of_slices(
         {name: high[name] - low[name] for name in low}, count - total(low.values())
