@@ -18,6 +18,7 @@ from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.evidence import without_data
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.ranking import count_true
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.selectors import axes_of, weights
 from jaxcompress.core.types import Array, Masks, Params, PyTree, Selector
@@ -101,8 +102,20 @@ def masks_at(
             continue
         share = {name: scores[name] for name in axes}
         sparsities = allocate(share, axes, value_at(count, amount))
-        masks |= {name: pattern(share[name], sparsities[name], axes[name]) for name in axes}
+        for name in axes:
+            score = share[name]
+            if masks:
+                score = _after(next(reversed(masks.values())), score)
+            masks[name] = pattern(score, sparsities[name], axes[name])
     return masks
+
+
+def _after(mask: Array, score: Array) -> Array:
+    """The score, from when the mask is known: so leaves use the same memory in turn.
+
+    A step holds the memory of a refresh also when it makes none. No count is negative.
+    """
+    return jnp.where(count_true(mask, tuple(range(mask.ndim))).reshape(()) >= 0, score, 0)
 
 
 def are_known(count: Array | int, scores: dict[str, Array], found: list[Group]) -> Array:

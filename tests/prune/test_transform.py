@@ -1,6 +1,7 @@
 """Pruning in training: exact zeros under every optimizer, in every dtype and order."""
 
 import functools
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -330,3 +331,31 @@ def test_missing_params_are_refused():
 def test_a_line_search_is_refused():
     with pytest.raises(ValueError, match="ScaleByZoomLinesearchState: a line search"):
         pruned(optax.lbfgs()).init(KERNEL)
+
+
+WRAPPED = {
+    "prune": lambda inner: pruned(inner, sparsity=0.5),
+    "hold": lambda inner: jc.prune.hold(inner, half()),
+}
+
+
+def half():
+    return {"kernel": jnp.arange(128).reshape(8, 16) % 2 == 0}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_a_step_with_donated_buffers_copies_no_weights(name):
+    """A conditional that is not put before the update costs a copy of all params."""
+    optimizer = WRAPPED[name](optax.adam(0.01))
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def step(params, opt_state, grads):
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    state = optimizer.init(MATRIX)
+    text = step.lower(MATRIX, state, MATRIX).compile().as_text()
+    _, entry = text.split("ENTRY")
+    assert not re.findall(r"\[8,16\]\S* copy\(", entry)
+    params = jax.tree.map(jnp.array, MATRIX)
+    step(*step(params, state, MATRIX), MATRIX)

@@ -62,15 +62,19 @@ def hold(
         inner_state = inner.init(params)
         refuse_line_search("hold", inner_state)
         leaked = jnp.zeros(len(jax.tree.leaves(start)), jnp.int32)
-        zero = jnp.zeros((), jnp.int32)
-        return PruneState(zero, start, (), leaked, zero, inner_state)
+        # Two arrays, so that a step may donate both.
+        count, missed = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+        return PruneState(count, start, (), leaked, missed, inner_state)
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         require_params("hold", params)
         selected = masked_leaves(state.masks)
         leaked = leaked_by(state, targets.targeted(selected, params), _LOOKED(state.count))
+        # As in `prune`, reading the counts puts looking before updating.
+        looked = jnp.all(leaked >= 0)
+        masks = jax.tree.map(lambda mask: mask & looked, state.masks)
         updates, inner_state = masked_update(
-            inner, selected, state.masks, updates, state.inner, params, **extra
+            inner, selected, masks, updates, state.inner, params, **extra
         )
         count = optax.safe_increment(state.count)
         return updates, PruneState(count, state.masks, (), leaked, state.missed, inner_state)

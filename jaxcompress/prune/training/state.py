@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core.masks import apply_mask, apply_masks, check_masks
+from jaxcompress.core.masks import apply_masks, check_masks, cleared
 from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.ranking import count_true
 from jaxcompress.core.types import Array, Masks, Params, PyTree
 from jaxcompress.prune import targets
 
@@ -183,7 +184,7 @@ def masked_update(
             *rest,
         )
 
-    grads = on_selected(lambda leaf, mask: apply_mask(mask, leaf), updates, masks)
+    grads = on_selected(lambda leaf, mask: cleared(mask, leaf), updates, masks)
     updates, inner_state = inner.update(grads, inner_state, params, **extra)
     return on_selected(_landing_on_zero, updates, masks, params), inner_state
 
@@ -219,9 +220,9 @@ def refuse_line_search(caller: str, inner_state: optax.OptState) -> None:
 def _alive_outside(masks: Masks, weights: Params) -> Array:
     """How many weights of each leaf live outside its mask, (leaves,) int32."""
     alive = jax.tree.map(
-        lambda mask, leaf: jnp.sum(~mask & (leaf != 0), dtype=jnp.int32), masks, weights
+        lambda mask, leaf: count_true(~mask & (leaf != 0), tuple(range(leaf.ndim))), masks, weights
     )
-    return jnp.array(jax.tree.leaves(alive), jnp.int32)
+    return jnp.stack([count.reshape(()) for count in jax.tree.leaves(alive)])
 
 
 def _landing_on_zero(update: Array, mask: Array, param: Array) -> Array:
