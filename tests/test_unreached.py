@@ -131,7 +131,7 @@ def test_factorize_is_plain_without_data(setting):
 def test_wanda_leaves_out_what_it_did_not_see_under_every_allocation(setting):
     criterion = jc.prune.wanda(setting.fn, setting.params, [X])
     assert criterion.unreached == {"rare": setting.reason}
-    for allocate in (jc.prune.uniform, jc.prune.globally, jc.prune.lamp):
+    for allocate in (jc.prune.uniform, jc.prune.globally):
         pruned, report = jc.prune.one_shot(
             setting.params, criterion, sparsity=0.5, allocate=allocate, axes=setting.axes
         )
