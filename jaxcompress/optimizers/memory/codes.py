@@ -108,12 +108,8 @@ class BlockFormat:
             codes = unpack(codes, self.bits, self.block_size)
         scales = jnp.asarray(stored.scales)[:, None]
         signs = self._signs(scales < 0)
-        codes = codes.astype(jnp.float32) - signs.center
-        magnitudes = jnp.abs(codes)
-        # The largest by name: XLA may gather the factors of a product as it likes.
-        shares = jnp.where(magnitudes < signs.highest, self.map.value(magnitudes, signs), 1.0)
-        values = shares * jnp.abs(scales)
-        flat = jnp.where(codes < 0, -values, values).reshape(-1)[: math.prod(stored.shape)]
+        shares = self.map.value(codes.astype(jnp.float32) - signs.center, signs)
+        flat = (shares * jnp.abs(scales)).reshape(-1)[: math.prod(stored.shape)]
         whole = flat.reshape(stored.shape).astype(stored.dtype)
         return placed(whole, stored.spec)
 
@@ -126,24 +122,23 @@ class BlockFormat:
         # Twice, since the reciprocal of a scale above 2**126 is subnormal.
         towards_one = jnp.where(scales > 1, 2.0**-64, 1.0)
         reciprocals = jnp.where(scales > 0, 1 / (scales * towards_one), 0.0)
-        shares = jnp.abs(blocks) * towards_one * reciprocals
-        codes = self._nearest(shares, signs, key)
-        least = jnp.where(signs.both | (shares <= 0), 0.0, 1.0)
-        codes = jnp.where(codes < least, least, codes)
-        codes = signs.center + jnp.where(blocks < 0, -codes, codes)
+        shares = blocks * towards_one * reciprocals
+        positions = self.map.position(shares, signs)
+        codes = jnp.round(positions) if key is None else _rounded(positions, signs, key)
+        # What is above 0 stays so, where nothing is below; no share is above 2.
+        vanishes = (shares > jnp.where(signs.both, 2.0, 0.0)) & (codes < 1)
+        codes = signs.center + jnp.where(vanishes, 1.0, codes)
         return codes.astype(jnp.int32).astype(jnp.uint8)
 
-    def _nearest(self, shares: Array, signs: Signs, key: Key | None) -> Array:
-        """Whole code numbers, as floats, of shares in [0, 1]."""
-        positions = self.map.position(shares, signs)
-        if key is not None:
-            # 16 random bits: with more, 127 and almost 1 would add up to 128. The
-            # factor lets no rounding keep the largest entry below its own code.
-            words = random_words(key, shares.shape) >> 16
-            positions = positions * (1 + 2.0**-21) + words.astype(jnp.float32) * 2.0**-16
-        # Not `minimum`: a NaN takes the highest code too.
-        positions = jnp.where(positions < signs.highest, positions, signs.highest)
-        return jnp.round(positions) if key is None else jnp.floor(positions)
+
+def _rounded(positions: Array, signs: Signs, key: Key) -> Array:
+    """Positions to one of their two neighbours, right in the mean; odd for one key."""
+    # 16 random bits: with more, 127 and almost 1 would add up to 128. The factor lets
+    # no rounding keep the largest entry below its own code.
+    words = random_words(key, positions.shape) >> 16
+    raised = jnp.abs(positions) * (1 + 2.0**-21) + words.astype(jnp.float32) * 2.0**-16
+    codes = jnp.minimum(jnp.floor(raised), signs.highest)
+    return jnp.where(positions < 0, -codes, codes)
 
 
 @dataclasses.dataclass(frozen=True)

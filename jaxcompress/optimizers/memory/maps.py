@@ -1,4 +1,4 @@
-"""Maps between shares of a block's scale, in [0, 1], and code numbers.
+"""Maps between shares of a block's scale, in [-1, 1], and code numbers.
 
 Where a map is piecewise linear and concave, the position of a number among the codes is
 the least of a few straight lines, the value of a code the greatest of their inverses;
@@ -9,7 +9,7 @@ comes in two finenesses, chosen block by block.
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax
@@ -37,13 +37,14 @@ class Signs(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class EvenSteps:
-    """A map of equal steps from 0 to 1.
+    """A map of equal steps between 0 and 1.
 
     Invariants:
       - `signed` and `unsigned` are the highest code numbers of a block with negative
         numbers and of one without.
-      - `position` takes numbers in [0, 1] to where they lie among the codes, a float;
-        `value` takes code numbers, as floats, to [0, 1].
+      - `position` takes numbers in [-1, 1] to where they lie among the codes, a float;
+        `value` takes code numbers, as floats, to [-1, 1]. Both are odd.
+      - The value of the highest code is 1, whatever it is multiplied by later.
     """
 
     signed: int
@@ -53,7 +54,8 @@ class EvenSteps:
         return shares * signs.highest
 
     def value(self, codes: Array, signs: Signs) -> Array:
-        return codes * (1 / signs.highest)
+        inside = jnp.abs(codes) < signs.highest
+        return jnp.where(inside, codes * (1 / signs.highest), jnp.clip(codes, -1.0, 1.0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,16 +72,23 @@ class Decades:
     unsigned: int = 255
 
     def position(self, shares: Array, signs: Signs) -> Array:
+        return _odd(functools.partial(self._position, signs=signs), shares)
+
+    def value(self, codes: Array, signs: Signs) -> Array:
+        return _odd(functools.partial(self._value, signs=signs), codes)
+
+    def _position(self, shares: Array, signs: Signs) -> Array:
         upper = _least(
             shares * (2**k / (0.9 * decade)) + (2 ** (k + 1) - 1 - 2**k / 0.9)
             for k, decade in _DECADES
         )
+        twice, one_more = jnp.where(signs.both, 1.0, 2.0), jnp.where(signs.both, 0.0, 1.0)
         # From (0, 0) to (1e-6, 1); or to (1e-7, 1), and from there to (1e-6, 3).
         lowest = shares * jnp.where(signs.both, 1e6, 1e7)
-        low = shares * jnp.where(signs.both, 1e6, 2 / 9e-7) + jnp.where(signs.both, 0.0, 7 / 9)
-        return _least((jnp.where(signs.both, upper, 2 * upper + 1), low, lowest))
+        low = shares * jnp.where(signs.both, 1e6, 2 / 9e-7) + one_more * (7 / 9)
+        return _least((upper * twice + one_more, low, lowest))
 
-    def value(self, codes: Array, signs: Signs) -> Array:
+    def _value(self, codes: Array, signs: Signs) -> Array:
         of_seven = jnp.where(signs.both, codes, (codes - 1) * 0.5)
         # From each line's upper end, where the value is exact; the lowest from 0.
         upper = (
@@ -92,6 +101,12 @@ class Decades:
 
 _DECADES = tuple((k, 10.0 ** (k - 6)) for k in range(1, 7))
 """How many bits of fraction a decade has in 7 bits, and its upper end."""
+
+
+def _odd(function: Callable[[Array], Array], x: Array) -> Array:
+    """A function of magnitudes, with the sign of x."""
+    magnitude = function(jnp.abs(x))
+    return jnp.where(x < 0, -magnitude, magnitude)
 
 
 def _least(lines: Iterable[Array]) -> Array:
@@ -118,17 +133,24 @@ class SmallFloats:
 
     def position(self, shares: Array, signs: Signs) -> Array:
         del signs
+        return _odd(self._position, shares)
+
+    def value(self, codes: Array, signs: Signs) -> Array:
+        del signs
+        return _odd(self._value, codes)
+
+    def _position(self, shares: Array) -> Array:
         numbers = shares * np.float32(448)
         bits = jax.lax.bitcast_convert_type(numbers, jnp.int32) - _ONE_STEP * _BELOW
         in_binade = bits.astype(jnp.float32) * np.float32(1 / _ONE_STEP)
         return jnp.where(numbers < 2.0**-6, numbers * np.float32(2.0**9), in_binade)
 
-    def value(self, codes: Array, signs: Signs) -> Array:
-        del signs
+    def _value(self, codes: Array) -> Array:
         bits = (codes.astype(jnp.int32) + _BELOW) * _ONE_STEP
         in_binade = jax.lax.bitcast_convert_type(bits, jnp.float32)
         numbers = jnp.where(codes < 8, codes * np.float32(2.0**-9), in_binade)
-        return numbers * np.float32(1 / 448)
+        # By name: XLA may gather the factors of a product as it likes.
+        return jnp.where(codes < self.signed, numbers * np.float32(1 / 448), 1.0)
 
 
 _ONE_STEP = 1 << 20
