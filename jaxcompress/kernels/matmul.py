@@ -205,12 +205,13 @@ def two_digit_matmul(x: Array, w: Array) -> Array:
     """The product of float data with int8 weights, data as two 8-bit digits.
 
     Args:
-      x: (M, K) float32, finite.
+      x: (M, K) float32.
       w: (N, K) int8 codes of weights.
 
     Returns:
       (M, N) float32; the error of each entry is at most
-      max|x[m]| / 64516 · sum_k |w[n, k]|, beside float32 rounding.
+      max|x[m]| / 64516 · sum_k |w[n, k]|, beside float32 rounding. NaN where a row of
+      `x` is not finite. The gradient is that of the product without digits.
 
     Raises:
       TypeError: an operand is of another dtype.
@@ -222,9 +223,21 @@ def two_digit_matmul(x: Array, w: Array) -> Array:
     """
     check_floats("two_digit_matmul", x=x)
     check_codes("two_digit_matmul", jnp.int8, w=w)
+    return _two_digit_matmul(x, w)
+
+
+@jax.custom_jvp
+def _two_digit_matmul(x: Array, w: Array) -> Array:
     largest = jnp.max(jnp.abs(x), axis=1, keepdims=True)
-    scale = jnp.where(largest > 0, largest / 127, 1.0)
+    # NaN or infinite where a row is not finite, and with it the whole row.
+    scale = jnp.where(largest == 0, 1.0, largest / 127)
     return stack_digits(lambda rows: int8_matmul(rows, w), *digits(x, scale, count=2))
+
+
+@_two_digit_matmul.defjvp
+def _two_digit_matmul_jvp(primals, tangents):
+    x, w = primals
+    return _two_digit_matmul(x, w), tangents[0] @ w.T.astype(x.dtype)
 
 
 def stack_digits(product, parts: Array, scales: Array) -> Array:

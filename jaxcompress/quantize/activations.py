@@ -15,7 +15,7 @@ from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Model
 from jaxcompress.graph import Site, rewrite
 from jaxcompress.kernels import digits as digits_of
-from jaxcompress.quantize.affine import Grid, covered, grid, quantize_array
+from jaxcompress.quantize.affine import Grid, covered, grid, quantize_array, within
 from jaxcompress.quantize.formats import int8
 from jaxcompress.quantize.ranges import min_max
 
@@ -41,8 +41,8 @@ class Activations(NamedTuple):
 def dynamic(spec: QuantSpec = int8(), *, digits: int = 1) -> Activations:
     """Ranges from the data themselves: the extremes of each row, at run time.
 
-    Needs no calibration. At a convolution, where a window mixes rows, the whole input
-    shares one range.
+    Needs no calibration. At a convolution, where a window mixes rows, all finite
+    entries of the input share one range.
 
     Args:
       spec: the grid.
@@ -66,7 +66,10 @@ def dynamic(spec: QuantSpec = int8(), *, digits: int = 1) -> Activations:
         )
 
     def ranges(rows: Array, site: Site) -> Range:
-        return _own_range(rows, site, spec)
+        if site.is_matmul:
+            return _extremes(rows, (-1,), spec)
+        finite = jnp.where(jnp.isfinite(rows), rows, 0.0)  # the others see the whole range
+        return _extremes(finite, tuple(range(-rows.ndim, 0)), spec)
 
     return Activations(ranges, spec, digits)
 
@@ -127,7 +130,8 @@ def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Mo
     """The model with the data at each dot and convolution rounded to codes.
 
     For training with quantized activations, and to see what they cost before running on
-    integers. The gradient is that of the data inside the range, 0 outside.
+    integers. The gradient is that of the data inside the range, 0 outside. Data that
+    are not finite stay as they are.
 
     Args:
       fn: fn(params, *inputs) -> outputs.
@@ -165,14 +169,22 @@ def encode(x: Array, site: Site, activations: Activations) -> tuple[Array, Array
 
     Returns:
       (digits, scales): (count, ..., rows, features) int8, and
-      (count, ..., rows or 1, 1) float32.
+      (count, ..., rows or 1, 1) float32. Digits cannot say that an entry is not finite.
     """
     on = grid(covered(activations.ranges(x, site), activations.spec), activations.spec)
     return digits_of(x, on.scale, count=activations.digits, highest=activations.spec.highest)
 
 
-def _rounded(activations: Activations, pattern: str):
-    """The replacement that rounds the data of a site of a leaf with this rule."""
+def _extremes(x: Array, axis: tuple[int, ...], spec: QuantSpec) -> Range:
+    """`min_max`; one pass where the grid is odd and only the largest entry counts."""
+    if not spec.odd:
+        return min_max(x, axis, spec)
+    largest = jnp.max(jnp.abs(x), axis, keepdims=True)
+    return Range(-largest, largest)
+
+
+def _rounded(activations: Activations):
+    """The replacement that rounds the data of a site."""
 
     def replacement(site: Site, apply, data: Array, weight):
         if site.name in activations.unreached and pattern != "*":
@@ -195,8 +207,8 @@ def _fake_rows(rows: Array, site: Site, activations: Activations) -> Array:
     x = jax.lax.stop_gradient(rows).astype(jnp.float32)
     cover = covered(activations.ranges(x, site), activations.spec)
     value = _round_trip(x, grid(cover, activations.spec), activations)
-    inside = (x >= cover.low) & (x <= cover.high)
-    return straight_through(narrowed(value, rows.dtype), rows, inside)
+    value = jnp.where(jnp.isfinite(x), value, x)
+    return straight_through(narrowed(value, rows.dtype), rows, within(x, cover))
 
 
 def _round_trip(x: Array, on: Grid, activations: Activations) -> Array:

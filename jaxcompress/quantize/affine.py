@@ -42,7 +42,8 @@ def covered(found: Range, spec: QuantSpec) -> Range:
         zero as it has codes there.
 
     Returns:
-      Range of the same shapes, -`LARGEST_END` <= low <= 0 <= high <= `LARGEST_END`.
+      Range of the same shapes, -`LARGEST_END` <= low <= 0 <= high <= `LARGEST_END`;
+      both ends NaN where one that was found is not finite.
 
     Example:
       >>> one_sided = Range(jnp.float32(1.0), jnp.float32(3.0))
@@ -55,7 +56,9 @@ def covered(found: Range, spec: QuantSpec) -> Range:
     if spec.symmetric:
         mirror = spec.lowest / spec.highest
         low, high = jnp.minimum(low, high * mirror), jnp.maximum(high, low / mirror)
-    return Range(jnp.maximum(low, -LARGEST_END), jnp.minimum(high, LARGEST_END))
+    finite = jnp.isfinite(found.low) & jnp.isfinite(found.high)
+    low, high = jnp.maximum(low, -LARGEST_END), jnp.minimum(high, LARGEST_END)
+    return Range(jnp.where(finite, low, jnp.nan), jnp.where(finite, high, jnp.nan))
 
 
 def grid(cover: Range, spec: QuantSpec) -> Grid:
@@ -67,7 +70,8 @@ def grid(cover: Range, spec: QuantSpec) -> Grid:
     Args:
       cover: what `covered` gave. Where it is the point zero the scale is 1; a scale
         never falls below `SMALLEST_SCALE`, so what is smaller than half
-        of it becomes zero.
+        of it becomes zero. Where it is NaN the scale is too, so that a block with
+        entries that are not finite stays not finite, though no code says so.
       spec: the codes.
 
     Returns:
@@ -82,11 +86,25 @@ def grid(cover: Range, spec: QuantSpec) -> Grid:
     # Halves, since the difference of two huge ends overflows. One rounded product,
     # since compilers differ in how they divide by a constant or fuse two operations.
     scale = (cover.high * 0.5 - cover.low * 0.5) * (2 / (spec.highest - spec.lowest))
-    scale = jnp.where(cover.high > cover.low, jnp.maximum(scale, SMALLEST_SCALE), 1.0)
+    scale = jnp.where(cover.high == cover.low, 1.0, jnp.maximum(scale, SMALLEST_SCALE))
     if spec.symmetric:
         return Grid(scale, None)
     zero_point = spec.lowest - jnp.round(cover.low / scale)
     return Grid(scale, jnp.clip(zero_point, spec.lowest, spec.highest).astype(jnp.int32))
+
+
+def within(x: Array, cover: Range) -> Array:
+    """Where a value lies inside the range; true where either is NaN.
+
+    Where the gradient of a rounded value passes. What is not a number is not clipped,
+    so its gradient is not cut off either.
+
+    Example:
+      >>> cover = Range(jnp.float32(-1.0), jnp.float32(1.0))
+      >>> within(jnp.array([0.5, 2.0, jnp.nan]), cover)
+      Array([ True, False,  True], dtype=bool)
+    """
+    return ~((x < cover.low) | (x > cover.high))
 
 
 def quantize_array(x: Array, on: Grid, spec: QuantSpec) -> Array:

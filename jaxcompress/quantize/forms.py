@@ -1,11 +1,14 @@
 """The ways to multiply data with a quantized weight at a site; `run` chooses.
 
 Each form is a function of a site, its equation, its data and a `QTensor`, and gives the
-equation's output.
+equation's output. Whatever a form rounds, two things hold: data that are not finite
+give outputs that are not, and the gradient is that of `materialized`, straight through
+the rounding.
 """
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +33,7 @@ Form = Callable[[Site, Callable, Array, QTensor], Array]
 def materialized(site: Site, apply: Callable, data: Array, weight) -> Array:
     """The site's own equation on the array that the weight stands for."""
     del site
-    return apply(data, materialize(weight))
+    return _apart(apply(data, materialize(weight)))
 
 
 def scaled(site: Site, apply: Callable, data: Array, weight: QTensor) -> Array:
@@ -48,7 +51,7 @@ def scaled(site: Site, apply: Callable, data: Array, weight: QTensor) -> Array:
         codes.astype(rows.dtype),
         preferred_element_type=jnp.float32,
     )
-    return site.output(y * jnp.swapaxes(scale, -1, -2)).astype(site.dtype)
+    return _apart(site.output(y * jnp.swapaxes(scale, -1, -2)).astype(site.dtype))
 
 
 def integer(activations: Activations) -> Form:
@@ -56,9 +59,52 @@ def integer(activations: Activations) -> Form:
 
     def form(site: Site, apply: Callable, data: Array, weight: QTensor) -> Array:
         multiply = _integer_dot if site.is_matmul else _integer_convolution
-        return multiply(site, apply, data, weight, activations)
+
+        def rounded(data, weight):
+            return multiply(site, apply, data, weight, activations)
+
+        def exact(data, weight):
+            return apply(data, materialize(weight))
+
+        return _with_gradient_of(exact, rounded)(data, weight)
 
     return form
+
+
+def _apart(output: Array) -> Array:
+    """The output as a value of its own, so that a site costs what it did when timed.
+
+    XLA's CPU compiler multiplies a single row with the codes in one loop, but only
+    while nothing follows: else it fuses the product with the bias after it, and writes
+    the whole widened weight to memory in each call.
+    """
+    return jax.lax.optimization_barrier(output)
+
+
+def _with_gradient_of(exact: Callable, rounded: Callable) -> Callable:
+    """`rounded(data, weight)`, with the derivatives of `exact` at the same operands.
+
+    By the data and the scales, in both modes; codes are integers and have none.
+    """
+
+    def both(data: Array, weight: QTensor) -> Array:
+        children, structure = jax.tree.flatten(weight)
+
+        # Children one by one: tangents of codes are none that a `QTensor` could hold.
+        @jax.custom_jvp
+        def product(data, *children):
+            return rounded(data, jax.tree.unflatten(structure, children))
+
+        @product.defjvp
+        def _(primals, tangents):
+            def value(data, *children):
+                return exact(data, jax.tree.unflatten(structure, children))
+
+            return product(*primals), jax.jvp(value, primals, tangents)[1]
+
+        return product(data, *children)
+
+    return both
 
 
 def by_name(activations: Activations) -> dict[str, Form]:
@@ -102,7 +148,9 @@ def _integer_dot(
     del apply
     rows = site.rows(data).astype(jnp.float32)  # (batch…, M, K)
     parts, scales = encode(rows, site, activations)  # (digits, batch…, M, K)
-    scales = jnp.broadcast_to(scales, (*parts.shape[:-1], 1))
+    # `dynamic` takes the same largest entry, so XLA reads the rows once for both.
+    finite = jnp.isfinite(jnp.max(jnp.abs(rows), -1, keepdims=True))
+    scales = jnp.where(finite, scales, jnp.nan)  # (digits, batch…, M, 1)
     product, codes = _integer_product(site, weight)
     codes, scale = _flat(site, weight, codes)  # (batch…, N, K), (batch…, N, groups)
 
@@ -132,6 +180,15 @@ def _integer_product(site: Site, weight: QTensor) -> tuple[Callable, Array]:
 
 def _integer_convolution(
     site: Site, apply: Callable, data: Array, weight: QTensor, activations: Activations
+) -> Array:
+    """Codes times codes; in floats where data are not finite, which no code can say."""
+    finite = jnp.all(jnp.isfinite(data))
+    codes = partial(_convolution_of_codes, site, apply, activations=activations)
+    return jax.lax.cond(finite, codes, partial(materialized, site, apply), data, weight)
+
+
+def _convolution_of_codes(
+    site: Site, apply: Callable, data: Array, weight: QTensor, *, activations: Activations
 ) -> Array:
     parts, scales = encode(data.astype(jnp.float32), site, activations)
     stored = weight.unpacked_codes

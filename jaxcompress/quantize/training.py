@@ -10,7 +10,7 @@ from jaxcompress.core.qtensor import dequantize_array
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Params, Selector, View
-from jaxcompress.quantize.affine import covered, grid, quantize_array
+from jaxcompress.quantize.affine import covered, grid, quantize_array, within
 from jaxcompress.quantize.assignment import Assignment, assign
 from jaxcompress.quantize.blocks import in_blocks, shared_axes
 from jaxcompress.quantize.ranges import Ranges, min_max
@@ -27,6 +27,8 @@ def fake_quantize(
 
         value = (clip(round(w / scale) + zero_point) - zero_point) · scale
         d value / d w = 1 inside the range of the block, 0 outside
+
+    A block with an entry that is not finite shows NaN, as its codes would.
 
     Use it on the full params inside the loss: `fn(view(params), x)`. The forward pass
     is bit for bit `materialize(quantize(params)[0])` under the same jit.
@@ -81,7 +83,7 @@ def fake_leaf(x: Array, choice: Assignment, ranges: Ranges) -> Array:
     cover = covered(ranges(fixed, shared_axes(spec, axes), spec), spec)
     on = grid(cover, spec)
     value = dequantize_array(quantize_array(fixed, on, spec), *on)
-    inside = (fixed >= cover.low) & (fixed <= cover.high)
+    inside = within(fixed, cover)
     shown = straight_through(
         narrowed(value.reshape(canonical.shape), x.dtype),
         canonical,
