@@ -6,13 +6,14 @@ from jaxcompress.quantize.activations import (
     fake_quantize_activations as fake_quantize_activations,
 )
 from jaxcompress.quantize.activations import static as static
+from jaxcompress.quantize.choices import Choice as Choice
+from jaxcompress.quantize.choices import Plan as Plan
 from jaxcompress.quantize.formats import int4 as int4
 from jaxcompress.quantize.formats import int8 as int8
 from jaxcompress.quantize.formats import uint4 as uint4
 from jaxcompress.quantize.formats import uint8 as uint8
+from jaxcompress.quantize.plan import plan as plan
 from jaxcompress.quantize.ranges import min_max as min_max
-from jaxcompress.quantize.run import Plan as Plan
-from jaxcompress.quantize.run import plan as plan
 from jaxcompress.quantize.run import run as run
 from jaxcompress.quantize.training import fake_quantize as fake_quantize
 from jaxcompress.quantize.weights import explain as explain

@@ -18,8 +18,8 @@ def interleaved(functions: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
       functions: by name, without arguments; a first call compiles and is not counted.
 
     Returns:
-      Seconds by name: medians of nine rounds, fewer where a round takes more than a
-      tenth of a second, at least three.
+      Seconds by name: medians of as many rounds as fit into a second, at least three
+      and at most sixty.
 
     Example:
       >>> sorted(interleaved({"short": lambda: 1, "long": lambda: sum(range(10_000))}))
@@ -28,7 +28,7 @@ def interleaved(functions: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
     for call in functions.values():
         jax.block_until_ready(call())
     rounds = [_round(functions)]
-    count = max(3, min(9, int(0.9 / max(sum(rounds[0].values()), 1e-9))))
+    count = max(3, min(60, int(1 / max(sum(rounds[0].values()), 1e-9))))
     rounds += [_round(functions) for _ in range(count - 1)]
     return {name: statistics.median(each[name] for each in rounds) for name in functions}
 

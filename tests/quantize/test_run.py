@@ -190,34 +190,97 @@ def two_layers(params, x):
     return jnp.tanh(x @ params["a"]) @ params["b"] + params["bias"][None]
 
 
+def alone_and_together(alone, together):
+    """A probe that knows what each form and each plan takes, and what it was asked.
+
+    Args:
+      alone: outputs of a site to the form that is fast there.
+      together: how many leaves are held dense to the planned model's speed-up.
+    """
+    trials = []
+
+    def probe(functions):
+        if "planned" in functions:
+            (names,) = functions["planned"].args
+            trials.append(names)
+            return {"dense": 1.0, "planned": 1.0 / together[len(names)]}
+        fast = alone[functions["dense"]().shape[1]]
+        return {name: 1.0 if name == fast else 2.0 for name in functions}
+
+    return probe, trials
+
+
 def test_a_plan_holds_dense_what_codes_lose():
     dense = {"a": normal(8, 6), "b": normal(6, 4), "bias": normal(4)}
     params, _ = quantize(dense, int8())
     x = normal(3, 8)
-
-    def probe(functions):
-        outputs = functions["dense"]().shape[1]
-        fast = "integer" if outputs == 6 else "dense"
-        return {name: 1.0 if name == fast else 2.0 for name in functions}
-
+    probe, trials = alone_and_together({6: "integer", 4: "dense"}, {0: 1.2, 1: 1.5})
     chosen = plan(two_layers, params, x, probe=probe)
+    assert trials == [(), ("b",)]
     assert chosen.dense_leaves == ("b",)
+    assert chosen.speedup == pytest.approx(1.5)
     held = chosen.hold(params)
     assert isinstance(held["a"], jc.QTensor)
     np.testing.assert_array_equal(held["b"], params["b"].materialize())
     assert [choice.speedup for choice in chosen.choices] == [2.0, 0.5]
     np.testing.assert_allclose(run(two_layers, chosen)(held, x), two_layers(dense, x), atol=0.5)
     table = str(chosen)
-    for told in ("integer", "2.00 x dense", "0.50 x dense", "not quantized"):
+    for told in ("1.50 x dense", "integer alone 2.00 x dense", "0.50 x dense", "not quantized"):
         assert told in table
+    actions = {row.name: (row.action, row.bytes_after) for row in chosen.report.leaves}
+    assert actions == {"a": ("integer", 48 + 24), "b": ("dense", 96), "bias": ("kept", 16)}
+
+
+def deep(params, x):
+    for name in sorted(params):
+        x = jnp.tanh(x @ params[name])
+    return x
+
+
+@pytest.mark.parametrize(
+    ("together", "held"),
+    [
+        ({0: 2.0}, ""),
+        ({0: 0.96}, ""),
+        ({0: 0.5, 1: 0.97}, "a"),
+        ({0: 0.5, 1: 0.6, 2: 1.1}, "ab"),
+        ({0: 0.5, 1: 0.6, 2: 0.7, 4: 0.94}, "abcde"),
+    ],
+    ids=["wins", "about the same", "one falls back", "two fall back", "all do"],
+)
+def test_a_model_that_is_slower_than_its_sites_falls_back(together, held):
+    """Whatever the sites take alone, those that win least first."""
+    params, _ = quantize({name: normal(4, 4) for name in "abcde"}, int8())
+    probe, trials = alone_and_together({4: "integer"}, together)
+    chosen = plan(deep, params, normal(2, 4), probe=probe)
+    assert chosen.dense_leaves == tuple(held)
+    assert trials == [tuple("abcde"[:count]) for count in together]
+    assert chosen.speedup == pytest.approx(together[len(held)] if len(held) < 5 else 1.0)
+    assert chosen.report.title.startswith("plan: ")
+
+
+def test_shapes_are_enough_to_plan():
+    params, _ = quantize({"w": jax.ShapeDtypeStruct((8, 4), jnp.float32)}, int8())
+    x = jax.ShapeDtypeStruct((2, 8), jnp.float32)
+    chosen = plan(lambda p, x: x @ p["w"], params, x)
+    assert chosen.choices[0].seconds["dense"] > 0
+
+
+def test_a_site_in_its_model_costs_what_it_does_alone():
+    """One row, and a bias after it: the widened weight is not written to memory."""
+
+    def layer(params, x):
+        return x @ params["w"] + params["b"][None]
+
+    params, _ = quantize({"w": normal(64, 64), "b": normal(64)}, int8())
+    x = normal(1, 64)
+    chosen = plan(layer, params, x, probe=prefer("materialized"))
+    compiled = jax.jit(run(layer, chosen)).lower(params, x).compile()
+    assert "optimization_barrier" in jax.jit(run(layer, chosen)).lower(params, x).as_text()
+    assert compiled.memory_analysis().temp_size_in_bytes < 64 * 64
 
 
 def test_sites_of_one_kind_are_timed_once():
-    def deep(params, x):
-        for name in ("a", "b", "c"):
-            x = jnp.tanh(x @ params[name])
-        return x
-
     params, _ = quantize({name: normal(4, 4) for name in "abc"}, int8())
     calls = []
 
@@ -226,7 +289,7 @@ def test_sites_of_one_kind_are_timed_once():
         return prefer("integer")(functions)
 
     assert len(plan(deep, params, normal(2, 4), probe=probe).choices) == 3
-    assert len(calls) == 1
+    assert [set(functions) for functions in calls] == [{*FORMS, "dense"}, {"dense", "planned"}]
 
 
 def test_the_real_probe_times_every_form():
@@ -236,6 +299,8 @@ def test_the_real_probe_times_every_form():
     assert set(choice.seconds) == {*FORMS, "dense"}
     assert all(0 < seconds < math.inf for seconds in choice.seconds.values())
     assert choice.form == min(FORMS, key=choice.seconds.__getitem__)
+    assert chosen.speedup >= 0.95
+    assert set(chosen.seconds) in ({"dense", "planned"}, set())
 
 
 def test_sites_that_cannot_are_listed_with_the_reason():
@@ -261,6 +326,6 @@ def test_refusals():
         plan(fn, jc.materialize(params), x)
     with pytest.raises(ValueError, match=r"plan\(activations=...\): uint8 codes are asymmetric"):
         plan(fn, params, x, activations=dynamic(uint8()))
-    elsewhere = Plan((), dynamic(), "Abacus", jc.Report("plan", ()))
+    elsewhere = Plan((), (), {}, dynamic(), "Abacus", jc.Report("plan", ()))
     with pytest.raises(ValueError, match="made on Abacus, this is cpu"):
         run(fn, elsewhere)(params, x)

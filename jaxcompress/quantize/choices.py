@@ -1,0 +1,143 @@
+"""What a plan of execution is: a form for each site, and which leaves stay dense."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.report import KEPT, LeafReport, Report
+from jaxcompress.core.types import Params
+from jaxcompress.quantize.activations import Activations
+
+DENSE = "dense"
+"""The name of what plain arrays take, which forms and plans are judged against."""
+
+PLANNED = "planned"
+"""The name of what the model takes as planned."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """What a plan found at one site.
+
+    Fields:
+      site: name of the site.
+      leaf: name of its leaf.
+      form: the fastest form that reads the codes: "integer", "scaled" or
+        "materialized".
+      reason: why there was nothing to choose; empty where forms were timed.
+      seconds: what one call of the site takes by itself, by form,
+        with "dense" for the plain array.
+      repeats: executions of the site per call of the model.
+    """
+
+    site: str
+    leaf: str
+    form: str
+    reason: str
+    seconds: Mapping[str, float]
+    repeats: int
+
+    @property
+    def speedup(self) -> float:
+        """How many times as fast as the plain array; above 1 is faster."""
+        return self.seconds[DENSE] / self.seconds[self.form]
+
+    @property
+    def gain(self) -> float:
+        """Seconds that a call of the model saves by it, going by the site alone."""
+        return (self.seconds[DENSE] - self.seconds[self.form]) * self.repeats
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How a model runs on the codes of its weights on one device, by measurement.
+
+    Invariants:
+      - One choice per site whose leaf is a `QTensor`.
+      - `dense_leaves` are held as plain arrays, since the model is faster so.
+      - `seconds` are what one call of the whole model takes, "dense" and "planned";
+        empty where every leaf is held dense, since then the two are one program.
+      - Times are medians of interleaved calls on `device`, at the shapes of the planned
+        call. Other shapes run the same forms.
+    """
+
+    choices: tuple[Choice, ...]
+    dense_leaves: tuple[str, ...]
+    seconds: Mapping[str, float]
+    activations: Activations
+    device: str
+    report: Report
+
+    @property
+    def speedup(self) -> float:
+        """How many times as fast as dense the model is with `hold(params)`."""
+        return self.seconds[DENSE] / self.seconds[PLANNED] if self.seconds else 1.0
+
+    def hold(self, params: Params) -> Params:
+        """The params to run with: plain arrays where codes lose, codes where they win.
+
+        Costs the memory of those arrays. With the params as they are, `run` gives the
+        same outputs up to rounding, but forms the arrays in every call, which no plan
+        has found fast.
+        """
+        dense = set(self.dense_leaves)
+        return map_named(lambda name, leaf: leaf.materialize() if name in dense else leaf, params)
+
+    def __str__(self) -> str:
+        return str(self.report)
+
+
+def gains(choices: Sequence[Choice]) -> dict[str, float]:
+    """Seconds that each leaf on codes saves, going by its sites alone; least first."""
+    saved: dict[str, float] = {}
+    for choice in choices:
+        saved[choice.leaf] = saved.get(choice.leaf, 0.0) + choice.gain
+    return dict(sorted(saved.items(), key=lambda item: item[1]))
+
+
+def plan_report(
+    params: Params,
+    choices: Sequence[Choice],
+    dense_leaves: Sequence[str],
+    seconds: Mapping[str, float],
+) -> Report:
+    """What was timed and chosen: the model in the title, a row per site and leaf."""
+    rows = (
+        _row(name, leaf, choice, name in dense_leaves)
+        for (name, leaf), choice in _met(params, choices)
+    )
+    return Report(_title(seconds), tuple(rows))
+
+
+def _title(seconds: Mapping[str, float]) -> str:
+    if not seconds:
+        return "plan: the dense model, every leaf held dense"
+    ratio = seconds[DENSE] / seconds[PLANNED]
+    return (
+        f"plan: {ratio:.2f} x dense, the model takes {seconds[PLANNED] * 1e3:.3g} ms instead of "
+        f"{seconds[DENSE] * 1e3:.3g}"
+    )
+
+
+def _met(params: Params, choices: Sequence[Choice]):
+    """Each choice with its leaf, and each leaf that no site meets with None."""
+    by_leaf: dict[str, list[Choice]] = {}
+    for choice in choices:
+        by_leaf.setdefault(choice.leaf, []).append(choice)
+    for name, leaf in named_leaves(params).items():
+        for choice in by_leaf.get(name, [None]):
+            yield (name, leaf), choice
+
+
+def _row(name: str, leaf, choice: Choice | None, dense: bool) -> LeafReport:
+    before = leaf.size * leaf.dtype.itemsize
+    after = before if dense or not is_compressed(leaf) else leaf.size_bytes
+    if choice is None:
+        reason = "meets no data as codes" if is_compressed(leaf) else "not quantized"
+        return LeafReport(name, tuple(leaf.shape), KEPT, reason, before, after)
+    told = f"{choice.form} alone {choice.speedup:.2f} x dense"
+    told += f", {choice.seconds[choice.form] * 1e3:.3g} ms"
+    reason = "; ".join(part for part in (choice.reason, told) if part)
+    action = DENSE if dense else choice.form
+    return LeafReport(choice.site, tuple(leaf.shape), action, reason, before, after)

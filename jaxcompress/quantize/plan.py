@@ -1,0 +1,229 @@
+"""Finding out how a model runs fastest on codes: every site alone, then all of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.leaf import is_compressed, materialize
+from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.types import Array, Model, Params, PyTree
+from jaxcompress.graph import Site, rewrite
+from jaxcompress.quantize.activations import Activations, dynamic
+from jaxcompress.quantize.choices import DENSE, PLANNED, Choice, Plan, gains, plan_report
+from jaxcompress.quantize.forms import Form, by_name, possible
+from jaxcompress.quantize.run import device, in_forms
+from jaxcompress.quantize.timing import Probe, interleaved
+
+LEAST = 0.95
+"""A plan must be this many times as fast as the dense model; below 1 for the noise of a
+measurement, and since codes take a quarter of the memory."""
+
+
+def plan(
+    fn: Model,
+    params: Params,
+    *inputs,
+    activations: Activations = dynamic(),
+    probe: Probe = interleaved,
+) -> Plan:
+    """Measures how a model runs fastest on the codes of its weights on this device.
+
+    Integer products are not always faster: it depends on the device, the shapes and the
+    number of rows. So each site is timed by itself, once per kind of site,
+    in these forms:
+
+      integer       codes times codes, int8 × int8 -> int32, both scales after
+      scaled        codes widened to the data's dtype, the scale after
+      materialized  the model's own equation on the array formed from the codes
+      dense         the same on an array held in memory, to compare with
+
+    A site alone is not that site in its model, so the whole model is timed next, on
+    codes and on plain arrays. Where it is slower, leaves are held dense, those that win
+    least first, until it is not. Each trial compiles the model; there are at most a few
+    more than log2 of the number of leaves.
+
+    Call it outside of jit.
+
+    Args:
+      fn: fn(params, *inputs) -> outputs.
+      params: with `QTensor` leaves.
+      inputs: of the shapes that will be run; arrays or shapes, for which ones are run.
+      activations: how data become codes in the integer form: `dynamic()` by default,
+        `dynamic(digits=2)` for 16 bits, `static(readings)` for calibrated ranges.
+      probe: times functions; replace it to decide otherwise. It is called with the
+        forms of each kind of site, then with "dense" and "planned" for the model.
+
+    Returns:
+      Plan for `run`, at least 0.95 times as fast as the dense model when run on
+      `plan.hold(params)`; print it for a table of what was timed and chosen.
+
+    Raises:
+      ValueError: no leaf is quantized, or `activations` are not symmetric codes of at
+        most 8 bits.
+
+    Example:
+      >>> params, _ = jc.quantize.quantize({"kernel": jnp.eye(4)}, jc.quantize.int8())
+      >>> fn = lambda params, x: x @ params["kernel"]
+      >>> fastest = jc.quantize.plan(fn, params, jnp.ones((2, 4)))
+      >>> sorted(fastest.choices[0].seconds)
+      ['dense', 'integer', 'materialized', 'scaled']
+    """
+    _check_activations("plan", activations)
+    quantized = [name for name, leaf in named_leaves(params).items() if isinstance(leaf, QTensor)]
+    if not quantized:
+        raise ValueError("plan(params=...) has no quantized leaf. Make them with quantize(...).")
+    forms = by_name(activations)
+    stops = [stop for stop in _stops(fn, params, inputs) if stop.site.leaf in quantized]
+    choices = _choices(stops, forms, probe)
+    running = in_forms(fn, {choice.site: forms[choice.form] for choice in choices})
+    dense_leaves, seconds = _settle(_trial(running, params, inputs, probe), gains(choices))
+    report = plan_report(params, choices, dense_leaves, seconds)
+    return Plan(choices, dense_leaves, seconds, activations, device(), report)
+
+
+def _settle(
+    time: "Trial", saved: Mapping[str, float]
+) -> tuple[tuple[str, ...], Mapping[str, float]]:
+    """The leaves to hold dense, and the seconds of the model dense and as planned.
+
+    Args:
+      time: times the model with some leaves held dense.
+      saved: seconds that each leaf on codes saves, going by its sites alone, least
+        first.
+    """
+    leaves = tuple(saved)
+    losing = leaves[: sum(seconds < 0 for seconds in saved.values())]
+    # A site alone speaks for neither: all leaves on codes, or those that win alone.
+    first = {held: time(held) for held in {(): None, losing: None} if len(held) < len(leaves)}
+    held, seconds = max(first.items(), key=lambda trial: _speedup(trial[1]))
+    step = 1
+    while _speedup(seconds) < LEAST:
+        count = len(losing) + step
+        if count >= len(leaves):
+            return leaves, {}
+        held = leaves[:count]
+        seconds = time(held)
+        step *= 2
+    return held, seconds
+
+
+def _speedup(seconds: Mapping[str, float]) -> float:
+    return seconds[DENSE] / seconds[PLANNED]
+
+
+Trial = Callable[[tuple[str, ...]], Mapping[str, float]]
+"""Names of leaves to hold dense to the seconds of the model, "dense" and "planned"."""
+
+
+def _trial(running: Model, params: Params, inputs: tuple, probe: Probe) -> Trial:
+    """Times the whole model; arrays are formed when the probe first calls it."""
+    jitted = jax.jit(running)
+
+    @cache
+    def arguments():
+        codes, data = _filled((params, inputs))
+        return codes, jax.tree.map(_formed, codes, is_leaf=is_compressed), data
+
+    @cache
+    def held_dense(names: tuple[str, ...]) -> Params:
+        codes, arrays, _ = arguments()
+        return map_named(lambda name, leaf, array: array if name in names else leaf, codes, arrays)
+
+    def dense():
+        _, arrays, data = arguments()
+        return jitted(arrays, *data)
+
+    def planned(names: tuple[str, ...]):
+        return jitted(held_dense(names), *arguments()[2])
+
+    return lambda names: probe({DENSE: dense, PLANNED: partial(planned, names)})
+
+
+def _formed(leaf):
+    return leaf.materialize() if isinstance(leaf, QTensor) else leaf
+
+
+def _filled(tree: PyTree) -> PyTree:
+    """The tree with ones where it has shapes."""
+
+    def filled(x):
+        return jnp.ones(x.shape, x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x
+
+    return jax.tree.map(filled, tree)
+
+
+class _Stop(NamedTuple):
+    """A site as the program comes to it, with the shapes of its operands."""
+
+    site: Site
+    apply: Callable
+    data: jax.ShapeDtypeStruct
+    weight: Any
+
+
+def _stops(fn: Model, params: Params, inputs: tuple) -> list[_Stop]:
+    """Every site in program order; nothing is computed."""
+    stops: dict[str, _Stop] = {}
+
+    def record(site: Site, apply: Callable, data: Array, weight):
+        shapes = jax.tree.map(_shape, (data, weight))
+        stops[site.name] = _Stop(site, apply, *shapes)
+        return apply(data, weight)
+
+    jax.eval_shape(rewrite(fn, record), params, *inputs)
+    return list(stops.values())
+
+
+def _shape(x: Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(x.shape, x.dtype)
+
+
+def _choices(stops: Sequence[_Stop], forms: Mapping[str, Form], probe: Probe) -> tuple[Choice, ...]:
+    """The fastest form of each site by itself; sites of one kind are timed once."""
+    timed: dict[Any, Mapping[str, float]] = {}
+    choices = []
+    for stop in stops:
+        names, reason = possible(stop.site, stop.weight)
+        key = _kind(stop, names)
+        if key not in timed:
+            timed[key] = probe(_candidates(stop, {name: forms[name] for name in names}))
+        choices.append(_choice(stop.site, reason, timed[key]))
+    return tuple(choices)
+
+
+def _kind(stop: _Stop, names: tuple[str, ...]):
+    """What two sites must share to take the same time."""
+    site = stop.site
+    shapes = (site.data_shape, site.data_dtype, site.output_shape, site.layout, site.macs_once)
+    weight = (
+        jax.tree.structure(stop.weight),
+        tuple((leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(stop.weight)),
+    )
+    return names, site.primitive, site.operand_axes, shapes, weight
+
+
+def _candidates(stop: _Stop, forms: Mapping[str, Form]) -> dict[str, Callable[[], Array]]:
+    """The calls to time, on operands of ones."""
+    data, weight = jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), (stop.data, stop.weight))
+    calls = {
+        name: partial(jax.jit(partial(form, stop.site, stop.apply)), data, weight)
+        for name, form in forms.items()
+    }
+    return {**calls, DENSE: partial(jax.jit(stop.apply), data, materialize(weight))}
+
+
+def _choice(site: Site, reason: str, seconds: Mapping[str, float]) -> Choice:
+    form = min((name for name in seconds if name != DENSE), key=seconds.__getitem__)
+    return Choice(site.name, site.leaf, form, reason, seconds, site.repeats)
+
+
+def _check_activations(caller: str, activations: Activations) -> None:
+    if not activations.spec.symmetric:
+        raise ValueError(
+            f"{caller}(activations=...): {activations.spec.name} codes are asymmetric, and integer "
+            "products need symmetric ones, for example dynamic(int8())."
+        )
