@@ -12,6 +12,7 @@ from jaxcompress.quantize.formats import int4 as int4
 from jaxcompress.quantize.formats import int8 as int8
 from jaxcompress.quantize.formats import uint4 as uint4
 from jaxcompress.quantize.formats import uint8 as uint8
+from jaxcompress.quantize.on_codes import fake_quantized as fake_quantized
 from jaxcompress.quantize.plan import plan as plan
 from jaxcompress.quantize.ranges import min_max as min_max
 from jaxcompress.quantize.run import run as run

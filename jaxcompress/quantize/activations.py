@@ -67,9 +67,9 @@ def dynamic(spec: QuantSpec = int8(), *, digits: int = 1) -> Activations:
 
     def ranges(rows: Array, site: Site) -> Range:
         if site.is_matmul:
-            return _extremes(rows, (-1,), spec)
+            return min_max(rows, (-1,), spec)
         finite = jnp.where(jnp.isfinite(rows), rows, 0.0)  # the others see the whole range
-        return _extremes(finite, tuple(range(-rows.ndim, 0)), spec)
+        return min_max(finite, tuple(range(-rows.ndim, 0)), spec)
 
     return Activations(ranges, spec, digits)
 
@@ -156,7 +156,7 @@ def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Mo
     Source: Jacob et al. 2018, arXiv:1712.05877, section 3.
     """
     pairs = activations.pairs if isinstance(activations, Rules) else (("*", activations),)
-    return rewrite(fn, Rules((pattern, _rounded(value, pattern)) for pattern, value in pairs))
+    return rewrite(fn, Rules((pattern, rounded_data(value)) for pattern, value in pairs))
 
 
 def encode(x: Array, site: Site, activations: Activations) -> tuple[Array, Array]:
@@ -175,15 +175,13 @@ def encode(x: Array, site: Site, activations: Activations) -> tuple[Array, Array
     return digits_of(x, on.scale, count=activations.digits, highest=activations.spec.highest)
 
 
-def _extremes(x: Array, axis: tuple[int, ...], spec: QuantSpec) -> Range:
-    """`min_max`; one pass where the grid is odd and only the largest entry counts."""
-    if not spec.odd:
-        return min_max(x, axis, spec)
-    largest = jnp.max(jnp.abs(x), axis, keepdims=True)
-    return Range(-largest, largest)
+def finite_rows(rows: Array) -> Array:
+    """(…, M, 1) bool: whether all of a row is finite, which its codes cannot say."""
+    # `dynamic` takes the same largest entry, so XLA reads the rows once for both.
+    return jnp.isfinite(jnp.max(jnp.abs(rows), -1, keepdims=True))
 
 
-def _rounded(activations: Activations):
+def rounded_data(activations: Activations):
     """The replacement that rounds the data of a site."""
 
     def replacement(site: Site, apply, data: Array, weight):

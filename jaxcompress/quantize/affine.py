@@ -52,6 +52,11 @@ def covered(found: Range, spec: QuantSpec) -> Range:
       >>> [float(end) for end in covered(one_sided, jc.quantize.int8())]
       [-3.0, 3.0]
     """
+    if spec.odd:
+        # Few operations: compilers repeat them for each weight, not for each block.
+        end = jnp.maximum(-found.low, found.high)
+        end = jnp.where(jnp.isfinite(end), jnp.minimum(end, LARGEST_END), jnp.nan)
+        return Range(-end, end)
     low, high = jnp.minimum(found.low, 0.0), jnp.maximum(found.high, 0.0)
     if spec.symmetric:
         mirror = spec.lowest / spec.highest
@@ -85,8 +90,9 @@ def grid(cover: Range, spec: QuantSpec) -> Grid:
     """
     # Halves, since the difference of two huge ends overflows. One rounded product,
     # since compilers differ in how they divide by a constant or fuse two operations.
-    scale = (cover.high * 0.5 - cover.low * 0.5) * (2 / (spec.highest - spec.lowest))
-    scale = jnp.where(cover.high == cover.low, 1.0, jnp.maximum(scale, SMALLEST_SCALE))
+    half = cover.high if spec.odd else cover.high * 0.5 - cover.low * 0.5
+    scale = half * (2 / (spec.highest - spec.lowest))
+    scale = jnp.where(half == 0, 1.0, jnp.maximum(scale, SMALLEST_SCALE))
     if spec.symmetric:
         return Grid(scale, None)
     zero_point = spec.lowest - jnp.round(cover.low / scale)

@@ -1,35 +1,43 @@
-"""Which weights share a scale: the canonical array cut into the blocks of a spec."""
+"""Which weights share a scale: an array cut into the blocks of a spec, as it lies.
+
+Nothing is transposed: on CPU that costs more than all that is done with a weight.
+"""
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.core.stored import sharing_ndim
 from jaxcompress.core.types import Array
 
 
-def in_blocks(x: Array, spec: QuantSpec) -> Array:
-    """The array with its last axis cut into groups, where the spec has groups.
+def in_blocks(x: Array, spec: QuantSpec, axes: LeafAxes) -> Array:
+    """The array with its last contracting axis in groups, where the spec has groups.
 
     Args:
-      x: (batch…, output…, contracting…).
-      spec: its `group_size` divides the last axis.
+      x: with its axes in its own order.
+      spec: its `group_size` divides the last contracting axis.
+      axes: what the axes of `x` do.
 
     Returns:
-      (batch…, output…, contracting…, group_size) for groups, else `x` itself.
+      (…, groups, group_size, …) in place of that axis, else `x` itself.
 
     Example:
-      >>> in_blocks(jnp.ones((3, 8)), jc.quantize.int4(group_size=4)).shape
-      (3, 2, 4)
+      >>> dense = jc.LeafAxes(contracting=(0,), output=(1,))
+      >>> in_blocks(jnp.ones((8, 3)), jc.quantize.int4(group_size=4), dense).shape
+      (2, 4, 3)
     """
     if spec.per != "group":
         return x
-    return x.reshape(*x.shape[:-1], x.shape[-1] // spec.group_size, spec.group_size)
+    axis = axes.contracting[-1]
+    groups = x.shape[axis] // spec.group_size
+    return x.reshape(*x.shape[:axis], groups, spec.group_size, *x.shape[axis + 1 :])
 
 
 def shared_axes(spec: QuantSpec, axes: LeafAxes) -> tuple[int, ...]:
-    """The axes of `in_blocks(x, spec)` whose entries share a scale, from the end.
+    """The axes of `in_blocks(x, spec, axes)` whose entries share a scale.
 
     Example:
       >>> shared_axes(jc.quantize.int8(), jc.LeafAxes(contracting=(0, 1), output=(2,)))
-      (-2, -1)
+      (0, 1)
     """
-    return tuple(range(-sharing_ndim(spec, axes), 0))
+    if spec.per == "group":
+        return (axes.contracting[-1] + 1,)
+    return axes.contracting if spec.per == "channel" else axes.output + axes.contracting

@@ -24,7 +24,7 @@ from jaxcompress.kernels import (
     packed_matmul,
     stack_digits,
 )
-from jaxcompress.quantize.activations import Activations, encode
+from jaxcompress.quantize.activations import Activations, encode, finite_rows
 
 Form = Callable[[Site, Callable, Array, QTensor], Array]
 """(site, apply, data, weight) to the output of the site's equation."""
@@ -148,9 +148,7 @@ def _integer_dot(
     del apply
     rows = site.rows(data).astype(jnp.float32)  # (batch…, M, K)
     parts, scales = encode(rows, site, activations)  # (digits, batch…, M, K)
-    # `dynamic` takes the same largest entry, so XLA reads the rows once for both.
-    finite = jnp.isfinite(jnp.max(jnp.abs(rows), -1, keepdims=True))
-    scales = jnp.where(finite, scales, jnp.nan)  # (digits, batch…, M, 1)
+    scales = jnp.where(finite_rows(rows), scales, jnp.nan)  # (digits, batch…, M, 1)
     product, codes = _integer_product(site, weight)
     codes, scale = _flat(site, weight, codes)  # (batch…, N, K), (batch…, N, groups)
 

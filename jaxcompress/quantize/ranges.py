@@ -22,16 +22,19 @@ def min_max(x: Array, axis: tuple[int, ...], spec: QuantSpec) -> Range:
     Args:
       x: (...) float32.
       axis: the axes whose entries share a scale.
-      spec: the grid; not used.
+      spec: the grid. An odd one covers the mirror image of whatever it covers, so the
+        range found for it is that of the largest magnitude: one pass instead of two.
 
     Returns:
       Range of float32 arrays of the rank of `x` whose shared axes have size 1.
 
     Example:
       >>> x = jnp.array([[1.0, -2.0], [3.0, 4.0]])
-      >>> found = min_max(x, (-1,), jc.quantize.int8())
+      >>> found = min_max(x, (-1,), jc.quantize.uint8())
       >>> found.low.tolist(), found.high.tolist()
       ([[-2.0], [3.0]], [[1.0], [4.0]])
     """
-    del spec
+    if spec.odd:
+        largest = jnp.max(jnp.abs(x), axis, keepdims=True)
+        return Range(-largest, largest)
     return Range(jnp.min(x, axis, keepdims=True), jnp.max(x, axis, keepdims=True))

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.axes import Axes, from_canonical, to_canonical
+from jaxcompress.core.axes import Axes
 from jaxcompress.core.names import map_named
 from jaxcompress.core.numerics import narrowed, straight_through
 from jaxcompress.core.qtensor import dequantize_array
@@ -77,16 +77,8 @@ def fake_quantize(
 def fake_leaf(x: Array, choice: Assignment, ranges: Ranges) -> Array:
     """One array as its `QTensor` would materialize, with a gradient passed through."""
     spec, axes = choice
-    canonical = to_canonical(x, axes)
-    blocks = in_blocks(canonical.astype(jnp.float32), spec)
-    fixed = jax.lax.stop_gradient(blocks)
-    cover = covered(ranges(fixed, shared_axes(spec, axes), spec), spec)
+    blocks = in_blocks(jax.lax.stop_gradient(x).astype(jnp.float32), spec, axes)
+    cover = covered(ranges(blocks, shared_axes(spec, axes), spec), spec)
     on = grid(cover, spec)
-    value = dequantize_array(quantize_array(fixed, on, spec), *on)
-    inside = within(fixed, cover)
-    shown = straight_through(
-        narrowed(value.reshape(canonical.shape), x.dtype),
-        canonical,
-        inside.reshape(canonical.shape),
-    )
-    return from_canonical(shown, axes)
+    value = dequantize_array(quantize_array(blocks, on, spec), *on).reshape(x.shape)
+    return straight_through(narrowed(value, x.dtype), x, within(blocks, cover).reshape(x.shape))

@@ -13,7 +13,6 @@ from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.core.stored import scale_shape
 from jaxcompress.core.types import Array, Masks, Params, Selector
 from jaxcompress.quantize.affine import covered, grid, quantize_array
 from jaxcompress.quantize.assignment import Assignment, assign
@@ -91,12 +90,13 @@ def quantize(
 def quantize_leaf(x: Array, choice: Assignment, ranges: Ranges) -> QTensor:
     """One array as a `QTensor`; the maths of `quantize` without its checks."""
     spec, axes = choice
-    canonical = to_canonical(x, axes).astype(jnp.float32)
-    blocks = in_blocks(canonical, spec)
-    on = grid(covered(ranges(blocks, shared_axes(spec, axes), spec), spec), spec)
-    codes = quantize_array(blocks, on, spec).astype(jnp.int32).reshape(canonical.shape)
-    sizes = scale_shape(canonical.shape, spec, axes)
-    scale, zero_point = jax.tree.map(lambda block: block.reshape(sizes), on)
+    blocks = in_blocks(x.astype(jnp.float32), spec, axes)
+    shared = shared_axes(spec, axes)
+    on = grid(covered(ranges(blocks, shared, spec), spec), spec)
+    codes = quantize_array(blocks, on, spec).astype(jnp.int32).reshape(x.shape)
+    if spec.per == "group":
+        on = jax.tree.map(lambda block: jnp.squeeze(block, shared), on)
+    codes, scale, zero_point = jax.tree.map(lambda each: to_canonical(each, axes), (codes, *on))
     return QTensor.from_rounded(codes, scale, zero_point, spec=spec, dtype=x.dtype, axes=axes)
 
 

@@ -6,7 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcompress.quantize import int8, min_max
+from jaxcompress.core.spec import QuantSpec
+from jaxcompress.quantize import int8, min_max, uint8
+
+
+def extremes(block, spec):
+    """An odd grid covers the mirror image too, so its range is symmetric at once."""
+    largest = np.abs(block).max()
+    return (-largest, largest) if spec.odd else (block.min(), block.max())
 
 
 class Case(NamedTuple):
@@ -15,17 +22,19 @@ class Case(NamedTuple):
 
 
 RANGES = [
-    Case(min_max, lambda block, spec: (block.min(), block.max())),
+    Case(min_max, extremes),
 ]
 every_estimator = pytest.mark.parametrize("case", RANGES, ids=lambda case: case.ranges.__name__)
+LOPSIDED = QuantSpec("lopsided", 8, -128, 127, symmetric=True)
 
 
 @every_estimator
-def test_against_a_loop(case):
+@pytest.mark.parametrize("spec", [int8(), uint8(), LOPSIDED], ids=str)
+def test_against_a_loop(case, spec):
     x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
-    found = case.ranges(jnp.asarray(x), (-2, -1), int8())
+    found = case.ranges(jnp.asarray(x), (-2, -1), spec)
     for block, low, high in zip(x, found.low, found.high, strict=True):
-        np.testing.assert_allclose((low.item(), high.item()), case.oracle(block, int8()), rtol=1e-6)
+        np.testing.assert_allclose((low.item(), high.item()), case.oracle(block, spec), rtol=1e-6)
 
 
 @every_estimator

@@ -1,0 +1,192 @@
+"""Training on the products of codes that execution will form."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.axes import Axes
+from jaxcompress.core.names import map_named
+from jaxcompress.core.numerics import narrowed
+from jaxcompress.core.observers import Range
+from jaxcompress.core.rules import Rules
+from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.types import Array, Model, Params, Selector
+from jaxcompress.graph import Site, rewrite
+from jaxcompress.quantize.activations import Activations, dynamic, finite_rows, rounded_data
+from jaxcompress.quantize.affine import covered, grid, quantize_array, within
+from jaxcompress.quantize.assignment import Assignment, assign
+from jaxcompress.quantize.blocks import shared_axes
+from jaxcompress.quantize.latent import Latent
+from jaxcompress.quantize.ranges import Ranges, min_max
+
+
+def fake_quantized(
+    fn: Model,
+    spec: QuantSpec | Rules,
+    activations: Activations = dynamic(),
+    *,
+    axes: Axes | None = None,
+    select: Selector | None = None,
+    ranges: Ranges = min_max,
+) -> Model:
+    """The model with weights and data rounded to codes, for training both.
+
+    Outputs and gradients are those of
+
+        fake_quantize_activations(fn, activations)(fake_quantize(spec)(params), *inputs)
+
+    up to the rounding of sums. Where a dot has symmetric codes on both sides, without
+    groups, its forward pass multiplies the codes, as `run` does in the integer form; so
+    it costs less than the float product where int8 is fast.
+
+    Args:
+      fn: fn(params, *inputs) -> outputs.
+      spec: of the weights; one, or rules over the names of the selected leaves.
+      activations: how data become codes, at every site.
+      axes: what `graph.axes` gave; without it the layout default, as in `quantize`.
+      select: which leaves; without it every weight that meets data.
+      ranges: which range the codes of a block of weights cover.
+
+    Returns:
+      Function of the same arguments and outputs, for the full params; jit what calls
+      it.
+
+    Raises:
+      TypeError: (when called) as `fake_quantize`.
+      ValueError: (when called) as `fake_quantize`, or a site has no reading.
+
+    Example:
+      >>> fn = lambda params, x: x @ params["kernel"]
+      >>> coarse = jc.quantize.fake_quantized(fn, jc.quantize.int4())
+      >>> params = {"kernel": jnp.array([[7.0], [2.2]])}
+      >>> float(coarse(params, jnp.array([[0.0, 127.0]]))[0, 0])
+      254.0
+      >>> jax.grad(lambda p: coarse(p, jnp.ones((1, 2))).sum())(params)["kernel"][:, 0]
+      Array([1., 1.], dtype=float32)
+
+    Source: Jacob et al. 2018, arXiv:1712.05877, section 3. Differs: the forward pass
+    multiplies integers.
+    """
+    in_floats = rounded_data(activations)
+
+    def replacement(site: Site, apply: Callable, data: Array, weight) -> Array:
+        if isinstance(weight, Latent) and _has_codes(site, weight, activations):
+            return _product(site, weight, activations)(data, weight.array)
+        return in_floats(site, apply, data, weight)
+
+    rewritten = rewrite(fn, replacement)
+
+    def model(params: Params, *inputs):
+        assigned = assign("fake_quantized", params, spec, axes, select)
+
+        def latent(name: str, leaf):
+            choice = assigned[name]
+            return Latent.of(leaf, choice, ranges) if isinstance(choice, Assignment) else leaf
+
+        return rewritten(map_named(latent, params), *inputs)
+
+    return model
+
+
+def _has_codes(site: Site, weight: Latent, activations: Activations) -> bool:
+    """Whether the product at a site is one of codes, scaled after it."""
+    terms = math.prod(weight.shape[axis] for axis in site.operand_axes.contracting)
+    largest = max(max(-spec.lowest, spec.highest) for spec in (weight.spec, activations.spec))
+    return (
+        site.is_matmul
+        and jnp.issubdtype(site.data_dtype, jnp.floating)
+        and weight.spec.symmetric
+        and weight.spec.per != "group"
+        and activations.spec.symmetric
+        and activations.digits == 1
+        and weight.axes.order == site.operand_axes.order
+        and terms * largest**2 < 2**31
+    )
+
+
+class _Rounded(NamedTuple):
+    """Numbers, the codes they round to, and what those stand for."""
+
+    x: Array
+    codes: Array
+    cover: Range
+    scale: Array
+
+    @property
+    def value(self) -> Array:
+        return self.codes.astype(jnp.float32) * self.scale
+
+    @property
+    def inside(self) -> Array:
+        return within(self.x, self.cover)
+
+
+def _rounded(x: Array, found: Range, spec: QuantSpec) -> _Rounded:
+    cover = covered(found, spec)
+    on = grid(cover, spec)
+    return _Rounded(x, quantize_array(x, on, spec).astype(jnp.int8), cover, on.scale)
+
+
+def _rows(site: Site, data: Array, activations: Activations) -> _Rounded:
+    """The data as rows, (batch…, M, K)."""
+    x = jax.lax.stop_gradient(site.rows(data)).astype(jnp.float32)
+    rows = _rounded(x, activations.ranges(x, site), activations.spec)
+    return rows._replace(scale=jnp.where(finite_rows(x), rows.scale, jnp.nan))
+
+
+def _weights(weight: Latent, array: Array) -> _Rounded:
+    """The weight as it lies: a transpose would cost more than all the rest."""
+    x = jax.lax.stop_gradient(array).astype(jnp.float32)
+    shared = shared_axes(weight.spec, weight.axes)
+    return _rounded(x, weight.ranges(x, shared, weight.spec), weight.spec)
+
+
+def _product(site: Site, weight: Latent, activations: Activations) -> Callable:
+    """(data, array) to the site's output, differentiable by both."""
+
+    def forward(rows: _Rounded, weights: _Rounded) -> Array:
+        y = _dot(site, rows.codes, weights.codes, preferred_element_type=jnp.int32)
+        y = y.astype(jnp.float32) * _by_output(site, weights.scale) * rows.scale
+        return site.output(y).astype(site.dtype)
+
+    @jax.custom_jvp
+    def product(data: Array, array: Array) -> Array:
+        return forward(_rows(site, data, activations), _weights(weight, array))
+
+    @product.defjvp
+    def _(primals, tangents):
+        data, array = primals
+        rows, weights = _rows(site, data, activations), _weights(weight, array)
+        by_data = jnp.where(rows.inside, site.rows(tangents[0]), 0)
+        by_array = jnp.where(weights.inside, tangents[1], 0).astype(weight.dtype)
+        tangent = _dot(site, by_data, narrowed(weights.value, weight.dtype))
+        tangent += _dot(site, narrowed(rows.value, data.dtype), by_array)
+        return forward(rows, weights), site.output(tangent).astype(site.dtype)
+
+    return product
+
+
+def _by_output(site: Site, scale: Array) -> Array:
+    """The scale of each output, (batch…, 1, N or 1)."""
+    axes = site.operand_axes
+    return jnp.transpose(scale, axes.order).reshape(*_sizes(scale, axes.batch), 1, -1)
+
+
+def _dot(site: Site, rows: Array, weight: Array, **options) -> Array:
+    """(batch…, M, K) times the weight as it lies, (batch…, M, N)."""
+    axes = site.operand_axes
+    *batch, count, _ = rows.shape
+    first = len(batch) + 1
+    summed = tuple(range(first, first + len(axes.contracting)))
+    numbers = ((summed, axes.contracting), (tuple(range(len(batch))), axes.batch))
+    parted = rows.reshape(*batch, count, *_sizes(weight, axes.contracting))
+    y = jax.lax.dot_general(parted, weight, numbers, **options)  # (batch…, M, outputs as they lie)
+    places = (first + sorted(axes.output).index(axis) for axis in axes.output)
+    return jnp.transpose(y, (*range(first), *places)).reshape(*batch, count, -1)
+
+
+def _sizes(x: Array, axes: tuple[int, ...]) -> list[int]:
+    return [x.shape[axis] for axis in axes]
