@@ -57,7 +57,7 @@ class Plan:
       - One choice per site whose leaf is a `QTensor`.
       - `dense_leaves` are held as plain arrays, since the model is faster so.
       - `seconds` are what one call of the whole model takes, "dense" and "planned";
-        empty where every leaf is held dense, since then the two are one program.
+        empty where no leaf runs on codes, since then the two are one program.
       - Times are medians of interleaved calls on `device`, at the shapes of the planned
         call. Other shapes run the same forms.
     """
@@ -112,7 +112,7 @@ def plan_report(
 
 def _title(seconds: Mapping[str, float]) -> str:
     if not seconds:
-        return "plan: the dense model, every leaf held dense"
+        return "plan: no leaf runs on codes"
     ratio = seconds[DENSE] / seconds[PLANNED]
     return (
         f"plan: {ratio:.2f} x dense, the model takes {seconds[PLANNED] * 1e3:.3g} ms instead of "

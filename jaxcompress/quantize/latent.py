@@ -75,8 +75,8 @@ class Latent(CompressedLeaf):
         array = jnp.transpose(self.array, permutation)
         return dataclasses.replace(self, array=array, contracting=contracting, output=output)
 
-    def astype(self, dtype) -> "Latent":
-        return dataclasses.replace(self, dtype=np.dtype(dtype))
+    def _standing_for(self, dtype: np.dtype) -> "Latent":
+        return dataclasses.replace(self, dtype=dtype)
 
     def tree_flatten_with_keys(self):
         static = (self.contracting, self.output, self.spec, self.ranges, self.dtype)

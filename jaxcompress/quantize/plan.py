@@ -96,6 +96,8 @@ def _settle(
         first.
     """
     leaves = tuple(saved)
+    if not leaves:
+        return (), {}
     losing = leaves[: sum(seconds < 0 for seconds in saved.values())]
     # A site alone speaks for neither: all leaves on codes, or those that win alone.
     first = {held: time(held) for held in {(): None, losing: None} if len(held) < len(leaves)}

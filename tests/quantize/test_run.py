@@ -318,6 +318,14 @@ def test_sites_that_cannot_are_listed_with_the_reason():
     np.testing.assert_allclose(run(fn, chosen)(other, x), fn(jc.materialize(other), x), rtol=1e-6)
 
 
+def test_a_leaf_that_meets_no_data_is_in_the_report():
+    params, _ = quantize({"w": normal(4, 4)}, int8())
+    chosen = plan(lambda params, x: x + jnp.sum(params["w"]), params, normal(2))
+    assert (chosen.choices, chosen.speedup) == ((), 1.0)
+    assert chosen.report.title == "plan: no leaf runs on codes"
+    assert chosen.report.leaves[0].reason == "meets no data as codes"
+
+
 def test_refusals():
     params, _ = quantize({"w": normal(4, 4)}, int8())
     fn = lambda p, x: x @ p["w"]  # noqa: E731
