@@ -66,10 +66,7 @@ def dynamic(spec: QuantSpec = int8(), *, digits: int = 1) -> Activations:
         )
 
     def ranges(rows: Array, site: Site) -> Range:
-        if site.is_matmul:
-            return min_max(rows, (-1,), spec)
-        finite = jnp.where(jnp.isfinite(rows), rows, 0.0)  # the others see the whole range
-        return min_max(finite, tuple(range(-rows.ndim, 0)), spec)
+        return _own_range(rows, site, spec)
 
     return Activations(ranges, spec, digits)
 
@@ -156,7 +153,7 @@ def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Mo
     Source: Jacob et al. 2018, arXiv:1712.05877, section 3.
     """
     pairs = activations.pairs if isinstance(activations, Rules) else (("*", activations),)
-    return rewrite(fn, Rules((pattern, rounded_data(value)) for pattern, value in pairs))
+    return rewrite(fn, Rules((pattern, rounded_data(value, pattern)) for pattern, value in pairs))
 
 
 def encode(x: Array, site: Site, activations: Activations) -> tuple[Array, Array]:
@@ -181,8 +178,8 @@ def finite_rows(rows: Array) -> Array:
     return jnp.isfinite(jnp.max(jnp.abs(rows), -1, keepdims=True))
 
 
-def rounded_data(activations: Activations):
-    """The replacement that rounds the data of a site."""
+def rounded_data(activations: Activations, pattern: str = "*"):
+    """The replacement that rounds the data of a site of a leaf with this rule."""
 
     def replacement(site: Site, apply, data: Array, weight):
         if site.name in activations.unreached and pattern != "*":
@@ -219,8 +216,10 @@ def _round_trip(x: Array, on: Grid, activations: Activations) -> Array:
 
 def _own_range(rows: Array, site: Site, spec: QuantSpec) -> Range:
     """Of each row; of the whole input at a convolution, whose windows mix rows."""
-    axis = (-1,) if site.is_matmul else tuple(range(-rows.ndim, 0))
-    return min_max(rows, axis, spec)
+    if site.is_matmul:
+        return min_max(rows, (-1,), spec)
+    finite = jnp.where(jnp.isfinite(rows), rows, 0.0)  # an entry that is not spoils no other
+    return min_max(finite, tuple(range(-rows.ndim, 0)), spec)
 
 
 def _widest(name: str, found: Range) -> tuple[float, float]:
