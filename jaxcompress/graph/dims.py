@@ -18,14 +18,15 @@ MOST_PINS = 3
 
 
 class Dim:
-    """One axis: an atom, an ordered product of Dims, or a concatenation of Dims.
+    """One axis: an atom, an ordered product or concatenation of Dims, or a reversal.
 
     Invariants:
-      - `form` is `product` or `concatenation` with two `parts` or more,
-        or None for an atom.
+      - `form` is `product` or `concatenation` with two `parts` or more, `reversal`
+        with one, or None for an atom.
       - The sizes of a product's parts multiply to `size`, major first; those of a
         concatenation's parts add up to it. A product has no part of size one, a
         concatenation none of size zero.
+      - At a root, the part of a reversal is an atom.
       - `link` is None at a root; only a root's other fields mean anything.
       - Only atoms have `pins`: why no index of it may go.
     """
@@ -53,11 +54,22 @@ class MisfitError(Exception):
 
 def root(d: Dim) -> Dim:
     """The Dim that stands for `d` and all that were unified with it."""
-    while d.link is not None:
+    while True:
+        if d.link is None:
+            _settle(d)
+        if d.link is None:
+            return d
         if d.link.link is not None:
             d.link = d.link.link
         d = d.link
-    return d
+
+
+def _settle(d: Dim) -> None:
+    """Links the reversal of an atom that has been refined since to what it is now."""
+    if d.form is reversal:
+        (part,) = d.parts
+        if part.link is not None or part.form is not None:
+            d.link = reversal(part)
 
 
 def product(dims: Sequence[Dim]) -> Dim:
@@ -74,6 +86,19 @@ def concatenation(dims: Sequence[Dim]) -> Dim:
     if len(parts) == 1:
         return parts[0]
     return Dim(sum(d.size for d in parts), concatenation, parts) if parts else Dim(0)
+
+
+def reversal(d: Dim) -> Dim:
+    """The axis from its last index to its first."""
+    d = root(d)
+    if d.size <= 1:
+        return d
+    if d.form is None:
+        return Dim(d.size, reversal, (d,))
+    if d.form is reversal:
+        return d.parts[0]
+    turned = [reversal(part) for part in d.parts]
+    return product(turned) if d.form is product else concatenation(turned[::-1])
 
 
 def factors(d: Dim) -> list[Dim]:
@@ -126,9 +151,11 @@ def unify(a: Dim, b: Dim, reason) -> None:
     a, b = root(a), root(b)
     if a is b or (pinned(a) and pinned(b)):
         return
-    if a.form is not None:
+    if a.form is not None and b.form in (None, reversal):
         a, b = b, a
-    if a.form is None:
+    if a.form is reversal:
+        unify(a.parts[0], reversal(b), reason)
+    elif a.form is None:
         _link(a, b)
     elif pinned(a) or pinned(b):
         _pin_alike(a, b)
@@ -141,6 +168,11 @@ def unify(a: Dim, b: Dim, reason) -> None:
 
 
 def _link(atom: Dim, d: Dim) -> None:
+    if d.form is reversal and d.parts[0] is atom:
+        # Index i goes with size - 1 - i: a half, and the same half turned round.
+        half = Dim(d.size // 2)
+        atom.become(concatenation, [half, *[Dim(1)] * (d.size % 2), reversal(half)])
+        return
     for reason in atom.pins:
         pin(d, reason)
     atom.link = d
@@ -187,6 +219,8 @@ def cut(d: Dim, bounds) -> None:
     if d.form is None:
         edges = [0, *inside, d.size]
         d.become(concatenation, [Dim(high - low) for low, high in itertools.pairwise(edges)])
+    elif d.form is reversal:
+        cut(d.parts[0], [d.size - bound for bound in inside])
     elif d.form is product:
         outermost, *inner = factors(d)
         rest = math.prod(factor.size for factor in inner)
@@ -230,6 +264,8 @@ def split(d: Dim, outer: int, inner: int) -> tuple[Dim, Dim]:
         return (Dim(1), d) if outer == 1 else (d, Dim(1))
     if d.form is None:
         d.become(product, (Dim(outer), Dim(inner)))
+    elif d.form is reversal:
+        split(d.parts[0], outer, inner)
     elif d.form is concatenation:
         _factor_out(d, inner)
     top, bottom = refill(factors(d), (outer, inner))
@@ -319,6 +355,8 @@ def keep(d: Dim, removed: Removed) -> np.ndarray:
     parts = [np.broadcast_to(part, (*lead, part.shape[-1])) for part in parts]
     if d.form is concatenation:
         return np.concatenate(parts, axis=-1)
+    if d.form is reversal:
+        return parts[0][..., ::-1]
     kept = parts[0]
     for part in parts[1:]:
         kept = (kept[..., :, None] & part[..., None, :]).reshape(*lead, -1)
@@ -330,6 +368,8 @@ def positions(d: Dim, atom: Dim) -> np.ndarray:
     d = root(d)
     if d is atom:
         return np.arange(d.size)[:, None]
+    if d.form is reversal:
+        return d.size - 1 - positions(d.parts[0], atom)[:, ::-1]
     found = [np.zeros((atom.size, 0), int)]
     if d.form is concatenation:
         begins = itertools.accumulate((part.size for part in d.parts), initial=0)

@@ -214,11 +214,14 @@ def _sweeps(eqn: JaxprEqn) -> tuple[Sweep, ...]:
 
 
 def _lookup(eqn: JaxprEqn) -> Meeting:
-    numbers = eqn.params["dimension_numbers"]
-    batch = tuple(numbers.operand_batching_dims)
-    indexed = tuple(numbers.start_index_map)
-    copied = _others(len(aval_of(eqn.invars[0]).shape), batch + indexed)
-    return Meeting(LeafAxes(copied, indexed, batch), Lookup(), 0)
+    """Rows are chosen where less than an axis is copied; `vmap` indexes others too."""
+    numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
+    shape = aval_of(eqn.invars[0]).shape
+    batch, indexed = tuple(numbers.operand_batching_dims), tuple(numbers.start_index_map)
+    chosen = tuple(axis for axis in indexed if sizes[axis] != shape[axis])
+    # A table of one row has nothing to choose from: its axis of size one is the rows'.
+    rows = chosen or tuple(axis for axis in indexed if shape[axis] == 1)
+    return Meeting(LeafAxes(_others(len(shape), batch + rows), rows, batch), Lookup(), 0)
 
 
 def _others(ndim: int, axes: tuple[int, ...]) -> tuple[int, ...]:

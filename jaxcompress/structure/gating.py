@@ -15,7 +15,7 @@ from jaxcompress.core.types import Array, Model
 from jaxcompress.graph.axis_rules import rule_of
 from jaxcompress.graph.axis_rules.rule import Body, Record, Reduction, Shape
 from jaxcompress.graph.couplings import Family
-from jaxcompress.graph.dims import Dim, atoms, concatenation, positions, root
+from jaxcompress.graph.dims import Dim, atoms, concatenation, positions, reversal, root
 from jaxcompress.graph.emit import Masked, emitted
 from jaxcompress.graph.walk import couple
 
@@ -165,6 +165,8 @@ def _spread(d: Dim, gates: Mapping[Dim, Array]) -> Array:
     parts = [_spread(part, gates) for part in d.parts]
     if d.form is concatenation:
         return jnp.concatenate(parts)
+    if d.form is reversal:
+        return parts[0][::-1]
     gate = parts[0]
     for part in parts[1:]:
         gate = (gate[:, None] * part[None, :]).reshape(-1)

@@ -244,6 +244,38 @@ def repeated(b: Builder, width: int) -> Block:
     return lambda p, x: again(x), 2 * width
 
 
+def flipped(b: Builder, width: int) -> Block:
+    turned = b.one_of(
+        lambda x: jnp.flip(x, -1),
+        lambda x: x + jnp.flip(x, -1),
+        lambda x: jnp.concatenate([jnp.flip(x[..., : width // 2], -1), x[..., width // 2 :]], -1),
+    )
+    return lambda p, x: turned(x), width
+
+
+def solved(b: Builder, width: int) -> Block:
+    matrix = b.weight(STEPS, STEPS)
+
+    def apply(p, x):
+        # Blocks before may have left fewer or more steps.
+        square = jnp.resize(p[matrix], (x.shape[1], x.shape[1])) + 8 * jnp.eye(x.shape[1])
+        return jax.vmap(jnp.linalg.solve, (None, 0))(square, x)
+
+    return apply, width
+
+
+def routed(b: Builder, width: int) -> Block:
+    up, down = b.weight(3, width, 4), b.weight(3, 4, 6)
+
+    def apply(p, x):
+        tokens = x.reshape(-1, width)
+        sizes = jnp.array([1, 0, tokens.shape[0] - 1])
+        hidden = jnp.tanh(lax.ragged_dot(tokens, p[up], sizes))
+        return lax.ragged_dot(hidden, p[down], sizes).reshape(*x.shape[:2], 6)
+
+    return apply, 6
+
+
 def every_other(b: Builder, width: int) -> Block:
     apply, wide = dense(b, width)
     return lambda p, x: lax.slice_in_dim(apply(p, x), 1, wide, 2, axis=2), wide // 2
@@ -344,6 +376,19 @@ def scattered(b: Builder, width: int) -> Block:
     return apply, width
 
 
+def looked_up(b: Builder, width: int) -> Block:
+    table = b.weight(5, width)
+
+    def apply(p, x):
+        index = (x.sum(-1) > 0).astype(int) + jnp.argmax(x[..., :1], axis=-1)
+        rows = jax.vmap(jax.vmap(lambda i: p[table][i]))(index)
+        last = jax.vmap(lambda x, i: x[i])(x, index[:, 0])
+        kept = jax.vmap(lambda x, new, i: lax.dynamic_update_slice(x, new[None], (i, 0 * i)))
+        return kept(rows, last, index[:, 1 % x.shape[1]]) + x
+
+    return apply, width
+
+
 def picked(b: Builder, width: int) -> Block:
     def apply(p, x):
         order = jnp.argsort(x.sum(-1), axis=1)
@@ -400,6 +445,9 @@ PLAIN = (
     rotary,
     padded,
     repeated,
+    flipped,
+    solved,
+    routed,
     every_other,
     gram,
     maxout,
@@ -411,6 +459,7 @@ PLAIN = (
     stacked,
     bilinear,
     embedded,
+    looked_up,
     scattered,
     picked,
     own_gradient,
@@ -559,10 +608,6 @@ def cumulated(b: Builder, width: int) -> Block:
     return lambda p, x: total(x, axis=2), width
 
 
-def reversed_width(b: Builder, width: int) -> Block:
-    return lambda p, x: x[..., ::-1], width
-
-
 def ordered(b: Builder, width: int) -> Block:
     return lambda p, x: jnp.sort(x, axis=-1), width
 
@@ -588,6 +633,6 @@ def extreme(b: Builder, width: int) -> Block:
     return lambda p, x: x * (1 + jnp.argmax(x, axis=-1, keepdims=True)), width
 
 
-WHOLE = (cumulated, reversed_width, ordered, largest, transformed, rolled, permuted, extreme)
+WHOLE = (cumulated, ordered, largest, transformed, rolled, permuted, extreme)
 
 BLOCKS = tuple(dict.fromkeys(itertools.chain(PLAIN, ALONG_STEPS, NESTED, WHOLE)))

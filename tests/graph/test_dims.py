@@ -22,6 +22,7 @@ from jaxcompress.graph.dims import (
     product,
     refill,
     reshape,
+    reversal,
     segments,
     split,
     unify,
@@ -93,6 +94,12 @@ class Facts:
             lambda kept: (outer([*map(kept, after)]), outer([*map(kept, before)]).reshape(shape))
         )
 
+    def reverse(self):
+        d = self.any_dim()
+        turned = reversal(d)
+        self.dims.append(turned)
+        self.claims.append(lambda kept: (kept(turned), kept(d)[::-1]))
+
     def pin(self):
         pin(self.any_dim(), "wanted whole")
 
@@ -101,6 +108,7 @@ class Facts:
 def test_what_was_told_holds_for_every_removal(seed):
     facts = Facts(seed)
     operations = [facts.unify, facts.concatenate, facts.cut, facts.reshape, facts.unify]
+    operations += [facts.reverse] * (seed % 2)
     for _ in range(12):
         operations[facts.random.integers(len(operations))]()
         if facts.random.random() < 0.05:
@@ -111,8 +119,9 @@ def test_what_was_told_holds_for_every_removal(seed):
             np.testing.assert_array_equal(*claim(kept))
 
 
+@pytest.mark.parametrize("turning", [False, True])
 @pytest.mark.parametrize("seed", range(30))
-def test_cuts_and_joins_tie_no_more_than_they_must(seed):
+def test_cuts_and_joins_tie_no_more_than_they_must(seed, turning):
     """Oracle: a label per entry. Without products, one unit is one class of labels."""
     random = np.random.default_rng(seed)
     axes = [
@@ -131,6 +140,8 @@ def test_cuts_and_joins_tie_no_more_than_they_must(seed):
             concatenation([d for d, _ in chosen]),
             np.concatenate([labels for _, labels in chosen]),
         )
+        if turning and random.random() < 0.5:
+            joined = (reversal(joined[0]), joined[1][::-1])
         at = int(random.integers(1, joined[0].size))
         pair = pieces(joined[0], (at, joined[0].size))
         for piece, labels in zip(pair, np.split(joined[1], [at]), strict=True):
@@ -149,6 +160,9 @@ def test_positions_are_where_a_unit_lies(seed):
     facts = Facts(seed)
     for operation in (facts.concatenate, facts.reshape, facts.cut, facts.unify, facts.concatenate):
         operation()
+    if seed % 2:
+        facts.reverse()
+        facts.unify()
     for d in facts.dims:
         for atom in atoms(d):
             lying = positions(d, atom)
@@ -178,6 +192,15 @@ def test_refining_an_atom_tells_every_axis_that_has_it():
     bias = hidden
     heads, size = split(hidden, 3, 4)
     assert factors(bias) == [heads, size]
+
+
+@pytest.mark.parametrize("size", [6, 7])
+def test_an_axis_that_is_its_own_reversal_goes_by_pairs(size):
+    d = Dim(size)
+    unify(d, reversal(d), "law")
+    half, *middle = atoms(d)
+    assert (half.size, len(middle)) == (3, size % 2)
+    np.testing.assert_array_equal(positions(d, half), [[0, size - 1], [1, size - 2], [2, size - 3]])
 
 
 def test_a_product_meets_a_product():

@@ -25,9 +25,37 @@ def _others(dims: Shape, axes: tuple[int, ...]) -> Shape:
 
 def dot_reduces(record: Record) -> list[Reduction]:
     """Both operands' contracting axes."""
-    (left_summed, right_summed), _ = record.params["dimension_numbers"]
+    return _sums(record.params["dimension_numbers"])
+
+
+def _sums(dimension_numbers) -> list[Reduction]:
+    (left_summed, right_summed), _ = dimension_numbers
     left = [Reduction(0, axis, zero) for axis in left_summed]
     return left + [Reduction(1, axis, zero) for axis in right_summed]
+
+
+def couple_ragged(record: Record) -> list[Shape]:
+    """As a dot; what falls into groups, and the axis of the groups, stay whole."""
+    left, right, *group_sizes = record.inputs
+    numbers = record.params["ragged_dot_dimension_numbers"]
+    (summed, right_summed), (batch, right_batch) = numbers.dot_dimension_numbers
+    ragged, groups = numbers.lhs_ragged_dimensions, numbers.rhs_group_dimensions
+    for one, other in zip((*summed, *batch), (*right_summed, *right_batch), strict=True):
+        record.couple(left[one], right[other])
+    record.pin(*(left[axis] for axis in ragged), *(right[axis] for axis in groups))
+    record.pin(*(d for sizes in group_sizes for d in sizes))
+    result = tuple(left[axis] for axis in batch)
+    result += _others(left, (*summed, *batch))
+    result += _others(right, (*right_summed, *right_batch, *groups))
+    # Where the sum itself falls into groups, there is one result for each of them.
+    of_groups = record.output_shapes[0][: len(record.output_shapes[0]) - len(result)]
+    return [(*(record.pinned(size) for size in of_groups), *result)]
+
+
+def ragged_reduces(record: Record) -> list[Reduction]:
+    """Both operands' contracting axes."""
+    numbers = record.params["ragged_dot_dimension_numbers"]
+    return _sums(numbers.dot_dimension_numbers)
 
 
 def couple_convolution(record: Record) -> list[Shape]:
@@ -86,5 +114,6 @@ def convolution_reduces(record: Record) -> list[Reduction]:
 
 RULES = {
     "dot_general": Rule(couple_dot, reduces=dot_reduces),
+    "ragged_dot_general": Rule(couple_ragged, reduces=ragged_reduces),
     "conv_general_dilated": Rule(couple_convolution, emit_convolution, convolution_reduces),
 }

@@ -1,17 +1,23 @@
-"""Gather, scatter and dynamic slices: indexed axes stay whole, copied ones pass."""
+"""Gather, scatter and dynamic slices: indexed axes stay whole, copied ones pass.
+
+An index along an axis that is copied or written whole chooses nothing: the only place
+is 0, however many entries the axis has. `vmap` writes such indices beside others.
+"""
 
 from jaxcompress.graph.axis_rules.rule import Emitter, Record, Rule, Shape, bind
 from jaxcompress.graph.dims import Dim
 
 
 def couple_gather(record: Record) -> list[Shape]:
-    """Axes copied whole pass, indexed ones are pinned, batching ones couple."""
+    """Axes copied whole pass, batching ones couple, all others are pinned."""
     (operand, indices), (shape,) = record.inputs, record.output_shapes
-    numbers = record.params["dimension_numbers"]
+    numbers, sizes = record.params["dimension_numbers"], record.params["slice_sizes"]
     batching = numbers.operand_batching_dims
     for axis, other in zip(batching, numbers.start_indices_batching_dims, strict=True):
         record.couple(operand[axis], indices[other])
-    record.pin(indices[-1], *(operand[axis] for axis in numbers.start_index_map))
+    whole = [axis for axis, size in enumerate(sizes) if size == operand[axis].size]
+    chosen = [operand[axis] for axis in range(len(operand)) if axis not in {*whole, *batching}]
+    record.pin(indices[-1], *chosen)
     dropped = {*numbers.collapsed_slice_dims, *batching}
     window = iter([axis for axis in range(len(operand)) if axis not in dropped])
     rows = iter(indices[:-1])
@@ -77,11 +83,10 @@ def couple_scatter(record: Record) -> list[Shape]:
     """As gather, the other way round; rows that may be summed stay whole."""
     operand, indices, updates = record.inputs
     numbers = record.params["dimension_numbers"]
-    batching = numbers.operand_batching_dims
-    dropped = {*numbers.inserted_window_dims, *batching}
-    window = [operand[axis] for axis in range(len(operand)) if axis not in dropped]
-    for d, axis in zip(window, numbers.update_window_dims, strict=True):
-        _couple_if_whole(record, d, updates[axis])
+    batching, inserted = numbers.operand_batching_dims, numbers.inserted_window_dims
+    window = [axis for axis in range(len(operand)) if axis not in {*inserted, *batching}]
+    for axis, update in zip(window, numbers.update_window_dims, strict=True):
+        _couple_if_whole(record, operand[axis], updates[update])
     rows = [d for axis, d in enumerate(updates) if axis not in numbers.update_window_dims]
     for axis, (row, index) in enumerate(zip(rows, indices[:-1], strict=True)):
         record.couple(row, index)
@@ -89,7 +94,7 @@ def couple_scatter(record: Record) -> list[Shape]:
             record.pin(row, index)
     for axis, other in zip(batching, numbers.scatter_indices_batching_dims, strict=True):
         record.couple(operand[axis], indices[other])
-    record.pin(indices[-1], *(operand[axis] for axis in numbers.scatter_dims_to_operand_dims))
+    record.pin(indices[-1], *(operand[axis] for axis in inserted))
     return [operand]
 
 

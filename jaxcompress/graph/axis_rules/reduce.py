@@ -72,11 +72,6 @@ def couple_sort(record: Record) -> list[Shape]:
     return couple_ordered(record, (record.params["dimension"],))
 
 
-def couple_reverse(record: Record) -> list[Shape]:
-    """Reversing needs its axes whole."""
-    return couple_ordered(record, record.params["dimensions"])
-
-
 def couple_top(record: Record) -> list[Shape]:
     """The largest are chosen among a whole axis."""
     (operand,) = record.inputs
@@ -147,7 +142,6 @@ RULES = {
     "reduce_window_min": Rule(couple_window),
     "reduce_window_sum": Rule(couple_window),
     "reduce_xor": reduction(zero),
-    "rev": Rule(couple_reverse),
     "select_and_gather_add": Rule(couple_window),
     "select_and_scatter_add": Rule(couple_window),
     "sort": Rule(couple_sort),

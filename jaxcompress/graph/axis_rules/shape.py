@@ -3,13 +3,43 @@
 import itertools
 
 from jaxcompress.graph.axis_rules.rule import Emitter, Record, Rule, Shape, bind, fresh
-from jaxcompress.graph.dims import Dim, MisfitError, concatenation, pieces, pinned, reshape, split
+from jaxcompress.graph.dims import (
+    Dim,
+    MisfitError,
+    concatenation,
+    pieces,
+    pinned,
+    product,
+    reshape,
+    reversal,
+    split,
+)
 
 
 def couple_transpose(record: Record) -> list[Shape]:
     """The axes in another order."""
     (operand,) = record.inputs
     return [tuple(operand[axis] for axis in record.params["permutation"])]
+
+
+def couple_reverse(record: Record) -> list[Shape]:
+    """Entries from the last to the first: index i is that of size - 1 - i."""
+    (operand,) = record.inputs
+    axes = record.params["dimensions"]
+    return [tuple(reversal(d) if axis in axes else d for axis, d in enumerate(operand))]
+
+
+def couple_tile(record: Record) -> list[Shape]:
+    """Copies one after the other: (copies, size) of each axis."""
+    (operand,) = record.inputs
+    copies = fresh(record.params["reps"])
+    record.aside.extend(copies)
+    return [tuple(product(pair) for pair in zip(copies, operand, strict=True))]
+
+
+def emit_tile(record: Record, values: list, emitter: Emitter) -> list:
+    """As many copies as are left."""
+    return bind(record, values, reps=emitter.sizes(record.aside))
 
 
 def couple_squeeze(record: Record) -> list[Shape]:
@@ -85,7 +115,7 @@ def emit_slice(record: Record, values: list, emitter: Emitter) -> list:
     strides = [stride for _, stride, _ in _slices(record)]
     counts = emitter.sizes(record.outputs[0])
     limits = tuple(
-        start + (count - 1) * stride + 1
+        start + (count - 1) * stride + 1 if count else start
         for start, stride, count in zip(starts, strides, counts, strict=True)
     )
     return bind(record, values, start_indices=starts, limit_indices=limits)
@@ -182,10 +212,12 @@ RULES = {
     "concatenate": Rule(couple_concatenate),
     "pad": Rule(couple_pad, emit_pad),
     "reshape": Rule(couple_reshape, emit_reshape),
+    "rev": Rule(couple_reverse),
     "slice": Rule(couple_slice, emit_slice),
     "split": Rule(couple_split, emit_split),
     "squeeze": Rule(couple_squeeze),
     "stack": Rule(couple_stack),
+    "tile": Rule(couple_tile, emit_tile),
     "transpose": Rule(couple_transpose),
     "unstack": Rule(couple_unstack),
 }

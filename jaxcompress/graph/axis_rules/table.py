@@ -6,6 +6,7 @@ from jaxcompress.graph.axis_rules import (
     creation,
     derivatives,
     indexing,
+    linear_algebra,
     pointwise,
     reduce,
     shape,
@@ -20,6 +21,7 @@ RULES: dict[str, Rule] = (
     | shape.RULES
     | reduce.RULES
     | indexing.RULES
+    | linear_algebra.RULES
     | creation.RULES
     | calls.RULES
     | derivatives.RULES
