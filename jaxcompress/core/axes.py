@@ -27,6 +27,8 @@ class LeafAxes:
       - `batch` axes hold independent weights: layers of a scan, experts.
       - `assumed` says that the roles come from the layout default
         and not from a program.
+      - `left_out` says why the default selection leaves the leaf out; it is empty for a
+        leaf that it takes, and tells no two axes apart.
     """
 
     contracting: tuple[int, ...]
@@ -34,6 +36,7 @@ class LeafAxes:
     batch: tuple[int, ...] = ()
     primitive: str = "dot_general"
     assumed: bool = False
+    left_out: str = dataclasses.field(default="", compare=False, repr=False)
 
     def __post_init__(self):
         axes = self.order
@@ -52,6 +55,11 @@ class LeafAxes:
     @property
     def meets_data(self) -> bool:
         return bool(self.primitive)
+
+    @property
+    def looked_up(self) -> bool:
+        """Whether data choose rows of the leaf, which multiply nothing."""
+        return self.primitive in ("gather", "dynamic_slice")
 
 
 Axes = PyTree

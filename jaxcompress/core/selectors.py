@@ -59,7 +59,10 @@ def everything() -> Selector:
 
 
 def weights(axes: Axes | None = None) -> Selector:
-    """The default: inexact leaves that meet data in a dot, convolution or gather.
+    """The default: real leaves that meet data in a dot, convolution or gather.
+
+    Complex leaves are left out, and so are those that hold parts of complex numbers,
+    of which a program tells.
 
     Args:
       axes: what `graph.axes` found. Without it, leaves of rank 2 and more
@@ -75,13 +78,27 @@ def weights(axes: Axes | None = None) -> Selector:
     known = None if axes is None else named_leaves(axes)
 
     def chosen(name: str, leaf) -> bool:
-        return bool(
-            jnp.issubdtype(leaf.dtype, jnp.inexact)
-            and leaf.size > 0
-            and axes_of(name, leaf, known).meets_data
-        )
+        return not why_left_out(leaf, axes_of(name, leaf, known))
 
     return lambda params: map_named(chosen, params)
+
+
+def why_left_out(leaf, axes: LeafAxes) -> str:
+    """Why `weights` leaves a leaf of these axes out; empty for one that it takes.
+
+    Example:
+      >>> why_left_out(jnp.ones(3), assumed_axes(jnp.ones(3)))
+      'rank 1'
+    """
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
+        return str(leaf.dtype)
+    if leaf.size == 0:
+        return "empty"
+    if axes.left_out:
+        return axes.left_out
+    if axes.meets_data:
+        return ""
+    return f"rank {leaf.ndim}" if leaf.ndim < 2 else "meets no data"
 
 
 def all_of(*selectors: Selector) -> Selector:

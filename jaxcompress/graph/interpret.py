@@ -60,8 +60,9 @@ def _open(step: Step, operands: list, states: States, handlers: Handlers) -> tup
     with _scope_of(step.eqn):
         if step.blocks:
             return rebuild(step, operands, states, run)
-        (site,) = step.sites.values()
-        return _meet(site, step.eqn, operands, states, handlers[site.name])
+        handled = [site for site in step.sites.values() if site.name in handlers]
+        output, states = _meet(handled, step.eqn, operands, states, handlers)
+        return [output], states
 
 
 def _scope_of(eqn: JaxprEqn):
@@ -70,20 +71,33 @@ def _scope_of(eqn: JaxprEqn):
     return jax.named_scope(scope) if scope else contextlib.nullcontext()
 
 
-def _meet(site: Site, eqn: JaxprEqn, operands: list, states: States, handler: Handler):
-    def apply(data, weight, **changed):
-        pair = (weight, data) if site.position == 0 else (data, weight)
-        return eqn.primitive.bind(*materialize(pair), **{**eqn.params, **changed})
+def _meet(
+    sites: list[Site], eqn: JaxprEqn, operands: list, states: States, handlers: Handlers, **changed
+) -> tuple[Any, States]:
+    """Runs an equation, the handler of its first site around that of the next."""
+    if not sites:
+        return eqn.primitive.bind(*materialize(operands), **{**eqn.params, **changed}), states
+    site, *others = sites
+    at, other = site.position, 1 - site.position
+    met = materialize(operands[other])
 
-    data, weight = materialize(operands[1 - site.position]), operands[site.position]
-    output, state = handler(site, apply, data, weight, states[site.name])
+    def apply(data, weight, **more):
+        nonlocal states
+        values = list(operands)
+        values[at] = weight
+        # Another weight goes to its own handler as stored, unless it was replaced.
+        values[other] = operands[other] if data is met else data
+        output, states = _meet(others, eqn, values, states, handlers, **changed, **more)
+        return output
+
+    output, state = handlers[site.name](site, apply, met, operands[at], states[site.name])
     if (output.shape, output.dtype) != (site.output_shape, site.dtype):
         raise ValueError(
             f"rewrite(rules): the replacement at site {site.name!r} returned {output.dtype} of "
             f"shape {output.shape}, but the program goes on with {site.dtype} of shape "
             f"{site.output_shape}. Cast or reshape what it returns."
         )
-    return [output], {**states, site.name: state}
+    return output, {**states, site.name: state}
 
 
 class _Frame:

@@ -3,7 +3,8 @@
 The one place that knows how JAX releases differ in the programs they make.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple
 
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
@@ -32,6 +33,8 @@ def inner_jaxprs(eqn: JaxprEqn) -> tuple[ClosedJaxpr, ...]:
             jaxprs = (eqn.params["cond_jaxpr"], eqn.params["body_jaxpr"])
         case "cond":
             jaxprs = eqn.params["branches"]
+        case "shard_map":
+            jaxprs = (eqn.params["jaxpr"],)
         case name if name in CALLS:
             jaxprs = (eqn.params["jaxpr"] if "jaxpr" in eqn.params else eqn.params["call_jaxpr"],)
         case _:
@@ -49,6 +52,45 @@ def scan_loop(eqn: JaxprEqn) -> Loop:
 
 def _loses_axis(outside, inside) -> bool:
     return len(aval_of(outside).shape) > len(aval_of(inside).shape)
+
+
+class Manual(NamedTuple):
+    """How a shard_map divides arrays among devices.
+
+    Fields:
+      axes: names of the mesh axes that its body knows, in the mesh's order.
+      devices: how many devices lie along them.
+      checked: whether types in the body say over which of them a value differs.
+    """
+
+    axes: tuple[str, ...]
+    devices: int
+    checked: bool
+
+
+def manual(eqn: JaxprEqn) -> Manual:
+    """How a shard_map divides arrays; the parameter has had two names."""
+    params, mesh = eqn.params, eqn.params["mesh"]
+    known = params["newly_manual_axes" if "newly_manual_axes" in params else "manual_axes"]
+    axes = tuple(name for name in mesh.axis_names if name in known)
+    devices = math.prod(mesh.shape[name] for name in axes)
+    return Manual(axes, devices, params["check_vma"])
+
+
+def differing(atom, within: Sequence[Manual]) -> tuple[str, ...]:
+    """The mesh axes along which a value may differ from device to device."""
+    return tuple(
+        name
+        for each in within
+        for name in each.axes
+        if not each.checked or name in _varying(aval_of(atom), each.axes)
+    )
+
+
+def _varying(aval, axes: Sequence[str]) -> Container[str]:
+    """The mesh axes that the type names; all of them where JAX keeps it elsewhere."""
+    kind = getattr(aval, "manual_axis_type", None)
+    return getattr(aval, "vma", axes) if kind is None else kind.varying
 
 
 def aval_of(atom) -> Any:

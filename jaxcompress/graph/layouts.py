@@ -1,4 +1,4 @@
-"""How data, weight and output lie at a site, for each of the three kinds of equation.
+"""How data, weight and output lie at a site, for each kind of equation.
 
 Positions and shapes only; which leaf the weight comes from is the matter of `sites`.
 """
@@ -117,10 +117,19 @@ class Convolution:
 
 @dataclasses.dataclass(frozen=True)
 class Lookup:
-    """A `gather`: the data are indices and have no rows."""
+    """A `gather` or `dynamic_slice`: the data are indices and have no rows."""
+
+    data_are = "its data are indices"
 
 
-Layout = Dot | Convolution | Lookup
+@dataclasses.dataclass(frozen=True)
+class Ragged:
+    """A `ragged_dot_general`: which rows meet which matrix only the data tell."""
+
+    data_are = "its data are rows of different matrices"
+
+
+Layout = Dot | Convolution | Lookup | Ragged
 
 
 class Meeting(NamedTuple):
@@ -144,6 +153,10 @@ def meeting(eqn: JaxprEqn, position: int, order: AxisOrder) -> Meeting:
             return _dot(eqn, position, order)
         case "conv_general_dilated":
             return _convolution(eqn)
+        case "ragged_dot_general":
+            return _ragged(eqn)
+        case "dynamic_slice":
+            return _slice(eqn)
     return _lookup(eqn)
 
 
@@ -222,6 +235,24 @@ def _lookup(eqn: JaxprEqn) -> Meeting:
     # A table of one row has nothing to choose from: its axis of size one is the rows'.
     rows = chosen or tuple(axis for axis in indexed if shape[axis] == 1)
     return Meeting(LeafAxes(_others(len(shape), batch + rows), rows, batch), Lookup(), 0)
+
+
+def _slice(eqn: JaxprEqn) -> Meeting:
+    """As the gather that `vmap` makes of it."""
+    shape, sizes = aval_of(eqn.invars[0]).shape, eqn.params["slice_sizes"]
+    rows = tuple(axis for axis, size in enumerate(sizes) if size != shape[axis])
+    return Meeting(LeafAxes(_others(len(shape), rows), rows), Lookup(), 0)
+
+
+def _ragged(eqn: JaxprEqn) -> Meeting:
+    """Every row of the data meets the matrix of its group; groups are batch axes."""
+    numbers = eqn.params["ragged_dot_dimension_numbers"]
+    (_, contracting), (_, batch) = numbers.dot_dimension_numbers
+    data, weight = (aval_of(operand).shape for operand in eqn.invars[:2])
+    batch = (*batch, *numbers.rhs_group_dimensions)
+    outputs = _others(len(weight), (*batch, *contracting))
+    macs = math.prod(data) * math.prod(weight[axis] for axis in outputs)
+    return Meeting(LeafAxes(tuple(contracting), outputs, batch), Ragged(), macs)
 
 
 def _others(ndim: int, axes: tuple[int, ...]) -> tuple[int, ...]:

@@ -28,19 +28,26 @@ _NOTHING_YET: Mapping[str, Any] = MappingProxyType({})
 
 def rows(site: Site, observer: Observer) -> Observer:
     """Shows the rows of a dot, and at a convolution the features of each position."""
-    return _shown(site.rows, observer)
+    return _shown(site, site.rows, observer)
 
 
 def windows(site: Site, observer: Observer) -> Observer:
     """Shows the rows of a dot, and the windows of a convolution that is not grouped."""
-    return _shown(site.windows, observer)
+    return _shown(site, site.windows, observer)
 
 
-def _shown(vectors: Callable[[Array], Array], observer: Observer) -> Observer:
+def _shown(site: Site, vectors: Callable[[Array], Array], observer: Observer) -> Observer:
     return observer._replace(
         init=lambda data: observer.init(jax.eval_shape(vectors, data)),
-        update=lambda data, state: observer.update(vectors(data), state),
+        update=lambda data, state: observer.update(_of_all_devices(site, vectors(data)), state),
     )
+
+
+def _of_all_devices(site: Site, vectors: Array) -> Array:
+    """(batch…, rows, inputs) with the rows of every device that has others."""
+    if not site.differs_along:
+        return vectors
+    return jax.lax.all_gather(vectors, site.differs_along, axis=vectors.ndim - 2, tiled=True)
 
 
 def observe(fn: Model, rules: Rules[Observer] | Observer, of: Vectors = rows) -> Callable:
@@ -56,6 +63,8 @@ def observe(fn: Model, rules: Rules[Observer] | Observer, of: Vectors = rows) ->
       in any other loop                        one state, carried from turn to turn
       in a branch not taken                    the state stays as it was
       in the condition of a while loop         not observed
+      in a shard_map                           one state, of the rows of all devices;
+                                               none where a device has parts of rows
 
     Outputs and gradients are those of `fn`, bit for bit; readings have no gradient.
     Under jit the data are whole, however they are sharded, and so are the readings. The

@@ -8,15 +8,16 @@ _POINTWISE = """
     clamp clz complex conj convert_element_type copy copy_p cos cosh device_put digamma div eq
     eq_to erf erf_inv erfc exp exp2 expm1 floor ge gt igamma igamma_grad_a igammac imag
     integer_pow is_finite le le_to lgamma log log1p log2 logistic lt lt_to max mesh_cast min mul
-    name ne neg nextafter not one_minus_square or polygamma polynomial population_count pow real
+    name ne neg nextafter not one_minus_square or pcast polygamma polynomial population_count pow
+    pvary real
     reduce_precision regularized_incomplete_beta rem reshard round rsqrt select_n
     sharding_constraint shift_left shift_right_arithmetic shift_right_logical sign sin sinh sqrt
     square stop_gradient sub tan tanh xor zeta
 """
 
 _ENTRY_KEEPING = """
-    convert_element_type copy copy_p device_put mesh_cast name neg reduce_precision reshard
-    sharding_constraint stop_gradient
+    convert_element_type copy copy_p device_put mesh_cast name neg pcast pvary reduce_precision
+    reshard sharding_constraint stop_gradient
 """
 
 POINTWISE = frozenset(_POINTWISE.split())

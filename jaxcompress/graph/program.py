@@ -4,17 +4,23 @@ What to do at a site is decided elsewhere (`rewrite`, `observe`).
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
+import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 from jaxcompress.core.axes import UNUSED, Axes, LeafAxes
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Model, Params, PyTree
+from jaxcompress.graph.layouts import Lookup
 from jaxcompress.graph.provenance import Leaf, Origin, Source, origin_of_leaf
 from jaxcompress.graph.sites import Site
 from jaxcompress.graph.steps import Block, walk
+
+MOST_REASONS = 2
+"""What became of a leaf in that many places is told."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +31,15 @@ class Program:
       block: the steps; their operands are the leaves of the params, then those
         of the inputs.
       sites: every site, in program order.
+      lost: by leaf name, what became of a leaf where it was followed no further: what a
+        leaf without a site meets.
       leaves: the leaves of the params, in the tree's order.
       outputs: tree of `jax.ShapeDtypeStruct`, what the model returns.
     """
 
     block: Block
     sites: tuple[Site, ...]
+    lost: Mapping[str, tuple[str, ...]]
     leaves: tuple[Leaf, ...]
     outputs: PyTree
 
@@ -91,8 +100,9 @@ def axes(fn: Model, params: Params, *inputs) -> Axes:
       inputs: trees of arrays or shapes.
 
     Returns:
-      Tree of the params' structure with one `LeafAxes` per leaf; `UNUSED` for a leaf
-      that meets no data in a dot, convolution or gather.
+      Tree of the params' structure with one `LeafAxes` per leaf; one that equals
+      `UNUSED` for a leaf that meets no data in a dot, convolution or gather. Its
+      `left_out` says what the leaf meets instead.
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
@@ -100,12 +110,24 @@ def axes(fn: Model, params: Params, *inputs) -> Axes:
       >>> roles["kernel"].contracting, roles["kernel"].output
       ((0,), (1,))
     """
+    program = trace(fn, params, *inputs)
     found: dict[str, LeafAxes] = {}
-    sites = trace(fn, params, *inputs).sites
-    for site in sorted(sites, key=lambda site: site.primitive == "gather"):
+    for site in sorted(program.sites, key=lambda site: isinstance(site.layout, Lookup)):
         for leaf in site.leaves:
-            found.setdefault(leaf.name, site.axes)
-    return map_named(lambda name, _: found.get(name, UNUSED), params)
+            found.setdefault(leaf.name, _with_reason(site, leaf))
+    return map_named(lambda name, _: found.get(name) or _unused(name, program), params)
+
+
+def _with_reason(site: Site, leaf: Leaf) -> LeafAxes:
+    """The roles of a leaf's axes; parts of complex numbers are left out like them."""
+    parts = np.issubdtype(site.operand_dtype, np.complexfloating)
+    halves = parts and not np.issubdtype(leaf.dtype, np.complexfloating)
+    return dataclasses.replace(site.axes, left_out="parts of complex numbers" if halves else "")
+
+
+def _unused(name: str, program: Program) -> LeafAxes:
+    reasons = program.lost.get(name, ("is read by no equation",))
+    return dataclasses.replace(UNUSED, left_out="; ".join(reasons[:MOST_REASONS]))
 
 
 def _abstract(tree: PyTree) -> PyTree:

@@ -8,6 +8,8 @@ arithmetic among parameters keep the axes of a leaf; what they do to them is in
 import dataclasses
 import enum
 import math
+from collections.abc import Iterable
+from functools import reduce
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -33,14 +35,15 @@ class Weight:
     """Where a value comes from that leaves give and whose axes are still told apart.
 
     Fields:
-      leaves: one leaf; or several of like axes, side by side along
-        one axis of the value.
+      leaves: one leaf; or several of like axes, side by side along one axis of the
+        value, or added or multiplied entry by entry.
       axes: the axes of the value in terms of those of its leaves.
       sliced_by: depths of the enclosing scans that slice the leaves, outermost first.
       as_stored: whether entries are those of the leaves, but for their dtype and a
         factor that all share.
       in_order: whether entries along each axis of the leaves follow one another as
         they do there, whatever the order of the axes.
+      side_by_side: whether each entry is of one of several leaves.
     """
 
     leaves: tuple[Leaf, ...]
@@ -48,13 +51,26 @@ class Weight:
     sliced_by: tuple[int, ...] = ()
     as_stored: bool = True
     in_order: bool = True
+    side_by_side: bool = False
+
+    @property
+    def leaf_axes(self) -> frozenset[int]:
+        """The axes of the leaves that the value still has."""
+        return frozenset(part.axis for axis in self.axes for part in axis if part.axis is not None)
+
+    @property
+    def is_spread_vector(self) -> bool:
+        """Whether a vector is broadcast along other axes: a bias or a gain."""
+        new = any(part.axis is None and part.size > 1 for axis in self.axes for part in axis)
+        return new and len(self.leaf_axes) < 2
 
 
 class Source(enum.Enum):
     """Where a value comes from that is not followed to a leaf."""
 
     DATA = "data"
-    CONSTANT = "constants, or parameters in a form that has lost its axes"
+    PARAMETERS = "parameters, in a form that has lost its axes"
+    CONSTANT = "constants"
 
 
 Origin = Weight | Source
@@ -75,12 +91,13 @@ def join(first: Origin, second: Origin) -> Origin:
         first, second = (dataclasses.replace(x, **both) for x in (first, second))
     if first == second:
         return first
-    return Source.DATA if Source.DATA in (first, second) else Source.CONSTANT
+    return mixed((first, second))
 
 
-def unfollowed(origin: Origin) -> Source:
-    """The origin of what is made of a value in a way that loses its axes."""
-    return Source.CONSTANT if isinstance(origin, Weight) else origin
+def mixed(origins: Iterable[Origin]) -> Source:
+    """The origin of what is made of values in a way that loses their axes."""
+    kinds = {Source.PARAMETERS if isinstance(each, Weight) else each for each in origins}
+    return next((kind for kind in Source if kind in kinds), Source.CONSTANT)
 
 
 def sliced(origin: Origin, depth: int) -> Origin:
@@ -90,12 +107,22 @@ def sliced(origin: Origin, depth: int) -> Origin:
     return dataclasses.replace(origin, axes=origin.axes[1:], sliced_by=(*origin.sliced_by, depth))
 
 
+def redivided(origin: Origin, shape: Shape) -> Origin:
+    """What one device has of a value, or the value of which devices have parts."""
+    if not isinstance(origin, Weight):
+        return origin
+    axes = None if origin.side_by_side else value_axes.resized(origin.axes, shape)
+    return Source.PARAMETERS if axes is None else dataclasses.replace(origin, axes=axes)
+
+
 def follow(eqn: JaxprEqn, origins: list[Origin]) -> list[Origin]:
     """The origins of an equation's outputs, from those of its operands.
 
     For equations without inner programs. What is not known to keep axes loses them: a
     weight is then not followed further, never followed wrongly.
     """
+    if eqn.primitive.name == "select_n" and (chosen := _chosen(origins[1:])):
+        return [chosen]
     if Source.DATA in origins:
         return [Source.DATA] * len(eqn.outvars)
     match eqn.primitive.name:
@@ -108,16 +135,25 @@ def follow(eqn: JaxprEqn, origins: list[Origin]) -> list[Origin]:
     return [_moved(eqn, origins, aval_of(out).shape) for out in eqn.outvars]
 
 
+def _chosen(cases: list[Origin]) -> Weight | None:
+    """The weight that every case is, whatever chooses among them; else None.
+
+    So a branch under `vmap` reads a weight, or what is not its to read.
+    """
+    joined = reduce(join, cases)
+    return joined if isinstance(joined, Weight) else None
+
+
 def _side_by_side(eqn: JaxprEqn, origins: list[Origin]) -> Origin:
     weights = [origin for origin in origins if isinstance(origin, Weight)]
     likes = {(weight.sliced_by, len(weight.leaves[0].shape)) for weight in weights}
     if len(weights) < len(origins) or len(likes) > 1:
-        return Source.CONSTANT
+        return mixed(origins)
     operands = [weight.axes for weight in weights]
     shape = aval_of(eqn.outvars[0]).shape
     axes = value_axes.concatenated(operands, eqn.params["dimension"], shape)
     if axes is None:
-        return Source.CONSTANT
+        return Source.PARAMETERS
     leaves = dict.fromkeys(leaf for weight in weights for leaf in weight.leaves)
     return Weight(
         tuple(leaves),
@@ -126,11 +162,16 @@ def _side_by_side(eqn: JaxprEqn, origins: list[Origin]) -> Origin:
         as_stored=all(weight.as_stored for weight in weights),
         # Pieces of one leaf side by side, as `jnp.roll` lays them, have changed places.
         in_order=all(weight.in_order for weight in weights) and len(leaves) == len(weights),
+        side_by_side=len(leaves) > 1,
     )
 
 
 def _most_prominent(eqn: JaxprEqn, origins: list[Origin]) -> Origin:
-    """`w * mask` and `v / norm(v) * gain` are the weight, not its mask or gain."""
+    """`w * mask` and `v / norm(v) * gain` are the weight, not its mask or gain.
+
+    Weights that are alike, as in `re + 1j * im`, are it together. A vector scales the
+    array it is broadcast to, and is not what takes its place.
+    """
     shape = aval_of(eqn.outvars[0]).shape
     weights = [
         origin
@@ -138,9 +179,29 @@ def _most_prominent(eqn: JaxprEqn, origins: list[Origin]) -> Origin:
         if isinstance(origin, Weight) and aval_of(operand).shape == shape
     ]
     if not weights:
-        return Source.CONSTANT
-    found = max(weights, key=_prominence)
-    return dataclasses.replace(found, as_stored=found.as_stored and _keeps_entries(eqn))
+        return mixed(origins)
+    most = max(map(_prominence, weights))
+    first, *others = [weight for weight in weights if _prominence(weight) == most]
+    if first.is_spread_vector and _scales_an_array(eqn):
+        return Source.PARAMETERS
+    return dataclasses.replace(
+        reduce(_together, others, first), as_stored=first.as_stored and _keeps_entries(eqn)
+    )
+
+
+def _scales_an_array(eqn: JaxprEqn) -> bool:
+    """Whether several operands have the size of the result."""
+    size = math.prod(aval_of(eqn.outvars[0]).shape)
+    return sum(math.prod(aval_of(operand).shape) == size for operand in eqn.invars) > 1
+
+
+def _together(first: Weight, other: Weight) -> Weight:
+    """Two weights combined entry by entry; the first alone where axes differ."""
+    alike = (first.axes, first.sliced_by) == (other.axes, other.sliced_by)
+    if not alike or first.side_by_side or other.side_by_side:
+        return first
+    leaves = tuple(dict.fromkeys(first.leaves + other.leaves))
+    return dataclasses.replace(first, leaves=leaves, in_order=first.in_order and other.in_order)
 
 
 def _keeps_entries(eqn: JaxprEqn) -> bool:
@@ -160,13 +221,30 @@ def _prominence(weight: Weight) -> tuple[bool, int]:
     return inexact, value_axes.covered(weight.axes)
 
 
+def what_became(eqn: JaxprEqn, weight: Weight, origins: list[Origin], results: list[Origin]) -> str:
+    """Why a weight is followed no further than an equation, in the words of reports."""
+    name = eqn.primitive.name
+    taken = [
+        leaf.name for result in results if isinstance(result, Weight) for leaf in result.leaves
+    ]
+    if taken:
+        return f"is combined with leaf {taken[0]!r} entry by entry ({name})"
+    if Source.DATA in origins and name in POINTWISE:
+        return f"meets data entry by entry ({name})"
+    if weight.is_spread_vector:
+        return f"is a vector that is broadcast ({name})"
+    if Source.DATA not in origins:
+        return f"loses its axes in {name}"
+    return f"meets data in {name}, which has no rule for weights"
+
+
 def _moved(eqn: JaxprEqn, origins: list[Origin], shape: Shape) -> Origin:
     """The origin of one output of a shape operation on its first operand."""
     if not origins or not isinstance(origins[0], Weight):
-        return Source.CONSTANT
+        return mixed(origins)
     axes = _moved_axes(eqn, origins[0], shape)
     if axes is None:
-        return Source.CONSTANT
+        return mixed(origins)
     in_order = origins[0].in_order and _keeps_order(eqn, origins[0].axes)
     return dataclasses.replace(origins[0], axes=axes, in_order=in_order)
 
@@ -199,7 +277,9 @@ def _moved_axes(eqn: JaxprEqn, weight: Weight, shape: Shape) -> ValueAxes | None
             return value_axes.refilled(axes, shape)
         case "rev":
             return axes
+        case "all_gather" if not params["tiled"]:
+            return None
         # Of leaves side by side, a piece may be of one alone: which, is not followed.
-        case "slice" | "dynamic_slice" | "split" | "pad" if len(weight.leaves) == 1:
+        case "all_gather" | "slice" | "dynamic_slice" | "split" | "pad" if not weight.side_by_side:
             return value_axes.resized(axes, shape)
     return None

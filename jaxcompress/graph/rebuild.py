@@ -10,10 +10,12 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Jaxpr
+from jax.sharding import PartitionSpec
 
 from jaxcompress.core.leaf import is_compressed, materialize
-from jaxcompress.graph.jaxprs import as_function, scan_loop, variables
+from jaxcompress.graph.jaxprs import as_function, manual, scan_loop, variables
 from jaxcompress.graph.primitives import INLINE_CALLS
 from jaxcompress.graph.steps import Block, Step
 
@@ -124,6 +126,31 @@ def _cond(step: Step, operands: list, states: States, run: Run):
     return jax.lax.switch(index, [branch(block) for block in step.blocks], operands, states)
 
 
+def _shard_map(step: Step, operands: list, states: States, run: Run):
+    """The devices hold a state each, which are the same after as before.
+
+    A state comes and goes with an axis of devices, for types to tell nothing of it.
+    """
+    params, within = step.eqn.params, manual(step.eqn)
+
+    def call(operands, states):
+        results, states = run(step.blocks[0], operands, jax.tree.map(lambda x: x[0], states))
+        return materialize(results), jax.tree.map(lambda x: x[None], states)
+
+    each = PartitionSpec(within.axes)
+    mapped = jax.shard_map(
+        call,
+        mesh=params["mesh"],
+        in_specs=(list(params["in_specs"]), each),
+        out_specs=(list(params["out_specs"]), each),
+        axis_names=set(within.axes),
+        check_vma=within.checked,
+    )
+    spread = jax.tree.map(lambda x: jnp.stack([x] * within.devices), states)
+    results, states = mapped(materialize(operands), spread)
+    return results, jax.tree.map(lambda x: x[0], states)
+
+
 def _custom_jvp(step: Step, operands: list, states: States, run: Run):
     @jax.custom_jvp
     def call(operands, states):
@@ -194,6 +221,7 @@ _FORMS = {
     "scan": _scan,
     "while": _while,
     "cond": _cond,
+    "shard_map": _shard_map,
     "custom_jvp_call": _custom_jvp,
     "custom_vjp_call": _custom_vjp,
 }

@@ -1,11 +1,13 @@
 """Sites: where a weight meets data, and what each axis of the weight does there.
 
-A site is a dot, convolution or gather with exactly one operand that comes from a leaf.
+A site is a dot, convolution or gather with an operand that comes from a leaf. Where
+both operands of a dot do, as the factors of a low-rank update, it is a site of each.
 """
 
 import dataclasses
 import math
 import os
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +16,19 @@ from jax.extend.core import JaxprEqn
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.types import Array
-from jaxcompress.graph.jaxprs import aval_of
-from jaxcompress.graph.layouts import Convolution, Dot, Layout, Lookup, meeting
-from jaxcompress.graph.provenance import Leaf, Origin, Weight
+from jaxcompress.graph.jaxprs import Manual, aval_of, differing
+from jaxcompress.graph.layouts import Convolution, Dot, Layout, Lookup, Ragged, meeting
+from jaxcompress.graph.provenance import Leaf, Origin, Source, Weight
 from jaxcompress.graph.value_axes import Part, ValueAxes
 
 # Which operand may be the weight: either of a dot, the filter, the table.
-_WEIGHT_POSITIONS = {"dot_general": (0, 1), "conv_general_dilated": (1,), "gather": (0,)}
+_WEIGHT_POSITIONS = {
+    "conv_general_dilated": (1,),
+    "dot_general": (0, 1),
+    "dynamic_slice": (0,),
+    "gather": (0,),
+    "ragged_dot_general": (1,),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +38,10 @@ class Site:
     Fields:
       name: unique; the leaf's name, then "leaf#2", "leaf#3" … in program order.
       leaves: the leaf; or several of like axes that lie side by side in the operand, as
-        the gates of a recurrent cell do. The site goes by the first one's name.
-      primitive: "dot_general", "conv_general_dilated" or "gather".
+        the gates of a recurrent cell do, or are combined entry by entry, as the parts
+        of complex numbers are. The site goes by the first one's name.
+      primitive: "dot_general", "ragged_dot_general", "conv_general_dilated", "gather"
+        or "dynamic_slice".
       axes: the roles of the *leaf*'s axes. One that the operand no longer has (scanned
         or indexed) is batch. One split into parts of different roles is contracting if
         any part is, else output: to share a scale too widely is coarse, never wrong.
@@ -39,6 +49,7 @@ class Site:
         each role they are in the order of the leaf's axes, so that a flattened group
         means the same at every site.
       operand_parts: the axes of the weight operand as products of the leaf's.
+      operand_dtype: of the weight operand as it stands.
       as_stored: whether the weight operand has the leaf's own entries, but for their
         dtype and a factor that all share.
       in_order: whether entries along each of the leaf's axes follow one another in the
@@ -51,6 +62,10 @@ class Site:
       macs_once: multiply-adds of one execution.
       layout: how data and output lie; used by `rows`, `windows` and `output`.
       source: the name scopes and the line the equation comes from.
+      of_parameters: whether the other operand is made of parameters alone.
+      differs_along: inside of a shard_map, where shapes and multiply-adds are those of
+        one device, the mesh axes along which its data differ from those of others.
+      divided: whether a device has a part of what the weight sums over or of its batch.
     """
 
     name: str
@@ -59,6 +74,7 @@ class Site:
     axes: LeafAxes
     operand_axes: LeafAxes
     operand_parts: ValueAxes
+    operand_dtype: np.dtype
     as_stored: bool
     in_order: bool
     position: int
@@ -71,6 +87,9 @@ class Site:
     macs_once: int
     layout: Layout
     source: str
+    of_parameters: bool
+    differs_along: tuple[str, ...]
+    divided: bool
 
     @property
     def leaf(self) -> str:
@@ -102,8 +121,8 @@ class Site:
 
     @property
     def observable(self) -> bool:
-        """True where the data are vectors that the weight multiplies."""
-        return not isinstance(self.layout, Lookup)
+        """True where the data are vectors, each of which all of a weight multiplies."""
+        return not isinstance(self.layout, Lookup | Ragged) and not self.divided
 
     @property
     def grouped(self) -> bool:
@@ -126,11 +145,12 @@ class Site:
           (rows, in features).
 
         Raises:
-          ValueError: the site is a gather, whose data are indices.
+          ValueError: the site is a gather, whose data are indices, or a ragged dot,
+            whose rows meet a part of the weight each.
         """
-        if isinstance(self.layout, Lookup):
+        if isinstance(self.layout, Lookup | Ragged):
             raise ValueError(
-                f"Site.rows: {self.name!r} is a gather; its data are indices, not rows."
+                f"Site.rows: {self.name!r} is a {self.primitive}; {self.layout.data_are}, not rows."
             )
         return self.layout.rows(data)
 
@@ -150,12 +170,12 @@ class Site:
           leaf's contracting axes flattened in their order, if the weight is `in_order`.
 
         Raises:
-          ValueError: the site is a gather, or a convolution in groups.
+          ValueError: the site is a gather, a ragged dot, or a convolution in groups.
         """
-        if isinstance(self.layout, Lookup) or self.grouped:
+        if isinstance(self.layout, Lookup | Ragged) or self.grouped:
             raise ValueError(
                 f"Site.windows: {self.name!r} is a {self.primitive} whose data are indices, or "
-                "whose outputs meet different inputs; neither has windows of one matrix."
+                "whose outputs meet different inputs; it has no windows of one matrix."
             )
         vectors = self.layout.windows(data)  # (batch…, rows, inputs as the operand has them)
         axes = self.operand_axes.contracting
@@ -185,27 +205,53 @@ class Site:
         return self.layout.output(y)
 
 
-def weight_operand(eqn: JaxprEqn, origins: list[Origin]) -> tuple[int, Weight] | None:
-    """The operand that is a weight meeting data, with its position; else None."""
-    weights = [(i, origin) for i, origin in enumerate(origins) if isinstance(origin, Weight)]
+def weight_operands(eqn: JaxprEqn, origins: list[Origin]) -> list[tuple[int, Weight]]:
+    """The operands that are weights meeting data or other weights, by position.
+
+    A bias or gain that is broadcast is none, nor is a vector that meets a matrix of
+    parameters, nor a slice at a place that no data choose, nor what meets itself.
+    """
+    weights = {i: origin for i, origin in enumerate(origins) if isinstance(origin, Weight)}
     allowed = _WEIGHT_POSITIONS.get(eqn.primitive.name, ())
-    return weights[0] if len(weights) == 1 and weights[0][0] in allowed else None
+    found = [(i, weights[i]) for i in allowed if i in weights]
+    if eqn.primitive.name == "dynamic_slice" and Source.DATA not in origins[1:]:
+        return []
+    if len(found) < 2:
+        return [each for each in found if not each[1].is_spread_vector]
+    (_, first), (_, other) = found
+    if {*first.leaves} & {*other.leaves}:
+        return []
+    return [each for each in found if _is_matrix(each[1])]
+
+
+def _is_matrix(weight: Weight) -> bool:
+    """Whether entries lie along more than one axis of the leaf."""
+    parts = {part.axis for axis in weight.axes for part in axis if part.size > 1}
+    return len(parts - {None}) > 1
 
 
 def site_of(
-    name: str, eqn: JaxprEqn, position: int, weight: Weight, scans: tuple[int, ...]
+    name: str,
+    eqn: JaxprEqn,
+    position: int,
+    weight: Weight,
+    scans: tuple[int, ...],
+    other: Origin,
+    meshes: tuple[Manual, ...],
 ) -> Site:
-    """The site of an equation whose operand `position` comes from `weight`."""
+    """The site of an equation of `weight`, at this position, and another operand."""
     roles, layout, macs = meeting(eqn, position, lambda axis: _leaf_order(weight, axis))
     primitive = eqn.primitive.name
     data, output = aval_of(eqn.invars[1 - position]), aval_of(eqn.outvars[0])
+    found = leaf_axes(weight, roles, primitive)
     return Site(
         name=name,
         leaves=weight.leaves,
         primitive=primitive,
-        axes=leaf_axes(weight, roles, primitive),
+        axes=found,
         operand_axes=dataclasses.replace(roles, primitive=primitive),
         operand_parts=weight.axes,
+        operand_dtype=aval_of(eqn.invars[position]).dtype,
         as_stored=weight.as_stored,
         in_order=weight.in_order,
         position=position,
@@ -218,6 +264,18 @@ def site_of(
         macs_once=macs,
         layout=layout,
         source=source_of(eqn),
+        of_parameters=isinstance(other, Weight) or other is Source.PARAMETERS,
+        differs_along=differing(eqn.invars[1 - position], meshes),
+        divided=bool(meshes) and _is_part(weight, (*found.contracting, *found.batch)),
+    )
+
+
+def _is_part(weight: Weight, axes: Sequence[int]) -> bool:
+    """Whether the value has less than all of these axes of its leaf."""
+    parts = [part for axis in weight.axes for part in axis]
+    return any(
+        math.prod(part.size for part in parts if part.axis == axis) != weight.leaves[0].shape[axis]
+        for axis in axes
     )
 
 

@@ -11,9 +11,20 @@ from typing import Any, NamedTuple
 
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
-from jaxcompress.graph.jaxprs import inner_jaxprs, scan_loop
-from jaxcompress.graph.provenance import Origin, Source, follow, join, sliced, unfollowed
-from jaxcompress.graph.sites import Site, site_of, weight_operand
+from jaxcompress.graph.jaxprs import Manual, aval_of, inner_jaxprs, manual, scan_loop
+from jaxcompress.graph.provenance import (
+    Leaf,
+    Origin,
+    Source,
+    Weight,
+    follow,
+    join,
+    mixed,
+    redivided,
+    sliced,
+    what_became,
+)
+from jaxcompress.graph.sites import Site, site_of, weight_operands
 
 
 class Block(NamedTuple):
@@ -31,7 +42,8 @@ class Step:
     Fields:
       eqn: the equation.
       depth: how many scans are around it.
-      sites: every site in it by name, at any depth; the equation itself may be one.
+      sites: every site in it by name, at any depth; the equation itself may be one, or
+        one of each operand.
       blocks: the programs it runs, in the order of `jaxprs.inner_jaxprs`.
     """
 
@@ -46,18 +58,54 @@ class Step:
         return frozenset(name for name, site in self.sites.items() if self.depth in site.sliced_by)
 
 
-def walk(jaxpr: ClosedJaxpr, origins: list[Origin]) -> tuple[Block, tuple[Site, ...]]:
-    """The steps of a program whose operands come from `origins`, and its sites."""
-    walker = _Walker()
+class Walked(NamedTuple):
+    """A program whose weights were followed.
+
+    Fields:
+      block: its steps.
+      sites: its sites, in program order.
+      lost: by leaf name, what became of a leaf where it was followed no further.
+    """
+
+    block: Block
+    sites: tuple[Site, ...]
+    lost: dict[str, tuple[str, ...]]
+
+
+def walk(jaxpr: ClosedJaxpr, origins: list[Origin]) -> Walked:
+    """Follows the weights of a program whose operands come from `origins`.
+
+    Where leaves meet parameters alone counts only for those that meet data nowhere: a
+    norm or a regularizer of a weight is no layer.
+    """
+    walked = _walked(jaxpr, origins, frozenset())
+    met = {leaf.name for site in walked.sites for leaf in site.leaves if not site.of_parameters}
+    if any(site.leaf in met for site in walked.sites if site.of_parameters):
+        return _walked(jaxpr, origins, frozenset(met))
+    return walked
+
+
+def _walked(jaxpr: ClosedJaxpr, origins: list[Origin], met: frozenset[str]) -> Walked:
+    walker = _Walker(met)
     block, _ = walker.block(jaxpr, origins, ())
-    return block, tuple(walker.sites)
+    lost = {name: tuple(reasons) for name, reasons in walker.lost.items()}
+    return Walked(block, tuple(walker.sites), lost)
 
 
 class _Walker:
-    """The forward pass: `sites` grows, `scans` are the lengths of the scans around."""
+    """The forward pass: `sites` grows, `scans` are the lengths of the scans around.
 
-    def __init__(self):
+    `meshes` are those of the shard_maps around.
+
+    Args:
+      met: leaves whose meetings with parameters are no sites.
+    """
+
+    def __init__(self, met: frozenset[str]):
+        self.met = met
         self.sites: list[Site] = []
+        self.meshes: list[Manual] = []
+        self.lost: dict[str, dict[str, None]] = {}
 
     def block(self, jaxpr: ClosedJaxpr, origins: list[Origin], scans: tuple[int, ...]):
         """One occurrence of a jaxpr, and where its results come from."""
@@ -82,21 +130,35 @@ class _Walker:
         if bodies:
             blocks, results = self.inside(eqn, bodies, origins, scans)
         else:
-            self.meet(eqn, origins, scans)
+            met = self.meet(eqn, origins, scans)
             blocks, results = (), follow(eqn, origins)
+            self.lose(eqn, [origin for origin in origins if origin not in met], results)
         sites = {site.name: site for site in self.sites[first:]}
         return Step(eqn, len(scans), sites, tuple(blocks)), results
 
-    def meet(self, eqn: JaxprEqn, origins: list[Origin], scans: tuple[int, ...]) -> None:
-        """Records the site that the equation is, if it is one."""
-        found = weight_operand(eqn, origins)
-        if found is None:
-            return
-        position, weight = found
-        leaf = weight.leaves[0].name
-        earlier = sum(site.leaf == leaf for site in self.sites)
-        name = f"{leaf}#{earlier + 1}" if earlier else leaf
-        self.sites.append(site_of(name, eqn, position, weight, scans))
+    def meet(self, eqn: JaxprEqn, origins: list[Origin], scans: tuple[int, ...]) -> list[Weight]:
+        """Records the sites that the equation is; gives the weights that meet there."""
+        found = weight_operands(eqn, origins)
+        for position, weight in found:
+            leaf = weight.leaves[0].name
+            earlier = sum(site.leaf == leaf for site in self.sites)
+            name = f"{leaf}#{earlier + 1}" if earlier else leaf
+            site = site_of(
+                name, eqn, position, weight, scans, origins[1 - position], tuple(self.meshes)
+            )
+            if not (site.of_parameters and leaf in self.met):
+                self.sites.append(site)
+        return [weight for _, weight in found]
+
+    def lose(self, eqn: JaxprEqn, origins: list[Origin], results: list[Origin]) -> None:
+        """Records what becomes of weights that are followed no further."""
+        going_on = {leaf for result in results for leaf in _leaves(result)}
+        for weight in origins:
+            lost = [leaf for leaf in _leaves(weight) if leaf not in going_on]
+            if lost and isinstance(weight, Weight):
+                why = what_became(eqn, weight, origins, results)
+                for leaf in lost:
+                    self.lost.setdefault(leaf.name, {})[why] = None
 
     def inside(self, eqn: JaxprEqn, bodies: tuple[ClosedJaxpr, ...], origins, scans):
         """The blocks of a call, loop or branch, and where its results come from."""
@@ -107,6 +169,8 @@ class _Walker:
                 return self.loop(eqn, bodies, origins, scans)
             case "cond":
                 return self.branches(bodies, origins[1:], scans)
+            case "shard_map":
+                return self.divided(eqn, bodies[0], origins, scans)
         block, results = self.block(bodies[0], origins, scans)
         return [block], results
 
@@ -118,7 +182,7 @@ class _Walker:
             lambda carry: self.block(body, origins[:fixed] + carry + slices, within),
             origins[fixed : fixed + carried],
         )
-        stacks = [unfollowed(origin) for origin in results[carried:]]
+        stacks = [mixed([origin]) for origin in results[carried:]]
         return [block], results[:carried] + stacks
 
     def loop(self, eqn: JaxprEqn, bodies: tuple[ClosedJaxpr, ...], origins, scans):
@@ -136,6 +200,16 @@ class _Walker:
         blocks, results = zip(*walked, strict=True)
         return blocks, [reduce(join, each) for each in zip(*results, strict=True)]
 
+    def divided(self, eqn: JaxprEqn, body: ClosedJaxpr, origins: list[Origin], scans):
+        """Inside, a value is what one device has of it."""
+        pairs = zip(origins, body.jaxpr.invars, strict=True)
+        local = [redivided(origin, aval_of(inside).shape) for origin, inside in pairs]
+        self.meshes.append(manual(eqn))
+        block, results = self.block(body, local, scans)
+        self.meshes.pop()
+        pairs = zip(results, eqn.outvars, strict=True)
+        return [block], [redivided(origin, aval_of(outside).shape) for origin, outside in pairs]
+
     def settled(self, body: Callable, carry: list[Origin]):
         """Walks a loop's body until where its carry comes from no longer changes."""
         first = len(self.sites)
@@ -147,3 +221,7 @@ class _Walker:
                 return block, carry + results[len(carry) :]
             carry = joined
             del self.sites[first:]
+
+
+def _leaves(origin: Origin) -> tuple[Leaf, ...]:
+    return origin.leaves if isinstance(origin, Weight) else ()

@@ -188,7 +188,7 @@ def rounded_data(activations: Activations, pattern: str = "*"):
                 f"{site.name!r}, but no data reached all of it in calibration. "
                 "Give data that reach it, or a rule of dynamic() for it."
             )
-        if site.primitive == "gather" or not jnp.issubdtype(data.dtype, jnp.floating):
+        if not site.observable or not jnp.issubdtype(data.dtype, jnp.floating):
             return apply(data, weight)
         shown = _fake_rows(site.rows(data), site, activations)
         # `rows` only moves entries about, so its transpose moves them back.

@@ -2,14 +2,12 @@
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
-
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.checks import check_real
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import Rules, as_rules
-from jaxcompress.core.selectors import axes_of, weights
+from jaxcompress.core.selectors import axes_of, weights, why_left_out
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Params, Selector
 
@@ -58,18 +56,10 @@ def assign(
         if name in specs:
             assigned[name] = _fitted(caller, name, leaf, specs[name], leaf_axes)
         else:
-            assigned[name] = "no rule" if chosen[name] else _why_not(leaf, leaf_axes, select)
+            why = "" if select else why_left_out(leaf, leaf_axes)
+            unselected = f"not selected: {why}" if why else "not selected"
+            assigned[name] = "no rule" if chosen[name] else unselected
     return assigned
-
-
-def _why_not(leaf, axes: LeafAxes, select: Selector | None) -> str:
-    if select is not None:
-        return "not selected"
-    if not jnp.issubdtype(leaf.dtype, jnp.inexact):
-        return f"not selected: {leaf.dtype}"
-    if leaf.size == 0:
-        return "not selected: empty"
-    return f"not selected: rank {leaf.ndim}" if leaf.ndim < 2 else "not selected: meets no data"
 
 
 def _fitted(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -> Assignment:

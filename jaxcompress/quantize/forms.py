@@ -126,8 +126,10 @@ def _obstacle(site: Site, weight) -> str:
     """Why a site cannot multiply codes; empty when it can."""
     if not isinstance(weight, QTensor):
         return "reshaped before it meets data"
-    if site.primitive == "gather":
-        return "a gather looks rows up and multiplies nothing"
+    if site.axes.looked_up:
+        return f"a {site.primitive} looks rows up and multiplies nothing"
+    if not site.observable:
+        return f"a {site.primitive} whose rows meet matrices that the data choose"
     if not jnp.issubdtype(site.data_dtype, jnp.floating):
         return f"the data are {site.data_dtype}"
     if not weight.spec.symmetric:

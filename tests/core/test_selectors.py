@@ -42,7 +42,7 @@ def is_inexact(name, shape, dtype):
 
 
 def is_weight(name, shape, dtype):
-    return is_inexact(name, shape, dtype) and len(shape) >= 2
+    return jnp.issubdtype(dtype, jnp.floating) and 0 not in shape and len(shape) >= 2
 
 
 CASES = [

@@ -401,12 +401,6 @@ def test_a_weight_that_loses_its_axes_is_not_followed_wrongly(case):
     assert all(site.data_shape != X.shape for site in sites)
 
 
-def test_two_weights_that_meet_are_no_site():
-    params = {"a": normal(1, 6, 4), "b": normal(2, 4, 6)}
-    program = graph.trace(lambda params, x: x @ (params["a"] @ params["b"]), params, X)
-    assert program.sites == ()
-
-
 def test_leaves_side_by_side_are_one_site():
     def fn(params, x):
         return x @ jnp.concatenate([params["gate"], params["up"]], axis=1)

@@ -62,7 +62,7 @@ class Connections:
         self.use(operands)
         if name == "scan":
             self.scan(step, operands)
-        elif not step.blocks and step.sites:
+        elif not step.blocks and len(step.sites) == 1:
             (site,) = step.sites.values()
             if isinstance(operands[site.position], Weight):
                 self.sites.append((site, eqn, operands[site.position]))

@@ -148,7 +148,7 @@ def _shared(site: Site, program: Program) -> bool:
 
 
 def _separable(site: Site, eqn: JaxprEqn) -> bool:
-    if not site.observable:
+    if not site.observable or site.of_parameters:
         return False
     groups = ("feature_group_count", "batch_group_count")
     return all(eqn.params.get(group, 1) == 1 for group in groups)
@@ -193,7 +193,9 @@ def _parts(axes: Iterable[ValueAxis]) -> list[Part]:
 
 def _reason(site: Site, program: Program) -> str:
     if not site.observable:
-        return "a gather, whose data are indices"
+        return f"a {site.primitive}, whose data are no rows of one matrix"
+    if site.of_parameters:
+        return "meets other parameters, and no data"
     if _shared(site, program):
         return "other data meet the same weight, at another site or in each turn of a loop"
     if site.primitive == "conv_general_dilated":

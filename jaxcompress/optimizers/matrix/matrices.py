@@ -124,4 +124,4 @@ def identities(matrix: Array) -> Array:
 
 
 def _is_matrix(roles: LeafAxes) -> bool:
-    return bool(roles.output and roles.contracting) and roles.primitive != "gather"
+    return bool(roles.output and roles.contracting) and not roles.looked_up
