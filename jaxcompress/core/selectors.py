@@ -83,6 +83,21 @@ def weights(axes: Axes | None = None) -> Selector:
     return lambda params: map_named(chosen, params)
 
 
+def meeting_data(axes: Axes | None = None) -> Selector:
+    """Inexact leaves that meet data, complex ones too: what weight decay is for.
+
+    Args:
+      axes: as of `weights`.
+    """
+    known = None if axes is None else named_leaves(axes)
+
+    def chosen(name: str, leaf) -> bool:
+        inexact = jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.size > 0
+        return bool(inexact and axes_of(name, leaf, known).meets_data)
+
+    return lambda params: map_named(chosen, params)
+
+
 def why_left_out(leaf, axes: LeafAxes) -> str:
     """Why `weights` leaves a leaf of these axes out; empty for one that it takes.
 
@@ -99,6 +114,16 @@ def why_left_out(leaf, axes: LeafAxes) -> str:
     if axes.meets_data:
         return ""
     return f"rank {leaf.ndim}" if leaf.ndim < 2 else "meets no data"
+
+
+def reasons_left_out(params: Params, axes: Axes | None) -> dict[str, str]:
+    """By name of each leaf that `weights(axes)` leaves out, why."""
+    known = None if axes is None else named_leaves(axes)
+    reasons = {
+        name: why_left_out(leaf, axes_of(name, leaf, known))
+        for name, leaf in named_leaves(params).items()
+    }
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def all_of(*selectors: Selector) -> Selector:

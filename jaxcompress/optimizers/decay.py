@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import require_params
 from jaxcompress.core.penalties import scale_l1_subgradient
-from jaxcompress.core.selectors import weights
+from jaxcompress.core.selectors import meeting_data
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.optimizers.hyperparameters import check_sizes
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
@@ -125,7 +125,7 @@ def _added(
 ) -> optax.GradientTransformation:
     """Adds weight · gradient(leaf) to the updates of the selected leaves."""
     check_sizes(caller, weight=weight)
-    select = select or weights()
+    select = select or meeting_data()
 
     def init(params: Params) -> optax.EmptyState:
         check_trainable(caller, params)

@@ -2,7 +2,7 @@
 
 import functools
 import numbers
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -42,8 +42,11 @@ def groups(
     sparsity: Rules[Amount] | Amount,
     select: Selector | None,
     axes: Axes | None,
+    check: Callable[[str, str, Array], None] | None = None,
 ) -> list[Group]:
     """The leaves to prune, by the rule that says how much; nothing is computed.
+
+    `check` refuses leaves; by default `check_target`.
 
     Raises:
       TypeError: a leaf to prune is compressed, or not of a real floating dtype.
@@ -63,7 +66,7 @@ def groups(
     known = None if axes is None else named_leaves(axes)
     found = [Group(amount, {}) for _, amount in amounts]
     for name, rank in assigned.items():
-        check_target(caller, name, leaves[name])
+        (check or check_target)(caller, name, leaves[name])
         found[rank].axes[name] = axes_of(name, leaves[name], known)
     return found
 
@@ -198,6 +201,13 @@ def refuse_schedule(caller: str, sparsity: Rules[Amount] | Amount) -> None:
                 f"{caller}(sparsity={amount}) is a schedule, and there are no steps here. "
                 "Give a number in [0, 1), or use prune in training."
             )
+
+
+def check_sized(caller: str, name: str, leaf) -> None:
+    """As `check_target`, but a complex leaf passes: it is worth its absolute values."""
+    if jnp.issubdtype(leaf.dtype, jnp.complexfloating) and not is_compressed(leaf):
+        leaf = jax.ShapeDtypeStruct(leaf.shape, jnp.float32)
+    check_target(caller, name, leaf)
 
 
 def check_target(caller: str, name: str, leaf) -> None:

@@ -76,11 +76,25 @@ def test_layers_of_a_scan_are_pruned_one_by_one():
 def test_the_report_says_what_was_done():
     _, report = one_shot(PARAMS, magnitude(), sparsity=0.5)
     assert [(leaf.action, leaf.reason) for leaf in report.leaves] == [
-        ("kept", "not selected, or without a rule"),
+        ("kept", "not selected: rank 1"),
         ("50.0 % removed", "axes assumed"),
         ("50.0 % removed", "axes assumed"),
     ]
     assert jc.Report.from_json(report.to_json()) == report
+
+
+def test_complex_weights_are_pruned_when_asked_for():
+    size = jnp.array([[1.0, 4.0], [3.0, 2.0]])
+    params = {"w": size * jnp.exp(1j * KERNEL[:2, :2])}
+    pruned, report = one_shot(params, magnitude(), sparsity=0.5, select=jc.matching("w"))
+    np.testing.assert_array_equal(pruned["w"], jnp.where(size > 2.5, params["w"], 0))
+    assert report.leaves[0].action == "50.0 % removed"
+    halves = {"re": params["w"].real, "im": params["w"].imag, "out": KERNEL}
+    axes = jc.graph.axes(lambda p, x: abs(x @ (p["re"] + 1j * p["im"])), halves, jnp.ones((1, 2)))
+    _, report = one_shot(halves, magnitude(), sparsity=0.5, axes=axes, select=jc.matching("re"))
+    assert [row.name for row in report.leaves if row.changed] == ["re"]
+    with pytest.raises(ValueError, match="selects no leaf"):
+        one_shot(halves, magnitude(), sparsity=0.5, axes=axes)
 
 
 def test_nothing_goes_at_zero():
@@ -124,7 +138,7 @@ REFUSED = {
         TypeError,
         "'codes' has dtype int8",
     ),
-    "complex": ({"w": jnp.ones((2, 2), jnp.complex64)}, {}, TypeError, "'w' has dtype complex64"),
+    "complex": ({"w": jnp.ones((2, 2), jnp.complex64)}, {}, ValueError, "selects no leaf"),
     "empty": (
         {"w": jnp.ones((0, 2))},
         {"select": jc.everything()},

@@ -300,7 +300,12 @@ def test_the_state_is_what_it_says():
 REFUSED_AT_INIT = {
     "integer": ({"codes": jnp.ones((2, 2), int)}, {"select": jc.everything()}, TypeError, "int32"),
     "empty": ({"w": jnp.ones((0, 2))}, {"select": jc.everything()}, ValueError, "no entry"),
-    "complex": ({"w": jnp.ones((2, 2), jnp.complex64)}, {}, TypeError, "'w' has dtype complex64"),
+    "complex": (
+        {"w": jnp.ones((2, 2), jnp.complex64)},
+        {"select": jc.everything()},
+        TypeError,
+        "'w' has dtype complex64",
+    ),
     "quantized": ({"w": QTENSORS["int8 per channel"]()}, {}, TypeError, "already compressed"),
     "unused pattern": (KERNEL, {"select": jc.matching("head/*")}, ValueError, "selects no leaf"),
     "unused rule": (KERNEL, {"sparsity": jc.Rules({"head": 0.5})}, ValueError, "matches nothing"),

@@ -254,7 +254,13 @@ REFUSALS = [
     refuse("nan", {"w": jnp.full((2, 2), jnp.nan)}, "leaf 'w' holds 4 values that are not finite"),
     refuse("inf", {"w": jnp.asarray([[1.0, jnp.inf]])}, r"the first at \(0, 1\)"),
     refuse("integer", {"w": jnp.ones((2, 2), int)}, "dtype int32", TypeError, select=EVERYTHING),
-    refuse("complex", {"w": jnp.ones((2, 2), complex)}, "dtype complex64", TypeError),
+    refuse(
+        "complex",
+        {"w": jnp.ones((2, 2), complex)},
+        "dtype complex64",
+        TypeError,
+        select=EVERYTHING,
+    ),
     refuse("empty", {"w": jnp.ones((0, 2))}, "no entry", select=EVERYTHING),
     refuse("scalar", {"w": jnp.float32(1)}, "single number", select=EVERYTHING),
     refuse(

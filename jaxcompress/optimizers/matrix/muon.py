@@ -13,7 +13,7 @@ from jaxcompress.core.axes import Axes
 from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.penalties import group_norms
-from jaxcompress.core.selectors import weights
+from jaxcompress.core.selectors import meeting_data
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.optimizers.classic.adam import adamw
 from jaxcompress.optimizers.classic.momentum import scale_by_nesterov
@@ -223,7 +223,7 @@ def muon(
     orthogonal = scale_by_muon(
         momentum, steps=steps, eps=eps, scale=scale, axes=axes, storage=storage
     )
-    decays = weights(axes)
+    decays = meeting_data(axes)
     matrices = optax.chain(decay_after(orthogonal, weight_decay, decays), descent(learning_rate))
     others = adamw(
         rest,

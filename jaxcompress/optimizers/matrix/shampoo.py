@@ -12,7 +12,7 @@ from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_positive
 from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
 from jaxcompress.core.names import leaf_names, map_named, named_leaves
-from jaxcompress.core.selectors import weights
+from jaxcompress.core.selectors import meeting_data
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.classic.adam import scale_by_adam
 from jaxcompress.optimizers.decay import decay_after
@@ -232,7 +232,9 @@ def shampoo(
         select=select,
         axes=axes,
     )
-    return optax.chain(decay_after(scaled, weight_decay, weights(axes)), descent(learning_rate))
+    return optax.chain(
+        decay_after(scaled, weight_decay, meeting_data(axes)), descent(learning_rate)
+    )
 
 
 def _check_options(

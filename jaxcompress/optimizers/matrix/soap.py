@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxcompress.core.axes import UNUSED, Axes, LeafAxes
 from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
 from jaxcompress.core.names import leaf_names, map_named, named_leaves
-from jaxcompress.core.selectors import weights
+from jaxcompress.core.selectors import meeting_data
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.decay import decay_after
 from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
@@ -223,7 +223,9 @@ def soap(
     scaled = scale_by_soap(
         b1, b2, eps=eps, every=every, largest_side=largest_side, select=select, axes=axes
     )
-    return optax.chain(decay_after(scaled, weight_decay, weights(axes)), descent(learning_rate))
+    return optax.chain(
+        decay_after(scaled, weight_decay, meeting_data(axes)), descent(learning_rate)
+    )
 
 
 def _turned(x: Array, bases: Sides, roles: LeafAxes) -> Array:

@@ -1,17 +1,20 @@
 """Pruning at once, outside training: from weights as they are to masks and params."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.checks import check_range
 from jaxcompress.core.criterion import Criterion
+from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.masks import apply_masks, check_masks, kept
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.core.selectors import reasons_left_out
 from jaxcompress.core.types import Masks, Params, Selector
 from jaxcompress.prune import targets
 from jaxcompress.prune.allocation.totals import Allocation, uniform
@@ -54,8 +57,8 @@ def one_shot(
         without a rule stay.
       pattern: where weights may go.
       allocate: how each rule's sparsity is shared out among the leaves it matches.
-      select: which leaves; by default those that meet data, without those that the
-        criterion's data did not reach.
+      select: which leaves; by default the real ones that meet data, without those that
+        the criterion's data did not reach. Of complex leaves it sees absolute values.
       axes: from `graph.axes`; by default the layout of `assumed_axes`.
 
     Returns:
@@ -67,7 +70,7 @@ def one_shot(
         used, a selected leaf is empty, or holds values that are not finite; the
         criterion has seen no gradients and needs them, or its data did not reach a leaf
         that `select` or a rule of its own names, or any; its scores hold a NaN.
-      TypeError: a selected leaf is not real floating or already compressed, or a
+      TypeError: a selected leaf is not floating or already compressed, or a
         sparsity is a schedule.
 
     Example:
@@ -80,11 +83,13 @@ def one_shot(
       >>> report.leaves[1].action
       '50.0 % removed'
     """
-    found = fixed_groups("one_shot", params, sparsity, select, axes)
+    found = fixed_groups("one_shot", params, sparsity, select, axes, targets.check_sized)
     found, left = targets.with_data("one_shot", found, criterion.unreached, select, sparsity)
     removing = _masks("one_shot", params, criterion, found, pattern, allocate)
     pruned = apply_masks(removing, params)
-    return pruned, removal_report("one_shot", params, removing, found, left)
+    unselected = {} if select else reasons_left_out(params, axes)
+    why = {name: f"not selected: {reason}" for name, reason in unselected.items()}
+    return pruned, removal_report("one_shot", params, removing, found, why | dict(left))
 
 
 def masks(
@@ -110,7 +115,7 @@ def masks(
       >>> jc.prune.masks(params, jc.prune.magnitude(), sparsity=0.5)
       {'bias': Array(True, dtype=bool), 'kernel': Array([[False,  True]], dtype=bool)}
     """
-    found = fixed_groups("masks", params, sparsity, select, axes)
+    found = fixed_groups("masks", params, sparsity, select, axes, targets.check_sized)
     found, _ = targets.with_data("masks", found, criterion.unreached, select, sparsity)
     return _masks("masks", params, criterion, found, pattern, allocate)
 
@@ -154,12 +159,13 @@ def fixed_groups(
     sparsity: Rules[Amount] | Amount,
     select: Selector | None,
     axes: Axes | None,
+    check: Callable = targets.check_target,
 ) -> list[targets.Group]:
     """The leaves to prune at sparsities that are numbers, each with its axes."""
     targets.refuse_schedule(caller, sparsity)
     for _, amount in as_rules(sparsity).pairs:
         check_range(caller, "sparsity", float(amount), 0, 1)
-    return targets.groups(caller, params, sparsity, select, axes)
+    return targets.groups(caller, params, sparsity, select, axes, check)
 
 
 def _masks(
@@ -170,8 +176,14 @@ def _masks(
     pattern: Pattern,
     allocate: Allocation,
 ) -> Masks:
+    params = jax.tree.map(_magnitudes_of_complex, params, is_leaf=is_compressed)
     scores = targets.scores_of(caller, criterion, params, found)
     return targets.mask_tree(targets.masks_at(0, scores, found, pattern, allocate), params)
+
+
+def _magnitudes_of_complex(leaf):
+    """What a criterion sees of a complex leaf: its absolute values."""
+    return jnp.abs(leaf) if jnp.issubdtype(leaf.dtype, jnp.complexfloating) else leaf
 
 
 def removal_report(
