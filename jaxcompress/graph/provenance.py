@@ -235,7 +235,7 @@ def what_became(eqn: JaxprEqn, weight: Weight, origins: list[Origin], results: l
         return f"is a vector that is broadcast ({name})"
     if Source.DATA not in origins:
         return f"loses its axes in {name}"
-    return f"meets data in {name}, which has no rule for weights"
+    return f"meets data in {name}, which is no dot, convolution or gather"
 
 
 def _moved(eqn: JaxprEqn, origins: list[Origin], shape: Shape) -> Origin:
@@ -275,6 +275,8 @@ def _moved_axes(eqn: JaxprEqn, weight: Weight, shape: Shape) -> ValueAxes | None
             return value_axes.broadcast(axes, shape, params["broadcast_dimensions"])
         case "reshape":
             return value_axes.refilled(axes, shape)
+        case "tile":
+            return value_axes.tiled(axes, params["reps"])
         case "rev":
             return axes
         case "all_gather" if not params["tiled"]:

@@ -60,6 +60,14 @@ def broadcast(axes: ValueAxes, shape: Shape, positions: Sequence[int]) -> ValueA
     )
 
 
+def tiled(axes: ValueAxes, copies: Sequence[int]) -> ValueAxes:
+    """The axes with copies one after the other, which are of no leaf."""
+    return tuple(
+        (Part(None, count), *axis) if count > 1 else axis
+        for count, axis in zip(copies, axes, strict=True)
+    )
+
+
 def resized(axes: ValueAxes, shape: Shape) -> ValueAxes | None:
     """The same axes with other sizes, as after a slice, a pad or a concatenation."""
     result: list[ValueAxis] = []

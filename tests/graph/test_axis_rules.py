@@ -173,6 +173,12 @@ CASES = {
         lambda x: jnp.concatenate([x, x[..., ::-1]], -1), wide=8, units={"in:1": 4}
     ),
     "added to its flip": between(lambda x: x + jnp.flip(x, -1), inner=7, wide=7, units={"in:1": 3}),
+    "a reduction by a function of one's own": between(
+        lambda x: lax.reduce(x, 0.0, lambda a, b: a + b * 1.0, (1,)), units={"in:1": 4}
+    ),
+    "about the largest along another axis": between(
+        lambda x: lax.approx_max_k(x, 2, reduction_dimension=1)[0], units={"in:1": 4}
+    ),
     "solve": solved(jnp.linalg.solve, {"in:1": 4}),
     "solve, a column at a time": solved(
         lambda a, b: jax.vmap(jnp.linalg.solve, (None, 1), 1)(a, b), {"in:1": 4}

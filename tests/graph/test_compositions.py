@@ -141,6 +141,15 @@ CASES = {
         {},
         {"row": r"is a vector that is broadcast \(dot_general\)"},
     ),
+    "a token tiled beside the data": lambda: Case(
+        lambda p, x: jnp.concatenate([jnp.tile(p["token"], (2, 1)), x]),
+        {"token": normal(1, 1, 6)},
+        {},
+        {"token": "meets data in concatenate, which is no dot"},
+    ),
+    "a tiled kernel": lambda: Case(
+        lambda p, x: x @ jnp.tile(p["w"], (1, 2)), KERNEL, {"w": PLAIN}, {}
+    ),
     "LoRA": lambda: Case(
         lambda p, x: x @ (p["w"] + 0.5 * (p["a"] @ p["b"])),
         KERNEL | FACTORS,
@@ -266,7 +275,7 @@ CASES = {
         lambda p, x: lax.custom_linear_solve(lambda v: v @ p["w"], x, lambda _, v: v),
         KERNEL,
         {},
-        {"w": "meets data in custom_linear_solve, which has no rule for weights"},
+        {"w": "meets data in custom_linear_solve, which is no dot"},
     ),
     "an Equinox language model": equinox_language_model,
     "Haiku's attention of learned queries": haiku_learned_queries,

@@ -239,7 +239,6 @@ PINNED_ON_PURPOSE = frozenset(
         "after_all",
         "all_gather",
         "all_to_all",
-        "approx_top_k",
         "axis_index",
         "create_token",
         "custom_lin",
@@ -253,7 +252,6 @@ PINNED_ON_PURPOSE = frozenset(
         "random_gamma",
         "random_seed",
         "random_split",
-        "reduce",
         "rng_bit_generator",
         "select_and_scatter",
         "swap",
@@ -261,7 +259,7 @@ PINNED_ON_PURPOSE = frozenset(
         "xla_pmap",
     ]
 )
-"""Keys, collectives, references, open reductions."""
+"""Keys, collectives, references."""
 
 SEEN = [
     "checkpoint",

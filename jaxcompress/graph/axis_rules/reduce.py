@@ -45,6 +45,18 @@ def reduction(neutral) -> Rule:
     return Rule(couple_reduction, reduces=reduces)
 
 
+def couple_open_reduction(record: Record) -> list[Shape]:
+    """What is not known to have a neutral element needs the axes it takes whole."""
+    count = len(record.eqn.outvars)
+    first, *others = record.inputs[:count]
+    axes = record.params["dimensions"]
+    for dims in others:
+        for a, b in zip(first, dims, strict=True):
+            record.couple(a, b)
+    record.pin(*(first[axis] for axis in axes))
+    return [tuple(d for axis, d in enumerate(first) if axis not in axes)] * count
+
+
 def couple_position(record: Record) -> list[Shape]:
     """Where an extreme lies is counted along the axis, so the axis stays whole."""
     (operand,) = record.inputs
@@ -75,7 +87,7 @@ def couple_sort(record: Record) -> list[Shape]:
 def couple_top(record: Record) -> list[Shape]:
     """The largest are chosen among a whole axis."""
     (operand,) = record.inputs
-    axis = record.params.get("axis", -1) % len(operand)
+    axis = record.params.get("axis", record.params.get("reduction_dimension", -1)) % len(operand)
     record.pin(operand[axis])
     chosen = record.pinned(record.output_shapes[0][axis])
     return [(*operand[:axis], chosen, *operand[axis + 1 :])] * len(record.output_shapes)
@@ -123,6 +135,7 @@ def _windowed(record: Record, axis: int) -> bool:
 
 
 RULES = {
+    "approx_top_k": Rule(couple_top),
     "argmax": Rule(couple_position),
     "argmin": Rule(couple_position),
     "cumlogsumexp": Rule(couple_cumulative),
@@ -131,6 +144,7 @@ RULES = {
     "cumprod": Rule(couple_cumulative),
     "cumsum": Rule(couple_cumulative),
     "fft": Rule(couple_transform),
+    "reduce": Rule(couple_open_reduction),
     "reduce_and": reduction(one),
     "reduce_max": reduction(lowest),
     "reduce_min": reduction(highest),
