@@ -87,7 +87,7 @@ def _meet(
         values[at] = weight
         # Another weight goes to its own handler as stored, unless it was replaced.
         values[other] = operands[other] if data is met else data
-        output, states = _meet(others, eqn, values, states, handlers, **changed, **more)
+        output, states = _meet(others, eqn, values, states, handlers, **(changed | more))
         return output
 
     output, state = handlers[site.name](site, apply, met, operands[at], states[site.name])

@@ -120,8 +120,7 @@ def axes(fn: Model, params: Params, *inputs) -> Axes:
 
 def _with_reason(site: Site, leaf: Leaf) -> LeafAxes:
     """The roles of a leaf's axes; parts of complex numbers are left out like them."""
-    parts = np.issubdtype(site.operand_dtype, np.complexfloating)
-    halves = parts and not np.issubdtype(leaf.dtype, np.complexfloating)
+    halves = site.is_complex and not np.issubdtype(leaf.dtype, np.complexfloating)
     return dataclasses.replace(site.axes, left_out="parts of complex numbers" if halves else "")
 
 

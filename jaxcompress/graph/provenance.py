@@ -66,7 +66,7 @@ class Weight:
 
 
 class Source(enum.Enum):
-    """Where a value comes from that is not followed to a leaf."""
+    """Where a value comes from that is no leaf; a mixture is the first of them."""
 
     DATA = "data"
     PARAMETERS = "parameters, in a form that has lost its axes"

@@ -127,9 +127,9 @@ def _cond(step: Step, operands: list, states: States, run: Run):
 
 
 def _shard_map(step: Step, operands: list, states: States, run: Run):
-    """The devices hold a state each, which are the same after as before.
+    """Every device keeps a state; all are equal, as readings gather the rows of all.
 
-    A state comes and goes with an axis of devices, for types to tell nothing of it.
+    Outside, states have a leading axis of devices: no type needs to know them equal.
     """
     params, within = step.eqn.params, manual(step.eqn)
 

@@ -120,6 +120,20 @@ class Site:
         return tuple(self.scans[depth] for depth in self.sliced_by)
 
     @property
+    def is_complex(self) -> bool:
+        """Whether the weight operand holds complex numbers, perhaps made of parts."""
+        return np.issubdtype(self.operand_dtype, np.complexfloating)
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether the equation takes data and weight alone.
+
+        What else it takes (group sizes, further indices) `apply` of a rewrite holds,
+        which then means nothing outside of that trace.
+        """
+        return self.primitive not in ("dynamic_slice", "ragged_dot_general")
+
+    @property
     def observable(self) -> bool:
         """True where the data are vectors, each of which all of a weight multiplies."""
         return not isinstance(self.layout, Lookup | Ragged) and not self.divided

@@ -153,11 +153,16 @@ def reconstruct(
 
 
 def _multiplied(program: Program) -> Selector:
-    """Leaves that meet data, and in no gather."""
-    looked_up = {leaf.name for site in program.sites if not site.observable for leaf in site.leaves}
+    """Leaves that meet data in dots and convolutions alone, and as real numbers."""
+    left_out = {
+        leaf.name
+        for site in program.sites
+        if site.is_complex or not site.observable
+        for leaf in site.leaves
+    }
 
     def select(params: Params):
-        met = {leaf.name for site in program.sites for leaf in site.leaves} - looked_up
+        met = {leaf.name for site in program.sites for leaf in site.leaves} - left_out
         return map_named(lambda name, chosen: chosen and name in met, inexact()(params))
 
     return select
