@@ -68,12 +68,12 @@ def averaged(x: jax.Array) -> jax.Array:
 
 
 def recurrences() -> Case:
-    """Scans of every length up to nine: some slices of their halves are empty."""
+    """Scans of lengths that leave slices of their halves empty."""
 
-    def of_every_length(x):
-        return jnp.concatenate([averaged(x[:, :length]) for length in range(1, 10)], axis=1)
+    def of_lengths(x):
+        return jnp.concatenate([averaged(x[:, :length]) for length in (1, 2, 5, 8)], axis=1)
 
-    return between(of_every_length, units={"in:1": 4})._replace(inputs=(normal(3, 2, 9, 6),))
+    return between(of_lengths, units={"in:1": 4})._replace(inputs=(normal(3, 2, 9, 6),))
 
 
 def solved(operation: Callable, units: dict) -> Case:

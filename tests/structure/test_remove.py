@@ -119,7 +119,26 @@ def grouped() -> Case:
     return Case(fn, params, normal(5, 2, 3, 3), shapes)
 
 
-CASES = {case.__name__: case for case in (linen, tuples, scanned, routed, grouped)}
+def recurrent() -> Case:
+    """Linear recurrences of every length up to nine, as Mamba and S5 compute them."""
+
+    def joined(one, other):
+        return one[0] * other[0], other[0] * one[1] + other[1]
+
+    def fn(params, x):
+        inner = x @ params["in"]
+        gates = jax.nn.sigmoid(inner), inner
+        sums = [
+            jax.lax.associative_scan(joined, (gates[0][:, :length], gates[1][:, :length]), axis=1)
+            for length in range(1, 10)
+        ]
+        return jnp.concatenate([values for _, values in sums], axis=1) @ params["out"]
+
+    params = {"in": normal(1, 3, 4), "out": normal(2, 4, 2)}
+    return Case(fn, params, normal(3, 2, 9, 3), {"in": (3, 2), "out": (2, 2)})
+
+
+CASES = {case.__name__: case for case in (linen, tuples, scanned, routed, grouped, recurrent)}
 cases = pytest.mark.parametrize("name", CASES)
 
 
