@@ -21,7 +21,7 @@ class LeafAxes:
       - The three tuples hold every axis of the leaf once, as non-negative positions,
         unless `primitive` is empty: then the leaf never meets data
         and all three are empty.
-      - `contracting` axes are summed over. For a gather (an embedding table) the copied
+      - `contracting` axes are summed over. For a lookup (an embedding table) the copied
         axes count as contracting and the indexed one as output, so that one row shares
         scales; this agrees with an output projection tied to the table.
       - `batch` axes hold independent weights: layers of a scan, experts.

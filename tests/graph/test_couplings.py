@@ -254,12 +254,13 @@ PINNED_ON_PURPOSE = frozenset(
         "random_split",
         "rng_bit_generator",
         "select_and_scatter",
+        "shard_map",
         "swap",
         "threefry2x32",
         "xla_pmap",
     ]
 )
-"""Keys, collectives, references."""
+"""Keys, collectives and what they are in, references, windows of any function."""
 
 SEEN = [
     "checkpoint",
@@ -267,6 +268,7 @@ SEEN = [
     "core_call",
     "optimization_barrier",
     "ragged_dot_general",
+    "shard_map",
     "stack",
     "tile",
     "unstack",
