@@ -20,9 +20,9 @@ from jaxcompress.graph.axis_rules.rule import Body, Record, bind
 from jaxcompress.graph.calibrate import check_no_nan
 from jaxcompress.graph.check import difference
 from jaxcompress.graph.couplings import equation_of, plain_records
-from jaxcompress.graph.dims import Removed, keep
 from jaxcompress.graph.divisors import Divisors
 from jaxcompress.graph.emit import Masked, Shrunk, emitted
+from jaxcompress.graph.kept import Removed, keep
 from jaxcompress.graph.primitives import PLAIN_CALLS
 from jaxcompress.graph.removal import Removal, resolve, restored
 from jaxcompress.graph.shrink import shrink, slice_params

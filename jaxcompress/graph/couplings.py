@@ -13,9 +13,10 @@ import numpy as np
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.axis_rules import creation, rule_of
 from jaxcompress.graph.axis_rules.rule import Body, Record, Shape
-from jaxcompress.graph.dims import Dim, atoms, positions
+from jaxcompress.graph.dims import Dim, atoms
 from jaxcompress.graph.explanation import explain
 from jaxcompress.graph.jaxprs import scan_loop
+from jaxcompress.graph.kept import positions
 from jaxcompress.graph.removal import Removal, cuts_of
 from jaxcompress.graph.sites import source_of
 from jaxcompress.graph.walk import Coupled, couple

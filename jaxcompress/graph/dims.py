@@ -7,9 +7,7 @@ axes meet is the matter of `axis_rules`.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-
-import numpy as np
+from collections.abc import Callable, Iterator, Sequence
 
 MOST_SEGMENTS = 64
 """Pieces an axis may fall into; beyond them it is pinned, as they are of no use."""
@@ -338,50 +336,3 @@ def _groups(dims: Sequence[Dim], shape: Sequence[int]) -> Iterator[tuple[list[Di
             else:
                 sizes.append(after.pop())
         yield group, sizes
-
-
-Removed = Mapping[Dim, np.ndarray]
-"""Per atom, which indices are removed: bool (size,), or (layers, size)."""
-
-
-def keep(d: Dim, removed: Removed) -> np.ndarray:
-    """Which indices of the axis stay: bool (size,), or (layers, size)."""
-    d = root(d)
-    if d.form is None:
-        gone = removed.get(d)
-        return np.ones(d.size, bool) if gone is None else ~gone
-    parts = [keep(part, removed) for part in d.parts]
-    lead = np.broadcast_shapes(*(part.shape[:-1] for part in parts))
-    parts = [np.broadcast_to(part, (*lead, part.shape[-1])) for part in parts]
-    if d.form is concatenation:
-        return np.concatenate(parts, axis=-1)
-    if d.form is reversal:
-        return parts[0][..., ::-1]
-    kept = parts[0]
-    for part in parts[1:]:
-        kept = (kept[..., :, None] & part[..., None, :]).reshape(*lead, -1)
-    return kept
-
-
-def positions(d: Dim, atom: Dim) -> np.ndarray:
-    """Where an atom's indices lie along the axis: int (atom's size, places of one)."""
-    d = root(d)
-    if d is atom:
-        return np.arange(d.size)[:, None]
-    if d.form is reversal:
-        return d.size - 1 - positions(d.parts[0], atom)[:, ::-1]
-    found = [np.zeros((atom.size, 0), int)]
-    if d.form is concatenation:
-        begins = itertools.accumulate((part.size for part in d.parts), initial=0)
-        found += [
-            begin + positions(part, atom) for begin, part in zip(begins, d.parts, strict=False)
-        ]
-    elif d.form is product:
-        inner = d.size
-        for part in d.parts:
-            outer, inner = d.size // inner, inner // part.size
-            own = positions(part, atom)[:, None, :, None]
-            steps = np.arange(outer)[None, :, None, None] * part.size + own
-            found.append((steps * inner + np.arange(inner)).reshape(atom.size, -1))
-    together = np.concatenate(found, axis=1)
-    return np.stack([np.unique(row) for row in together]) if len(found) > 2 else together

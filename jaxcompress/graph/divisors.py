@@ -13,7 +13,8 @@ import numpy as np
 from jax.extend.core import Literal
 
 from jaxcompress.graph.axis_rules.rule import Body, Record
-from jaxcompress.graph.dims import Dim, Removed, keep
+from jaxcompress.graph.dims import Dim
+from jaxcompress.graph.kept import Removed, keep
 
 
 class Divisors(enum.StrEnum):

@@ -20,9 +20,10 @@ from jaxcompress.core.leaf import materialize
 from jaxcompress.core.types import Params, PyTree
 from jaxcompress.graph.axis_rules import rule_of
 from jaxcompress.graph.axis_rules.rule import Body, Record, Reduction, Shape, bind, of_variables
-from jaxcompress.graph.dims import Dim, Removed, atoms, keep
+from jaxcompress.graph.dims import Dim, atoms
 from jaxcompress.graph.divisors import Divisor, Divisors, new_divisors
 from jaxcompress.graph.jaxprs import as_function, inner_jaxprs, variables
+from jaxcompress.graph.kept import Removed, keep
 from jaxcompress.graph.walk import Coupled
 
 

@@ -11,8 +11,9 @@ from jaxcompress.core.names import map_named
 from jaxcompress.core.types import Params
 from jaxcompress.graph.avals import struct_of
 from jaxcompress.graph.axis_rules.rule import Shape
-from jaxcompress.graph.dims import Removed, atoms, keep, positions
+from jaxcompress.graph.dims import atoms
 from jaxcompress.graph.divisors import Divisors
+from jaxcompress.graph.kept import Removed, keep, positions
 
 
 @dataclasses.dataclass(frozen=True)

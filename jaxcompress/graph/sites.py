@@ -7,7 +7,6 @@ both operands of a dot do, as the factors of a low-rank update, it is a site of 
 import dataclasses
 import math
 import os
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +15,9 @@ from jax.extend.core import JaxprEqn
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.types import Array
-from jaxcompress.graph.jaxprs import Manual, aval_of, differing
-from jaxcompress.graph.layouts import Convolution, Dot, Layout, Lookup, Ragged, meeting
-from jaxcompress.graph.provenance import Leaf, Origin, Source, Weight
+from jaxcompress.graph.layouts import Convolution, Dot, Layout, Lookup, Ragged
+from jaxcompress.graph.provenance import Leaf
 from jaxcompress.graph.value_axes import Part, ValueAxes
-
-# Which operand may be the weight: either of a dot, the filter, the table.
-_WEIGHT_POSITIONS = {
-    "conv_general_dilated": (1,),
-    "dot_general": (0, 1),
-    "dynamic_slice": (0,),
-    "gather": (0,),
-    "ragged_dot_general": (1,),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,105 +208,9 @@ class Site:
         return self.layout.output(y)
 
 
-def weight_operands(eqn: JaxprEqn, origins: list[Origin]) -> list[tuple[int, Weight]]:
-    """The operands that are weights meeting data or other weights, by position.
-
-    A bias or gain that is broadcast is none, nor is a vector that meets a matrix of
-    parameters, nor a slice at a place that no data choose, nor what meets itself.
-    """
-    weights = {i: origin for i, origin in enumerate(origins) if isinstance(origin, Weight)}
-    allowed = _WEIGHT_POSITIONS.get(eqn.primitive.name, ())
-    found = [(i, weights[i]) for i in allowed if i in weights]
-    if eqn.primitive.name == "dynamic_slice" and Source.DATA not in origins[1:]:
-        return []
-    if len(found) < 2:
-        return [each for each in found if not each[1].is_spread_vector]
-    (_, first), (_, other) = found
-    if {*first.leaves} & {*other.leaves}:
-        return []
-    return [each for each in found if _is_matrix(each[1])]
-
-
-def _is_matrix(weight: Weight) -> bool:
-    """Whether entries lie along more than one axis of the leaf."""
-    parts = {part.axis for axis in weight.axes for part in axis if part.size > 1}
-    return len(parts - {None}) > 1
-
-
-def site_of(
-    name: str,
-    eqn: JaxprEqn,
-    position: int,
-    weight: Weight,
-    scans: tuple[int, ...],
-    other: Origin,
-    meshes: tuple[Manual, ...],
-) -> Site:
-    """The site of an equation of `weight`, at this position, and another operand."""
-    roles, layout, macs = meeting(eqn, position, lambda axis: _leaf_order(weight, axis))
-    primitive = eqn.primitive.name
-    data, output = aval_of(eqn.invars[1 - position]), aval_of(eqn.outvars[0])
-    found = leaf_axes(weight, roles, primitive)
-    return Site(
-        name=name,
-        leaves=weight.leaves,
-        primitive=primitive,
-        axes=found,
-        operand_axes=dataclasses.replace(roles, primitive=primitive),
-        operand_parts=weight.axes,
-        operand_dtype=aval_of(eqn.invars[position]).dtype,
-        as_stored=weight.as_stored,
-        in_order=weight.in_order,
-        position=position,
-        data_shape=data.shape,
-        data_dtype=data.dtype,
-        output_shape=output.shape,
-        dtype=output.dtype,
-        scans=scans,
-        sliced_by=weight.sliced_by,
-        macs_once=macs,
-        layout=layout,
-        source=source_of(eqn),
-        of_parameters=isinstance(other, Weight) or other is Source.PARAMETERS,
-        differs_along=differing(eqn.invars[1 - position], meshes),
-        divided=bool(meshes) and _is_part(weight, (*found.contracting, *found.batch)),
-    )
-
-
-def _is_part(weight: Weight, axes: Sequence[int]) -> bool:
-    """Whether the value has less than all of these axes of its leaf."""
-    parts = [part for axis in weight.axes for part in axis]
-    return any(
-        math.prod(part.size for part in parts if part.axis == axis) != weight.leaves[0].shape[axis]
-        for axis in axes
-    )
-
-
-def leaf_axes(weight: Weight, roles: LeafAxes, primitive: str) -> LeafAxes:
-    """The roles of the leaf's axes, from those of the axes of the operand it became."""
-    contracting = _leaf_axes_in(weight, roles.contracting)
-    output = _leaf_axes_in(weight, roles.output) - contracting
-    batch = set(range(len(weight.leaves[0].shape))) - contracting - output
-    return LeafAxes(
-        contracting=tuple(sorted(contracting)),
-        output=tuple(sorted(output)),
-        batch=tuple(sorted(batch)),
-        primitive=primitive,
-    )
-
-
-def _leaf_axes_in(weight: Weight, axes: tuple[int, ...]) -> set[int]:
-    return {part.axis for axis in axes for part in weight.axes[axis] if part.axis is not None}
-
-
 def _leaf_axis(part: Part) -> int:
     """Which of the leaf's axes; -1 where a part is of none."""
     return -1 if part.axis is None else part.axis
-
-
-def _leaf_order(weight: Weight, axis: int) -> tuple[int, int]:
-    parts = [part.axis for part in weight.axes[axis] if part.axis is not None]
-    return (parts[0] if parts else len(weight.leaves[0].shape), axis)
 
 
 def source_of(eqn: JaxprEqn) -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from jaxcompress.graph.jaxprs import Manual, aval_of, inner_jaxprs, manual, scan_loop
+from jaxcompress.graph.meetings import site_of, weight_operands
 from jaxcompress.graph.provenance import (
     Leaf,
     Origin,
@@ -24,7 +25,7 @@ from jaxcompress.graph.provenance import (
     sliced,
     what_became,
 )
-from jaxcompress.graph.sites import Site, site_of, weight_operands
+from jaxcompress.graph.sites import Site
 
 
 class Block(NamedTuple):

@@ -15,8 +15,9 @@ from jaxcompress.core.types import Array, Model
 from jaxcompress.graph.axis_rules import rule_of
 from jaxcompress.graph.axis_rules.rule import Body, Record, Reduction, Shape
 from jaxcompress.graph.couplings import Family
-from jaxcompress.graph.dims import Dim, atoms, concatenation, positions, reversal, root
+from jaxcompress.graph.dims import Dim, atoms, concatenation, reversal, root
 from jaxcompress.graph.emit import Masked, emitted
+from jaxcompress.graph.kept import positions
 from jaxcompress.graph.walk import couple
 
 Meeting = Callable[[Array, Array, np.ndarray], Array]

@@ -14,11 +14,9 @@ from jaxcompress.graph.dims import (
     concatenation,
     cut,
     factors,
-    keep,
     pieces,
     pin,
     pinned,
-    positions,
     product,
     refill,
     reshape,
@@ -27,6 +25,7 @@ from jaxcompress.graph.dims import (
     split,
     unify,
 )
+from jaxcompress.graph.kept import keep, positions
 
 
 def outer(kept: list[np.ndarray]) -> np.ndarray:
