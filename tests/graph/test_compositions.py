@@ -19,7 +19,7 @@ from jaxcompress import graph
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.observers import covariance
 from jaxcompress.core.selectors import why_left_out
-from tests.graph.zoo import filled, normal, tokens
+from tests.graph.zoo import equinox_tokens, filled, normal
 
 X = normal(3, 5, 6)
 FROZEN = normal(7, 6, 6)
@@ -67,34 +67,10 @@ def switched(p, x, at):
 
 def equinox_language_model() -> Case:
     """Tokens one by one through an embedding, as every Equinox model has them."""
-    eqx = pytest.importorskip("equinox")
-    network = {
-        "embed": eqx.filter_eval_shape(eqx.nn.Embedding, 11, 6, key=jax.random.key(0)),
-        "hidden": eqx.filter_eval_shape(eqx.nn.Linear, 6, 8, key=jax.random.key(0)),
-        "head": eqx.filter_eval_shape(eqx.nn.Linear, 8, 11, key=jax.random.key(0)),
-    }
-    shapes, static = eqx.partition(network, lambda leaf: hasattr(leaf, "shape"))
-    params = filled(lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes))
-
-    def fn(params, ids):
-        model = eqx.combine(params, static)
-
-        def of_token(token):
-            return model["head"](jax.nn.gelu(model["hidden"](model["embed"](token))))
-
-        return jax.vmap(jax.vmap(of_token))(ids)
-
-    return Case(
-        fn,
-        params,
-        {
-            "embed/weight": ((1,), (0,), ()),
-            "hidden/weight": ((1,), (0,), ()),
-            "head/weight": ((1,), (0,), ()),
-        },
-        dict.fromkeys(("hidden/bias", "head/bias"), r"entry by entry \(add\)"),
-        (tokens(2, 3),),
-    )
+    model = equinox_tokens()
+    weights = dict.fromkeys(["embed/weight", "hidden/weight", "head/weight"], ((1,), (0,), ()))
+    biases = dict.fromkeys(["hidden/bias", "head/bias"], r"entry by entry \(add\)")
+    return Case(model.fn, model.params, weights, biases, model.inputs)
 
 
 def haiku_learned_queries() -> Case:

@@ -28,6 +28,7 @@ class Model(NamedTuple):
     Fields:
       same_text: False where an identity rewrite writes the same program in another way.
       derivative: how a loss of the params is differentiated.
+      mapped: False where JAX itself cannot map the model over examples.
     """
 
     fn: Any
@@ -35,6 +36,7 @@ class Model(NamedTuple):
     inputs: tuple
     same_text: bool = True
     derivative: Callable = reverse
+    mapped: bool = True
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
@@ -356,6 +358,46 @@ def equinox_mlp() -> Model:
     return Model(fn, params, (normal(4, 5, 6),))
 
 
+def equinox_tokens() -> Model:
+    """Equinox: each token alone through an embedding and layers, under two `vmap`s."""
+    eqx = pytest.importorskip("equinox")
+    network = {
+        "embed": eqx.filter_eval_shape(eqx.nn.Embedding, 11, 6, key=jax.random.key(0)),
+        "hidden": eqx.filter_eval_shape(eqx.nn.Linear, 6, 8, key=jax.random.key(0)),
+        "head": eqx.filter_eval_shape(eqx.nn.Linear, 8, 11, key=jax.random.key(0)),
+    }
+    shapes, static = eqx.partition(network, lambda leaf: hasattr(leaf, "shape"))
+    params = filled(lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes))
+
+    def fn(params, ids):
+        model = eqx.combine(params, static)
+
+        def of_token(token):
+            return model["head"](jax.nn.gelu(model["hidden"](model["embed"](token))))
+
+        return jax.vmap(jax.vmap(of_token))(ids)
+
+    return Model(fn, params, (tokens(2, 3),))
+
+
+def routed() -> Model:
+    """Experts by groups of rows, behind a kernel with a low-rank update."""
+
+    def fn(params, x, sizes):
+        x = jnp.tanh(x @ (params["kernel"] + params["a"] @ params["b"]))
+        hidden = jnp.tanh(jax.lax.ragged_dot(x, params["up"], sizes))
+        return jax.lax.ragged_dot(hidden, params["down"], sizes)
+
+    params = {
+        "kernel": normal(1, 6, 8),
+        "a": normal(2, 6, 2),
+        "b": normal(3, 2, 8),
+        "up": normal(4, 3, 8, 5),
+        "down": normal(5, 3, 5, 4),
+    }
+    return Model(fn, params, (normal(6, 5, 6), jnp.array([2, 0, 3])), mapped=False)
+
+
 def haiku_mlp() -> Model:
     """Haiku."""
     hk = pytest.importorskip("haiku")
@@ -397,6 +439,8 @@ ZOO = [
     custom_derivatives,
     nested_calls,
     equinox_mlp,
+    equinox_tokens,
     haiku_mlp,
+    routed,
     standardized,
 ]
