@@ -61,7 +61,7 @@ def test_an_identity_rewrite_gives_the_same_gradients(model):
 
 def test_an_identity_rewrite_maps_over_examples(model):
     if not model.mapped:
-        return
+        pytest.skip("JAX cannot map this model over examples.")
     axes = (None, *(0 for _ in model.inputs))
     inputs = [jnp.stack([x, x[::-1]]) for x in model.inputs]
     mapped = [jax.vmap(fn, in_axes=axes) for fn in (model.fn, graph.rewrite(model.fn, identity))]
