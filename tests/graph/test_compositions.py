@@ -19,7 +19,7 @@ from jaxcompress import graph
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.observers import covariance
 from jaxcompress.core.selectors import why_left_out
-from tests.graph.zoo import equinox_tokens, filled, normal
+from tests.graph.zoo import equinox_tokens, filled, normal, tokens
 
 X = normal(3, 5, 6)
 FROZEN = normal(7, 6, 6)
@@ -319,3 +319,17 @@ def test_compressed_factors_reach_their_handlers_as_stored():
     out = graph.rewrite(fn, noted)(packed, X)
     np.testing.assert_allclose(out, fn(jc.materialize(packed), X), rtol=1e-5)
     assert kinds == {"a": "QTensor", "b": "QTensor"}
+
+
+def test_a_table_under_vmap_is_smaller_as_codes():
+    def fn(p, ids):
+        return jax.vmap(jax.vmap(lambda each: p["table"][each]))(ids)
+
+    params, ids = {"table": normal(1, 32, 16)}, tokens(2, 3)
+    packed, report = jc.quantize.quantize(
+        params, jc.quantize.int8(), axes=graph.axes(fn, params, ids)
+    )
+    assert report.bytes_after == 32 * 16 + 4 * 32  # one float32 scale for each row
+    half_a_step = 0.5 * np.abs(params["table"]).max(1) / 127
+    apart = np.abs(jax.jit(jc.materialized(fn))(packed, ids) - fn(params, ids))
+    assert np.all(apart <= half_a_step[ids][..., None] * (1 + 1e-5))
