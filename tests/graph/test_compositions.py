@@ -121,7 +121,7 @@ CASES = {
         lambda p, x: jnp.concatenate([jnp.tile(p["token"], (2, 1)), x]),
         {"token": normal(1, 1, 6)},
         {},
-        {"token": "meets data in concatenate, which is no dot"},
+        {"token": "concatenate"},
     ),
     "a tiled kernel": lambda: Case(
         lambda p, x: x @ jnp.tile(p["w"], (1, 2)), KERNEL, {"w": PLAIN}, {}
