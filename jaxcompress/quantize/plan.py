@@ -77,7 +77,12 @@ def plan(
     if not quantized:
         raise ValueError("plan(params=...) has no quantized leaf. Make them with quantize(...).")
     forms = by_name(activations)
-    stops = [stop for stop in _stops(fn, params, inputs) if stop.site.leaf in quantized]
+    # What else an equation takes, as sizes of groups, is not there to time it with.
+    stops = [
+        stop
+        for stop in _stops(fn, params, inputs)
+        if stop.site.leaf in quantized and stop.site.is_pair
+    ]
     choices = _choices(stops, forms, probe)
     running = in_forms(fn, {choice.site: forms[choice.form] for choice in choices})
     dense_leaves, seconds = _settle(_trial(running, params, inputs, probe), gains(choices))

@@ -333,3 +333,15 @@ def test_a_table_under_vmap_is_smaller_as_codes():
     half_a_step = 0.5 * np.abs(params["table"]).max(1) / 127
     apart = np.abs(jax.jit(jc.materialized(fn))(packed, ids) - fn(params, ids))
     assert np.all(apart <= half_a_step[ids][..., None] * (1 + 1e-5))
+
+
+def test_a_plan_runs_ragged_dots_on_arrays():
+    case = CASES["experts by groups of rows"]()
+    axes = graph.axes(case.fn, case.params, *case.inputs)
+    packed, _ = jc.quantize.quantize(case.params, jc.quantize.int8(), axes=axes)
+    plan = jc.quantize.plan(
+        case.fn, packed, *case.inputs, probe=lambda calls: dict.fromkeys(calls, 1.0)
+    )
+    assert plan.choices == ()
+    found = jc.quantize.run(case.fn, plan)(packed, *case.inputs)
+    np.testing.assert_allclose(found, jc.materialized(case.fn)(packed, *case.inputs), rtol=1e-5)
