@@ -26,8 +26,8 @@ def counts_of_slices(sparsity: Array | float, size: int, slices: tuple[int, ...]
     Of equal remainders the earlier slice gives one more. A slice loses its last unit
     only when its sparsity is 1, or the others with a remainder have given one more.
     With one sparsity for all slices the total is exact as long as it is below 2**31;
-    with one for each it is that of the shares as float32, and a quota that
-    is a whole number but for their rounding is that number.
+    with one for each it is that of float32 products, in which a half may be one only by
+    rounding, and a quota that is a whole number but for rounding is that number.
 
     Args:
       sparsity: in [0, 1]; () or of the shape `slices`.
