@@ -5,7 +5,8 @@ The maths of one matrix is in `decomposition`, the choice of ranks in `ranks`.
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -100,7 +101,7 @@ def factorize(
     ranks: dict[str, int] = {}
     for i, (_, choose) in enumerate(rules):
         shared = {name: targets[name].found for name, place in places.items() if place == i}
-        ranks |= (choose if callable(choose) else at_most(choose))(shared)
+        ranks |= (at_most(cast(int, choose)) if isinstance(choose, Real) else choose)(shared)
     results = {
         name: _factored(leaf, targets[name], ranks[name])
         if name in targets
