@@ -103,7 +103,14 @@ def soap(b1=0.95, b2=0.95, eps=1e-8, every=10, decay=0.0):
             if t == 1:
                 memory[side] = np.linalg.eigh(kept)[1][:, ::-1]
             elif (t - 1) % every == 0:
-                memory[side] = np.linalg.qr(kept @ memory[side])[0]
+                memory["new " + side] = np.linalg.qr(kept @ memory[side])[0]
+        if t > 1 and (t - 1) % every == 0:
+            old = left, right
+            left, right = memory["left"], memory["right"] = memory["new left"], memory["new right"]
+            first, second = left.T @ old[0], old[1].T @ right
+            memory["v"] = first**2 @ v @ second**2
+            turned = first @ (old[0].T @ m_hat @ old[1]) @ second
+            memory["v"] = np.maximum(memory["v"], turned**2 * (1 - b2 ** (t - 1)))
         return step + decay * w
 
     return update

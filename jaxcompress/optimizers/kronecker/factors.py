@@ -1,14 +1,16 @@
 """Pairs of Kronecker factors, their damped inverses, and gradients between them."""
 
-import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import from_canonical, to_canonical
 from jaxcompress.core.sharding import explicit_spec, gathered, placed
 from jaxcompress.core.types import Array
 from jaxcompress.optimizers.kronecker.layers import KfacLayer
+from jaxcompress.optimizers.matrix.products import product
+from jaxcompress.optimizers.matrix.roots import damped_inverses
 from jaxcompress.optimizers.moments import divided, narrowed
 
 
@@ -28,38 +30,35 @@ AllFactors = dict[str, Factors]
 """By the name of each layer's kernel."""
 
 
-def damped_inverses(factors: Factors, damping: float) -> Factors:
-    """The inverses of both factors with Tikhonov damping shared out between them.
+def inverse_factors(factors: AllFactors, damping: float) -> AllFactors:
+    """The inverses of all factors with Tikhonov damping shared out between each two.
 
     Args:
       factors: symmetric, positive semi-definite.
       damping: above 0.
 
     Returns:
-      Factors: (A + π · sqrt(damping) · I)⁻¹ and (S + sqrt(damping) / π · I)⁻¹.
+      By layer, Factors: (A + π · sqrt(damping) · I)⁻¹, (S + sqrt(damping) / π · I)⁻¹.
 
     Example:
       >>> pair = Factors(jnp.full((1, 1), 4.0), jnp.full((1, 1), 1.0))
-      >>> inverses = damped_inverses(pair, 1.0)
-      >>> float(inverses.inputs[0, 0]), float(inverses.outputs[0, 0])
+      >>> found = inverse_factors({"kernel": pair}, 1.0)["kernel"]
+      >>> float(found.inputs[0, 0]), float(found.outputs[0, 0])
       (0.1667, 0.6667)
 
     Source: Martens and Grosse 2015, arXiv:1503.05671, section 6.3.
     """
-    means = [jnp.trace(x, axis1=-2, axis2=-1) / max(x.shape[-1], 1) for x in factors]
+    ridges = {name: _ridges(pair, damping) for name, pair in factors.items()}
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[-2:]), (factors, ridges))
+    return jax.tree.map(lambda x, like: x.reshape(like.shape), damped_inverses(*flat), factors)
+
+
+def _ridges(pair: Factors, damping: float) -> Factors:
+    """What is added to the diagonals of both factors, (batch…, 1, 1)."""
+    means = [jnp.trace(x, axis1=-2, axis2=-1) / max(x.shape[-1], 1) for x in pair]
     share = jnp.sqrt(divided(means[0], means[1]))
-    share = jnp.where(share > 0, share, 1.0)
-    ridge = damping**0.5
-    return Factors(
-        _inverse(factors.inputs, ridge * share), _inverse(factors.outputs, ridge / share)
-    )
-
-
-def _inverse(matrix: Array, ridge: Array) -> Array:
-    """The inverse of matrix + ridge · I; eigenvalues below 0 are from rounding."""
-    values, vectors = jnp.linalg.eigh(matrix)
-    scaled = vectors / (jnp.maximum(values, 0.0) + ridge[..., None])[..., None, :]
-    return jnp.matmul(scaled, jnp.swapaxes(vectors, -1, -2), precision="highest")
+    share = jnp.where(share > 0, share, 1.0)[..., None, None]
+    return Factors(damping**0.5 * share, damping**0.5 / share)
 
 
 def natural_updates(
@@ -80,10 +79,8 @@ def natural_updates(
     rows = (*layer.batch, layer.outputs)
     canonical = to_canonical(leaves[0], layer.axes)  # (batch…, output…, contracting…)
     columns = [canonical.reshape(*rows, -1), *(bias.reshape(*rows, 1) for bias in leaves[1:])]
-    multiply = functools.partial(jnp.matmul, precision="highest")
-    solved = multiply(
-        multiply(inverses.outputs, jnp.concatenate(columns, axis=-1)), inverses.inputs
-    )
+    gradient = jnp.concatenate(columns, axis=-1)
+    solved = product(product(inverses.outputs, gradient), inverses.inputs)
     kernel = solved[..., : columns[0].shape[-1]].reshape(canonical.shape)
     results = [from_canonical(kernel, layer.axes)]
     results += [solved[..., -1].reshape(bias.shape) for bias in leaves[1:]]

@@ -13,6 +13,7 @@ from jaxcompress.graph.rewrite import run_program
 from jaxcompress.optimizers.curvature.likelihoods import Likelihood, categorical
 from jaxcompress.optimizers.kronecker.factors import AllFactors, Factors
 from jaxcompress.optimizers.kronecker.layers import KfacLayer, Place, output_axes, places
+from jaxcompress.optimizers.matrix.products import product
 
 
 def kfac_factors(
@@ -90,7 +91,7 @@ def _zeros(layer: KfacLayer) -> Array:
 
 def _second_moment(rows: Array) -> Array:
     """The sum of outer products of (…, rows, n), as (…, n, n)."""
-    return jnp.matmul(jnp.swapaxes(rows, -1, -2), rows, precision="highest")
+    return product(rows.mT, rows)
 
 
 def _output_moment(place: Place, gradient: Array) -> Array:

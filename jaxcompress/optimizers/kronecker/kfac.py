@@ -17,7 +17,7 @@ from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, c
 from jaxcompress.optimizers.kronecker.factors import (
     AllFactors,
     Factors,
-    damped_inverses,
+    inverse_factors,
     natural_updates,
 )
 from jaxcompress.optimizers.kronecker.kl_clipping import clip_kl
@@ -146,7 +146,7 @@ def scale_by_kfac(
 
         def invert() -> AllFactors:
             whole = jax.tree.map(lambda mean: unbiased(mean, measured, decay), means)
-            return {name: damped_inverses(pair, damping) for name, pair in whole.items()}
+            return inverse_factors(whole, damping)
 
         inverses = jax.lax.cond(state.count % every == 0, invert, lambda: state.inverses)
         natural = {}

@@ -7,6 +7,7 @@ from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.selectors import axes_of
 from jaxcompress.core.types import Array, Selector
+from jaxcompress.optimizers.matrix.products import product
 from jaxcompress.optimizers.moments import divided
 
 Sides = dict[str, Array]
@@ -77,7 +78,7 @@ def gram(x: Array, side: str) -> Array:
       (Array([[[5.]]], dtype=float32), (1, 2, 2))
     """
     x = x if side == "left" else x.mT
-    return jnp.matmul(x, x.mT, precision="highest")
+    return product(x, x.mT)
 
 
 def between(x: Array, factors: Sides) -> Array:
@@ -95,9 +96,9 @@ def between(x: Array, factors: Sides) -> Array:
       Array([[[2., 3.]]], dtype=float32)
     """
     if "left" in factors:
-        x = jnp.matmul(factors["left"], x, precision="highest")
+        x = product(factors["left"], x)
     if "right" in factors:
-        x = jnp.matmul(x, factors["right"].mT, precision="highest")
+        x = product(x, factors["right"].mT)
     return x
 
 

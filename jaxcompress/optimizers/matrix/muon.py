@@ -21,6 +21,7 @@ from jaxcompress.optimizers.decay import decay_after
 from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.matrix.matrices import hidden, matrix_axes
+from jaxcompress.optimizers.matrix.products import product
 from jaxcompress.optimizers.moments import as_float32, divided, narrowed
 from jaxcompress.optimizers.storage import Storage, float32
 
@@ -72,10 +73,9 @@ def orthogonalized(x: Array, steps: ArrayLike = 5, eps: ArrayLike = 1e-7) -> Arr
     first, third, fifth = COEFFICIENTS
 
     def step(_: Array, x: Array) -> Array:
-        square = jnp.matmul(x, x.mT, precision="highest")
-        fourth = jnp.matmul(square, square, precision="highest")
-        mixed = third * square + fifth * fourth
-        return first * x + jnp.matmul(mixed, x, precision="highest")
+        square = product(x, x.mT)
+        mixed = third * square + fifth * product(square, square)
+        return first * x + product(mixed, x)
 
     x = jax.lax.fori_loop(0, steps, step, x)
     return x.mT if tall else x

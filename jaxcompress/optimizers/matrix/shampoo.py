@@ -28,7 +28,7 @@ from jaxcompress.optimizers.matrix.matrices import (
     identities,
     matrix_axes,
 )
-from jaxcompress.optimizers.matrix.roots import inverse_root
+from jaxcompress.optimizers.matrix.roots import inverse_roots
 from jaxcompress.optimizers.moments import as_float32, average, narrowed
 
 
@@ -166,7 +166,7 @@ def scale_by_shampoo(
         first, correlations = map_to_trees(grown, 2, wide, *rest)
         roots = jax.lax.cond(
             count % every == 0,
-            lambda: jax.tree.map(lambda sums: inverse_root(sums, 4, ridge), correlations),
+            lambda: inverse_roots(correlations, 4, ridge),
             lambda: state.roots,
         )
 

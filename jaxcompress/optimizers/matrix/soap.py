@@ -15,7 +15,7 @@ from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.decay import decay_after
 from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable, map_to_trees
-from jaxcompress.optimizers.matrix.eigenbases import eigenbasis, next_basis
+from jaxcompress.optimizers.matrix.eigenbases import next_bases
 from jaxcompress.optimizers.matrix.matrices import (
     Sides,
     between,
@@ -24,6 +24,7 @@ from jaxcompress.optimizers.matrix.matrices import (
     identities,
     matrix_axes,
 )
+from jaxcompress.optimizers.matrix.products import product
 from jaxcompress.optimizers.moments import average, divided, narrowed, root, unbiased
 
 
@@ -62,11 +63,17 @@ def scale_by_soap(
         update = Q_l · [Q_l^T · m̂ · Q_r / (sqrt(v̂) + eps)] · Q_r^T
         L <- b2 · L + (1 - b2) · G · G^T;   R <- b2 · R + (1 - b2) · G^T · G
         every `every` updates: Q_l <- qr(L · Q_l);   Q_r <- qr(R · Q_r)
+            v <- max((T_l ∘ T_l) · v · (T_r ∘ T_r)^T, what makes v̂ the square of m̂)
 
-    where m̂ and v̂ are divided by 1 - b^t. The first update of a matrix is 0: its
-    gradient only gives the first bases, the eigenvectors of L and R, and t counts from
-    the second. A leaf without a basis (a bias, a norm, a table) is Adam's. The state
-    has Q_l^T · m · Q_r in place of m, which is turned whenever the bases are.
+    where m̂ and v̂ are divided by 1 - b^t and T = Q_new^T · Q_old. The first update of a
+    matrix is 0: its gradient only gives the first bases, the eigenvectors of L and R,
+    and t counts from the second. A leaf without a basis (a bias, a norm, a table) is
+    Adam's. The state has m' = Q_l^T · m · Q_r in place of m, which is turned whenever
+    the bases are.
+
+    Bound: the root mean square of a matrix's update is at most Adam's bound,
+    (1 - b1) / sqrt((1 - b2) · (1 - b1² / b2)) for b1² < b2, which is 1 for b1 = b2,
+    whatever the gradients.
 
     Args:
       b1: () in [0, 1), how long the mean of gradients remembers.
@@ -98,7 +105,9 @@ def scale_by_soap(
 
     Source: Vyas et al. 2024, arXiv:2409.11321, algorithm 3. Differs from the authors'
     code: a refresh does not sort the columns of a basis, which power iterations do by
-    themselves.
+    themselves, and v is turned as the variance of independent entries would be: in
+    their code it stays as it was, which divides by almost nothing where a direction is
+    new. On a TPU bases are products of matrices alone, see `next_bases`.
     """
     check_decays("scale_by_soap", b1=b1, b2=b2)
     check_sizes("scale_by_soap", eps=eps)
@@ -132,13 +141,25 @@ def scale_by_soap(
         update = divided(unbiased(first, taken, b1), divisor)
         return _turned(update, bases, roles), first, second
 
-    def refreshed(first: PyTree, correlations: PyTree, bases: PyTree) -> tuple[PyTree, PyTree]:
-        def change(name: str, mean: Array, old: Sides, new: Sides) -> Array:
-            turns = {side: jnp.matmul(new[side].mT, old[side], precision="highest") for side in old}
-            return _turned(mean, turns, roles_of(name, mean, old))
+    def refreshed(moments: tuple[PyTree, PyTree], correlations: PyTree, bases: PyTree, count):
+        following = next_bases(correlations, bases, count == 1)
 
-        following = jax.tree.map(next_basis, correlations, bases)
-        return map_named(change, first, bases, following), following
+        taken = jnp.maximum(count - 1, 1)
+
+        def change(first: Array, name: str, second: Array, old: Sides, new: Sides) -> tuple:
+            roles = roles_of(name, first, old)
+            if not old:
+                return first, second
+            turns = {side: product(new[side].mT, old[side]) for side in old}
+            shares = {side: turn * turn for side, turn in turns.items()}
+            first, second = _turned(first, turns, roles), _turned(second, shares, roles)
+            # A mean of entries that were not independent may be larger than its root.
+            least = unbiased(first, taken, b1) ** 2 / unbiased(jnp.ones(()), taken, b2)
+            return first, jnp.maximum(second, least)
+
+        first, second = moments
+        rest = (leaf_names(first), second, bases, following)
+        return tuple(map_to_trees(change, 2, first, *rest)), following
 
     def init(params: Params) -> SoapState:
         check_trainable("scale_by_soap", params)
@@ -166,15 +187,12 @@ def scale_by_soap(
 
         rest = (leaf_names(updates), *state.moments.values(), state.correlations, state.bases)
         updates, first, second, correlations = map_to_trees(on_leaf, 4, updates, *rest)
-        first, bases = jax.lax.switch(
-            jnp.where(count == 1, 1, jnp.where((count - 1) % every == 0, 2, 0)),
-            [
-                lambda: (first, state.bases),
-                lambda: (first, jax.tree.map(eigenbasis, correlations)),
-                lambda: refreshed(first, correlations, state.bases),
-            ],
+        means, bases = jax.lax.cond(
+            (count == 1) | ((count - 1) % every == 0),
+            lambda: refreshed((first, second), correlations, state.bases, count),
+            lambda: ((first, second), state.bases),
         )
-        moments = dict(zip(state.moments, (first, second), strict=True))
+        moments = dict(zip(state.moments, means, strict=True))
         return updates, SoapState(count, moments, correlations, bases)
 
     return optax.GradientTransformation(init, update)

@@ -13,7 +13,7 @@ from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.hyperparameters import check_counts, check_sizes
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
-from jaxcompress.optimizers.matrix.eigenbases import eigenbasis, largest_entry
+from jaxcompress.optimizers.matrix.eigenbases import largest_entry, leading_eigenvectors
 from jaxcompress.optimizers.matrix.matrices import between, gram, hidden, matrix_axes
 from jaxcompress.optimizers.moments import as_float32, narrowed
 
@@ -129,7 +129,7 @@ def galore(
         whole = map_named(matrices, updates, state.directions)
         directions = jax.lax.cond(
             state.count % every == 0,
-            lambda: jax.tree.map(refreshed, whole, state.directions),
+            lambda: refreshed(whole, state.directions),
             lambda: state.directions,
         )
         low = jax.tree.map(projected, whole, directions)
@@ -141,16 +141,16 @@ def galore(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def principal_directions(matrices: Array, rank: int) -> Array:
+def principal_directions(matrices: PyTree, rank: int) -> PyTree:
     """The first singular vectors on the shorter side, as columns.
 
     Args:
-      matrices: (batch, m, n) float32.
+      matrices: its leaves are (batch, m, n) float32.
       rank: at most min(m, n).
 
     Returns:
-      (batch, min(m, n), rank) float32, orthonormal columns, largest singular value
-      first; also for a matrix of zeros.
+      Tree of (batch, min(m, n), rank) float32, orthonormal columns, largest singular
+      value first; also for a matrix of zeros.
 
     Example:
       >>> matrices = jnp.array([[[3.0, 0.0, 4.0], [0.0, 1.0, 0.0]]])
@@ -158,8 +158,11 @@ def principal_directions(matrices: Array, rank: int) -> Array:
       Array([[[1.],
               [0.]]], dtype=float32)
     """
-    scaled = matrices / largest_entry(matrices)
-    return eigenbasis(gram(scaled, shorter_side(matrices)))[:, :, :rank]
+
+    def squared(x: Array) -> Array:
+        return gram(x / largest_entry(x), shorter_side(x))
+
+    return leading_eigenvectors(jax.tree.map(squared, matrices), rank)
 
 
 def shorter_side(matrices: Array) -> str:
@@ -167,20 +170,26 @@ def shorter_side(matrices: Array) -> str:
     return "left" if matrices.shape[1] <= matrices.shape[2] else "right"
 
 
-def refreshed(whole: Array, directions: Array) -> Array:
-    """The directions of a new gradient, each turned to the side of the one before.
+def refreshed(whole: PyTree, directions: PyTree) -> PyTree:
+    """The directions of new gradients, each turned to the side of the one before.
 
     Example:
       >>> whole = jnp.array([[[3.0, 0.0], [0.0, 1.0]]])
-      >>> refreshed(whole, jnp.full((1, 2, 1), -0.5)).round() + 0.0
+      >>> refreshed([whole], [jnp.full((1, 2, 1), -0.5)])[0].round() + 0.0
       Array([[[-1.],
               [ 0.]]], dtype=float32)
     """
-    if not directions.ndim:
+    leaves, outline = jax.tree.flatten(directions)
+    matrices = {
+        place: leaf for place, leaf in enumerate(outline.flatten_up_to(whole)) if leaves[place].ndim
+    }
+    if not matrices:
         return directions
-    found = principal_directions(whole, directions.shape[-1])
-    across = jnp.sum(found * directions, axis=1, keepdims=True) < 0
-    return jnp.where(across, -found, found)
+    (rank,) = {leaves[place].shape[-1] for place in matrices}
+    for place, found in principal_directions(matrices, rank).items():
+        across = jnp.sum(found * leaves[place], axis=1, keepdims=True) < 0
+        leaves[place] = jnp.where(across, -found, found)
+    return outline.unflatten(leaves)
 
 
 def projected(whole: Array, directions: Array) -> Array:
