@@ -1,4 +1,4 @@
-"""Every method goes through a TPU's compiler, in seconds and without a wide temporary."""
+"""A TPU's compiler takes every method, in seconds and without a wide temporary."""
 
 import pytest
 

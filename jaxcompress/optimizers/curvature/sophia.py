@@ -38,6 +38,8 @@ def scale_by_sophia(
         h <- b2 · h + (1 - b2) · diagonal(key)    at the first step and every `every`
         update = clip(m / max(gamma · h, eps), -1, 1)
 
+    Bound: no entry of an update is beyond 1, whatever the gradients and the curvature.
+
     `update` takes the extra argument `diagonal`, a function of a key that is called
     only at those steps: `diagonal=lambda key: hutchinson(loss, params, key)`, or
     `gauss_newton_bartlett` with a gamma of 0.05.

@@ -63,7 +63,9 @@ def scale_by_kfac(
     G is the gradient of a kernel as (outputs, inputs), its bias as the last column.
     `update` takes the extra argument `factors`, a function of a key that is called only
     where it is time to: `factors=lambda key: kfac_factors(model, params, (x,), key)`.
-    Inverses are formed by eigendecomposition at the first step and every `every`.
+    Inverses are formed at the first step and every `every`: by eigendecomposition, on a
+    TPU by products of matrices alone. By itself no bound holds: small factors leave
+    gradients times 1 / damping. `kfac` clips.
 
     Args:
       layers: what `kfac_layers(model, params, x).layers` found, or some of them.
@@ -175,6 +177,10 @@ def kfac(
     select: Selector | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """`scale_by_kfac` inside `clip_kl`, then decoupled `weight_decay`, then the rate.
+
+    Bound: without `others` a step is no longer than sqrt(limit / min(damping, 1)) but
+    for the decay, all leaves together, whatever the gradients: clipping allows
+    rate² · update·g = limit, and no eigenvalue of the inverse is above 1 / damping.
 
     Args:
       learning_rate: at least 0: a number, a () array or a schedule.

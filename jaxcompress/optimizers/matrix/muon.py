@@ -97,6 +97,9 @@ def scale_by_muon(
 
     For matrices alone; `muon` does the split.
 
+    Bound: no singular value of a matrix's update is above 1.21 · scale for the default
+    5 steps, whatever the gradients.
+
     Args:
       momentum: () in [0, 1).
       steps: () int, at least 1: of Newton-Schulz.

@@ -72,7 +72,12 @@ def scale_by_shampoo(
 
     Until there are roots, and for a leaf that is no matrix, the update is the graft's.
     A long side is cut into blocks, which have correlations of their own; the length is
-    that of the whole matrix.
+    that of the whole matrix. On a TPU roots are products of matrices alone, see
+    `newton_root`.
+
+    Bound: a matrix's update is as long as the graft's. With Adam's default decays its
+    root mean square is at most (1 - b1) / sqrt((1 - b2) · (1 - b1² / b2)) = 7.3,
+    whatever the gradients.
 
     Args:
       b1: () in [0, 1), how long the mean of gradients remembers; 0 is the original.
