@@ -10,9 +10,10 @@ from jaxcompress.optimizers.moments import divided
 
 EPS = float(jnp.finfo(jnp.float32).eps)
 
-# From which a basis is found with products alone.
+# Power iterations that a first basis takes with products alone.
 ROUNDS = 32
-# In one dimension more than are wanted, neighbours of the last one do not slow it down.
+# Columns beyond those that are wanted: the last of these then converges by the ratio to
+# the ninth eigenvalue after it, not to the next.
 SPARE = 8
 # Passes of `orthonormal` until columns are independent; 5 are needed at the worst.
 PASSES = 12

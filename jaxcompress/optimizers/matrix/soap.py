@@ -143,7 +143,6 @@ def scale_by_soap(
 
     def refreshed(moments: tuple[PyTree, PyTree], correlations: PyTree, bases: PyTree, count):
         following = next_bases(correlations, bases, count == 1)
-
         taken = jnp.maximum(count - 1, 1)
 
         def change(first: Array, name: str, second: Array, old: Sides, new: Sides) -> tuple:
