@@ -54,10 +54,11 @@ def load(path: str | os.PathLike, like: PyTree = None) -> PyTree:
     Args:
       path: the file.
       like: a tree of the wanted structure, of arrays or of shapes as `jax.eval_shape`
-        gives them; a leaf that is quantized in the file is the array it stands for
-        here. Needed for the nodes that a file does not describe: `nnx.State`, Equinox
-        modules, named tuples. Without it, dict, list, tuple and None come back as they
-        were, and other nodes as nested dicts by name.
+        gives them. Of a leaf that is compressed in the file it says shape and dtype of
+        the array that leaf stands for; the leaf itself comes back. Needed for the nodes
+        that a file does not describe: `nnx.State`, Equinox modules, named tuples, dicts
+        with keys other than texts and ints. Without it, dict, list, tuple and None come
+        back as they were, and other nodes as nested dicts by name.
 
     Returns:
       The tree. Arrays are JAX arrays on the default device; 64-bit ones are NumPy
