@@ -17,16 +17,22 @@ import numpy as np
 from jaxcompress.core.types import Params
 
 
-def check_count(caller: str, argument: str, value: object, least: int = 1) -> None:
-    """Raises a ValueError unless value is an int of at least `least`.
+def check_count(caller: str, argument: str, value: object, least: int = 1) -> int:
+    """The value as an int, or a ValueError unless it is one of at least `least`.
+
+    To be computed with is what it gives: a NumPy integer overflows at the end of its
+    own few bits, and minus `np.uint8(8)` is 248.
 
     Example:
+      >>> check_count("every", "steps", np.uint8(8))
+      8
       >>> check_count("every", "steps", 2.5)
       Traceback (most recent call last):
       ValueError: every(steps=2.5) must be at least 1, and an int.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{caller}({argument}={value}) must be at least {least}, and an int.")
+    return int(value)
 
 
 def check_number(caller: str, argument: str, value: object) -> None:

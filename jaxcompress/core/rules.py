@@ -1,11 +1,12 @@
 """One language to say "this for these leaves": specs, sparsities, rates, observers."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True, init=False)
@@ -49,6 +50,10 @@ class Rules(Generic[Value]):
             if names and index not in used:
                 raise ValueError(self._unused(pattern, names))
         return {name: self.pairs[index][1] for name, index in first.items() if index is not None}
+
+    def map(self, function: Callable[[Value], Result]) -> "Rules[Result]":
+        """The same patterns, each with the function of its value."""
+        return Rules((pattern, function(value)) for pattern, value in self.pairs)
 
     def by_name(self, name: str) -> bool:
         """Whether a rule of its own takes the name, and not one for every name."""

@@ -44,8 +44,8 @@ def cubic(initial: float, final: float, *, begin: int, end: int) -> optax.Schedu
     """
     check_share("cubic", "initial", initial)
     check_share("cubic", "final", final)
-    check_count("cubic", "begin", begin, least=0)
-    check_count("cubic", "end", end)
+    begin = check_count("cubic", "begin", begin, least=0)
+    end = check_count("cubic", "end", end)
     if begin >= end:
         raise ValueError(f"cubic(begin={begin}, end={end}) must satisfy 0 <= begin < end.")
 
@@ -87,10 +87,10 @@ def cyclic(sparsity: float, *, dense: int, sparse: int, begin: int = 0, end: int
     Source: Peste et al. 2021, arXiv:2106.12379, algorithm 1.
     """
     check_share("cyclic", "sparsity", sparsity)
-    check_count("cyclic", "dense", dense)
-    check_count("cyclic", "sparse", sparse)
-    check_count("cyclic", "begin", begin, least=0)
-    check_count("cyclic", "end", end, least=0)
+    dense = check_count("cyclic", "dense", dense)
+    sparse = check_count("cyclic", "sparse", sparse)
+    begin = check_count("cyclic", "begin", begin, least=0)
+    end = check_count("cyclic", "end", end, least=0)
     if begin > end:
         raise ValueError(f"cyclic(begin={begin}, end={end}) must satisfy 0 <= begin <= end.")
 
@@ -123,9 +123,9 @@ def every(steps: int, *, begin: int = 0, end: int | None = None) -> When:
       [2, 6, 9]
     """
     last = jnp.iinfo(jnp.int32).max if end is None else end
-    check_count("every", "steps", steps)
-    check_count("every", "begin", begin, least=0)
-    check_count("every", "end", last, least=0)
+    steps = check_count("every", "steps", steps)
+    begin = check_count("every", "begin", begin, least=0)
+    last = check_count("every", "end", last, least=0)
     if begin > last:
         raise ValueError(f"every(begin={begin}, end={end}) must satisfy 0 <= begin <= end.")
 

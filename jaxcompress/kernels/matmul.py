@@ -187,8 +187,8 @@ def digits(x: Array, scale: Array, *, count: int, highest: int = 127) -> tuple[A
       (Array([ 1, 76], dtype=int8), 1.299)
     """
     check_floats("digits", ndim=None, x=x, scale=scale)
-    check_count("digits", "count", count)
-    check_count("digits", "highest", highest)
+    count = check_count("digits", "count", count)
+    highest = check_count("digits", "highest", highest)
     check_range("digits", "highest", highest, 1, 128)
     rest = jnp.clip(x / scale, -highest, highest)
     parts = []

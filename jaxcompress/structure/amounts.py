@@ -7,6 +7,7 @@ are worth is the matter of `importance`.
 import bisect
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -100,9 +101,7 @@ def count(removed: Rules[int] | int) -> Amount:
       ValueError: a number is no count; when applied, a rule matches no family, or a
         family cannot lose so many.
     """
-    rules = as_rules(removed)
-    for _, number in rules.pairs:
-        check_count("count", "removed", number, least=0)
+    rules = as_rules(removed).map(partial(check_count, "count", "removed", least=0))
 
     def check(candidates: Candidates) -> None:
         for name, number in rules.assign(candidates.ladders).items():

@@ -6,6 +6,7 @@ row. Units within layers are the matter of `remove`.
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -216,9 +217,9 @@ def remove_layers(
     known = {stack.name: stack for stack in _stacks(coupled)}
     if not known:
         raise ValueError("remove_layers: the model has no scanned stack of layers.")
-    counts = as_rules(count).assign(known)
+    checked = as_rules(count).map(partial(check_count, "remove_layers", "count", least=0))
+    counts = checked.assign(known)
     for name, number in counts.items():
-        check_count("remove_layers", "count", number, least=0)
         if not 0 <= number < known[name].length:
             raise ValueError(
                 f"remove_layers(count={number}): stack {name!r} has {known[name].length} layers, "

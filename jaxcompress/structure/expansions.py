@@ -163,7 +163,7 @@ def linearized(loss: Loss, batches: Batches, *, chunk_bytes: int = 2**21) -> Imp
     Source: Molchanov et al. 2017, arXiv:1611.06440, equation 7. Differs: what is taken
     to first order are the outputs and not the loss, as in Gauss-Newton methods.
     """
-    check_count("linearized", "chunk_bytes", chunk_bytes)
+    chunk_bytes = check_count("linearized", "chunk_bytes", chunk_bytes)
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
         program = gated(fn, couplings.families)

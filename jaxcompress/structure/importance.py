@@ -69,7 +69,7 @@ def exact(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
 
     Source: the oracle of Molchanov et al. 2017, arXiv:1611.06440, section 2.2.
     """
-    check_count("exact", "chunk", chunk)
+    chunk = check_count("exact", "chunk", chunk)
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
         rises = {

@@ -6,6 +6,7 @@ Nothing is removed here; the matter of `remove`.
 import dataclasses
 import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -195,9 +196,8 @@ def _ladders(
 
 
 def _assigned(argument: str, rules: Rules[int] | int, found: Couplings) -> dict[str, int]:
-    for _, value in as_rules(rules).pairs:
-        check_count("plan", argument, value)
-    return as_rules(rules).assign(found.units)
+    counts = as_rules(rules).map(partial(check_count, "plan", argument))
+    return counts.assign(found.units)
 
 
 def _checked(scores: Scores, found: Couplings) -> dict[str, np.ndarray]:

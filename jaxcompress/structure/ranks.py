@@ -24,7 +24,7 @@ def at_most(rank: int) -> Ranks:
     Raises:
       ValueError: `rank` is no count.
     """
-    check_count("at_most", "rank", rank)
+    rank = check_count("at_most", "rank", rank)
     return _each(lambda name, found: min(rank, found.full_rank))
 
 
@@ -110,7 +110,7 @@ def budget(count: int) -> Ranks:
       >>> budget(24)(leaves)
       {'steep': 1, 'flat': 4}
     """
-    check_count("budget", "count", count)
+    count = check_count("budget", "count", count)
 
     def ranks(found: Mapping[str, Decomposition]) -> dict[str, int]:
         least = sum(_parameters(each, 1) for each in found.values())

@@ -207,7 +207,7 @@ def remove_blocks(
     coupled = couple(fn, params, *inputs)
     known = _blocks(coupled)
     names = [block.name for block in known]
-    check_count("remove_blocks", "count", count, least=0)
+    count = check_count("remove_blocks", "count", count, least=0)
     if count > len(names):
         raise ValueError(
             f"remove_blocks(count={count}): the model has {len(names)} residual blocks"

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import check_positive
+from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.validate import metrics
 from jaxcompress.validate.intervals import mean_interval, wilson
@@ -126,8 +126,7 @@ def predict(fn: Model, params: Params, inputs: PyTree, *, batch_size: int = 256)
       array([0., 2., 4.], dtype=float32)
     """
     n = _count("predict", inputs)
-    check_positive("predict", "batch_size", batch_size)
-    size = min(batch_size, n)
+    size = min(check_count("predict", "batch_size", batch_size), n)
     run = jax.jit(fn)
     batches = [
         _outputs(run(params, _batch(inputs, start, size, n)), size) for start in range(0, n, size)

@@ -34,6 +34,14 @@ CHECKS = [
 ]
 
 
+@pytest.mark.parametrize("value", [8, np.uint8(8), np.int8(8), np.uint64(8)], ids=repr)
+def test_a_count_is_computed_with_as_an_int(value):
+    """Minus `np.uint8(8)` is 248, and 300 is out of bounds for it."""
+    count = check_count("thing", "size", value)
+    assert type(count) is int
+    assert (-count, 300 // count) == (-8, 37)
+
+
 @pytest.mark.parametrize(("check", "bounds", "right", "wrong"), CHECKS)
 def test_what_passes_and_what_is_refused(check, bounds, right, wrong):
     for value in right:

@@ -293,3 +293,18 @@ def test_what_does_not_fit_is_refused(name):
     call, message = REFUSED[name]
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
+
+
+NARROW = {
+    "within_groups": lambda two: prune.within_groups(two),
+    "n_of_m": lambda two: prune.n_of_m(1, two),
+    "padded": lambda two: prune.padded(prune.within_groups(4), two + two),
+    "blocks": lambda two: prune.blocks((two, two)),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_a_narrow_numpy_integer_counts_as_an_int_does(name):
+    scores = jnp.arange(600.0).reshape(300, 2) % 7
+    masks = [NARROW[name](two)(scores, 0.5, MATRIX) for two in (2, np.uint8(2))]
+    np.testing.assert_array_equal(*masks)

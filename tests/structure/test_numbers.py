@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcompress import Rules, matching
+from jaxcompress import Rules, graph, matching
 from jaxcompress import structure as s
 
 PARAMS = {"in": jnp.eye(4), "out": jnp.ones((4, 2))}
@@ -19,6 +19,9 @@ def fn(params, x):
 
 def loss(outputs, targets):
     return ((outputs - targets) ** 2).sum(-1)
+
+
+FOUND = graph.couplings(fn, PARAMS, X)
 
 
 def planned(**options):
@@ -46,6 +49,17 @@ COUNTS = {
     "remove_blocks(count": without_blocks,
 }
 
+NARROW = {
+    "exact(chunk": lambda two: s.exact(loss, [(X, X[:, :2])], chunk=two)(fn, PARAMS, FOUND),
+    "linearized(chunk_bytes": lambda two: s.linearized(loss, [(X, X[:, :2])], chunk_bytes=two)(
+        fn, PARAMS, FOUND
+    ),
+    "count(removed": lambda two: s.plan(fn, PARAMS, s.magnitude(), X, amount=s.count(two)).after,
+    "plan(floors": lambda two: planned(floors=two).after,
+    "plan(multiple_of": lambda two: planned(multiple_of=two).after,
+    "budget(count": lambda two: s.budget(two)({}),
+}
+
 NOT_NUMBERS = (math.nan, math.inf, -1.0)
 NUMBERS = {
     "fraction(removed": s.fraction,
@@ -68,6 +82,11 @@ NUMBERS = {
 def test_what_is_no_count_is_refused(name, bad):
     with pytest.raises(ValueError, match=rf"\w+\(\w+={bad}\)"):
         COUNTS[name](bad)
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_a_narrow_numpy_integer_counts_as_an_int_does(name):
+    assert str(NARROW[name](np.uint8(2))) == str(NARROW[name](2))
 
 
 @pytest.mark.parametrize("bad", NOT_NUMBERS, ids=str)

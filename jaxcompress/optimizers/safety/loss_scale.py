@@ -141,7 +141,7 @@ def dynamic_loss_scale(
         raise ValueError(f"dynamic_loss_scale(growth={growth}) must be finite and above 1.")
     if not 0 < backoff < 1:
         raise ValueError(f"dynamic_loss_scale(backoff={backoff}) must be in (0, 1).")
-    check_count("dynamic_loss_scale", "interval", interval)
+    interval = check_count("dynamic_loss_scale", "interval", interval)
     guarded = skip_nonfinite(inner)
 
     def init(params: Params) -> LossScaleState:

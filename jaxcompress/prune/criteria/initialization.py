@@ -164,7 +164,7 @@ def synflow(
     Source: Tanaka et al. 2020, arXiv:2006.05467, algorithm 1.
     """
     check_range("synflow", "sparsity", sparsity, 0, 1)
-    check_count("synflow", "rounds", rounds)
+    rounds = check_count("synflow", "rounds", rounds)
     found = targets.groups("synflow", params, sparsity, select, axes)
     roles = {name: each for group in found for name, each in group.axes.items()}
     inputs = jax.tree.map(

@@ -42,7 +42,7 @@ def within_groups(size: int) -> Pattern:
     Source: Mishra et al. 2021, arXiv:2104.08378, section 3, of which 2:4 is the case of
     size 4 at sparsity 0.5. Differs: ties by index.
     """
-    check_count("within_groups", "size", size, least=2)
+    size = check_count("within_groups", "size", size, least=2)
     return _in_runs(f"within_groups({size})", size, lambda sparsity: round_to_count(sparsity, size))
 
 
@@ -73,8 +73,8 @@ def n_of_m(n: int, m: int) -> Pattern:
     Source: Zhou et al. 2021, arXiv:2102.04010, section 3. Differs: ties by index; the
     way to N:M is open to a schedule.
     """
-    check_count("n_of_m", "n", n)
-    check_count("n_of_m", "m", m, least=2)
+    n = check_count("n_of_m", "n", n)
+    m = check_count("n_of_m", "m", m, least=2)
     if n > m:
         raise ValueError(f"n_of_m(n={n}, m={m}) must satisfy 1 <= n <= m and m >= 2.")
     return _in_runs(
@@ -107,7 +107,7 @@ def padded(pattern: Pattern, multiple: int) -> Pattern:
       >>> pattern(jnp.array([0.1, 0.9, 0.5, 0.3, 0.2, 0.1, 0.7]), 0.5, dot)
       Array([False,  True,  True, False,  True, False,  True], dtype=bool)
     """
-    check_count("padded", "multiple", multiple)
+    multiple = check_count("padded", "multiple", multiple)
 
     def filled(matrices: Array, sparsity: Array | float) -> Array:
         *batch, inputs = range(matrices.ndim)

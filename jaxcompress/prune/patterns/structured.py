@@ -193,8 +193,8 @@ def blocks(shape: tuple[int, int]) -> Pattern:
     compare, in place of the maximum.
     """
     height, width = shape
-    check_count("blocks", "shape[0]", height)
-    check_count("blocks", "shape[1]", width)
+    height = check_count("blocks", "shape[0]", height)
+    width = check_count("blocks", "shape[1]", width)
 
     def of_matrices(matrices: Array, sparsity: Array | float) -> Array:
         worth = _block_means(matrices, height, width)  # (batch…, rows, columns)

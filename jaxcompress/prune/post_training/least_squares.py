@@ -65,7 +65,7 @@ def least_squares(
     went, in place of Wanda's; conjugate gradients in place of ADMM.
     """
     _check("least_squares", steps, damping)
-    check_count("least_squares", "rounds", rounds)
+    rounds = check_count("least_squares", "rounds", rounds)
 
     def solve(weight: Array, second_moment: Array, sparsity: float) -> tuple[Array, Array]:
         matrix = damped(second_moment, damping)

@@ -67,7 +67,7 @@ def sparsegpt(
     its turn comes, in place of a write to all later weights; of an input that was never
     seen, damped by the mean of those that were, weights that stay are not changed.
     """
-    check_count("sparsegpt", "block_size", block_size)
+    block_size = check_count("sparsegpt", "block_size", block_size)
     check_positive("sparsegpt", "damping", damping)
 
     def solve(weight: Array, second_moment: Array, sparsity: float) -> tuple[Array, Array]:

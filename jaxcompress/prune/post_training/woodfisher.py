@@ -101,7 +101,7 @@ def woodfisher(
     of updates for one weight each is right for one alone.
     """
     check_positive("woodfisher", "damping", damping)
-    check_count("woodfisher", "block_size", block_size)
+    block_size = check_count("woodfisher", "block_size", block_size)
     check_batches("woodfisher", batches)
     found = fixed_groups("woodfisher", params, sparsity, select, axes)
     roles = {name: each for group in found for name, each in group.axes.items()}
