@@ -80,6 +80,21 @@ def check_floating(caller: str, argument: str, dtype) -> None:
         raise ValueError(f"{caller}({argument}={np.dtype(dtype)}) must be a real floating dtype.")
 
 
+def check_array(name: str, leaf) -> None:
+    """Raises a TypeError unless the leaf is an array, a shape or a compressed leaf.
+
+    Example:
+      >>> check_array("activation", jax.nn.relu)
+      Traceback (most recent call last):
+      TypeError: leaf 'activation' of the params is a custom_jvp, no array. ...
+    """
+    if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
+        raise TypeError(
+            f"leaf {name!r} of the params is a {type(leaf).__name__}, no array. Make a number one "
+            "with jnp.asarray; of a module take the arrays alone, as its bridge does."
+        )
+
+
 def check_real(caller: str, name: str, leaf) -> None:
     """Raises a TypeError unless the leaf is real floating, a ValueError when empty."""
     if not jnp.issubdtype(leaf.dtype, jnp.floating):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes, LeafAxes, assumed_axes
-from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.checks import check_array
 from jaxcompress.core.names import leaf_names, map_named, named_leaves
 from jaxcompress.core.types import Params, Selector
 
@@ -55,7 +55,7 @@ def at_least(size: int) -> Selector:
 
 def everything() -> Selector:
     """Every leaf."""
-    return _each(lambda leaf: True)
+    return lambda params: jax.tree.map(lambda name: True, leaf_names(params))
 
 
 def weights(axes: Axes | None = None) -> Selector:
@@ -92,8 +92,8 @@ def meeting_data(axes: Axes | None = None) -> Selector:
     known = None if axes is None else named_leaves(axes)
 
     def chosen(name: str, leaf) -> bool:
-        inexact = jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.size > 0
-        return bool(inexact and axes_of(name, leaf, known).meets_data)
+        meets_data = axes_of(name, leaf, known).meets_data
+        return bool(meets_data and jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.size > 0)
 
     return lambda params: map_named(chosen, params)
 
@@ -150,8 +150,10 @@ def axes_of(name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
     """The axes of one named leaf: from the program where known, else the default.
 
     Raises:
+      TypeError: the leaf is no array.
       ValueError: `known` was made for a tree without this leaf, or with another rank.
     """
+    check_array(name, leaf)
     if known is None:
         return assumed_axes(leaf)
     if name not in known:
@@ -170,9 +172,11 @@ def axes_of(name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
 
 
 def _each(choose: Callable) -> Selector:
-    return lambda params: jax.tree.map(
-        lambda leaf: bool(choose(leaf)), params, is_leaf=is_compressed
-    )
+    def chosen(name: str, leaf) -> bool:
+        check_array(name, leaf)
+        return bool(choose(leaf))
+
+    return lambda params: map_named(chosen, params)
 
 
 def _combined(join: Callable, selectors: tuple[Selector, ...]) -> Selector:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxcompress as jc
@@ -44,6 +45,20 @@ def is_inexact(name, shape, dtype):
 def is_weight(name, shape, dtype):
     return jnp.issubdtype(dtype, jnp.floating) and 0 not in shape and len(shape) >= 2
 
+
+VERBS = {
+    "weights": jc.weights(),
+    "inexact": jc.inexact(),
+    "at_least": jc.at_least(2),
+    "all_of": jc.all_of(jc.everything(), jc.inexact()),
+    "quantize": lambda params: jc.quantize.quantize(params, jc.quantize.int8()),
+    "fake_quantize": jc.quantize.fake_quantize(jc.quantize.int8()),
+    "prune": jc.prune.prune(optax.sgd(0.1), jc.prune.magnitude(), sparsity=0.5).init,
+    "one_shot": lambda params: jc.prune.one_shot(params, jc.prune.magnitude(), sparsity=0.5),
+    "factorize": lambda params: jc.structure.factorize(params, rank=1),
+    "muon": jc.optimizers.muon(0.1).init,
+    "quantize_state": jc.optimizers.quantize_state(optax.identity()).init,
+}
 
 CASES = [
     Case("matching", jc.matching("*a*", "half"), lambda n, s, d: "a" in n),
@@ -121,6 +136,13 @@ def test_a_pattern_that_matches_nothing_lists_the_names(pattern):
     ) as caught:
         jc.matching("*/bias", pattern)(awkward_tree())
     assert str(caught.value).startswith(f"matching({pattern!r})")
+
+
+@pytest.mark.parametrize("leaf", [0.5, 3, "text", jax.nn.relu, object()], ids=str)
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_leaf_that_is_no_array_is_named(verb, leaf):
+    with pytest.raises(TypeError, match=r"^leaf 'rest/0' of the params is a \w+, no array"):
+        VERBS[verb]({"kernel": jnp.ones((4, 4)), "rest": [leaf]})
 
 
 def test_no_pattern_is_refused():

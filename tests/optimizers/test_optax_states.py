@@ -242,6 +242,33 @@ def test_lbfgs_compares_steps_and_is_refused():
         searching.update(params, opt_state, params, value=0.0, grad=params, value_fn=jnp.sum)
 
 
+def in_numpy(params):
+    return jax.tree.map(lambda leaf: np.zeros_like(np.asarray(leaf)), params)
+
+
+def by_value(params):
+    return jnp.zeros_like(params) if jnp.max(params) < 9 else params
+
+
+def halved_late(updates, state, params=None):
+    return (updates if state.sum() < 9 else updates / 2), state + 1
+
+
+UNREADABLE = {
+    "init in NumPy": (in_numpy, optax.identity().update),
+    "init by value": (by_value, optax.identity().update),
+    "update by value": (jnp.zeros_like, halved_late),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_an_optimizer_that_cannot_be_traced_is_named(name):
+    optimizer = quantize_state(optax.GradientTransformation(*UNREADABLE[name]))
+    params = jnp.ones((64, 64))
+    with pytest.raises(TypeError, match=r"^quantize_state\(inner\): inner branches in Python"):
+        optimizer.update(params, optimizer.init(params), params)
+
+
 def test_every_transformation_of_optax_is_met():
     """Each is an optimizer here, holds no large state, or is a part of others."""
     met = set().union(*map(states_of, OPTIMIZERS.values()))

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.extend.core import Jaxpr, JaxprEqn, Literal
+from jax.errors import ConcretizationTypeError, TracerArrayConversionError
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from jaxcompress.core.types import Params, PyTree
 from jaxcompress.graph.jaxprs import aval_of, inner_jaxprs
@@ -72,7 +73,7 @@ def follows_values(function: Callable, tree: PyTree) -> PyTree:
       >>> follows_values(lambda x: {"start": x, "mean": jnp.zeros_like(x)}, jnp.ones(2))
       {'mean': False, 'start': True}
     """
-    closed, outline = jax.make_jaxpr(function, return_shape=True)(tree)
+    closed, outline = _program(function, tree)
     facts = [Fact(frozenset((i,))) for i in range(len(closed.jaxpr.invars))]
     marks = [bool(fact.sources) for fact in _Walk().through(closed.jaxpr, facts)]
     return jax.tree.unflatten(jax.tree.structure(outline), marks)
@@ -98,7 +99,7 @@ def exact_leaves(
       >>> exact_leaves(centered.update, params, centered.init(params), params).rooted
       [True, True]
     """
-    closed = jax.make_jaxpr(update)(updates, state, params)
+    closed, _ = _program(update, updates, state, params)
     of_state, of_params = (len(jax.tree.leaves(tree)) for tree in (state, params))
     of_updates = len(closed.jaxpr.invars) - of_state - of_params
     walk = _Walk()
@@ -110,6 +111,18 @@ def exact_leaves(
     )
     after = results[len(results) - of_state :]
     return Exact([fact.weights for fact in after], [i in walk.rooted for i in range(of_state)])
+
+
+def _program(function: Callable, *arguments: PyTree) -> tuple[ClosedJaxpr, PyTree]:
+    """The jaxpr of a part of an optimizer, and the outline of its result."""
+    try:
+        return jax.make_jaxpr(function, return_shape=True)(*arguments)
+    except (ConcretizationTypeError, TracerArrayConversionError) as error:
+        raise TypeError(
+            "quantize_state(inner): inner branches in Python, or computes in NumPy, on what arrays "
+            "hold, so that its program cannot be read. Write its init and update with jnp and lax, "
+            "or put quantize_state around the parts of a chain that are."
+        ) from error
 
 
 class _Walk:
