@@ -98,6 +98,16 @@ def map_to_trees(function: Callable[..., tuple], results: int, tree: PyTree, *re
     return [outline.unflatten([row[i] for row in rows]) for i in range(results)]
 
 
+def in_nodes_of(tree: PyTree, other: PyTree) -> PyTree:
+    """The leaves of a state in the nodes of another one of as many leaves.
+
+    `nnx.Optimizer` keeps each param's state in a variable, and gives a node that an
+    update left there back as an `nnx.State` of its arrays. What an update returns must
+    then be such nodes too, for a condition or a loop around it.
+    """
+    return jax.tree.unflatten(jax.tree.structure(other), jax.tree.leaves(tree))
+
+
 def check_gradients(caller: str, updates: optax.Updates, *trees: PyTree) -> None:
     """Raises a ValueError where a gradient has another shape than its param.
 

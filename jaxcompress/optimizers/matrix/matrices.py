@@ -1,12 +1,14 @@
 """Which leaves optimizers see as matrices, and products of these."""
 
+import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes, LeafAxes
+from jaxcompress.core.checks import check_array
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.selectors import axes_of
-from jaxcompress.core.types import Array, Selector
+from jaxcompress.core.types import Array, PyTree, Selector
 from jaxcompress.optimizers.matrix.products import product
 from jaxcompress.optimizers.moments import divided
 
@@ -41,6 +43,7 @@ def hidden(axes: Axes | None = None) -> Selector:
     known = None if axes is None else named_leaves(axes)
 
     def chosen(name: str, leaf) -> bool:
+        check_array(name, leaf)
         real = jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.size > 0
         return bool(real and _is_matrix(axes_of(name, leaf, known)))
 
@@ -79,6 +82,11 @@ def gram(x: Array, side: str) -> Array:
     """
     x = x if side == "left" else x.mT
     return product(x, x.mT)
+
+
+def as_sides(params: PyTree, sides: PyTree) -> PyTree:
+    """The sides of each param as dicts, whatever mapping they were: `in_nodes_of`."""
+    return jax.tree.map(lambda _, each: dict(each), params, sides)
 
 
 def between(x: Array, factors: Sides) -> Array:

@@ -17,11 +17,17 @@ from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.classic.adam import scale_by_adam
 from jaxcompress.optimizers.decay import decay_after
 from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
-from jaxcompress.optimizers.leafwise import check_gradients, check_trainable, map_to_trees
+from jaxcompress.optimizers.leafwise import (
+    check_gradients,
+    check_trainable,
+    in_nodes_of,
+    map_to_trees,
+)
 from jaxcompress.optimizers.matrix.blocks import as_blocks, blocks_shape, from_blocks
 from jaxcompress.optimizers.matrix.matrices import (
     Sides,
     as_long_as,
+    as_sides,
     between,
     gram,
     hidden,
@@ -167,20 +173,22 @@ def scale_by_shampoo(
         wide = jax.tree.map(lambda gradient: gradient.astype(jnp.float32), updates)
         lengths, graft_state = graft.update(wide, state.graft, params, **extra)
 
-        rest = (leaf_names(updates), state.first_moment, state.correlations)
+        former, roots = as_sides(updates, state.correlations), as_sides(updates, state.roots)
+        rest = (leaf_names(updates), state.first_moment, former)
         first, correlations = map_to_trees(grown, 2, wide, *rest)
-        roots = jax.lax.cond(
+        following = jax.lax.cond(
             count % every == 0,
             lambda: inverse_roots(correlations, 4, ridge),
-            lambda: state.roots,
+            lambda: roots,
         )
 
         def chosen(name: str, gradient: Array, length: Array, first, roots) -> Array:
             update = jnp.where(count < every, length, directed(name, length, first, roots))
             return narrowed(update, gradient.dtype)
 
-        updates = map_named(chosen, updates, lengths, first, roots)
-        return updates, ShampooState(count, first, correlations, roots, graft_state)
+        updates = map_named(chosen, updates, lengths, first, following)
+        after = ShampooState(count, first, correlations, following, graft_state)
+        return updates, in_nodes_of(after, state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -14,10 +14,16 @@ from jaxcompress.core.selectors import meeting_data
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.decay import decay_after
 from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
-from jaxcompress.optimizers.leafwise import check_gradients, check_trainable, map_to_trees
+from jaxcompress.optimizers.leafwise import (
+    check_gradients,
+    check_trainable,
+    in_nodes_of,
+    map_to_trees,
+)
 from jaxcompress.optimizers.matrix.eigenbases import next_bases
 from jaxcompress.optimizers.matrix.matrices import (
     Sides,
+    as_sides,
     between,
     gram,
     hidden,
@@ -184,15 +190,16 @@ def scale_by_soap(
             }
             return narrowed(update, gradient.dtype), first, second, correlations
 
-        rest = (leaf_names(updates), *state.moments.values(), state.correlations, state.bases)
+        former, bases = as_sides(updates, state.correlations), as_sides(updates, state.bases)
+        rest = (leaf_names(updates), *state.moments.values(), former, bases)
         updates, first, second, correlations = map_to_trees(on_leaf, 4, updates, *rest)
-        means, bases = jax.lax.cond(
+        means, following = jax.lax.cond(
             (count == 1) | ((count - 1) % every == 0),
-            lambda: refreshed((first, second), correlations, state.bases, count),
-            lambda: ((first, second), state.bases),
+            lambda: refreshed((first, second), correlations, bases, count),
+            lambda: ((first, second), bases),
         )
         moments = dict(zip(state.moments, means, strict=True))
-        return updates, SoapState(count, moments, correlations, bases)
+        return updates, in_nodes_of(SoapState(count, moments, correlations, following), state)
 
     return optax.GradientTransformation(init, update)
 

@@ -1,18 +1,19 @@
 """An optimizer whose state is kept in low-bit codes between steps."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcompress.core.checks import check_real
+from jaxcompress.core.checks import check_array, check_real
 from jaxcompress.core.correspondence import start_of_param
 from jaxcompress.core.leaf import is_compressed
-from jaxcompress.core.names import leaf_names
+from jaxcompress.core.names import leaf_names, map_named
 from jaxcompress.core.types import Array, Key, Params, PyTree, Selector
-from jaxcompress.optimizers.leafwise import check_gradients
+from jaxcompress.optimizers.leafwise import check_gradients, in_nodes_of
 from jaxcompress.optimizers.memory.codes import Bfloat16Format, Format, dynamic8, is_stored
 from jaxcompress.optimizers.memory.exact import Exact, exact_leaves, follows_values
 
@@ -38,11 +39,12 @@ def large(params: Params) -> PyTree:
     In smaller ones codes save little, and they are the biases and norms whose errors
     tell the most.
     """
-    return jax.tree.map(
-        lambda leaf: bool(jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.size >= LARGE),
-        params,
-        is_leaf=is_compressed,
-    )
+
+    def chosen(name: str, leaf) -> bool:
+        check_array(name, leaf)
+        return bool(jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.size >= LARGE)
+
+    return map_named(chosen, params)
 
 
 def quantize_state(
@@ -87,7 +89,8 @@ def quantize_state(
       ValueError: the format rounds stochastically and there is no key; when `init` sees
         the params: a selected leaf is empty; there, or in `update` where that takes
         extra arguments: `inner` holds what codes are too coarse for.
-      TypeError: when `init` sees the params: a selected leaf is not real floating.
+      TypeError: when `init` sees the params: a selected leaf is not real floating;
+        there or in `update`: `inner` cannot be traced, as `jax.jit` would trace it.
 
     Example:
       >>> optimizer = jc.optimizers.quantize_state(optax.adam(1e-3))
@@ -105,11 +108,11 @@ def quantize_state(
     inner = optax.with_extra_args_support(inner)
 
     def init(params: Params) -> CompressedState:
+        shapes = _selected_shapes(params, select)
         state = inner.init(params)
         weights = jax.tree.leaves(follows_values(inner.init, params))
         exact = _seen_beforehand(inner, state, params)
         plain = [any(reasons) for reasons in zip(weights, exact.rooted, strict=True)]
-        shapes = _selected_shapes(params, select)
         leaves, structure = jax.tree_util.tree_flatten_with_path(state)
         stored = [
             leaf if kept or start_of_param(path, leaf, shapes) is None else format.encode(leaf)
@@ -122,14 +125,25 @@ def quantize_state(
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         check_gradients("quantize_state", updates, params)
+        given, state = state, _as_begun(state, init, params)
         before = jax.tree.map(_decoded, state.inner, is_leaf=is_stored)
         run = functools.partial(inner.update, **extra)
         _check_coded(state.inner, exact_leaves(run, updates, before, params))
         updates, after = run(updates, before, params)
         following, now = (None, None) if state.key is None else jax.random.split(state.key)
-        return updates, CompressedState(_encoded(state.inner, after, now), following)
+        after = CompressedState(_encoded(state.inner, after, now), following)
+        return updates, in_nodes_of(after, given)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _as_begun(state: PyTree, init: Callable, params: Params) -> PyTree:
+    """The leaves of the state in the nodes that `init` makes; see `in_nodes_of`."""
+    if params is None or any(map(is_stored, jax.tree.leaves(state, is_leaf=is_stored))):
+        return state
+    begun = jax.eval_shape(init, params)
+    fits = len(jax.tree.leaves(begun)) == len(jax.tree.leaves(state))
+    return in_nodes_of(state, begun) if fits else state
 
 
 def _seen_beforehand(
