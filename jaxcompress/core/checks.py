@@ -35,6 +35,12 @@ def check_count(caller: str, argument: str, value: object, least: int = 1) -> in
     return int(value)
 
 
+def check_whole(caller: str, argument: str, value: object) -> None:
+    """Raises a ValueError unless value is an int, of either sign, as an axis is."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"{caller}({argument}={value}) must be an int.")
+
+
 def check_number(caller: str, argument: str, value: object) -> None:
     """Raises a ValueError unless value is a finite real number."""
     if not (isinstance(value, Real) and np.isfinite(float(value))):

@@ -8,6 +8,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxcompress.core.checks import check_share
+from jaxcompress.core.fixed import exact_product, rounded_to_even
 from jaxcompress.core.types import Array
 
 
@@ -108,41 +109,4 @@ def round_to_count(fraction: Array | float, size: int) -> Array | int:
     if isinstance(fraction, (int, float)):
         check_share("round_to_count", "fraction", fraction)
         return round(Fraction(float(np.float32(fraction))) * size)
-    mantissa, exponent = jnp.frexp(fraction.astype(jnp.float32))
-    high, low = _wide_product((mantissa * 2**24).astype(jnp.uint32), size)
-    return _shifted_to_even(high, low, jnp.clip(24 - exponent, 0, 63).astype(jnp.uint32)).astype(
-        jnp.int32
-    )
-
-
-def _wide_product(a: Array, b: int) -> tuple[Array, Array]:
-    """The (high, low) uint32 words of a · b, for a < 2**25 and b < 2**31."""
-    low_a, high_a = a & 0xFFFF, a >> 16
-    low_b, high_b = jnp.uint32(b & 0xFFFF), jnp.uint32(b >> 16)
-    lowest, cross_1, cross_2, highest = (
-        low_a * low_b,
-        low_a * high_b,
-        high_a * low_b,
-        high_a * high_b,
-    )
-    middle = (lowest >> 16) + (cross_1 & 0xFFFF) + (cross_2 & 0xFFFF)
-    high = (middle >> 16) + (cross_1 >> 16) + (cross_2 >> 16) + highest
-    return high, (middle << 16) | (lowest & 0xFFFF)
-
-
-def _shifted_to_even(high: Array, low: Array, shift: Array) -> Array:
-    """(high · 2**32 + low) / 2**shift, halves to even, for 1 <= shift < 64."""
-    one = jnp.uint32(1)
-    small = shift < 32
-    within = jnp.where(small, shift, shift - 32)
-    below = (one << within) - one
-    quotient = jnp.where(
-        small, (low >> within) | jnp.where(within > 0, high << (32 - within), 0), high >> within
-    )
-    rest_high = jnp.where(small, 0, high & below)
-    rest_low = jnp.where(small, low & below, low)
-    half_high = jnp.where(small | (within == 0), 0, one << (within - one))
-    half_low = jnp.where(small, one << (within - one), jnp.where(within == 0, one << 31, 0))
-    over = (rest_high > half_high) | ((rest_high == half_high) & (rest_low > half_low))
-    tie = (rest_high == half_high) & (rest_low == half_low)
-    return quotient + (over | (tie & (quotient % 2 == 1))).astype(jnp.uint32)
+    return rounded_to_even(exact_product(fraction, size)).astype(jnp.int32)

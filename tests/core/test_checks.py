@@ -13,6 +13,7 @@ from jaxcompress.core.checks import (
     check_range,
     check_share,
     check_size,
+    check_whole,
 )
 
 NAN, INFINITY = float("nan"), float("inf")
@@ -26,6 +27,7 @@ CHECKS = [
         [0, -1, 1.0, 2.5, -3.5, NAN, INFINITY, True, np.bool_(True), np.float32(1), "1", None],
     ),
     (check_count, (0,), [0, 1, np.int32(0)], [-1, 0.0, NAN, False]),
+    (check_whole, (), [0, -3, np.int8(1)], [1.0, NAN, True, np.float32(1), "1", None]),
     (check_number, (), [0, -2.5, *ONE, Fraction(1, 3)], [NAN, INFINITY, -INFINITY, 1j, "1", None]),
     (check_range, (0, 1), [0, 0.0, 0.5], [1, -1e-9, NAN, INFINITY]),
     (check_share, (), [0, 0.5, *ONE], [1 + 1e-9, -1e-9, NAN, INFINITY]),

@@ -18,6 +18,7 @@ from jax.sharding import PartitionSpec as P
 from jaxcompress import prune
 from jaxcompress.core.axes import LeafAxes, assumed_axes
 from jaxcompress.prune import Pattern
+from jaxcompress.prune.patterns.counts import counts_of_slices
 from tests.inputs import ARRAYS
 
 MATRIX = LeafAxes((0,), (1,))
@@ -160,12 +161,11 @@ def test_layers_of_a_stack_with_sparsities_of_their_own_share_the_total(case, va
 SPLIT = LeafAxes((1,), (), (0,))
 
 
-@pytest.mark.parametrize("shape", [(64, 3), (64, 1), (7, 4)], ids=str)
+@pytest.mark.parametrize("shape", [(64, 3), (64, 1), (7, 4), (7, 5)], ids=str)
 def test_slices_along_a_batch_axis_share_an_exact_total(shape):
     """One sparsity as a number, a traced array, and an array of one for each slice.
 
-    0.9 of (7, 5) is a half but for the rounding of float32, which shares of slices do
-    not tell from one; so (7, 4).
+    0.9 of (7, 5) is just below a half, since 0.9 is as a float32.
     """
     scores = jnp.asarray(np.random.default_rng(6).standard_normal(shape), jnp.float32)
     for sparsity in (0.0, 0.1, 0.5, 0.9, 1.0):
@@ -177,6 +177,14 @@ def test_slices_along_a_batch_axis_share_an_exact_total(shape):
             mask = jitted(prune.unstructured, SPLIT)(scores, share)
             np.testing.assert_array_equal(mask, expected)
         np.testing.assert_array_equal(prune.unstructured(scores, sparsity, SPLIT), expected)
+
+
+@pytest.mark.parametrize("size", [3, 49, 1000, 2**20 - 1])
+def test_shares_that_a_division_made_are_the_counts_that_they_stand_for(size):
+    expected = np.linspace(0, size, 24).astype(np.int32)[:, None]
+    shares = expected.astype(np.float32) / np.float32(size)
+    for share in (shares, np.clip(np.nextafter(shares, np.float32(2)), 0, 1)):
+        np.testing.assert_array_equal(counts_of_slices(share, size, (24, 1)), expected)
 
 
 def test_a_slice_is_not_emptied_while_another_has_a_remainder():
@@ -284,6 +292,7 @@ REFUSED = {
     ),
     "heads": (lambda: prune.heads(EIGHT, 0.5, MATRIX), "heads: a leaf of shape (8, 2) has output"),
     "axis": (lambda: prune.slices(2)(EIGHT, 0.5, MATRIX), "slices(axis=2): a leaf of shape (8, 2)"),
+    "no axis": (lambda: prune.slices(1.0), "slices(axis=1.0) must be an int"),
     "batch": (lambda: prune.slices(0)(EIGHT[None], 0.5, LAYERS), "slices(axis=0)"),
 }
 

@@ -8,12 +8,13 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.fixed import Fixed, exact_product, exact_sum, rounded_to_even
 from jaxcompress.core.numerics import round_to_count
 from jaxcompress.core.ranking import lowest, positions
 from jaxcompress.core.types import Array
 
-# A share is a float32: it tells no more of the count that it stands for.
-_RESOLUTION = np.float32(2.0**-22)
+_RESOLUTION_BITS = 22
+"""Bits of a share that hold, where a division made it: a float32 has 24."""
 
 
 def counts_of_slices(sparsity: Array | float, size: int, slices: tuple[int, ...]) -> Array | int:
@@ -23,11 +24,11 @@ def counts_of_slices(sparsity: Array | float, size: int, slices: tuple[int, ...]
         total   = round_half_even(sum of quota_i)
         count_i = floor(quota_i), and one more where the remainder is largest
 
-    Of equal remainders the earlier slice gives one more. A slice loses its last unit
-    only when its sparsity is 1, or the others with a remainder have given one more.
-    With one sparsity for all slices the total is exact as long as it is below 2**31;
-    with one for each it is that of float32 products, in which a half may be one only by
-    rounding, and a quota that is a whole number but for rounding is that number.
+    Of remainders equal in 24 bits the earlier slice gives one more. A slice loses its
+    last unit only when its sparsity is 1, or the others with a remainder have given one
+    more. Quotas and their sum are exact, in whole numbers of 2**-64, but that with one
+    sparsity for each slice, which a division may have made, a quota that is a whole
+    number to 22 bits is that number.
 
     Args:
       sparsity: in [0, 1]; () or of the shape `slices`.
@@ -61,14 +62,29 @@ def counts_of_slices(sparsity: Array | float, size: int, slices: tuple[int, ...]
 
 def _largest_remainders(sparsity: Array, size: int) -> Array:
     """The counts of slices with shares of their own, int32 of the shares' shape."""
-    nearest = jnp.asarray(round_to_count(sparsity, size))
-    quota = sparsity * np.float32(size)
-    off = quota - nearest.astype(jnp.float32)
-    off = jnp.where(jnp.abs(off) <= _RESOLUTION * quota, 0.0, off)
-    below = nearest - (off < 0)
-    remainder = off + (off < 0)
-    # Halves go to the even total.
-    odd = jnp.sum(below) % 2
-    extra = jnp.round(jnp.sum(remainder) + odd).astype(jnp.int32) - odd
-    worth = jnp.where(remainder > 0, remainder - (below == size - 1), -1.0)
-    return below + lowest(-worth, extra, axis=tuple(range(worth.ndim))).astype(jnp.int32)
+    quota = _as_meant(exact_product(sparsity, size))
+    below = quota.whole
+    extra = rounded_to_even(exact_sum(quota)) - jnp.sum(below, dtype=jnp.uint32)
+    # The first 24 bits of a remainder, as many as a float32 holds.
+    remainder = (quota.high >> 8).astype(jnp.float32) * np.float32(2.0**-24)
+    left = (quota.high | quota.low) > 0
+    worth = jnp.where(left, remainder - (below == size - 1), -2.0)
+    more = lowest(-worth, extra.astype(jnp.int32), axis=tuple(range(worth.ndim)))
+    return below.astype(jnp.int32) + more.astype(jnp.int32)
+
+
+def _as_meant(quota: Fixed) -> Fixed:
+    """The quotas; those that are a whole number but for rounding are that number.
+
+    A share is a float32: it tells no more of the count that it stands for.
+    """
+    above = (quota.high >> 31) > 0
+    nearest = quota.whole + above.astype(jnp.uint32)
+    off = jnp.where(above, ~quota.high, quota.high)  # of 2**32
+    # From 2**21 on the resolution of a share is half a unit.
+    meant = off < jnp.minimum(nearest, 1 << 21) << (32 - _RESOLUTION_BITS)
+    return Fixed(
+        jnp.where(meant, nearest, quota.whole),
+        jnp.where(meant, jnp.uint32(0), quota.high),
+        jnp.where(meant, jnp.uint32(0), quota.low),
+    )

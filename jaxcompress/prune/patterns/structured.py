@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.checks import check_count
+from jaxcompress.core.checks import check_count, check_whole
 from jaxcompress.core.ranking import lowest
 from jaxcompress.core.types import Array
 from jaxcompress.prune.patterns.counts import counts_of_slices
@@ -139,8 +139,8 @@ def slices(axis: int) -> Pattern:
       Pattern.
 
     Raises:
-      ValueError: when applied: a leaf has no such axis, or it is a batch axis; a
-        sparsity is outside [0, 1].
+      ValueError: `axis` is no int; when applied: a leaf has no such axis, or it is a
+        batch axis; a sparsity is outside [0, 1].
 
     Example:
       >>> axes = jc.LeafAxes(contracting=(0,), output=(1,))
@@ -148,6 +148,7 @@ def slices(axis: int) -> Pattern:
       Array([[False,  True],
              [False,  True]], dtype=bool)
     """
+    check_whole("slices", "axis", axis)
 
     def pattern(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
         position = axis + scores.ndim if axis < 0 else axis
