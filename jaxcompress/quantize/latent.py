@@ -9,6 +9,7 @@ import numpy as np
 from jaxcompress.core import flax_leaf
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.leaf import CompressedLeaf
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
 from jaxcompress.quantize.assignment import Assignment
@@ -65,7 +66,7 @@ class Latent(CompressedLeaf):
 
     def materialize(self) -> Array:
         seen = fake_leaf(self.array, Assignment(self.spec, self.axes), self.ranges)
-        return seen.astype(self.dtype)
+        return narrowed(seen, self.dtype)
 
     def transpose(self, permutation: tuple[int, ...]) -> "Latent":
         contracting, output = (

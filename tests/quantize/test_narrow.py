@@ -12,6 +12,9 @@ import jaxcompress as jc
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.prune.post_training.fisher_blocks import from_blocks
 from jaxcompress.quantize import dynamic, fake_quantize, int4, int8, quantize, uint4, uint8
+from jaxcompress.quantize.assignment import Assignment
+from jaxcompress.quantize.latent import Latent
+from jaxcompress.quantize.ranges import min_max
 
 SPECS = [int8(), int4(), uint8(), uint4(), uint8(per="tensor"), uint4(group_size=2)]
 
@@ -92,6 +95,21 @@ def solved(dtype):
     return jc.prune.reconstruct(fn, {"w": x.T}, [x], enlarged, sparsity=0.5)[0]
 
 
+def stored_for_a_step(*keys):
+    """An array of an optimizer's state in 16 bits, which has no place for float16's end."""
+
+    def call(dtype):
+        code = jc.optimizers.stochastic_bfloat16()
+        return code.decode(code.encode(extremes(dtype), *keys))
+
+    return call
+
+
+def trained(dtype):
+    choice = Assignment(int8(), AXES)
+    return Latent.of(LARGE, choice, min_max).astype(dtype).materialize()
+
+
 def from_fisher_blocks(dtype):
     return from_blocks(jnp.full((1, 6), 1e6), jnp.ones((2, 3), dtype), AXES)
 
@@ -109,6 +127,9 @@ CASTS = [
     Cast("a pull", pulled),
     Cast("a solver", solved),
     Cast("Fisher blocks", from_fisher_blocks),
+    Cast("a state, rounded to nearest", stored_for_a_step()),
+    Cast("a state, rounded at random", stored_for_a_step(jax.random.key(0))),
+    Cast("a leaf in training", trained),
 ]
 
 
@@ -132,5 +153,10 @@ def test_float8_has_no_infinity_to_go_to():
 
 
 def test_the_largest_moment_has_a_bfloat16():
-    largest = jnp.finfo(jnp.float32).max
-    assert jnp.isfinite(jc.optimizers.bfloat16().encode(jnp.float32(largest)))
+    largest = jnp.float32(jnp.finfo(jnp.float32).max)
+    assert jnp.isfinite(jc.optimizers.bfloat16().encode(largest))
+    code = jc.optimizers.stochastic_bfloat16()
+    for key in (None, jax.random.key(0)):
+        found = code.decode(code.encode(jnp.array([largest, -largest, jnp.inf]), key))
+        most = float(jnp.finfo(jnp.bfloat16).max)
+        np.testing.assert_array_equal(found, jnp.array([most, -most, jnp.inf]))

@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from jaxcompress.core.checks import check_count
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.packing import pack, unpack
 from jaxcompress.core.sharding import explicit_spec, gathered, placed
 from jaxcompress.core.types import Array, Key
@@ -146,7 +147,8 @@ class Bfloat16Format:
     """Two bytes per number, rounded stochastically: see `rounded_to_bfloat16`.
 
     Invariants:
-      - 0, infinities and NaN stay as they are; the format is odd for one key.
+      - 0, infinities and NaN stay as they are, and what is finite stays finite; the
+        format is odd for one key.
     """
 
     name: str = "stochastic_bfloat16"
@@ -154,12 +156,12 @@ class Bfloat16Format:
     def encode(self, x: Array, key: Key | None = None) -> Stored:
         """The array in bfloat16; without a key, rounded to nearest."""
         wide = x.astype(jnp.float32)
-        codes = wide.astype(jnp.bfloat16) if key is None else rounded_to_bfloat16(wide, key)
+        codes = narrowed(wide, jnp.bfloat16) if key is None else rounded_to_bfloat16(wide, key)
         return Stored(codes, None, x.shape, np.dtype(x.dtype), self)
 
     def decode(self, stored: Stored) -> Array:
         """The array, of the dtype that was encoded."""
-        return stored.codes.astype(stored.dtype)
+        return narrowed(stored.codes.astype(jnp.float32), stored.dtype)
 
 
 Format = BlockFormat | Bfloat16Format
