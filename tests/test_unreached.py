@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import jaxcompress as jc
+from jaxcompress.graph.calibrate import unreached
 
 NOTHING, ONE_OF_TWO = "no data reached it", "no data reached 1 of its 2 matrices"
 
@@ -159,6 +160,61 @@ def test_static_ranges_are_those_of_the_data_where_none_were_calibrated(setting)
         jax.eval_shape(named, setting.params, X)
     with pytest.raises(ValueError, match=r"static\(readings=...\): no data reached"):
         jc.quantize.static({"rare": setting.ranges["rare"]})
+
+
+def test_sensitivity_to_pruning_leaves_out_what_could_go_at_no_rise(setting):
+    def measured(**options):
+        return jc.prune.sensitivity(
+            setting.fn, setting.params, squares, PAIRS, jc.prune.magnitude(), **options
+        )
+
+    curves = measured(sparsities=[0.5])
+    assert list(curves.rises) == ["in", "out"]
+    assert curves.left_out == {"rare": setting.reason}
+    with pytest.raises(ValueError, match=rf"'rare' was not measured, since {setting.reason}\. L"):
+        jc.prune.by_sensitivity(curves)(setting.params, {}, 0.5)
+    for select, message in (
+        (jc.matching("rare", "in"), "leaf 'rare' was asked for by name, but no data"),
+        (jc.matching("rare"), "leaf 'rare' was asked for by name"),
+    ):
+        with pytest.raises(ValueError, match=rf"sensitivity: {message}"):
+            measured(select=select)
+    with pytest.raises(ValueError, match="sensitivity: no leaf is left to change"):
+        jc.prune.sensitivity(
+            setting.fn, setting.params, squares, [(0 * X, X)], jc.prune.magnitude()
+        )
+
+
+def test_sensitivity_to_codes_knows_nothing_of_what_no_data_reaches(setting):
+    labels = np.array([0, 1, 2, 0, 1, -100])
+    inputs = X.at[5].set(1e9)  # takes the branch, but does not count
+
+    def measured(**options):
+        spec = jc.quantize.int4()
+        return jc.auto.sensitivity(
+            setting.fn, setting.params, spec, inputs, labels, ignore=-100, batch_size=2, **options
+        )
+
+    first, *rows = measured()
+    assert (first.name, first.reason) == ("rare", setting.reason)
+    assert np.isnan([first.loss_increase, first.accuracy_change]).all()
+    assert sorted(row.name for row in rows) == ["in", "out"]
+    assert all(row.reason == "" and np.isfinite(row.loss_increase) for row in rows)
+    assert rows[0].loss_increase >= rows[1].loss_increase
+    with pytest.raises(ValueError, match="sensitivity: leaf 'rare' was asked for by name, but no"):
+        measured(select=jc.matching("rare", "in"))
+
+
+def test_a_table_and_what_is_read_elsewhere_too_are_not_judged():
+    def fn(params, x):
+        away = lambda x: x @ params["away"] + x @ params["table"]  # noqa: E731
+        x = jax.lax.cond(x.sum() > 1e6, away, lambda x: x, x @ params["in"])
+        return x + params["away"].sum() + params["table"][jnp.arange(6) % 4]
+
+    params = {name: normal(i, 4, 4) for i, name in enumerate(("in", "away", "table"))}
+    assert unreached(fn, params, [(X,)]) == {}
+    lookup = lambda params, ids: params["table"][ids]  # noqa: E731
+    assert unreached(lookup, params, [(jnp.arange(3),)]) == {}
 
 
 @pytest.mark.parametrize("setting", ["one layer of a stack"], indirect=True)

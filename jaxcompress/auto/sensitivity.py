@@ -1,18 +1,24 @@
 """What each leaf costs when it alone is compressed; choosing is for a solver."""
 
+import math
 from functools import partial
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes
+from jaxcompress.core.evidence import without_data
+from jaxcompress.core.labels import counted
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Model, Params, PyTree, Selector
+from jaxcompress.graph.calibrate import unreached
 from jaxcompress.quantize import quantize
 from jaxcompress.validate import evaluate
+from jaxcompress.validate.evaluate import in_batches
 
 
 class LeafSensitivity(NamedTuple):
@@ -21,13 +27,16 @@ class LeafSensitivity(NamedTuple):
     Fields:
       name: the leaf.
       loss_increase: mean loss with this leaf alone compressed minus mean loss without,
-        in nats.
+        in nats; NaN where it is not known.
       accuracy_change: the same for accuracy, a fraction; negative is worse.
+      reason: why nothing is known of the leaf, such as that no data reached it; empty
+        for one that was measured.
     """
 
     name: str
     loss_increase: float
     accuracy_change: float
+    reason: str = ""
 
 
 def sensitivity(
@@ -52,15 +61,19 @@ def sensitivity(
         from this.
       labels: (n,) integer in [0, classes).
       axes: what `graph.axes` found; without it the layout default.
-      select: leaves to try; the default is every weight.
+      select: leaves to try; the default is every weight that data reach.
       ignore: the label of examples to leave out, as `evaluate` does.
       batch_size: examples per call.
 
     Returns:
-      One row per selected leaf, by falling loss increase.
+      One row per selected leaf, by falling loss increase. First come leaves that no
+      data reached, in a branch never taken or as an expert without tokens: the loss
+      would not rise without them, which is not to say that they are safe. They are not
+      tried, and their rows say why.
 
     Raises:
-      ValueError: no leaf is selected; and what `quantize` and `evaluate` raise.
+      ValueError: no leaf is selected; no data reached one that `select` names, or any;
+        and what `quantize` and `evaluate` raise.
 
     Example:
       >>> fn = lambda params, x: x @ params["a"] @ params["b"]
@@ -87,18 +100,22 @@ def sensitivity(
         evaluate, fn, inputs=inputs, labels=labels, ignore=ignore, batch_size=batch_size
     )
     reference = judged(params)
-    rows = []
-    for name in names:
+    judging = np.flatnonzero(counted(labels, ignore=ignore))
+    batches = ((batch,) for batch, _ in in_batches(inputs, judging, batch_size))
+    unknown = without_data("sensitivity", unreached(fn, params, batches), names, select, spec)
+    rows = [LeafSensitivity(name, math.nan, math.nan, reason) for name, reason in unknown.items()]
+    measured = []
+    for name in (name for name in names if name not in unknown):
         compressed, _ = quantize(params, spec, axes=axes, select=_only(name))
         candidate = judged(compressed)
-        rows.append(
+        measured.append(
             LeafSensitivity(
                 name,
                 candidate.mean_loss - reference.mean_loss,
                 candidate.accuracy - reference.accuracy,
             )
         )
-    return sorted(rows, key=lambda row: -row.loss_increase)
+    return rows + sorted(measured, key=lambda row: -row.loss_increase)
 
 
 def _only(name: str) -> Selector:

@@ -182,7 +182,7 @@ def _captions(results: Results) -> list[str]:
         if not wrong
         else f"NOT identical in a fresh process: {', '.join(wrong)}."
     )
-    worst = results.sensitivities[0]
+    worst = next(row for row in results.sensitivities if not row.reason)
     return [
         identical,
         "file, memory and peak are bytes; 'smaller' is the dense model at 4 bytes per number "

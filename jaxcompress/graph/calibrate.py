@@ -1,15 +1,20 @@
 """Calibration: a model run over batches of data, and what its observers learned."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import reduce
+from itertools import chain
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.observers import Observer, Reading, counted
+from jaxcompress.core.evidence import missing
+from jaxcompress.core.observers import Observer, Reading, counted, row_count
 from jaxcompress.core.rules import Rules, as_rules
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.observe import initial_readings, observe, observed_sites
 from jaxcompress.graph.program import trace
+from jaxcompress.graph.sites import Site
 
 
 def calibrate(
@@ -47,26 +52,88 @@ def calibrate(
       (Array([5., 2.], dtype=float32), 2)
     """
     rules = Rules((pattern, counted(observer)) for pattern, observer in as_rules(rules).pairs)
-    observed = observe(fn, rules)
-    step = jax.jit(lambda params, inputs, readings: observed(params, *inputs, readings=readings)[1])
-    program, observers, readings = None, {}, {}
-    for index, batch in enumerate(batches):
-        inputs = batch if isinstance(batch, tuple) else (batch,)
-        check_no_nan(f"calibrate(batches): batch {index}", inputs)
-        if program is None:
-            program = trace(fn, params, *inputs)
-            observers = observed_sites(program, rules)
-            readings = initial_readings(program, observers)
-        readings = step(params, inputs, readings)
-    if program is None:
-        raise ValueError("calibrate(batches) holds no batch. Pass at least one.")
-    found = {name: observer.read(readings[name]) for name, observer in observers.items()}
+    found = _read(fn, params, _checked(batches), rules)
     if found and not any(bool(jnp.any(reading.count)) for reading in found.values()):
         raise ValueError(
             f"calibrate(batches): no row other than 0 reached any of {', '.join(found)}. "
             "Give data that reach them."
         )
     return found
+
+
+def unreached(fn: Model, params: Params, batches: Iterable[tuple]) -> dict[str, str]:
+    """Why nothing can be known of leaves that no data reached; by name.
+
+    One pass over the data, which counts rows. A leaf is judged where the program reads
+    it in dots and convolutions alone: what meets a gather's table is not counted.
+
+    Args:
+      fn: the model, `fn(params, *inputs) -> outputs`.
+      params: tree of arrays or compressed leaves.
+      batches: each a tuple of the model's inputs; at least one.
+
+    Returns:
+      Reasons as `evidence.missing` gives; leaves that data reached, and those that are
+      not judged, are not there.
+
+    Example:
+      >>> fn = lambda params, x: x @ params["in"] + (0 * x) @ params["rare"]
+      >>> params = {"in": jnp.eye(2), "rare": jnp.eye(2)}
+      >>> unreached(fn, params, [(jnp.ones((1, 2)),)])
+      {'rare': 'no data reached it'}
+    """
+    batches = iter(batches)
+    first = next(batches)
+    program = trace(fn, params, *first)
+    sites: dict[str, list[Site]] = {}
+    for site in program.sites:
+        for leaf in site.leaves:
+            sites.setdefault(leaf.name, []).append(site)
+    judged = {
+        name: each
+        for name, each in sites.items()
+        if name not in program.lost and all(site.observable for site in each)
+    }
+    if not judged:
+        return {}
+    counts = _read(fn, params, chain([first], batches), as_rules(row_count()))
+    found = {name: _missing([counts[site.name] for site in each]) for name, each in judged.items()}
+    return {name: reason for name, reason in found.items() if reason}
+
+
+def _missing(counts: list[Array]) -> str:
+    """Of a leaf with these counts at its sites."""
+    if len({count.shape for count in counts}) == 1:
+        return missing(reduce(jnp.maximum, counts))
+    reasons = [missing(count) for count in counts]
+    return reasons[0] if all(reasons) else ""
+
+
+def _read(
+    fn: Model, params: Params, batches: Iterable[tuple], rules: Rules[Observer]
+) -> dict[str, Any]:
+    """What the observers read, by site name, in program order."""
+    observed = observe(fn, rules)
+    step = jax.jit(lambda params, inputs, readings: observed(params, *inputs, readings=readings)[1])
+    program, observers, readings = None, {}, {}
+    for inputs in batches:
+        if program is None:
+            program = trace(fn, params, *inputs)
+            observers = observed_sites(program, rules)
+            readings = initial_readings(program, observers)
+        readings = step(params, inputs, readings)
+    return {name: observer.read(readings[name]) for name, observer in observers.items()}
+
+
+def _checked(batches: Iterable) -> Iterator[tuple]:
+    """The batches as tuples of inputs; there is one, and none holds a NaN."""
+    index = -1
+    for index, batch in enumerate(batches):
+        inputs = batch if isinstance(batch, tuple) else (batch,)
+        check_no_nan(f"calibrate(batches): batch {index}", inputs)
+        yield inputs
+    if index < 0:
+        raise ValueError("calibrate(batches) holds no batch. Pass at least one.")
 
 
 def check_no_nan(batch: str, inputs: tuple) -> None:

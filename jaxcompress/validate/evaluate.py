@@ -5,6 +5,7 @@ itself is in `compare`.
 """
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -118,7 +119,7 @@ def predict(fn: Model, params: Params, inputs: PyTree, *, batch_size: int = 256)
     Raises:
       TypeError: an input has no first axis.
       ValueError: there are no examples, inputs disagree on how many, `batch_size` is
-        below 1, or an output lacks the examples' axis.
+        no count, or an output lacks the examples' axis.
 
     Example:
       >>> double = lambda params, x: params * x
@@ -126,12 +127,24 @@ def predict(fn: Model, params: Params, inputs: PyTree, *, batch_size: int = 256)
       array([0., 2., 4.], dtype=float32)
     """
     n = _count("predict", inputs)
-    size = min(check_count("predict", "batch_size", batch_size), n)
+    batch_size = check_count("predict", "batch_size", batch_size)
     run = jax.jit(fn)
     batches = [
-        _outputs(run(params, _batch(inputs, start, size, n)), size) for start in range(0, n, size)
+        _outputs(run(params, batch), size)
+        for batch, size in in_batches(inputs, np.arange(n), batch_size)
     ]
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *batches)
+
+
+def in_batches(inputs: PyTree, chosen: np.ndarray, batch_size: int) -> Iterator[tuple[PyTree, int]]:
+    """Batches of one size of the chosen examples, and that size.
+
+    The last is filled up by repeating its last example.
+    """
+    size = min(batch_size, chosen.size)
+    for start in range(0, chosen.size, size):
+        indices = chosen[np.minimum(np.arange(start, start + size), chosen.size - 1)]
+        yield jax.tree.map(lambda array, indices=indices: array[indices], inputs), size
 
 
 def evaluate(
@@ -202,11 +215,6 @@ def _count(callable_name: str, inputs: PyTree) -> int:
     if counts == {0}:
         raise ValueError(f"{callable_name}(inputs) holds no examples.")
     return counts.pop()
-
-
-def _batch(inputs: PyTree, start: int, size: int, n: int) -> PyTree:
-    indices = np.minimum(np.arange(start, start + size), n - 1)
-    return jax.tree.map(lambda array: array[indices], inputs)
 
 
 def _outputs(outputs: PyTree, size: int) -> PyTree:

@@ -96,7 +96,7 @@ def solved(dtype):
 
 
 def stored_for_a_step(*keys):
-    """An array of an optimizer's state in 16 bits, which has no place for float16's end."""
+    """An optimizer's state in 16 bits, which have no place for float16's end."""
 
     def call(dtype):
         code = jc.optimizers.stochastic_bfloat16()

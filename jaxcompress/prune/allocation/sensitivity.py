@@ -4,6 +4,7 @@ The rises it goes by are measured in `post_training/trials`.
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -26,10 +27,12 @@ class Sensitivity(NamedTuple):
     Attributes:
       sparsities: rising, in (0, 1]; the last is 1.
       rises: by leaf name, the loss at each of them minus the loss at 0, of either sign.
+      left_out: by name of a leaf that was not measured, why.
     """
 
     sparsities: tuple[float, ...]
     rises: dict[str, tuple[float, ...]]
+    left_out: Mapping[str, str] = {}
 
 
 def by_sensitivity(sensitivity: Sensitivity) -> Allocation:
@@ -78,9 +81,11 @@ def by_sensitivity(sensitivity: Sensitivity) -> Allocation:
         del axes
         for name in scores:
             if name not in curves:
+                reason = sensitivity.left_out.get(name, "")
                 raise ValueError(
-                    f"by_sensitivity(sensitivity): leaf {name!r} was not measured. Leaves are: "
-                    f"{', '.join(curves)}. Measure these params, or leave it out with select=."
+                    f"by_sensitivity(sensitivity): leaf {name!r} was not measured"
+                    f"{reason and ', since '}{reason}. Leaves are: {', '.join(curves)}. "
+                    "Measure these params, or leave it out with select=."
                 )
         rises = np.stack([curves[name] for name in scores])
         sizes = np.array([score.size for score in scores.values()], np.float32)
@@ -127,7 +132,7 @@ def _highest(knots: np.ndarray, rises: np.ndarray, rise: Array) -> Array:
 
 
 def _check(sensitivity: Sensitivity) -> None:
-    sparsities, rises = sensitivity
+    sparsities, rises, _ = sensitivity
     rising = all(a < b for a, b in zip((0.0, *sparsities), sparsities, strict=False))
     if not sparsities or not rising or sparsities[-1] != 1:
         raise ValueError(

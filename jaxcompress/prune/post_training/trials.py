@@ -13,6 +13,7 @@ from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named
 from jaxcompress.core.types import Loss, Model, Params, Selector
+from jaxcompress.graph.calibrate import unreached
 from jaxcompress.prune import targets
 from jaxcompress.prune.allocation.sensitivity import Sensitivity
 from jaxcompress.prune.patterns.pattern import Pattern, unstructured
@@ -33,7 +34,7 @@ def sensitivity(
     """How much the mean loss rises when each leaf alone is pruned, without training.
 
     Runs on the host: the model once for each leaf, sparsity and batch, compiled once
-    per shape of batch.
+    per shape of batch; and once more over the batches, to count what reaches each leaf.
 
     Args:
       fn: the model in evaluation mode, `fn(params, *inputs) -> outputs`.
@@ -49,13 +50,15 @@ def sensitivity(
       axes: from `graph.axes`; by default the layout of `assumed_axes`.
 
     Returns:
-      Sensitivity, for `by_sensitivity`, a plot or a file.
+      Sensitivity, for `by_sensitivity`, a plot or a file. A leaf that no data reached,
+      in a branch never taken or as an expert without tokens, would lose all of its
+      weights at no rise of the loss: it is left out, with the reason.
 
     Raises:
       ValueError: sparsities are outside their range or do not rise, there is no batch
         or an empty one, nothing is selected, a selected leaf is empty or not finite,
         the criterion has seen no gradients and needs them, or its scores hold a NaN; a
-        loss is not finite.
+        loss is not finite; no data reached a leaf that `select` names, or any.
       TypeError: a selected leaf is not real floating, or is already compressed.
 
     Example:
@@ -65,7 +68,7 @@ def sensitivity(
       >>> batch = (jnp.array([[1.0, 1.0]]), jnp.array([[3.0]]))
       >>> magnitude = jc.prune.magnitude()
       >>> jc.prune.sensitivity(fn, params, loss, [batch], magnitude, sparsities=[0.5])
-      Sensitivity(sparsities=(0.5, 1.0), rises={'kernel': (1.0, 9.0)})
+      Sensitivity(sparsities=(0.5, 1.0), rises={'kernel': (1.0, 9.0)}, left_out={})
 
     Source: Han et al. 2015, arXiv:1506.02626, section 5, figure 6. Differs: the loss in
     place of the accuracy.
@@ -73,7 +76,9 @@ def sensitivity(
     tried = (*(float(each) for each in sparsities), 1.0)
     _check(sparsities, batches)
     found = targets.groups("sensitivity", params, 0.0, select, axes)
-    found, _ = targets.with_data("sensitivity", found, criterion.unreached, select, 0.0)
+    examples = [x if isinstance(x, tuple) else (x,) for x, _ in batches]
+    unknown = unreached(fn, params, examples) | dict(criterion.unreached)
+    found, left_out = targets.with_data("sensitivity", found, unknown, select, 0.0)
     roles = {name: each for group in found for name, each in group.axes.items()}
     scores = targets.scores_of("sensitivity", criterion, params, found)
 
@@ -83,8 +88,8 @@ def sensitivity(
 
     def mean_loss(params: Params) -> float:
         losses = [
-            float(of_batch(params, inputs if isinstance(inputs, tuple) else (inputs,), answers))
-            for inputs, answers in batches
+            float(of_batch(params, inputs, answers))
+            for inputs, (_, answers) in zip(examples, batches, strict=True)
         ]
         return math.fsum(losses) / len(losses)
 
@@ -110,6 +115,7 @@ def sensitivity(
     return Sensitivity(
         tried,
         {name: tuple(rise(name, each, s) for s in tried) for name, each in roles.items()},
+        left_out,
     )
 
 
