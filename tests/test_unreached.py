@@ -160,6 +160,12 @@ def test_static_ranges_are_those_of_the_data_where_none_were_calibrated(setting)
         jax.eval_shape(named, setting.params, X)
     with pytest.raises(ValueError, match=r"static\(readings=...\): no data reached"):
         jc.quantize.static({"rare": setting.ranges["rare"]})
+    codes, _ = jc.quantize.quantize(setting.params, jc.quantize.int8(), axes=setting.axes)
+    planned = jc.quantize.plan(
+        setting.fn, codes, X, activations=activations, probe=lambda calls: dict.fromkeys(calls, 1.0)
+    )
+    assert "no data reached all of it in calibration" in reason_of(planned.report, "rare")
+    assert "no data" not in reason_of(planned.report, "in")
 
 
 def test_sensitivity_to_pruning_leaves_out_what_could_go_at_no_rise(setting):
@@ -274,13 +280,18 @@ def test_a_family_that_no_data_reaches_has_no_score_and_stays_whole(name):
     half = jc.structure.fraction(0.5)
     planned = jc.structure.plan(wide_branch, WIDE, IMPORTANCES[name], X, amount=half)
     assert {row.name: row.kept for row in planned.families} == {"in:1": 3, "up:1": 4}
-    assert "Whole, since nothing tells their units apart: up:1." in str(planned)
+    why = "no data reached their units, or nothing depends on them"
+    assert {row.name: row.reason for row in planned.families} == {"in:1": "", "up:1": why}
+    assert f"Whole, since {why}: up:1." in str(planned)
     if name == "activation":
         with pytest.raises(ValueError, match=r"activation\(batches=...\): all units of up:1 score"):
             jc.structure.plan(wide_branch, WIDE, IMPORTANCES[name], X, amount=half, select=["up:1"])
         scores = lambda *_: {"in:1": np.arange(5.0)}  # noqa: E731
-        with pytest.raises(ValueError, match=r"plan\(select='up:1'\) asks for up:1, which the"):
-            jc.structure.plan(wide_branch, WIDE, scores, X, amount=half, select=["in:1", "up:1"])
+        apart = jc.structure.normalized(IMPORTANCES[name])
+        for known, reason in ((scores, "the importance does not look"), (apart, why)):
+            options = {"amount": half, "select": ["in:1", "up:1"]}
+            with pytest.raises(ValueError, match=f"asks for up:1, whose .* not known: {reason}"):
+                jc.structure.plan(wide_branch, WIDE, known, X, **options)
 
 
 def test_a_consumer_that_reads_nothing_is_not_compensated():

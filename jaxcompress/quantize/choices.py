@@ -1,7 +1,7 @@
 """What a plan of execution is: a form for each site, and which leaves stay dense."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
@@ -14,6 +14,9 @@ DENSE = "dense"
 
 PLANNED = "planned"
 """The name of what the model takes as planned."""
+
+OWN_RANGES = "no data reached all of it in calibration, so ranges are those of the data"
+"""Of a site whose static ranges are not known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,10 +104,14 @@ def plan_report(
     choices: Sequence[Choice],
     dense_leaves: Sequence[str],
     seconds: Mapping[str, float],
+    unreached: Collection[str] = (),
 ) -> Report:
-    """What was timed and chosen: the model in the title, a row per site and leaf."""
+    """What was timed and chosen: the model in the title, a row per site and leaf.
+
+    The rows of sites in `unreached` say that their ranges are not calibrated.
+    """
     rows = (
-        _row(name, leaf, choice, name in dense_leaves)
+        _row(name, leaf, choice, name in dense_leaves, unreached)
         for (name, leaf), choice in _met(params, choices)
     )
     return Report(_title(seconds), tuple(rows))
@@ -130,7 +137,9 @@ def _met(params: Params, choices: Sequence[Choice]):
             yield (name, leaf), choice
 
 
-def _row(name: str, leaf, choice: Choice | None, dense: bool) -> LeafReport:
+def _row(
+    name: str, leaf, choice: Choice | None, dense: bool, unreached: Collection[str]
+) -> LeafReport:
     before = leaf.size * leaf.dtype.itemsize
     after = before if dense or not is_compressed(leaf) else leaf.size_bytes
     if choice is None:
@@ -138,6 +147,7 @@ def _row(name: str, leaf, choice: Choice | None, dense: bool) -> LeafReport:
         return LeafReport(name, tuple(leaf.shape), KEPT, reason, before, after)
     told = f"{choice.form} alone {choice.speedup:.2f} x dense"
     told += f", {choice.seconds[choice.form] * 1e3:.3g} ms"
-    reason = "; ".join(part for part in (choice.reason, told) if part)
+    own = OWN_RANGES if choice.site in unreached else ""
+    reason = "; ".join(part for part in (choice.reason, told, own) if part)
     action = DENSE if dense else choice.form
     return LeafReport(choice.site, tuple(leaf.shape), action, reason, before, after)

@@ -59,7 +59,8 @@ def plan(
 
     Returns:
       Plan for `run`, at least 0.95 times as fast as the dense model when run on
-      `plan.hold(params)`; print it for a table of what was timed and chosen.
+      `plan.hold(params)`; print it for a table of what was timed and chosen, which also
+      names sites without calibrated ranges since no data reached them.
 
     Raises:
       ValueError: no leaf is quantized, or `activations` are not symmetric codes of at
@@ -86,7 +87,7 @@ def plan(
     choices = _choices(stops, forms, probe)
     running = in_forms(fn, {choice.site: forms[choice.form] for choice in choices})
     dense_leaves, seconds = _settle(_trial(running, params, inputs, probe), gains(choices))
-    report = plan_report(params, choices, dense_leaves, seconds)
+    report = plan_report(params, choices, dense_leaves, seconds, activations.unreached)
     return Plan(choices, dense_leaves, seconds, activations, device(), report)
 
 

@@ -24,11 +24,12 @@ from jaxcompress.structure.gating import full, gated, met, reading, score_shape
 
 Scores = dict[str, Array]
 """By family name one float32 number per unit, the higher the more it is worth:
-(units,), or (layers, units) for a family whose layers may lose units of their own. A
-family that no data reached has none: see `known`."""
+(units,), or (layers, units) for a family whose layers may lose units of their own. Of a
+family that no data reached none are known, and its array is empty, (0,): see `known`. A
+family of which the importance says nothing is not there."""
 
 Importance = Callable[[Model, Params, Couplings], Scores]
-"""(fn, params, couplings) to scores. A family without a score keeps its units."""
+"""(fn, params, couplings) to scores. A family without scores keeps its units."""
 
 Batches = Sequence[Any]
 """Pairs (inputs, targets), gone through more than once; inputs are one input of the
@@ -52,7 +53,7 @@ def exact(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
 
     Returns:
       Importance; a score is negative where the model does better without the unit.
-      Families without a unit that changes the loss have no score.
+      Families without a unit that changes the loss have empty scores.
 
     Raises:
       ValueError: `chunk` is no count; when applied: there is no batch, no unit changes
@@ -161,7 +162,7 @@ def activation(batches: Sequence[Any], measure: Measure = jnp.abs) -> Importance
 
     Returns:
       Importance; scores are at least 0 where the measure is. Families of which nothing
-      but zeros is summed up, as in a branch never taken, have no score.
+      but zeros is summed up, as in a branch never taken, have empty scores.
 
     Raises:
       ValueError: when applied: there is no batch, or it reaches no family.
@@ -246,13 +247,13 @@ def normalized(importance: Importance) -> Importance:
         scores = importance(fn, params, couplings)
         for name, each in scores.items():
             check_scores("normalized", name, each)
-        return {name: scaled(each) for name, each in scores.items()}
+        return {name: scaled(each) if each.size else each for name, each in scores.items()}
 
     return of_length_one
 
 
 def known(caller: str, scores: Scores) -> Scores:
-    """The scores without families that no data reached.
+    """The scores, emptied for families that no data reached.
 
     Where every unit of a layer scores exactly 0, its data never arrived (a branch never
     taken, an expert without tokens) or say nothing: which unit is worth least is not
@@ -262,9 +263,10 @@ def known(caller: str, scores: Scores) -> Scores:
       ValueError: no family is left.
     """
     found = {
-        name: each for name, each in scores.items() if bool(jnp.all(jnp.any(each != 0, axis=-1)))
+        name: each if bool(jnp.all(jnp.any(each != 0, axis=-1))) else jnp.zeros(0, each.dtype)
+        for name, each in scores.items()
     }
-    if scores and not found:
+    if scores and not any(each.size for each in found.values()):
         raise ValueError(
             f"{caller}(batches=...): all units of {', '.join(scores)} score 0, so no data reached "
             "them, or nothing depends on them. Give data that reach them."

@@ -36,6 +36,9 @@ from jaxcompress.structure.widths import (
 MOST_SHOWN = 8
 """Units of a family that a table names."""
 
+NO_DATA = "no data reached their units, or nothing depends on them"
+NOT_LOOKED_AT = "the importance does not look at their leaves"
+
 
 @dataclasses.dataclass(frozen=True)
 class FamilyPlan:
@@ -48,9 +51,11 @@ class FamilyPlan:
       layers: layers of a scan that lose units of their own; 0 for none.
       removed: the units that go, rising; per layer where layers differ.
       scores: of all units, per layer where layers differ; empty where nothing is known
-        of them: no data reached them, or the importance does not look at their leaves.
+        of them.
       parameters_saved: numbers in leaves, if this family alone were narrower.
       macs_saved: multiply-adds, if this family alone were narrower.
+      reason: why nothing is known of its units: no data reached them, or the importance
+        does not look at their leaves; empty where they have scores.
     """
 
     name: str
@@ -61,6 +66,7 @@ class FamilyPlan:
     scores: tuple
     parameters_saved: int
     macs_saved: int
+    reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,9 +102,11 @@ class Plan:
             f"{name}: {before:,} to {after:,} ({after / before:.1%})"
             for name, before, after in _pairs(self.before, self.after)
         ]
-        unknown = [row.name for row in self.families if not row.scores]
-        whole = [f"Whole, since nothing tells their units apart: {', '.join(unknown)}."]
-        return "\n".join([*aligned([header, *rows]), *totals, *(whole if unknown else [])])
+        whole: dict[str, list[str]] = {}
+        for row in self.families:
+            whole.setdefault(row.reason, []).append(row.name)
+        notes = [f"Whole, since {why}: {', '.join(names)}." for why, names in whole.items() if why]
+        return "\n".join([*aligned([header, *rows]), *totals, *notes])
 
 
 def plan(
@@ -149,14 +157,20 @@ def plan(
     found = _chosen(couplings(fn, params, *inputs), select)
     candidates = Candidates(fn, params, inputs, found, _ladders(found, floors, multiple_of))
     amount.check(candidates)
-    scores = _checked(importance(fn, params, found), found)
-    _check_named(select, scores, found)
+    given = importance(fn, params, found)
+    scores = _checked(given, found)
+    reasons = {
+        name: NO_DATA if name in given else NOT_LOOKED_AT
+        for name in found.units
+        if name not in scores
+    }
+    _check_named(select, reasons, found)
     scored = _with_scores_only(candidates, scores)
     amount.check(scored)
     widths = amount.widths(scored, scores)
     removal = scored.removal(widths, scores)
     return Plan(
-        families=_rows(candidates, scores, candidates.present | widths),
+        families=_rows(candidates, scores, reasons, candidates.present | widths),
         removal=removal,
         before=shrunk_totals(candidates, Removal(())),
         after=shrunk_totals(candidates, removal),
@@ -201,9 +215,9 @@ def _assigned(argument: str, rules: Rules[int] | int, found: Couplings) -> dict[
 
 
 def _checked(scores: Scores, found: Couplings) -> dict[str, np.ndarray]:
-    """The scores on the host, finite and of the families' shapes."""
+    """The scores that are known, on the host, finite and of the families' shapes."""
     shapes = {family.name: score_shape(family) for family in found.families}
-    if not scores:
+    if not any(np.size(values) for values in scores.values()):
         raise ValueError(
             "plan(importance=...) scores no family. Take another importance, or select more."
         )
@@ -214,6 +228,8 @@ def _checked(scores: Scores, found: Couplings) -> dict[str, np.ndarray]:
                 f"plan(importance=...) scores {name!r}; families are: {', '.join(shapes)}."
             )
         array = np.asarray(values, np.float32)
+        if not array.size:
+            continue
         if array.shape != shapes[name]:
             raise ValueError(
                 f"plan(importance=...) scores {name!r} in shape {array.shape}; one number per "
@@ -224,15 +240,14 @@ def _checked(scores: Scores, found: Couplings) -> dict[str, np.ndarray]:
     return checked
 
 
-def _check_named(select: Sequence[str], scores: Mapping[str, np.ndarray], found: Couplings) -> None:
-    """What was asked for by name has a score."""
+def _check_named(select: Sequence[str], reasons: Mapping[str, str], found: Couplings) -> None:
+    """What was asked for by name has scores."""
     for pattern in select:
-        if pattern != "*" and not fnmatch.filter(scores, pattern):
-            named = fnmatch.filter(found.units, pattern)
+        named = fnmatch.filter(found.units, pattern)
+        if pattern != "*" and all(name in reasons for name in named):
             raise ValueError(
-                f"plan(select={pattern!r}) asks for {', '.join(named)}, which the importance does "
-                "not score: no data reached them, or it does not look at their leaves. Give data "
-                "that reach them, or another importance."
+                f"plan(select={pattern!r}) asks for {', '.join(named)}, whose scores are not "
+                f"known: {reasons[named[0]]}. Give data that reach them, or another importance."
             )
 
 
@@ -249,7 +264,10 @@ def _with_scores_only(candidates: Candidates, scores: Mapping[str, np.ndarray]) 
 
 
 def _rows(
-    candidates: Candidates, scores: Mapping[str, np.ndarray], widths: Widths
+    candidates: Candidates,
+    scores: Mapping[str, np.ndarray],
+    reasons: Mapping[str, str],
+    widths: Widths,
 ) -> tuple[FamilyPlan, ...]:
     parameters = Ledger(candidates.couplings, parameter_prices(candidates))
     macs = Ledger(candidates.couplings, mac_prices(candidates))
@@ -268,6 +286,7 @@ def _rows(
             scores=_tuples(scores.get(family.name, np.zeros(0))),
             parameters_saved=round(parameters.saved(present, family.name, widths[family.name])),
             macs_saved=round(macs.saved(present, family.name, widths[family.name])),
+            reason=reasons.get(family.name, ""),
         )
         for family in candidates.couplings.families
     )
