@@ -9,6 +9,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.checks import check_whole
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.types import Array, Params, PyTree
 
@@ -40,6 +41,8 @@ class LeafAxes:
 
     def __post_init__(self):
         axes = self.order
+        for axis in axes:
+            check_whole("LeafAxes", "axis", axis)
         if sorted(axes) != list(range(len(axes))):
             raise ValueError(
                 f"LeafAxes(contracting={self.contracting}, output={self.output}, "

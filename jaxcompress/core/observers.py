@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.checks import check_range
 from jaxcompress.core.types import Array
 
 State = Any
@@ -187,8 +188,7 @@ def moving_average(decay: float = 0.9) -> Observer:
     and divided by its weight, as Adam does, so that the first batch is not
     over-weighted.
     """
-    if not 0 <= decay < 1:
-        raise ValueError(f"moving_average(decay={decay}) must be in [0, 1).")
+    check_range("moving_average", "decay", decay, 0, 1)
 
     def init(x):
         del x

@@ -71,6 +71,7 @@ class Recipe:
                 check_count("Recipe", field, width)
         for field in ("batch_size", "dense_steps", "distill_steps"):
             check_count("Recipe", field, getattr(self, field))
+        check_count("Recipe", "seed", self.seed, least=0)
         for field in ("prune_steps", "combined_steps"):
             # Weights go through the first two thirds of the steps.
             check_count("Recipe", field, getattr(self, field), least=2)

@@ -4,12 +4,11 @@ Each gives one float32 number per example; the mean over a batch is the caller's
 on features and relations have files of their own.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from jaxcompress.core.checks import check_positive, check_share
 from jaxcompress.core.labels import check_ignore, class_labels, cross_entropy
 from jaxcompress.core.types import Array
 
@@ -53,8 +52,8 @@ def soft_targets(
     student_logits = _checked_logits("soft_targets", "student_logits", student_logits)
     teacher_logits = _checked_logits("soft_targets", "teacher_logits", teacher_logits)
     _check_same_shape("soft_targets", student_logits=student_logits, teacher_logits=teacher_logits)
-    if _known(temperature) and not 0 < temperature < math.inf:
-        raise ValueError(f"soft_targets(temperature={temperature}) must be finite and above 0.")
+    if _known(temperature):
+        check_positive("soft_targets", "temperature", temperature)
     student = _log_probabilities(student_logits, temperature)
     teacher = _log_probabilities(jax.lax.stop_gradient(teacher_logits), temperature)
     probabilities = jnp.exp(teacher)
@@ -126,8 +125,8 @@ def mix(hard: Array, soft: Array, *, weight: float) -> Array:
     _check_floating("mix", "hard", hard)
     _check_floating("mix", "soft", soft)
     _check_same_shape("mix", hard=hard, soft=soft)
-    if _known(weight) and not 0 <= weight <= 1:
-        raise ValueError(f"mix(weight={weight}) must be in [0, 1].")
+    if _known(weight):
+        check_share("mix", "weight", weight)
     return (1 - weight) * hard.astype(jnp.float32) + weight * soft.astype(jnp.float32)
 
 

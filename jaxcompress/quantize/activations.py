@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.checks import check_count
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.numerics import narrowed, straight_through
 from jaxcompress.core.observers import Range, Reading, as_reading
@@ -53,16 +54,17 @@ def dynamic(spec: QuantSpec = int8(), *, digits: int = 1) -> Activations:
       Activations.
 
     Raises:
-      ValueError: `digits` is below 1, or above 1 for a spec that is not odd.
+      ValueError: `digits` is no count, or above 1 for a spec that is not odd.
 
     Example:
       >>> jc.quantize.dynamic().spec.name
       'int8'
     """
-    if digits < 1 or (digits > 1 and not spec.odd):
+    check_count("dynamic", "digits", digits)
+    if digits > 1 and not spec.odd:
         raise ValueError(
-            f"dynamic(spec={spec}, digits={digits}) needs one digit or more, and an odd spec such "
-            "as int8() for more than one."
+            f"dynamic(spec={spec}, digits={digits}) needs an odd spec such as int8() for more than "
+            "one digit."
         )
 
     def ranges(rows: Array, site: Site) -> Range:

@@ -1,5 +1,6 @@
 """Number formats: functions that give a `QuantSpec`, which `core.spec` describes."""
 
+from jaxcompress.core.checks import check_count
 from jaxcompress.core.spec import QuantSpec, Sharing
 
 
@@ -17,7 +18,7 @@ def int8(*, per: Sharing = "channel", group_size: int = 0) -> QuantSpec:
       QuantSpec.
 
     Raises:
-      ValueError: `per` is unknown, or `group_size` is negative.
+      ValueError: `per` is unknown, or `group_size` is no count.
 
     Example:
       >>> str(jc.quantize.int8()), str(jc.quantize.int8(group_size=64))
@@ -40,7 +41,7 @@ def int4(*, per: Sharing = "channel", group_size: int = 0) -> QuantSpec:
       QuantSpec.
 
     Raises:
-      ValueError: `per` is unknown, or `group_size` is negative.
+      ValueError: `per` is unknown, or `group_size` is no count.
 
     Example:
       >>> jc.quantize.int4().highest
@@ -63,7 +64,7 @@ def uint8(*, per: Sharing = "channel", group_size: int = 0) -> QuantSpec:
       QuantSpec.
 
     Raises:
-      ValueError: `per` is unknown, or `group_size` is negative.
+      ValueError: `per` is unknown, or `group_size` is no count.
 
     Example:
       >>> jc.quantize.uint8(per="tensor").symmetric
@@ -84,7 +85,7 @@ def uint4(*, per: Sharing = "channel", group_size: int = 0) -> QuantSpec:
       QuantSpec.
 
     Raises:
-      ValueError: `per` is unknown, or `group_size` is negative.
+      ValueError: `per` is unknown, or `group_size` is no count.
 
     Example:
       >>> jc.quantize.uint4(group_size=32).group_size
@@ -96,8 +97,7 @@ def uint4(*, per: Sharing = "channel", group_size: int = 0) -> QuantSpec:
 def _spec(
     name: str, bits: int, lowest: int, highest: int, per: Sharing, group_size: int
 ) -> QuantSpec:
-    if group_size < 0:
-        raise ValueError(f"{name}(group_size={group_size}) must be above 0, or 0 for no groups.")
+    check_count(name, "group_size", group_size, least=0)
     return QuantSpec(
         name=name,
         bits=bits,

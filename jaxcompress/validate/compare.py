@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxcompress.core.checks import check_count, check_number
 from jaxcompress.validate.evaluate import Evaluation
 from jaxcompress.validate.intervals import bootstrap_interval, check_confidence
 
@@ -89,7 +90,8 @@ def compare(
 
     Raises:
       ValueError: fewer than two examples; different examples, as seen by their number
-        or by two right answers that differ; a margin or confidence out of range.
+        or by two right answers that differ; a margin or confidence out of range, or a
+        seed that is no count.
 
     Example:
       >>> loss, predictions = np.zeros(4, np.float32), np.array([0, 1, 2, 3])
@@ -103,6 +105,7 @@ def compare(
     _check_paired(reference, candidate)
     _check_margin("compare", margin)
     check_confidence("compare", confidence)
+    check_count("compare", "seed", seed, least=0)
     accuracy_differences = candidate.correct.astype(np.float64) - reference.correct
     loss_differences = candidate.loss.astype(np.float64) - reference.loss
     gained = int(np.sum(candidate.correct & ~reference.correct))
@@ -146,7 +149,7 @@ def verdict(low: float, high: float, *, margin: float = 0.01) -> str:
       The words.
 
     Raises:
-      ValueError: the ends are not in order or are NaN, or the margin is out of range.
+      ValueError: the ends are not finite and in order, or the margin is out of range.
 
     Example:
       >>> jc.validate.verdict(-0.004, 0.006)
@@ -156,7 +159,9 @@ def verdict(low: float, high: float, *, margin: float = 0.01) -> str:
       >>> jc.validate.verdict(-0.031, -0.012)
       'worse by 1.20 to 3.10 points'
     """
-    if not low <= high:
+    check_number("verdict", "low", low)
+    check_number("verdict", "high", high)
+    if low > high:
         raise ValueError(f"verdict(low={low}, high={high}) needs low <= high.")
     _check_margin("verdict", margin)
     size = _points(margin)

@@ -5,10 +5,11 @@ second to import.
 """
 
 import math
-import operator
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from jaxcompress.core.checks import check_count
 
 _RESAMPLED_NUMBERS = 1 << 22
 """Most numbers held at once while resampling: 32 MiB of float64."""
@@ -44,11 +45,10 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, 
     """
     from scipy import stats
 
-    successes, n = operator.index(successes), operator.index(n)
-    if not 0 <= successes <= n or n < 1:
-        raise ValueError(
-            f"wilson(successes={successes}, n={n}) needs 0 <= successes <= n and n >= 1."
-        )
+    check_count("wilson", "successes", successes, least=0)
+    check_count("wilson", "n", n)
+    if successes > n:
+        raise ValueError(f"wilson(successes={successes}, n={n}) needs successes <= n.")
     check_confidence("wilson", confidence)
     interval = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
@@ -114,7 +114,7 @@ def bootstrap_interval(
 
     Raises:
       ValueError: fewer than two values, a value that is not finite,
-        or a wrong confidence.
+        a wrong confidence, or a seed or number of samples that is no count.
 
     Example:
       >>> jc.validate.bootstrap_interval([0.5, 0.5, 0.5])
@@ -126,6 +126,8 @@ def bootstrap_interval(
 
     values = _checked_values("bootstrap_interval", values)
     check_confidence("bootstrap_interval", confidence)
+    check_count("bootstrap_interval", "seed", seed, least=0)
+    check_count("bootstrap_interval", "resamples", resamples)
     result = stats.bootstrap(
         (values,),
         np.mean,

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxcompress.core.checks import check_count
+
 
 def split(
     n: int,
@@ -37,8 +39,8 @@ def split(
       One ascending int64 array per part; together they hold each of 0 … n - 1 once.
 
     Raises:
-      ValueError: a wrong fraction, labels of another length, or a part that
-        would be empty.
+      ValueError: `n` or the seed is no count, a wrong fraction, labels of another
+        length, or a part that would be empty.
 
     Example:
       >>> train, validation, test = jc.validate.split(10, seed=1)
@@ -48,6 +50,8 @@ def split(
     Source: systematic sampling with a random start, Cochran 1977, Sampling Techniques,
     chapter 8.
     """
+    check_count("split", "n", n)
+    check_count("split", "seed", seed, least=0)
     _check_fractions(fractions)
     rng = np.random.default_rng(seed)
     order = rng.permutation(n) if labels is None else _spread(_checked_labels(labels, n), rng)

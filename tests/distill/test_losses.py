@@ -279,7 +279,7 @@ REFUSED = [
         (
             lambda value=value: losses.soft_targets(LOGITS, LOGITS, temperature=value),
             ValueError,
-            rf"soft_targets\(temperature={value}\) must be finite and above 0",
+            rf"soft_targets\(temperature={value}\) must be above 0, and finite",
         )
         for value in (0, -1.0, np.inf, np.nan)
     ),

@@ -96,7 +96,7 @@ def test_gathers_are_left_alone_and_rules_choose():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match=r"digits=2\) needs one digit or more, and an odd spec"):
+    with pytest.raises(ValueError, match=r"digits=2\) needs an odd spec"):
         dynamic(uint8(), digits=2)
     with pytest.raises(ValueError, match="digits=0"):
         dynamic(digits=0)

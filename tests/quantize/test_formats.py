@@ -50,7 +50,7 @@ def test_a_group_size_means_groups(case):
 @every_format
 def test_bad_arguments(case):
     name = case.format.__name__
-    with pytest.raises(ValueError, match=rf"{name}\(group_size=-1\) must be above 0"):
+    with pytest.raises(ValueError, match=rf"{name}\(group_size=-1\) must be at least 0"):
         case.format(group_size=-1)
     with pytest.raises(ValueError, match="per='row'"):
         case.format(per="row")
