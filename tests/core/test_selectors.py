@@ -138,11 +138,11 @@ def test_a_pattern_that_matches_nothing_lists_the_names(pattern):
     assert str(caught.value).startswith(f"matching({pattern!r})")
 
 
-@pytest.mark.parametrize("leaf", [0.5, 3, "text", jax.nn.relu, object()], ids=str)
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_leaf_that_is_no_array_is_named(verb, leaf):
-    with pytest.raises(TypeError, match=r"^leaf 'rest/0' of the params is a \w+, no array"):
-        VERBS[verb]({"kernel": jnp.ones((4, 4)), "rest": [leaf]})
+def test_a_leaf_that_is_no_array_is_named(verb):
+    for leaf in (0.5, 3, "text", jax.nn.relu, object()):
+        with pytest.raises(TypeError, match=r"^leaf 'rest/0' of the params is a \w+, no array"):
+            VERBS[verb]({"kernel": jnp.ones((4, 4)), "rest": [leaf]})
 
 
 def test_no_pattern_is_refused():
