@@ -88,3 +88,14 @@ def test_counts_are_whole_and_numbers_finite(name):
     for number in numbers:
         with pytest.raises(ValueError, match=re.escape(message)):
             call(number)
+
+
+def test_counts_of_few_bits_count_as_ints():
+    byte = np.uint8
+    validate = jc.validate
+    assert jc.quantize.dynamic(digits=byte(2)).digits - 3 == -1
+    assert validate.wilson(byte(200), byte(250)) == validate.wilson(200, 250)
+    for found, expected in zip(validate.split(byte(200)), validate.split(200), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    found = validate.bootstrap_interval([1, 2], seed=byte(3), resamples=byte(200))
+    assert found == validate.bootstrap_interval([1, 2], seed=3, resamples=200)

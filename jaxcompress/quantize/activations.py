@@ -60,7 +60,7 @@ def dynamic(spec: QuantSpec = int8(), *, digits: int = 1) -> Activations:
       >>> jc.quantize.dynamic().spec.name
       'int8'
     """
-    check_count("dynamic", "digits", digits)
+    digits = check_count("dynamic", "digits", digits)
     if digits > 1 and not spec.odd:
         raise ValueError(
             f"dynamic(spec={spec}, digits={digits}) needs an odd spec such as int8() for more than "

@@ -45,8 +45,8 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, 
     """
     from scipy import stats
 
-    check_count("wilson", "successes", successes, least=0)
-    check_count("wilson", "n", n)
+    successes = check_count("wilson", "successes", successes, least=0)
+    n = check_count("wilson", "n", n)
     if successes > n:
         raise ValueError(f"wilson(successes={successes}, n={n}) needs successes <= n.")
     check_confidence("wilson", confidence)
@@ -126,8 +126,8 @@ def bootstrap_interval(
 
     values = _checked_values("bootstrap_interval", values)
     check_confidence("bootstrap_interval", confidence)
-    check_count("bootstrap_interval", "seed", seed, least=0)
-    check_count("bootstrap_interval", "resamples", resamples)
+    seed = check_count("bootstrap_interval", "seed", seed, least=0)
+    resamples = check_count("bootstrap_interval", "resamples", resamples)
     result = stats.bootstrap(
         (values,),
         np.mean,

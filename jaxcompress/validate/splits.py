@@ -50,7 +50,7 @@ def split(
     Source: systematic sampling with a random start, Cochran 1977, Sampling Techniques,
     chapter 8.
     """
-    check_count("split", "n", n)
+    n = check_count("split", "n", n)
     check_count("split", "seed", seed, least=0)
     _check_fractions(fractions)
     rng = np.random.default_rng(seed)
