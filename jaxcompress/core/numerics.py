@@ -42,7 +42,9 @@ def straight_through(value: Array, x: Array, passes: Array) -> Array:
 def _straight_through_jvp(primals, tangents):
     value, _, passes = primals
     _, tangent, _ = tangents
-    return value, jnp.where(passes, tangent, jnp.zeros_like(tangent)).astype(value.dtype)
+    # Through `straight_through` itself; else a second derivative sees a constant.
+    by_x = jnp.where(passes, tangent, jnp.zeros_like(tangent)).astype(value.dtype)
+    return straight_through(*primals), by_x
 
 
 def narrowed(x: Array, dtype) -> Array:

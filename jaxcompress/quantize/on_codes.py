@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.names import map_named
-from jaxcompress.core.numerics import narrowed
+from jaxcompress.core.numerics import narrowed, straight_through
 from jaxcompress.core.observers import Range
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
@@ -123,6 +123,10 @@ class _Rounded(NamedTuple):
     def inside(self) -> Array:
         return within(self.x, self.cover)
 
+    def seen(self, x: Array, dtype) -> Array:
+        """What the codes stand for, with the gradient of `x`, the same numbers."""
+        return straight_through(narrowed(self.value, dtype), x, self.inside)
+
 
 def _rounded(x: Array, found: Range, spec: QuantSpec) -> _Rounded:
     cover = covered(found, spec)
@@ -147,26 +151,27 @@ def _weights(weight: Latent, array: Array) -> _Rounded:
 def _product(site: Site, weight: Latent, activations: Activations) -> Callable:
     """(data, array) to the site's output, differentiable by both."""
 
-    def forward(rows: _Rounded, weights: _Rounded) -> Array:
+    # The codes are operands, so that a derivative of any order rounds but once.
+    @jax.custom_jvp
+    def product(data: Array, array: Array, rows: _Rounded, weights: _Rounded) -> Array:
         y = _dot(site, rows.codes, weights.codes, preferred_element_type=jnp.int32)
         y = y.astype(jnp.float32) * _by_output(site, weights.scale) * rows.scale
         return site.output(y).astype(site.dtype)
 
-    @jax.custom_jvp
-    def product(data: Array, array: Array) -> Array:
-        return forward(_rows(site, data, activations), _weights(weight, array))
-
     @product.defjvp
     def _(primals, tangents):
-        data, array = primals
-        rows, weights = _rows(site, data, activations), _weights(weight, array)
+        data, array, rows, weights = primals
+        seen_rows = rows.seen(site.rows(data), data.dtype)
+        seen_weights = weights.seen(array, weight.dtype)
         by_data = jnp.where(rows.inside, site.rows(tangents[0]), 0)
         by_array = jnp.where(weights.inside, tangents[1], 0).astype(weight.dtype)
-        tangent = _dot(site, by_data, narrowed(weights.value, weight.dtype))
-        tangent += _dot(site, narrowed(rows.value, data.dtype), by_array)
-        return forward(rows, weights), site.output(tangent).astype(site.dtype)
+        tangent = _dot(site, by_data, seen_weights) + _dot(site, seen_rows, by_array)
+        return product(*primals), site.output(tangent).astype(site.dtype)
 
-    return product
+    def rounded(data: Array, array: Array) -> Array:
+        return product(data, array, _rows(site, data, activations), _weights(weight, array))
+
+    return rounded
 
 
 def _by_output(site: Site, scale: Array) -> Array:

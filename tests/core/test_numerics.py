@@ -118,6 +118,8 @@ def test_batches_and_second_derivatives():
         jax.vmap(jax.grad(lambda x: rounded(x).sum()))(X[None]), [[1, 1, 0]]
     )
     np.testing.assert_array_equal(jax.hessian(lambda x: rounded(x).sum())(X), np.zeros((3, 3)))
+    squares = jax.hessian(lambda x: (rounded(x) ** 2).sum())(X)
+    np.testing.assert_array_equal(squares, np.diag(2.0 * PASSES))
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])

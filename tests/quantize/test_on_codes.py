@@ -61,6 +61,7 @@ class Case(NamedTuple):
     codes: bool = True
     dtype: object = jnp.float32
     ranges: object = jc.quantize.min_max
+    largest: float = jnp.inf  # of the data, beyond which it is clipped
 
 
 def dense(params, x):
@@ -71,7 +72,7 @@ CASES = [
     Case("dense", dense, (8, 6), (3, 8)),
     Case("one row", dense, (8, 6), (1, 8)),
     Case("bfloat16", dense, (8, 6), (3, 8), dtype=jnp.bfloat16),
-    Case("clipped", dense, (8, 6), (3, 8), activations=CLIPPED, ranges=halves),
+    Case("clipped", dense, (8, 6), (3, 8), activations=CLIPPED, ranges=halves, largest=1.0),
     Case("per tensor", dense, (8, 6), (3, 8), spec=int8(per="tensor")),
     Case("transposed", lambda p, x: x @ p["w"].T, (6, 8), (3, 8)),
     Case("weight first", lambda p, x: p["w"] @ x, (6, 8), (8, 3)),
@@ -114,6 +115,32 @@ def test_outputs_and_gradients_are_those_of_the_views(case):
         np.testing.assert_allclose(part, whole, rtol=0, atol=32 * eps * np.abs(whole).max())
     text = str(jax.make_jaxpr(on_codes)(params, x))
     assert ("preferred_element_type=int32" in text) == case.codes
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.fn is not scanned], ids=lambda case: case.name
+)
+def test_second_derivatives_are_those_of_a_bilinear_product(case):
+    """Of (w + t w)(x + t x) it is 2 w x, of what lies inside the ranges."""
+    params = {"w": normal(*case.weight).astype(case.dtype)}
+    x = normal(*case.x, seed=1).astype(case.dtype)
+    axes = jc.graph.axes(case.fn, params, x)
+    on_codes = fake_quantized(case.fn, case.spec, case.activations, axes=axes, ranges=case.ranges)
+    rounded = fake_quantize_activations(case.fn, case.activations)
+    view = fake_quantize(case.spec, axes=axes, ranges=case.ranges)
+
+    def second(fn):
+        def slope(*at):
+            return jax.jvp(fn, at, (params, x))[1]
+
+        return jax.jvp(slope, (params, x), (params, x))[1].astype(jnp.float32)
+
+    inside_w = jax.jvp(view, (params,), (params,))[1]
+    inside_x = jnp.where(jnp.abs(x) <= case.largest, x, 0)
+    expected = 2 * case.fn(inside_w, inside_x).astype(jnp.float32)
+    atol = 32 * float(jnp.finfo(case.dtype).eps) * float(jnp.abs(expected).max())
+    for fn in (on_codes, lambda params, x: rounded(view(params), x)):
+        np.testing.assert_allclose(second(fn), expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("name", ["dense", "heads", "experts"])
