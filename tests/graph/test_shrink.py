@@ -223,6 +223,37 @@ def test_gradients_of_their_own_are_kept():
     assert np.any(slope["in"])
 
 
+@jax.custom_jvp
+def stepped(x):
+    return jnp.round(4 * x) / 4
+
+
+@stepped.defjvp
+def _(primals, tangents):
+    return stepped(*primals), tangents[0] * jnp.cos(primals[0])
+
+
+@pytest.mark.parametrize("act", [stepped, jax.nn.relu, jax.nn.silu])
+def test_second_derivatives_are_those_of_the_smaller_model(act):
+    def fn(params, x):
+        y = x @ params["in"]
+        return jnp.sin(act(y) * jnp.ones_like(y)) @ params["out"]
+
+    removed = removal([1, 4], fn)
+    small = graph.slice_params(PARAMS, removed)
+
+    def curvature(fn):
+        def slopes(params, x):
+            return jax.grad(lambda *at: jnp.sum(fn(*at) ** 2), (0, 1))(params, x)
+
+        return jax.jvp(slopes, (small, X), (small, X))[1]
+
+    found, expected = curvature(graph.shrink(fn, removed)), curvature(fn)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, expected
+    )
+
+
 def stack(params, x):
     def layer(x, each):
         return x + jnp.tanh(x @ each["up"]) @ each["down"], None

@@ -56,8 +56,9 @@ def emit_jvp(record: Record, values: list, emitter: Emitter) -> list:
     @function.defjvp
     def derivative(primals, tangents):
         results = emitter.run(record.bodies[1], [*primals, *_moving(eqn, tangents)])
-        count = len(eqn.outvars)
-        return results[:count], _with_zeros(eqn.outvars, results[:count], results[count:])
+        results, moving = results[: len(eqn.outvars)], results[len(eqn.outvars) :]
+        # Through the function itself; else its second derivative is that of its body.
+        return function(*primals), _with_zeros(eqn.outvars, results, moving)
 
     return function(*of_variables(eqn, values))
 
