@@ -130,7 +130,9 @@ def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Mo
 
     For training with quantized activations, and to see what they cost before running on
     integers. The gradient is that of the data inside the range, 0 outside. Data that
-    are not finite stay as they are.
+    are not finite stay as they are. In a `jax.lax.scan` second derivatives need
+    forward over forward mode: after a reverse pass JAX differentiates the rounding
+    itself there.
 
     Args:
       fn: fn(params, *inputs) -> outputs.

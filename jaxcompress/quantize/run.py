@@ -20,7 +20,9 @@ def run(fn: Model, plan: Plan) -> Model:
 
     Nothing is timed here: `plan` has measured. Jit the result. Data that are not finite
     give outputs that are not, and the gradient is that of the model on the arrays that
-    the codes stand for, straight through the rounding of the data.
+    the codes stand for, straight through the rounding of the data. In a
+    `jax.lax.scan` second derivatives need forward over forward mode: after a reverse
+    pass JAX differentiates the rounding itself there.
 
     Args:
       fn: the model that was planned.

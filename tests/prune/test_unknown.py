@@ -79,6 +79,17 @@ def test_a_gradient_that_is_not_finite_is_left_out_and_no_score_is_nan_without_o
     assert bool(jnp.all(now[:, 1] != before[:, 1]))
 
 
+@pytest.mark.parametrize("name", [name for name, (_, needy) in CRITERIA.items() if needy])
+def test_sums_stay_finite_where_squares_overflow_or_a_weight_is_not_finite(name):
+    criterion, _ = CRITERIA[name]
+    large = {"kernel": jnp.array([[1e38, 1.0], [-1e38, 1.0]])}
+    weights = {"kernel": jnp.array([[1e3, 1.0], [NAN, 1.0]])}
+    state = criterion.update(GRADS, criterion.init(PARAMS), PARAMS)
+    after = criterion.update(large, state, weights)
+    assert bool(jnp.all(jnp.isfinite(after.sums["kernel"])))
+    assert bool(jnp.all(after.sums["kernel"][:, 1] != state.sums["kernel"][:, 1]))
+
+
 def scored(value: float) -> Criterion:
     """Magnitude, and `value` for the last weight."""
     return Criterion(

@@ -1,7 +1,7 @@
 """What a weight is worth to the loss: criteria that watch gradients while training.
 
 They see the raw gradient of every step, so their scores are of the steps so far, and
-leave out what of it is not finite. Where
+leave out what of it is not finite, or is not once squared or times its weight. Where
 there is no training, as in `one_shot`, `informed` shows them gradients first: without
 any there is no score, and to ask for one is an error.
 """
@@ -289,8 +289,9 @@ def _accumulated(
     def update(grads, state, params):
         def of_leaf(old, grad, param):
             new = past * old + present * what(_wide(grad), _wide(param))
-            # A NaN would never leave the sums; what guards the step skips it there too.
-            return jnp.where(jnp.isfinite(grad), new, old)
+            # NaN or infinity would never leave the sums. A gradient that is finite may
+            # still have an infinite square, or meet a param that is not finite.
+            return jnp.where(jnp.isfinite(new), new, old)
 
         sums = jax.tree.map(of_leaf, state.sums, grads, params)
         return Evidence(optax.safe_increment(state.count), sums)
