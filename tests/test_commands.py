@@ -26,7 +26,7 @@ def made(line: str) -> None:
     words = shlex.split(line.replace("…", "demo").replace("python3.12", sys.executable))[1:]
     environment = {name: text for name, text in os.environ.items() if name != "MAKEFLAGS"}
     printed = run([make, "--dry-run", *words], environment=environment)
-    for recipe in printed.splitlines():
+    for recipe in printed.replace("\\\n", " ").splitlines():
         command = shlex.split(recipe)
         if command[0] == ".venv/bin/jaxcompress":
             cli._parser().parse_args(command[1:])
