@@ -25,7 +25,7 @@ def made(line: str) -> None:
     make = shutil.which("make") or pytest.skip("There is no make.")
     words = shlex.split(line.replace("…", "demo").replace("python3.12", sys.executable))[1:]
     environment = {name: text for name, text in os.environ.items() if name != "MAKEFLAGS"}
-    printed = run([make, "--dry-run", *words], environment=environment)
+    printed = run([make, "--dry-run", "--no-print-directory", *words], environment=environment)
     for recipe in printed.replace("\\\n", " ").splitlines():
         command = shlex.split(recipe)
         if command[0] == ".venv/bin/jaxcompress":

@@ -34,7 +34,7 @@ def dry_run(request, tmp_path):
     def commands(target: str) -> list[str]:
         done = subprocess.run(
             # Everything is made anew, whatever this checkout has already.
-            [make, "--dry-run", "--always-make", target],
+            [make, "--dry-run", "--no-print-directory", "--always-make", target],
             capture_output=True,
             check=True,
             cwd=ROOT,
