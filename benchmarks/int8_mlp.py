@@ -26,7 +26,7 @@ MODEL = MLP()
 
 def qwix_rules():
     """8 bits for the weights and data of every layer."""
-    import qwix
+    import qwix  # pyright: ignore[reportMissingImports]: the peer, installed by hand
 
     rule = qwix.QuantizationRule(module_path=".*", weight_qtype=jnp.int8, act_qtype=jnp.int8)
     return [rule]
@@ -41,7 +41,7 @@ def data(batch: int, seed: int):
 
 def trained_models(params, x) -> dict[str, Callable]:
     """The models whose steps are compared."""
-    import qwix
+    import qwix  # pyright: ignore[reportMissingImports]: the peer, installed by hand
 
     spec, coarse = jc.quantize.int8(), jc.quantize.dynamic()
     axes = jc.graph.axes(MODEL.apply, params, x)
@@ -81,7 +81,7 @@ def measure_step(seed: int) -> dict[str, Any]:
 
 def measure_run(batch: int, seed: int) -> dict[str, Any]:
     """Milliseconds of a call of each model, and errors relative to float32."""
-    import qwix
+    import qwix  # pyright: ignore[reportMissingImports]: the peer, installed by hand
 
     params, x, _ = data(batch, seed)
     axes = jc.graph.axes(MODEL.apply, params, x)
