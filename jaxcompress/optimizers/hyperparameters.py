@@ -1,6 +1,7 @@
 """Checks of what optimizers are told, and the step that a learning rate makes."""
 
 from numbers import Real
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -35,16 +36,22 @@ def check_sizes(caller: str, **sizes: ArrayLike | optax.Schedule) -> None:
         check_size(caller, argument, value)
 
 
-def check_counts(caller: str, least: int = 1, **counts: ArrayLike) -> None:
-    """Raises a ValueError unless a count is an int of at least `least`, or int array.
+def check_counts(caller: str, least: int = 1, **counts: ArrayLike) -> tuple[Any, ...]:
+    """The counts in order as ints, or int32 arrays of what arrays of ints hold.
 
     Arrays may be traced, so their values pass; but a float never divides a step number
     evenly unless it is whole, and in float32 step numbers end at 2**24.
+
+    Raises:
+      ValueError: a count is neither an int of at least `least` nor an array of ints.
     """
-    for argument, value in counts.items():
+
+    def whole(argument: str, value: ArrayLike) -> int | Array:
         if isinstance(value, Array | np.ndarray) and jnp.issubdtype(value.dtype, jnp.integer):
-            continue
-        check_count(caller, argument, value, least)
+            return jnp.asarray(value, jnp.int32)
+        return check_count(caller, argument, value, least)
+
+    return tuple(whole(argument, value) for argument, value in counts.items())
 
 
 def descent(learning_rate: ArrayLike | optax.Schedule) -> optax.GradientTransformation:

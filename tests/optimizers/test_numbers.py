@@ -182,3 +182,22 @@ def test_moments_tell_shapes_where_there_are_no_params(name):
     optimizer = built(name, **({"inner": optimizers.scale_by_adam()} if name == "galore" else {}))
     with pytest.raises(ValueError, match=r"the gradient of leaf 'bias' has shape \(4, 3\), its"):
         optimizer.update(WRONG["more rows"], optimizer.init(PARAMS))
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "count"),
+    [
+        ("scale_by_shampoo", "block", 200),
+        ("scale_by_soap", "largest_side", 200),
+        ("scale_by_muon", "steps", 5),
+        ("scale_by_lbfgs", "memory", 3),
+    ],
+)
+def test_a_narrow_count_is_computed_with_as_its_int(name, argument, count):
+    params = {"kernel": jax.random.normal(jax.random.key(1), (300, 2))}
+    updates = [
+        optimizer.update(params, optimizer.init(params), params)[0]["kernel"]
+        for number in (count, np.uint8(count))
+        for optimizer in [FACTORIES[name](**{argument: number})]
+    ]
+    np.testing.assert_array_equal(*updates)

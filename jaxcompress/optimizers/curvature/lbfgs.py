@@ -83,7 +83,7 @@ def scale_by_lbfgs(memory: int = 10) -> optax.GradientTransformation:
     positive definite. Unlike `optax.scale_by_lbfgs` the state is float32 for narrow
     params, too.
     """
-    check_counts("scale_by_lbfgs", memory=memory)
+    (memory,) = check_counts("scale_by_lbfgs", memory=memory)
 
     def init(params: Params) -> LbfgsState:
         check_trainable("scale_by_lbfgs", params)

@@ -129,7 +129,7 @@ def scale_by_muon(
     """
     check_decays("scale_by_muon", momentum=momentum)
     check_sizes("scale_by_muon", eps=eps)
-    check_counts("scale_by_muon", steps=steps)
+    (steps,) = check_counts("scale_by_muon", steps=steps)
     accelerated = scale_by_nesterov(momentum, storage=storage)
     known = None if axes is None else named_leaves(axes)
     scale = scale or spectral_scale

@@ -122,7 +122,7 @@ def scale_by_shampoo(
     blocks, not into full ones and a rest; a ridge takes the place of eps · I at first.
     """
     check_decays("scale_by_shampoo", b1=b1)
-    _check_options("scale_by_shampoo", retention, every, block, ridge)
+    every, block = _check_options("scale_by_shampoo", retention, every, block, ridge)
     known = None if axes is None else named_leaves(axes)
     select = select or hidden(axes)
     graft = optax.with_extra_args_support(graft)
@@ -252,12 +252,12 @@ def shampoo(
 
 def _check_options(
     caller: str, retention: ArrayLike, every: ArrayLike, block: int, ridge: ArrayLike
-) -> None:
-    """Raises a ValueError for what is outside its range."""
+) -> tuple[Any, ...]:
+    """`every` and `block` as `check_counts` gives them; an error outside a range."""
     if not isinstance(retention, Real):
         check_decays(caller, retention=retention)
     elif not 0 <= float(retention) <= 1:
         raise ValueError(f"{caller}(retention={retention}) must be in [0, 1].")
     if isinstance(ridge, Real):
         check_positive(caller, "ridge", float(ridge))
-    check_counts(caller, every=every, block=block)
+    return check_counts(caller, every=every, block=block)

@@ -117,7 +117,7 @@ def scale_by_soap(
     """
     check_decays("scale_by_soap", b1=b1, b2=b2)
     check_sizes("scale_by_soap", eps=eps)
-    check_counts("scale_by_soap", every=every, largest_side=largest_side)
+    every, largest_side = check_counts("scale_by_soap", every=every, largest_side=largest_side)
     known = None if axes is None else named_leaves(axes)
     select = select or hidden(axes)
 

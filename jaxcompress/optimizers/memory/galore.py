@@ -85,7 +85,7 @@ def galore(
     are the eigenvectors of the shorter side's Gram matrix, and each is turned to the
     side of the one before, since their signs are arbitrary but the moments stay.
     """
-    check_counts("galore", rank=rank, every=every)
+    rank, every = check_counts("galore", rank=rank, every=every)
     check_sizes("galore", scale=scale)
     inner = optax.with_extra_args_support(inner)
     known = None if axes is None else named_leaves(axes)
