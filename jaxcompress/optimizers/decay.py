@@ -10,12 +10,13 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import require_params
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.penalties import scale_l1_subgradient
 from jaxcompress.core.selectors import meeting_data
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.optimizers.hyperparameters import check_sizes
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
-from jaxcompress.optimizers.moments import as_float32, narrowed
+from jaxcompress.optimizers.moments import as_float32
 
 
 def l1(weight: ArrayLike, *, select: Selector | None = None) -> optax.GradientTransformation:

@@ -10,8 +10,8 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import leaf_names, named_leaves
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Params, PyTree
-from jaxcompress.optimizers.moments import narrowed
 from jaxcompress.optimizers.storage import Storage
 
 

@@ -6,7 +6,6 @@ from numbers import Real
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxcompress.core.numerics import narrowed as narrowed
 from jaxcompress.core.types import Array
 
 

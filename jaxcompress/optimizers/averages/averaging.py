@@ -8,12 +8,13 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import require_params
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.averages.lookahead import LookaheadState
 from jaxcompress.optimizers.averages.schedule_free import ScheduleFreeState
 from jaxcompress.optimizers.hyperparameters import check_decays
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
-from jaxcompress.optimizers.moments import as_float32, narrowed, unbiased
+from jaxcompress.optimizers.moments import as_float32, unbiased
 
 
 class AveragedState(NamedTuple):

@@ -9,10 +9,11 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import require_params
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.hyperparameters import check_counts
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable, map_to_trees
-from jaxcompress.optimizers.moments import as_float32, narrowed
+from jaxcompress.optimizers.moments import as_float32
 
 
 class LookaheadState(NamedTuple):

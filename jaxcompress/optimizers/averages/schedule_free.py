@@ -12,6 +12,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_positive, require_params
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.decay import decay_after
 from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes
@@ -21,7 +22,7 @@ from jaxcompress.optimizers.leafwise import (
     leafwise,
     map_to_trees,
 )
-from jaxcompress.optimizers.moments import as_float32, average, divided, narrowed, root, unbiased
+from jaxcompress.optimizers.moments import as_float32, average, divided, root, unbiased
 from jaxcompress.optimizers.storage import Storage, float32
 
 

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.selectors import axes_of
 from jaxcompress.core.types import Array, Key, Params, Selector
 from jaxcompress.optimizers.curvature.curvature import (
@@ -21,7 +22,7 @@ from jaxcompress.optimizers.curvature.curvature import (
 from jaxcompress.optimizers.decay import decay_after
 from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable, map_to_trees
-from jaxcompress.optimizers.moments import average, divided, narrowed, root, unbiased
+from jaxcompress.optimizers.moments import average, divided, root, unbiased
 
 
 def scale_by_adahessian(

@@ -9,6 +9,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_positive
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Key, Params, PyTree, Selector
 from jaxcompress.optimizers.curvature.curvature import (
     CurvatureState,
@@ -20,7 +21,7 @@ from jaxcompress.optimizers.curvature.curvature import (
 from jaxcompress.optimizers.decay import decay_after
 from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable, map_to_trees
-from jaxcompress.optimizers.moments import as_float32, average, narrowed
+from jaxcompress.optimizers.moments import as_float32, average
 
 
 def scale_by_sophia(

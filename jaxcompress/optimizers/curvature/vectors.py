@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, PyTree
-from jaxcompress.optimizers.moments import narrowed
 
 
 def in_float32(tree: PyTree) -> PyTree:

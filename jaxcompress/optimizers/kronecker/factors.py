@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import from_canonical, to_canonical
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.sharding import explicit_spec, gathered, placed
 from jaxcompress.core.types import Array
 from jaxcompress.optimizers.kronecker.layers import KfacLayer
 from jaxcompress.optimizers.matrix.products import product
 from jaxcompress.optimizers.matrix.roots import damped_inverses
-from jaxcompress.optimizers.moments import divided, narrowed
+from jaxcompress.optimizers.moments import divided
 
 
 class Factors(NamedTuple):

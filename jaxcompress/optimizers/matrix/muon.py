@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
 from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.selectors import meeting_data
 from jaxcompress.core.types import Array, Params, Selector
@@ -22,7 +23,7 @@ from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, c
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.matrix.matrices import hidden, matrix_axes
 from jaxcompress.optimizers.matrix.products import product
-from jaxcompress.optimizers.moments import as_float32, divided, narrowed
+from jaxcompress.optimizers.moments import as_float32, divided
 from jaxcompress.optimizers.storage import Storage, float32
 
 Scale = Callable[[int, int], float]

@@ -12,6 +12,7 @@ from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_positive
 from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
 from jaxcompress.core.names import leaf_names, map_named, named_leaves
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.selectors import meeting_data
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.classic.adam import scale_by_adam
@@ -35,7 +36,7 @@ from jaxcompress.optimizers.matrix.matrices import (
     matrix_axes,
 )
 from jaxcompress.optimizers.matrix.roots import inverse_roots
-from jaxcompress.optimizers.moments import as_float32, average, narrowed
+from jaxcompress.optimizers.moments import as_float32, average
 
 
 class ShampooState(NamedTuple):

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxcompress.core.axes import UNUSED, Axes, LeafAxes
 from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
 from jaxcompress.core.names import leaf_names, map_named, named_leaves
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.selectors import meeting_data
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.decay import decay_after
@@ -31,7 +32,7 @@ from jaxcompress.optimizers.matrix.matrices import (
     matrix_axes,
 )
 from jaxcompress.optimizers.matrix.products import product
-from jaxcompress.optimizers.moments import average, divided, narrowed, root, unbiased
+from jaxcompress.optimizers.moments import average, divided, root, unbiased
 
 
 class SoapState(NamedTuple):

@@ -9,6 +9,7 @@ import optax
 
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.names import leaf_names, map_named, named_leaves
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.selectors import axes_of
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.leafwise import (
@@ -17,7 +18,6 @@ from jaxcompress.optimizers.leafwise import (
     check_trainable,
     map_to_trees,
 )
-from jaxcompress.optimizers.moments import narrowed
 
 Within = Callable[[LeafAxes, int], tuple[int, ...]]
 """(the roles of a leaf's axes, how many there are) -> the axes that share a moment."""

@@ -10,12 +10,13 @@ from jax.typing import ArrayLike
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
 from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.hyperparameters import check_counts, check_sizes
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.matrix.eigenbases import largest_entry, leading_eigenvectors
 from jaxcompress.optimizers.matrix.matrices import between, gram, hidden, matrix_axes
-from jaxcompress.optimizers.moments import as_float32, narrowed
+from jaxcompress.optimizers.moments import as_float32
 
 
 class GaloreState(NamedTuple):

@@ -12,12 +12,13 @@ from jax.typing import ArrayLike
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import require_params
 from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.selectors import axes_of, inexact
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.optimizers.hyperparameters import check_sizes
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
-from jaxcompress.optimizers.moments import as_float32, divided, narrowed
+from jaxcompress.optimizers.moments import as_float32, divided
 
 
 def clip_units(

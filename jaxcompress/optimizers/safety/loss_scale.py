@@ -8,9 +8,9 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count, check_range
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.leafwise import check_gradients
-from jaxcompress.optimizers.moments import narrowed
 from jaxcompress.optimizers.safety.guard import SkipState, skip_nonfinite
 
 LARGEST = 2.0**24

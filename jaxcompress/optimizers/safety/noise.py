@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Key, Params
 from jaxcompress.optimizers.hyperparameters import check_sizes
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
-from jaxcompress.optimizers.moments import as_float32, narrowed
+from jaxcompress.optimizers.moments import as_float32
 
 
 class NoiseState(NamedTuple):
