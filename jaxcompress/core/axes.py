@@ -6,12 +6,10 @@ documented layout default.
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_whole
-from jaxcompress.core.leaf import is_compressed
-from jaxcompress.core.types import Array, Params, PyTree
+from jaxcompress.core.types import Array, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,11 +80,6 @@ def assumed_axes(leaf) -> LeafAxes:
     if ndim < 2:
         return UNUSED
     return LeafAxes(tuple(range(ndim - 1)), (ndim - 1,), assumed=True)
-
-
-def assume_axes(params: Params) -> Axes:
-    """`assumed_axes` of every leaf, in a tree of the params' structure."""
-    return jax.tree.map(assumed_axes, params, is_leaf=is_compressed)
 
 
 def to_canonical(x: Array, axes: LeafAxes) -> Array:
