@@ -55,7 +55,7 @@ def scored(
     )[0]
 
 
-def by(solvers: dict[str, jc.prune.Solver], correction: float = 0.0) -> Method:
+def by(solvers: dict[str, jc.layerwise.Solver], correction: float = 0.0) -> Method:
     """Matrix after matrix, what stays making up for what goes."""
 
     def method(params: Params, axes: Axes, batches: list[Array], pattern: str) -> Params:
@@ -75,19 +75,19 @@ def by(solvers: dict[str, jc.prune.Solver], correction: float = 0.0) -> Method:
 
 TWO_OF_FOUR = PATTERNS["2:4"]
 SPARSEGPT = {
-    "anywhere": jc.prune.sparsegpt(block_size=8, damping=1e-3),
-    "2:4": jc.prune.sparsegpt(pattern=TWO_OF_FOUR, block_size=4),
+    "anywhere": jc.prune.solvers.sparsegpt(block_size=8, damping=1e-3),
+    "2:4": jc.prune.solvers.sparsegpt(pattern=TWO_OF_FOUR, block_size=4),
 }
 LEAST_SQUARES = {
-    "anywhere": jc.prune.least_squares(),
-    "2:4": jc.prune.least_squares(pattern=TWO_OF_FOUR),
+    "anywhere": jc.prune.solvers.least_squares(),
+    "2:4": jc.prune.solvers.least_squares(pattern=TWO_OF_FOUR),
 }
 METHODS: dict[str, Method] = {
     "magnitude": by_magnitude,
     "wanda": by_wanda,
     "sparsegpt": by(SPARSEGPT),
     "sparsegpt, refitted": by(
-        {pattern: jc.prune.refitted(solver) for pattern, solver in SPARSEGPT.items()}
+        {pattern: jc.prune.solvers.refitted(solver) for pattern, solver in SPARSEGPT.items()}
     ),
     "least squares": by(LEAST_SQUARES),
 }

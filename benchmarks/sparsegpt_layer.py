@@ -41,7 +41,7 @@ def measure(size: int, name: str) -> dict[str, Any]:
     pattern, choose = PATTERNS[name]
     weight, second_moment = layer(size)
     arrays = jnp.asarray(weight), jnp.asarray(second_moment)
-    solver = jc.prune.sparsegpt(pattern=pattern, block_size=BLOCK_SIZE, damping=DAMPING)
+    solver = jc.prune.solvers.sparsegpt(pattern=pattern, block_size=BLOCK_SIZE, damping=DAMPING)
     begin, begin_cpu = time.perf_counter(), time.process_time()
     compiled = jax.jit(solver, static_argnums=2).lower(*arrays, SPARSITY).compile()
     compile_seconds = time.perf_counter() - begin
@@ -68,15 +68,15 @@ def measure(size: int, name: str) -> dict[str, Any]:
         "error": rise(weight, found, second_moment) / whole,
         "error_of_numpy": rise(weight, expected, second_moment) / whole,
         "error_of_magnitude": rise(weight, by_size(weight, choose), second_moment) / whole,
-        "refitted": once(jc.prune.refitted(solver), weight, second_moment),
+        "refitted": once(jc.prune.solvers.refitted(solver), weight, second_moment),
         "least_squares": once(
-            jc.prune.least_squares(pattern=pattern, damping=DAMPING), weight, second_moment
+            jc.prune.solvers.least_squares(pattern=pattern, damping=DAMPING), weight, second_moment
         ),
     }
 
 
 def once(
-    solver: jc.prune.Solver, weight: np.ndarray, second_moment: np.ndarray
+    solver: jc.layerwise.Solver, weight: np.ndarray, second_moment: np.ndarray
 ) -> dict[str, float]:
     """Seconds of one run, compiled before, and the error that is left."""
     solve = jax.jit(solver, static_argnums=2)

@@ -178,7 +178,7 @@ def surgeon(run: Run, start: Params, epochs: int) -> Begun:
         run.net.fn,
         start,
         [run.parts.train.images[:SCORED]],
-        p.optimal_brain_surgeon(),
+        p.solvers.optimal_brain_surgeon(),
         sparsity=jc.Rules({glob.escape(name): share for name, share in gone.items() if share}),
     )
     return held(run, pruned, living(pruned), epochs)

@@ -19,7 +19,8 @@ from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array, Params
 from jaxcompress.graph import rewrite
 from jaxcompress.kernels import matmul as kernels
-from jaxcompress.prune.post_training import drift, fisher_blocks
+from jaxcompress.layerwise import drift
+from jaxcompress.prune.post_training import fisher_blocks
 from jaxcompress.quantize.forms import by_name
 from jaxcompress.structure import decomposition
 
@@ -181,7 +182,7 @@ KERNELS: dict[str, Callable[[], Program]] = {
 }
 
 
-def solving(solver: jc.prune.Solver, side: int = SIDE) -> Program:
+def solving(solver: jc.layerwise.Solver, side: int = SIDE) -> Program:
     """Half of a square matrix, by a solver."""
     shapes = floats(side, side), floats(side, side)
     return Program(lambda weight, second_moment: solver(weight, second_moment, 0.5), shapes)
@@ -190,11 +191,11 @@ def solving(solver: jc.prune.Solver, side: int = SIDE) -> Program:
 BLOCKS, SIZE = SIDE * SIDE // 50, 50
 
 SOLVERS: dict[str, Callable[[], Program]] = {
-    "sparsegpt": lambda: solving(jc.prune.sparsegpt()),
-    "sparsegpt, 2 of 4": lambda: solving(jc.prune.sparsegpt(pattern=jc.prune.n_of_m(2, 4))),
-    "refitted": lambda: solving(jc.prune.refitted(jc.prune.sparsegpt())),
-    "least_squares": lambda: solving(jc.prune.least_squares()),
-    "optimal_brain_surgeon": lambda: solving(jc.prune.optimal_brain_surgeon(), 256),
+    "sparsegpt": lambda: solving(jc.prune.solvers.sparsegpt()),
+    "sparsegpt, 2 of 4": lambda: solving(jc.prune.solvers.sparsegpt(pattern=jc.prune.n_of_m(2, 4))),
+    "refitted": lambda: solving(jc.prune.solvers.refitted(jc.prune.solvers.sparsegpt())),
+    "least_squares": lambda: solving(jc.prune.solvers.least_squares()),
+    "optimal_brain_surgeon": lambda: solving(jc.prune.solvers.optimal_brain_surgeon(), 256),
     "corrected": lambda: Program(partial(drift.corrected, share=0.5), (floats(SIDE, SIDE),) * 3),
     "woodfisher, costs": lambda: Program(
         fisher_blocks.costs, (floats(BLOCKS, SIZE), floats(BLOCKS, SIZE, SIZE))

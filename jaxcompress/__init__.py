@@ -2,8 +2,8 @@
 
 A model is a pure function and its parameter tree, `fn(params, *inputs) -> outputs`. The
 words that every part shares are importable from here; everything else lives in its
-room: `graph`, `optimizers`, `prune`, `quantize`, `distill`, `structure`, `storage`,
-`validate`, `auto`, `report` and `bridges`, loaded when first touched.
+room: `graph`, `layerwise`, `optimizers`, `prune`, `quantize`, `distill`, `structure`,
+`storage`, `validate`, `auto`, `report` and `bridges`, loaded when first touched.
 """
 
 import importlib
@@ -40,6 +40,7 @@ if typing.TYPE_CHECKING:
     from jaxcompress import distill as distill
     from jaxcompress import graph as graph
     from jaxcompress import kernels as kernels
+    from jaxcompress import layerwise as layerwise
     from jaxcompress import optimizers as optimizers
     from jaxcompress import prune as prune
     from jaxcompress import quantize as quantize
@@ -57,6 +58,7 @@ _ROOMS = frozenset(
         "distill",
         "graph",
         "kernels",
+        "layerwise",
         "optimizers",
         "prune",
         "quantize",

@@ -225,7 +225,7 @@ def test_a_table_and_what_is_read_elsewhere_too_are_not_judged():
 
 @pytest.mark.parametrize("setting", ["one layer of a stack"], indirect=True)
 def test_reconstruction_leaves_out_what_no_row_reaches(setting):
-    options = {"solver": jc.prune.sparsegpt(), "sparsity": 0.5}
+    options = {"solver": jc.prune.solvers.sparsegpt(), "sparsity": 0.5}
     pruned, report = jc.prune.reconstruct(setting.fn, setting.params, [X], **options)
     np.testing.assert_array_equal(pruned["rare"], setting.params["rare"])
     assert reason_of(report, "rare") == setting.reason

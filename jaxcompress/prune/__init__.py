@@ -1,6 +1,7 @@
 """Which weights go: criteria, patterns, allocation, the optax wrapper, one-shot."""
 
 from jaxcompress.core.criterion import Criterion as Criterion
+from jaxcompress.prune import solvers as solvers
 from jaxcompress.prune.allocation.layerwise import erk as erk
 from jaxcompress.prune.allocation.layerwise import lamp as lamp
 from jaxcompress.prune.allocation.layerwise import outliers as outliers
@@ -37,18 +38,13 @@ from jaxcompress.prune.patterns.structured import heads as heads
 from jaxcompress.prune.patterns.structured import inputs as inputs
 from jaxcompress.prune.patterns.structured import outputs as outputs
 from jaxcompress.prune.patterns.structured import slices as slices
-from jaxcompress.prune.post_training.least_squares import least_squares as least_squares
-from jaxcompress.prune.post_training.least_squares import refitted as refitted
 from jaxcompress.prune.post_training.one_shot import Removed as Removed
 from jaxcompress.prune.post_training.one_shot import masks as masks
 from jaxcompress.prune.post_training.one_shot import one_shot as one_shot
 from jaxcompress.prune.post_training.one_shot import sparsity_of as sparsity_of
-from jaxcompress.prune.post_training.reconstruction import reconstruct as reconstruct
-from jaxcompress.prune.post_training.solver import Solver as Solver
-from jaxcompress.prune.post_training.sparsegpt import sparsegpt as sparsegpt
-from jaxcompress.prune.post_training.surgeon import optimal_brain_surgeon as optimal_brain_surgeon
 from jaxcompress.prune.post_training.trials import sensitivity as sensitivity
 from jaxcompress.prune.post_training.woodfisher import woodfisher as woodfisher
+from jaxcompress.prune.reconstruction import reconstruct as reconstruct
 from jaxcompress.prune.training.gating import expected_count as expected_count
 from jaxcompress.prune.training.gating import gated as gated
 from jaxcompress.prune.training.gating import gated_at_test as gated_at_test

@@ -12,21 +12,18 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxcompress as jc
+from jaxcompress.layerwise.turns import sites_of, turns
 from jaxcompress.prune import (
-    least_squares,
     n_of_m,
     one_shot,
-    optimal_brain_surgeon,
     reconstruct,
-    refitted,
-    sparsegpt,
     unstructured,
     within_groups,
     within_outputs,
 )
 from jaxcompress.prune.patterns.pattern import Pattern
-from jaxcompress.prune.post_training.sequence import sites_of, turns
-from jaxcompress.prune.post_training.sparsegpt import block_shares
+from jaxcompress.prune.solvers import least_squares, optimal_brain_surgeon, refitted, sparsegpt
+from jaxcompress.prune.solvers.sparsegpt import block_shares
 
 RANDOM = np.random.default_rng(0)
 # Second moments below have conditions of hundreds: hundreds of roundings of a weight.

@@ -156,7 +156,7 @@ ON_DATA: dict[str, Callable] = {
         model, PARAMS, loss, batches, prune.magnitude()
     ),
     "reconstruct": lambda batches: prune.reconstruct(
-        model, PARAMS, [batch[:1] for batch in batches], prune.sparsegpt(), sparsity=0.5
+        model, PARAMS, [batch[:1] for batch in batches], prune.solvers.sparsegpt(), sparsity=0.5
     ),
     "woodfisher": lambda batches: prune.woodfisher(model, PARAMS, loss, batches, sparsity=0.5),
 }
@@ -185,10 +185,10 @@ COUNTS: dict[str, Callable] = {
     "blocks(shape[0]": lambda n: prune.blocks((n, 1)),
     "blocks(shape[1]": lambda n: prune.blocks((1, n)),
     "synflow(rounds": lambda n: prune.synflow(model, PARAMS, X, sparsity=0.5, rounds=n),
-    "sparsegpt(block_size": lambda n: prune.sparsegpt(block_size=n),
-    "least_squares(rounds": lambda n: prune.least_squares(rounds=n),
-    "least_squares(steps": lambda n: prune.least_squares(steps=n),
-    "refitted(steps": lambda n: prune.refitted(prune.sparsegpt(), steps=n),
+    "sparsegpt(block_size": lambda n: prune.solvers.sparsegpt(block_size=n),
+    "least_squares(rounds": lambda n: prune.solvers.least_squares(rounds=n),
+    "least_squares(steps": lambda n: prune.solvers.least_squares(steps=n),
+    "refitted(steps": lambda n: prune.solvers.refitted(prune.solvers.sparsegpt(), steps=n),
     "woodfisher(block_size": lambda n: prune.woodfisher(
         model, PARAMS, loss, [(X, LABELS)], sparsity=0.5, block_size=n
     ),
@@ -206,10 +206,10 @@ NUMBERS: dict[str, Callable] = {
     "by_magnitude(sparsity": lambda x: prune.by_magnitude(sparsity=x),
     "hard_movement(sparsity": lambda x: prune.hard_movement(PARAMS, PARAMS, sparsity=x),
     "reconstruct(sparsity": lambda x: prune.reconstruct(
-        model, PARAMS, [X], prune.sparsegpt(), sparsity=x
+        model, PARAMS, [X], prune.solvers.sparsegpt(), sparsity=x
     ),
     "reconstruct(correction": lambda x: prune.reconstruct(
-        model, PARAMS, [X], prune.sparsegpt(), sparsity=0.5, correction=x
+        model, PARAMS, [X], prune.solvers.sparsegpt(), sparsity=0.5, correction=x
     ),
     "woodfisher(sparsity": lambda x: prune.woodfisher(
         model, PARAMS, loss, [(X, LABELS)], sparsity=x
@@ -235,10 +235,10 @@ NUMBERS: dict[str, Callable] = {
     "surgery(margin": lambda x: prune.surgery(HALF, PARAMS, deviations=0.0, margin=x),
     "open_gates(opening": lambda x: prune.open_gates(PARAMS, x),
     "movement_scores(start": lambda x: prune.movement_scores(PARAMS, x),
-    "sparsegpt(damping": lambda x: prune.sparsegpt(damping=x),
-    "least_squares(damping": lambda x: prune.least_squares(damping=x),
-    "refitted(damping": lambda x: prune.refitted(prune.sparsegpt(), damping=x),
-    "optimal_brain_surgeon(damping": lambda x: prune.optimal_brain_surgeon(damping=x),
+    "sparsegpt(damping": lambda x: prune.solvers.sparsegpt(damping=x),
+    "least_squares(damping": lambda x: prune.solvers.least_squares(damping=x),
+    "refitted(damping": lambda x: prune.solvers.refitted(prune.solvers.sparsegpt(), damping=x),
+    "optimal_brain_surgeon(damping": lambda x: prune.solvers.optimal_brain_surgeon(damping=x),
 }
 WRONG = {name: (COUNTS[name], (0, -1, 2.5, 2.0, True, NAN)) for name in COUNTS}
 WRONG |= {name: (NUMBERS[name], (NAN, float("inf"))) for name in NUMBERS}

@@ -11,7 +11,7 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array
-from jaxcompress.prune.post_training.solver import inverse_factor
+from jaxcompress.layerwise.solver import inverse_factor
 
 
 def in_blocks(leaf: Array, roles: LeafAxes, size: int) -> Array:

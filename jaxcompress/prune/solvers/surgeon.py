@@ -9,7 +9,7 @@ from jaxcompress.core.checks import check_positive
 from jaxcompress.core.numerics import round_to_count
 from jaxcompress.core.ranking import lowest
 from jaxcompress.core.types import Array
-from jaxcompress.prune.post_training.solver import Solver, damped, inverse_factor
+from jaxcompress.layerwise.solver import Solver, damped, inverse_factor
 
 _IN_CACHE = 2**20
 """Numbers of the inverses that change at once: about what a core has near it."""
@@ -42,7 +42,7 @@ def optimal_brain_surgeon(*, damping: float = 0.01) -> Solver:
       ValueError: `damping` is not above 0.
 
     Example:
-      >>> solver = jc.prune.optimal_brain_surgeon(damping=1e-9)
+      >>> solver = jc.prune.solvers.optimal_brain_surgeon(damping=1e-9)
       >>> moment = jnp.array([[1.0, 1.0], [1.0, 2.0]])
       >>> weight, mask = solver(jnp.array([[4.0, 1.0]]), moment, 0.5)
       >>> weight.round(3)

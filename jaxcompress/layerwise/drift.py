@@ -17,8 +17,8 @@ from jaxcompress.core.observers import Observer
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.observe import observe, windows
-from jaxcompress.prune.post_training.sequence import Sites, Turn
-from jaxcompress.prune.post_training.solver import damped
+from jaxcompress.layerwise.solver import damped
+from jaxcompress.layerwise.turns import Sites, Turn
 
 DAMPING = 0.01
 """The share of the mean energy of the inputs that each counts at least."""

@@ -7,8 +7,8 @@ import numpy as np
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.types import Array
+from jaxcompress.layerwise.solver import Solver, damped, inverse_factor
 from jaxcompress.prune.patterns.pattern import Pattern, unstructured
-from jaxcompress.prune.post_training.solver import Solver, damped, inverse_factor
 
 _MATRIX = LeafAxes(contracting=(1,), output=(0,))
 
@@ -54,7 +54,7 @@ def least_squares(
         what the pattern raises.
 
     Example:
-      >>> solver = jc.prune.least_squares(damping=1e-9)
+      >>> solver = jc.prune.solvers.least_squares(damping=1e-9)
       >>> moment = jnp.array([[1.0, 1.0], [1.0, 2.0]])
       >>> weight, mask = solver(jnp.array([[1.0, 4.0]]), moment, 0.5)
       >>> weight.round(3)
@@ -112,7 +112,7 @@ def refitted(solver: Solver, *, steps: int = 50, damping: float = 0.01) -> Solve
     Example:
       >>> keep = jnp.array([[False, True]])
       >>> zeroed = lambda weight, moment, sparsity: (weight * keep, keep)
-      >>> solver = jc.prune.refitted(zeroed, damping=1e-9)
+      >>> solver = jc.prune.solvers.refitted(zeroed, damping=1e-9)
       >>> moment = jnp.array([[1.0, 1.0], [1.0, 2.0]])
       >>> solver(jnp.array([[1.0, 4.0]]), moment, 0.5)[0].round(3)
       Array([[0. , 4.5]], dtype=float32)

@@ -9,8 +9,8 @@ import numpy as np
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.types import Array
+from jaxcompress.layerwise.solver import Solver, damped, inverse_factor
 from jaxcompress.prune.patterns.pattern import Pattern, unstructured
-from jaxcompress.prune.post_training.solver import Solver, damped, inverse_factor
 
 _COLUMNS = LeafAxes(contracting=(0,), output=(1,))
 """Of a transposed matrix, whose columns are contiguous rows."""
@@ -54,7 +54,7 @@ def sparsegpt(
         pattern takes no block of this size, or what the pattern raises.
 
     Example:
-      >>> solver = jc.prune.sparsegpt(damping=1e-9)
+      >>> solver = jc.prune.solvers.sparsegpt(damping=1e-9)
       >>> moment = jnp.array([[1.0, 1.0], [1.0, 2.0]])
       >>> weight, mask = solver(jnp.array([[1.0, 4.0]]), moment, 0.5)
       >>> mask

@@ -22,10 +22,9 @@ from jaxcompress.core.rules import Rules
 from jaxcompress.core.selectors import inexact
 from jaxcompress.core.types import Array, Model, Params, Selector
 from jaxcompress.graph.program import Program, axes, trace
-from jaxcompress.prune import targets
-from jaxcompress.prune.post_training.drift import corrected, cross_moments
-from jaxcompress.prune.post_training.one_shot import fixed_groups, removal_report
-from jaxcompress.prune.post_training.sequence import (
+from jaxcompress.layerwise.drift import corrected, cross_moments
+from jaxcompress.layerwise.solver import Solver
+from jaxcompress.layerwise.turns import (
     Sites,
     Turn,
     reading_axes,
@@ -33,7 +32,8 @@ from jaxcompress.prune.post_training.sequence import (
     sites_of,
     turns,
 )
-from jaxcompress.prune.post_training.solver import Solver
+from jaxcompress.prune import targets
+from jaxcompress.prune.post_training.one_shot import fixed_groups, removal_report
 from jaxcompress.prune.targets import Amount
 
 
@@ -100,7 +100,7 @@ def reconstruct(
       >>> fn = lambda params, x: x @ params["kernel"]
       >>> params = {"kernel": jnp.array([[1.0], [4.0]])}
       >>> x = jnp.array([[1.0, 1.0], [0.0, 1.0]])
-      >>> solver = jc.prune.sparsegpt(damping=1e-9)
+      >>> solver = jc.prune.solvers.sparsegpt(damping=1e-9)
       >>> pruned, report = jc.prune.reconstruct(fn, params, [x], solver, sparsity=0.5)
       >>> pruned["kernel"].round(3)
       Array([[0. ],

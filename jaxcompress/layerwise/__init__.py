@@ -1,0 +1,6 @@
+"""A trained model solved layer by layer, each on the inputs that it meets.
+
+What solves one matrix comes from the methods: pruning, quantization, low rank.
+"""
+
+from jaxcompress.layerwise.solver import Solver as Solver

@@ -1,0 +1,6 @@
+"""Solvers: one matrix pruned so that its outputs change least."""
+
+from jaxcompress.prune.solvers.least_squares import least_squares as least_squares
+from jaxcompress.prune.solvers.least_squares import refitted as refitted
+from jaxcompress.prune.solvers.sparsegpt import sparsegpt as sparsegpt
+from jaxcompress.prune.solvers.surgeon import optimal_brain_surgeon as optimal_brain_surgeon
