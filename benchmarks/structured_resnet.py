@@ -153,7 +153,7 @@ def shrunk(dense: Functional, images: Images, share: int, seed: int) -> dict[str
         amount=jc.structure.within_macs(macs(dense.fn, dense.params, one) // share),
     )
     model = bridged(narrower(removed.params), removed.params)
-    measured = jc.bridges.recalibrate(
+    measured = jc.recalibrate(
         model.train_fn, model.params, [batch[:1] for batch in few], key=jax.random.key(seed)
     )
     start = bridged(narrower(measured), measured)

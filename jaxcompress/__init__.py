@@ -22,6 +22,7 @@ from jaxcompress.core.names import named_leaves as named_leaves
 from jaxcompress.core.partition import combine as combine
 from jaxcompress.core.partition import partition as partition
 from jaxcompress.core.qtensor import QTensor as QTensor
+from jaxcompress.core.recalibration import recalibrate as recalibrate
 from jaxcompress.core.report import Report as Report
 from jaxcompress.core.rules import Rules as Rules
 from jaxcompress.core.selectors import all_of as all_of

@@ -321,7 +321,7 @@ def test_statistics_count_the_batches_that_reach_them():
 
     params = {"mean": jnp.array([9.0]), "rare": jnp.array([9.0]), "never": jnp.array([9.0])}
     batches = [(jnp.array([value]),) for value in (-2.0, 3.0, 5.0, 0.0)]
-    found = jc.bridges.recalibrate(train_fn, params, batches, key=jax.random.key(0))
+    found = jc.recalibrate(train_fn, params, batches, key=jax.random.key(0))
     assert {name: float(leaf[0]) for name, leaf in found.items()} == {
         "mean": 1.5,
         "rare": 4.0,

@@ -9,7 +9,6 @@ import typing
 
 from jaxcompress.bridges.agreement import Shrunk as Shrunk
 from jaxcompress.bridges.functional import Functional as Functional
-from jaxcompress.bridges.recalibrate import recalibrate as recalibrate
 from jaxcompress.bridges.sizes import Size as Size
 from jaxcompress.bridges.sizes import SizeReport as SizeReport
 

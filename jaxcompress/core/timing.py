@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 
+Probe = Callable[[Mapping[str, Callable[[], Any]]], dict[str, float]]
+"""Calls by name to the seconds that each takes, as `median_seconds` gives them."""
+
 
 class Timing(NamedTuple):
     """How long one call took beside the others.
@@ -50,17 +53,46 @@ def interleaved(
         raise ValueError("interleaved(calls={}) has nothing to time.")
     if repeats < 2:
         raise ValueError(f"interleaved(repeats={repeats}) must be at least 2 to tell a spread.")
+    _seconds(calls, range(warmup))
+    seconds = _seconds(calls, range(warmup, warmup + repeats))
+    reference = statistics.median(next(iter(seconds.values())))
+    return {name: timing(each, reference) for name, each in seconds.items()}
+
+
+def median_seconds(calls: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
+    """The median seconds of each call over as many rounds as fit into a second.
+
+    Args:
+      calls: what to time, without arguments; a first call compiles and is not counted.
+
+    Returns:
+      Seconds by name, over at least three rounds and at most sixty, in turn as in
+      `interleaved`.
+
+    Example:
+      >>> calls = {"short": lambda: 1, "long": lambda: sum(range(10_000))}
+      >>> sorted(median_seconds(calls))
+      ['long', 'short']
+    """
+    _seconds(calls, range(1))
+    first = _seconds(calls, range(1))
+    round_seconds = sum(sum(each) for each in first.values())
+    count = max(3, min(60, int(1 / max(round_seconds, 1e-9))))
+    rest = _seconds(calls, range(1, count))
+    return {name: statistics.median(first[name] + rest[name]) for name in calls}
+
+
+def _seconds(calls: Mapping[str, Callable[[], Any]], rounds: range) -> dict[str, list[float]]:
+    """How long each call took in each round; round i begins with call i."""
     names = list(calls)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(warmup + repeats):
-        first = turn % len(names)
+    for turn in rounds:
+        first = turn % max(len(names), 1)
         for name in names[first:] + names[:first]:
             begin = time.perf_counter()
             jax.block_until_ready(calls[name]())
-            if turn >= warmup:
-                seconds[name].append(time.perf_counter() - begin)
-    reference = statistics.median(seconds[names[0]])
-    return {name: timing(seconds[name], reference) for name in names}
+            seconds[name].append(time.perf_counter() - begin)
+    return seconds
 
 
 def timing(seconds: Sequence[float], reference: float) -> Timing:

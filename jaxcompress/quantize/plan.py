@@ -10,13 +10,13 @@ import jax.numpy as jnp
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.timing import Probe, median_seconds
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph import Site, rewrite
 from jaxcompress.quantize.activations import Activations, dynamic
 from jaxcompress.quantize.choices import DENSE, PLANNED, Choice, Plan, gains, plan_report
 from jaxcompress.quantize.forms import Form, by_name, possible
 from jaxcompress.quantize.run import device, in_forms
-from jaxcompress.quantize.timing import Probe, interleaved
 
 LEAST = 0.95
 """A plan must be this many times as fast as the dense model; below 1 for the noise of a
@@ -28,7 +28,7 @@ def plan(
     params: Params,
     *inputs,
     activations: Activations = dynamic(),
-    probe: Probe = interleaved,
+    probe: Probe = median_seconds,
 ) -> Plan:
     """Measures how a model runs fastest on the codes of its weights on this device.
 

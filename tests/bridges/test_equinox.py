@@ -286,7 +286,7 @@ def test_statistics_train_recalibrate_and_shrink():
     assert outputs.shape == (16, 2)
     assert (outputs != other).any()
     assert jax.tree.structure(new) == jax.tree.structure(model.params)
-    params = jc.bridges.recalibrate(model.train_fn, model.params, [(x,), (2 * x,)], key=KEY)
+    params = jc.recalibrate(model.train_fn, model.params, [(x,), (2 * x,)], key=KEY)
     moved = {
         name: leaf
         for name, leaf in jc.named_leaves(params).items()

@@ -68,7 +68,7 @@ def by_hand(params, batches):
 @pytest.mark.parametrize("bridge", [from_linen, from_nnx])
 def test_statistics_are_the_plain_average_of_the_batches(bridge, momentum, batches, key):
     model = bridge(momentum, batches[0][0])
-    params = jc.bridges.recalibrate(model.train_fn, model.params, batches, key=key)
+    params = jc.recalibrate(model.train_fn, model.params, batches, key=key)
     assert jax.tree.structure(params) == jax.tree.structure(model.params)
     # The momentum's rounding, and a dozen roundings of E[x²] − E[x]², below 200.
     tolerance = 2 * EPS / (1 - momentum) + 12 * EPS
@@ -85,8 +85,7 @@ def test_old_statistics_leave_no_trace(batches, key):
     model = from_nnx(0.9, batches[0][0])
     _, moved = model.train_fn(model.params, 1e6 * batches[0][0], key=key)
     one, two = (
-        jc.bridges.recalibrate(model.train_fn, params, batches, key=key)
-        for params in (model.params, moved)
+        jc.recalibrate(model.train_fn, params, batches, key=key) for params in (model.params, moved)
     )
     jax.tree.map(np.testing.assert_array_equal, one, two)
 
@@ -98,7 +97,7 @@ def test_statistics_that_fit_the_first_batch_are_still_found(key):
         return x, {"mean": 0.5 * params["mean"] + 0.5 * x.mean(0)}
 
     batches = [(jnp.array([[1.0], [-1.0]]),), (jnp.array([[4.0], [6.0]]),)]
-    params = jc.bridges.recalibrate(train_fn, {"mean": jnp.zeros(1)}, batches, key=key)
+    params = jc.recalibrate(train_fn, {"mean": jnp.zeros(1)}, batches, key=key)
     np.testing.assert_array_equal(params["mean"], [2.5])
 
 
@@ -110,8 +109,8 @@ def test_a_generator_is_read_once_and_traced_once(batches, key):
         traces.append(1)
         return model.train_fn(params, x, key=key)
 
-    streamed = jc.bridges.recalibrate(train_fn, model.params, iter(batches), key=key)
-    listed = jc.bridges.recalibrate(model.train_fn, model.params, batches, key=key)
+    streamed = jc.recalibrate(train_fn, model.params, iter(batches), key=key)
+    listed = jc.recalibrate(model.train_fn, model.params, batches, key=key)
     jax.tree.map(np.testing.assert_array_equal, streamed, listed)
     assert len(traces) == 1
 
@@ -119,7 +118,7 @@ def test_a_generator_is_read_once_and_traced_once(batches, key):
 def test_quantized_leaves_and_integers_are_left_as_they_are(batches, quantized, key):
     model = from_nnx(0.9, batches[0][0])
     params = quantized(model.params)
-    new = jc.bridges.recalibrate(model.train_fn, params, batches, key=key)
+    new = jc.recalibrate(model.train_fn, params, batches, key=key)
     assert jax.tree.structure(new) == jax.tree.structure(params)
     jax.tree.map(
         np.testing.assert_array_equal, new["dense"]["kernel"][...], params["dense"]["kernel"][...]
@@ -130,12 +129,12 @@ def test_quantized_leaves_and_integers_are_left_as_they_are(batches, quantized, 
         return x, {"steps": params["steps"] + 1}
 
     params = {"steps": jnp.array(3)}
-    assert jc.bridges.recalibrate(count, params, batches, key=key) == params
+    assert jc.recalibrate(count, params, batches, key=key) == params
 
 
 def test_a_model_without_statistics_is_left_as_it_is(batches, key):
     params = {"kernel": jnp.ones((3, 2))}
-    new = jc.bridges.recalibrate(
+    new = jc.recalibrate(
         lambda params, x, key: (x @ params["kernel"], params), params, batches, key=key
     )
     assert new["kernel"] is params["kernel"]
@@ -146,7 +145,7 @@ def test_narrow_statistics_keep_their_dtype(dtype, batches, key):
     def train_fn(params, x, key):
         return x, {"mean": (0.5 * params["mean"] + 0.5 * x.mean(0)).astype(dtype)}
 
-    params = jc.bridges.recalibrate(train_fn, {"mean": jnp.zeros(3, dtype)}, batches, key=key)
+    params = jc.recalibrate(train_fn, {"mean": jnp.zeros(3, dtype)}, batches, key=key)
     assert params["mean"].dtype == dtype
     expected = np.mean([np.asarray(x).mean(0) for (x,) in batches], axis=0)
     # Each batch and the result are rounded once; the momentum is a power of two.
@@ -170,12 +169,12 @@ def test_what_is_no_running_average_is_named(move, batches, key):
         return x, {"largest": move(params["largest"], x)}
 
     with pytest.raises(ValueError, match=r"recalibrate\(train_fn\): leaf 'largest' moves"):
-        jc.bridges.recalibrate(train_fn, {"largest": jnp.ones(1)}, batches, key=key)
+        jc.recalibrate(train_fn, {"largest": jnp.ones(1)}, batches, key=key)
 
 
 def test_a_batch_is_a_tuple_of_inputs(batches, key):
     train_fn = from_nnx(0.9, batches[0][0]).train_fn
     with pytest.raises(TypeError, match=r"batch 0 is of type ArrayImpl.*\(x,\)"):
-        jc.bridges.recalibrate(train_fn, {}, [jnp.ones((2, 3))], key=key)
+        jc.recalibrate(train_fn, {}, [jnp.ones((2, 3))], key=key)
     with pytest.raises(ValueError, match=r"recalibrate\(batches=\) is empty"):
-        jc.bridges.recalibrate(train_fn, {}, [], key=key)
+        jc.recalibrate(train_fn, {}, [], key=key)

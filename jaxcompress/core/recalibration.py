@@ -1,6 +1,7 @@
-"""Norm statistics measured again on data, where they are running averages.
+"""Batch-norm statistics measured again on data.
 
-Only `train_fn` is needed: no layer is looked at.
+Only the model's training function is needed: no layer is looked at and no framework is
+known, so it works for every statistic that is a running average.
 """
 
 import functools
@@ -22,9 +23,9 @@ Update = Callable[[Params], dict[str, Array]]
 def recalibrate(
     train_fn: Callable, params: Params, batches: Iterable[tuple], *, key: Key
 ) -> Params:
-    """The params with norm statistics measured anew: the plain average over batches.
+    """Re-estimates batch-norm statistics: the plain average over the given batches.
 
-    Pruning or quantizing changes what a batch norm sees, and its stored mean and
+    Pruning and quantizing change the inputs of a batch norm, so its stored mean and
     variance no longer fit. A running average is affine in its old value, so what one
     batch contributes can be read off without knowing the layer:
 
@@ -60,8 +61,10 @@ def recalibrate(
       ...     return x - x.mean(), {"mean": new_mean}
       >>> batches = [(jnp.array([1.0, 3.0]),), (jnp.array([5.0, 7.0]),)]
       >>> params = {"mean": jnp.array([100.0])}
-      >>> jc.bridges.recalibrate(train_fn, params, batches, key=jax.random.key(0))
+      >>> jc.recalibrate(train_fn, params, batches, key=jax.random.key(0))
       {'mean': Array([4.], dtype=float32)}
+
+    Also known as: batch-norm recalibration, BN re-estimation, precise BN.
 
     Source: Wu and Johnson 2021, arXiv:2105.07576, section 3 (precise batch norm).
     Differs: the variance is the average of the batches' own, as a running average's is;
