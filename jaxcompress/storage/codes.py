@@ -96,5 +96,5 @@ def _zero_words(offsets: np.ndarray, spec: QuantSpec, shape: tuple[int, ...]) ->
     base = spec.lowest if spec.bits == 8 else 0
     words = np.asarray((offsets.astype(np.int16) + base) % 256, np.uint8)
     for axis, count in enumerate(words.shape):
-        words = np.repeat(words, shape[axis] // count, axis)
+        words = np.repeat(words, shape[axis] // max(count, 1), axis)
     return words.reshape(-1) if words.ndim else words

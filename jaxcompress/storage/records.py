@@ -72,7 +72,8 @@ def from_json(fields) -> Record | None:
 
 def _check_blocks(record: Record) -> None:
     fits = len(record.blocks) == len(record.shape) and all(
-        size % count == 0 for size, count in zip(record.shape, record.blocks, strict=True)
+        size % count == 0 if count else size == 0
+        for size, count in zip(record.shape, record.blocks, strict=True)
     )
     permutes = sorted(record.order) == list(range(-len(record.order), 0))
     if not (fits and permutes and 0 <= len(record.order) <= len(record.shape)):
