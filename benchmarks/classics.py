@@ -59,7 +59,7 @@ def loss(params: Params, images: ArrayLike, labels: ArrayLike) -> Array:
     x = jnp.reshape(images, (-1, 784))
     x = jax.nn.relu(x @ params["hidden"]["kernel"] + params["hidden"]["bias"])
     logits = x @ params["out"]["kernel"] + params["out"]["bias"]
-    return jc.distill.hard_targets(logits, jnp.asarray(labels)).mean()
+    return jc.distill.outputs.hard_targets(logits, jnp.asarray(labels)).mean()
 
 
 def trained(name: str, rate: float, parts: dict[str, Images], seed: int) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def trained_models(params, x) -> dict[str, Callable]:
     """The models whose steps are compared."""
     import qwix  # pyright: ignore[reportMissingImports]: the peer, installed by hand
 
-    spec, coarse = jc.quantize.int8(), jc.quantize.dynamic()
+    spec, coarse = jc.quantize.int8(), jc.quantize.execution.dynamic()
     axes = jc.graph.axes(MODEL.apply, params, x)
     view = jc.quantize.fake_quantize(spec, axes=axes)
     rounded = jc.quantize.fake_quantize_activations(MODEL.apply, coarse)

@@ -18,8 +18,8 @@ WIDTH = 4096
 BATCHES = (1, 4, 16, 64)
 REPEATS = 60
 ACTIVATIONS = {
-    "w8a8": jc.quantize.dynamic(),
-    "w8a16": jc.quantize.dynamic(digits=2),
+    "w8a8": jc.quantize.execution.dynamic(),
+    "w8a16": jc.quantize.execution.dynamic(digits=2),
 }
 
 

@@ -132,7 +132,7 @@ def cross_entropy(fn: Model) -> Objective:
     """The loss of a model on its labels."""
 
     def objective(params: Params, x: Array, labels: Array, key: Key) -> Array:
-        return jc.distill.hard_targets(fn(params, x), labels).mean()
+        return jc.distill.outputs.hard_targets(fn(params, x), labels).mean()
 
     return objective
 

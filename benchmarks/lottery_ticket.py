@@ -55,7 +55,7 @@ def trained(starts: Params, masks: Masks, train, validation, orders: Array):
     optimizer = p.hold(optax.adam(RATE), stacked)
 
     def losses(params: Params, x: Array, labels: Array) -> Array:
-        return jc.distill.hard_targets(NET.fn(params, x), labels).mean()
+        return jc.distill.outputs.hard_targets(NET.fn(params, x), labels).mean()
 
     def step(carry, index):
         params, opt_state = carry
@@ -68,7 +68,7 @@ def trained(starts: Params, masks: Masks, train, validation, orders: Array):
         x, labels = validation
         logits = NET.fn(params, x)
         wrong = jnp.argmax(logits, axis=-1) != labels
-        return jc.distill.hard_targets(logits, labels).mean(), wrong.mean()
+        return jc.distill.outputs.hard_targets(logits, labels).mean(), wrong.mean()
 
     def stretch(carry, order):
         carry, best, lowest = carry

@@ -98,4 +98,4 @@ def normalized(x: Array, scale: Array) -> Array:
 
 def loss(params: Params, codes: Array) -> Array:
     """Mean cross-entropy of the characters of windows, in nats: ()."""
-    return jc.distill.hard_targets(gpt(params, codes[:, :-1]), codes[:, 1:]).mean()
+    return jc.distill.outputs.hard_targets(gpt(params, codes[:, :-1]), codes[:, 1:]).mean()

@@ -157,7 +157,7 @@ def woodfisher(run: Run, start: Params, epochs: int) -> Begun:
     pruned, _ = p.woodfisher(
         run.net.fn,
         start,
-        jc.distill.hard_targets,
+        jc.distill.outputs.hard_targets,
         [(seen.images, seen.labels)],
         sparsity=1 - run.kept,
         allocate=p.globally,
@@ -193,7 +193,7 @@ def l0(run: Run, start: Params, epochs: int) -> Begun:
     def objective(tree: Params, x: Array, labels: Array, key: Key) -> Array:
         seen = p.gated(tree["params"], tree["gates"], key)
         share = p.expected_count(tree["params"], tree["gates"]) / weights
-        loss = jc.distill.hard_targets(run.net.fn(seen, x), labels).mean()
+        loss = jc.distill.outputs.hard_targets(run.net.fn(seen, x), labels).mean()
         return loss + tree["price"] * jnp.log(share / run.kept)
 
     optimizer = optax.partition(
@@ -253,7 +253,9 @@ def moving(run: Run, start: Params, epochs: int, growth: p.Criterion, share: p.S
 def snip(run: Run, start: Params, epochs: int) -> Begun:
     """The weights on which the first loss hangs least go before training."""
     seen = run.parts.train[:SCORED]
-    criterion = p.snip(run.net.fn, start, jc.distill.hard_targets, [(seen.images, seen.labels)])
+    criterion = p.snip(
+        run.net.fn, start, jc.distill.outputs.hard_targets, [(seen.images, seen.labels)]
+    )
     masks = p.masks(start, criterion, sparsity=1 - run.kept, allocate=p.globally, axes=run.axes)
     return held(run, start, masks, epochs)
 

@@ -97,7 +97,7 @@ def hard(params: Params, batch: PyTree, key: Key) -> tuple[Array, Params]:
     """The cross-entropy of the labels, on shifted images."""
     x, labels = batch
     logits = lenet(params, cropped(x, key, BORDER))
-    return jc.distill.hard_targets(logits, labels).mean(), params
+    return jc.distill.outputs.hard_targets(logits, labels).mean(), params
 
 
 def taught(fn: Model, dense: Params) -> Objective:
@@ -107,8 +107,10 @@ def taught(fn: Model, dense: Params) -> Objective:
         x, labels = batch
         x = cropped(x, key, BORDER)
         logits, teacher = fn(params, x), lenet(dense, x)
-        soft = jc.distill.soft_targets(logits, teacher, temperature=TEMPERATURE)
-        mixed = jc.distill.mix(jc.distill.hard_targets(logits, labels), soft, weight=SOFT_WEIGHT)
+        soft = jc.distill.outputs.soft_targets(logits, teacher, temperature=TEMPERATURE)
+        mixed = jc.distill.mix(
+            jc.distill.outputs.hard_targets(logits, labels), soft, weight=SOFT_WEIGHT
+        )
         return mixed.mean(), params
 
     return objective
@@ -131,7 +133,9 @@ def shrunk(params: Params, parts: Splits, seed: int) -> jc.structure.Rounds:
     return jc.structure.iterative(
         lenet,
         params,
-        jc.structure.normalized(jc.structure.taylor(jc.distill.hard_targets, scoring(images))),
+        jc.structure.normalized(
+            jc.structure.taylor(jc.distill.outputs.hard_targets, scoring(images))
+        ),
         images.images[:1],
         amounts=[jc.structure.within_macs(limit) for limit in LIMITS],
         fine_tune=fine_tune,

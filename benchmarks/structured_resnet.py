@@ -124,7 +124,7 @@ def objective(model: Functional) -> Objective:
     def loss(params, batch, key):
         x, labels = batch
         logits, after = model.train_fn(params, augmented(x, key), key=key)
-        return jc.distill.hard_targets(logits, labels).mean(), after
+        return jc.distill.outputs.hard_targets(logits, labels).mean(), after
 
     return loss
 
@@ -148,7 +148,7 @@ def shrunk(dense: Functional, images: Images, share: int, seed: int) -> dict[str
     removed = jc.structure.remove(
         dense.fn,
         dense.params,
-        jc.structure.normalized(jc.structure.taylor(jc.distill.hard_targets, few)),
+        jc.structure.normalized(jc.structure.taylor(jc.distill.outputs.hard_targets, few)),
         one,
         amount=jc.structure.within_macs(macs(dense.fn, dense.params, one) // share),
     )

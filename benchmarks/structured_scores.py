@@ -41,7 +41,7 @@ def rank_correlations(params: Params, batches: Batches) -> dict[str, dict[str, f
     where gains and losses of examples cancel, is another quantity once the model fits
     its data. So both are ranked, and the mean rise also against the signed first order.
     """
-    loss, structure = jc.distill.hard_targets, jc.structure
+    loss, structure = jc.distill.outputs.hard_targets, jc.structure
     couplings = jc.graph.couplings(lenet, params, batches[0][0][:1])
     rises = structure.exact(loss, batches)(lenet, params, couplings)
     scores = {
@@ -73,11 +73,11 @@ def movements(params: Params, family: Family, batches: Batches) -> np.ndarray:
 
     @jax.jit
     def moved(x, labels):
-        before = jc.distill.hard_targets(lenet(params, x), labels)
+        before = jc.distill.outputs.hard_targets(lenet(params, x), labels)
 
         def without(unit):
             gates = {family.name: jnp.where(jnp.arange(family.size) == unit, 0.0, 1.0)}
-            after = jc.distill.hard_targets(gated(params, x, gates=gates), labels)
+            after = jc.distill.outputs.hard_targets(gated(params, x, gates=gates), labels)
             return jnp.mean(jnp.abs(after - before))
 
         return jax.lax.map(without, jnp.arange(family.size), batch_size=25)
@@ -93,7 +93,7 @@ def slopes(params: Params, family: Family, batches: Batches) -> np.ndarray:
     @jax.grad
     def slope(gate, x, labels):
         logits = gated(params, x, gates={family.name: gate})
-        return -jnp.mean(jc.distill.hard_targets(logits, labels))
+        return -jnp.mean(jc.distill.outputs.hard_targets(logits, labels))
 
     gate = jnp.ones(family.size)
     return np.mean([np.asarray(slope(gate, *batch)) for batch in batches], axis=0)

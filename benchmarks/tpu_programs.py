@@ -21,7 +21,7 @@ from jaxcompress.graph import rewrite
 from jaxcompress.kernels import matmul as kernels
 from jaxcompress.layerwise import drift
 from jaxcompress.prune.post_training import fisher_blocks
-from jaxcompress.quantize.forms import by_name
+from jaxcompress.quantize.execution.forms import by_name
 from jaxcompress.structure import decomposition
 
 WIDTHS, BATCH, SIDE = (784, 1024, 1024, 10), 128, 1024
@@ -138,7 +138,7 @@ def on_codes(spec: jc.QuantSpec, form: str) -> Program:
     quantized = jax.eval_shape(
         lambda params: jc.quantize.quantize(params, spec, axes=axes)[0], PARAMS
     )
-    multiply = by_name(jc.quantize.dynamic())[form]
+    multiply = by_name(jc.quantize.execution.dynamic())[form]
 
     def replacement(site, apply: Callable, data: Array, weight) -> Array:
         coded = isinstance(weight, QTensor)
@@ -158,7 +158,7 @@ EXECUTION: dict[str, Callable[[], Program]] = {
     **{
         f"{name}, {form}": partial(on_codes, spec, form)
         for name, spec in SPECS.items()
-        for form in by_name(jc.quantize.dynamic())
+        for form in by_name(jc.quantize.execution.dynamic())
         # Where groups share a scale, none can come after the product.
         if (name, form) != ("grouped int4", "scaled")
     },

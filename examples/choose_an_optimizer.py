@@ -38,7 +38,7 @@ def train(params, optimizer, digits: Images, steps: int, poisoned: int = -1):
     @jax.jit
     def step(params, opt_state, images, labels):
         def loss(params):
-            return jc.distill.hard_targets(model(params, images), labels).mean()
+            return jc.distill.outputs.hard_targets(model(params, images), labels).mean()
 
         updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state, params)
         return optax.apply_updates(params, updates), opt_state

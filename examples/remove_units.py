@@ -38,7 +38,7 @@ def train(fn, params, digits: Images, steps: int):
     @jax.jit
     def step(params, opt_state, images, labels):
         def loss(params):
-            return jc.distill.hard_targets(fn(params, images), labels).mean()
+            return jc.distill.outputs.hard_targets(fn(params, images), labels).mean()
 
         updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state, params)
         return optax.apply_updates(params, updates), opt_state
@@ -66,7 +66,7 @@ def main(steps: int = STEPS) -> dict[str, tuple[float, int]]:
     removed = jc.structure.remove(
         model,
         params,
-        jc.structure.linearized(jc.distill.hard_targets, [(some.images, some.labels)]),
+        jc.structure.linearized(jc.distill.outputs.hard_targets, [(some.images, some.labels)]),
         some.images[:1],
         amount=jc.structure.within_macs(12_000),
         multiple_of=8,

@@ -42,7 +42,7 @@ def train(fn, params, digits: Images, steps: int, rate: float):
     @jax.jit
     def step(params, opt_state, images, labels):
         def loss(params):
-            return jc.distill.hard_targets(fn(params, images), labels).mean()
+            return jc.distill.outputs.hard_targets(fn(params, images), labels).mean()
 
         updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state, params)
         return optax.apply_updates(params, updates), opt_state

@@ -25,7 +25,7 @@ def evaluation() -> jc.validate.Evaluation:
 
 
 COUNTS = {
-    "dynamic(digits": lambda bad: jc.quantize.dynamic(digits=bad),
+    "dynamic(digits": lambda bad: jc.quantize.execution.dynamic(digits=bad),
     "bootstrap_interval(resamples": lambda bad: jc.validate.bootstrap_interval(
         [1, 2], resamples=bad
     ),
@@ -46,7 +46,9 @@ COUNTS_FROM_0 = {
     "split(seed": lambda bad: jc.validate.split(10, seed=bad),
     "wilson(successes": lambda bad: jc.validate.wilson(bad, 5),
     **{
-        f"{name}(group_size": lambda bad, name=name: getattr(jc.quantize, name)(group_size=bad)
+        f"{name}(group_size": lambda bad, name=name: getattr(jc.quantize.formats, name)(
+            group_size=bad
+        )
         for name in ("int8", "int4", "uint8", "uint4")
     },
 }
@@ -67,7 +69,7 @@ NUMBERS = {
     "mean_interval(confidence": lambda bad: jc.validate.mean_interval([1, 2], confidence=bad),
     "mix(weight": lambda bad: jc.distill.mix(LOSSES, LOSSES, weight=bad),
     "moving_average(decay": jc.observers.moving_average,
-    "soft_targets(temperature": lambda bad: jc.distill.soft_targets(X, X, temperature=bad),
+    "soft_targets(temperature": lambda bad: jc.distill.outputs.soft_targets(X, X, temperature=bad),
     "split(fractions": lambda bad: jc.validate.split(10, fractions=(0.5, bad)),
     "verdict(high": lambda bad: jc.validate.verdict(0.0, bad),
     "verdict(low": lambda bad: jc.validate.verdict(bad, 0.0),
@@ -93,7 +95,7 @@ def test_counts_are_whole_and_numbers_finite(name):
 def test_counts_of_few_bits_count_as_ints():
     byte = np.uint8
     validate = jc.validate
-    assert jc.quantize.dynamic(digits=byte(2)).digits - 3 == -1
+    assert jc.quantize.execution.dynamic(digits=byte(2)).digits - 3 == -1
     assert validate.wilson(byte(200), byte(250)) == validate.wilson(200, 250)
     for found, expected in zip(validate.split(byte(200)), validate.split(200), strict=True):
         np.testing.assert_array_equal(found, expected)

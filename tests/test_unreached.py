@@ -149,17 +149,19 @@ def test_wanda_leaves_out_what_it_did_not_see_under_every_allocation(setting):
 
 
 def test_static_ranges_are_those_of_the_data_where_none_were_calibrated(setting):
-    activations = jc.quantize.static(setting.ranges)
+    activations = jc.quantize.execution.static(setting.ranges)
     assert activations.unreached == {"rare"}
     site = next(s for s in jc.graph.trace(setting.fn, setting.params, X).sites if s.leaf == "rare")
     rows = normal(4, 2, 5)
-    found, own = (each.ranges(rows, site) for each in (activations, jc.quantize.dynamic()))
+    found, own = (
+        each.ranges(rows, site) for each in (activations, jc.quantize.execution.dynamic())
+    )
     jax.tree.map(np.testing.assert_array_equal, found, own)
     named = jc.quantize.fake_quantize_activations(setting.fn, jc.Rules({"rare": activations}))
     with pytest.raises(ValueError, match=r"rule 'rare' asks for static ranges of site 'rare'"):
         jax.eval_shape(named, setting.params, X)
     with pytest.raises(ValueError, match=r"static\(readings=...\): no data reached"):
-        jc.quantize.static({"rare": setting.ranges["rare"]})
+        jc.quantize.execution.static({"rare": setting.ranges["rare"]})
     codes, _ = jc.quantize.quantize(setting.params, jc.quantize.int8(), axes=setting.axes)
     planned = jc.quantize.plan(
         setting.fn, codes, X, activations=activations, probe=lambda calls: dict.fromkeys(calls, 1.0)

@@ -66,7 +66,8 @@ def counted(labels: ArrayLike, *, ignore: int | None) -> Array:
 
     Example:
       >>> labels = jnp.array([1, -100])
-      >>> losses = jc.distill.hard_targets(jnp.zeros((2, 2)), labels, ignore=-100)
+      >>> loss = jc.distill.outputs.hard_targets
+      >>> losses = loss(jnp.zeros((2, 2)), labels, ignore=-100)
       >>> counts = jc.distill.counted(labels, ignore=-100)
       >>> losses.sum() / counts.sum()
       Array(0.693, dtype=float32)

@@ -60,12 +60,14 @@ def _as_it_is(params: Params) -> Params:
 
 def _cross_entropy(logits: Array, labels: Array, teacher_logits: Array) -> Array:
     del teacher_logits
-    return distill.hard_targets(logits, labels)
+    return distill.outputs.hard_targets(logits, labels)
 
 
 def _soft_and_hard(recipe: Recipe):
     def loss(logits: Array, labels: Array, teacher_logits: Array) -> Array:
-        soft = distill.soft_targets(logits, teacher_logits, temperature=recipe.temperature)
-        return distill.mix(distill.hard_targets(logits, labels), soft, weight=recipe.soft_weight)
+        soft = distill.outputs.soft_targets(logits, teacher_logits, temperature=recipe.temperature)
+        return distill.mix(
+            distill.outputs.hard_targets(logits, labels), soft, weight=recipe.soft_weight
+        )
 
     return loss

@@ -105,7 +105,7 @@ def inference(model: Functional, ranges: dict[str, PyTree]) -> Model:
     """The function that is judged: 8-bit activations where ranges were calibrated."""
     if not ranges:
         return model.fn
-    return quantize.fake_quantize_activations(model.fn, quantize.static(ranges))
+    return quantize.fake_quantize_activations(model.fn, quantize.execution.static(ranges))
 
 
 def workshop(recipe: Recipe, splits: Splits, planned: Plan) -> Workshop:

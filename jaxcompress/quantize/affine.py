@@ -47,7 +47,7 @@ def covered(found: Range, spec: QuantSpec) -> Range:
 
     Example:
       >>> one_sided = Range(jnp.float32(1.0), jnp.float32(3.0))
-      >>> [float(end) for end in covered(one_sided, jc.quantize.uint8())]
+      >>> [float(end) for end in covered(one_sided, jc.quantize.formats.uint8())]
       [0.0, 3.0]
       >>> [float(end) for end in covered(one_sided, jc.quantize.int8())]
       [-3.0, 3.0]
@@ -83,7 +83,7 @@ def grid(cover: Range, spec: QuantSpec) -> Grid:
       Grid of the range's shape.
 
     Example:
-      >>> grid(Range(jnp.float32(-1.0), jnp.float32(2.0)), jc.quantize.uint4())
+      >>> grid(Range(jnp.float32(-1.0), jnp.float32(2.0)), jc.quantize.formats.uint4())
       Grid(scale=Array(0.2, dtype=float32), zero_point=Array(5, dtype=int32))
 
     Source: Jacob et al. 2018, arXiv:1712.05877, section 2.1.

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from jaxcompress.core.axes import Axes, to_canonical
+from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_finite
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.masks import check_masks, full_masks
@@ -13,11 +13,10 @@ from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.core.types import Array, Masks, Params, Selector
-from jaxcompress.quantize.affine import covered, grid, quantize_array
+from jaxcompress.core.types import Masks, Params, Selector
 from jaxcompress.quantize.assignment import Assignment, assign
-from jaxcompress.quantize.blocks import in_blocks, shared_axes
-from jaxcompress.quantize.ranges import Ranges, min_max
+from jaxcompress.quantize.ranges.extremes import Ranges, min_max
+from jaxcompress.quantize.rounding.nearest import nearest
 
 
 def quantize(
@@ -87,19 +86,6 @@ def quantize(
     return jax.tree.unflatten(treedef, leaves.values()), Report("quantize", tuple(rows))
 
 
-def quantize_leaf(x: Array, choice: Assignment, ranges: Ranges) -> QTensor:
-    """One array as a `QTensor`; the maths of `quantize` without its checks."""
-    spec, axes = choice
-    blocks = in_blocks(x.astype(jnp.float32), spec, axes)
-    shared = shared_axes(spec, axes)
-    on = grid(covered(ranges(blocks, shared, spec), spec), spec)
-    codes = quantize_array(blocks, on, spec).astype(jnp.int32).reshape(x.shape)
-    if spec.per == "group":
-        on = jax.tree.map(lambda block: jnp.squeeze(block, shared), on)
-    codes, scale, zero_point = jax.tree.map(lambda each: to_canonical(each, axes), (codes, *on))
-    return QTensor.from_rounded(codes, scale, zero_point, spec=spec, dtype=x.dtype, axes=axes)
-
-
 def explain(tree: Params) -> Report:
     """What each leaf of a tree is stored as, from shapes.
 
@@ -129,8 +115,8 @@ def explain(tree: Params) -> Report:
 
 def _quantized(leaf, choice: Assignment, ranges: Ranges) -> QTensor:
     if isinstance(leaf, jax.ShapeDtypeStruct):
-        return jax.eval_shape(lambda x: quantize_leaf(x, choice, ranges), leaf)
-    return quantize_leaf(jnp.asarray(leaf), choice, ranges)
+        return jax.eval_shape(lambda x: nearest(x, choice, ranges), leaf)
+    return nearest(jnp.asarray(leaf), choice, ranges)
 
 
 def _check_values(name: str, leaf, mask) -> None:

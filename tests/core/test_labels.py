@@ -29,11 +29,11 @@ OUTSIDE = {
     "a list": [3, 0, 1],
 }
 LOSSES = {
-    "hard_targets": distill.hard_targets,
-    "hard_targets under jit": jax.jit(distill.hard_targets),
+    "hard_targets": distill.outputs.hard_targets,
+    "hard_targets under jit": jax.jit(distill.outputs.hard_targets),
     "cross_entropy under jit": jax.jit(validate.cross_entropy),
     "mixed": lambda x, labels: distill.mix(
-        distill.hard_targets(x, labels), distill.soft_targets(x, x), weight=0.0
+        distill.outputs.hard_targets(x, labels), distill.outputs.soft_targets(x, x), weight=0.0
     ),
 }
 each_label = pytest.mark.parametrize("labels", OUTSIDE.values(), ids=OUTSIDE)
@@ -64,13 +64,13 @@ def test_a_label_outside_gives_nan_and_the_others_their_loss(loss, labels):
 
 @each_label
 def test_a_wide_label_is_seen_before_it_is_cast(labels):
-    found = distill.hard_targets(LOGITS, labels)
+    found = distill.outputs.hard_targets(LOGITS, labels)
     np.testing.assert_allclose(found, oracle(LOGITS, np.asarray(labels)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("labels", [jnp.array([-100, 1000]), np.array([-100, 1000])])
 def test_both_of_the_plainest_case(labels):
-    assert np.isnan(distill.hard_targets(jnp.zeros((2, 10)), labels)).all()
+    assert np.isnan(distill.outputs.hard_targets(jnp.zeros((2, 10)), labels)).all()
 
 
 @each_label
@@ -114,13 +114,13 @@ def test_labels_that_are_no_integers_are_refused(gather, labels):
 
 @each_label
 def test_the_gradient_of_a_label_outside_is_nan_and_of_the_others_finite(labels):
-    grads = jax.grad(lambda x: distill.hard_targets(x, labels).sum())(jnp.asarray(LOGITS))
+    grads = jax.grad(lambda x: distill.outputs.hard_targets(x, labels).sum())(jnp.asarray(LOGITS))
     np.testing.assert_array_equal(np.isnan(grads).any(axis=1), [True, False, False])
 
 
 IGNORING = {
-    "hard_targets": partial(distill.hard_targets, ignore=IGNORED),
-    "hard_targets under jit": jax.jit(partial(distill.hard_targets, ignore=IGNORED)),
+    "hard_targets": partial(distill.outputs.hard_targets, ignore=IGNORED),
+    "hard_targets under jit": jax.jit(partial(distill.outputs.hard_targets, ignore=IGNORED)),
     "cross_entropy": partial(validate.cross_entropy, ignore=IGNORED),
     "cross_entropy under jit": jax.jit(partial(validate.cross_entropy, ignore=IGNORED)),
 }
@@ -138,12 +138,12 @@ def test_ignored_examples_give_0_and_do_not_count(loss):
 
 
 def test_ignoring_one_value_lets_no_other_pass():
-    found = distill.hard_targets(LOGITS, jnp.array([-1, IGNORED, 1000]), ignore=IGNORED)
+    found = distill.outputs.hard_targets(LOGITS, jnp.array([-1, IGNORED, 1000]), ignore=IGNORED)
     np.testing.assert_array_equal(np.isnan(found), [True, False, True])
 
 
 def test_a_class_can_be_ignored_too():
-    found = distill.hard_targets(LOGITS, jnp.array([0, 1, 0]), ignore=0)
+    found = distill.outputs.hard_targets(LOGITS, jnp.array([0, 1, 0]), ignore=0)
     np.testing.assert_allclose(found, oracle(LOGITS, np.array([0, 1, 0])) * [0, 1, 0], rtol=1e-6)
 
 
@@ -151,7 +151,9 @@ def test_nothing_of_an_ignored_example_reaches_the_gradient():
     logits = LOGITS.copy()
     logits[1] = [np.nan, np.inf, -np.inf]
     labels = jnp.array([2, IGNORED, 0])
-    grads = jax.grad(lambda x: distill.hard_targets(x, labels, ignore=IGNORED).sum())(logits)
+    grads = jax.grad(lambda x: distill.outputs.hard_targets(x, labels, ignore=IGNORED).sum())(
+        logits
+    )
     np.testing.assert_array_equal(grads[1], 0)
     assert np.isfinite(grads).all()
 
@@ -159,14 +161,14 @@ def test_nothing_of_an_ignored_example_reaches_the_gradient():
 def test_labels_of_tokens():
     logits = np.stack([LOGITS, LOGITS[::-1]])  # (batch, time, classes)
     labels = np.array([[2, 0, IGNORED], [5, -1, 1]])
-    found = distill.hard_targets(logits, labels, ignore=IGNORED)
+    found = distill.outputs.hard_targets(logits, labels, ignore=IGNORED)
     flat = np.where(labels == IGNORED, 0, labels).reshape(-1)
     expected = oracle(logits.reshape(-1, CLASSES), flat).reshape(2, 3)
     np.testing.assert_allclose(found, np.where(labels == IGNORED, 0, expected), rtol=1e-6)
     with pytest.raises(ValueError, match=r"Reshape answers to tokens to \(-1, classes\)"):
         validate.cross_entropy(logits, labels, ignore=IGNORED)
     counts = distill.counted(labels, ignore=IGNORED)
-    soft = distill.soft_targets(logits, -logits)
+    soft = distill.outputs.soft_targets(logits, -logits)
     mean = jnp.sum(soft, where=counts) / counts.sum()
     np.testing.assert_allclose(mean, np.asarray(soft)[labels != IGNORED].mean(), rtol=1e-6)
 
@@ -175,7 +177,7 @@ def test_labels_of_tokens():
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 def test_examples_and_classes_may_be_sharded(mesh, places, axis_type):
     logits, labels = jnp.arange(32.0).reshape(4, 8) % 5, jnp.array([7, -1, IGNORED, 0])
-    loss = partial(distill.hard_targets, ignore=IGNORED)
+    loss = partial(distill.outputs.hard_targets, ignore=IGNORED)
     expected = loss(logits, labels)
     devices = mesh(data=2, axis_type=axis_type)
     with jax.set_mesh(devices):
@@ -204,7 +206,7 @@ def test_correct_leaves_ignored_examples_uncounted():
 
 @pytest.mark.parametrize("ignore", [1.0, True, "no", 2**40])
 def test_what_is_ignored_is_an_integer(ignore):
-    for gather in (distill.hard_targets, validate.cross_entropy, validate.correct):
+    for gather in (distill.outputs.hard_targets, validate.cross_entropy, validate.correct):
         with pytest.raises(ValueError, match=r"ignore=.* must be an integer label"):
             gather(LOGITS, np.array([0, 1, 2]), ignore=ignore)
     with pytest.raises(ValueError, match=r"counted\(ignore="):

@@ -16,7 +16,8 @@ import pytest
 
 import jaxcompress as jc
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.quantize import int4, int8, quantize, uint8
+from jaxcompress.quantize import int4, int8, quantize
+from jaxcompress.quantize.formats import uint8
 from tests.inputs import DENSE, INT4, qtensor
 
 EPSILON = float(np.finfo(np.float32).eps)

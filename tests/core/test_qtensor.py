@@ -15,7 +15,8 @@ from jax.sharding import PartitionSpec as P
 import jaxcompress as jc
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.qtensor import QTensor, dequantize_array, spread
-from jaxcompress.quantize import int4, int8, quantize, uint4, uint8
+from jaxcompress.quantize import int4, int8, quantize
+from jaxcompress.quantize.formats import uint4, uint8
 
 SPECS = [int8(), int4(), int4(group_size=2), uint8(per="tensor"), uint4()]
 every_spec = pytest.mark.parametrize("spec", SPECS, ids=str)

@@ -44,11 +44,11 @@ TEACHER = model(dense(1), X)
 
 
 def own_labels(logits):
-    return distill.hard_targets(logits, LABELS)
+    return distill.outputs.hard_targets(logits, LABELS)
 
 
 def teacher_answers(logits):
-    return distill.soft_targets(logits, TEACHER, temperature=2.0)
+    return distill.outputs.soft_targets(logits, TEACHER, temperature=2.0)
 
 
 def trained(
@@ -154,8 +154,8 @@ STAGES = {
     ),
     "int8": Stage(as_codes(quantize.int8()), QUANTIZED),
     "int4 in groups": Stage(as_codes(quantize.int4(group_size=4)), QUANTIZED),
-    "uint8": Stage(as_codes(quantize.uint8(per="tensor")), QUANTIZED),
-    "uint4": Stage(as_codes(quantize.uint4()), QUANTIZED),
+    "uint8": Stage(as_codes(quantize.formats.uint8(per="tensor")), QUANTIZED),
+    "uint4": Stage(as_codes(quantize.formats.uint4()), QUANTIZED),
     "a file": Stage(stored),
     "materialize": Stage(lambda params, masks: (jc.materialize(params), masks)),
 }

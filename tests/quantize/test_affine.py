@@ -10,8 +10,10 @@ import pytest
 from jaxcompress.core.observers import Range
 from jaxcompress.core.qtensor import dequantize_array
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.quantize import int4, int8, min_max, uint4, uint8
+from jaxcompress.quantize import int4, int8
 from jaxcompress.quantize.affine import LARGEST_END, SMALLEST_SCALE, covered, grid, quantize_array
+from jaxcompress.quantize.formats import uint4, uint8
+from jaxcompress.quantize.ranges import min_max
 
 EPS = float(np.finfo(np.float32).eps)
 LARGEST = float(np.finfo(np.float32).max)

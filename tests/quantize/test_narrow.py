@@ -11,10 +11,12 @@ import pytest
 import jaxcompress as jc
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.prune.post_training.fisher_blocks import from_blocks
-from jaxcompress.quantize import dynamic, fake_quantize, int4, int8, quantize, uint4, uint8
+from jaxcompress.quantize import fake_quantize, int4, int8, quantize
 from jaxcompress.quantize.assignment import Assignment
-from jaxcompress.quantize.latent import Latent
-from jaxcompress.quantize.ranges import min_max
+from jaxcompress.quantize.execution import dynamic
+from jaxcompress.quantize.formats import uint4, uint8
+from jaxcompress.quantize.ranges.extremes import min_max
+from jaxcompress.quantize.training.latent import Latent
 
 SPECS = [int8(), int4(), uint8(), uint4(), uint8(per="tensor"), uint4(group_size=2)]
 

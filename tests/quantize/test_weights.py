@@ -14,7 +14,8 @@ import pytest
 import jaxcompress as jc
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.report import KEPT
-from jaxcompress.quantize import explain, int4, int8, quantize, uint4, uint8
+from jaxcompress.quantize import explain, int4, int8, quantize
+from jaxcompress.quantize.formats import uint4, uint8
 
 SPECS = [
     int8(),

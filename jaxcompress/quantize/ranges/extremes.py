@@ -30,7 +30,7 @@ def min_max(x: Array, axis: tuple[int, ...], spec: QuantSpec) -> Range:
 
     Example:
       >>> x = jnp.array([[1.0, -2.0], [3.0, 4.0]])
-      >>> found = min_max(x, (-1,), jc.quantize.uint8())
+      >>> found = min_max(x, (-1,), jc.quantize.formats.uint8())
       >>> found.low.tolist(), found.high.tolist()
       ([[-2.0], [3.0]], [[1.0], [4.0]])
     """

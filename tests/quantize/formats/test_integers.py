@@ -5,7 +5,8 @@ from typing import NamedTuple
 import pytest
 
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.quantize import int4, int8, uint4, uint8
+from jaxcompress.quantize import int4, int8
+from jaxcompress.quantize.formats import uint4, uint8
 
 
 class Case(NamedTuple):

@@ -9,7 +9,8 @@ import pytest
 import jaxcompress as jc
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.observers import Range
-from jaxcompress.quantize import fake_quantize, int4, int8, quantize, uint4, uint8
+from jaxcompress.quantize import fake_quantize, int4, int8, quantize
+from jaxcompress.quantize.formats import uint4, uint8
 
 SPECS = [
     int8(),

@@ -9,18 +9,9 @@ import numpy as np
 import pytest
 
 import jaxcompress as jc
-from jaxcompress.quantize import (
-    Plan,
-    dynamic,
-    fake_quantize_activations,
-    int4,
-    int8,
-    plan,
-    quantize,
-    run,
-    static,
-    uint8,
-)
+from jaxcompress.quantize import Plan, fake_quantize_activations, int4, int8, plan, quantize, run
+from jaxcompress.quantize.execution import dynamic, static
+from jaxcompress.quantize.formats import uint8
 
 FORMS = ["integer", "scaled", "materialized"]
 EPS = float(np.finfo(np.float32).eps)

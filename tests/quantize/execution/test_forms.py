@@ -12,7 +12,6 @@ import jaxcompress as jc
 from jaxcompress.core.observers import Range
 from jaxcompress.kernels import two_digit_matmul
 from jaxcompress.quantize import (
-    dynamic,
     fake_quantize,
     fake_quantize_activations,
     int4,
@@ -20,10 +19,9 @@ from jaxcompress.quantize import (
     plan,
     quantize,
     run,
-    static,
-    uint4,
-    uint8,
 )
+from jaxcompress.quantize.execution import dynamic, static
+from jaxcompress.quantize.formats import uint4, uint8
 
 EVERY = ((jnp.float32, 1), (jnp.float32, 3), (jnp.bfloat16, 3), (jnp.float16, 1))
 ONE = ((jnp.float32, 3),)

@@ -7,7 +7,9 @@ import pytest
 
 import jaxcompress as jc
 from jaxcompress.core.observers import Range, min_max
-from jaxcompress.quantize import dynamic, fake_quantize_activations, int4, int8, static, uint8
+from jaxcompress.quantize import fake_quantize_activations, int4, int8
+from jaxcompress.quantize.execution import dynamic, static
+from jaxcompress.quantize.formats import uint8
 
 
 def dense(params, x):

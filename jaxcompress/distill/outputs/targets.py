@@ -1,16 +1,15 @@
-"""Losses on a classifier's outputs: the teacher's, the labels', and their mix.
+"""Losses on a classifier's outputs: against the teacher's answers and against labels.
 
-Each gives one float32 number per example; the mean over a batch is the caller's. Losses
-on features and relations have files of their own.
+Each gives one float32 number per example; the mean over a batch is the caller's.
 """
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
-from jaxcompress.core.checks import check_positive, check_share
+from jaxcompress.core.checks import check_positive
 from jaxcompress.core.labels import check_ignore, class_labels, cross_entropy
 from jaxcompress.core.types import Array
+from jaxcompress.distill.checks import check_floating, check_same_shape, known
 
 
 def soft_targets(
@@ -42,7 +41,7 @@ def soft_targets(
 
     Example:
       >>> logits = jnp.array([[1.0, 2.0, 3.0]])
-      >>> jc.distill.soft_targets(logits, logits, temperature=4.0)
+      >>> jc.distill.outputs.soft_targets(logits, logits, temperature=4.0)
       Array([0.], dtype=float32)
 
     Source: Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 2. Differs: the
@@ -51,8 +50,8 @@ def soft_targets(
     """
     student_logits = _checked_logits("soft_targets", "student_logits", student_logits)
     teacher_logits = _checked_logits("soft_targets", "teacher_logits", teacher_logits)
-    _check_same_shape("soft_targets", student_logits=student_logits, teacher_logits=teacher_logits)
-    if _known(temperature):
+    check_same_shape("soft_targets", student_logits=student_logits, teacher_logits=teacher_logits)
+    if known(temperature):
         check_positive("soft_targets", "temperature", temperature)
     student = _log_probabilities(student_logits, temperature)
     teacher = _log_probabilities(jax.lax.stop_gradient(teacher_logits), temperature)
@@ -82,9 +81,10 @@ def hard_targets(logits: Array, labels: Array, *, ignore: int | None = None) -> 
       ValueError: the shapes do not fit, or `ignore` is no integer label.
 
     Example:
-      >>> jc.distill.hard_targets(jnp.zeros((1, 2)), jnp.array([1])) == jnp.log(2)
+      >>> loss = jc.distill.outputs.hard_targets
+      >>> loss(jnp.zeros((1, 2)), jnp.array([1])) == jnp.log(2)
       Array([ True], dtype=bool)
-      >>> jc.distill.hard_targets(jnp.zeros((2, 2)), jnp.array([2, -100]), ignore=-100)
+      >>> loss(jnp.zeros((2, 2)), jnp.array([2, -100]), ignore=-100)
       Array([nan,  0.], dtype=float32)
     """
     logits = _checked_logits("hard_targets", "logits", logits)
@@ -98,62 +98,15 @@ def hard_targets(logits: Array, labels: Array, *, ignore: int | None = None) -> 
     return cross_entropy(logits, labels, ignore)
 
 
-def mix(hard: Array, soft: Array, *, weight: float) -> Array:
-    """The weighted mean of two losses, example by example.
-
-        loss = (1 - weight) · hard + weight · soft
-
-    Args:
-      hard: (...) floating, usually from `hard_targets`.
-      soft: (...) floating, usually from `soft_targets`.
-      weight: of the soft loss, in [0, 1].
-
-    Returns:
-      (...) float32.
-
-    Raises:
-      TypeError: a loss is not floating.
-      ValueError: the shapes differ, or the weight is outside [0, 1].
-
-    Example:
-      >>> jc.distill.mix(jnp.array([1.0]), jnp.array([3.0]), weight=0.75)
-      Array([2.5], dtype=float32)
-
-    Source: Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 2.
-    """
-    hard, soft = jnp.asarray(hard), jnp.asarray(soft)
-    _check_floating("mix", "hard", hard)
-    _check_floating("mix", "soft", soft)
-    _check_same_shape("mix", hard=hard, soft=soft)
-    if _known(weight):
-        check_share("mix", "weight", weight)
-    return (1 - weight) * hard.astype(jnp.float32) + weight * soft.astype(jnp.float32)
-
-
 def _log_probabilities(logits: Array, temperature: float) -> Array:
     return jax.nn.log_softmax(logits.astype(jnp.float32) / temperature, axis=-1)
 
 
 def _checked_logits(callable_name: str, argument: str, logits) -> Array:
     logits = jnp.asarray(logits)
-    _check_floating(callable_name, argument, logits)
+    check_floating(callable_name, argument, logits)
     if logits.ndim == 0 or logits.shape[-1] == 0:
         raise ValueError(
             f"{callable_name}({argument} of shape {logits.shape}) needs the shape (..., classes)."
         )
     return logits
-
-
-def _check_floating(callable_name: str, argument: str, array: Array) -> None:
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise TypeError(f"{callable_name}({argument} of dtype {array.dtype}) must be floating.")
-
-
-def _check_same_shape(callable_name: str, **arrays: Array) -> None:
-    if len({array.shape for array in arrays.values()}) > 1:
-        shapes = ", ".join(f"{name} of shape {array.shape}" for name, array in arrays.items())
-        raise ValueError(f"{callable_name}({shapes}): the shapes must be equal.")
-
-
-def _known(value) -> bool:
-    return not isinstance(value, Tracer)

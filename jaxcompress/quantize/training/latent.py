@@ -13,8 +13,8 @@ from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
 from jaxcompress.quantize.assignment import Assignment
-from jaxcompress.quantize.ranges import Ranges
-from jaxcompress.quantize.training import fake_leaf
+from jaxcompress.quantize.ranges.extremes import Ranges
+from jaxcompress.quantize.training.view import fake_leaf
 
 
 @jax.tree_util.register_pytree_with_keys_class

@@ -67,7 +67,7 @@ def uint8(*, per: Sharing = "channel", group_size: int = 0) -> QuantSpec:
       ValueError: `per` is unknown, or `group_size` is no count.
 
     Example:
-      >>> jc.quantize.uint8(per="tensor").symmetric
+      >>> jc.quantize.formats.uint8(per="tensor").symmetric
       False
     """
     return _spec("uint8", 8, 0, 255, per, group_size)
@@ -88,7 +88,7 @@ def uint4(*, per: Sharing = "channel", group_size: int = 0) -> QuantSpec:
       ValueError: `per` is unknown, or `group_size` is no count.
 
     Example:
-      >>> jc.quantize.uint4(group_size=32).group_size
+      >>> jc.quantize.formats.uint4(group_size=32).group_size
       32
     """
     return _spec("uint4", 4, 0, 15, per, group_size)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxcompress.distill import losses
+from jaxcompress import distill
 
 EPS = float(np.finfo(np.float32).eps)
 LARGEST = 8.0
@@ -68,7 +68,7 @@ class Case(NamedTuple):
 def soft(temperature):
     return Case(
         f"soft_targets at {temperature}",
-        partial(losses.soft_targets, temperature=temperature),
+        partial(distill.outputs.soft_targets, temperature=temperature),
         "logits",
         partial(divergence, temperature=temperature),
         partial(divergence_gradient, temperature=temperature),
@@ -83,7 +83,7 @@ LOSSES = [
     soft(20.0),
     Case(
         "hard_targets",
-        losses.hard_targets,
+        distill.outputs.hard_targets,
         "labels",
         cross_entropy,
         cross_entropy_gradient,
@@ -202,7 +202,7 @@ def test_a_class_ruled_out_by_the_teacher_adds_nothing(case):
 
 def test_the_cross_entropy_is_least_at_the_label():
     logits = jnp.log(jnp.array([[0.7, 0.2, 0.1]] * 3))
-    result = losses.hard_targets(logits, jnp.arange(3))
+    result = distill.outputs.hard_targets(logits, jnp.arange(3))
     np.testing.assert_allclose(result, -np.log([0.7, 0.2, 0.1]), rtol=8 * EPS)
 
 
@@ -214,7 +214,7 @@ def test_at_high_temperature_it_matches_centred_logits():
     )
     expected = (difference**2).sum(axis=1) / (2 * CLASSES)
     temperature = 200.0
-    result = losses.soft_targets(student, teacher, temperature=temperature)
+    result = distill.outputs.soft_targets(student, teacher, temperature=temperature)
     # The next term of the series is smaller by about the spread of the logits over T.
     rtol = 4 * LARGEST / temperature
     np.testing.assert_allclose(result, expected, rtol=rtol, atol=rounding(temperature))
@@ -222,10 +222,12 @@ def test_at_high_temperature_it_matches_centred_logits():
 
 def test_a_temperature_may_be_traced():
     student, teacher = arguments(LOSSES[0])
-    scheduled = jax.jit(lambda value: losses.soft_targets(student, teacher, temperature=value))
+    scheduled = jax.jit(
+        lambda value: distill.outputs.soft_targets(student, teacher, temperature=value)
+    )
     np.testing.assert_allclose(
         scheduled(jnp.float32(4)),
-        losses.soft_targets(student, teacher, temperature=4.0),
+        distill.outputs.soft_targets(student, teacher, temperature=4.0),
         rtol=0,
         atol=rounding(4),
     )
@@ -234,83 +236,83 @@ def test_a_temperature_may_be_traced():
 @pytest.mark.parametrize("weight", [0, 0.25, 1.0])
 def test_mix_by_hand(weight):
     hard, soft = np.array([1.0, 2.0], np.float32), np.array([3.0, 8.0], np.float32)
-    result = losses.mix(hard, soft, weight=weight)
+    result = distill.mix(hard, soft, weight=weight)
     np.testing.assert_array_equal(result, (1 - weight) * hard + weight * soft)
     assert result.dtype == jnp.float32
-    traced = jax.jit(lambda value: losses.mix(hard, soft, weight=value))(jnp.float32(weight))
+    traced = jax.jit(lambda value: distill.mix(hard, soft, weight=value))(jnp.float32(weight))
     np.testing.assert_array_equal(traced, result)
 
 
 def test_mix_computes_in_float32():
     hard, soft = jnp.ones(2, jnp.bfloat16), jnp.ones(2, jnp.float32)
     with jax.numpy_dtype_promotion("strict"):
-        assert losses.mix(hard, soft, weight=0.1).dtype == jnp.float32
+        assert distill.mix(hard, soft, weight=0.1).dtype == jnp.float32
 
 
 LOGITS = jnp.zeros((2, 3))
 INTEGERS = jnp.zeros((2, 3), jnp.int32)
 REFUSED = [
     (
-        lambda: losses.soft_targets(INTEGERS, LOGITS),
+        lambda: distill.outputs.soft_targets(INTEGERS, LOGITS),
         TypeError,
         r"soft_targets\(student_logits of dtype int32\) must be floating",
     ),
     (
-        lambda: losses.soft_targets(LOGITS, INTEGERS),
+        lambda: distill.outputs.soft_targets(LOGITS, INTEGERS),
         TypeError,
         r"soft_targets\(teacher_logits of dtype int32\)",
     ),
     (
-        lambda: losses.soft_targets(LOGITS, LOGITS[:1]),
+        lambda: distill.outputs.soft_targets(LOGITS, LOGITS[:1]),
         ValueError,
         r"student_logits of shape \(2, 3\), teacher_logits of shape \(1, 3\)\): .* equal",
     ),
     (
-        lambda: losses.soft_targets(LOGITS[:, :0], LOGITS[:, :0]),
+        lambda: distill.outputs.soft_targets(LOGITS[:, :0], LOGITS[:, :0]),
         ValueError,
         r"\(student_logits of shape \(2, 0\)\) needs the shape \(..., classes\)",
     ),
     (
-        lambda: losses.soft_targets(LOGITS[0, 0], LOGITS[0, 0]),
+        lambda: distill.outputs.soft_targets(LOGITS[0, 0], LOGITS[0, 0]),
         ValueError,
         r"\(student_logits of shape \(\)\)",
     ),
     *(
         (
-            lambda value=value: losses.soft_targets(LOGITS, LOGITS, temperature=value),
+            lambda value=value: distill.outputs.soft_targets(LOGITS, LOGITS, temperature=value),
             ValueError,
             rf"soft_targets\(temperature={value}\) must be above 0, and finite",
         )
         for value in (0, -1.0, np.inf, np.nan)
     ),
     (
-        lambda: losses.hard_targets(INTEGERS, jnp.array([0, 1])),
+        lambda: distill.outputs.hard_targets(INTEGERS, jnp.array([0, 1])),
         TypeError,
         r"hard_targets\(logits of dtype int32\)",
     ),
     (
-        lambda: losses.hard_targets(LOGITS, jnp.zeros(2)),
+        lambda: distill.outputs.hard_targets(LOGITS, jnp.zeros(2)),
         TypeError,
         r"hard_targets\(labels of dtype float32\) needs integer",
     ),
     (
-        lambda: losses.hard_targets(LOGITS, jnp.array([0])),
+        lambda: distill.outputs.hard_targets(LOGITS, jnp.array([0])),
         ValueError,
         r"hard_targets\(labels of shape \(1,\)\) needs the shape \(2,\)",
     ),
     (
-        lambda: losses.mix(INTEGERS, LOGITS, weight=0.5),
+        lambda: distill.mix(INTEGERS, LOGITS, weight=0.5),
         TypeError,
         r"mix\(hard of dtype int32\)",
     ),
     (
-        lambda: losses.mix(LOGITS, LOGITS[0], weight=0.5),
+        lambda: distill.mix(LOGITS, LOGITS[0], weight=0.5),
         ValueError,
         r"mix\(hard of shape \(2, 3\), soft of shape \(3,\)\)",
     ),
     *(
         (
-            lambda value=value: losses.mix(LOGITS, LOGITS, weight=value),
+            lambda value=value: distill.mix(LOGITS, LOGITS, weight=value),
             ValueError,
             rf"mix\(weight={value}\) must be in \[0, 1\]",
         )

@@ -15,12 +15,13 @@ from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Model, Params, Selector
 from jaxcompress.graph import Site, rewrite
-from jaxcompress.quantize.activations import Activations, dynamic, finite_rows, rounded_data
 from jaxcompress.quantize.affine import covered, grid, quantize_array, within
 from jaxcompress.quantize.assignment import Assignment, assign
 from jaxcompress.quantize.blocks import shared_axes
-from jaxcompress.quantize.latent import Latent
-from jaxcompress.quantize.ranges import Ranges, min_max
+from jaxcompress.quantize.execution.activations import Activations, dynamic, finite_rows
+from jaxcompress.quantize.ranges.extremes import Ranges, min_max
+from jaxcompress.quantize.training.activations import rounded_data
+from jaxcompress.quantize.training.latent import Latent
 
 
 def fake_quantized(

@@ -13,10 +13,10 @@ from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.timing import Probe, median_seconds
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph import Site, rewrite
-from jaxcompress.quantize.activations import Activations, dynamic
-from jaxcompress.quantize.choices import DENSE, PLANNED, Choice, Plan, gains, plan_report
-from jaxcompress.quantize.forms import Form, by_name, possible
-from jaxcompress.quantize.run import device, in_forms
+from jaxcompress.quantize.execution.activations import Activations, dynamic
+from jaxcompress.quantize.execution.choices import DENSE, PLANNED, Choice, Plan, gains, plan_report
+from jaxcompress.quantize.execution.forms import Form, by_name, possible
+from jaxcompress.quantize.execution.run import device, in_forms
 
 LEAST = 0.95
 """A plan must be this many times as fast as the dense model; below 1 for the noise of a

@@ -24,7 +24,7 @@ from jaxcompress.kernels import (
     packed_matmul,
     stack_digits,
 )
-from jaxcompress.quantize.activations import Activations, encode, finite_rows
+from jaxcompress.quantize.execution.activations import Activations, encode, finite_rows
 
 Form = Callable[[Site, Callable, Array, QTensor], Array]
 """(site, apply, data, weight) to the output of the site's equation."""

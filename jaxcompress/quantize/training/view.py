@@ -13,7 +13,7 @@ from jaxcompress.core.types import Array, Params, Selector, View
 from jaxcompress.quantize.affine import covered, grid, quantize_array, within
 from jaxcompress.quantize.assignment import Assignment, assign
 from jaxcompress.quantize.blocks import in_blocks, shared_axes
-from jaxcompress.quantize.ranges import Ranges, min_max
+from jaxcompress.quantize.ranges.extremes import Ranges, min_max
 
 
 def fake_quantize(

@@ -11,8 +11,8 @@ import jax
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph import Site, rewrite
-from jaxcompress.quantize.choices import Plan
-from jaxcompress.quantize.forms import Form, by_name, materialized
+from jaxcompress.quantize.execution.choices import Plan
+from jaxcompress.quantize.execution.forms import Form, by_name, materialized
 
 
 def run(fn: Model, plan: Plan) -> Model:

@@ -7,7 +7,7 @@ from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.types import Params
-from jaxcompress.quantize.activations import Activations
+from jaxcompress.quantize.execution.activations import Activations
 
 DENSE = "dense"
 """The name of what plain arrays take, which forms and plans are judged against."""

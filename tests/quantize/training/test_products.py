@@ -11,7 +11,6 @@ import pytest
 import jaxcompress as jc
 from jaxcompress.core.observers import Range
 from jaxcompress.quantize import (
-    dynamic,
     fake_quantize,
     fake_quantize_activations,
     fake_quantized,
@@ -20,11 +19,11 @@ from jaxcompress.quantize import (
     plan,
     quantize,
     run,
-    static,
-    uint8,
 )
 from jaxcompress.quantize.assignment import Assignment
-from jaxcompress.quantize.latent import Latent
+from jaxcompress.quantize.execution import dynamic, static
+from jaxcompress.quantize.formats import uint8
+from jaxcompress.quantize.training.latent import Latent
 
 CLIPPED = static({"w": Range(jnp.float32(-1.0), jnp.float32(1.0))})
 
@@ -60,7 +59,7 @@ class Case(NamedTuple):
     activations: object = dynamic()
     codes: bool = True
     dtype: object = jnp.float32
-    ranges: object = jc.quantize.min_max
+    ranges: object = jc.quantize.ranges.min_max
     largest: float = jnp.inf  # of the data, beyond which it is clipped
 
 
@@ -158,7 +157,7 @@ def test_training_sees_the_bits_that_run_gives(name):
 def test_the_latent_leaf_shows_what_the_view_shows():
     params = {"w": normal(3, 4, 5)}
     axes = jc.LeafAxes(contracting=(1,), output=(2,), batch=(0,))
-    leaf = Latent.of(params["w"], Assignment(int8(), axes), jc.quantize.min_max)
+    leaf = Latent.of(params["w"], Assignment(int8(), axes), jc.quantize.ranges.min_max)
     seen = fake_quantize(int8(), axes={"w": axes})(params)["w"]
     np.testing.assert_array_equal(leaf.materialize(), seen)
     np.testing.assert_array_equal(leaf.transpose((0, 2, 1)).materialize(), seen.mT)

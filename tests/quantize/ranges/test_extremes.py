@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.quantize import int8, min_max, uint8
+from jaxcompress.quantize import int8
+from jaxcompress.quantize.formats import uint8
+from jaxcompress.quantize.ranges import min_max
 
 
 def extremes(block, spec):

@@ -1,0 +1,39 @@
+"""Adding several losses of one batch."""
+
+import jax.numpy as jnp
+
+from jaxcompress.core.checks import check_share
+from jaxcompress.core.types import Array
+from jaxcompress.distill.checks import check_floating, check_same_shape, known
+
+
+def mix(hard: Array, soft: Array, *, weight: float) -> Array:
+    """The weighted mean of two losses, example by example.
+
+        loss = (1 - weight) · hard + weight · soft
+
+    Args:
+      hard: (...) floating, usually from `hard_targets`.
+      soft: (...) floating, usually from `soft_targets`.
+      weight: of the soft loss, in [0, 1].
+
+    Returns:
+      (...) float32.
+
+    Raises:
+      TypeError: a loss is not floating.
+      ValueError: the shapes differ, or the weight is outside [0, 1].
+
+    Example:
+      >>> jc.distill.mix(jnp.array([1.0]), jnp.array([3.0]), weight=0.75)
+      Array([2.5], dtype=float32)
+
+    Source: Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 2.
+    """
+    hard, soft = jnp.asarray(hard), jnp.asarray(soft)
+    check_floating("mix", "hard", hard)
+    check_floating("mix", "soft", soft)
+    check_same_shape("mix", hard=hard, soft=soft)
+    if known(weight):
+        check_share("mix", "weight", weight)
+    return (1 - weight) * hard.astype(jnp.float32) + weight * soft.astype(jnp.float32)

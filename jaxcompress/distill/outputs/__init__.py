@@ -1,0 +1,4 @@
+"""Losses on what the model answers: per example, never reduced."""
+
+from jaxcompress.distill.outputs.targets import hard_targets as hard_targets
+from jaxcompress.distill.outputs.targets import soft_targets as soft_targets

@@ -1,0 +1,1 @@
+"""Rounding: which code each weight gets, once its range is known."""

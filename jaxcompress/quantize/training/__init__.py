@@ -1,0 +1,1 @@
+"""Quantization-aware training (QAT): models that see weights and data as codes."""

@@ -1,0 +1,84 @@
+"""Training with data rounded to codes, as execution on integers rounds them."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.numerics import narrowed, straight_through
+from jaxcompress.core.qtensor import dequantize_array
+from jaxcompress.core.rules import Rules
+from jaxcompress.core.types import Array, Model
+from jaxcompress.graph import Site, rewrite
+from jaxcompress.kernels import digits as digits_of
+from jaxcompress.quantize.affine import Grid, covered, grid, quantize_array, within
+from jaxcompress.quantize.execution.activations import Activations
+
+
+def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Model:
+    """The model with the data at each dot and convolution rounded to codes.
+
+    For training with quantized activations, and to see what they cost before running on
+    integers. The gradient is that of the data inside the range, 0 outside. Data that
+    are not finite stay as they are. In a `jax.lax.scan` second derivatives need
+    forward over forward mode: after a reverse pass JAX differentiates the rounding
+    itself there.
+
+    Args:
+      fn: fn(params, *inputs) -> outputs.
+      activations: `dynamic()` or `static(readings)`, or rules of them over leaf names;
+        sites of a leaf without a rule stay as they are, and so do gathers.
+
+    Returns:
+      Function of the same arguments and outputs.
+
+    Raises:
+      ValueError: (when traced) a rule matches nothing, a site has no reading, or no
+        data reached one of a leaf that a rule names.
+
+    Example:
+      >>> fn = lambda params, x: x @ params["kernel"]
+      >>> coarse = jc.quantize.fake_quantize_activations(
+      ...     fn, jc.quantize.execution.dynamic(jc.quantize.int4())
+      ... )
+      >>> coarse({"kernel": jnp.eye(2)}, jnp.array([[7.0, 2.2]]))
+      Array([[7., 2.]], dtype=float32)
+
+    Source: Jacob et al. 2018, arXiv:1712.05877, section 3.
+    """
+    pairs = activations.pairs if isinstance(activations, Rules) else (("*", activations),)
+    return rewrite(fn, Rules((pattern, rounded_data(value, pattern)) for pattern, value in pairs))
+
+
+def rounded_data(activations: Activations, pattern: str = "*"):
+    """The replacement that rounds the data of a site of a leaf with this rule."""
+
+    def replacement(site: Site, apply, data: Array, weight):
+        if site.name in activations.unreached and pattern != "*":
+            raise ValueError(
+                f"fake_quantize_activations: rule {pattern!r} asks for static ranges of site "
+                f"{site.name!r}, but no data reached all of it in calibration. "
+                "Give data that reach it, or a rule of dynamic() for it."
+            )
+        if not site.observable or not jnp.issubdtype(data.dtype, jnp.floating):
+            return apply(data, weight)
+        shown = _fake_rows(site.rows(data), site, activations)
+        # `rows` only moves entries about, so its transpose moves them back.
+        (back,) = jax.linear_transpose(site.rows, data)(shown)
+        return apply(back, weight)
+
+    return replacement
+
+
+def _fake_rows(rows: Array, site: Site, activations: Activations) -> Array:
+    x = jax.lax.stop_gradient(rows).astype(jnp.float32)
+    cover = covered(activations.ranges(x, site), activations.spec)
+    value = _round_trip(x, grid(cover, activations.spec), activations)
+    value = jnp.where(jnp.isfinite(x), value, x)
+    return straight_through(narrowed(value, rows.dtype), rows, within(x, cover))
+
+
+def _round_trip(x: Array, on: Grid, activations: Activations) -> Array:
+    spec = activations.spec
+    if activations.digits == 1:
+        return dequantize_array(quantize_array(x, on, spec), *on)
+    parts, scales = digits_of(x, on.scale, count=activations.digits, highest=spec.highest)
+    return jnp.sum(parts * scales, axis=0)
