@@ -148,7 +148,7 @@ def measure(data: pathlib.Path, epochs: int, seed: int) -> dict[str, Any]:
     whole = jax.tree.map(lambda leaf: jnp.ones(leaf.shape if leaf.ndim > 1 else (), bool), first)
     p.iterative(
         train(first, whole, 0),
-        p.magnitude(),
+        p.criteria.magnitude(),
         sparsities=[
             jc.Rules({"dense3*": 1 - (1 - LOST_OUTPUT) ** turn, "*": 1 - (1 - LOST) ** turn})
             for turn in range(1, ROUNDS + 1)

@@ -28,7 +28,7 @@ from jaxcompress.core.types import Array, Params
 SEEDS, STEPS, RATE = (0, 1, 2), 1000, 8e-3
 CALIBRATION, BATCH, JUDGED, SPARSITY, CORRECTION = 512, 64, 1536, 0.5, 0.5
 MATRICES = jc.matching("qkv", "attended", "up", "down")
-PATTERNS = {"anywhere": jc.prune.within_outputs, "2:4": jc.prune.n_of_m(2, 4)}
+PATTERNS = {"anywhere": jc.prune.patterns.within_outputs, "2:4": jc.prune.patterns.n_of_m(2, 4)}
 
 Method = Callable[[Params, Axes, list[Array], str], Params]
 
@@ -36,18 +36,21 @@ Method = Callable[[Params, Axes, list[Array], str], Params]
 def by_magnitude(params: Params, axes: Axes, batches: list[Array], pattern: str) -> Params:
     """The smallest of each layer's matrix, or of each four."""
     del batches
-    where = jc.prune.unstructured if pattern == "anywhere" else PATTERNS[pattern]
-    return scored(params, axes, jc.prune.magnitude(), where)
+    where = jc.prune.patterns.unstructured if pattern == "anywhere" else PATTERNS[pattern]
+    return scored(params, axes, jc.prune.criteria.magnitude(), where)
 
 
 def by_wanda(params: Params, axes: Axes, batches: list[Array], pattern: str) -> Params:
     """Those that do least to each output."""
-    criterion = jc.prune.wanda(gpt, params, batches)
+    criterion = jc.prune.criteria.wanda(gpt, params, batches)
     return scored(params, axes, criterion, PATTERNS[pattern])
 
 
 def scored(
-    params: Params, axes: Axes, criterion: jc.prune.Criterion, pattern: jc.prune.Pattern
+    params: Params,
+    axes: Axes,
+    criterion: jc.prune.criteria.Criterion,
+    pattern: jc.prune.patterns.Pattern,
 ) -> Params:
     """The params without what a criterion says."""
     return jc.prune.one_shot(

@@ -28,21 +28,21 @@ class Case(NamedTuple):
     Of a `size` of 0 all of an output's inputs are a group, of -1 the whole matrix.
     """
 
-    pattern: jc.prune.Pattern
+    pattern: jc.prune.patterns.Pattern
     size: int
     axes: jc.LeafAxes = IN_OUT
 
 
 CASES = {
-    "2:4": Case(jc.prune.n_of_m(2, 4), 4),
-    "2:4, (out, in)": Case(jc.prune.n_of_m(2, 4), 4, OUT_IN),
-    "4:8": Case(jc.prune.n_of_m(4, 8), 8),
-    "8:16": Case(jc.prune.n_of_m(8, 16), 16),
-    "groups of 32": Case(jc.prune.within_groups(32), 32),
-    "groups of 128": Case(jc.prune.within_groups(128), 128),
-    "within outputs": Case(jc.prune.within_outputs, 0),
-    "within outputs, (out, in)": Case(jc.prune.within_outputs, 0, OUT_IN),
-    "unstructured": Case(jc.prune.unstructured, -1),
+    "2:4": Case(jc.prune.patterns.n_of_m(2, 4), 4),
+    "2:4, (out, in)": Case(jc.prune.patterns.n_of_m(2, 4), 4, OUT_IN),
+    "4:8": Case(jc.prune.patterns.n_of_m(4, 8), 8),
+    "8:16": Case(jc.prune.patterns.n_of_m(8, 16), 16),
+    "groups of 32": Case(jc.prune.patterns.within_groups(32), 32),
+    "groups of 128": Case(jc.prune.patterns.within_groups(128), 128),
+    "within outputs": Case(jc.prune.patterns.within_outputs, 0),
+    "within outputs, (out, in)": Case(jc.prune.patterns.within_outputs, 0, OUT_IN),
+    "unstructured": Case(jc.prune.patterns.unstructured, -1),
 }
 
 

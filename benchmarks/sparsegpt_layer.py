@@ -151,8 +151,8 @@ def rise(weight: np.ndarray, changed: np.ndarray | float, second_moment: np.ndar
 
 
 PATTERNS = {
-    "unstructured": (jc.prune.unstructured, lowest_of_all),
-    "2:4": (jc.prune.n_of_m(2, 4), lowest_of_runs),
+    "unstructured": (jc.prune.patterns.unstructured, lowest_of_all),
+    "2:4": (jc.prune.patterns.n_of_m(2, 4), lowest_of_runs),
 }
 
 

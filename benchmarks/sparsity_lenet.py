@@ -133,7 +133,13 @@ def magnitude(run: Run, start: Params, epochs: int) -> Begun:
 
 def smallest_gone(run: Run, params: Params) -> Masks:
     """The masks by magnitude, layers compared by `lamp`."""
-    return p.masks(params, p.magnitude(), sparsity=1 - run.kept, allocate=p.lamp, axes=run.axes)
+    return p.masks(
+        params,
+        p.criteria.magnitude(),
+        sparsity=1 - run.kept,
+        allocate=p.allocations.lamp,
+        axes=run.axes,
+    )
 
 
 def gradual(run: Run, start: Params, epochs: int) -> Begun:
@@ -142,9 +148,9 @@ def gradual(run: Run, start: Params, epochs: int) -> Begun:
     end = int(RAMP * steps)
     optimizer = p.prune(
         adamw(run.plan.sparse_rate, steps),
-        p.magnitude(),
+        p.criteria.magnitude(),
         sparsity=jc.schedules.cubic(0.0, 1 - run.kept, begin=0, end=end),
-        allocate=p.lamp,
+        allocate=p.allocations.lamp,
         axes=run.axes,
         when=jc.schedules.every(EVERY, end=end),
     )
@@ -160,7 +166,7 @@ def woodfisher(run: Run, start: Params, epochs: int) -> Begun:
         jc.distill.outputs.hard_targets,
         [(seen.images, seen.labels)],
         sparsity=1 - run.kept,
-        allocate=p.globally,
+        allocate=p.allocations.globally,
         axes=run.axes,
     )
     return held(run, pruned, living(pruned), epochs)
@@ -209,9 +215,9 @@ def l0(run: Run, start: Params, epochs: int) -> Begun:
     tree, _ = trained(run, objective, tree, optimizer, learning)
     masks = p.masks(
         start,
-        p.constant(tree["gates"]),
+        p.criteria.constant(tree["gates"]),
         sparsity=1 - run.kept,
-        allocate=p.globally,
+        allocate=p.allocations.globally,
         axes=run.axes,
     )
     return held(run, p.gated_at_test(tree["params"], tree["gates"]), masks, epochs - learning)
@@ -219,21 +225,23 @@ def l0(run: Run, start: Params, epochs: int) -> Begun:
 
 def rigl(run: Run, start: Params, epochs: int) -> Begun:
     """Random weights at first; then those with large gradients replace the least."""
-    return moving(run, start, epochs, p.gradient_momentum(0.0), p.as_dropped)
+    return moving(run, start, epochs, p.criteria.gradient_momentum(0.0), p.as_dropped)
 
 
 def sparse_momentum(run: Run, start: Params, epochs: int) -> Begun:
     """The same by momentum, and layers get as many as their mean momentum is worth."""
-    return moving(run, start, epochs, p.gradient_momentum(0.9), p.by_mean_score)
+    return moving(run, start, epochs, p.criteria.gradient_momentum(0.9), p.by_mean_score)
 
 
-def moving(run: Run, start: Params, epochs: int, growth: p.Criterion, share: p.Share) -> Begun:
+def moving(
+    run: Run, start: Params, epochs: int, growth: p.criteria.Criterion, share: p.Share
+) -> Begun:
     """Sparse from the start: the smallest weights go now and then, and others come."""
     masks = p.masks(
         start,
-        p.random(jax.random.key(run.seed)),
+        p.criteria.random(jax.random.key(run.seed)),
         sparsity=1 - run.kept,
-        allocate=p.erk,
+        allocate=p.allocations.erk,
         axes=run.axes,
     )
     steps = run.steps(epochs)
@@ -253,10 +261,12 @@ def moving(run: Run, start: Params, epochs: int, growth: p.Criterion, share: p.S
 def snip(run: Run, start: Params, epochs: int) -> Begun:
     """The weights on which the first loss hangs least go before training."""
     seen = run.parts.train[:SCORED]
-    criterion = p.snip(
+    criterion = p.criteria.snip(
         run.net.fn, start, jc.distill.outputs.hard_targets, [(seen.images, seen.labels)]
     )
-    masks = p.masks(start, criterion, sparsity=1 - run.kept, allocate=p.globally, axes=run.axes)
+    masks = p.masks(
+        start, criterion, sparsity=1 - run.kept, allocate=p.allocations.globally, axes=run.axes
+    )
     return held(run, start, masks, epochs)
 
 

@@ -192,7 +192,9 @@ BLOCKS, SIZE = SIDE * SIDE // 50, 50
 
 SOLVERS: dict[str, Callable[[], Program]] = {
     "sparsegpt": lambda: solving(jc.prune.solvers.sparsegpt()),
-    "sparsegpt, 2 of 4": lambda: solving(jc.prune.solvers.sparsegpt(pattern=jc.prune.n_of_m(2, 4))),
+    "sparsegpt, 2 of 4": lambda: solving(
+        jc.prune.solvers.sparsegpt(pattern=jc.prune.patterns.n_of_m(2, 4))
+    ),
     "refitted": lambda: solving(jc.prune.solvers.refitted(jc.prune.solvers.sparsegpt())),
     "least_squares": lambda: solving(jc.prune.solvers.least_squares()),
     "optimal_brain_surgeon": lambda: solving(jc.prune.solvers.optimal_brain_surgeon(), 256),

@@ -59,16 +59,18 @@ def main(steps: int = STEPS) -> dict[str, tuple[float, int]]:
 
     gradual = jc.prune.prune(
         adamw,
-        jc.prune.magnitude(),
+        jc.prune.criteria.magnitude(),
         sparsity=jc.schedules.cubic(0.0, SPARSITY, begin=steps // 5, end=steps // 2),
         axes=axes,
         when=jc.schedules.every(10, end=steps // 2),
     )
-    at_random = jc.prune.random(jax.random.key(1))
-    masks = jc.prune.masks(params, at_random, sparsity=SPARSITY, allocate=jc.prune.erk, axes=axes)
+    at_random = jc.prune.criteria.random(jax.random.key(1))
+    masks = jc.prune.masks(
+        params, at_random, sparsity=SPARSITY, allocate=jc.prune.allocations.erk, axes=axes
+    )
     sparse = jc.prune.regrow(
         adamw,
-        jc.prune.gradient_momentum(0.0),
+        jc.prune.criteria.gradient_momentum(0.0),
         masks,
         fraction=optax.cosine_decay_schedule(0.3, steps * 3 // 4),
         when=jc.schedules.every(20, begin=20, end=steps * 3 // 4),

@@ -55,7 +55,7 @@ COUNTS_FROM_0 = {
 
 AXES = {
     "LeafAxes(axis": lambda bad: jc.LeafAxes(contracting=(bad,), output=(0,)),
-    "slices(axis": jc.prune.slices,
+    "slices(axis": jc.prune.patterns.slices,
 }
 
 NUMBERS = {

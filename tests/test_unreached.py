@@ -130,9 +130,9 @@ def test_factorize_is_plain_without_data(setting):
 
 
 def test_wanda_leaves_out_what_it_did_not_see_under_every_allocation(setting):
-    criterion = jc.prune.wanda(setting.fn, setting.params, [X])
+    criterion = jc.prune.criteria.wanda(setting.fn, setting.params, [X])
     assert criterion.unreached == {"rare": setting.reason}
-    for allocate in (jc.prune.uniform, jc.prune.globally):
+    for allocate in (jc.prune.allocations.uniform, jc.prune.allocations.globally):
         pruned, report = jc.prune.one_shot(
             setting.params, criterion, sparsity=0.5, allocate=allocate, axes=setting.axes
         )
@@ -173,14 +173,14 @@ def test_static_ranges_are_those_of_the_data_where_none_were_calibrated(setting)
 def test_sensitivity_to_pruning_leaves_out_what_could_go_at_no_rise(setting):
     def measured(**options):
         return jc.prune.sensitivity(
-            setting.fn, setting.params, squares, PAIRS, jc.prune.magnitude(), **options
+            setting.fn, setting.params, squares, PAIRS, jc.prune.criteria.magnitude(), **options
         )
 
     curves = measured(sparsities=[0.5])
     assert list(curves.rises) == ["in", "out"]
     assert curves.left_out == {"rare": setting.reason}
     with pytest.raises(ValueError, match=rf"'rare' was not measured, since {setting.reason}\. L"):
-        jc.prune.by_sensitivity(curves)(setting.params, {}, 0.5)
+        jc.prune.allocations.by_sensitivity(curves)(setting.params, {}, 0.5)
     for select, message in (
         (jc.matching("rare", "in"), "leaf 'rare' was asked for by name, but no data"),
         (jc.matching("rare"), "leaf 'rare' was asked for by name"),
@@ -189,7 +189,7 @@ def test_sensitivity_to_pruning_leaves_out_what_could_go_at_no_rise(setting):
             measured(select=select)
     with pytest.raises(ValueError, match="sensitivity: no leaf is left to change"):
         jc.prune.sensitivity(
-            setting.fn, setting.params, squares, [(0 * X, X)], jc.prune.magnitude()
+            setting.fn, setting.params, squares, [(0 * X, X)], jc.prune.criteria.magnitude()
         )
 
 
@@ -244,7 +244,7 @@ def test_woodfisher_leaves_out_what_no_gradient_reaches(setting):
 
     data = [(X, jnp.zeros((6, 3)))]
     options = {"sparsity": 0.5, "axes": setting.axes, "block_size": 4, "damping": 1.0}
-    options["allocate"] = jc.prune.globally
+    options["allocate"] = jc.prune.allocations.globally
     pruned, report = jc.prune.woodfisher(setting.fn, setting.params, loss, data, **options)
     np.testing.assert_array_equal(pruned["rare"], setting.params["rare"])
     assert reason_of(report, "rare") == setting.reason
@@ -337,4 +337,4 @@ def test_nothing_reached_anywhere_raises():
     with pytest.raises(ValueError, match=r"calibrate\(batches\): no row other than 0 reached any"):
         jc.graph.calibrate(branch, AWAY | {"rare": normal(1, 5, 5)}, zeros, observe)
     with pytest.raises(ValueError, match=r"calibrate\(batches\): no row other than 0 reached any"):
-        jc.prune.wanda(lambda params, x: x @ params["in"], AWAY, [0 * X])
+        jc.prune.criteria.wanda(lambda params, x: x @ params["in"], AWAY, [0 * X])

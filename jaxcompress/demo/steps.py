@@ -46,9 +46,9 @@ def _pruning(recipe: Recipe, steps: int, axes: Axes) -> optax.GradientTransforma
     end = 2 * steps // 3
     return prune.prune(
         optax.adamw(optax.cosine_decay_schedule(recipe.learning_rate / 3, steps)),
-        prune.magnitude(),
+        prune.criteria.magnitude(),
         sparsity=cubic(0.0, recipe.sparsity, begin=0, end=end),
-        allocate=prune.globally,
+        allocate=prune.allocations.globally,
         axes=axes,
         when=every(PRUNE_EVERY, end=end),
     )

@@ -14,16 +14,16 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.checks import check_finite, check_range, check_real
-from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.evidence import without_data
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
-from jaxcompress.core.ranking import count_true
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.selectors import axes_of, weights
 from jaxcompress.core.types import Array, Masks, Params, PyTree, Selector
-from jaxcompress.prune.allocation.totals import Allocation
+from jaxcompress.prune.allocations.totals import Allocation
+from jaxcompress.prune.criterion import Criterion
 from jaxcompress.prune.patterns.pattern import Pattern
+from jaxcompress.prune.ranking import count_true
 
 Amount = ArrayLike | optax.Schedule
 """A sparsity: a number in [0, 1), or a schedule from step to one."""

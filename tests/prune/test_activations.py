@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcompress.prune import wanda
+from jaxcompress.prune.criteria import wanda
 
 
 def random(*shape, seed=0):

@@ -13,7 +13,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxcompress import prune
-from jaxcompress.core.criterion import Criterion
+from jaxcompress.prune.criterion import Criterion
 
 FIXED = np.arange(12, dtype=np.float32).reshape(3, 4)
 
@@ -32,32 +32,36 @@ class Case(NamedTuple):
 
 
 CRITERIA = [
-    Case("magnitude", prune.magnitude(), oracle=lambda w, grads: np.abs(w)),
+    Case("magnitude", prune.criteria.magnitude(), oracle=lambda w, grads: np.abs(w)),
     Case(
         "constant",
-        prune.constant({"kernel": FIXED}),
+        prune.criteria.constant({"kernel": FIXED}),
         oracle=lambda w, grads: FIXED if w.shape else np.zeros(()),
     ),
-    Case("saliency", prune.saliency(0.8), oracle=lambda w, grads: np.abs(w * decayed(0.8, grads))),
+    Case(
+        "saliency",
+        prune.criteria.saliency(0.8),
+        oracle=lambda w, grads: np.abs(w * decayed(0.8, grads)),
+    ),
     Case(
         "squared change",
-        prune.taylor_squared(0.8),
+        prune.criteria.taylor_squared(0.8),
         oracle=lambda w, grads: decayed(0.8, [(w * g) ** 2 for g in grads]),
     ),
     Case(
         "fisher",
-        prune.fisher(0.7),
+        prune.criteria.fisher(0.7),
         oracle=lambda w, grads: decayed(0.7, [g**2 for g in grads]) * w**2 / 2,
     ),
     Case(
         "momentum",
-        prune.gradient_momentum(0.6),
+        prune.criteria.gradient_momentum(0.6),
         oracle=lambda w, grads: np.abs(decayed(0.6, grads)),
     ),
-    Case("movement", prune.movement(), oracle=lambda w, grads: -sum(g * w for g in grads)),
+    Case("movement", prune.criteria.movement(), oracle=lambda w, grads: -sum(g * w for g in grads)),
     Case(
         "informed movement",
-        prune.informed(prune.movement(), [{"kernel": FIXED}]),
+        prune.criteria.informed(prune.criteria.movement(), [{"kernel": FIXED}]),
         oracle=lambda w, grads: -sum(g * w for g in grads) - (FIXED * w if w.shape else 0),
     ),
 ]
@@ -108,20 +112,20 @@ def test_a_tree_of_no_leaves_is_scored(case):
 
 def test_random_scores_are_uniform_differ_by_leaf_and_stay():
     params = {"first": jnp.ones((50, 40)), "second": jnp.ones((50, 40), jnp.bfloat16)}
-    scores = prune.random(jax.random.key(1)).score((), params)
+    scores = prune.criteria.random(jax.random.key(1)).score((), params)
     for score in scores.values():
         assert score.dtype == jnp.float32
         # Kolmogorov and Smirnov's distance for 2000 draws, at 1 in 10⁴.
         distance = np.abs(np.sort(score, axis=None) - np.arange(2000) / 2000).max()
         assert distance < 2.3 / np.sqrt(2000)
     assert np.mean(scores["first"] == scores["second"]) < 0.01
-    again = prune.random(jax.random.key(1)).score((), params)
+    again = prune.criteria.random(jax.random.key(1)).score((), params)
     jax.tree.map(np.testing.assert_array_equal, scores, again)
 
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 def test_random_scores_are_the_same_on_eight_devices(mesh, axis_type):
-    criterion, kernel = prune.random(jax.random.key(2)), jnp.ones((8, 4))
+    criterion, kernel = prune.criteria.random(jax.random.key(2)), jnp.ones((8, 4))
     expected = criterion.score((), {"kernel": kernel})["kernel"]
     devices = mesh(rows=8, axis_type=axis_type)
     with jax.set_mesh(devices):
@@ -134,14 +138,16 @@ def test_random_scores_are_the_same_on_eight_devices(mesh, axis_type):
 KERNEL = {"kernel": jnp.ones((3, 4))}
 
 REFUSED = {
-    "decay": (lambda: prune.saliency(1.0), "saliency(decay=1.0) must be in [0, 1)"),
-    "negative": (lambda: prune.fisher(-0.1), "fisher(decay=-0.1) must be in [0, 1)"),
+    "decay": (lambda: prune.criteria.saliency(1.0), "saliency(decay=1.0) must be in [0, 1)"),
+    "negative": (lambda: prune.criteria.fisher(-0.1), "fisher(decay=-0.1) must be in [0, 1)"),
     "missing": (
-        lambda: prune.constant({"other": FIXED}).init(KERNEL),
+        lambda: prune.criteria.constant({"other": FIXED}).init(KERNEL),
         "constant(scores=...): leaf 'kernel' is missing",
     ),
     "shape": (
-        lambda: prune.informed(prune.fisher(), [{"kernel": jnp.ones(3)}]).init(KERNEL),
+        lambda: prune.criteria.informed(prune.criteria.fisher(), [{"kernel": jnp.ones(3)}]).init(
+            KERNEL
+        ),
         "informed(gradients=...): leaf 'kernel' has shape (3,), but the param to prune has shape",
     ),
 }

@@ -31,12 +31,14 @@ def gradient(temperature: float) -> np.ndarray:
 
 
 def test_snip_equals_the_closed_form():
-    scores = prune.snip(model, PARAMS, loss, BATCHES).init(PARAMS)["kernel"]
+    scores = prune.criteria.snip(model, PARAMS, loss, BATCHES).init(PARAMS)["kernel"]
     np.testing.assert_allclose(scores, np.abs(KERNEL * gradient(1.0)), rtol=0, atol=2**-18)
 
 
 def test_grasp_equals_the_closed_form():
-    scores = prune.grasp(model, PARAMS, loss, BATCHES, temperature=2.0).init(PARAMS)["kernel"]
+    scores = prune.criteria.grasp(model, PARAMS, loss, BATCHES, temperature=2.0).init(PARAMS)[
+        "kernel"
+    ]
     product = INPUTS.T @ (INPUTS @ gradient(2.0)) / (10 * 4.0)
     np.testing.assert_allclose(scores, KERNEL * product, rtol=0, atol=2**-18)
 
@@ -70,7 +72,7 @@ def synflow_by_hand(first, last, sparsity, rounds):
 def test_synflow_equals_a_loop_over_rounds():
     first, last = RANDOM.standard_normal((5, 6)), RANDOM.standard_normal((6, 4))
     params = {"first": jnp.asarray(first, jnp.float32), "last": jnp.asarray(last, jnp.float32)}
-    criterion = prune.synflow(
+    criterion = prune.criteria.synflow(
         lambda params, x: jnp.maximum(x @ params["first"], 0) @ params["last"],
         params,
         jnp.zeros((1, 5)),
@@ -89,23 +91,23 @@ def test_synflow_equals_a_loop_over_rounds():
 
 REFUSED = {
     "no batch": (
-        lambda: prune.snip(model, PARAMS, loss, []),
+        lambda: prune.criteria.snip(model, PARAMS, loss, []),
         "snip(batches=[]) holds no batch",
     ),
     "temperature": (
-        lambda: prune.grasp(model, PARAMS, loss, BATCHES, temperature=0),
+        lambda: prune.criteria.grasp(model, PARAMS, loss, BATCHES, temperature=0),
         "grasp(temperature=0) must be above 0",
     ),
     "sparsity": (
-        lambda: prune.synflow(model, PARAMS, BATCHES[0][0], sparsity=1.0),
+        lambda: prune.criteria.synflow(model, PARAMS, BATCHES[0][0], sparsity=1.0),
         "synflow(sparsity=1.0) must be in [0, 1)",
     ),
     "rounds": (
-        lambda: prune.synflow(model, PARAMS, BATCHES[0][0], sparsity=0.5, rounds=0),
+        lambda: prune.criteria.synflow(model, PARAMS, BATCHES[0][0], sparsity=0.5, rounds=0),
         "synflow(rounds=0) must be at least 1",
     ),
     "overflow": (
-        lambda: prune.synflow(
+        lambda: prune.criteria.synflow(
             lambda params, x: model(params, x) * 1e38 * 1e3, PARAMS, BATCHES[0][0], sparsity=0.5
         ),
         "synflow: scores of leaf 'kernel' are not finite",

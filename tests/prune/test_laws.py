@@ -21,7 +21,7 @@ from jax.sharding import PartitionSpec as P
 import jaxcompress as jc
 from jaxcompress import optimizers, prune
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.criterion import Criterion
+from jaxcompress.prune.criterion import Criterion
 from tests.inputs import TREES
 
 STEPS = 8
@@ -59,7 +59,7 @@ class Pattern(NamedTuple):
     Slices share the total of what they have `pieces` of; of 0 each counts for itself.
     """
 
-    pattern: prune.Pattern
+    pattern: prune.patterns.Pattern
     dropped: Callable[[tuple[int, ...], int, float], int]
     pieces: Callable[[tuple[int, ...], int], int] = lambda outputs, inputs: 0
 
@@ -83,28 +83,34 @@ def along(axis: int) -> Callable:
 
 
 def heads_if_any(scores, sparsity, leaf_axes):
-    pattern = prune.heads if len(leaf_axes.output) > 1 else prune.outputs
+    pattern = prune.patterns.heads if len(leaf_axes.output) > 1 else prune.patterns.outputs
     return pattern(scores, sparsity, leaf_axes)
 
 
 PATTERNS = {
     "unstructured": Pattern(
-        prune.unstructured,
+        prune.patterns.unstructured,
         lambda o, i, s: count(s, math.prod(o) * i),
         lambda o, i: math.prod(o) * i,
     ),
-    "within outputs": Pattern(prune.within_outputs, lambda o, i, s: math.prod(o) * count(s, i)),
-    "pairs": Pattern(prune.within_groups(2), in_runs(2, 2)),
-    "2:4": Pattern(prune.n_of_m(2, 4), in_runs(4, 2)),
-    "padded 1:3": Pattern(prune.padded(prune.n_of_m(1, 3), 3), in_runs(3, 2)),
-    "outputs": Pattern(
-        prune.outputs, lambda o, i, s: count(s, math.prod(o)) * i, lambda o, i: math.prod(o)
+    "within outputs": Pattern(
+        prune.patterns.within_outputs, lambda o, i, s: math.prod(o) * count(s, i)
     ),
-    "inputs": Pattern(prune.inputs, lambda o, i, s: math.prod(o) * count(s, i), lambda o, i: i),
+    "pairs": Pattern(prune.patterns.within_groups(2), in_runs(2, 2)),
+    "2:4": Pattern(prune.patterns.n_of_m(2, 4), in_runs(4, 2)),
+    "padded 1:3": Pattern(prune.patterns.padded(prune.patterns.n_of_m(1, 3), 3), in_runs(3, 2)),
+    "outputs": Pattern(
+        prune.patterns.outputs,
+        lambda o, i, s: count(s, math.prod(o)) * i,
+        lambda o, i: math.prod(o),
+    ),
+    "inputs": Pattern(
+        prune.patterns.inputs, lambda o, i, s: math.prod(o) * count(s, i), lambda o, i: i
+    ),
     "heads": Pattern(heads_if_any, along(0), lambda o, i: o[0]),
-    "slices": Pattern(prune.slices(-1), along(-1), lambda o, i: o[-1]),
+    "slices": Pattern(prune.patterns.slices(-1), along(-1), lambda o, i: o[-1]),
     "blocks": Pattern(
-        prune.blocks((4, 2)),
+        prune.patterns.blocks((4, 2)),
         lambda o, i, s: 8 * count(s, math.prod(o) // 4 * i // 2),
         lambda o, i: math.prod(o) // 4 * i // 2,
     ),
@@ -114,24 +120,24 @@ PATTERNS = {
 class Allocation(NamedTuple):
     """An allocation, and whether all that was asked for goes."""
 
-    allocate: prune.Allocation
+    allocate: prune.allocations.Allocation
     total: bool = True
 
 
 ALLOCATIONS = {
-    "uniform": Allocation(prune.uniform),
-    "globally": Allocation(prune.globally),
-    "by shapes": Allocation(prune.erk),
-    "relative": Allocation(prune.lamp),
-    "outliers": Allocation(prune.outliers(2.0)),
+    "uniform": Allocation(prune.allocations.uniform),
+    "globally": Allocation(prune.allocations.globally),
+    "by shapes": Allocation(prune.allocations.erk),
+    "relative": Allocation(prune.allocations.lamp),
+    "outliers": Allocation(prune.allocations.outliers(2.0)),
     "by sensitivity": Allocation(
-        prune.by_sensitivity(
-            prune.Sensitivity((0.5, 1.0), {"matrix": (0.0, 3.0), "heads": (0.3, 0.5)})
+        prune.allocations.by_sensitivity(
+            prune.allocations.Sensitivity((0.5, 1.0), {"matrix": (0.0, 3.0), "heads": (0.3, 0.5)})
         )
     ),
-    "below": Allocation(prune.below(0.4), total=False),
-    "deviations": Allocation(prune.below_deviations(0.7), total=False),
-    "floored": Allocation(prune.floored(prune.globally, 2), total=False),
+    "below": Allocation(prune.allocations.below(0.4), total=False),
+    "deviations": Allocation(prune.allocations.below_deviations(0.7), total=False),
+    "floored": Allocation(prune.allocations.floored(prune.allocations.globally, 2), total=False),
 }
 SCHEDULES = {
     "constant": lambda step: jnp.float32(0.5),
@@ -142,17 +148,17 @@ SCHEDULES = {
 }
 # `snip`, `grasp` and `synflow` give a `constant` one.
 CRITERIA = {
-    "magnitude": prune.magnitude,
-    "random": lambda: prune.random(jax.random.key(0)),
-    "fresh noise": lambda: prune.fresh_noise(jax.random.key(1)),
-    "constant": lambda: prune.constant(PARAMS),
-    "saliency": prune.saliency,
-    "squared change": prune.taylor_squared,
-    "fisher": prune.fisher,
-    "gradient momentum": prune.gradient_momentum,
-    "movement": prune.movement,
-    "informed": lambda: prune.informed(prune.fisher(), [PARAMS]),
-    "wanda": lambda: prune.wanda(model, PARAMS, [X]),
+    "magnitude": prune.criteria.magnitude,
+    "random": lambda: prune.criteria.random(jax.random.key(0)),
+    "fresh noise": lambda: prune.criteria.fresh_noise(jax.random.key(1)),
+    "constant": lambda: prune.criteria.constant(PARAMS),
+    "saliency": prune.criteria.saliency,
+    "squared change": prune.criteria.taylor_squared,
+    "fisher": prune.criteria.fisher,
+    "gradient momentum": prune.criteria.gradient_momentum,
+    "movement": prune.criteria.movement,
+    "informed": lambda: prune.criteria.informed(prune.criteria.fisher(), [PARAMS]),
+    "wanda": lambda: prune.criteria.wanda(model, PARAMS, [X]),
 }
 
 
@@ -168,7 +174,7 @@ def picked(functions: list[Callable], number) -> Callable:
     return lambda *args: jax.lax.switch(number, functions, *args)
 
 
-def picked_pattern(number) -> prune.Pattern:
+def picked_pattern(number) -> prune.patterns.Pattern:
     def pattern(scores, sparsity, leaf_axes):
         def branch(one):
             return lambda scores, sparsity: one.pattern(scores, sparsity, leaf_axes)
@@ -178,7 +184,7 @@ def picked_pattern(number) -> prune.Pattern:
     return pattern
 
 
-def picked_allocation(number) -> prune.Allocation:
+def picked_allocation(number) -> prune.allocations.Allocation:
     def allocation(scores, axes, sparsity):
         def branch(one):
             def shares(scores, sparsity):
@@ -361,11 +367,13 @@ DTYPES = (jnp.float32, jnp.bfloat16, jnp.float16)
 
 def sparser(inner, params):
     del params
-    return prune.prune(inner, prune.magnitude(), sparsity=CUBIC, when=jc.schedules.every(2))
+    return prune.prune(
+        inner, prune.criteria.magnitude(), sparsity=CUBIC, when=jc.schedules.every(2)
+    )
 
 
 def moving(inner, params):
-    growth, when = prune.gradient_momentum(0.0), jc.schedules.every(2, begin=1)
+    growth, when = prune.criteria.gradient_momentum(0.0), jc.schedules.every(2, begin=1)
     return prune.regrow(inner, growth, half_of(params), fraction=0.3, when=when)
 
 
@@ -418,8 +426,13 @@ def test_every_container_keeps_the_form_of_its_state(name):
     masks = jax.tree.map(lambda leaf: jnp.ones((leaf.shape if leaf.ndim > 1 else ()), bool), params)
     share = prune.by_mean_score
     for optimizer in (
-        prune.prune(optax.adam(0.1), prune.movement(), sparsity=0.5, allocate=prune.lamp),
-        prune.regrow(optax.adam(0.1), prune.gradient_momentum(), masks, share=share),
+        prune.prune(
+            optax.adam(0.1),
+            prune.criteria.movement(),
+            sparsity=0.5,
+            allocate=prune.allocations.lamp,
+        ),
+        prune.regrow(optax.adam(0.1), prune.criteria.gradient_momentum(), masks, share=share),
         prune.hold(optax.adam(0.1), masks),
     ):
         before = jax.eval_shape(optimizer.init, params)
@@ -433,10 +446,10 @@ KERNELS = {"heads": PARAMS["heads"]}
 SHARDED = {
     "2:4": prune.prune(
         optimizers.adamw(0.01),
-        prune.movement(),
+        prune.criteria.movement(),
         sparsity=SCHEDULES["cubic"],
-        pattern=prune.n_of_m(2, 4),
-        allocate=prune.outliers(2.0),
+        pattern=prune.patterns.n_of_m(2, 4),
+        allocate=prune.allocations.outliers(2.0),
         axes=AXES,
         when=jc.schedules.every(2),
     ),

@@ -51,7 +51,7 @@ def test_rounds_equal_the_plain_loop(name):
     restart, oracle, turns = RESTARTS[name]
     seen = []
     tickets = prune.iterative(
-        SAVED, prune.magnitude(), sparsities=SPARSITIES, train=train(seen), restart=restart
+        SAVED, prune.criteria.magnitude(), sparsities=SPARSITIES, train=train(seen), restart=restart
     )
     w, rounds = by_numpy(oracle)
     np.testing.assert_array_equal(tickets.params["kernel"], w)
@@ -65,10 +65,12 @@ def test_rounds_equal_the_plain_loop(name):
 
 
 # Scores below 0 for what is there, when 0 would be the best of all.
-DOWN = prune.constant({"kernel": np.arange(-20, 0, dtype=np.float32).reshape(5, 4)})
+DOWN = prune.criteria.constant({"kernel": np.arange(-20, 0, dtype=np.float32).reshape(5, 4)})
 
 
-@pytest.mark.parametrize("criterion", [DOWN, prune.magnitude()], ids=["negative", "magnitude"])
+@pytest.mark.parametrize(
+    "criterion", [DOWN, prune.criteria.magnitude()], ids=["negative", "magnitude"]
+)
 def test_what_is_gone_stays_gone_by_any_criterion(criterion):
     def signed(state, params):
         return jax.tree.map(
@@ -97,7 +99,7 @@ def test_a_ticket_is_trained_by_an_optimizer_that_holds_its_masks():
 
     tickets = prune.iterative(
         SAVED,
-        prune.magnitude(),
+        prune.criteria.magnitude(),
         sparsities=[0.5],
         train=trained,
         restart=lambda params, turn: SAVED,
@@ -118,4 +120,4 @@ def test_a_shuffled_tree_holds_the_same_numbers():
 
 def test_no_round_is_refused():
     with pytest.raises(ValueError, match=r"iterative\(sparsities=\[\]\) has no round"):
-        prune.iterative(SAVED, prune.magnitude(), sparsities=[], train=train([]))
+        prune.iterative(SAVED, prune.criteria.magnitude(), sparsities=[], train=train([]))

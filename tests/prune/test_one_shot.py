@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import jaxcompress as jc
-from jaxcompress.core.criterion import Criterion
-from jaxcompress.prune import globally, magnitude, masks, one_shot, sparsity_of
+from jaxcompress.prune import masks, one_shot, sparsity_of
+from jaxcompress.prune.allocations import globally
+from jaxcompress.prune.criteria import magnitude
+from jaxcompress.prune.criterion import Criterion
 from tests.inputs import QTENSORS, TREES
 
 KERNEL = jnp.array([[0.1, -2.0], [3.0, -0.4]])

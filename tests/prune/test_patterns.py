@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxcompress import prune
 from jaxcompress.core.axes import LeafAxes, assumed_axes
-from jaxcompress.prune import Pattern
+from jaxcompress.prune.patterns import Pattern
 from jaxcompress.prune.patterns.counts import counts_of_slices
 from tests.inputs import ARRAYS
 
@@ -95,16 +95,16 @@ class Case(NamedTuple):
 
 
 PATTERNS = [
-    Case("unstructured", prune.unstructured, oracle=drop_lowest, units=lambda i, o: i * o),
-    Case("within outputs", prune.within_outputs, oracle=by_output(drop_lowest)),
-    Case("pairs", prune.within_groups(2), oracle=by_runs(2, 2)),
-    Case("2:4", prune.n_of_m(2, 4), oracle=by_runs(4, 2)),
-    Case("padded 1:3", prune.padded(prune.n_of_m(1, 3), 3), oracle=by_runs(3, 2)),
-    Case("outputs", prune.outputs, oracle=by_blocks(1, None), units=lambda i, o: o),
-    Case("inputs", prune.inputs, oracle=by_blocks(None, 1), units=lambda i, o: i),
+    Case("unstructured", prune.patterns.unstructured, oracle=drop_lowest, units=lambda i, o: i * o),
+    Case("within outputs", prune.patterns.within_outputs, oracle=by_output(drop_lowest)),
+    Case("pairs", prune.patterns.within_groups(2), oracle=by_runs(2, 2)),
+    Case("2:4", prune.patterns.n_of_m(2, 4), oracle=by_runs(4, 2)),
+    Case("padded 1:3", prune.patterns.padded(prune.patterns.n_of_m(1, 3), 3), oracle=by_runs(3, 2)),
+    Case("outputs", prune.patterns.outputs, oracle=by_blocks(1, None), units=lambda i, o: o),
+    Case("inputs", prune.patterns.inputs, oracle=by_blocks(None, 1), units=lambda i, o: i),
     Case(
         "blocks",
-        prune.blocks((2, 3)),
+        prune.patterns.blocks((2, 3)),
         oracle=by_blocks(2, 3),
         units=lambda i, o: -(-i // 3) * -(-o // 2),
     ),
@@ -174,9 +174,11 @@ def test_slices_along_a_batch_axis_share_an_exact_total(shape):
         counts = [each + 1] * more + [each] * (shape[0] - more)
         expected = np.stack(list(map(keep_highest, np.asarray(scores), counts)))
         for share in (np.float32(sparsity), np.full((shape[0], 1), sparsity, np.float32)):
-            mask = jitted(prune.unstructured, SPLIT)(scores, share)
+            mask = jitted(prune.patterns.unstructured, SPLIT)(scores, share)
             np.testing.assert_array_equal(mask, expected)
-        np.testing.assert_array_equal(prune.unstructured(scores, sparsity, SPLIT), expected)
+        np.testing.assert_array_equal(
+            prune.patterns.unstructured(scores, sparsity, SPLIT), expected
+        )
 
 
 @pytest.mark.parametrize("size", [3, 49, 1000, 2**20 - 1])
@@ -189,7 +191,7 @@ def test_shares_that_a_division_made_are_the_counts_that_they_stand_for(size):
 
 def test_a_slice_is_not_emptied_while_another_has_a_remainder():
     scores, shares = jnp.ones((2, 3)), np.array([[0.875], [0.5]], np.float32)
-    kept = np.sum(prune.unstructured(scores, shares, SPLIT), axis=1)
+    kept = np.sum(prune.patterns.unstructured(scores, shares, SPLIT), axis=1)
     np.testing.assert_array_equal(kept, [1, 1])
 
 
@@ -213,7 +215,7 @@ def test_unstructured_takes_any_scores(name):
     scores = jnp.asarray(ARRAYS[name])
     axes = LeafAxes(tuple(range(scores.ndim)), ())
     for sparsity in (0.0, 0.1, 0.8, 1.0):
-        mask = jitted(prune.unstructured, axes)(scores, sparsity)
+        mask = jitted(prune.patterns.unstructured, axes)(scores, sparsity)
         np.testing.assert_array_equal(mask, drop_lowest(ARRAYS[name].astype("f8"), sparsity))
 
 
@@ -242,7 +244,7 @@ def test_eight_devices_give_what_one_gives(mesh, axis_type):
 
 def test_heads_are_the_first_of_two_output_axes():
     scores = np.random.default_rng(4).standard_normal((2, 3, 4, 5)).astype(np.float32)
-    mask = prune.heads(jnp.array(scores), 0.5, LeafAxes((1,), (2, 3), (0,)))
+    mask = prune.patterns.heads(jnp.array(scores), 0.5, LeafAxes((1,), (2, 3), (0,)))
     for layer, kept in zip(scores, np.asarray(mask), strict=True):
         means = layer.mean(axis=(0, 2), dtype=np.float64)
         expected = drop_lowest(means, 0.5)[None, :, None]
@@ -252,7 +254,7 @@ def test_heads_are_the_first_of_two_output_axes():
 @pytest.mark.parametrize("axis", [2, -2])
 def test_slices_go_along_any_axis(axis):
     scores = np.random.default_rng(5).standard_normal((3, 3, 4, 5)).astype(np.float32)
-    mask = prune.slices(axis)(jnp.array(scores), 0.3, assumed_axes(scores))
+    mask = prune.patterns.slices(axis)(jnp.array(scores), 0.3, assumed_axes(scores))
     expected = drop_lowest(scores.mean(axis=(0, 1, 3), dtype=np.float64), 0.3)
     np.testing.assert_array_equal(
         mask, np.broadcast_to(expected[None, None, :, None], scores.shape)
@@ -264,36 +266,57 @@ EIGHT = jnp.ones((8, 2))
 KERNEL = jnp.ones((3, 3, 2, 4))
 
 REFUSED = {
-    "sparsity": (lambda: prune.unstructured(EIGHT, 1.2, MATRIX), "unstructured(sparsity=1.2)"),
-    "negative": (lambda: prune.outputs(EIGHT, -0.1, MATRIX), "outputs(sparsity=-0.1) must be"),
-    "array": (lambda: prune.inputs(EIGHT, jnp.float32(1.5), MATRIX), "inputs(sparsity=1.5)"),
+    "sparsity": (
+        lambda: prune.patterns.unstructured(EIGHT, 1.2, MATRIX),
+        "unstructured(sparsity=1.2)",
+    ),
+    "negative": (
+        lambda: prune.patterns.outputs(EIGHT, -0.1, MATRIX),
+        "outputs(sparsity=-0.1) must be",
+    ),
+    "array": (
+        lambda: prune.patterns.inputs(EIGHT, jnp.float32(1.5), MATRIX),
+        "inputs(sparsity=1.5)",
+    ),
     "nan array": (
-        lambda: prune.unstructured(EIGHT, np.float32(np.nan), MATRIX),
+        lambda: prune.patterns.unstructured(EIGHT, np.float32(np.nan), MATRIX),
         "unstructured(sparsity=nan)",
     ),
-    "nan": (lambda: prune.n_of_m(2, 4)(EIGHT, float("nan"), MATRIX), "n_of_m(2, 4)(sparsity=nan)"),
-    "size": (lambda: prune.within_groups(1), "within_groups(size=1) must be at least 2"),
-    "more": (lambda: prune.n_of_m(5, 4), "n_of_m(n=5, m=4) must satisfy 1 <= n <= m"),
-    "none": (lambda: prune.n_of_m(0, 4), "n_of_m(n=0) must be at least 1"),
-    "multiple": (lambda: prune.padded(prune.n_of_m(2, 4), 0), "padded(multiple=0) must be"),
-    "block": (lambda: prune.blocks((0, 4)), "blocks(shape[0]=0) must be at least 1"),
+    "nan": (
+        lambda: prune.patterns.n_of_m(2, 4)(EIGHT, float("nan"), MATRIX),
+        "n_of_m(2, 4)(sparsity=nan)",
+    ),
+    "size": (lambda: prune.patterns.within_groups(1), "within_groups(size=1) must be at least 2"),
+    "more": (lambda: prune.patterns.n_of_m(5, 4), "n_of_m(n=5, m=4) must satisfy 1 <= n <= m"),
+    "none": (lambda: prune.patterns.n_of_m(0, 4), "n_of_m(n=0) must be at least 1"),
+    "multiple": (
+        lambda: prune.patterns.padded(prune.patterns.n_of_m(2, 4), 0),
+        "padded(multiple=0) must be",
+    ),
+    "block": (lambda: prune.patterns.blocks((0, 4)), "blocks(shape[0]=0) must be at least 1"),
     "remainder": (
-        lambda: prune.n_of_m(1, 3)(EIGHT, 0.5, MATRIX),
+        lambda: prune.patterns.n_of_m(1, 3)(EIGHT, 0.5, MATRIX),
         "n_of_m(1, 3): 3 does not divide the 8 inputs of an output. Leave the leaf out with "
         "select=, or take padded(n_of_m(1, 3), 3).",
     ),
     "assumed": (
-        lambda: prune.within_groups(2)(KERNEL, 0.5, assumed_axes(KERNEL)),
+        lambda: prune.patterns.within_groups(2)(KERNEL, 0.5, assumed_axes(KERNEL)),
         "within_groups(2): a leaf of shape (3, 3, 2, 4) has assumed axes",
     ),
     "unknown": (
-        lambda: prune.inputs(jnp.ones(3), 0.5, assumed_axes(jnp.ones(3))),
+        lambda: prune.patterns.inputs(jnp.ones(3), 0.5, assumed_axes(jnp.ones(3))),
         "inputs: a leaf of shape (3,) has no axes",
     ),
-    "heads": (lambda: prune.heads(EIGHT, 0.5, MATRIX), "heads: a leaf of shape (8, 2) has output"),
-    "axis": (lambda: prune.slices(2)(EIGHT, 0.5, MATRIX), "slices(axis=2): a leaf of shape (8, 2)"),
-    "no axis": (lambda: prune.slices(1.0), "slices(axis=1.0) must be an int"),
-    "batch": (lambda: prune.slices(0)(EIGHT[None], 0.5, LAYERS), "slices(axis=0)"),
+    "heads": (
+        lambda: prune.patterns.heads(EIGHT, 0.5, MATRIX),
+        "heads: a leaf of shape (8, 2) has output",
+    ),
+    "axis": (
+        lambda: prune.patterns.slices(2)(EIGHT, 0.5, MATRIX),
+        "slices(axis=2): a leaf of shape (8, 2)",
+    ),
+    "no axis": (lambda: prune.patterns.slices(1.0), "slices(axis=1.0) must be an int"),
+    "batch": (lambda: prune.patterns.slices(0)(EIGHT[None], 0.5, LAYERS), "slices(axis=0)"),
 }
 
 
@@ -305,10 +328,10 @@ def test_what_does_not_fit_is_refused(name):
 
 
 NARROW = {
-    "within_groups": lambda two: prune.within_groups(two),
-    "n_of_m": lambda two: prune.n_of_m(1, two),
-    "padded": lambda two: prune.padded(prune.within_groups(4), two + two),
-    "blocks": lambda two: prune.blocks((two, two)),
+    "within_groups": lambda two: prune.patterns.within_groups(two),
+    "n_of_m": lambda two: prune.patterns.n_of_m(1, two),
+    "padded": lambda two: prune.patterns.padded(prune.patterns.within_groups(4), two + two),
+    "blocks": lambda two: prune.patterns.blocks((two, two)),
 }
 
 

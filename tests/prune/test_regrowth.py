@@ -22,7 +22,7 @@ from jaxcompress.prune.training.regrowth import _restarted, regrown
 STEPS, WHEN = 9, jc.schedules.every(3, begin=1)
 MATRIX = LeafAxes((0,), (1,))
 LAYERS = LeafAxes((1,), (2,), (0,))
-RIGL = prune.gradient_momentum(0.0)
+RIGL = prune.criteria.gradient_momentum(0.0)
 FRACTION = optax.cosine_decay_schedule(0.4, 12)
 
 
@@ -310,13 +310,16 @@ def test_eight_devices_move_masks_as_one_does(mesh, axis_type):
 
 
 def test_fresh_noise_differs_from_step_to_step_and_leaf_to_leaf():
-    criterion, params = prune.fresh_noise(jax.random.key(5)), {"a": jnp.ones(4), "b": jnp.ones(4)}
+    criterion, params = (
+        prune.criteria.fresh_noise(jax.random.key(5)),
+        {"a": jnp.ones(4), "b": jnp.ones(4)},
+    )
     state, seen = criterion.init(params), []
     for _ in range(3):
         seen += [score.tobytes() for score in criterion.score(state, params).values()]
         state = criterion.update(params, state, params)
     assert len(set(seen)) == 6
-    again = prune.fresh_noise(jax.random.key(5)).score(jnp.int32(2), params)
+    again = prune.criteria.fresh_noise(jax.random.key(5)).score(jnp.int32(2), params)
     assert [score.tobytes() for score in again.values()] == seen[-2:]
 
 

@@ -27,7 +27,7 @@ def scores_of(seed: int) -> dict:
 
 @jax.jit
 def seen(params, scores, pulls, threshold, sparsity):
-    pairs = prune.n_of_m(1, 2)
+    pairs = prune.patterns.n_of_m(1, 2)
     views = (
         lambda params, scores: prune.soft_movement(params, scores, threshold),
         lambda params, scores: prune.hard_movement(
@@ -87,7 +87,7 @@ def test_the_penalty_is_the_mean_sigmoid():
 def test_scores_add_up_the_pulls_that_the_criterion_sums():
     """With SGD at rate 1 on the scores they are those of `movement`, for fixed w."""
     params = {"kernel": kernels(0)["float32"]}
-    scores, criterion = prune.movement_scores(params, 5.0), prune.movement()
+    scores, criterion = prune.movement_scores(params, 5.0), prune.criteria.movement()
     state = criterion.init(params)
     for seed in (1, 2, 3):
         pull = kernels(seed)["float32"]

@@ -14,9 +14,11 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxcompress as jc
-from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.numerics import round_to_count
-from jaxcompress.prune import PruneState, check, globally, magnitude, masks_of, prune
+from jaxcompress.prune import PruneState, check, masks_of, prune
+from jaxcompress.prune.allocations import globally
+from jaxcompress.prune.criteria import magnitude
+from jaxcompress.prune.criterion import Criterion
 from tests.inputs import QTENSORS, TREES
 
 KERNEL = {"kernel": jnp.ones((2, 2))}
@@ -141,7 +143,7 @@ def trained_on_one_device(allocate):
 
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
-@pytest.mark.parametrize("allocate", [jc.prune.uniform, globally])
+@pytest.mark.parametrize("allocate", [jc.prune.allocations.uniform, globally])
 def test_eight_devices_give_what_one_gives(mesh, axis_type, allocate):
     optimizer = pruned(optax.adam(0.01), allocate=allocate)
     devices = mesh(rows=2, columns=4, axis_type=axis_type)

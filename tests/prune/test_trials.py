@@ -33,7 +33,7 @@ SPARSITIES = (0.25, 0.6)
 
 
 def measured(params=PARAMS, batches=BATCHES, sparsities=SPARSITIES, **options):
-    criterion = prune.magnitude()
+    criterion = prune.criteria.magnitude()
     return prune.sensitivity(
         model, params, loss, batches, criterion, sparsities=sparsities, **options
     )
@@ -62,7 +62,9 @@ def test_rises_equal_the_oracle():
             alone = mean_loss(leaves | {name: np.where(size > cut, leaves[name], 0)})
             # Differences of means of sums of 2 squares below 64 of some 10 terms.
             np.testing.assert_allclose(rise, alone - whole, rtol=0, atol=64 * 32 * 2**-24)
-    assert prune.Sensitivity(**json.loads(json.dumps(found._asdict()))).rises.keys() == {
+    assert prune.allocations.Sensitivity(
+        **json.loads(json.dumps(found._asdict()))
+    ).rises.keys() == {
         "in",
         "out",
     }
@@ -79,12 +81,12 @@ def test_the_tender_leaf_keeps_more_and_the_total_is_right():
         params,
         lambda outputs, targets: jnp.mean((outputs - targets) ** 2, axis=-1),
         [(x, both(params, x))],
-        prune.magnitude(),
+        prune.criteria.magnitude(),
         sparsities=(0.25, 0.5, 0.75),
-        pattern=prune.within_outputs,
+        pattern=prune.patterns.within_outputs,
     )
-    allocate = prune.by_sensitivity(curves)
-    masks = prune.masks(params, prune.magnitude(), sparsity=0.5, allocate=allocate)
+    allocate = prune.allocations.by_sensitivity(curves)
+    masks = prune.masks(params, prune.criteria.magnitude(), sparsity=0.5, allocate=allocate)
     removed = prune.sparsity_of(masks, params).leaves
     assert abs(20 * removed["tender"] + 20 * removed["robust"] - 20) <= 1
     assert removed["robust"] > 0.6

@@ -12,7 +12,7 @@ import pytest
 
 import jaxcompress as jc
 from jaxcompress import prune
-from jaxcompress.core.criterion import Criterion
+from jaxcompress.prune.criterion import Criterion
 
 NAN = float("nan")
 PARAMS = {"kernel": jnp.array([[4.0, 1.0], [3.0, 2.0]])}
@@ -31,16 +31,16 @@ def loss(outputs, labels):
 # Every criterion, and whether it needs gradients first; `constant` is what `snip`,
 # `grasp` and `synflow` give.
 CRITERIA: dict[str, tuple[Criterion, bool]] = {
-    "magnitude": (prune.magnitude(), False),
-    "random": (prune.random(jax.random.key(0)), False),
-    "fresh_noise": (prune.fresh_noise(jax.random.key(0)), False),
-    "constant": (prune.constant(PARAMS), False),
-    "wanda": (prune.wanda(model, PARAMS, [X]), False),
-    "saliency": (prune.saliency(), True),
-    "taylor_squared": (prune.taylor_squared(), True),
-    "fisher": (prune.fisher(), True),
-    "gradient_momentum": (prune.gradient_momentum(), True),
-    "movement": (prune.movement(), True),
+    "magnitude": (prune.criteria.magnitude(), False),
+    "random": (prune.criteria.random(jax.random.key(0)), False),
+    "fresh_noise": (prune.criteria.fresh_noise(jax.random.key(0)), False),
+    "constant": (prune.criteria.constant(PARAMS), False),
+    "wanda": (prune.criteria.wanda(model, PARAMS, [X]), False),
+    "saliency": (prune.criteria.saliency(), True),
+    "taylor_squared": (prune.criteria.taylor_squared(), True),
+    "fisher": (prune.criteria.fisher(), True),
+    "gradient_momentum": (prune.criteria.gradient_momentum(), True),
+    "movement": (prune.criteria.movement(), True),
 }
 # Every verb that prunes at once by a criterion.
 VERBS: dict[str, Callable] = {
@@ -63,7 +63,7 @@ def test_a_criterion_that_needs_gradients_is_refused_without(name, verb):
         message = f"{name}() has seen no gradient, so it has no scores. Outside training give it "
         with pytest.raises(ValueError, match=re.escape(message)):
             VERBS[verb](criterion)
-    VERBS[verb](prune.informed(criterion, [GRADS]))
+    VERBS[verb](prune.criteria.informed(criterion, [GRADS]))
 
 
 @pytest.mark.parametrize("name", [name for name, (_, needy) in CRITERIA.items() if needy])
@@ -106,14 +106,14 @@ UNKNOWN: dict[str, Callable] = {
     "a score": lambda: prune.prune(optax.sgd(0.1), scored(NAN), sparsity=0.5, when=EVERY),
     "a sparsity": lambda: prune.prune(
         optax.sgd(0.1),
-        prune.magnitude(),
+        prune.criteria.magnitude(),
         sparsity=lambda count: jnp.where(count > 0, NAN, 0.5),
         when=EVERY,
     ),
     "a score of growth": lambda: prune.regrow(optax.sgd(0.1), scored(NAN), HALF, when=EVERY),
     "a fraction": lambda: prune.regrow(
         optax.sgd(0.1),
-        prune.magnitude(),
+        prune.criteria.magnitude(),
         HALF,
         fraction=lambda count: jnp.where(count > 0, NAN, 0.0),
         when=EVERY,
@@ -137,7 +137,7 @@ def test_a_nan_gradient_under_a_guard_does_not_end_pruning():
     """The criterion skips what the guard inside skips, and goes on."""
     inner = jc.optimizers.skip_nonfinite(optax.sgd(0.1))
     sparsity = optax.linear_schedule(0.0, 0.75, 3)
-    optimizer = prune.prune(inner, prune.saliency(), sparsity=sparsity, when=EVERY)
+    optimizer = prune.prune(inner, prune.criteria.saliency(), sparsity=sparsity, when=EVERY)
     params, state, update = PARAMS, optimizer.init(PARAMS), jax.jit(optimizer.update)
     for step in range(4):
         grads = {"kernel": jnp.where(step == 1, NAN, GRADS["kernel"])}
@@ -149,11 +149,11 @@ def test_a_nan_gradient_under_a_guard_does_not_end_pruning():
 
 EMPTY = (jnp.ones((0, 2)), jnp.ones((0, 2)))
 ON_DATA: dict[str, Callable] = {
-    "wanda": lambda batches: prune.wanda(model, PARAMS, [batch[:1] for batch in batches]),
-    "snip": lambda batches: prune.snip(model, PARAMS, loss, batches),
-    "grasp": lambda batches: prune.grasp(model, PARAMS, loss, batches),
+    "wanda": lambda batches: prune.criteria.wanda(model, PARAMS, [batch[:1] for batch in batches]),
+    "snip": lambda batches: prune.criteria.snip(model, PARAMS, loss, batches),
+    "grasp": lambda batches: prune.criteria.grasp(model, PARAMS, loss, batches),
     "sensitivity": lambda batches: prune.sensitivity(
-        model, PARAMS, loss, batches, prune.magnitude()
+        model, PARAMS, loss, batches, prune.criteria.magnitude()
     ),
     "reconstruct": lambda batches: prune.reconstruct(
         model, PARAMS, [batch[:1] for batch in batches], prune.solvers.sparsegpt(), sparsity=0.5
@@ -170,21 +170,21 @@ def test_no_batch_and_an_empty_one_are_refused(name):
         ON_DATA[name]([(X, LABELS), EMPTY])
 
 
-def curves(*rises: float) -> prune.Sensitivity:
-    return prune.Sensitivity((0.5, 1.0), {"kernel": rises})
+def curves(*rises: float) -> prune.allocations.Sensitivity:
+    return prune.allocations.Sensitivity((0.5, 1.0), {"kernel": rises})
 
 
 SPARE = functools.partial(prune.by_magnitude, sparsity=0.5)
 SGD = optax.sgd(0.1)
 # By factory and argument: whole numbers, then those that are finite and in their range.
 COUNTS: dict[str, Callable] = {
-    "within_groups(size": lambda n: prune.within_groups(n),
-    "n_of_m(n": lambda n: prune.n_of_m(n, 4),
-    "n_of_m(m": lambda n: prune.n_of_m(1, n),
-    "padded(multiple": lambda n: prune.padded(prune.unstructured, n),
-    "blocks(shape[0]": lambda n: prune.blocks((n, 1)),
-    "blocks(shape[1]": lambda n: prune.blocks((1, n)),
-    "synflow(rounds": lambda n: prune.synflow(model, PARAMS, X, sparsity=0.5, rounds=n),
+    "within_groups(size": lambda n: prune.patterns.within_groups(n),
+    "n_of_m(n": lambda n: prune.patterns.n_of_m(n, 4),
+    "n_of_m(m": lambda n: prune.patterns.n_of_m(1, n),
+    "padded(multiple": lambda n: prune.patterns.padded(prune.patterns.unstructured, n),
+    "blocks(shape[0]": lambda n: prune.patterns.blocks((n, 1)),
+    "blocks(shape[1]": lambda n: prune.patterns.blocks((1, n)),
+    "synflow(rounds": lambda n: prune.criteria.synflow(model, PARAMS, X, sparsity=0.5, rounds=n),
     "sparsegpt(block_size": lambda n: prune.solvers.sparsegpt(block_size=n),
     "least_squares(rounds": lambda n: prune.solvers.least_squares(rounds=n),
     "least_squares(steps": lambda n: prune.solvers.least_squares(steps=n),
@@ -194,15 +194,17 @@ COUNTS: dict[str, Callable] = {
     ),
 }
 NUMBERS: dict[str, Callable] = {
-    "saliency(decay": prune.saliency,
-    "taylor_squared(decay": prune.taylor_squared,
-    "fisher(decay": prune.fisher,
-    "gradient_momentum(decay": prune.gradient_momentum,
-    "grasp(temperature": lambda x: prune.grasp(model, PARAMS, loss, [(X, LABELS)], temperature=x),
-    "synflow(sparsity": lambda x: prune.synflow(model, PARAMS, X, sparsity=x),
-    "one_shot(sparsity": lambda x: prune.one_shot(PARAMS, prune.magnitude(), sparsity=x),
-    "masks(sparsity": lambda x: prune.masks(PARAMS, prune.magnitude(), sparsity=x),
-    "prune(sparsity": lambda x: prune.prune(SGD, prune.magnitude(), sparsity=x),
+    "saliency(decay": prune.criteria.saliency,
+    "taylor_squared(decay": prune.criteria.taylor_squared,
+    "fisher(decay": prune.criteria.fisher,
+    "gradient_momentum(decay": prune.criteria.gradient_momentum,
+    "grasp(temperature": lambda x: prune.criteria.grasp(
+        model, PARAMS, loss, [(X, LABELS)], temperature=x
+    ),
+    "synflow(sparsity": lambda x: prune.criteria.synflow(model, PARAMS, X, sparsity=x),
+    "one_shot(sparsity": lambda x: prune.one_shot(PARAMS, prune.criteria.magnitude(), sparsity=x),
+    "masks(sparsity": lambda x: prune.masks(PARAMS, prune.criteria.magnitude(), sparsity=x),
+    "prune(sparsity": lambda x: prune.prune(SGD, prune.criteria.magnitude(), sparsity=x),
     "by_magnitude(sparsity": lambda x: prune.by_magnitude(sparsity=x),
     "hard_movement(sparsity": lambda x: prune.hard_movement(PARAMS, PARAMS, sparsity=x),
     "reconstruct(sparsity": lambda x: prune.reconstruct(
@@ -218,15 +220,15 @@ NUMBERS: dict[str, Callable] = {
         model, PARAMS, loss, [(X, LABELS)], sparsity=0.5, damping=x
     ),
     "sensitivity(sparsities": lambda x: prune.sensitivity(
-        model, PARAMS, loss, [(X, LABELS)], prune.magnitude(), sparsities=[x]
+        model, PARAMS, loss, [(X, LABELS)], prune.criteria.magnitude(), sparsities=[x]
     ),
-    "by_sensitivity(sensitivity": lambda x: prune.by_sensitivity(curves(0.0, x)),
-    "outliers(multiple": prune.outliers,
-    "outliers(spread": lambda x: prune.outliers(spread=x),
-    "below(threshold": prune.below,
-    "below_deviations(deviations": prune.below_deviations,
-    "floored(least": lambda x: prune.floored(prune.uniform, x),
-    "regrow(fraction": lambda x: prune.regrow(SGD, prune.magnitude(), HALF, fraction=x),
+    "by_sensitivity(sensitivity": lambda x: prune.allocations.by_sensitivity(curves(0.0, x)),
+    "outliers(multiple": prune.allocations.outliers,
+    "outliers(spread": lambda x: prune.allocations.outliers(spread=x),
+    "below(threshold": prune.allocations.below,
+    "below_deviations(deviations": prune.allocations.below_deviations,
+    "floored(least": lambda x: prune.allocations.floored(prune.allocations.uniform, x),
+    "regrow(fraction": lambda x: prune.regrow(SGD, prune.criteria.magnitude(), HALF, fraction=x),
     "proximal_l1(learning_rate": lambda x: prune.proximal_l1(x, 0.1),
     "proximal_l1(weight": lambda x: prune.proximal_l1(0.1, x),
     "proximal_trimmed(weight": lambda x: prune.proximal_trimmed(0.1, x, SPARE()),

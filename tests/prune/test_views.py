@@ -11,7 +11,7 @@ import jaxcompress as jc
 from jaxcompress import prune
 from tests.inputs import TREES
 
-PAIRS = prune.by_magnitude(sparsity=0.5, pattern=prune.n_of_m(1, 2))
+PAIRS = prune.by_magnitude(sparsity=0.5, pattern=prune.patterns.n_of_m(1, 2))
 DTYPES = (jnp.float32, jnp.bfloat16, jnp.float16)
 
 
@@ -72,7 +72,7 @@ def test_masked_weights_fade_and_return_when_they_are_worth_more():
 @pytest.mark.parametrize("name", TREES)
 def test_every_container_is_viewed(name):
     params = TREES[name]()
-    expected = prune.apply(prune.masks(params, prune.magnitude(), sparsity=0.5), params)
+    expected = prune.apply(prune.masks(params, prune.criteria.magnitude(), sparsity=0.5), params)
     shown = prune.straight_through(prune.by_magnitude(sparsity=0.5))(params)
     jax.tree.map(np.testing.assert_array_equal, shown, expected)
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import jaxcompress as jc
-from jaxcompress.prune import globally, n_of_m, woodfisher
+from jaxcompress.prune import woodfisher
+from jaxcompress.prune.allocations import globally
+from jaxcompress.prune.patterns import n_of_m
 
 RANDOM = np.random.default_rng(0)
 DAMPING = 1e-2

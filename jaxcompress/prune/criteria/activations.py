@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import from_canonical
 from jaxcompress.core.checks import check_batches
-from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.names import map_named
 from jaxcompress.core.observers import Reading, second_moment
@@ -19,6 +18,7 @@ from jaxcompress.graph.program import trace
 from jaxcompress.graph.sites import Site
 from jaxcompress.graph.value_axes import ValueAxis
 from jaxcompress.prune.criteria.weights import stateless
+from jaxcompress.prune.criterion import Criterion
 
 
 def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
@@ -53,7 +53,7 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
       >>> params = {"kernel": jnp.array([[1.0, 1.0], [2.0, 3.0]])}
-      >>> criterion = jc.prune.wanda(fn, params, [jnp.array([[4.0, 1.0]])])
+      >>> criterion = jc.prune.criteria.wanda(fn, params, [jnp.array([[4.0, 1.0]])])
       >>> criterion.score((), params)
       {'kernel': Array([[4., 4.],
              [2., 3.]], dtype=float32)}

@@ -17,10 +17,10 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_range
-from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import Array, PyTree
 from jaxcompress.prune.criteria.weights import aligned
+from jaxcompress.prune.criterion import Criterion
 
 
 class Evidence(NamedTuple):
@@ -52,7 +52,7 @@ def saliency(decay: float = 0.9) -> Criterion:
       ValueError: `decay` is outside [0, 1); scores are asked for before any gradient.
 
     Example:
-      >>> criterion = jc.prune.saliency(decay=0.0)
+      >>> criterion = jc.prune.criteria.saliency(decay=0.0)
       >>> params = {"kernel": jnp.array([2.0, 3.0])}
       >>> grads = {"kernel": jnp.array([-1.0, 0.1])}
       >>> state = criterion.update(grads, criterion.init(params), params)
@@ -90,7 +90,7 @@ def taylor_squared(decay: float = 0.9) -> Criterion:
       ValueError: `decay` is outside [0, 1); scores are asked for before any gradient.
 
     Example:
-      >>> criterion = jc.prune.taylor_squared(decay=0.0)
+      >>> criterion = jc.prune.criteria.taylor_squared(decay=0.0)
       >>> params = {"kernel": jnp.array([2.0, 3.0])}
       >>> grads = {"kernel": jnp.array([-1.0, 0.1])}
       >>> state = criterion.update(grads, criterion.init(params), params)
@@ -129,7 +129,7 @@ def fisher(decay: float = 0.99) -> Criterion:
       ValueError: `decay` is outside [0, 1); scores are asked for before any gradient.
 
     Example:
-      >>> criterion = jc.prune.fisher(decay=0.5)
+      >>> criterion = jc.prune.criteria.fisher(decay=0.5)
       >>> params = {"kernel": jnp.array([2.0, 3.0])}
       >>> grads = {"kernel": jnp.array([-1.0, 0.2])}
       >>> state = criterion.update(grads, criterion.init(params), params)
@@ -165,7 +165,7 @@ def gradient_momentum(decay: float = 0.9) -> Criterion:
       ValueError: `decay` is outside [0, 1); scores are asked for before any gradient.
 
     Example:
-      >>> criterion = jc.prune.gradient_momentum(decay=0.0)
+      >>> criterion = jc.prune.criteria.gradient_momentum(decay=0.0)
       >>> params = {"kernel": jnp.array([0.0, 3.0])}
       >>> grads = {"kernel": jnp.array([-1.0, 0.1])}
       >>> state = criterion.update(grads, criterion.init(params), params)
@@ -201,7 +201,7 @@ def movement() -> Criterion:
       ValueError: scores are asked for before any gradient.
 
     Example:
-      >>> criterion = jc.prune.movement()
+      >>> criterion = jc.prune.criteria.movement()
       >>> params = {"kernel": jnp.array([2.0, 3.0])}
       >>> grads = {"kernel": jnp.array([-1.0, 0.1])}
       >>> state = criterion.update(grads, criterion.init(params), params)
@@ -241,7 +241,7 @@ def informed(criterion: Criterion, gradients: Iterable[PyTree]) -> Criterion:
     Example:
       >>> params = {"kernel": jnp.array([[2.0, 3.0]])}
       >>> grads = {"kernel": jnp.array([[1.0, 0.1]])}
-      >>> criterion = jc.prune.informed(jc.prune.fisher(), [grads])
+      >>> criterion = jc.prune.criteria.informed(jc.prune.criteria.fisher(), [grads])
       >>> jc.prune.masks(params, criterion, sparsity=0.5)
       {'kernel': Array([[ True, False]], dtype=bool)}
     """

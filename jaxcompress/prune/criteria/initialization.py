@@ -11,15 +11,15 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_batches, check_count, check_positive, check_range
-from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.partition import combine, partition
 from jaxcompress.core.selectors import inexact
 from jaxcompress.core.types import Array, Loss, Model, Params, PyTree, Selector
 from jaxcompress.prune import targets
-from jaxcompress.prune.allocation.totals import globally
+from jaxcompress.prune.allocations.totals import globally
 from jaxcompress.prune.criteria.weights import constant
+from jaxcompress.prune.criterion import Criterion
 from jaxcompress.prune.patterns.pattern import unstructured
 
 Batches = Sequence[Any]
@@ -50,7 +50,7 @@ def snip(fn: Model, params: Params, loss: Loss, batches: Batches) -> Criterion:
       >>> loss = lambda outputs, targets: jnp.sum(outputs * targets, axis=-1)
       >>> params = {"kernel": jnp.array([[1.0, -2.0]])}
       >>> batch = (jnp.array([[3.0]]), jnp.array([[1.0, 0.5]]))
-      >>> criterion = jc.prune.snip(fn, params, loss, [batch])
+      >>> criterion = jc.prune.criteria.snip(fn, params, loss, [batch])
       >>> criterion.init(params)
       {'kernel': Array([[3., 3.]], dtype=float32)}
 
@@ -94,8 +94,8 @@ def grasp(
       >>> loss = lambda outputs, targets: jnp.sum((outputs - targets) ** 2, axis=-1) / 2
       >>> params = {"kernel": jnp.array([[2.0], [-1.0]])}
       >>> batch = (jnp.array([[1.0, 1.0]]), jnp.array([[0.0]]))
-      >>> criterion = jc.prune.grasp(fn, params, loss, [batch], temperature=1.0)
-      >>> criterion.init(params)
+      >>> grasp = jc.prune.criteria.grasp(fn, params, loss, [batch], temperature=1.0)
+      >>> grasp.init(params)
       {'kernel': Array([[ 4.],
              [-2.]], dtype=float32)}
 
@@ -156,7 +156,7 @@ def synflow(
       >>> fn = lambda params, x: (x @ params["in"]) @ params["out"]
       >>> params = {"in": jnp.array([[1.0, -2.0]]), "out": jnp.array([[3.0], [1.0]])}
       >>> x = jnp.ones((1, 1))
-      >>> criterion = jc.prune.synflow(fn, params, x, sparsity=0.5, rounds=2)
+      >>> criterion = jc.prune.criteria.synflow(fn, params, x, sparsity=0.5, rounds=2)
       >>> criterion.init(params)
       {'in': Array([[ 3., -2.]], dtype=float32), 'out': Array([[ 3.],
              [-1.]], dtype=float32)}

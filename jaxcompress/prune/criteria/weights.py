@@ -7,9 +7,9 @@ Those that watch gradients live in `gradients`, those that need a model and data
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Array, Key, Params, PyTree
+from jaxcompress.prune.criterion import Criterion
 
 
 def magnitude() -> Criterion:
@@ -21,7 +21,7 @@ def magnitude() -> Criterion:
       Criterion without state; scores are float32 of the params' shapes.
 
     Example:
-      >>> criterion = jc.prune.magnitude()
+      >>> criterion = jc.prune.criteria.magnitude()
       >>> params = {"kernel": jnp.array([-2.0, 0.5])}
       >>> criterion.score(criterion.init(params), params)
       {'kernel': Array([2. , 0.5], dtype=float32)}
@@ -50,7 +50,7 @@ def random(key: Key) -> Criterion:
       Criterion without state; scores are uniform in [0, 1), float32.
 
     Example:
-      >>> criterion = jc.prune.random(jax.random.key(0))
+      >>> criterion = jc.prune.criteria.random(jax.random.key(0))
       >>> scores = criterion.score((), {"kernel": jnp.ones(1000)})
       >>> float(jnp.mean(scores["kernel"]))
       0.5
@@ -69,7 +69,7 @@ def fresh_noise(key: Key) -> Criterion:
       [0, 1), float32.
 
     Example:
-      >>> criterion = jc.prune.fresh_noise(jax.random.key(0))
+      >>> criterion = jc.prune.criteria.fresh_noise(jax.random.key(0))
       >>> params = {"kernel": jnp.ones(1000)}
       >>> first = criterion.score(0, params)["kernel"]
       >>> float(jnp.mean(first < criterion.score(1, params)["kernel"]))
@@ -99,7 +99,7 @@ def constant(scores: PyTree) -> Criterion:
         or of another shape.
 
     Example:
-      >>> criterion = jc.prune.constant({"kernel": jnp.array([[3.0, 1.0]])})
+      >>> criterion = jc.prune.criteria.constant({"kernel": jnp.array([[3.0, 1.0]])})
       >>> params = {"kernel": jnp.array([[0.1, 5.0]])}
       >>> jc.prune.masks(params, criterion, sparsity=0.5)
       {'kernel': Array([[ True, False]], dtype=bool)}

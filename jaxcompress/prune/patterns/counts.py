@@ -10,8 +10,8 @@ import numpy as np
 
 from jaxcompress.core.fixed import Fixed, exact_product, exact_sum, rounded_to_even
 from jaxcompress.core.numerics import round_to_count
-from jaxcompress.core.ranking import lowest, positions
 from jaxcompress.core.types import Array
+from jaxcompress.prune.ranking import lowest, positions
 
 _RESOLUTION_BITS = 22
 """Bits of a share that hold, where a division made it: a float32 has 24."""

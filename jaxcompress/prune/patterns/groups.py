@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.numerics import round_to_count
-from jaxcompress.core.ranking import lowest
 from jaxcompress.core.types import Array
 from jaxcompress.prune.patterns.matrices import on_inputs, on_matrices
 from jaxcompress.prune.patterns.pattern import Pattern
+from jaxcompress.prune.ranking import lowest
 
 
 def within_groups(size: int) -> Pattern:
@@ -36,7 +36,7 @@ def within_groups(size: int) -> Pattern:
 
     Example:
       >>> dot = jc.LeafAxes(contracting=(0,), output=())
-      >>> jc.prune.within_groups(2)(jnp.array([0.1, 0.2, 0.9, 0.3]), 0.5, dot)
+      >>> jc.prune.patterns.within_groups(2)(jnp.array([0.1, 0.2, 0.9, 0.3]), 0.5, dot)
       Array([False,  True,  True, False], dtype=bool)
 
     Source: Mishra et al. 2021, arXiv:2104.08378, section 3, of which 2:4 is the case of
@@ -67,7 +67,7 @@ def n_of_m(n: int, m: int) -> Pattern:
 
     Example:
       >>> dot = jc.LeafAxes(contracting=(0,), output=())
-      >>> jc.prune.n_of_m(2, 4)(jnp.array([0.1, 0.9, 0.5, 0.3]), 0.9, dot)
+      >>> jc.prune.patterns.n_of_m(2, 4)(jnp.array([0.1, 0.9, 0.5, 0.3]), 0.9, dot)
       Array([False,  True,  True, False], dtype=bool)
 
     Source: Zhou et al. 2021, arXiv:2102.04010, section 3. Differs: ties by index; the
@@ -103,7 +103,7 @@ def padded(pattern: Pattern, multiple: int) -> Pattern:
 
     Example:
       >>> dot = jc.LeafAxes(contracting=(0,), output=())
-      >>> pattern = jc.prune.padded(jc.prune.n_of_m(2, 4), 4)
+      >>> pattern = jc.prune.patterns.padded(jc.prune.patterns.n_of_m(2, 4), 4)
       >>> pattern(jnp.array([0.1, 0.9, 0.5, 0.3, 0.2, 0.1, 0.7]), 0.5, dot)
       Array([False,  True,  True, False,  True, False,  True], dtype=bool)
     """

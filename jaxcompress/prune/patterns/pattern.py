@@ -8,9 +8,9 @@ from jax.core import Tracer
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.numerics import round_to_count
-from jaxcompress.core.ranking import lowest
 from jaxcompress.core.types import Array
 from jaxcompress.prune.patterns.counts import counts_of_slices
+from jaxcompress.prune.ranking import lowest
 
 Pattern = Callable[[Array, Array | float, LeafAxes], Array]
 """(scores, sparsity, axes of the leaf) to a bool mask of the scores' shape.
@@ -42,7 +42,7 @@ def unstructured(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) ->
 
     Example:
       >>> axes = jc.LeafAxes(contracting=(0,), output=(1,))
-      >>> jc.prune.unstructured(jnp.array([[0.1, 0.9], [0.5, 0.3]]), 0.5, axes)
+      >>> jc.prune.patterns.unstructured(jnp.array([[0.1, 0.9], [0.5, 0.3]]), 0.5, axes)
       Array([[False,  True],
              [ True, False]], dtype=bool)
 
@@ -77,7 +77,8 @@ def within_outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) 
 
     Example:
       >>> axes = jc.LeafAxes(contracting=(0,), output=(1,))
-      >>> jc.prune.within_outputs(jnp.array([[0.1, 0.9], [0.5, 0.3]]), 0.5, axes)
+      >>> scores = jnp.array([[0.1, 0.9], [0.5, 0.3]])
+      >>> jc.prune.patterns.within_outputs(scores, 0.5, axes)
       Array([[False,  True],
              [ True, False]], dtype=bool)
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_count, check_whole
-from jaxcompress.core.ranking import lowest
 from jaxcompress.core.types import Array
 from jaxcompress.prune.patterns.counts import counts_of_slices
 from jaxcompress.prune.patterns.matrices import on_matrices
@@ -22,6 +21,7 @@ from jaxcompress.prune.patterns.pattern import (
     check_sparsity,
     slice_sizes,
 )
+from jaxcompress.prune.ranking import lowest
 
 
 def outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
@@ -45,7 +45,7 @@ def outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Arra
 
     Example:
       >>> axes = jc.LeafAxes(contracting=(0,), output=(1,))
-      >>> jc.prune.outputs(jnp.array([[0.1, 0.9], [0.5, 0.3]]), 0.5, axes)
+      >>> jc.prune.patterns.outputs(jnp.array([[0.1, 0.9], [0.5, 0.3]]), 0.5, axes)
       Array([[False,  True],
              [False,  True]], dtype=bool)
 
@@ -79,7 +79,7 @@ def inputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array
 
     Example:
       >>> axes = jc.LeafAxes(contracting=(0,), output=(1,))
-      >>> jc.prune.inputs(jnp.array([[0.1, 0.9], [0.5, 0.3]]), 0.5, axes)
+      >>> jc.prune.patterns.inputs(jnp.array([[0.1, 0.9], [0.5, 0.3]]), 0.5, axes)
       Array([[ True,  True],
              [False, False]], dtype=bool)
     """
@@ -108,7 +108,7 @@ def heads(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
 
     Example:
       >>> axes = jc.LeafAxes(contracting=(0,), output=(1, 2))
-      >>> mask = jc.prune.heads(jnp.arange(24.0).reshape(3, 4, 2), 0.5, axes)
+      >>> mask = jc.prune.patterns.heads(jnp.arange(24.0).reshape(3, 4, 2), 0.5, axes)
       >>> mask[0, :, 0]
       Array([False, False,  True,  True], dtype=bool)
 
@@ -144,7 +144,7 @@ def slices(axis: int) -> Pattern:
 
     Example:
       >>> axes = jc.LeafAxes(contracting=(0,), output=(1,))
-      >>> jc.prune.slices(-1)(jnp.array([[0.1, 0.9], [0.5, 0.3]]), 0.5, axes)
+      >>> jc.prune.patterns.slices(-1)(jnp.array([[0.1, 0.9], [0.5, 0.3]]), 0.5, axes)
       Array([[False,  True],
              [False,  True]], dtype=bool)
     """
@@ -185,7 +185,7 @@ def blocks(shape: tuple[int, int]) -> Pattern:
     Example:
       >>> axes = jc.LeafAxes(contracting=(1,), output=(0,))
       >>> scores = jnp.array([[5.0, 0.0, 1.0], [5.0, 0.0, 3.0]])
-      >>> jc.prune.blocks((2, 2))(scores, 0.5, axes)
+      >>> jc.prune.patterns.blocks((2, 2))(scores, 0.5, axes)
       Array([[ True,  True, False],
              [ True,  True, False]], dtype=bool)
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.checks import check_range
-from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.masks import apply_masks, check_masks, kept
 from jaxcompress.core.names import named_leaves
@@ -17,7 +16,8 @@ from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.selectors import reasons_left_out
 from jaxcompress.core.types import Masks, Params, Selector
 from jaxcompress.prune import targets
-from jaxcompress.prune.allocation.totals import Allocation, uniform
+from jaxcompress.prune.allocations.totals import Allocation, uniform
+from jaxcompress.prune.criterion import Criterion
 from jaxcompress.prune.patterns.pattern import Pattern, unstructured
 from jaxcompress.prune.targets import Amount
 
@@ -76,7 +76,8 @@ def one_shot(
     Example:
       >>> kernel = jnp.array([[0.1, -2.0], [3.0, -0.4]])
       >>> params = {"kernel": kernel, "bias": jnp.ones(2)}
-      >>> pruned, report = jc.prune.one_shot(params, jc.prune.magnitude(), sparsity=0.5)
+      >>> magnitude = jc.prune.criteria.magnitude()
+      >>> pruned, report = jc.prune.one_shot(params, magnitude, sparsity=0.5)
       >>> pruned["kernel"]
       Array([[ 0., -2.],
              [ 3.,  0.]], dtype=float32)
@@ -112,7 +113,7 @@ def masks(
 
     Example:
       >>> params = {"kernel": jnp.array([[0.1, -2.0]]), "bias": jnp.ones(2)}
-      >>> jc.prune.masks(params, jc.prune.magnitude(), sparsity=0.5)
+      >>> jc.prune.masks(params, jc.prune.criteria.magnitude(), sparsity=0.5)
       {'bias': Array(True, dtype=bool), 'kernel': Array([[False,  True]], dtype=bool)}
     """
     found = fixed_groups("masks", params, sparsity, select, axes, targets.check_sized)

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.checks import check_batches, check_range
-from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named
 from jaxcompress.core.types import Loss, Model, Params, Selector
 from jaxcompress.graph.calibrate import unreached
 from jaxcompress.prune import targets
-from jaxcompress.prune.allocation.sensitivity import Sensitivity
+from jaxcompress.prune.allocations.sensitivity import Sensitivity
+from jaxcompress.prune.criterion import Criterion
 from jaxcompress.prune.patterns.pattern import Pattern, unstructured
 
 
@@ -66,7 +66,7 @@ def sensitivity(
       >>> loss = lambda outputs, targets: (outputs - targets)[:, 0] ** 2
       >>> params = {"kernel": jnp.array([[1.0], [2.0]])}
       >>> batch = (jnp.array([[1.0, 1.0]]), jnp.array([[3.0]]))
-      >>> magnitude = jc.prune.magnitude()
+      >>> magnitude = jc.prune.criteria.magnitude()
       >>> jc.prune.sensitivity(fn, params, loss, [batch], magnitude, sparsities=[0.5])
       Sensitivity(sparsities=(0.5, 1.0), rises={'kernel': (1.0, 9.0)}, left_out={})
 

@@ -22,7 +22,7 @@ from jaxcompress.core.rules import Rules
 from jaxcompress.core.sharding import gathered
 from jaxcompress.core.types import Array, Loss, Model, Params, Selector
 from jaxcompress.prune import targets
-from jaxcompress.prune.allocation.totals import Allocation, uniform
+from jaxcompress.prune.allocations.totals import Allocation, uniform
 from jaxcompress.prune.patterns.pattern import Pattern, unstructured
 from jaxcompress.prune.post_training.fisher_blocks import costs, from_blocks, in_blocks, made_up
 from jaxcompress.prune.post_training.one_shot import fixed_groups, removal_report

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_positive
 from jaxcompress.core.numerics import round_to_count
-from jaxcompress.core.ranking import lowest
 from jaxcompress.core.types import Array
 from jaxcompress.layerwise.solver import Solver, damped, inverse_factor
+from jaxcompress.prune.ranking import lowest
 
 _IN_CACHE = 2**20
 """Numbers of the inverses that change at once: about what a core has near it."""

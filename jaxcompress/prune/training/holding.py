@@ -48,7 +48,7 @@ def hold(
 
     Example:
       >>> params = {"kernel": jnp.array([[0.1, -2.0]])}
-      >>> masks = jc.prune.masks(params, jc.prune.magnitude(), sparsity=0.5)
+      >>> masks = jc.prune.masks(params, jc.prune.criteria.magnitude(), sparsity=0.5)
       >>> optimizer = jc.prune.hold(optax.sgd(1.0), masks)
       >>> grads = {"kernel": jnp.ones((1, 2))}
       >>> updates, _ = optimizer.update(grads, optimizer.init(params), params)

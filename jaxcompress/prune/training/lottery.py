@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes
-from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.masks import apply_masks
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Array, Key, Masks, Params, Selector
-from jaxcompress.prune.allocation.totals import Allocation, uniform
+from jaxcompress.prune.allocations.totals import Allocation, uniform
+from jaxcompress.prune.criterion import Criterion
 from jaxcompress.prune.patterns.pattern import Pattern, unstructured
 from jaxcompress.prune.post_training.one_shot import masks as masks_of_round
 from jaxcompress.prune.targets import Amount
@@ -100,7 +100,7 @@ def iterative(
       ...     return jax.tree.map(jnp.multiply, params, trained)
       >>> tickets = jc.prune.iterative(
       ...     trained,
-      ...     jc.prune.magnitude(),
+      ...     jc.prune.criteria.magnitude(),
       ...     sparsities=[0.25, 0.5],
       ...     train=train,
       ...     restart=lambda params, turn: saved,

@@ -107,7 +107,8 @@ def proximal_trimmed(
       TypeError: what `spared` raises when the params are seen.
 
     Example:
-      >>> pairs = jc.prune.by_magnitude(sparsity=0.5, pattern=jc.prune.n_of_m(1, 2))
+      >>> one_of_two = jc.prune.patterns.n_of_m(1, 2)
+      >>> pairs = jc.prune.by_magnitude(sparsity=0.5, pattern=one_of_two)
       >>> proximal = jc.prune.proximal_trimmed(0.5, weight=0.4, spared=pairs)
       >>> optimizer = optax.chain(optax.sgd(0.5), proximal)
       >>> params = {"kernel": jnp.array([[1.0, 3.0], [-0.1, 2.0]])}

@@ -12,13 +12,13 @@ from jaxcompress.core import schedules
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.checks import check_share, require_params
 from jaxcompress.core.correspondence import start_of_param
-from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.names import named_leaves
-from jaxcompress.core.ranking import count_true, lowest
 from jaxcompress.core.selectors import axes_of
 from jaxcompress.core.types import Array, Masks, Params, When
 from jaxcompress.prune import targets
+from jaxcompress.prune.criterion import Criterion
 from jaxcompress.prune.patterns.pattern import group_axis
+from jaxcompress.prune.ranking import count_true, lowest
 from jaxcompress.prune.training.shares import Share, as_dropped
 from jaxcompress.prune.training.state import (
     PruneState,
@@ -91,7 +91,7 @@ def regrow(
 
     Example:
       >>> masks = {"kernel": jnp.array([[True, True, False, False]])}
-      >>> growth = jc.prune.gradient_momentum(0.0)
+      >>> growth = jc.prune.criteria.gradient_momentum(0.0)
       >>> optimizer = jc.prune.regrow(
       ...     optax.sgd(1.0), growth, masks, fraction=0.5, when=jc.schedules.every(1)
       ... )

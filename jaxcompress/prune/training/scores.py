@@ -19,7 +19,7 @@ from jaxcompress.core.rules import Rules
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.prune import targets
-from jaxcompress.prune.allocation.totals import Allocation, uniform
+from jaxcompress.prune.allocations.totals import Allocation, uniform
 from jaxcompress.prune.patterns.pattern import Pattern, unstructured
 from jaxcompress.prune.targets import Amount
 

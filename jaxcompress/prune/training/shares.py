@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.ranking import count_true, cut
 from jaxcompress.core.types import Array
-from jaxcompress.prune.allocation.totals import first_of_slices, total
+from jaxcompress.prune.allocations.totals import first_of_slices, total
 from jaxcompress.prune.patterns.pattern import group_axis, group_size
+from jaxcompress.prune.ranking import count_true, cut
 
 Share = Callable[
     [dict[str, Array], dict[str, Array], dict[str, LeafAxes], dict[str, Array]], dict[str, Array]

@@ -12,9 +12,9 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.masks import apply_masks, check_masks, cleared
 from jaxcompress.core.names import map_named, named_leaves
-from jaxcompress.core.ranking import count_true
 from jaxcompress.core.types import Array, Masks, Params, PyTree
 from jaxcompress.prune import targets
+from jaxcompress.prune.ranking import count_true
 
 
 class PruneState(NamedTuple):
@@ -54,7 +54,8 @@ def masks_of(opt_state: optax.OptState) -> Masks:
       ValueError: there is no `prune` in it, or more than one.
 
     Example:
-      >>> optimizer = jc.prune.prune(optax.sgd(0.1), jc.prune.magnitude(), sparsity=0.5)
+      >>> magnitude = jc.prune.criteria.magnitude()
+      >>> optimizer = jc.prune.prune(optax.sgd(0.1), magnitude, sparsity=0.5)
       >>> jc.prune.masks_of(optimizer.init({"kernel": jnp.ones((1, 2))}))
       {'kernel': Array([[ True,  True]], dtype=bool)}
     """
@@ -105,7 +106,8 @@ def check(opt_state: optax.OptState) -> None:
         found, or there is no `prune` in it.
 
     Example:
-      >>> optimizer = jc.prune.prune(optax.sgd(0.1), jc.prune.magnitude(), sparsity=0.5)
+      >>> magnitude = jc.prune.criteria.magnitude()
+      >>> optimizer = jc.prune.prune(optax.sgd(0.1), magnitude, sparsity=0.5)
       >>> jc.prune.check(optimizer.init({"kernel": jnp.ones((1, 2))}))
     """
     states = _prune_states("check", opt_state)

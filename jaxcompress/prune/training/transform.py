@@ -9,12 +9,12 @@ import optax
 from jaxcompress.core import schedules
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import require_params
-from jaxcompress.core.criterion import Criterion
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Array, Masks, Params, Selector, When
 from jaxcompress.prune import targets
-from jaxcompress.prune.allocation.totals import Allocation, uniform
+from jaxcompress.prune.allocations.totals import Allocation, uniform
+from jaxcompress.prune.criterion import Criterion
 from jaxcompress.prune.patterns.pattern import Pattern, unstructured
 from jaxcompress.prune.targets import Amount
 from jaxcompress.prune.training.state import (
@@ -80,7 +80,8 @@ def prune(
 
     Example:
       >>> params = {"kernel": jnp.array([[0.1, -2.0], [3.0, -0.4]])}
-      >>> optimizer = jc.prune.prune(optax.sgd(0.5), jc.prune.magnitude(), sparsity=0.5)
+      >>> magnitude = jc.prune.criteria.magnitude()
+      >>> optimizer = jc.prune.prune(optax.sgd(0.5), magnitude, sparsity=0.5)
       >>> opt_state = optimizer.init(params)
       >>> grads = {"kernel": jnp.ones((2, 2))}
       >>> updates, opt_state = optimizer.update(grads, opt_state, params)

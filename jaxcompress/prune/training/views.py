@@ -18,7 +18,7 @@ from jaxcompress.core.numerics import straight_through as passing
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Array, Masks, Params, Selector, View
 from jaxcompress.prune import targets
-from jaxcompress.prune.allocation.totals import Allocation, uniform
+from jaxcompress.prune.allocations.totals import Allocation, uniform
 from jaxcompress.prune.criteria.weights import magnitude
 from jaxcompress.prune.patterns.pattern import Pattern, unstructured
 from jaxcompress.prune.targets import Amount

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.ranking import cut
 from jaxcompress.core.types import Array
-from jaxcompress.prune.allocation.totals import Allocation
+from jaxcompress.prune.allocations.totals import Allocation
+from jaxcompress.prune.ranking import cut
 
 _INFINITY = np.uint32(0x7F800000)
 
@@ -61,7 +61,8 @@ def by_sensitivity(sensitivity: Sensitivity) -> Allocation:
 
     Example:
       >>> rises = {"robust": (0.0, 1.0), "tender": (1.0, 3.0)}
-      >>> allocate = jc.prune.by_sensitivity(jc.prune.Sensitivity((0.5, 1.0), rises))
+      >>> measured = jc.prune.allocations.Sensitivity((0.5, 1.0), rises)
+      >>> allocate = jc.prune.allocations.by_sensitivity(measured)
       >>> allocate({"robust": jnp.ones(4), "tender": jnp.ones(4)}, {}, 0.5)
       {'robust': Array(0.75, dtype=float32), 'tender': Array(0.25, dtype=float32)}
 

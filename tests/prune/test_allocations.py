@@ -17,7 +17,8 @@ from jax.sharding import PartitionSpec as P
 
 from jaxcompress import prune
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.prune import Allocation, globally, uniform, unstructured
+from jaxcompress.prune.allocations import Allocation, globally, uniform
+from jaxcompress.prune.patterns import unstructured
 
 AXES = {
     "first": LeafAxes((0,), (1,)),
@@ -111,7 +112,7 @@ def by_outliers(scores: dict[str, np.ndarray], sparsity: float) -> dict[str, lis
 
 
 # Below the first knot two leaves cost nothing, and one curve falls again.
-MEASURED = prune.Sensitivity(
+MEASURED = prune.allocations.Sensitivity(
     (0.25, 0.5, 0.75, 1.0),
     {
         "first": (0.0, 0.1, 0.05, 2.0),
@@ -159,18 +160,18 @@ class Case(NamedTuple):
 ALLOCATIONS = [
     Case("uniform", uniform, oracle=by_slice(lambda scores, sparsity: sparsity)),
     Case("globally", globally, oracle=by_one_sort),
-    Case("by shapes", prune.erk, oracle=by_shapes),
-    Case("relative", prune.lamp, oracle=relative),
-    Case("by outliers", prune.outliers(2.0, 0.1), oracle=by_outliers),
+    Case("by shapes", prune.allocations.erk, oracle=by_shapes),
+    Case("relative", prune.allocations.lamp, oracle=relative),
+    Case("by outliers", prune.allocations.outliers(2.0, 0.1), oracle=by_outliers),
     Case(
         "below",
-        prune.below(0.5),
+        prune.allocations.below(0.5),
         oracle=by_slice(lambda scores, sparsity: min(np.mean(scores < 0.5), sparsity)),
         total=False,
     ),
     Case(
         "below deviations",
-        prune.below_deviations(0.7),
+        prune.allocations.below_deviations(0.7),
         oracle=by_slice(
             lambda scores, sparsity: min(
                 np.mean(scores < 0.7 * np.sqrt(np.mean(scores[scores != 0] ** 2))), sparsity
@@ -178,8 +179,8 @@ ALLOCATIONS = [
         ),
         total=False,
     ),
-    Case("by sensitivity", prune.by_sensitivity(MEASURED), oracle=by_one_rise),
-    Case("floored", prune.floored(globally, 1), oracle=keep_one, total=False),
+    Case("by sensitivity", prune.allocations.by_sensitivity(MEASURED), oracle=by_one_rise),
+    Case("floored", prune.allocations.floored(globally, 1), oracle=keep_one, total=False),
 ]
 
 
@@ -211,7 +212,7 @@ def test_shares_equal_the_oracle(case):
 @pytest.mark.parametrize(("least", "kept"), [(1, [1, 2, 1]), (0.3, [4, 4, 3]), (50, [12, 12, 7])])
 def test_a_floor_keeps_weights_or_a_share(least, kept):
     scores = {name: jnp.array(score) for name, score in split(range(31)).items()}
-    shares = prune.floored(uniform, least)(scores, AXES, 1.0)
+    shares = prune.allocations.floored(uniform, least)(scores, AXES, 1.0)
     left = [(1 - float(shares[name].ravel()[0])) * scores[name].size for name in AXES]
     np.testing.assert_allclose(left, kept, atol=2**-18)
 
@@ -232,7 +233,9 @@ def test_globally_equals_one_sort_over_all_leaves(values, sparsity):
 
 
 def test_shares_by_sensitivity_never_fall_and_the_total_is_exact():
-    allocate = prune.by_sensitivity(prune.Sensitivity(**json.loads(json.dumps(MEASURED._asdict()))))
+    allocate = prune.allocations.by_sensitivity(
+        prune.allocations.Sensitivity(**json.loads(json.dumps(MEASURED._asdict())))
+    )
     scores = {name: jnp.array(score) for name, score in split(range(31)).items()}
     sparsities = np.linspace(0, 1, 129, dtype=np.float32)
     shares = jax.jit(jax.vmap(lambda sparsity: allocate(scores, AXES, sparsity)))(sparsities)
@@ -255,7 +258,11 @@ def test_globally_gives_every_slice_its_share():
 
 @pytest.mark.parametrize(
     ("axis_type", "allocate"),
-    [(AxisType.Auto, globally), (AxisType.Explicit, globally), (AxisType.Explicit, prune.lamp)],
+    [
+        (AxisType.Auto, globally),
+        (AxisType.Explicit, globally),
+        (AxisType.Explicit, prune.allocations.lamp),
+    ],
 )
 def test_shares_are_the_same_on_eight_devices(mesh, axis_type, allocate):
     random = np.random.default_rng(0)
@@ -271,24 +278,46 @@ def test_shares_are_the_same_on_eight_devices(mesh, axis_type, allocate):
 
 
 REFUSED = {
-    "threshold": (lambda: prune.below(float("nan")), "below(threshold=nan) must be a finite"),
-    "deviations": (lambda: prune.below_deviations(0), "below_deviations(deviations=0) must be"),
-    "multiple": (lambda: prune.outliers(multiple=0), "outliers(multiple=0) must be above 0"),
-    "spread": (lambda: prune.outliers(spread=-1), "outliers(spread=-1) must be above 0"),
-    "nothing": (lambda: prune.floored(uniform, 0), "floored(least=0) must be a share in (0, 1)"),
+    "threshold": (
+        lambda: prune.allocations.below(float("nan")),
+        "below(threshold=nan) must be a finite",
+    ),
+    "deviations": (
+        lambda: prune.allocations.below_deviations(0),
+        "below_deviations(deviations=0) must be",
+    ),
+    "multiple": (
+        lambda: prune.allocations.outliers(multiple=0),
+        "outliers(multiple=0) must be above 0",
+    ),
+    "spread": (
+        lambda: prune.allocations.outliers(spread=-1),
+        "outliers(spread=-1) must be above 0",
+    ),
+    "nothing": (
+        lambda: prune.allocations.floored(uniform, 0),
+        "floored(least=0) must be a share in (0, 1)",
+    ),
     "no end": (
-        lambda: prune.by_sensitivity(prune.Sensitivity((0.5,), {"first": (1.0,)})),
+        lambda: prune.allocations.by_sensitivity(
+            prune.allocations.Sensitivity((0.5,), {"first": (1.0,)})
+        ),
         "by_sensitivity(sensitivity): sparsities (0.5,) must rise from above 0 to 1.",
     ),
     "rises": (
-        lambda: prune.by_sensitivity(prune.Sensitivity((1.0,), {"first": (float("nan"),)})),
+        lambda: prune.allocations.by_sensitivity(
+            prune.allocations.Sensitivity((1.0,), {"first": (float("nan"),)})
+        ),
         "by_sensitivity(sensitivity): leaf 'first' has rises (nan,). Give a finite number",
     ),
     "unmeasured": (
-        lambda: prune.by_sensitivity(MEASURED)({"head": jnp.ones(2)}, {}, 0.5),
+        lambda: prune.allocations.by_sensitivity(MEASURED)({"head": jnp.ones(2)}, {}, 0.5),
         "by_sensitivity(sensitivity): leaf 'head' was not measured. Leaves are: first, layers",
     ),
-    "a half": (lambda: prune.floored(uniform, 1.5), "floored(least=1.5) must be a share"),
+    "a half": (
+        lambda: prune.allocations.floored(uniform, 1.5),
+        "floored(least=1.5) must be a share",
+    ),
 }
 
 

@@ -10,10 +10,10 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec, auto_axes
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_positive
-from jaxcompress.core.ranking import count_true
 from jaxcompress.core.types import Array
-from jaxcompress.prune.allocation.totals import Allocation, globally
+from jaxcompress.prune.allocations.totals import Allocation, globally
 from jaxcompress.prune.patterns.pattern import group_axis, group_size, slice_sizes
+from jaxcompress.prune.ranking import count_true
 
 
 def erk(
@@ -38,7 +38,7 @@ def erk(
     Example:
       >>> dot = jc.LeafAxes(contracting=(0,), output=(1,))
       >>> scores = {"wide": jnp.ones((20, 20)), "narrow": jnp.ones((10, 10))}
-      >>> jc.prune.erk(scores, {"wide": dot, "narrow": dot}, 0.76)
+      >>> jc.prune.allocations.erk(scores, {"wide": dot, "narrow": dot}, 0.76)
       {'wide': Array(0.8, dtype=float32), 'narrow': Array(0.6, dtype=float32)}
 
     Source: Evci et al. 2020, arXiv:1911.11134, section 3, Erdős-Rényi-Kernel.
@@ -92,7 +92,7 @@ def lamp(
     Example:
       >>> dot = jc.LeafAxes(contracting=(0,), output=())
       >>> scores = {"small": jnp.array([0.1, 0.2]), "large": jnp.array([4.0, 3.0])}
-      >>> jc.prune.lamp(scores, {"small": dot, "large": dot}, 0.5)
+      >>> jc.prune.allocations.lamp(scores, {"small": dot, "large": dot}, 0.5)
       {'small': Array([0.5], dtype=float32), 'large': Array([0.5], dtype=float32)}
 
     Source: Lee et al. 2021, arXiv:2010.07611, equation 1. Differs: any scores.
@@ -133,7 +133,8 @@ def outliers(multiple: float = 5.0, spread: float = 0.08) -> Allocation:
     Example:
       >>> dot = jc.LeafAxes(contracting=(0,), output=())
       >>> scores = {"flat": jnp.ones(4), "peaked": jnp.array([0.0, 0.0, 0.0, 9.0])}
-      >>> jc.prune.outliers(multiple=3.0)(scores, {"flat": dot, "peaked": dot}, 0.5)
+      >>> allocate = jc.prune.allocations.outliers(multiple=3.0)
+      >>> allocate(scores, {"flat": dot, "peaked": dot}, 0.5)
       {'flat': Array([0.58], dtype=float32), 'peaked': Array([0.42], dtype=float32)}
 
     Source: Yin et al. 2024, arXiv:2310.05175. Differs: a slice of a leaf is a layer,

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_number, check_positive
-from jaxcompress.core.ranking import count_true, order_keys
 from jaxcompress.core.types import Array
-from jaxcompress.prune.allocation.totals import Allocation
+from jaxcompress.prune.allocations.totals import Allocation
 from jaxcompress.prune.patterns.pattern import group_axis, group_size
+from jaxcompress.prune.ranking import count_true, order_keys
 
 
 def below(threshold: float) -> Allocation:
@@ -32,7 +32,7 @@ def below(threshold: float) -> Allocation:
 
     Example:
       >>> dot = jc.LeafAxes(contracting=(0,), output=())
-      >>> allocate = jc.prune.below(0.5)
+      >>> allocate = jc.prune.allocations.below(0.5)
       >>> allocate({"kernel": jnp.array([0.1, 2.0, 0.4, 0.5])}, {"kernel": dot}, 0.9)
       {'kernel': Array([0.5], dtype=float32)}
 
@@ -62,7 +62,7 @@ def below_deviations(deviations: float) -> Allocation:
 
     Example:
       >>> dot = jc.LeafAxes(contracting=(0,), output=())
-      >>> allocate = jc.prune.below_deviations(0.5)
+      >>> allocate = jc.prune.allocations.below_deviations(0.5)
       >>> allocate({"kernel": jnp.array([1.0, 7.0, 0.0, 0.0])}, {"kernel": dot}, 0.9)
       {'kernel': Array([0.75], dtype=float32)}
 
@@ -101,7 +101,7 @@ def floored(allocate: Allocation, least: float) -> Allocation:
     Example:
       >>> dot = jc.LeafAxes(contracting=(0,), output=())
       >>> scores = {"a": jnp.array([1.0, 2.0]), "b": jnp.array([3.0, 4.0, 5.0, 6.0])}
-      >>> allocate = jc.prune.floored(jc.prune.globally, 1)
+      >>> allocate = jc.prune.allocations.floored(jc.prune.allocations.globally, 1)
       >>> allocate(scores, {"a": dot, "b": dot}, 0.5)
       {'a': Array([0.5], dtype=float32), 'b': Array([0.25], dtype=float32)}
     """

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from jaxcompress.core.ranking import cut, lowest, order_keys
+from jaxcompress.prune.ranking import cut, lowest, order_keys
 
 TINY = float(np.finfo(np.float32).smallest_subnormal)
 VALUES = [0.0, -0.0, TINY, -TINY, 1.5, 1.5, -1.5, 3e38, np.inf, -np.inf, np.nan]

@@ -11,9 +11,9 @@ import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.numerics import round_to_count
-from jaxcompress.core.ranking import count_each, count_true, cut, order_keys, positions
 from jaxcompress.core.types import Array
 from jaxcompress.prune.patterns.pattern import group_axis, group_size
+from jaxcompress.prune.ranking import count_each, count_true, cut, order_keys, positions
 
 Allocation = Callable[
     [dict[str, Array], dict[str, LeafAxes], Array | float], dict[str, Array | float]
@@ -39,7 +39,7 @@ def uniform(
       The sparsity, by name.
 
     Example:
-      >>> jc.prune.uniform({"a": jnp.ones(2), "b": jnp.ones(3)}, {}, 0.5)
+      >>> jc.prune.allocations.uniform({"a": jnp.ones(2), "b": jnp.ones(3)}, {}, 0.5)
       {'a': 0.5, 'b': 0.5}
     """
     del axes
@@ -71,7 +71,7 @@ def globally(
     Example:
       >>> dot = jc.LeafAxes(contracting=(0,), output=())
       >>> scores = {"a": jnp.array([1.0, 2.0]), "b": jnp.array([3.0, 0.0])}
-      >>> jc.prune.globally(scores, {"a": dot, "b": dot}, 0.75)
+      >>> jc.prune.allocations.globally(scores, {"a": dot, "b": dot}, 0.75)
       {'a': Array([1.], dtype=float32), 'b': Array([0.5], dtype=float32)}
 
     Source: Blalock et al. 2020, arXiv:2003.03033, section 2.3, "global". Differs: an

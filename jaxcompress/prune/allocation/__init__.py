@@ -1,1 +1,0 @@
-"""How much goes where: one sparsity for all, or shares by shape and by scores."""
