@@ -1,9 +1,9 @@
 """Real bytes: one self-contained file, what it holds, and how large everything is."""
 
+from jaxcompress.storage.container.errors import FileError as FileError
 from jaxcompress.storage.description import FileReport as FileReport
 from jaxcompress.storage.description import StoredLeaf as StoredLeaf
 from jaxcompress.storage.description import describe as describe
-from jaxcompress.storage.errors import FileError as FileError
 from jaxcompress.storage.files import load as load
 from jaxcompress.storage.files import save as save
 from jaxcompress.storage.sizes import Size as Size

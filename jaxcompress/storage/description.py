@@ -4,9 +4,9 @@ import dataclasses
 import os
 
 from jaxcompress.core.report import aligned
-from jaxcompress.storage import archive, codes
 from jaxcompress.storage.coders import plain
-from jaxcompress.storage.errors import reading
+from jaxcompress.storage.container import archive, codes
+from jaxcompress.storage.container.errors import reading
 
 
 @dataclasses.dataclass(frozen=True)

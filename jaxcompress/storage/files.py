@@ -8,9 +8,9 @@ import jax
 from jaxcompress.core.leaf import is_compressed, logical
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.types import PyTree
-from jaxcompress.storage import archive, disk, outlines
-from jaxcompress.storage.errors import FileError, reading
-from jaxcompress.storage.safetensors import NO_TEXT
+from jaxcompress.storage.container import archive, disk, outlines
+from jaxcompress.storage.container.errors import FileError, reading
+from jaxcompress.storage.container.safetensors import NO_TEXT
 
 
 def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] = NO_TEXT) -> int:

@@ -9,8 +9,8 @@ import numpy as np
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import PyTree
-from jaxcompress.storage import archive, factors, leaves
-from jaxcompress.storage.safetensors import NO_TEXT
+from jaxcompress.storage.container import archive, factors, leaves
+from jaxcompress.storage.container.safetensors import NO_TEXT
 
 DENSE_BYTES = 4
 

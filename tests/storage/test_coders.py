@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxcompress.storage.coders import CODERS, Coder, bitmask, coder_named, plain
-from jaxcompress.storage.words import Words, word_dtype
+from jaxcompress.storage.coders.words import Words, word_dtype
 
 
 class Case(NamedTuple):

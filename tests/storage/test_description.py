@@ -48,7 +48,7 @@ def test_nothing_is_decoded(path, monkeypatch):
     def decode(*_):
         raise AssertionError
 
-    monkeypatch.setattr("jaxcompress.storage.leaves.restore", decode)
+    monkeypatch.setattr("jaxcompress.storage.container.leaves.restore", decode)
     describe(path)
 
 

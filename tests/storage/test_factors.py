@@ -8,7 +8,7 @@ import pytest
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.storage import describe, load, save, size
-from jaxcompress.storage.factors import Joint, joined, joints, split
+from jaxcompress.storage.container.factors import Joint, joined, joints, split
 from tests.inputs import INT4, INT8, qtensor
 from tests.storage.bits import assert_same_bits
 

@@ -16,8 +16,9 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxcompress.core.leaf import logical, materialize
 from jaxcompress.core.qtensor import QTensor
-from jaxcompress.storage import FileError, describe, load, safetensors, save, size
-from jaxcompress.storage.words import WORD_BITS, known_dtype
+from jaxcompress.storage import FileError, describe, load, save, size
+from jaxcompress.storage.coders.words import WORD_BITS, known_dtype
+from jaxcompress.storage.container import safetensors
 from tests.inputs import ARRAYS, DENSE, INT4, QTENSORS, TREES
 from tests.storage.bits import assert_same_bits, assert_same_leaves
 
@@ -264,7 +265,8 @@ def test_a_swap_of_two_bytes_is_seen(path, small):
 
 def test_a_foreign_file_is_refused(path):
     safetensors.write(path, {"x": np.ones(3)})
-    with pytest.raises(FileError, match=r"jaxcompress did not write.*storage.safetensors.read"):
+    message = r"jaxcompress did not write.*storage.container.safetensors.read"
+    with pytest.raises(FileError, match=message):
         load(path)
 
 
@@ -276,7 +278,7 @@ def test_a_later_format_is_refused(path, small):
 
 def forged(path, changes: dict[str, object], arrays: dict[str, np.ndarray]) -> None:
     """A file with a right checksum whose texts do not fit its arrays."""
-    from jaxcompress.storage import archive
+    from jaxcompress.storage.container import archive
 
     texts = {"format": "jaxcompress", "format_version": "1", "sha256": "0" * 64}
     texts |= {name: json.dumps(value) for name, value in changes.items()}

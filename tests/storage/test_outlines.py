@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from jaxcompress.core.names import named_leaves
-from jaxcompress.storage.outlines import NameClashError, from_names, from_text, to_text
+from jaxcompress.storage.container.outlines import NameClashError, from_names, from_text, to_text
 
 PLAIN = {
     "leaf": 1,

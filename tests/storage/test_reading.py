@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcompress.storage import FileError, describe, load, memory, safetensors, save
-from jaxcompress.storage.words import WORD_BITS, known_dtype
+from jaxcompress.storage import FileError, describe, load, save
+from jaxcompress.storage.coders.words import WORD_BITS, known_dtype
+from jaxcompress.storage.container import memory, safetensors
 from tests.inputs import QTENSORS
 from tests.storage.bits import assert_same_bits
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from jaxcompress.storage import safetensors
-from jaxcompress.storage.errors import FileError
+from jaxcompress.storage.container import safetensors
+from jaxcompress.storage.container.errors import FileError
 
 ARRAYS = {
     name: np.arange(24, dtype=np.uint8)[: 3 * dtype.itemsize].view(dtype)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxcompress.core import packing
-from jaxcompress.storage.words import (
+from jaxcompress.storage.coders.words import (
     WORD_BITS,
     array_words,
     bytes_to_words,

@@ -14,11 +14,11 @@ from types import MappingProxyType
 
 import numpy as np
 
-from jaxcompress.storage import disk, memory
-from jaxcompress.storage.errors import reading
-from jaxcompress.storage.header import DTYPES as DTYPES
-from jaxcompress.storage.header import LENGTH_BYTES, METADATA, Entry, Header, in_order
-from jaxcompress.storage.header import read as read_header
+from jaxcompress.storage.container import disk, memory
+from jaxcompress.storage.container.errors import reading
+from jaxcompress.storage.container.header import DTYPES as DTYPES
+from jaxcompress.storage.container.header import LENGTH_BYTES, METADATA, Entry, Header, in_order
+from jaxcompress.storage.container.header import read as read_header
 
 _CODES = {dtype.name: code for code, dtype in DTYPES.items()}
 NO_TEXT: Mapping[str, str] = MappingProxyType({})

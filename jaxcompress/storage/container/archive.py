@@ -17,11 +17,11 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import PyTree
-from jaxcompress.storage import factors, leaves, memory, outlines, safetensors
-from jaxcompress.storage.errors import FileError, reading
-from jaxcompress.storage.header import Header
-from jaxcompress.storage.header import read as read_header
-from jaxcompress.storage.records import Record, from_json, to_json
+from jaxcompress.storage.container import factors, leaves, memory, outlines, safetensors
+from jaxcompress.storage.container.errors import FileError, reading
+from jaxcompress.storage.container.header import Header
+from jaxcompress.storage.container.header import read as read_header
+from jaxcompress.storage.container.records import Record, from_json, to_json
 
 FORMAT = "jaxcompress"
 FORMAT_VERSION = "1"
@@ -189,7 +189,7 @@ def _check_format(texts: Mapping[str, str]) -> None:
     if texts.get("format") != FORMAT or "sha256" not in texts:
         raise FileError(
             "this is a safetensors file that jaxcompress did not write. Read its arrays with "
-            "storage.safetensors.read."
+            "storage.container.safetensors.read."
         )
     if texts.get("format_version") != FORMAT_VERSION:
         raise FileError(

@@ -15,10 +15,10 @@ import numpy as np
 
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.storage import codes, safetensors
 from jaxcompress.storage.coders import CODERS, coder_named
-from jaxcompress.storage.records import PYTHON_TYPES, Record, stored_dtype, to_json
-from jaxcompress.storage.words import WORD_BITS, Words, array_words, word_count, word_dtype
+from jaxcompress.storage.coders.words import WORD_BITS, Words, array_words, word_count, word_dtype
+from jaxcompress.storage.container import codes, safetensors
+from jaxcompress.storage.container.records import PYTHON_TYPES, Record, stored_dtype, to_json
 
 _NOTHING = np.zeros(0, np.uint8)
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxcompress.storage.words import known_dtype
+from jaxcompress.storage.coders.words import known_dtype
 
 PYTHON_TYPES = {
     "python bool": np.dtype(np.bool_),

@@ -8,8 +8,8 @@ import numpy as np
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.storage.coders import coder_named
-from jaxcompress.storage.records import Record
-from jaxcompress.storage.words import Words, known_dtype, pack, unpack
+from jaxcompress.storage.coders.words import Words, known_dtype, pack, unpack
+from jaxcompress.storage.container.records import Record
 
 
 def code_words(leaf: QTensor) -> Words:

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
-from jaxcompress.storage import memory
-from jaxcompress.storage.errors import FileError
+from jaxcompress.storage.container import memory
+from jaxcompress.storage.container.errors import FileError
 
 DTYPES: Mapping[str, np.dtype] = MappingProxyType(
     {

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.order import permutation_of
-from jaxcompress.storage.words import known_dtype
+from jaxcompress.storage.coders.words import known_dtype
 
 
 class Joint(NamedTuple):

@@ -1,0 +1,1 @@
+"""The file: a safetensors container whose texts say how a tree lies in it."""
