@@ -1,4 +1,4 @@
-"""What `structure.linearized` costs on an encoder of the size of small pretrained ones.
+"""What linearized scores cost on an encoder of the size of small pretrained ones.
 
     python -m benchmarks.linearized_encoder
 
@@ -162,7 +162,7 @@ def measure(name: str, seed: int) -> dict[str, Any]:
     # Each call compiles anew what the first has put into the cache, so that the
     # difference of two calls is what a batch takes.
     def scored(batches: int):
-        importance = structure.linearized(squares, [(ids, targets)] * batches)
+        importance = structure.importance.linearized(squares, [(ids, targets)] * batches)
         return jax.block_until_ready(importance(fn, params, found))
 
     plain = jax.jit(functools.partial(side_by_side, fn, couplings=found))

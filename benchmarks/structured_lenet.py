@@ -133,13 +133,15 @@ def shrunk(params: Params, parts: Splits, seed: int) -> jc.structure.Rounds:
     return jc.structure.iterative(
         lenet,
         params,
-        jc.structure.normalized(
-            jc.structure.taylor(jc.distill.outputs.hard_targets, scoring(images))
+        jc.structure.importance.normalized(
+            jc.structure.importance.taylor(jc.distill.outputs.hard_targets, scoring(images))
         ),
         images.images[:1],
-        amounts=[jc.structure.within_macs(limit) for limit in LIMITS],
+        cuts=[
+            jc.structure.Cut(jc.structure.amounts.within_macs(limit), floors=jc.Rules(FLOORS))
+            for limit in LIMITS
+        ],
         fine_tune=fine_tune,
-        floors=jc.Rules(FLOORS),
     )
 
 

@@ -148,9 +148,11 @@ def shrunk(dense: Functional, images: Images, share: int, seed: int) -> dict[str
     removed = jc.structure.remove(
         dense.fn,
         dense.params,
-        jc.structure.normalized(jc.structure.taylor(jc.distill.outputs.hard_targets, few)),
+        jc.structure.importance.normalized(
+            jc.structure.importance.taylor(jc.distill.outputs.hard_targets, few)
+        ),
         one,
-        amount=jc.structure.within_macs(macs(dense.fn, dense.params, one) // share),
+        cut=jc.structure.amounts.within_macs(macs(dense.fn, dense.params, one) // share),
     )
     model = bridged(narrower(removed.params), removed.params)
     measured = jc.recalibrate(

@@ -43,7 +43,7 @@ def rank_correlations(params: Params, batches: Batches) -> dict[str, dict[str, f
     """
     loss, structure = jc.distill.outputs.hard_targets, jc.structure
     couplings = jc.graph.couplings(lenet, params, batches[0][0][:1])
-    rises = structure.exact(loss, batches)(lenet, params, couplings)
+    rises = structure.importance.exact(loss, batches)(lenet, params, couplings)
     scores = {
         name: getattr(structure, name)(loss, batches)(lenet, params, couplings) for name in SCORES
     }

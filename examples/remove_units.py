@@ -66,10 +66,11 @@ def main(steps: int = STEPS) -> dict[str, tuple[float, int]]:
     removed = jc.structure.remove(
         model,
         params,
-        jc.structure.linearized(jc.distill.outputs.hard_targets, [(some.images, some.labels)]),
+        jc.structure.importance.linearized(
+            jc.distill.outputs.hard_targets, [(some.images, some.labels)]
+        ),
         some.images[:1],
-        amount=jc.structure.within_macs(12_000),
-        multiple_of=8,
+        cut=jc.structure.Cut(jc.structure.amounts.within_macs(12_000), multiple_of=8),
     )
     print(removed.report)
     small = train(removed.fn, removed.params, digits.train, steps)

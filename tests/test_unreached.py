@@ -270,30 +270,36 @@ def squares(outputs, targets):
 
 
 IMPORTANCES = {
-    "activation": jc.structure.activation([X]),
-    "taylor": jc.structure.taylor(squares, PAIRS),
-    "linearized": jc.structure.linearized(squares, PAIRS),
-    "exact": jc.structure.exact(squares, PAIRS),
+    "activation": jc.structure.importance.activation([X]),
+    "taylor": jc.structure.importance.taylor(squares, PAIRS),
+    "linearized": jc.structure.importance.linearized(squares, PAIRS),
+    "exact": jc.structure.importance.exact(squares, PAIRS),
 }
 
 
 @pytest.mark.parametrize("name", IMPORTANCES)
 def test_a_family_that_no_data_reaches_has_no_score_and_stays_whole(name):
-    half = jc.structure.fraction(0.5)
-    planned = jc.structure.plan(wide_branch, WIDE, IMPORTANCES[name], X, amount=half)
+    half = jc.structure.amounts.fraction(0.5)
+    planned = jc.structure.plan(wide_branch, WIDE, IMPORTANCES[name], X, cut=half)
     assert {row.name: row.kept for row in planned.families} == {"in:1": 3, "up:1": 4}
     why = "no data reached their units, or nothing depends on them"
     assert {row.name: row.reason for row in planned.families} == {"in:1": "", "up:1": why}
     assert f"Whole, since {why}: up:1." in str(planned)
     if name == "activation":
         with pytest.raises(ValueError, match=r"activation\(batches=...\): all units of up:1 score"):
-            jc.structure.plan(wide_branch, WIDE, IMPORTANCES[name], X, amount=half, select=["up:1"])
+            jc.structure.plan(
+                wide_branch,
+                WIDE,
+                IMPORTANCES[name],
+                X,
+                cut=jc.structure.Cut(half, families=["up:1"]),
+            )
         scores = lambda *_: {"in:1": np.arange(5.0)}  # noqa: E731
-        apart = jc.structure.normalized(IMPORTANCES[name])
+        apart = jc.structure.importance.normalized(IMPORTANCES[name])
         for known, reason in ((scores, "the importance does not look"), (apart, why)):
-            options = {"amount": half, "select": ["in:1", "up:1"]}
+            cut = jc.structure.Cut(half, families=["in:1", "up:1"])
             with pytest.raises(ValueError, match=f"asks for up:1, whose .* not known: {reason}"):
-                jc.structure.plan(wide_branch, WIDE, known, X, **options)
+                jc.structure.plan(wide_branch, WIDE, known, X, cut=cut)
 
 
 def test_a_consumer_that_reads_nothing_is_not_compensated():

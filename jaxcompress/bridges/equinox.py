@@ -201,8 +201,9 @@ def shrunk(
       >>> model = eqx.nn.MLP(2, 1, 4, depth=1, key=jax.random.key(0))
       >>> x = jnp.ones((3, 2))
       >>> start = jc.bridges.equinox.functional(model)
-      >>> score, half = jc.structure.magnitude(), jc.structure.fraction(0.5)
-      >>> removed = jc.structure.remove(start.fn, start.params, score, x, amount=half)
+      >>> score = jc.structure.importance.magnitude()
+      >>> half = jc.structure.amounts.fraction(0.5)
+      >>> removed = jc.structure.remove(start.fn, start.params, score, x, cut=half)
       >>> small = jc.bridges.equinox.shrunk(model, removed, x)
       >>> print(small.sizes)
       path      layer   field         before  after

@@ -128,8 +128,9 @@ def sizes(
       >>> x = jnp.ones((3, 2))
       >>> variables = module.init(jax.random.key(0), x)
       >>> model = jc.bridges.linen.functional(module, variables)
-      >>> score, half = jc.structure.magnitude(), jc.structure.fraction(0.5)
-      >>> removed = jc.structure.remove(model.fn, model.params, score, x, amount=half)
+      >>> score = jc.structure.importance.magnitude()
+      >>> half = jc.structure.amounts.fraction(0.5)
+      >>> removed = jc.structure.remove(model.fn, model.params, score, x, cut=half)
       >>> print(jc.bridges.linen.sizes(module, removed, x))
       path      layer  field     before  after
       layers_0  Dense  features  4       2
@@ -208,8 +209,9 @@ def shrunk(
       >>> module, x = Network(4), jnp.ones((3, 2))
       >>> variables = module.init(jax.random.key(0), x)
       >>> model = jc.bridges.linen.functional(module, variables)
-      >>> score, half = jc.structure.magnitude(), jc.structure.fraction(0.5)
-      >>> removed = jc.structure.remove(model.fn, model.params, score, x, amount=half)
+      >>> score = jc.structure.importance.magnitude()
+      >>> half = jc.structure.amounts.fraction(0.5)
+      >>> removed = jc.structure.remove(model.fn, model.params, score, x, cut=half)
       >>> jc.bridges.linen.shrunk(module, removed, x).module.width
       2
     """

@@ -139,8 +139,9 @@ def shrunk(
       >>> hidden = nnx.Linear(2, 4, rngs=rngs)
       >>> model = nnx.Sequential(hidden, nnx.relu, nnx.Linear(4, 1, rngs=rngs))
       >>> start = jc.bridges.nnx.functional(model)
-      >>> score, half = jc.structure.magnitude(), jc.structure.fraction(0.5)
-      >>> removed = jc.structure.remove(start.fn, start.params, score, x, amount=half)
+      >>> score = jc.structure.importance.magnitude()
+      >>> half = jc.structure.amounts.fraction(0.5)
+      >>> removed = jc.structure.remove(start.fn, start.params, score, x, cut=half)
       >>> small = jc.bridges.nnx.shrunk(model, removed, x)
       >>> small.module(x).shape
       (3, 1)

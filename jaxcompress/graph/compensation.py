@@ -22,7 +22,7 @@ from jaxcompress.graph.check import difference
 from jaxcompress.graph.couplings import equation_of, plain_records
 from jaxcompress.graph.divisors import Divisors
 from jaxcompress.graph.emit import Masked, Shrunk, emitted
-from jaxcompress.graph.kept import Removed, keep
+from jaxcompress.graph.kept import RemovedIndices, keep
 from jaxcompress.graph.primitives import PLAIN_CALLS
 from jaxcompress.graph.removal import Removal, resolve, restored
 from jaxcompress.graph.shrink import shrink, slice_params
@@ -159,7 +159,11 @@ def _compensated(fn: Model, removed: Removal) -> Model:
 
 
 def _read(
-    coupled: Coupled, gone: Removed, heard: Mapping[Record, int], params: Params, inputs: tuple
+    coupled: Coupled,
+    gone: RemovedIndices,
+    heard: Mapping[Record, int],
+    params: Params,
+    inputs: tuple,
 ) -> list["_Said"]:
     """Per consumer what removed units said to it."""
     reading = _Reading(coupled.body, gone, heard)
@@ -184,7 +188,7 @@ class _Said(NamedTuple):
 class _Reading(Masked):
     """The whole program, its plain calls inlined, taking means on the way."""
 
-    def __init__(self, body: Body, gone: Removed, heard: Mapping[Record, int]):
+    def __init__(self, body: Body, gone: RemovedIndices, heard: Mapping[Record, int]):
         super().__init__(body, {})
         self.gone = gone
         self.heard = heard
@@ -204,7 +208,7 @@ class _Adding(Shrunk):
     def __init__(
         self,
         body: Body,
-        gone: Removed,
+        gone: RemovedIndices,
         corrections: Mapping[Record, Array],
         divisors: Divisors,
     ):
@@ -232,7 +236,7 @@ def _check_shapes(record: Record, shape: tuple[int, ...], correction: tuple[int,
         )
 
 
-def _correction(record: Record, operand: int, values: Sequence, gone: Removed) -> _Said:
+def _correction(record: Record, operand: int, values: Sequence, gone: RemovedIndices) -> _Said:
     """What the equation makes of the mean of its removed inputs, and their spread."""
     value = values[operand]
     summed = _summed_axes(record, operand)
@@ -281,7 +285,7 @@ def _shape_of_one(record: Record, shape: tuple[int, ...], constant: Array) -> tu
     return tuple(1 if axis == batch else size for axis, size in enumerate(shape))
 
 
-def _heard(coupled: Coupled, gone: Removed) -> dict[Record, int]:
+def _heard(coupled: Coupled, gone: RemovedIndices) -> dict[Record, int]:
     """The consumers, and which operand of each is the data."""
     leaves = len(coupled.leaves)
     given = [index < leaves for index in range(len(coupled.body.operands))]
@@ -293,7 +297,7 @@ def _heard(coupled: Coupled, gone: Removed) -> dict[Record, int]:
     }
 
 
-def _only_dots(record: Record, operands: Sequence[bool], gone: Removed) -> bool:
+def _only_dots(record: Record, operands: Sequence[bool], gone: RemovedIndices) -> bool:
     """A dot or a convolution over its data, of which all layers lose the same units."""
     if record.eqn.primitive.name not in ("dot_general", "conv_general_dilated"):
         return False
@@ -302,7 +306,7 @@ def _only_dots(record: Record, operands: Sequence[bool], gone: Removed) -> bool:
     return all(indices.ndim == 1 for indices in gone.values())
 
 
-def _summing(body: Body, gone: Removed) -> Iterator[Record]:
+def _summing(body: Body, gone: RemovedIndices) -> Iterator[Record]:
     """The records, at any depth, that sum over something removed."""
     for record in plain_records(body):
         reductions = rule_of(record.eqn.primitive.name).reduces(record)

@@ -14,7 +14,7 @@ from jax.extend.core import Literal
 
 from jaxcompress.graph.axis_rules.rule import Body, Record
 from jaxcompress.graph.dims import Dim
-from jaxcompress.graph.kept import Removed, keep
+from jaxcompress.graph.kept import RemovedIndices, keep
 
 
 class Divisors(enum.StrEnum):
@@ -43,7 +43,7 @@ class Divisor(NamedTuple):
     value: np.ndarray
 
 
-def new_divisors(body: Body, removed: Removed) -> Mapping[Record, Divisor]:
+def new_divisors(body: Body, removed: RemovedIndices) -> Mapping[Record, Divisor]:
     """By equation the new width, for every mean over removed units, at any depth.
 
     A mean is the quotient of a sum, moved and cast at most, by the number of its terms:
@@ -63,13 +63,15 @@ def new_divisors(body: Body, removed: Removed) -> Mapping[Record, Divisor]:
     return {reader: divisor for _, reader, divisor in found}
 
 
-def means_over(body: Body, removed: Removed) -> bool:
+def means_over(body: Body, removed: RemovedIndices) -> bool:
     """Whether a mean runs over removed units whose divisor could be new."""
     found = [within for within, _, _ in _means(body, removed, within="")]
     return bool(found) and not any(found)
 
 
-def _means(body: Body, removed: Removed, within: str) -> Iterator[tuple[str, Record, Divisor]]:
+def _means(
+    body: Body, removed: RemovedIndices, within: str
+) -> Iterator[tuple[str, Record, Divisor]]:
     """Function with its own gradient that the mean lies in, reader, and divisor."""
     made = {id(result): record for record in body.records for result in record.eqn.outvars}
     for record in body.records:
@@ -88,7 +90,7 @@ _MOVED = frozenset(
 
 
 def _divisor(
-    record: Record, made: Mapping[int, Record], removed: Removed
+    record: Record, made: Mapping[int, Record], removed: RemovedIndices
 ) -> tuple[Record, Divisor] | None:
     """Where the divisor of a mean over removed units is read, and the new one."""
     if record.eqn.primitive.name != "div":
@@ -129,7 +131,7 @@ def _literal(
     return _literal(inner, 0, made)
 
 
-def _left(d: Dim, removed: Removed) -> int:
+def _left(d: Dim, removed: RemovedIndices) -> int:
     """The size of an axis after the removal, the same in each layer."""
     kept = keep(d, removed)
     return int(np.count_nonzero(kept if kept.ndim == 1 else kept[0]))

@@ -23,7 +23,7 @@ from jaxcompress.graph.axis_rules.rule import Body, Record, Reduction, Shape, bi
 from jaxcompress.graph.dims import Dim, atoms
 from jaxcompress.graph.divisors import Divisor, Divisors, new_divisors
 from jaxcompress.graph.jaxprs import as_function, inner_jaxprs, variables
-from jaxcompress.graph.kept import Removed, keep
+from jaxcompress.graph.kept import RemovedIndices, keep
 from jaxcompress.graph.walk import Coupled
 
 
@@ -38,7 +38,7 @@ class Writer:
 
     divisors: Mapping[Record, Divisor] = types.MappingProxyType({})
 
-    def __init__(self, body: Body, removed: Removed, divisors: Divisors = Divisors.KEPT):
+    def __init__(self, body: Body, removed: RemovedIndices, divisors: Divisors = Divisors.KEPT):
         self.removed = removed
         self.touched = set(_touched(body, removed))
         if divisors is Divisors.NEW:
@@ -154,7 +154,7 @@ def around(body: Body, chosen: Container[Record]) -> Iterator[Record]:
         yield from inside
 
 
-def _touched(body: Body, removed: Removed) -> Iterator[Record]:
+def _touched(body: Body, removed: RemovedIndices) -> Iterator[Record]:
     """The records, at any depth, of equations that something was removed from."""
     for record in body.records:
         inside = [inner for block in record.bodies for inner in _touched(block, removed)]

@@ -7,11 +7,11 @@ import numpy as np
 
 from jaxcompress.graph.dims import Dim, concatenation, product, reversal, root
 
-Removed = Mapping[Dim, np.ndarray]
+RemovedIndices = Mapping[Dim, np.ndarray]
 """Per atom, which indices are removed: bool (size,), or (layers, size)."""
 
 
-def keep(d: Dim, removed: Removed) -> np.ndarray:
+def keep(d: Dim, removed: RemovedIndices) -> np.ndarray:
     """Which indices of the axis stay: bool (size,), or (layers, size)."""
     d = root(d)
     if d.form is None:

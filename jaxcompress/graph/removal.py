@@ -13,11 +13,11 @@ from jaxcompress.graph.avals import struct_of
 from jaxcompress.graph.axis_rules.rule import Shape
 from jaxcompress.graph.dims import atoms
 from jaxcompress.graph.divisors import Divisors
-from jaxcompress.graph.kept import Removed, keep, positions
+from jaxcompress.graph.kept import RemovedIndices, keep, positions
 
 
 @dataclasses.dataclass(frozen=True)
-class Cut:
+class LeafCut:
     """Indices that one axis of one leaf loses.
 
     Fields:
@@ -56,22 +56,22 @@ class Removal:
       divisors: what means over removed units divide by in the smaller program.
     """
 
-    cuts: tuple[Cut, ...]
+    cuts: tuple[LeafCut, ...]
     divisors: Divisors = Divisors.KEPT
 
-    def of(self, leaf: str) -> tuple[Cut, ...]:
+    def of(self, leaf: str) -> tuple[LeafCut, ...]:
         """The cuts of one leaf."""
         return tuple(cut for cut in self.cuts if cut.leaf == leaf)
 
 
-def cuts_of(leaves: Mapping[str, Shape], removed: Removed) -> Removal:
+def cuts_of(leaves: Mapping[str, Shape], removed: RemovedIndices) -> Removal:
     """What the leaves lose with these indices of atoms."""
     cuts = []
     for leaf, dims in leaves.items():
         for axis, d in enumerate(dims):
             gone = ~keep(d, removed)
             if gone.any():
-                cuts.append(Cut(leaf, axis, d.size, _indices(gone)))
+                cuts.append(LeafCut(leaf, axis, d.size, _indices(gone)))
     return Removal(tuple(cuts))
 
 
@@ -81,7 +81,7 @@ def _indices(gone: np.ndarray) -> tuple:
     return tuple(_indices(layer) for layer in gone)
 
 
-def resolve(removal: Removal, leaves: Mapping[str, Shape]) -> Removed:
+def resolve(removal: Removal, leaves: Mapping[str, Shape]) -> RemovedIndices:
     """The removal in terms of a program's own atoms.
 
     Raises:

@@ -16,7 +16,7 @@ from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.emit import Masked, Shrunk, Writer, emitted
-from jaxcompress.graph.removal import Cut, Removal, resolve, restored
+from jaxcompress.graph.removal import LeafCut, Removal, resolve, restored
 from jaxcompress.graph.walk import couple
 
 
@@ -155,7 +155,7 @@ def _with_cuts(caller: str, params: Params, removed: Removal, change: Callable) 
     return map_named(changed, params)
 
 
-def _check(caller: str, cut: Cut, leaves: dict) -> None:
+def _check(caller: str, cut: LeafCut, leaves: dict) -> None:
     if cut.leaf not in leaves:
         raise ValueError(
             f"{caller}: the removal cuts leaf {cut.leaf!r}, which the params do not have."
@@ -170,7 +170,7 @@ def _check(caller: str, cut: Cut, leaves: dict) -> None:
         )
 
 
-def _sliced(leaf, cut: Cut):
+def _sliced(leaf, cut: LeafCut):
     if isinstance(leaf, jax.ShapeDtypeStruct):
         shape = list(leaf.shape)
         shape[cut.axis] -= cut.count
@@ -184,7 +184,7 @@ def _sliced(leaf, cut: Cut):
     return jax.device_put(_kept(jax.device_put(leaf, whole), cut), sharding)
 
 
-def _kept(leaf, cut: Cut):
+def _kept(leaf, cut: LeafCut):
     gone = cut.gone
     if gone.ndim == 1:
         return jnp.take(leaf, np.flatnonzero(~gone), axis=cut.axis)
@@ -198,7 +198,7 @@ def _is_sharded(leaf) -> bool:
     return concrete and isinstance(leaf.sharding, jax.sharding.NamedSharding)
 
 
-def _check_divisible(leaf, cut: Cut, sharding: jax.sharding.NamedSharding) -> None:
+def _check_divisible(leaf, cut: LeafCut, sharding: jax.sharding.NamedSharding) -> None:
     """A mesh axis divides what stays, or says what to do."""
     shard = sharding.shard_shape(leaf.shape)
     devices = leaf.shape[cut.axis] // shard[cut.axis]
@@ -211,7 +211,7 @@ def _check_divisible(leaf, cut: Cut, sharding: jax.sharding.NamedSharding) -> No
         )
 
 
-def _zeroed(leaf, cut: Cut):
+def _zeroed(leaf, cut: LeafCut):
     gone = cut.gone
     kept_axes = (cut.axis,) if gone.ndim == 1 else (0, cut.axis)
     others = [axis for axis in range(leaf.ndim) if axis not in kept_axes]

@@ -1,12 +1,16 @@
-"""Smaller arrays: fewer units and layers, low rank, and training that prepares."""
+"""Smaller arrays: fewer units and layers, low rank, and training that prepares.
 
-from jaxcompress.structure.amounts import Amount as Amount
-from jaxcompress.structure.amounts import count as count
-from jaxcompress.structure.amounts import fraction as fraction
-from jaxcompress.structure.amounts import within_bytes as within_bytes
-from jaxcompress.structure.amounts import within_latency as within_latency
-from jaxcompress.structure.amounts import within_macs as within_macs
-from jaxcompress.structure.amounts import within_parameters as within_parameters
+importance/   what a unit, layer or block is worth
+amounts/      how many units go
+ranks         which rank each weight gets
+penalties     optax transformations that push whole units towards 0
+"""
+
+from jaxcompress.structure import amounts as amounts
+from jaxcompress.structure import importance as importance
+from jaxcompress.structure import penalties as penalties
+from jaxcompress.structure import ranks as ranks
+from jaxcompress.structure.cut import Cut as Cut
 from jaxcompress.structure.decomposition import Decomposition as Decomposition
 from jaxcompress.structure.depth import Shallower as Shallower
 from jaxcompress.structure.depth import Stack as Stack
@@ -14,35 +18,15 @@ from jaxcompress.structure.depth import exact_layers as exact_layers
 from jaxcompress.structure.depth import remove_layers as remove_layers
 from jaxcompress.structure.depth import skippable as skippable
 from jaxcompress.structure.depth import stacks as stacks
-from jaxcompress.structure.expansions import linearized as linearized
-from jaxcompress.structure.expansions import second_order as second_order
-from jaxcompress.structure.expansions import taylor as taylor
-from jaxcompress.structure.expansions import taylor_squared as taylor_squared
 from jaxcompress.structure.gating import gated as gated
-from jaxcompress.structure.importance import Importance as Importance
-from jaxcompress.structure.importance import activation as activation
-from jaxcompress.structure.importance import exact as exact
-from jaxcompress.structure.importance import magnitude as magnitude
-from jaxcompress.structure.importance import nonzero as nonzero
-from jaxcompress.structure.importance import norm_scale as norm_scale
-from jaxcompress.structure.importance import normalized as normalized
-from jaxcompress.structure.importance import random as random
 from jaxcompress.structure.iterative import Rounds as Rounds
 from jaxcompress.structure.iterative import iterative as iterative
 from jaxcompress.structure.low_rank import factorize as factorize
-from jaxcompress.structure.penalties import group_lasso as group_lasso
-from jaxcompress.structure.penalties import proximal_group_lasso as proximal_group_lasso
-from jaxcompress.structure.penalties import scale_l1 as scale_l1
-from jaxcompress.structure.plan import FamilyPlan as FamilyPlan
-from jaxcompress.structure.plan import Plan as Plan
 from jaxcompress.structure.plan import plan as plan
-from jaxcompress.structure.ranks import Ranks as Ranks
-from jaxcompress.structure.ranks import at_most as at_most
-from jaxcompress.structure.ranks import budget as budget
-from jaxcompress.structure.ranks import energy as energy
-from jaxcompress.structure.ranks import parameters as parameters
+from jaxcompress.structure.planned import FamilyPlan as FamilyPlan
+from jaxcompress.structure.planned import RemovalPlan as RemovalPlan
 from jaxcompress.structure.remove import RemovalReport as RemovalReport
-from jaxcompress.structure.remove import Removed as Removed
+from jaxcompress.structure.remove import SmallerModel as SmallerModel
 from jaxcompress.structure.remove import remove as remove
 from jaxcompress.structure.residual import Block as Block
 from jaxcompress.structure.residual import Bypassed as Bypassed

@@ -26,9 +26,10 @@ from jaxcompress.graph.primitives import PLAIN_CALLS
 from jaxcompress.graph.removal import Removal, cuts_of, restored
 from jaxcompress.graph.shrink import slice_params
 from jaxcompress.graph.walk import Coupled, couple
-from jaxcompress.structure.importance import Batches, average, check_scores, per_example
+from jaxcompress.structure.importance.batches import Batches, average, per_example
+from jaxcompress.structure.importance.scores import check_scores
 from jaxcompress.structure.remove import checked_difference
-from jaxcompress.structure.widths import lowest
+from jaxcompress.structure.widths import least_worth
 
 LayerScores = dict[str, Array]
 """By stack name one float32 number per layer, the higher the more it is worth."""
@@ -247,7 +248,7 @@ def _lowest(stack: Stack, scores: LayerScores, number: int) -> tuple[int, ...]:
             f"number per layer has shape ({stack.length},)."
         )
     check_scores("remove_layers", stack.name, values)
-    return tuple(lowest(values, number).tolist())
+    return tuple(least_worth(values, number).tolist())
 
 
 def _shorter(fn: Model, layers: Mapping[str, tuple[int, ...]], removal: Removal) -> Model:

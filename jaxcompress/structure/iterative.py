@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxcompress.core.names import named_leaves
-from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.divisors import Divisors
-from jaxcompress.graph.removal import Cut, Removal
+from jaxcompress.graph.removal import LeafCut, Removal
 from jaxcompress.graph.shrink import shrink
-from jaxcompress.structure.amounts import Amount
-from jaxcompress.structure.importance import Importance
+from jaxcompress.structure.amounts.amount import Amount
+from jaxcompress.structure.cut import Cut, as_cut
+from jaxcompress.structure.importance.scores import Importance
 from jaxcompress.structure.remove import RemovalReport, remove
 
 FineTune = Callable[[Model, Params, int], Params]
@@ -43,12 +43,8 @@ def iterative(
     params: Params,
     importance: Importance,
     *inputs,
-    amounts: Sequence[Amount],
+    cuts: Sequence[Cut | Amount],
     fine_tune: FineTune,
-    floors: Rules[int] | int = 1,
-    multiple_of: Rules[int] | int = 1,
-    select: Sequence[str] = ("*",),
-    divisors: Divisors = Divisors.KEPT,
 ) -> Rounds:
     """Removes some units, trains the rest, and repeats, scoring anew each time.
 
@@ -57,18 +53,17 @@ def iterative(
       params: its params, not compressed; unchanged.
       importance: what units are worth; applied to the smaller model of each round.
       inputs: a batch of arrays.
-      amounts: one per round, of the model as it then is: a schedule, for example
-        `[within_macs(limit) for limit in (400_000, 200_000, 100_000)]`.
+      cuts: one per round, of the model as it then is; amounts alone make a schedule,
+        for example `[within_macs(limit) for limit in (400_000, 200_000, 100_000)]`. An
+        axis of one unit is no family in the next round, so floors of 2 and more keep
+        names valid to the end.
       fine_tune: trains after every round, the last included.
-      floors, multiple_of, select: as in `plan`. An axis of one unit is no family in the
-        next round, so floors of 2 and more keep names valid to the end.
-      divisors: as in `remove`, in all rounds.
 
     Returns:
       Rounds.
 
     Raises:
-      ValueError: there is no amount, or as `plan`.
+      ValueError: there is no cut, the cuts have different divisors, or as `plan`.
 
     Example:
       >>> fn = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
@@ -76,35 +71,35 @@ def iterative(
       >>> rounds = iterative(
       ...     fn,
       ...     params,
-      ...     jc.structure.magnitude(),
+      ...     jc.structure.importance.magnitude(),
       ...     jnp.ones((1, 4)),
-      ...     amounts=[jc.structure.count(1)] * 2,
+      ...     cuts=[jc.structure.amounts.count(1)] * 2,
       ...     fine_tune=lambda fn, params, turn: params,
       ... )
       >>> [(cut.leaf, cut.indices) for cut in rounds.removal.cuts]
       [('in', (0, 3)), ('out', (0, 3))]
     """
-    if not amounts:
-        raise ValueError("iterative(amounts=[]) has no round. Give one amount per round.")
+    rounds = [as_cut(cut) for cut in cuts]
+    divisors = _divisors(rounds)
     names = list(named_leaves(params))
     smaller, removal, reports = fn, Removal((), divisors), []
-    for turn, amount in enumerate(amounts):
-        removed = remove(
-            smaller,
-            params,
-            importance,
-            *inputs,
-            amount=amount,
-            floors=floors,
-            multiple_of=multiple_of,
-            select=select,
-            divisors=divisors,
-        )
+    for turn, cut in enumerate(rounds):
+        removed = remove(smaller, params, importance, *inputs, cut=cut)
         removal = after_one_another(removal, removed.removal, names)
         smaller = shrink(fn, removal)
         params = fine_tune(smaller, removed.params, turn)
         reports.append(removed.report)
     return Rounds(smaller, params, removal, tuple(reports))
+
+
+def _divisors(rounds: Sequence[Cut]) -> Divisors:
+    """What means divide by in all rounds, as one removal has one choice."""
+    if not rounds:
+        raise ValueError("iterative(cuts=[]) has no round. Give one cut per round.")
+    chosen = {cut.divisors for cut in rounds}
+    if len(chosen) > 1:
+        raise ValueError("iterative(cuts=...) mixes divisors. Give every cut the same `divisors`.")
+    return rounds[0].divisors
 
 
 def after_one_another(first: Removal, second: Removal, names: Sequence[str]) -> Removal:
@@ -127,7 +122,7 @@ def after_one_another(first: Removal, second: Removal, names: Sequence[str]) -> 
     return Removal(tuple(ordered), first.divisors)
 
 
-def _both(first: Cut, second: Cut) -> Cut:
+def _both(first: LeafCut, second: LeafCut) -> LeafCut:
     """The indices of the second are counted without those of the first."""
     lead = np.broadcast_shapes(first.gone.shape[:-1], second.gone.shape[:-1])
     gone = np.broadcast_to(first.gone, (*lead, first.size)).copy()
@@ -136,4 +131,4 @@ def _both(first: Cut, second: Cut) -> Cut:
     gone.reshape(-1)[kept[later]] = True
     indices = [np.flatnonzero(row).tolist() for row in gone.reshape(-1, first.size)]
     rows = tuple(tuple(row) for row in indices)
-    return Cut(first.leaf, first.axis, first.size, rows if lead else rows[0])
+    return LeafCut(first.leaf, first.axis, first.size, rows if lead else rows[0])

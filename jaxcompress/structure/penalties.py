@@ -49,7 +49,7 @@ def group_lasso(
 
     Example:
       >>> params = {"kernel": jnp.array([[3.0, 0.0], [4.0, 0.0]])}
-      >>> penalty = jc.structure.group_lasso(0.1)
+      >>> penalty = jc.structure.penalties.group_lasso(0.1)
       >>> grads = {"kernel": jnp.zeros((2, 2))}
       >>> penalty.update(grads, penalty.init(params), params)[0]["kernel"]
       Array([[0.0849, 0.    ],
@@ -90,7 +90,7 @@ def scale_l1(weight: ArrayLike, select: Selector) -> optax.GradientTransformatio
 
     Example:
       >>> params = {"scale": jnp.array([1.0, 0.0, -2.0])}
-      >>> penalty = jc.structure.scale_l1(0.1, jc.matching("scale"))
+      >>> penalty = jc.structure.penalties.scale_l1(0.1, jc.matching("scale"))
       >>> grads = {"scale": jnp.zeros(3)}
       >>> penalty.update(grads, penalty.init(params), params)[0]["scale"]
       Array([ 0.1,  0. , -0.1], dtype=float32)
@@ -148,7 +148,7 @@ def proximal_group_lasso(
 
     Example:
       >>> params = {"kernel": jnp.array([[3.0, 0.1], [4.0, 0.1]])}
-      >>> proximal = jc.structure.proximal_group_lasso(0.5, weight=2**0.5)
+      >>> proximal = jc.structure.penalties.proximal_group_lasso(0.5, weight=2**0.5)
       >>> optimizer = optax.chain(optax.sgd(0.5), proximal)
       >>> grads = {"kernel": jnp.zeros((2, 2))}
       >>> updates, _ = optimizer.update(grads, optimizer.init(params), params)

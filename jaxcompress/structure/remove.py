@@ -4,7 +4,7 @@ What goes is decided by `plan`. Whole layers are the matter of `depth`.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,16 +12,17 @@ import jax.numpy as jnp
 
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
-from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.check import RemovalCheck, check_removal, difference
 from jaxcompress.graph.divisors import Divisors, means_over
 from jaxcompress.graph.removal import Removal, resolve
 from jaxcompress.graph.shrink import shrink, slice_params
 from jaxcompress.graph.walk import couple
-from jaxcompress.structure.amounts import Amount
-from jaxcompress.structure.importance import Importance
-from jaxcompress.structure.plan import Plan, plan
+from jaxcompress.structure.amounts.amount import Amount
+from jaxcompress.structure.cut import Cut
+from jaxcompress.structure.importance.scores import Importance
+from jaxcompress.structure.plan import plan
+from jaxcompress.structure.planned import RemovalPlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class RemovalReport:
         removed units divide by, "kept" and "new"; empty where there are none.
     """
 
-    plan: Plan
+    plan: RemovalPlan
     leaves: Report
     to_masked: float
     to_zeroed: float
@@ -64,7 +65,7 @@ class RemovalReport:
         return f"\nMeans run over removed units: {apart} divisors to the whole model."
 
 
-class Removed(NamedTuple):
+class SmallerModel(NamedTuple):
     """A model without some of its units.
 
     Fields:
@@ -86,12 +87,8 @@ def remove(
     params: Params,
     importance: Importance,
     *inputs,
-    amount: Amount,
-    floors: Rules[int] | int = 1,
-    multiple_of: Rules[int] | int = 1,
-    select: Sequence[str] = ("*",),
-    divisors: Divisors = Divisors.KEPT,
-) -> Removed:
+    cut: Cut | Amount,
+) -> SmallerModel:
     """The model without the units that are worth least: smaller arrays, real savings.
 
     On the batch the smaller program is checked against the masked one, which defines
@@ -103,15 +100,11 @@ def remove(
       params: its params, not compressed; unchanged.
       importance: what units are worth.
       inputs: a batch of arrays.
-      amount: how much goes.
-      floors, multiple_of, select: as in `plan`.
-      divisors: what means over removed units divide by, such as those of a norm over
-        the residual width: `graph.Divisors.KEPT`, the width before, or
-        `graph.Divisors.NEW`, the width after, as a smaller module does. The report
-        tells how far both are from the whole model.
+      cut: as in `plan`. Where means run over removed units, the report says how far
+        the model with either of its `divisors` is from the whole one.
 
     Returns:
-      Removed.
+      SmallerModel.
 
     Raises:
       ValueError: as `plan`.
@@ -123,28 +116,19 @@ def remove(
       >>> fn = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
       >>> params = {"in": jnp.eye(4), "out": jnp.array([[1.0], [4.0], [3.0], [2.0]])}
       >>> x = jnp.ones((1, 4))
-      >>> half = jc.structure.fraction(0.5)
-      >>> removed = remove(fn, params, jc.structure.magnitude(), x, amount=half)
+      >>> half = jc.structure.amounts.fraction(0.5)
+      >>> removed = remove(fn, params, jc.structure.importance.magnitude(), x, cut=half)
       >>> removed.params["in"].shape, removed.fn(removed.params, x)
       ((4, 2), Array([[7.]], dtype=float32))
     """
-    planned = plan(
-        fn,
-        params,
-        importance,
-        *inputs,
-        amount=amount,
-        floors=floors,
-        multiple_of=multiple_of,
-        select=select,
-    )
-    removal = dataclasses.replace(planned.removal, divisors=divisors)
+    planned = plan(fn, params, importance, *inputs, cut=cut)
+    removal = planned.removal
     smaller, small = shrink(fn, removal), slice_params(params, removal)
     check = _checked(fn, params, removal, inputs)
     leaves = _leaves(params, small, removal)
     to_whole = _to_whole(fn, params, removal, inputs)
     report = RemovalReport(planned, leaves, check.shrunk, check.zeroed, to_whole)
-    return Removed(smaller, small, removal, report)
+    return SmallerModel(smaller, small, removal, report)
 
 
 def _checked(fn: Model, params: Params, removal: Removal, inputs: tuple) -> RemovalCheck:

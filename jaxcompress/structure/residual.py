@@ -20,13 +20,13 @@ from jaxcompress.graph.axis_rules.rule import Body, Record
 from jaxcompress.graph.emit import Shrunk, around, emitted
 from jaxcompress.graph.jaxprs import aval_of
 from jaxcompress.graph.primitives import PLAIN_CALLS
-from jaxcompress.graph.removal import Cut, Removal, restored
+from jaxcompress.graph.removal import LeafCut, Removal, restored
 from jaxcompress.graph.shrink import slice_params
 from jaxcompress.graph.sites import source_of
 from jaxcompress.graph.walk import Coupled, couple
-from jaxcompress.structure.importance import Batches, average, per_example
+from jaxcompress.structure.importance.batches import Batches, average, per_example
 from jaxcompress.structure.remove import checked_difference
-from jaxcompress.structure.widths import lowest
+from jaxcompress.structure.widths import least_worth
 
 BlockScores = dict[str, Array]
 """By block name one float32 number (), the higher the more the block is worth."""
@@ -214,7 +214,7 @@ def remove_blocks(
             f"{': ' * bool(names)}{', '.join(names)}."
         )
     worth = _checked(importance(fn, params, *inputs), names)
-    gone = [known[index] for index in lowest(worth, count)]
+    gone = [known[index] for index in least_worth(worth, count)]
     names = tuple(block.name for block in gone)
     removal = _emptied(coupled, gone)
     smaller, small = _without(fn, names, removal), slice_params(params, removal)
@@ -386,7 +386,7 @@ def _emptied(coupled: Coupled, gone: Sequence[Block]) -> Removal:
     unread = _needed(coupled, {}) - _needed(coupled, {block.record: block.kept for block in gone})
     return Removal(
         tuple(
-            Cut(name, 0, dims[0].size, tuple(range(dims[0].size)))
+            LeafCut(name, 0, dims[0].size, tuple(range(dims[0].size)))
             for name, dims in coupled.leaves.items()
             if name in unread and dims
         )

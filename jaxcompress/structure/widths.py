@@ -62,7 +62,7 @@ class Candidates:
         present = self.present
         return self.couplings.removal(
             {
-                name: lowest(scores[name], present[name] - width).tolist()
+                name: least_worth(scores[name], present[name] - width).tolist()
                 for name, width in widths.items()
                 if width < present[name]
             }
@@ -74,7 +74,7 @@ class Candidates:
         return self.removal(widths, alike)
 
 
-def lowest(scores: np.ndarray, count: int) -> np.ndarray:
+def least_worth(scores: np.ndarray, count: int) -> np.ndarray:
     """Indices of the lowest scores, rising; of equal scores the earlier goes."""
     order = np.argsort(scores, axis=-1, kind="stable")
     return np.sort(order[..., :count], axis=-1)

@@ -44,8 +44,10 @@ def test_modes_are_the_functions_own(x):
 
 def test_a_removal_and_compressed_leaves(x, quantized):
     model = pair(hk.transform(network), x, bridge.functional)
-    half = jc.structure.fraction(0.5)
-    removed = jc.structure.remove(model.fn, model.params, jc.structure.magnitude(), x, amount=half)
+    half = jc.structure.amounts.fraction(0.5)
+    removed = jc.structure.remove(
+        model.fn, model.params, jc.structure.importance.magnitude(), x, cut=half
+    )
     assert removed.params["linear"]["w"].shape == (3, 4)
     small = quantized(model.params)
     np.testing.assert_array_equal(model.fn(small, x), model.fn(jc.materialize(small), x))

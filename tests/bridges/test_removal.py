@@ -13,7 +13,7 @@ import jaxcompress as jc
 from jaxcompress.bridges import linen as linen_bridge
 from jaxcompress.bridges import nnx as nnx_bridge
 from jaxcompress.core.names import map_named
-from jaxcompress.graph.removal import Cut
+from jaxcompress.graph.removal import LeafCut
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -153,9 +153,9 @@ def test_an_mlp_has_the_fields_of_its_arrays(tokens):
         return nnx.Sequential(nnx.Linear(16, 8, rngs=rngs), nnx.relu, nnx.Linear(8, 2, rngs=rngs))
 
     model = built(network)
-    bridge, score = nnx_bridge.functional(model), jc.structure.magnitude()
-    half = jc.structure.fraction(0.5)
-    removed = jc.structure.remove(bridge.fn, bridge.params, score, tokens, amount=half)
+    bridge, score = nnx_bridge.functional(model), jc.structure.importance.magnitude()
+    half = jc.structure.amounts.fraction(0.5)
+    removed = jc.structure.remove(bridge.fn, bridge.params, score, tokens, cut=half)
     small = checked(model, removed, tokens)
     np.testing.assert_array_equal(small.module(tokens), bridge.fn(removed.params, tokens))
     assert rows(small.sizes) == {"layers/0/out_features": 4, "layers/2/in_features": 4}
@@ -445,7 +445,9 @@ def test_fewer_layers_are_a_shorter_scan(tokens):
             stacked = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}}
             return linen.scan(block, length=self.layers, **stacked)(self, x, None)[0]
 
-    cut = jc.graph.Removal(tuple(Cut(f"dense/{leaf}", 0, 3, (1,)) for leaf in ("bias", "kernel")))
+    cut = jc.graph.Removal(
+        tuple(LeafCut(f"dense/{leaf}", 0, 3, (1,)) for leaf in ("bias", "kernel"))
+    )
     whole = from_linen(Network(), tokens)
     params = jc.graph.slice_params(whole.params, cut)
     removed = Small(Network(2).apply, params, cut)

@@ -118,9 +118,13 @@ def test_a_mean_with_a_gradient_of_its_own_is_refused():
 
 
 def test_the_report_of_a_removal_measures_both_and_rounds_go_on():
-    fn, half = model(two_pass), structure.fraction(0.5)
+    fn, half = model(two_pass), structure.amounts.fraction(0.5)
     removed = structure.remove(
-        fn, PARAMS, structure.magnitude(), X, amount=half, divisors=graph.Divisors.NEW
+        fn,
+        PARAMS,
+        structure.importance.magnitude(),
+        X,
+        cut=structure.Cut(half, divisors=graph.Divisors.NEW),
     )
     whole, report = fn(PARAMS, X), removed.report
     kept = graph.shrink(fn, dataclasses.replace(removed.removal, divisors=graph.Divisors.KEPT))
@@ -131,16 +135,18 @@ def test_the_report_of_a_removal_measures_both_and_rounds_go_on():
     again = structure.iterative(
         fn,
         PARAMS,
-        structure.magnitude(),
+        structure.importance.magnitude(),
         X,
-        amounts=[structure.count(2)] * 2,
+        cuts=[structure.Cut(structure.amounts.count(2), divisors=graph.Divisors.NEW)] * 2,
         fine_tune=lambda fn, params, turn: params,
-        divisors=graph.Divisors.NEW,
     )
     assert difference(again.fn(again.params, X), fn(again.params, X)) <= 64 * EPS
 
 
 def test_where_no_mean_runs_over_removed_units_nothing_is_measured():
     fn = model(jnp.tanh)
-    half = structure.fraction(0.5)
-    assert structure.remove(fn, PARAMS, structure.magnitude(), X, amount=half).report.to_whole == {}
+    half = structure.amounts.fraction(0.5)
+    assert (
+        structure.remove(fn, PARAMS, structure.importance.magnitude(), X, cut=half).report.to_whole
+        == {}
+    )

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxcompress import Rules
-from jaxcompress.structure import amounts
+from jaxcompress.structure import Cut, amounts
+from jaxcompress.structure.amounts.latency import median_milliseconds
 from jaxcompress.structure.plan import plan
 from tests.graph.zoo import normal
 
@@ -31,7 +32,7 @@ def widths(amount, **options):
     def importance(fn, params, found):
         return {family.name: np.arange(family.size) for family in found.families}
 
-    found = plan(parallel, PARALLEL, importance, jnp.ones((1, 2)), amount=amount, **options)
+    found = plan(parallel, PARALLEL, importance, jnp.ones((1, 2)), cut=Cut(amount, **options))
     return [row.kept for row in found.families]
 
 
@@ -118,7 +119,7 @@ def importance(fn, params, found):
 
 
 def chosen(amount, **options):
-    found = plan(chain, PARAMS, importance, X, amount=amount, **options)
+    found = plan(chain, PARAMS, importance, X, cut=Cut(amount, **options))
     return tuple(row.kept for row in found.families)
 
 
@@ -168,7 +169,7 @@ budgets = pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget.n
 
 
 def test_the_closed_forms_are_those_of_the_plan():
-    found = plan(chain, PARAMS, importance, X, amount=amounts.count(2))
+    found = plan(chain, PARAMS, importance, X, cut=amounts.count(2))
     for widths, totals in (((9, 12), found.before), ((7, 10), found.after)):
         assert totals.parameters == parameters(*widths)
         assert totals.size_bytes == size_bytes(*widths)
@@ -206,11 +207,11 @@ def test_a_budget_out_of_reach_is_refused_before_anything_is_scored(budget):
     with pytest.raises(
         ValueError, match=rf"limit={least - 1}\) cannot .* still has {budget.shown}"
     ):
-        plan(chain, PARAMS, never, X, amount=budget.amount(least - 1))
+        plan(chain, PARAMS, never, X, cut=budget.amount(least - 1))
     assert chosen(budget.amount(least)) == (1, 1)
     floors = Rules({"in:1": 2, "mid:1": 3})
     with pytest.raises(ValueError, match=f"still has {budget.total(2, 3):,} "):
-        plan(chain, PARAMS, never, X, amount=budget.amount(least), floors=floors)
+        plan(chain, PARAMS, never, X, cut=Cut(budget.amount(least), floors=floors))
 
 
 def test_a_budget_out_of_reach_of_the_families_with_scores_is_refused():
@@ -219,8 +220,8 @@ def test_a_budget_out_of_reach_of_the_families_with_scores_is_refused():
 
     reachable = parameters(1, 12)
     with pytest.raises(ValueError, match=f"still has {reachable} parameters"):
-        plan(chain, PARAMS, of_one, X, amount=amounts.within_parameters(reachable - 1))
-    found = plan(chain, PARAMS, of_one, X, amount=amounts.within_parameters(reachable))
+        plan(chain, PARAMS, of_one, X, cut=amounts.within_parameters(reachable - 1))
+    found = plan(chain, PARAMS, of_one, X, cut=amounts.within_parameters(reachable))
     assert [row.kept for row in found.families] == [1, 12]
 
 
@@ -228,7 +229,7 @@ def test_units_the_model_is_better_without_go_first():
     def harmful(fn, params, found):
         return {"in:1": np.arange(1.0, 10.0), "mid:1": np.where(np.arange(12) % 6 == 2, -1, 100)}
 
-    found = plan(chain, PARAMS, harmful, X, amount=amounts.within_parameters(parameters(9, 10)))
+    found = plan(chain, PARAMS, harmful, X, cut=amounts.within_parameters(parameters(9, 10)))
     assert [row.removed for row in found.families] == [(), (2, 8)]
 
 
@@ -257,7 +258,7 @@ def test_units_of_a_scan_count_in_all_layers():
 
     def removed(limit):
         amount = amounts.within_parameters(limit)
-        found = plan(fn, params, importance, X, amount=amount)
+        found = plan(fn, params, importance, X, cut=amount)
         return {row.name: row.removed for row in found.families}
 
     assert removed(72 - 12) == {"layers/up:2": ((0,), (1,)), "in:1": ()}
@@ -292,11 +293,11 @@ def test_a_latency_out_of_reach_is_refused_before_anything_is_scored():
 
     amount = amounts.within_latency(0.6, per_parameter)
     with pytest.raises(ValueError, match=r"within_latency\(milliseconds=0.6\) .* still has 0.7 ms"):
-        plan(chain, PARAMS, never, X, amount=amount)
+        plan(chain, PARAMS, never, X, cut=amount)
 
 
 def test_a_latency_is_that_of_a_compiled_call():
-    assert 0 < amounts.median_milliseconds(chain, PARAMS, X) < 1e3
+    assert 0 < median_milliseconds(chain, PARAMS, X) < 1e3
     assert chosen(amounts.within_latency(1e6)) == (9, 12)
 
 

@@ -257,7 +257,7 @@ def test_the_removal_slices_the_params_again():
 
 def test_layers_of_a_model_without_some_units():
     fn = CASES[0].fn
-    narrower = remove(fn, PARAMS, importance.magnitude(), X, amount=amounts.fraction(0.5))
+    narrower = remove(fn, PARAMS, importance.magnitude(), X, cut=amounts.fraction(0.5))
     scores = worth(0.0, 3.0, 1.0, 2.0)
     found = depth.remove_layers(narrower.fn, narrower.params, scores, X, count=2)
     small = jax.tree.map(lambda leaf: leaf[np.array([1, 3])], narrower.params["layers"])

@@ -12,7 +12,7 @@ import pytest
 from jaxcompress import graph
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.selectors import everything, matching
-from jaxcompress.structure import expansions, importance
+from jaxcompress.structure import importance
 from jaxcompress.structure.gating import gated
 
 EPS = float(jnp.finfo(jnp.float32).eps)
@@ -154,10 +154,10 @@ class Case(NamedTuple):
 def cases(found: list) -> list[Case]:
     return [
         Case("exact", importance.exact(loss, found, chunk=3)),
-        Case("taylor", expansions.taylor(loss, found)),
-        Case("taylor squared", expansions.taylor_squared(loss, found)),
-        Case("linearized", expansions.linearized(loss, found)),
-        Case("second order", expansions.second_order(loss, found)),
+        Case("taylor", importance.taylor(loss, found)),
+        Case("taylor squared", importance.taylor_squared(loss, found)),
+        Case("linearized", importance.linearized(loss, found)),
+        Case("second order", importance.second_order(loss, found)),
         Case("l1 magnitude", importance.magnitude(order=1)),
         Case("l2 magnitude", importance.magnitude()),
         Case("activation", importance.activation([x for x, _ in found])),
@@ -256,7 +256,7 @@ def test_gradient_scores_are_those_of_finite_differences(name):
 
 def test_linearized_scores_are_exact_where_outputs_are_linear_in_a_unit():
     model, found = MODELS["scanned"], COUPLINGS["scanned"]
-    ways = (importance.exact(loss, model.batches), expansions.linearized(loss, model.batches))
+    ways = (importance.exact(loss, model.batches), importance.linearized(loss, model.batches))
     whole, guessed = (way(model.fn, model.params, found) for way in ways)
     before = mean_loss(model.fn, model.params, model.batches)
     last = guessed["layers/up:2"][1]  # after it comes the head alone
@@ -269,7 +269,7 @@ def test_linearized_scores_are_those_of_finite_differences(name):
     model, found = MODELS[name], COUPLINGS[name]
     family = found.families[0]
     program = jax.jit(gated(model.fn, [family]))
-    scores = expansions.linearized(loss, model.batches)(model.fn, model.params, found)
+    scores = importance.linearized(loss, model.batches)(model.fn, model.params, found)
     x, targets = (jnp.concatenate(each) for each in zip(*model.batches, strict=True))
     gate, step = jnp.ones(family.size), 1 / 64
     before = program(model.params, x, gates={family.name: gate})
@@ -287,7 +287,7 @@ def test_linearized_scores_are_those_of_finite_differences(name):
 def test_taylor_scores_of_a_residual_stream_count_every_place_it_is_summed_up():
     model, found = MODELS["transformer"], COUPLINGS["transformer"]
     (family,) = [family for family in found.families if family.name.startswith("embed")]
-    scores = expansions.taylor(loss, model.batches)(model.fn, model.params, found)
+    scores = importance.taylor(loss, model.batches)(model.fn, model.params, found)
     # Not quadratic: a difference of step h is off by h² times a third derivative.
     expected = SLOPES["taylor"](slopes(model, family))
     np.testing.assert_allclose(scores[family.name], expected, rtol=0.02, atol=0.01 * expected.max())
@@ -409,7 +409,7 @@ ERRORS = [
     (lambda: scored(importance.exact(loss, [])), r"exact\(batches=\[\]\) holds no batch"),
     (lambda: scored(importance.activation([])), r"activation\(batches=\[\]\) holds no batch"),
     (
-        lambda: scored(expansions.taylor(loss, [(jnp.ones((3, 5)), jnp.ones((2, 3)))])),
+        lambda: scored(importance.taylor(loss, [(jnp.ones((3, 5)), jnp.ones((2, 3)))])),
         r"taylor\(batches=...\): axis 0 .* shapes are \(3, 5\), \(2, 3\)",
     ),
     (

@@ -10,8 +10,9 @@ import pytest
 from jaxcompress import graph
 from jaxcompress.graph import Removal
 from jaxcompress.graph.check import difference
-from jaxcompress.graph.removal import Cut
-from jaxcompress.structure import amounts, importance
+from jaxcompress.graph.divisors import Divisors
+from jaxcompress.graph.removal import LeafCut
+from jaxcompress.structure import Cut, amounts, importance
 from jaxcompress.structure.iterative import Rounds, after_one_another, iterative
 from jaxcompress.structure.remove import remove
 from tests.graph.zoo import normal
@@ -57,7 +58,7 @@ def cut(random, size, count, layers):
         tuple(sorted(random.choice(size, count, replace=False).tolist()))
         for _ in range(layers or 1)
     ]
-    return Cut("leaf", 1, size, tuple(rows) if layers else rows[0])
+    return LeafCut("leaf", 1, size, tuple(rows) if layers else rows[0])
 
 
 @pytest.mark.parametrize("first_layers", [0, 3])
@@ -75,13 +76,13 @@ def test_two_cuts_of_an_axis_are_one(first_layers, second_layers):
 
 
 def test_cuts_of_different_axes_stand_in_the_order_of_the_tree():
-    first = Removal((Cut("b", 1, 4, (0,)),))
-    second = Removal((Cut("a", 0, 3, (1,)), Cut("b", 0, 5, (2,)), Cut("c", 2, 2, (0,))))
+    first = Removal((LeafCut("b", 1, 4, (0,)),))
+    second = Removal((LeafCut("a", 0, 3, (1,)), LeafCut("b", 0, 5, (2,)), LeafCut("c", 2, 2, (0,))))
     assert after_one_another(first, second, ["c", "b", "a"]).cuts == (
-        Cut("c", 2, 2, (0,)),
-        Cut("b", 0, 5, (2,)),
-        Cut("b", 1, 4, (0,)),
-        Cut("a", 0, 3, (1,)),
+        LeafCut("c", 2, 2, (0,)),
+        LeafCut("b", 0, 5, (2,)),
+        LeafCut("b", 1, 4, (0,)),
+        LeafCut("a", 0, 3, (1,)),
     )
     assert after_one_another(Removal(()), first, ["b"]) == first
     assert after_one_another(first, Removal(()), ["b"]) == first
@@ -98,9 +99,8 @@ def two_rounds() -> Rounds:
         STACK,
         SCORE,
         X,
-        amounts=[HALF, HALF],
+        cuts=[Cut(HALF, multiple_of=2)] * 2,
         fine_tune=untrained,
-        multiple_of=2,
     )
 
 
@@ -117,8 +117,8 @@ def test_rounds_are_one_removal_of_the_original_model():
 
 def test_rounds_do_what_removals_one_after_another_do():
     rounds = two_rounds()
-    first = remove(stack, STACK, SCORE, X, amount=HALF, multiple_of=2)
-    second = remove(first.fn, first.params, SCORE, X, amount=HALF, multiple_of=2)
+    first = remove(stack, STACK, SCORE, X, cut=Cut(HALF, multiple_of=2))
+    second = remove(first.fn, first.params, SCORE, X, cut=Cut(HALF, multiple_of=2))
     jax.tree.map(np.testing.assert_array_equal, rounds.params, second.params)
     assert [report.plan for report in rounds.reports] == [first.report.plan, second.report.plan]
     outputs = jax.jit(second.fn)(second.params, X)
@@ -151,7 +151,7 @@ def test_scores_are_taken_anew_of_what_was_trained():
         params,
         sizes,
         jnp.ones((1, 4)),
-        amounts=[amounts.count(1)] * 2,
+        cuts=[amounts.count(1)] * 2,
         fine_tune=fine_tune,
     )
     # Unit 1 goes first; then unit 0 is set to 0 and goes; then unit 2 is set to -1.
@@ -179,10 +179,11 @@ def test_training_sees_the_smaller_model_after_every_round():
         PARAMS,
         SCORE,
         X,
-        amounts=[amounts.within_parameters(limit) for limit in (30, 18)],
+        cuts=[
+            Cut(amounts.within_parameters(limit), floors=2, families=("in:*",))
+            for limit in (30, 18)
+        ],
         fine_tune=fine_tune,
-        floors=2,
-        select=("in:*",),
     )
     assert [(turn, shape) for turn, shape, _, _ in seen] == [(0, (3, 5)), (1, (3, 3))]
     for _, _, before, after in seen:
@@ -192,16 +193,23 @@ def test_training_sees_the_smaller_model_after_every_round():
     assert difference(outputs, perceptron(rounds.params, X)) <= ROUNDING
 
 
-def test_no_round_is_refused():
-    with pytest.raises(ValueError, match=r"iterative\(amounts=\[\]\) has no round"):
-        iterative(perceptron, PARAMS, SCORE, X, amounts=[], fine_tune=untrained)
+@pytest.mark.parametrize(
+    ("cuts", "message"),
+    [
+        ([], r"iterative\(cuts=\[\]\) has no round"),
+        ([Cut(HALF), Cut(HALF, divisors=Divisors.NEW)], r"iterative\(cuts=...\) mixes divisors"),
+    ],
+)
+def test_rounds_that_make_no_removal_together_are_refused(cuts, message):
+    with pytest.raises(ValueError, match=message):
+        iterative(perceptron, PARAMS, SCORE, X, cuts=cuts, fine_tune=untrained)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({}, r"count\(removed=4\): family 'in:1' has 6 units, of which 3 can go"),
-        ({"select": ("out:*",)}, r"plan\(select='out:\*'\) matches no family"),
+        ({"families": ("out:*",)}, r"Cut\(families='out:\*'\) matches no family"),
     ],
 )
 def test_a_round_is_refused_as_by_the_plan(options, message):
@@ -211,8 +219,6 @@ def test_a_round_is_refused_as_by_the_plan(options, message):
             PARAMS,
             SCORE,
             X,
-            amounts=[amounts.count(4)],
+            cuts=[Cut(amounts.count(4), floors=3, **options)],
             fine_tune=untrained,
-            floors=3,
-            **options,
         )

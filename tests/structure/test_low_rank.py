@@ -195,13 +195,13 @@ def test_what_would_not_become_smaller_stays():
 
 def test_rules_choose_ranks_by_name_and_share_a_budget():
     params = dense_params()
-    rank = Rules({"first": structure.at_most(2), "*": 1})
+    rank = Rules({"first": structure.ranks.at_most(2), "*": 1})
     kept, report = structure.factorize(params, rank=rank)
     assert [kept["first"].rank, kept["second"].rank] == [2, 1]
     kept, report = structure.factorize(params, rank=Rules({"second": 3}))
     assert kept["first"] is params["first"]
     assert {leaf.name: leaf.reason for leaf in report.kept}["first"] == "no rule"
-    kept, _ = structure.factorize(params, rank=structure.budget(200))
+    kept, _ = structure.factorize(params, rank=structure.ranks.budget(200))
     held = sum(x.size for name in ("first", "second") for x in jax.tree.leaves(kept[name]))
     assert 200 - 32 < held <= 200
 
@@ -255,7 +255,12 @@ WEIGHT = normal(8, 10)
             r"matching\('b'\) selects no leaf",
         ),
         (WEIGHT, {"rank": Rules({"b": 1})}, ValueError, "'b' matches nothing"),
-        (WEIGHT, {"rank": structure.budget(17)}, ValueError, "rank 1 in all 1 weights holds 18"),
+        (
+            WEIGHT,
+            {"rank": structure.ranks.budget(17)},
+            ValueError,
+            "rank 1 in all 1 weights holds 18",
+        ),
         (WEIGHT, {"rank": 1, "covariances": {"b": jnp.eye(8)}}, ValueError, "'b' is no site"),
         (WEIGHT, {"rank": 1, "covariances": {"a": jnp.eye(10)}}, ValueError, "'a' has 8 inputs"),
         (

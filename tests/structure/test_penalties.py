@@ -44,16 +44,18 @@ def is_kernel(name: str) -> bool:
 
 
 CASES = [
-    Case("group_lasso", structure.group_lasso, lambda p, u, w: u + w * unit(p), is_kernel),
+    Case(
+        "group_lasso", structure.penalties.group_lasso, lambda p, u, w: u + w * unit(p), is_kernel
+    ),
     Case(
         "scale_l1",
-        lambda weight: structure.scale_l1(weight, everything()),
+        lambda weight: structure.penalties.scale_l1(weight, everything()),
         lambda p, u, w: u + w * np.sign(p),
         lambda name: True,
     ),
     Case(
         "proximal_group_lasso",
-        lambda weight: structure.proximal_group_lasso(0.5, weight),
+        lambda weight: structure.penalties.proximal_group_lasso(0.5, weight),
         landing,
         is_kernel,
     ),
@@ -170,7 +172,7 @@ def test_small_units_are_exactly_zero_after_the_step(dtype):
     random = np.random.default_rng(0)
     kernel = random.standard_normal((40, 6)) * np.array([1e-3, 1, 1e-2, 1, 0, 1])
     params = {"kernel": jnp.asarray(kernel, dtype)}
-    optimizer = optax.chain(optax.sgd(0.1), structure.proximal_group_lasso(0.1, 0.5))
+    optimizer = optax.chain(optax.sgd(0.1), structure.penalties.proximal_group_lasso(0.1, 0.5))
     grads = {"kernel": jnp.asarray(1e-3 * random.standard_normal((40, 6)), dtype)}
     updates = updated(optimizer, grads, params)
     after = optax.apply_updates(params, updates)["kernel"]
@@ -186,7 +188,7 @@ def test_small_units_are_exactly_zero_after_the_step(dtype):
 
 def test_the_learning_rate_may_be_a_schedule():
     params = {"kernel": jnp.ones((4, 2))}
-    transform = structure.proximal_group_lasso(optax.linear_schedule(0.0, 1.0, 10), 0.5)
+    transform = structure.penalties.proximal_group_lasso(optax.linear_schedule(0.0, 1.0, 10), 0.5)
     state = transform.init(params)
     zero = jax.tree.map(jnp.zeros_like, params)
     for count in range(3):
@@ -201,7 +203,7 @@ def test_axes_say_what_a_unit_is():
     axes = {"a": LeafAxes((2,), (1,), (0,)), "b": LeafAxes((0,), (1, 2))}
     params = {"a": kernel, "b": kernel}
     zero = jax.tree.map(jnp.zeros_like, params)
-    updates = updated(structure.group_lasso(1.0, axes=axes), zero, params)
+    updates = updated(structure.penalties.group_lasso(1.0, axes=axes), zero, params)
     for name, within in (("a", 2), ("b", 0)):
         expected = 2**0.5 * kernel / np.linalg.norm(kernel, axis=within, keepdims=True)
         np.testing.assert_allclose(updates[name], expected, rtol=1e-6)
@@ -215,17 +217,17 @@ def test_the_penalty_is_the_gradient_of_the_group_lasso():
 
     zero = jax.tree.map(jnp.zeros_like, params)
     expected = jax.grad(lambda params: 0.3 * loss(params))(params)
-    actual = updated(structure.group_lasso(0.3), zero, params)
+    actual = updated(structure.penalties.group_lasso(0.3), zero, params)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-6), actual, expected)
 
 
 QUANTIZED = {"kernel": qtensor(INT8, (5, 8), (5, 1), LeafAxes((0,), (1,)))}
 BUILDERS = {
-    "group_lasso": lambda weight, select: structure.group_lasso(weight, select=select),
-    "proximal_group_lasso": lambda weight, select: structure.proximal_group_lasso(
+    "group_lasso": lambda weight, select: structure.penalties.group_lasso(weight, select=select),
+    "proximal_group_lasso": lambda weight, select: structure.penalties.proximal_group_lasso(
         0.1, weight, select=select
     ),
-    "scale_l1": structure.scale_l1,
+    "scale_l1": structure.penalties.scale_l1,
 }
 
 

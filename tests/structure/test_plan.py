@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from jaxcompress import Rules
-from jaxcompress.structure import amounts, importance
-from jaxcompress.structure.plan import FamilyPlan, Totals, plan
+from jaxcompress.structure import Cut, amounts, importance
+from jaxcompress.structure.plan import plan
+from jaxcompress.structure.planned import FamilyPlan
+from jaxcompress.structure.widths import Totals
 from tests.graph.zoo import normal
 from tests.inputs import QTENSORS
 
@@ -44,7 +46,7 @@ def given(scores):
 
 
 def planned(amount, scores=SCORES, **options):
-    return plan(perceptron, PARAMS, given(scores), X, amount=amount, **options)
+    return plan(perceptron, PARAMS, given(scores), X, cut=Cut(amount, **options))
 
 
 def rows(amount, scores=SCORES, **options):
@@ -111,12 +113,12 @@ def test_the_table_says_how_many_units_go_where_they_are_many():
 
     params = {"in": jnp.ones((2, 20)), "out": jnp.ones((20, 1))}
     scores = {"in:1": np.arange(20.0)}
-    table = str(plan(fn, params, given(scores), X[:, :2], amount=amounts.count(9)))
+    table = str(plan(fn, params, given(scores), X[:, :2], cut=amounts.count(9)))
     assert "  0 1 2 3 4 5 6 7 … (9)  " in table
 
 
 def test_layers_of_a_scan_lose_units_of_their_own():
-    found = plan(stack, STACK, given(LAYERED), X, amount=amounts.count(2))
+    found = plan(stack, STACK, given(LAYERED), X, cut=amounts.count(2))
     (row,) = found.families
     assert (row.units, row.kept, row.layers) == (5, 3, 2)
     assert row.removed == ((1, 2), (0, 4))
@@ -131,7 +133,7 @@ def test_only_shapes_of_params_and_inputs_are_needed():
     shapes = jax.eval_shape(lambda: PARAMS)
     amount = amounts.within_macs(60)
     dry = plan(
-        perceptron, shapes, given(SCORES), jax.ShapeDtypeStruct(X.shape, X.dtype), amount=amount
+        perceptron, shapes, given(SCORES), jax.ShapeDtypeStruct(X.shape, X.dtype), cut=amount
     )
     assert dry == planned(amount)
 
@@ -140,7 +142,7 @@ def test_params_stay_as_they_are():
     params = {name: np.array(leaf) for name, leaf in PARAMS.items()}
     before = {name: leaf.copy() for name, leaf in params.items()}
     leaves = dict(params)
-    plan(perceptron, params, importance.magnitude(), X, amount=amounts.fraction(0.5))
+    plan(perceptron, params, importance.magnitude(), X, cut=amounts.fraction(0.5))
     for name, leaf in params.items():
         assert leaf is leaves[name]
         np.testing.assert_array_equal(leaf, before[name])
@@ -154,7 +156,7 @@ def test_only_selected_families_are_scored_and_cut():
         return given(SCORES)(fn, params, found)
 
     found = plan(
-        perceptron, PARAMS, importance, X, amount=amounts.fraction(0.5), select=("mid:*", "m*")
+        perceptron, PARAMS, importance, X, cut=Cut(amounts.fraction(0.5), families=("mid:*", "m*"))
     )
     assert seen == [["mid:1"]]
     assert [row.name for row in found.families] == ["mid:1"]
@@ -162,7 +164,7 @@ def test_only_selected_families_are_scored_and_cut():
 
 
 def test_several_patterns_select_what_either_matches():
-    assert set(rows(amounts.fraction(0.5), select=("mid:1", "in:1"))) == {"in:1", "mid:1"}
+    assert set(rows(amounts.fraction(0.5), families=("mid:1", "in:1"))) == {"in:1", "mid:1"}
 
 
 def test_floors_by_rule():
@@ -190,12 +192,12 @@ def test_scores_may_be_jax_arrays_of_any_real_dtype():
 
 
 def rigid():
-    return plan(lambda params, x: x @ params, X.T, given({}), X, amount=amounts.count(1))
+    return plan(lambda params, x: x @ params, X.T, given({}), X, cut=amounts.count(1))
 
 
 def said(scores):
     """Scores handed on whatever the families are."""
-    return plan(perceptron, PARAMS, lambda *_: scores, X, amount=amounts.count(1))
+    return plan(perceptron, PARAMS, lambda *_: scores, X, cut=amounts.count(1))
 
 
 NAN = SCORES["mid:1"] * np.array([1, 1, np.nan, 1, 1])
@@ -204,13 +206,13 @@ LAYERED_INF = {"up:2": np.where(LAYERED["up:2"] == 3, np.inf, LAYERED["up:2"])}
 ERRORS = [
     (rigid, r"plan: no family can lose units. The model's couplings:\n"),
     (
-        lambda: planned(amounts.count(1), select=("up:*",)),
-        r"plan\(select='up:\*'\) matches no family. Families are: in:1, mid:1",
+        lambda: planned(amounts.count(1), families=("up:*",)),
+        r"plan: Cut\(families='up:\*'\) matches no family. Families are: in:1, mid:1",
     ),
-    (lambda: planned(amounts.count(1), floors=0), r"plan\(floors=0\) must be at least 1"),
+    (lambda: planned(amounts.count(1), floors=0), r"Cut\(floors=0\) must be at least 1"),
     (
         lambda: planned(amounts.count(1), multiple_of=Rules({"in:1": 8, "mid:1": 0})),
-        r"plan\(multiple_of=0\) must be at least 1",
+        r"Cut\(multiple_of=0\) must be at least 1",
     ),
     (
         lambda: planned(amounts.count(1), floors=Rules({"up:1": 2})),
@@ -227,11 +229,11 @@ ERRORS = [
     ),
     (lambda: said(SCORES | {"mid:1": NAN}), r"scores unit \(2,\) of 'mid:1' as nan"),
     (
-        lambda: plan(stack, STACK, given(LAYERED_INF), X, amount=amounts.count(1)),
+        lambda: plan(stack, STACK, given(LAYERED_INF), X, cut=amounts.count(1)),
         r"scores unit \(0, 0\) of 'up:2' as inf",
     ),
     (
-        lambda: plan(stack, STACK, given({"up:2": np.ones(5)}), X, amount=amounts.count(1)),
+        lambda: plan(stack, STACK, given({"up:2": np.ones(5)}), X, cut=amounts.count(1)),
         r"scores 'up:2' in shape \(5,\); one number per unit has shape \(2, 5\)",
     ),
 ]
@@ -246,4 +248,4 @@ def test_errors_name_the_mend(call, message):
 def test_compressed_leaves_are_refused():
     packed = PARAMS | {"mid": QTENSORS["int8 per channel"]()}
     with pytest.raises(TypeError, match=r"plan: leaf 'mid' is compressed. Remove first"):
-        plan(perceptron, packed, given(SCORES), X, amount=amounts.count(1))
+        plan(perceptron, packed, given(SCORES), X, cut=amounts.count(1))

@@ -15,8 +15,8 @@ from jax.sharding import PartitionSpec as P
 from jaxcompress import graph
 from jaxcompress.core.names import named_leaves
 from jaxcompress.graph.check import difference
-from jaxcompress.structure import amounts, importance
-from jaxcompress.structure.remove import Removed, checked_difference, remove
+from jaxcompress.structure import Cut, amounts, importance
+from jaxcompress.structure.remove import SmallerModel, checked_difference, remove
 from tests.graph.zoo import normal
 
 EPS = float(jnp.finfo(jnp.float32).eps)
@@ -143,13 +143,13 @@ cases = pytest.mark.parametrize("name", CASES)
 
 
 @functools.cache
-def halved(name: str) -> tuple[Case, Removed]:
+def halved(name: str) -> tuple[Case, SmallerModel]:
     """A case without half of the units of every family."""
     case = CASES[name]()
-    return case, remove(case.fn, case.params, importance.magnitude(), case.x, amount=HALF)
+    return case, remove(case.fn, case.params, importance.magnitude(), case.x, cut=HALF)
 
 
-def small_of(removed: Removed, x):
+def small_of(removed: SmallerModel, x):
     return jax.jit(removed.fn)(removed.params, x)
 
 
@@ -205,7 +205,7 @@ def test_nothing_given_is_changed(name):
     params = jax.tree.map(np.array, case.params)
     leaves = jax.tree.leaves(params)
     before = [leaf.copy() for leaf in leaves]
-    removed = remove(case.fn, params, importance.magnitude(), np.array(case.x), amount=HALF)
+    removed = remove(case.fn, params, importance.magnitude(), np.array(case.x), cut=HALF)
     for leaf, same, copy in zip(jax.tree.leaves(params), leaves, before, strict=True):
         assert leaf is same
         np.testing.assert_array_equal(leaf, copy)
@@ -266,7 +266,7 @@ def test_key_heads_go_with_the_query_heads_that_read_them():
         return {name: np.array([0.0, 1.0])}
 
     one = amounts.count(1)
-    removed = remove(fn, params, first_head, x, amount=one, select=(name,))
+    removed = remove(fn, params, first_head, x, cut=Cut(one, families=(name,)))
     by_hand = {
         "query": params["query"][:, 2:],
         "key": params["key"][:, 1:],
@@ -306,7 +306,7 @@ def test_dtypes_stay():
     case = linen()
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), case.params)
     x = case.x.astype(jnp.bfloat16)
-    removed = remove(case.fn, params, importance.magnitude(), x, amount=HALF)
+    removed = remove(case.fn, params, importance.magnitude(), x, cut=HALF)
     assert {leaf.dtype for leaf in jax.tree.leaves(removed.params)} == {jnp.dtype("bfloat16")}
     assert removed.report.to_masked <= 10 * float(jnp.finfo(jnp.bfloat16).eps)
 
@@ -318,7 +318,7 @@ def test_inputs_and_outputs_may_be_trees():
 
     params = {"in": normal(1, 3, 6), "out": normal(2, 6, 2)}
     inputs = {"a": normal(3, 4, 3)}, jnp.float32(2)
-    removed = remove(fn, params, importance.magnitude(), *inputs, amount=HALF)
+    removed = remove(fn, params, importance.magnitude(), *inputs, cut=HALF)
     outputs = removed.fn(removed.params, *inputs)
     expected = fn(removed.params, *inputs)
     assert outputs["count"] == expected["count"]
@@ -327,7 +327,7 @@ def test_inputs_and_outputs_may_be_trees():
 
 def test_nothing_to_remove_leaves_the_same_leaves():
     case = linen()
-    removed = remove(case.fn, case.params, importance.magnitude(), case.x, amount=amounts.count(0))
+    removed = remove(case.fn, case.params, importance.magnitude(), case.x, cut=amounts.count(0))
     assert removed.removal.cuts == ()
     for leaf, same in zip(
         jax.tree.leaves(removed.params), jax.tree.leaves(case.params), strict=True
@@ -357,11 +357,11 @@ def test_sharded_params_stay_sharded(mesh, axis_type):
         x = jax.device_put(normal(4, 4, 3), NamedSharding(devices, P("data", None)))
         # 45 % of 12 is 5 after rounding: 7 would stay, in fours 8.
         amount = amounts.fraction(0.45)
-        removed = remove(fn, params, importance.magnitude(), x, amount=amount, multiple_of=4)
+        removed = remove(fn, params, importance.magnitude(), x, cut=Cut(amount, multiple_of=4))
         assert {name: leaf.sharding.spec for name, leaf in removed.params.items()} == layout
         outputs = small_of(removed, x)
         with pytest.raises(ValueError, match=r"keeps 7 of 12 indices .* over 4 devices"):
-            remove(fn, params, importance.magnitude(), x, amount=amount)
+            remove(fn, params, importance.magnitude(), x, cut=amount)
     assert removed.params["in"].shape == (3, 8)
     whole = jax.tree.map(np.asarray, removed.params)
     by_hand = np.maximum(np.asarray(x) @ whole["in"] + whole["bias"], 0) @ whole["out"]
@@ -376,8 +376,7 @@ def pinned():
         case.params,
         importance.magnitude(),
         case.x,
-        amount=HALF,
-        select=("Dense_1/*",),
+        cut=Cut(HALF, families=("Dense_1/*",)),
     )
 
 
@@ -393,7 +392,7 @@ def test_an_output_axis_is_refused_with_the_reason():
         return x @ params["kernel"]
 
     with pytest.raises(ValueError, match=r"(?s)no family can lose units.*kernel.*output"):
-        remove(linear, {"kernel": normal(1, 3, 4)}, importance.magnitude(), case.x, amount=HALF)
+        remove(linear, {"kernel": normal(1, 3, 4)}, importance.magnitude(), case.x, cut=HALF)
 
 
 def test_differences_are_relative_to_the_largest_entry():
@@ -421,7 +420,7 @@ def test_a_training_step_loses_units_with_its_statistics():
 
     params = {"in": jnp.eye(4, 6), "mean": jnp.zeros(6), "out": jnp.ones((6, 2))}
     x = jnp.ones((3, 4))
-    removed = remove(step, params, importance.magnitude(), x, amount=amounts.fraction(0.5))
+    removed = remove(step, params, importance.magnitude(), x, cut=amounts.fraction(0.5))
     outputs, new = removed.fn(removed.params, x)
     assert outputs.shape == (3, 2)
     assert new["mean"].shape == (3,)

@@ -136,10 +136,9 @@ def test_units_can_go_from_what_is_left():
     removed = jc.structure.remove(
         bypassed.fn,
         bypassed.params,
-        jc.structure.magnitude(),
+        jc.structure.importance.magnitude(),
         X,
-        amount=jc.structure.fraction(0.5),
-        select=["layers/1*"],
+        cut=jc.structure.Cut(jc.structure.amounts.fraction(0.5), families=["layers/1*"]),
     )
     assert removed.params["layers"][1]["in"].shape == (4, 3)
     assert removed.report.to_masked <= 1e-6

@@ -81,15 +81,15 @@ def test_ladders(size, floor, multiple, expected):
 
 def test_the_lowest_scores_rising_the_earlier_of_equal_ones():
     scores = np.array([2.0, 1.0, 2.0, 0.0, 1.0])
-    lowest = [widths.lowest(scores, count).tolist() for count in range(6)]
-    assert lowest == [[], [3], [1, 3], [1, 3, 4], [0, 1, 3, 4], [0, 1, 2, 3, 4]]
-    assert widths.lowest(-np.ones(4), 2).tolist() == [0, 1]
+    least = [widths.least_worth(scores, count).tolist() for count in range(6)]
+    assert least == [[], [3], [1, 3], [1, 3, 4], [0, 1, 3, 4], [0, 1, 2, 3, 4]]
+    assert widths.least_worth(-np.ones(4), 2).tolist() == [0, 1]
 
 
 def test_the_lowest_scores_of_every_layer():
     scores = np.array([[3.0, -1.0, 2.0], [1.0, 1.0, 0.0]])
-    assert widths.lowest(scores, 2).tolist() == [[1, 2], [0, 2]]
-    assert widths.lowest(scores, 0).shape == (2, 0)
+    assert widths.least_worth(scores, 2).tolist() == [[1, 2], [0, 2]]
+    assert widths.least_worth(scores, 0).shape == (2, 0)
 
 
 def test_widths_are_rounded_up_to_allowed_ones():

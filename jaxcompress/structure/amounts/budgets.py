@@ -1,0 +1,79 @@
+"""As few units as bring the whole model down to a budget."""
+
+from jaxcompress.core.checks import check_positive
+from jaxcompress.structure.amounts.amount import Amount
+from jaxcompress.structure.amounts.narrowing import down_to
+from jaxcompress.structure.widths import (
+    byte_prices,
+    mac_prices,
+    parameter_prices,
+    shrunk_macs,
+    shrunk_parameters,
+    shrunk_size_bytes,
+)
+
+
+def within_parameters(limit: int) -> Amount:
+    """As few units as bring the leaves down to so many numbers.
+
+    Step by step the units go whose score is least for the numbers that they save, as
+    the model then is. Scores should be comparable between families: rises of a loss
+    are, others after `normalized`. The model that is left fits, and without the last
+    step it would not.
+
+    Args:
+      limit: numbers in all leaves, at most; above 0.
+
+    Returns:
+      Amount.
+
+    Raises:
+      ValueError: `limit` is not above 0 and finite; when applied and before anything
+        is scored, the floors leave more: says how much.
+
+    Source: Molchanov et al. 2017, arXiv:1611.06440, section 2.2, weighs scores against
+    costs. Differs: as a ratio, and the cost is that of the model as it then is.
+    """
+    check_positive("within_parameters", "limit", limit)
+    call = f"within_parameters(limit={limit})"
+    return down_to(call, limit, parameter_prices, shrunk_parameters, "{:,} parameters".format)
+
+
+def within_bytes(limit: int) -> Amount:
+    """As few units as bring the leaves down to so many bytes in memory.
+
+    As `within_parameters`, for what they save of bytes.
+
+    Args:
+      limit: bytes of all leaves, at most; above 0.
+
+    Returns:
+      Amount.
+
+    Raises:
+      ValueError: as `within_parameters`.
+    """
+    check_positive("within_bytes", "limit", limit)
+    call = f"within_bytes(limit={limit})"
+    return down_to(call, limit, byte_prices, shrunk_size_bytes, "{:,} bytes".format)
+
+
+def within_macs(limit: int) -> Amount:
+    """As few units as bring one call down to so many multiply-adds.
+
+    As `within_parameters`, for what they save of multiply-adds. These are counted on
+    the shrunk program itself, for the given inputs: pass one example
+    to count per example.
+
+    Args:
+      limit: multiply-adds at all sites, at most; above 0.
+
+    Returns:
+      Amount.
+
+    Raises:
+      ValueError: as `within_parameters`.
+    """
+    check_positive("within_macs", "limit", limit)
+    call = f"within_macs(limit={limit})"
+    return down_to(call, limit, mac_prices, shrunk_macs, "{:,} multiply-adds".format)

@@ -1,0 +1,65 @@
+"""As few units as bring one call within a time."""
+
+from collections.abc import Callable
+
+import jax
+
+from jaxcompress.core.checks import check_positive
+from jaxcompress.core.timing import interleaved
+from jaxcompress.core.types import Model, Params
+from jaxcompress.graph.removal import Removal
+from jaxcompress.graph.shrink import shrink, slice_params
+from jaxcompress.structure.amounts.amount import Amount
+from jaxcompress.structure.amounts.narrowing import down_to
+from jaxcompress.structure.widths import (
+    Candidates,
+    mac_prices,
+)
+
+Probe = Callable[..., float]
+"""(fn, params, *inputs) to milliseconds of one call."""
+
+
+def within_latency(milliseconds: float, probe: Probe | None = None) -> Amount:
+    """As few units as bring one call within a time, by timing some shrunk models.
+
+    Units go in the order of `within_macs`; how many is bisected, so about ten models
+    are compiled and timed. Measured times scatter: take it for a search, and time what
+    comes of it against the dense model.
+
+    Args:
+      milliseconds: of one call on the given inputs, above 0.
+      probe: (fn, params, *inputs) to milliseconds; by default `median_milliseconds`.
+
+    Returns:
+      Amount.
+
+    Raises:
+      ValueError: `milliseconds` is not above 0 and finite; when applied and before
+        anything is scored, the narrowest model takes longer: says how long.
+    """
+    check_positive("within_latency", "milliseconds", milliseconds)
+    probe = median_milliseconds if probe is None else probe
+
+    def measured(candidates: Candidates, removal: Removal) -> float:
+        small = slice_params(candidates.params, removal)
+        return probe(shrink(candidates.fn, removal), small, *candidates.inputs)
+
+    call = f"within_latency(milliseconds={milliseconds})"
+    return down_to(call, milliseconds, mac_prices, measured, "{:.3g} ms".format)
+
+
+def median_milliseconds(fn: Model, params: Params, *inputs) -> float:
+    """The median time of one compiled call, over 20 of them.
+
+    Args:
+      fn: the model.
+      params: its params.
+      inputs: its inputs.
+
+    Returns:
+      Milliseconds.
+    """
+    compiled = jax.jit(fn)
+    timing = interleaved({"model": lambda: compiled(params, *inputs)}, repeats=20)
+    return 1e3 * timing["model"].median_seconds

@@ -1,0 +1,54 @@
+"""How much is removed, from which families, and what they keep."""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+
+from jaxcompress.core.checks import check_count
+from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.graph.divisors import Divisors
+from jaxcompress.structure.amounts.amount import Amount
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """How much is removed, from which families, and what they keep.
+
+    Fields:
+      amount: how many units go, one of `amounts`.
+      floors: units that every family keeps at least, or `Rules` over family names.
+      multiple_of: what widths are rounded to where a family loses units, for example 8,
+        128, or the size of a mesh axis; or `Rules` over family names.
+      families: shell-style patterns of family names; the others stay whole.
+      divisors: what means over removed units divide by, such as those of a norm over
+        the residual width: `graph.Divisors.KEPT`, the width before, or
+        `graph.Divisors.NEW`, the width after, as a smaller module does.
+
+    Raises:
+      ValueError: a floor or multiple is below 1 or no count.
+      TypeError: `families` is one string instead of several.
+
+    Example:
+      >>> half = jc.structure.amounts.fraction(0.5)
+      >>> jc.structure.Cut(half, multiple_of=8, families=("*/up:1",)).multiple_of
+      8
+    """
+
+    amount: Amount
+    floors: Rules[int] | int = 1
+    multiple_of: Rules[int] | int = 1
+    families: Sequence[str] = ("*",)
+    divisors: Divisors = Divisors.KEPT
+
+    def __post_init__(self) -> None:
+        for field in ("floors", "multiple_of"):
+            as_rules(getattr(self, field)).map(partial(check_count, "Cut", field))
+        if isinstance(self.families, str):
+            raise TypeError(
+                f"Cut(families={self.families!r}) must be patterns: [{self.families!r}]."
+            )
+
+
+def as_cut(cut: Cut | Amount) -> Cut:
+    """The cut; an amount alone takes from every family and keeps one unit of each."""
+    return Cut(cut) if isinstance(cut, Amount) else cut

@@ -1,0 +1,18 @@
+"""What a unit is worth: how much the loss would rise without it, or a simpler guess.
+
+Every importance is made by a factory and has one form. How many units go, and in which
+order families lose them, is the matter of `amounts`.
+"""
+
+from jaxcompress.structure.importance.ablation import exact as exact
+from jaxcompress.structure.importance.activations import activation as activation
+from jaxcompress.structure.importance.activations import nonzero as nonzero
+from jaxcompress.structure.importance.controls import random as random
+from jaxcompress.structure.importance.derivatives import second_order as second_order
+from jaxcompress.structure.importance.derivatives import taylor as taylor
+from jaxcompress.structure.importance.derivatives import taylor_squared as taylor_squared
+from jaxcompress.structure.importance.gauss_newton import linearized as linearized
+from jaxcompress.structure.importance.scores import Importance as Importance
+from jaxcompress.structure.importance.scores import normalized as normalized
+from jaxcompress.structure.importance.weights import magnitude as magnitude
+from jaxcompress.structure.importance.weights import norm_scale as norm_scale

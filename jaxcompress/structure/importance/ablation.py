@@ -1,0 +1,77 @@
+"""The rise of the loss without a unit, by leaving each out in turn."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.checks import check_count
+from jaxcompress.core.types import Loss, Model, Params
+from jaxcompress.graph.couplings import Couplings, Family
+from jaxcompress.structure.gating import gated, score_shape
+from jaxcompress.structure.importance.batches import Batches, average, per_example
+from jaxcompress.structure.importance.scores import Importance, Scores, known
+
+
+def exact(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
+    """How much the mean loss rises without a unit, by leaving each out in turn.
+
+        score_n = L(model without n) - L(model)
+
+    The model runs once per unit and batch, compiled once per family.
+
+    Args:
+      loss: (outputs, targets) to one number per example.
+      batches: (inputs, targets) pairs.
+      chunk: units left out side by side; memory grows with it.
+
+    Returns:
+      Importance; a score is negative where the model does better without the unit.
+      Families without a unit that changes the loss have empty scores.
+
+    Raises:
+      ValueError: `chunk` is no count; when applied: there is no batch, no unit changes
+        the loss, or the loss is not one number per example.
+
+    Example:
+      >>> fn = lambda params, x: (x @ params["in"]) @ params["out"]
+      >>> params = {"in": jnp.eye(2), "out": jnp.array([[3.0], [1.0]])}
+      >>> x = jnp.ones((1, 2))
+      >>> squares = lambda outputs, targets: ((outputs - targets) ** 2).sum(-1)
+      >>> couplings = jc.graph.couplings(fn, params, x)
+      >>> exact(squares, [(x, jnp.full((1, 1), 4.0))])(fn, params, couplings)
+      {'in:1': Array([9., 1.], dtype=float32)}
+
+    Source: the oracle of Molchanov et al. 2017, arXiv:1611.06440, section 2.2.
+    """
+    chunk = check_count("exact", "chunk", chunk)
+
+    def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
+        rises = {
+            family.name: average("exact", _rise(fn, family, loss, chunk), params, batches)
+            for family in couplings.families
+        }
+        return known("exact", rises)
+
+    return importance
+
+
+def _rise(fn: Model, family: Family, loss: Loss, chunk: int) -> Callable:
+    """The mean rise of a batch's loss without each unit."""
+    program = gated(fn, [family])
+    shape = score_shape(family)
+    count = math.prod(shape)
+
+    def rise(params, inputs, targets):
+        before = per_example("exact", loss, fn(params, *inputs), targets)
+
+        def without(unit):
+            gate = (jnp.arange(count) != unit).astype(jnp.float32).reshape(shape)
+            outputs = program(params, *inputs, gates={family.name: gate})
+            return jnp.mean(per_example("exact", loss, outputs, targets) - before)
+
+        units = jnp.arange(count)
+        return jax.lax.map(without, units, batch_size=min(chunk, count)).reshape(shape)
+
+    return rise

@@ -1,0 +1,73 @@
+"""What a unit is worth by its activations."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.types import Array, Model, Params
+from jaxcompress.graph.couplings import Couplings
+from jaxcompress.structure.gating import full, met, reading
+from jaxcompress.structure.importance.batches import average
+from jaxcompress.structure.importance.scores import Importance, Scores, known
+
+Measure = Callable[[Array], Array]
+"""What of an activation is averaged, entry by entry."""
+
+
+def activation(batches: Sequence[Any], measure: Measure = jnp.abs) -> Importance:
+    """What units say on average, where they are summed up.
+
+        score_n = mean over examples and positions of measure(z_n)
+
+    summed over the places where the unit is summed up. The derivative of the outputs is
+    run through, so the model must have one.
+
+    Args:
+      batches: each an input or a tuple of the model's inputs.
+      measure: `jnp.abs`, or `nonzero` for how often the unit says anything.
+
+    Returns:
+      Importance; scores are at least 0 where the measure is. Families of which nothing
+      but zeros is summed up, as in a branch never taken, have empty scores.
+
+    Raises:
+      ValueError: when applied: there is no batch, or it reaches no family.
+
+    Example:
+      >>> fn = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
+      >>> params = {"in": jnp.diag(jnp.array([2.0, -1.0])), "out": jnp.ones((2, 1))}
+      >>> couplings = jc.graph.couplings(fn, params, jnp.ones((1, 2)))
+      >>> activation([jnp.array([[1.0, 1.0], [3.0, -1.0]])])(fn, params, couplings)
+      {'in:1': Array([4. , 0.5], dtype=float32)}
+
+    Source: Hu et al. 2016, arXiv:1607.03250, section 3.1, for the share of zeros, of
+    which `nonzero` is what is left of 1.
+    """
+
+    def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
+        program = met(fn, couplings.families, reading(measure))
+        gates = {family.name: full(family) for family in couplings.families}
+
+        def read(params, inputs, targets):
+            del targets
+            outputs, pull = jax.vjp(lambda gates: program(params, *inputs, gates=gates), gates)
+            (readings,) = pull(jax.tree.map(_cotangent, outputs))
+            return readings
+
+        pairs = [(inputs, ()) for inputs in batches]
+        return known("activation", average("activation", read, params, pairs))
+
+    return importance
+
+
+def nonzero(z: Array) -> Array:
+    """1 where an activation is not exactly 0, else 0."""
+    return (z != 0).astype(jnp.float32)
+
+
+def _cotangent(output):
+    if jnp.issubdtype(output.dtype, jnp.inexact):
+        return jnp.ones_like(output)
+    return jnp.zeros(output.shape, jax.dtypes.float0)

@@ -1,0 +1,52 @@
+"""Means over the examples of batches, and losses checked to be one per example."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.types import Array, Loss, Params
+
+Batches = Sequence[Any]
+"""Pairs (inputs, targets), gone through more than once; inputs are one input of the
+model or a tuple of them. Axis 0 of every array counts examples."""
+
+
+def average(caller: str, measure: Callable, params: Params, batches: Batches):
+    """The mean over examples of what a batch gives, its own mean over examples."""
+    jitted = jax.jit(measure)
+    total, count = None, 0
+    for inputs, targets in batches:
+        inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+        size = _examples(caller, inputs, targets)
+        share = jax.tree.map(lambda x, size=size: size * x, jitted(params, inputs, targets))
+        total = share if total is None else jax.tree.map(jnp.add, total, share)
+        count += size
+    if total is None:
+        raise ValueError(f"{caller}(batches=[]) holds no batch. Pass at least one.")
+    return jax.tree.map(lambda x: x / count, total)
+
+
+def _examples(caller: str, inputs: tuple, targets) -> int:
+    """How many examples a batch holds."""
+    sizes = {jnp.shape(array)[:1] for array in jax.tree.leaves((inputs, targets))}
+    if len(sizes) != 1 or sizes <= {(), (0,)}:
+        shapes = [jnp.shape(array) for array in jax.tree.leaves((inputs, targets))]
+        raise ValueError(
+            f"{caller}(batches=...): axis 0 of inputs and targets must count the same examples, "
+            f"but the shapes are {', '.join(map(str, shapes))}."
+        )
+    return sizes.pop()[0]
+
+
+def per_example(caller: str, loss: Loss, outputs, targets) -> Array:
+    """The losses of a batch, (examples,) float32, checked."""
+    losses = loss(outputs, targets)
+    expected = jax.tree.leaves(targets)[0].shape[:1]
+    if losses.shape != expected:
+        raise ValueError(
+            f"{caller}(loss=...) gives shape {losses.shape}; one number per example has shape "
+            f"{expected}."
+        )
+    return losses.astype(jnp.float32)

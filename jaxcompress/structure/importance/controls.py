@@ -1,0 +1,28 @@
+"""Random scores, the control for every other importance."""
+
+import jax
+
+from jaxcompress.core.types import Key, Model, Params
+from jaxcompress.graph.couplings import Couplings
+from jaxcompress.structure.gating import score_shape
+from jaxcompress.structure.importance.scores import Importance, Scores
+
+
+def random(key: Key) -> Importance:
+    """Uniform noise in [0, 1): the control that an importance has to beat.
+
+    Args:
+      key: of the draw; the same key gives the same scores.
+
+    Returns:
+      Importance.
+    """
+
+    def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
+        del fn, params
+        return {
+            family.name: jax.random.uniform(jax.random.fold_in(key, i), score_shape(family))
+            for i, family in enumerate(couplings.families)
+        }
+
+    return importance

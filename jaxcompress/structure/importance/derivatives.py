@@ -1,0 +1,136 @@
+"""What a unit is worth by the gradient of the loss in its gate.
+
+One backward pass scores all units at once.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.types import Array, Loss, Model, Params
+from jaxcompress.graph.couplings import Couplings
+from jaxcompress.structure.gating import full, gated
+from jaxcompress.structure.importance.batches import Batches, average, per_example
+from jaxcompress.structure.importance.scores import Importance, Scores, known
+
+
+def taylor(loss: Loss, batches: Batches) -> Importance:
+    """How much the loss changes without a unit, to first order and whatever its sign.
+
+        score_n = mean over examples of |sum over positions of dL/dz_n · z_n|
+
+    for the activation z_n where it is summed up: the derivative by a gate of 1 there.
+    One backward pass per example scores all families.
+
+    Args:
+      loss: (outputs, targets) to one number per example.
+      batches: (inputs, targets) pairs.
+
+    Returns:
+      Importance; scores are at least 0.
+
+    Raises:
+      ValueError: when applied: there is no batch, it reaches no family, or the loss
+        is not one number per example.
+
+    Example:
+      >>> fn = lambda params, x: (x @ params["in"]) @ params["out"]
+      >>> params = {"in": jnp.eye(2), "out": jnp.array([[3.0], [1.0]])}
+      >>> x = jnp.ones((1, 2))
+      >>> outputs = lambda outputs, targets: outputs.sum(-1) * targets
+      >>> couplings = jc.graph.couplings(fn, params, x)
+      >>> taylor(outputs, [(x, jnp.array([-1.0]))])(fn, params, couplings)
+      {'in:1': Array([3., 1.], dtype=float32)}
+
+    Source: Molchanov et al. 2017, arXiv:1611.06440, equation 8. Differs: the sum over
+    positions, which estimates the loss itself, where they divide by the positions;
+    `normalized` gives what both agree on.
+    """
+
+    def score(gradients: Array) -> Array:
+        return jnp.mean(jnp.abs(gradients), axis=0)
+
+    return _by_gradients("taylor", loss, batches, score)
+
+
+def taylor_squared(loss: Loss, batches: Batches) -> Importance:
+    """The squared change of the loss without a unit, to first order.
+
+        score_n = mean over batches of (dL/dgate_n)² = (sum over its weights of g · w)²
+
+    Args:
+      loss: (outputs, targets) to one number per example.
+      batches: (inputs, targets) pairs.
+
+    Returns:
+      Importance; scores are at least 0.
+
+    Raises:
+      ValueError: when applied: there is no batch, it reaches no family, or the loss
+        is not one number per example.
+
+    Source: Molchanov et al. 2019, arXiv:1906.10771, equations 8 and 9. Differs: the
+    gate stands where the unit is summed up, behind its bias, norm and activation.
+    """
+
+    def score(gradients: Array) -> Array:
+        return jnp.mean(gradients, axis=0) ** 2
+
+    return _by_gradients("taylor_squared", loss, batches, score)
+
+
+def second_order(loss: Loss, batches: Batches) -> Importance:
+    """How much the loss rises without a unit at a minimum, to second order.
+
+        score_n = h_nn · gate_n² / 2,   h_nn = mean over examples of (dL/dgate_n)²
+
+    The Fisher information of a unit's gate stands for its curvature, so all its weights
+    count together, and interactions of units do not.
+
+    Args:
+      loss: (outputs, targets) to one number per example, a negative log likelihood.
+      batches: (inputs, targets) pairs.
+
+    Returns:
+      Importance; scores are at least 0.
+
+    Raises:
+      ValueError: when applied: there is no batch, it reaches no family, or the loss
+        is not one number per example.
+
+    Source: LeCun et al. 1990, "Optimal Brain Damage", equation 5, on gates; the Fisher
+    form of Theis et al. 2018, arXiv:1801.05787, equation 6.
+    """
+
+    def score(gradients: Array) -> Array:
+        return jnp.mean(gradients**2, axis=0) / 2
+
+    return _by_gradients("second_order", loss, batches, score)
+
+
+def _by_gradients(
+    caller: str, loss: Loss, batches: Batches, score: Callable[[Array], Array]
+) -> Importance:
+    """Scores from each example's gradient in the gates, (examples, …)."""
+
+    def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
+        program = gated(fn, couplings.families)
+        gates = {family.name: full(family) for family in couplings.families}
+
+        def of_example(params, inputs, target):
+            one = jax.tree.map(lambda array: array[None], (inputs, target))
+
+            def total(gates):
+                outputs = program(params, *one[0], gates=gates)
+                return jnp.sum(per_example(caller, loss, outputs, one[1]))
+
+            return jax.grad(total)(gates)
+
+        def scores(params, inputs, targets):
+            gradients = jax.vmap(of_example, in_axes=(None, 0, 0))(params, inputs, targets)
+            return jax.tree.map(score, gradients)
+
+        return known(caller, average(caller, scores, params, batches))
+
+    return importance

@@ -1,0 +1,104 @@
+"""What a removal would take and leave, as a value and as a table."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from jaxcompress.core.report import aligned
+from jaxcompress.graph.removal import Removal
+from jaxcompress.structure.widths import (
+    Totals,
+)
+
+MOST_SHOWN = 8
+"""Units of a family that a table names."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FamilyPlan:
+    """What one family would lose.
+
+    Fields:
+      name: the family's name.
+      units: how many it has.
+      kept: how many stay, in each layer.
+      layers: layers of a scan that lose units of their own; 0 for none.
+      removed: the units that go, rising; per layer where layers differ.
+      scores: of all units, per layer where layers differ; empty where nothing is known
+        of them.
+      parameters_saved: numbers in leaves, if this family alone were narrower.
+      macs_saved: multiply-adds, if this family alone were narrower.
+      reason: why nothing is known of its units: no data reached them, or the importance
+        does not look at their leaves; empty where they have scores.
+    """
+
+    name: str
+    units: int
+    kept: int
+    layers: int
+    removed: tuple
+    scores: tuple
+    parameters_saved: int
+    macs_saved: int
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class RemovalPlan:
+    """What a removal would take and leave; printed, a table.
+
+    Fields:
+      families: one row per family that was asked for.
+      removal: what would go.
+      before, after: what the model holds and costs; multiply-adds of one call.
+    """
+
+    families: tuple[FamilyPlan, ...]
+    removal: Removal
+    before: Totals
+    after: Totals
+
+    def __str__(self) -> str:
+        header = ("family", "units", "kept", "scores", "removed", "saves parameters", "macs")
+        rows = [
+            (
+                row.name,
+                f"{row.layers} × {row.units}" if row.layers else f"{row.units}",
+                f"{row.kept}",
+                _range(row.scores),
+                _listed(row.removed),
+                f"{row.parameters_saved:,}",
+                f"{row.macs_saved:,}",
+            )
+            for row in self.families
+        ]
+        totals = [
+            f"{name}: {before:,} to {after:,} ({after / before:.1%})"
+            for name, before, after in _pairs(self.before, self.after)
+        ]
+        whole: dict[str, list[str]] = {}
+        for row in self.families:
+            whole.setdefault(row.reason, []).append(row.name)
+        notes = [f"Whole, since {why}: {', '.join(names)}." for why, names in whole.items() if why]
+        return "\n".join([*aligned([header, *rows]), *totals, *notes])
+
+
+def _range(scores: tuple) -> str:
+    return f"{np.min(scores):.3g} … {np.max(scores):.3g}" if scores else "none"
+
+
+def _listed(removed: tuple) -> str:
+    """The units that go, the first few by number."""
+    rows = np.atleast_2d(np.asarray(removed, int))
+    if not rows.size:
+        return "none"
+    if len(rows) > 1:
+        return f"{rows.shape[1]} in each layer"
+    shown = " ".join(map(str, rows[0][:MOST_SHOWN]))
+    return shown if rows.size <= MOST_SHOWN else f"{shown} … ({rows.size})"
+
+
+def _pairs(before: Totals, after: Totals) -> Iterator[tuple[str, int, int]]:
+    for field in dataclasses.fields(Totals):
+        yield field.name, getattr(before, field.name), getattr(after, field.name)
