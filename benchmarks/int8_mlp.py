@@ -50,7 +50,7 @@ def trained_models(params, x) -> dict[str, Callable]:
     return {
         "qwix": qwix.quantize_model(MODEL, qwix.QtProvider(qwix_rules())).apply,
         "float32": MODEL.apply,
-        "fake_quantized": jc.quantize.fake_quantized(MODEL.apply, spec, coarse, axes=axes),
+        "fake_quantized": jc.quantize.fake_quantize_model(MODEL.apply, spec, coarse, axes=axes),
         "views": lambda params, x: rounded(view(params), x),
     }
 
@@ -86,7 +86,7 @@ def measure_run(batch: int, seed: int) -> dict[str, Any]:
     params, x, _ = data(batch, seed)
     axes = jc.graph.axes(MODEL.apply, params, x)
     codes, _ = jc.quantize.quantize(params, jc.quantize.int8(), axes=axes)
-    plan = jc.quantize.plan(MODEL.apply, codes, x)
+    plan = jc.quantize.plan_execution(MODEL.apply, codes, x)
     theirs = qwix.quantize_model(MODEL, qwix.PtqProvider(qwix_rules()))
     shapes = jax.eval_shape(theirs.init, jax.random.key(0), x)["params"]
     their_params = {"params": qwix.quantize_params(params["params"], shapes)}

@@ -36,7 +36,7 @@ def measure(batch: int, seed: int) -> dict[str, Any]:
     x = jnp.asarray(rng.normal(size=(batch, WIDTH)), jnp.float32)
     stored, report = jc.quantize.quantize(params, jc.quantize.int8())
     plans = {
-        name: jc.quantize.plan(dense, stored, x, activations=activations)
+        name: jc.quantize.plan_execution(dense, stored, x, activations=activations)
         for name, activations in ACTIVATIONS.items()
     }
     calls = {"float32": (jax.jit(dense), params)}

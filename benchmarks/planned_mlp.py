@@ -1,9 +1,9 @@
 """Is a model as planned never slower than the dense one, whatever its batch?
 
 A Flax MLP of four layers of 1024 with biases and ReLU, weights as int8 codes, planned
-and run by `quantize.plan` and `quantize.run` at batch 1, 8 and 64. Each call is timed
-in turn with the dense model in one process; besides each form at all sites, which is
-what the plan chose from.
+and run by `quantize.plan_execution` and `quantize.run` at batch 1, 8 and 64. Each call
+is timed in turn with the dense model in one process; besides each form at all sites,
+which is what the plan chose from.
 """
 
 from functools import partial
@@ -39,12 +39,16 @@ def measure(batch: int, seed: int) -> dict[str, Any]:
     params = model.init(second, x)
     axes = jc.graph.axes(model.apply, params, x)
     codes, _ = jc.quantize.quantize(params, jc.quantize.int8(), axes=axes)
-    plan = jc.quantize.plan(model.apply, codes, x)
+    plan = jc.quantize.plan_execution(model.apply, codes, x)
     # Pairs, so that no third set of weights drives the model's out of the cache.
     planned = paired(model.apply, params, x, plan, plan.hold(codes))
     forms = {
         form: paired(
-            model.apply, params, x, jc.quantize.plan(model.apply, codes, x, probe=only(form)), codes
+            model.apply,
+            params,
+            x,
+            jc.quantize.plan_execution(model.apply, codes, x, probe=only(form)),
+            codes,
         )
         for form in FORMS
     }
@@ -62,7 +66,7 @@ def only(form: str):
     return lambda calls: {name: 1.0 if name in (form, "planned") else 2.0 for name in calls}
 
 
-def paired(fn, params, x, plan: jc.quantize.Plan, held) -> dict[str, float]:
+def paired(fn, params, x, plan: jc.quantize.ExecutionPlan, held) -> dict[str, float]:
     """Milliseconds of the model dense and as planned, called in turn."""
     calls = {
         "dense": partial(jax.jit(fn), params, x),

@@ -163,7 +163,7 @@ def test_static_ranges_are_those_of_the_data_where_none_were_calibrated(setting)
     with pytest.raises(ValueError, match=r"static\(readings=...\): no data reached"):
         jc.quantize.execution.static({"rare": setting.ranges["rare"]})
     codes, _ = jc.quantize.quantize(setting.params, jc.quantize.int8(), axes=setting.axes)
-    planned = jc.quantize.plan(
+    planned = jc.quantize.plan_execution(
         setting.fn, codes, X, activations=activations, probe=lambda calls: dict.fromkeys(calls, 1.0)
     )
     assert "no data reached all of it in calibration" in reason_of(planned.report, "rare")

@@ -97,8 +97,8 @@ def prove(
 def latency(variants: list[Variant], images: np.ndarray) -> dict[int, dict[str, Timing]]:
     """Median time of one call at batch 1 and 64, all variants in turn.
 
-    Quantized variants run as `quantize.plan` decides: on integers where that was
-    measured to be faster here, else on arrays held in memory.
+    Quantized variants run as `quantize.plan_execution` decides: on integers where that
+    was measured to be faster here, else on arrays held in memory.
 
     Args:
       variants: the first is the reference.
@@ -122,7 +122,7 @@ def _call(variant: Variant, x: jax.Array, plans: dict) -> Callable[[], jax.Array
     if any(isinstance(leaf, QTensor) for leaf in named_leaves(params).values()):
         form = variant.architecture, jax.tree.structure(params)
         if form not in plans:
-            plans[form] = quantize.plan(fn, params, x)
+            plans[form] = quantize.plan_execution(fn, params, x)
         fn, params = quantize.run(fn, plans[form]), plans[form].hold(params)
     compiled = jax.jit(fn)
     return lambda: compiled(params, x)

@@ -108,7 +108,7 @@ def test_the_rewritten_program_is_right_for_it_too(name):
     def arrays_win(calls):
         return {call: 0.5 if call == "materialized" else 1.0 for call in calls}
 
-    plan = jc.quantize.plan(fn, params, X, probe=arrays_win)
+    plan = jc.quantize.plan_execution(fn, params, X, probe=arrays_win)
     assert_same(jc.quantize.run(fn, plan)(params, X), fn(jc.materialize(params), X))
 
 

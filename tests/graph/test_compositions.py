@@ -339,7 +339,7 @@ def test_a_plan_runs_ragged_dots_on_arrays():
     case = CASES["experts by groups of rows"]()
     axes = graph.axes(case.fn, case.params, *case.inputs)
     packed, _ = jc.quantize.quantize(case.params, jc.quantize.int8(), axes=axes)
-    plan = jc.quantize.plan(
+    plan = jc.quantize.plan_execution(
         case.fn, packed, *case.inputs, probe=lambda calls: dict.fromkeys(calls, 1.0)
     )
     assert plan.choices == ()

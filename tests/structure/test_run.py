@@ -262,7 +262,7 @@ def test_factors_are_quantized_and_run_like_any_weight(name):
     expected = case.fn(materialize(structure.close_factors(codes)), case.x)
     assert_close(running(codes, case.x), expected)
 
-    plan = quantize.plan(running, codes, case.x, probe=_first_but_dense)
+    plan = quantize.plan_execution(running, codes, case.x, probe=_first_but_dense)
     assert {choice.leaf for choice in plan.choices} == {"w/left", "w/right"}
     assert_close(jax.jit(quantize.run(running, plan))(codes, case.x), expected)
 

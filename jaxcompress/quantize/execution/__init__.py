@@ -3,4 +3,4 @@
 from jaxcompress.quantize.execution.activations import Activations as Activations
 from jaxcompress.quantize.execution.activations import dynamic as dynamic
 from jaxcompress.quantize.execution.activations import static as static
-from jaxcompress.quantize.execution.choices import Choice as Choice
+from jaxcompress.quantize.execution.choices import ChosenForm as ChosenForm

@@ -20,7 +20,7 @@ OWN_RANGES = "no data reached all of it in calibration, so ranges are those of t
 
 
 @dataclasses.dataclass(frozen=True)
-class Choice:
+class ChosenForm:
     """What a plan found at one site.
 
     Fields:
@@ -53,7 +53,7 @@ class Choice:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class ExecutionPlan:
     """How a model runs on the codes of its weights on one device, by measurement.
 
     Invariants:
@@ -65,7 +65,7 @@ class Plan:
         call. Other shapes run the same forms.
     """
 
-    choices: tuple[Choice, ...]
+    choices: tuple[ChosenForm, ...]
     dense_leaves: tuple[str, ...]
     seconds: Mapping[str, float]
     activations: Activations
@@ -91,7 +91,7 @@ class Plan:
         return str(self.report)
 
 
-def gains(choices: Sequence[Choice]) -> dict[str, float]:
+def gains(choices: Sequence[ChosenForm]) -> dict[str, float]:
     """Seconds that each leaf on codes saves, going by its sites alone; least first."""
     saved: dict[str, float] = {}
     for choice in choices:
@@ -101,7 +101,7 @@ def gains(choices: Sequence[Choice]) -> dict[str, float]:
 
 def plan_report(
     params: Params,
-    choices: Sequence[Choice],
+    choices: Sequence[ChosenForm],
     dense_leaves: Sequence[str],
     seconds: Mapping[str, float],
     unreached: Collection[str] = (),
@@ -127,9 +127,9 @@ def _title(seconds: Mapping[str, float]) -> str:
     )
 
 
-def _met(params: Params, choices: Sequence[Choice]):
+def _met(params: Params, choices: Sequence[ChosenForm]):
     """Each choice with its leaf, and each leaf that no site meets with None."""
-    by_leaf: dict[str, list[Choice]] = {}
+    by_leaf: dict[str, list[ChosenForm]] = {}
     for choice in choices:
         by_leaf.setdefault(choice.leaf, []).append(choice)
     for name, leaf in named_leaves(params).items():
@@ -138,7 +138,7 @@ def _met(params: Params, choices: Sequence[Choice]):
 
 
 def _row(
-    name: str, leaf, choice: Choice | None, dense: bool, unreached: Collection[str]
+    name: str, leaf, choice: ChosenForm | None, dense: bool, unreached: Collection[str]
 ) -> LeafReport:
     before = leaf.size * leaf.dtype.itemsize
     after = before if dense or not is_compressed(leaf) else leaf.size_bytes

@@ -14,7 +14,14 @@ from jaxcompress.core.timing import Probe, median_seconds
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph import Site, rewrite
 from jaxcompress.quantize.execution.activations import Activations, dynamic
-from jaxcompress.quantize.execution.choices import DENSE, PLANNED, Choice, Plan, gains, plan_report
+from jaxcompress.quantize.execution.choices import (
+    DENSE,
+    PLANNED,
+    ChosenForm,
+    ExecutionPlan,
+    gains,
+    plan_report,
+)
 from jaxcompress.quantize.execution.forms import Form, by_name, possible
 from jaxcompress.quantize.execution.run import device, in_forms
 
@@ -23,13 +30,13 @@ LEAST = 0.95
 measurement, and since codes take a quarter of the memory."""
 
 
-def plan(
+def plan_execution(
     fn: Model,
     params: Params,
     *inputs,
     activations: Activations = dynamic(),
     probe: Probe = median_seconds,
-) -> Plan:
+) -> ExecutionPlan:
     """Measures how a model runs fastest on the codes of its weights on this device.
 
     Integer products are not always faster: it depends on the device, the shapes and the
@@ -58,9 +65,9 @@ def plan(
         forms of each kind of site, then with "dense" and "planned" for the model.
 
     Returns:
-      Plan for `run`, at least 0.95 times as fast as the dense model when run on
-      `plan.hold(params)`; print it for a table of what was timed and chosen, which also
-      names sites without calibrated ranges since no data reached them.
+      ExecutionPlan for `run`, at least 0.95 times as fast as the dense model when run
+      on `plan.hold(params)`; print it for a table of what was timed and chosen, which
+      also names sites without calibrated ranges since no data reached them.
 
     Raises:
       ValueError: no leaf is quantized, or `activations` are not symmetric codes of at
@@ -69,14 +76,16 @@ def plan(
     Example:
       >>> params, _ = jc.quantize.quantize({"kernel": jnp.eye(4)}, jc.quantize.int8())
       >>> fn = lambda params, x: x @ params["kernel"]
-      >>> fastest = jc.quantize.plan(fn, params, jnp.ones((2, 4)))
+      >>> fastest = jc.quantize.plan_execution(fn, params, jnp.ones((2, 4)))
       >>> sorted(fastest.choices[0].seconds)
       ['dense', 'integer', 'materialized', 'scaled']
     """
-    _check_activations("plan", activations)
+    _check_activations("plan_execution", activations)
     quantized = [name for name, leaf in named_leaves(params).items() if isinstance(leaf, QTensor)]
     if not quantized:
-        raise ValueError("plan(params=...) has no quantized leaf. Make them with quantize(...).")
+        raise ValueError(
+            "plan_execution(params=...) has no quantized leaf. Make them with quantize(...)."
+        )
     forms = by_name(activations)
     # What else an equation takes, as sizes of groups, is not there to time it with.
     stops = [
@@ -88,7 +97,7 @@ def plan(
     running = in_forms(fn, {choice.site: forms[choice.form] for choice in choices})
     dense_leaves, seconds = _settle(_trial(running, params, inputs, probe), gains(choices))
     report = plan_report(params, choices, dense_leaves, seconds, activations.unreached)
-    return Plan(choices, dense_leaves, seconds, activations, device(), report)
+    return ExecutionPlan(choices, dense_leaves, seconds, activations, device(), report)
 
 
 def _settle(
@@ -190,7 +199,9 @@ def _shape(x: Array) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(x.shape, x.dtype)
 
 
-def _choices(stops: Sequence[_Stop], forms: Mapping[str, Form], probe: Probe) -> tuple[Choice, ...]:
+def _choices(
+    stops: Sequence[_Stop], forms: Mapping[str, Form], probe: Probe
+) -> tuple[ChosenForm, ...]:
     """The fastest form of each site by itself; sites of one kind are timed once."""
     timed: dict[Any, Mapping[str, float]] = {}
     choices = []
@@ -224,9 +235,9 @@ def _candidates(stop: _Stop, forms: Mapping[str, Form]) -> dict[str, Callable[[]
     return {**calls, DENSE: partial(jax.jit(stop.apply), data, materialize(weight))}
 
 
-def _choice(site: Site, reason: str, seconds: Mapping[str, float]) -> Choice:
+def _choice(site: Site, reason: str, seconds: Mapping[str, float]) -> ChosenForm:
     form = min((name for name in seconds if name != DENSE), key=seconds.__getitem__)
-    return Choice(site.name, site.leaf, form, reason, seconds, site.repeats)
+    return ChosenForm(site.name, site.leaf, form, reason, seconds, site.repeats)
 
 
 def _check_activations(caller: str, activations: Activations) -> None:

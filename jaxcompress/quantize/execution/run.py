@@ -11,11 +11,11 @@ import jax
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph import Site, rewrite
-from jaxcompress.quantize.execution.choices import Plan
+from jaxcompress.quantize.execution.choices import ExecutionPlan
 from jaxcompress.quantize.execution.forms import Form, by_name, materialized
 
 
-def run(fn: Model, plan: Plan) -> Model:
+def run(fn: Model, plan: ExecutionPlan) -> Model:
     """The model on the codes of its weights, each site in the form that was fastest.
 
     Nothing is timed here: `plan` has measured. Jit the result. Data that are not finite
@@ -26,8 +26,8 @@ def run(fn: Model, plan: Plan) -> Model:
 
     Args:
       fn: the model that was planned.
-      plan: what `plan(fn, params, *inputs)` gave; `plan.activations` become codes as it
-        was planned.
+      plan: what `plan_execution(fn, params, *inputs)` gave; `plan.activations` become
+        codes as it was planned.
 
     Returns:
       Function of the same arguments and outputs, for the quantized params or
@@ -39,7 +39,7 @@ def run(fn: Model, plan: Plan) -> Model:
     Example:
       >>> params, _ = jc.quantize.quantize({"kernel": jnp.eye(4)}, jc.quantize.int8())
       >>> fn = lambda params, x: x @ params["kernel"]
-      >>> plan = jc.quantize.plan(fn, params, jnp.ones((2, 4)))
+      >>> plan = jc.quantize.plan_execution(fn, params, jnp.ones((2, 4)))
       >>> jax.jit(jc.quantize.run(fn, plan))(params, jnp.ones((2, 4))).shape
       (2, 4)
     """

@@ -24,7 +24,7 @@ from jaxcompress.quantize.training.activations import rounded_data
 from jaxcompress.quantize.training.latent import Latent
 
 
-def fake_quantized(
+def fake_quantize_model(
     fn: Model,
     spec: QuantSpec | Rules,
     activations: Activations = dynamic(),
@@ -61,7 +61,7 @@ def fake_quantized(
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
-      >>> coarse = jc.quantize.fake_quantized(fn, jc.quantize.int4())
+      >>> coarse = jc.quantize.fake_quantize_model(fn, jc.quantize.int4())
       >>> params = {"kernel": jnp.array([[7.0], [2.2]])}
       >>> float(coarse(params, jnp.array([[0.0, 127.0]]))[0, 0])
       254.0
@@ -81,7 +81,7 @@ def fake_quantized(
     rewritten = rewrite(fn, replacement)
 
     def model(params: Params, *inputs):
-        assigned = assign("fake_quantized", params, spec, axes, select)
+        assigned = assign("fake_quantize_model", params, spec, axes, select)
 
         def latent(name: str, leaf):
             choice = assigned[name]

@@ -16,7 +16,7 @@ from jaxcompress.quantize import (
     fake_quantize_activations,
     int4,
     int8,
-    plan,
+    plan_execution,
     quantize,
     run,
 )
@@ -90,7 +90,7 @@ def stored(case, dtype):
 
 def running(case, params, x):
     prefer = lambda calls: {name: 1.0 + (name != case.form) for name in calls}  # noqa: E731
-    chosen = plan(case.fn, params, x, activations=case.activations, probe=prefer)
+    chosen = plan_execution(case.fn, params, x, activations=case.activations, probe=prefer)
     assert {choice.form for choice in chosen.choices} == {case.form}
     return run(case.fn, chosen)
 

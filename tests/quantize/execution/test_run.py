@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 import jaxcompress as jc
-from jaxcompress.quantize import Plan, fake_quantize_activations, int4, int8, plan, quantize, run
+from jaxcompress.quantize import (
+    ExecutionPlan,
+    fake_quantize_activations,
+    int4,
+    int8,
+    plan_execution,
+    quantize,
+    run,
+)
 from jaxcompress.quantize.execution import dynamic, static
 from jaxcompress.quantize.formats import uint8
 
@@ -105,7 +113,7 @@ def quantized(model, spec):
 
 
 def planned(model, params, form, activations=dynamic()):
-    return plan(model.fn, params, model.x, activations=activations, probe=prefer(form))
+    return plan_execution(model.fn, params, model.x, activations=activations, probe=prefer(form))
 
 
 def magnitude(model, params):
@@ -173,7 +181,7 @@ def test_bfloat16_models_keep_their_dtype():
     params, _ = quantize({"w": normal(8, 4).astype(jnp.bfloat16)}, int8())
     x = normal(2, 8).astype(jnp.bfloat16)
     for form in FORMS:
-        out = run(fn, plan(fn, params, x, probe=prefer(form)))(params, x)
+        out = run(fn, plan_execution(fn, params, x, probe=prefer(form)))(params, x)
         assert out.dtype == jnp.bfloat16
 
 
@@ -206,7 +214,7 @@ def test_a_plan_holds_dense_what_codes_lose():
     params, _ = quantize(dense, int8())
     x = normal(3, 8)
     probe, trials = alone_and_together({6: "integer", 4: "dense"}, {0: 1.2, 1: 1.5})
-    chosen = plan(two_layers, params, x, probe=probe)
+    chosen = plan_execution(two_layers, params, x, probe=probe)
     assert trials == [(), ("b",)]
     assert chosen.dense_leaves == ("b",)
     assert chosen.speedup == pytest.approx(1.5)
@@ -243,7 +251,7 @@ def test_a_model_that_is_slower_than_its_sites_falls_back(together, held):
     """Whatever the sites take alone, those that win least first."""
     params, _ = quantize({name: normal(4, 4) for name in "abcde"}, int8())
     probe, trials = alone_and_together({4: "integer"}, together)
-    chosen = plan(deep, params, normal(2, 4), probe=probe)
+    chosen = plan_execution(deep, params, normal(2, 4), probe=probe)
     assert chosen.dense_leaves == tuple(held)
     assert trials == [tuple("abcde"[:count]) for count in together]
     assert chosen.speedup == pytest.approx(together[len(held)] if len(held) < 5 else 1.0)
@@ -253,7 +261,7 @@ def test_a_model_that_is_slower_than_its_sites_falls_back(together, held):
 def test_shapes_are_enough_to_plan():
     params, _ = quantize({"w": jax.ShapeDtypeStruct((8, 4), jnp.float32)}, int8())
     x = jax.ShapeDtypeStruct((2, 8), jnp.float32)
-    chosen = plan(lambda p, x: x @ p["w"], params, x)
+    chosen = plan_execution(lambda p, x: x @ p["w"], params, x)
     assert chosen.choices[0].seconds["dense"] > 0
 
 
@@ -265,7 +273,7 @@ def test_a_site_in_its_model_costs_what_it_does_alone():
 
     params, _ = quantize({"w": normal(64, 64), "b": normal(64)}, int8())
     x = normal(1, 64)
-    chosen = plan(layer, params, x, probe=prefer("materialized"))
+    chosen = plan_execution(layer, params, x, probe=prefer("materialized"))
     compiled = jax.jit(run(layer, chosen)).lower(params, x).compile()
     assert "optimization_barrier" in jax.jit(run(layer, chosen)).lower(params, x).as_text()
     assert compiled.memory_analysis().temp_size_in_bytes < 64 * 64
@@ -279,13 +287,13 @@ def test_sites_of_one_kind_are_timed_once():
         calls.append(functions)
         return prefer("integer")(functions)
 
-    assert len(plan(deep, params, normal(2, 4), probe=probe).choices) == 3
+    assert len(plan_execution(deep, params, normal(2, 4), probe=probe).choices) == 3
     assert [set(functions) for functions in calls] == [{*FORMS, "dense"}, {"dense", "planned"}]
 
 
 def test_the_real_probe_times_every_form():
     params, _ = quantize({"w": normal(8, 4)}, int8())
-    chosen = plan(lambda p, x: x @ p["w"], params, normal(2, 8))
+    chosen = plan_execution(lambda p, x: x @ p["w"], params, normal(2, 8))
     (choice,) = chosen.choices
     assert set(choice.seconds) == {*FORMS, "dense"}
     assert all(0 < seconds < math.inf for seconds in choice.seconds.values())
@@ -298,20 +306,20 @@ def test_sites_that_cannot_are_listed_with_the_reason():
     x = normal(2, 4)
     fn = lambda p, x: x @ p["w"]  # noqa: E731
     asymmetric, _ = quantize({"w": normal(4, 4)}, uint8())
-    assert plan(fn, asymmetric, x).choices[0].reason == "asymmetric codes"
+    assert plan_execution(fn, asymmetric, x).choices[0].reason == "asymmetric codes"
     long, _ = quantize({"w": jnp.ones((140_000, 1))}, int8())
-    chosen = plan(fn, long, jnp.ones((1, 140_000)), probe=prefer("integer"))
+    chosen = plan_execution(fn, long, jnp.ones((1, 140_000)), probe=prefer("integer"))
     assert chosen.choices[0].reason == "sums of 140000 products overflow int32"
     along = jc.LeafAxes(contracting=(1,), output=(0,))
     other, _ = quantize({"w": normal(4, 4)}, int8(), axes={"w": along})
-    chosen = plan(fn, other, x)
+    chosen = plan_execution(fn, other, x)
     assert "quantized along other axes" in chosen.choices[0].reason
     np.testing.assert_allclose(run(fn, chosen)(other, x), fn(jc.materialize(other), x), rtol=1e-6)
 
 
 def test_a_leaf_that_meets_no_data_is_in_the_report():
     params, _ = quantize({"w": normal(4, 4)}, int8())
-    chosen = plan(lambda params, x: x + jnp.sum(params["w"]), params, normal(2))
+    chosen = plan_execution(lambda params, x: x + jnp.sum(params["w"]), params, normal(2))
     assert (chosen.choices, chosen.speedup) == ((), 1.0)
     assert chosen.report.title == "plan: no leaf runs on codes"
     assert chosen.report.leaves[0].reason == "meets no data as codes"
@@ -321,10 +329,10 @@ def test_refusals():
     params, _ = quantize({"w": normal(4, 4)}, int8())
     fn = lambda p, x: x @ p["w"]  # noqa: E731
     x = normal(2, 4)
-    with pytest.raises(ValueError, match=r"plan\(params=...\) has no quantized leaf"):
-        plan(fn, jc.materialize(params), x)
-    with pytest.raises(ValueError, match=r"plan\(activations=...\): uint8 codes are asymmetric"):
-        plan(fn, params, x, activations=dynamic(uint8()))
-    elsewhere = Plan((), (), {}, dynamic(), "Abacus", jc.Report("plan", ()))
+    with pytest.raises(ValueError, match=r"plan_execution\(params=...\) has no quantized leaf"):
+        plan_execution(fn, jc.materialize(params), x)
+    with pytest.raises(ValueError, match=r"\(activations=...\): uint8 codes are asymmetric"):
+        plan_execution(fn, params, x, activations=dynamic(uint8()))
+    elsewhere = ExecutionPlan((), (), {}, dynamic(), "Abacus", jc.Report("plan", ()))
     with pytest.raises(ValueError, match="made on Abacus, this is cpu"):
         run(fn, elsewhere)(params, x)

@@ -13,10 +13,10 @@ from jaxcompress.core.observers import Range
 from jaxcompress.quantize import (
     fake_quantize,
     fake_quantize_activations,
-    fake_quantized,
+    fake_quantize_model,
     int4,
     int8,
-    plan,
+    plan_execution,
     quantize,
     run,
 )
@@ -92,7 +92,9 @@ def test_outputs_and_gradients_are_those_of_the_views(case):
     params = {"w": normal(*case.weight).astype(case.dtype)}
     x = normal(*case.x, seed=1).astype(case.dtype)
     axes = jc.graph.axes(case.fn, params, x)
-    on_codes = fake_quantized(case.fn, case.spec, case.activations, axes=axes, ranges=case.ranges)
+    on_codes = fake_quantize_model(
+        case.fn, case.spec, case.activations, axes=axes, ranges=case.ranges
+    )
     rounded = fake_quantize_activations(case.fn, case.activations)
     view = fake_quantize(case.spec, axes=axes, ranges=case.ranges)
     towards = normal(*jax.eval_shape(case.fn, params, x).shape, seed=2).astype(case.dtype)
@@ -124,7 +126,9 @@ def test_second_derivatives_are_those_of_a_bilinear_product(case):
     params = {"w": normal(*case.weight).astype(case.dtype)}
     x = normal(*case.x, seed=1).astype(case.dtype)
     axes = jc.graph.axes(case.fn, params, x)
-    on_codes = fake_quantized(case.fn, case.spec, case.activations, axes=axes, ranges=case.ranges)
+    on_codes = fake_quantize_model(
+        case.fn, case.spec, case.activations, axes=axes, ranges=case.ranges
+    )
     rounded = fake_quantize_activations(case.fn, case.activations)
     view = fake_quantize(case.spec, axes=axes, ranges=case.ranges)
 
@@ -149,8 +153,8 @@ def test_training_sees_the_bits_that_run_gives(name):
     axes = jc.graph.axes(case.fn, params, x)
     stored, _ = quantize(params, case.spec, axes=axes)
     only = lambda calls: {form: 1.0 + (form != "integer") for form in calls}  # noqa: E731
-    running = run(case.fn, plan(case.fn, stored, x, probe=only))
-    on_codes = fake_quantized(case.fn, case.spec, axes=axes)
+    running = run(case.fn, plan_execution(case.fn, stored, x, probe=only))
+    on_codes = fake_quantize_model(case.fn, case.spec, axes=axes)
     np.testing.assert_array_equal(jax.jit(running)(stored, x), jax.jit(on_codes)(params, x))
 
 
@@ -169,7 +173,7 @@ def test_the_latent_leaf_shows_what_the_view_shows():
 def test_one_trace_and_a_falling_loss():
     x = normal(32, 4)
     y = x @ normal(4, 2, seed=1)
-    model = fake_quantized(dense, int8())
+    model = fake_quantize_model(dense, int8())
     optimizer = optax.sgd(0.1)
     traces = []
 
@@ -191,7 +195,7 @@ def test_one_trace_and_a_falling_loss():
 
 
 def test_what_is_not_finite_stays_so():
-    model = fake_quantized(dense, int8())
+    model = fake_quantize_model(dense, int8())
     params, x = {"w": normal(8, 4)}, normal(3, 8, seed=1)
     bad_row = model(params, x.at[1, 2].set(jnp.nan))
     np.testing.assert_array_equal(np.isfinite(bad_row).all(1), [True, False, True])
@@ -200,5 +204,5 @@ def test_what_is_not_finite_stays_so():
 
 
 def test_errors_name_the_function():
-    with pytest.raises(ValueError, match=r"fake_quantized\(select=...\) selects no leaf"):
-        fake_quantized(dense, int8())({"w": jnp.ones(2)}, jnp.ones((1, 2)))
+    with pytest.raises(ValueError, match=r"fake_quantize_model\(select=...\) selects no leaf"):
+        fake_quantize_model(dense, int8())({"w": jnp.ones(2)}, jnp.ones((1, 2)))
