@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.types import Array, PyTree
 
 
@@ -83,7 +84,7 @@ class CompressedLeaf:
     @property
     def size_bytes(self) -> int:
         """Bytes of the arrays it holds in memory."""
-        return sum(child.nbytes for child in jax.tree.leaves(self))
+        return size_bytes(self)
 
     @property
     def T(self) -> "CompressedLeaf":

@@ -12,6 +12,7 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rules import Rules
+from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Masks, Params, Selector
 from jaxcompress.quantize.assignment import Assignment, assign
@@ -109,7 +110,7 @@ def explain(tree: Params) -> Report:
             f"stored as {type(leaf).__name__}" if is_compressed(leaf) else f"stored as {leaf.dtype}"
         )
         before = leaf.size * leaf.dtype.itemsize
-        rows.append(LeafReport(name, tuple(leaf.shape), action, reason, before, _size_bytes(leaf)))
+        rows.append(LeafReport(name, tuple(leaf.shape), action, reason, before, size_bytes(leaf)))
     return Report("explain", tuple(rows))
 
 
@@ -138,11 +139,4 @@ def _row(name: str, leaf, result, choice: Assignment | str) -> LeafReport:
     else:
         action = str(choice.spec)
         reason = "axes assumed" if choice.axes.assumed else "axes from the program"
-    return LeafReport(
-        name, tuple(leaf.shape), action, reason, _size_bytes(leaf), _size_bytes(result)
-    )
-
-
-def _size_bytes(leaf) -> int:
-    """Bytes of the leaf's arrays; of shapes, what they would take."""
-    return sum(child.size * child.dtype.itemsize for child in jax.tree.leaves(leaf))
+    return LeafReport(name, tuple(leaf.shape), action, reason, size_bytes(leaf), size_bytes(result))

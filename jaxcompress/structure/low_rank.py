@@ -22,6 +22,7 @@ from jaxcompress.core.observers import Reading, as_reading
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.selectors import axes_of, weights
+from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.structure.decomposition import Decomposition, per_tap, plain, weighted
 from jaxcompress.structure.ranks import Ranks, at_most
@@ -186,7 +187,7 @@ def _factored(leaf, target: _Target, rank: int) -> _Result:
 
 
 def _row(name: str, leaf, result: _Result) -> LeafReport:
-    sizes = _size_bytes(leaf), _size_bytes(result.leaf)
+    sizes = size_bytes(leaf), size_bytes(result.leaf)
     return LeafReport(name, tuple(leaf.shape), result.action, result.reason, *sizes)
 
 
@@ -243,7 +244,3 @@ def _check_covariance(name: str, covariance: Array, weight: Array) -> None:
             "Calibrate with observers.covariance() and pass axes=graph.axes(...) of the same model."
         )
     check_finite("factorize(covariances=...)", name, covariance)
-
-
-def _size_bytes(leaf) -> int:
-    return sum(child.nbytes for child in jax.tree.leaves(leaf))

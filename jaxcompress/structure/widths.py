@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from jaxcompress.core.names import named_leaves
+from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.cost import cost
 from jaxcompress.graph.couplings import Couplings, Family
@@ -125,8 +126,7 @@ def shrunk_parameters(candidates: Candidates, removal: Removal) -> int:
 
 def shrunk_size_bytes(candidates: Candidates, removal: Removal) -> int:
     """Bytes of all leaves that are left."""
-    leaves = jax.tree.leaves(_small(candidates, removal))
-    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+    return size_bytes(_small(candidates, removal))
 
 
 def shrunk_macs(candidates: Candidates, removal: Removal) -> int:

@@ -14,6 +14,7 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.selectors import reasons_left_out
+from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.types import Masks, Params, Selector
 from jaxcompress.prune import targets
 from jaxcompress.prune.allocations.totals import Allocation, uniform
@@ -202,8 +203,8 @@ def removal_report(
             name,
             tuple(leaf.shape),
             *_action(fractions.leaves.get(name, 0.0), axes.get(name), left.get(name)),
-            _size_bytes(leaf),
-            _size_bytes(leaf),
+            size_bytes(leaf),
+            size_bytes(leaf),
         )
         for name, leaf in named_leaves(params).items()
     )
@@ -215,7 +216,3 @@ def _action(fraction: float, axes: LeafAxes | None, left: str | None) -> tuple[s
         return KEPT, left or "not selected, or without a rule"
     reason = "axes assumed" if axes.assumed else "axes from the program"
     return (f"{100 * fraction:.1f} % removed", reason) if fraction else (KEPT, "sparsity 0")
-
-
-def _size_bytes(leaf) -> int:
-    return sum(array.nbytes for array in jax.tree.leaves(leaf))
