@@ -43,7 +43,7 @@ FORMATS = {
     "dynamic8, at random": compressed(rooms.dynamic8(), key=True),
     "linear8": compressed(rooms.linear8(), key=True),
     "linear4": compressed(rooms.linear4(), key=True),
-    "stochastic_bfloat16": compressed(rooms.stochastic_bfloat16(), key=True),
+    "stochastic_bfloat16": compressed(rooms.bfloat16(), key=True),
 }
 
 

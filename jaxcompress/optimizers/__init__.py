@@ -8,8 +8,9 @@
     averages/   schedule-free, lookahead, running means
     safety/     clipping, guards, loss scaling, monitors, noise
 
-Every optimizer is an optax transformation whose state is float32 by default or in a
-`Storage`, whose arithmetic is float32, and whose updates have the gradients' dtype.
+Every optimizer is an optax transformation whose state and arithmetic are float32, and
+whose updates have the gradients' dtype. `quantize_state` around one keeps its state in
+fewer bits.
 What optax has and needs nothing more (clipping by norm and by value, accumulation,
 schedules, chains) is used from there.
 """
@@ -96,11 +97,11 @@ from jaxcompress.optimizers.memory.adam_mini import adam_mini as adam_mini
 from jaxcompress.optimizers.memory.adam_mini import scale_by_adam_mini as scale_by_adam_mini
 from jaxcompress.optimizers.memory.codes import BlockFormat as BlockFormat
 from jaxcompress.optimizers.memory.codes import Stored as Stored
+from jaxcompress.optimizers.memory.codes import bfloat16 as bfloat16
 from jaxcompress.optimizers.memory.codes import dynamic8 as dynamic8
 from jaxcompress.optimizers.memory.codes import fp8 as fp8
 from jaxcompress.optimizers.memory.codes import linear4 as linear4
 from jaxcompress.optimizers.memory.codes import linear8 as linear8
-from jaxcompress.optimizers.memory.codes import stochastic_bfloat16 as stochastic_bfloat16
 from jaxcompress.optimizers.memory.factored import adafactor as adafactor
 from jaxcompress.optimizers.memory.factored import scale_by_factored as scale_by_factored
 from jaxcompress.optimizers.memory.galore import GaloreState as GaloreState
@@ -125,6 +126,3 @@ from jaxcompress.optimizers.safety.monitor import monitor as monitor
 from jaxcompress.optimizers.safety.monitor import read as read
 from jaxcompress.optimizers.safety.noise import NoiseState as NoiseState
 from jaxcompress.optimizers.safety.noise import gradient_noise as gradient_noise
-from jaxcompress.optimizers.storage import Storage as Storage
-from jaxcompress.optimizers.storage import bfloat16 as bfloat16
-from jaxcompress.optimizers.storage import float32 as float32

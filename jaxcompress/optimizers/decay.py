@@ -1,7 +1,6 @@
 """Weight penalties: what pulls weights to zero, coupled to the gradient or not."""
 
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import jax
@@ -107,15 +106,6 @@ def weight_decay(
     `weight` does not widen updates.
     """
     return _added("weight_decay", weight, lambda leaf: leaf, select)
-
-
-def decay_after(
-    scaled: optax.GradientTransformation, weight: ArrayLike, select: Selector | None
-) -> optax.GradientTransformation:
-    """`scaled` and then `weight_decay`; for the number 0 `scaled` alone."""
-    if isinstance(weight, Real) and weight == 0:
-        return scaled
-    return optax.chain(scaled, weight_decay(weight, select=select))
 
 
 def _added(

@@ -1,4 +1,4 @@
-"""Checks of what optimizers are told, and the step that a learning rate makes."""
+"""Checks of the numbers that optimizers are given."""
 
 from numbers import Real
 from typing import Any
@@ -52,16 +52,3 @@ def check_counts(caller: str, least: int = 1, **counts: ArrayLike) -> tuple[Any,
         return check_count(caller, argument, value, least)
 
     return tuple(whole(argument, value) for argument, value in counts.items())
-
-
-def descent(learning_rate: ArrayLike | optax.Schedule) -> optax.GradientTransformation:
-    """Minus the learning rate times the update, in the update's dtype.
-
-    It is `optax.scale_by_learning_rate`, to which an array (as `inject_hyperparams`
-    gives) goes as a constant schedule: so it does not widen narrow updates.
-    """
-    if callable(learning_rate):
-        return optax.scale_by_learning_rate(learning_rate)
-    if isinstance(learning_rate, Real):
-        return optax.scale_by_learning_rate(float(learning_rate))
-    return optax.scale_by_learning_rate(lambda count: learning_rate)

@@ -1,6 +1,7 @@
 """From the rule of one array to an optax transformation over a tree."""
 
 from collections.abc import Callable
+from numbers import Number
 from typing import Any, NamedTuple
 
 import jax
@@ -9,10 +10,9 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.leaf import is_compressed
-from jaxcompress.core.names import leaf_names, named_leaves
+from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Params, PyTree
-from jaxcompress.optimizers.storage import Storage
 
 
 class MomentsState(NamedTuple):
@@ -20,9 +20,8 @@ class MomentsState(NamedTuple):
 
     Attributes:
       count: () int32, updates so far.
-      moments: by name, a tree of the params' structure whose leaves are what the
-        moment's `Storage` made of a float32 array. `optax.tree.get(opt_state, name)`
-        finds one.
+      moments: by name, a tree of the params' structure and shapes, float32.
+        `optax.tree.get(opt_state, name)` finds one.
     """
 
     count: ArrayLike
@@ -30,16 +29,16 @@ class MomentsState(NamedTuple):
 
 
 def leafwise(
-    caller: str, step: Callable[..., tuple], *, initial: ArrayLike = 0.0, **storages: Storage
+    caller: str, step: Callable[..., tuple], *moments: str, initial: ArrayLike = 0.0
 ) -> optax.GradientTransformation:
-    """Runs `step` on every leaf in float32, and keeps its moments as told.
+    """Runs `step` on every leaf in float32, and keeps its moments between steps.
 
     Args:
       caller: the name that errors give.
       step: (count () int32 from 1, gradient (…), *moments (…)) -> (update, *moments),
         all float32 but the count.
+      *moments: the name of each moment, in the order in which `step` takes them.
       initial: () what every moment starts from.
-      storages: by the name of each moment, in the order in which `step` takes them.
 
     Returns:
       Transformation with a `MomentsState`. Updates have the dtype of the gradients;
@@ -58,34 +57,23 @@ def leafwise(
     def init(params: Params) -> MomentsState:
         check_trainable(caller, params)
 
-        def started(storage: Storage) -> PyTree:
-            return jax.tree.map(
-                lambda leaf: storage.encode(jnp.full_like(leaf, initial, jnp.float32)), params
-            )
+        def start() -> PyTree:
+            return jax.tree.map(lambda leaf: jnp.full_like(leaf, initial, jnp.float32), params)
 
-        moments = {name: started(storage) for name, storage in storages.items()}
-        return MomentsState(jnp.zeros((), jnp.int32), moments)
+        return MomentsState(jnp.zeros((), jnp.int32), {name: start() for name in moments})
 
     def update(updates: optax.Updates, state: Any, params: Params = None):
         check_gradients(caller, updates, params)
+        check_gradients(caller, updates, *state.moments.values())
         count = optax.safe_increment(state.count)
 
-        def on_leaf(gradient: Array, name: str, *stored: PyTree) -> tuple:
-            moments = [
-                storage.decode(moment)
-                for storage, moment in zip(storages.values(), stored, strict=True)
-            ]
-            check_gradients(caller, {name: gradient}, *({name: moment} for moment in moments))
-            update, *moments = step(count, gradient.astype(jnp.float32), *moments)
-            encoded = [
-                storage.encode(moment)
-                for storage, moment in zip(storages.values(), moments, strict=True)
-            ]
-            return narrowed(update, gradient.dtype), *encoded
+        def on_leaf(gradient: Array, *before: Array) -> tuple:
+            update, *after = step(count, gradient.astype(jnp.float32), *before)
+            return narrowed(update, gradient.dtype), *after
 
-        rest = [leaf_names(updates), *(state.moments[name] for name in storages)]
-        updates, *moments = map_to_trees(on_leaf, 1 + len(storages), updates, *rest)
-        return updates, MomentsState(count, dict(zip(storages, moments, strict=True)))
+        before = [state.moments[name] for name in moments]
+        updates, *after = map_to_trees(on_leaf, 1 + len(moments), updates, *before)
+        return updates, MomentsState(count, dict(zip(moments, after, strict=True)))
 
     return optax.GradientTransformation(init, update)
 
@@ -133,12 +121,18 @@ def check_gradients(caller: str, updates: optax.Updates, *trees: PyTree) -> None
 def check_trainable(caller: str, params: Params) -> None:
     """Raises a TypeError unless every leaf is a plain array of real floats."""
     for name, leaf in named_leaves(params).items():
+        if not isinstance(leaf, Number) and not hasattr(leaf, "dtype"):
+            raise TypeError(
+                f"{caller}: leaf {name!r} is a {type(leaf).__name__}, no array. Leave it out; of a "
+                "module take the arrays alone, as its bridge does."
+            )
         if is_compressed(leaf):
             raise TypeError(
                 f"{caller}: leaf {name!r} is a {type(leaf).__name__}, whose codes have no "
                 "gradient. Leave it out with partition(params, inexact()) or optax.masked."
             )
-        dtype = jnp.result_type(leaf)
+        # Of an array its own: JAX knows no dtype of text, and says so without the name.
+        dtype = getattr(leaf, "dtype", None) or jnp.result_type(leaf)
         if jnp.issubdtype(dtype, jnp.complexfloating):
             raise TypeError(
                 f"{caller}: leaf {name!r} has dtype {dtype}; complex params are not supported. "

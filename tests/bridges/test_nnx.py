@@ -250,7 +250,7 @@ NODES = {
     ).gradient_transformation(),
     "with a key": lambda: o.quantize_state(
         optax.adam(0.01),
-        o.stochastic_bfloat16(),
+        o.bfloat16(),
         select=jc.everything(),
         key=jax.random.key(1),
     ),

@@ -13,12 +13,12 @@ from jax.sharding import PartitionSpec as P
 
 from jaxcompress.optimizers import (
     BlockFormat,
+    bfloat16,
     dynamic8,
     fp8,
     linear4,
     linear8,
     rounded_to_bfloat16,
-    stochastic_bfloat16,
 )
 from jaxcompress.optimizers.memory.rounding import random_words
 from tests.inputs import ARRAYS
@@ -242,7 +242,7 @@ def test_stochastic_rounding_is_right_in_the_mean(case, key):
     assert np.all(np.abs(drawn - x) <= gaps + 16 * EPS)
 
 
-BFLOAT16 = stochastic_bfloat16()
+BFLOAT16 = bfloat16()
 
 
 def test_bfloat16_is_one_of_two_neighbours_and_right_in_the_mean(key):

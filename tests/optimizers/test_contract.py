@@ -320,7 +320,10 @@ def test_it_converges(case):
         assert last[name] - least < 1e-3 * (first[name] - least), name
 
 
-STORAGES = {"float32": optimizers.float32(), "bfloat16": optimizers.bfloat16()}
+def in_bfloat16(optimizer):
+    return optimizers.quantize_state(optimizer, optimizers.bfloat16(), select=jc.everything())
+
+
 NARROW = {np.dtype(dtype).name: dtype for dtype in (np.float32, jnp.bfloat16, np.float16)}
 SIZES = [0.0, 0.0, 6e-8, 0.0, 1e-30, 1e-6, 1e-3, 1.0, 1.0, 1.0, -6e4, 6e4, 0.0, 0.0]
 
@@ -328,31 +331,53 @@ SIZES = [0.0, 0.0, 6e-8, 0.0, 1e-30, 1e-6, 1e-3, 1.0, 1.0, 1.0, -6e4, 6e4, 0.0, 
 @every_optimizer
 def test_narrow_dtypes_stay_finite(case):
     """Zero and tiny gradients, large ones after small ones, in strict promotion."""
-    places = [name for name in case.make.__kwdefaults__ or {} if name.endswith("storage")]
-    storages = STORAGES if places else {"float32": STORAGES["float32"]}
+    states = {"float32": case(1e-3), "bfloat16": in_bfloat16(case(1e-3))}
     params = {name: jnp.full((2, 2), 0.5, dtype) for name, dtype in NARROW.items()}
     grads = {
         name: np.stack([np.full((2, 2), size, dtype) for size in SIZES])
         for name, dtype in NARROW.items()
     }
 
-    both = side_by_side(
-        {name: case(1e-3, **dict.fromkeys(places, storage)) for name, storage in storages.items()}
-    )
     with jax.numpy_dtype_promotion("strict"):
-        outcome = run(both, dict.fromkeys(storages, params), dict.fromkeys(storages, grads))
+        outcome = run(
+            side_by_side(states), dict.fromkeys(states, params), dict.fromkeys(states, grads)
+        )
     (last, opt_state), history = jax.device_get(outcome)
     for leaf in jax.tree.leaves((history, opt_state)):
         assert np.all(np.isfinite(leaf.astype(np.float32)))
-    for storage in storages:
-        assert {name: leaf.dtype.name for name, leaf in last[storage].items()} == {
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(opt_state["float32"]) if leaf.ndim} <= {
+        "float32"
+    }
+    for state in states:
+        assert {name: leaf.dtype.name for name, leaf in last[state].items()} == {
             name: name for name in NARROW
         }
-        stored = {leaf.dtype.name for leaf in jax.tree.leaves(opt_state[storage]) if leaf.ndim}
-        assert stored <= {storage}
-        for leaf in history[storage].values():
+        for leaf in history[state].values():
             # Before the first gradient that is not zero only a decay moves weights.
             assert np.all(np.abs(leaf[:2].astype(np.float32) - 0.5) <= 2e-4)
+
+
+@every_optimizer
+def test_moments_in_bfloat16_are_rounded_to_nearest_once_a_step(case):
+    """Else each step is the plain optimizer's, bit for bit where XLA fuses nothing."""
+    plain, rounding = case(0.01), in_bfloat16(case(0.01))
+    params = jax.tree.map(jnp.asarray, random_params())
+    state, stored = plain.init(params), rounding.init(params)
+    leaves, structure = jax.tree.flatten(state)
+    coded = [isinstance(node, optimizers.Stored) for node in structure.flatten_up_to(stored.inner)]
+    assert all(coarse or leaf.shape != (3, 2) for leaf, coarse in zip(leaves, coded, strict=True))
+
+    def rounded(state):
+        return structure.unflatten(
+            leaf.astype(jnp.bfloat16).astype(jnp.float32) if coarse else leaf
+            for leaf, coarse in zip(jax.tree.leaves(state), coded, strict=True)
+        )
+
+    for count in range(3):
+        grads = jax.tree.map(lambda leaf: leaf[count], random_grads(3, params))  # noqa: B023
+        updates, state = plain.update(grads, rounded(state), params)
+        found, stored = rounding.update(grads, stored, params)
+        jax.tree.map(np.testing.assert_array_equal, found, updates)
 
 
 @every_optimizer
@@ -474,6 +499,8 @@ REFUSED = {
     "integer": (jnp.ones(2, int), r"leaf 'codes' has dtype int32; only real floating leaves train"),
     "complex": (jnp.ones(2, jnp.complex64), r"leaf 'codes' has dtype complex64; complex params"),
     "quantized": (QTENSORS["int8 per channel"], r"leaf 'codes' is a QTensor"),
+    "no array": (lambda: jax.nn.relu, r"leaf 'codes' (of the params )?is a custom_jvp, no array"),
+    "text": (np.array("relu"), r"leaf 'codes' has dtype <U4; only real floating leaves train"),
 }
 
 

@@ -143,13 +143,11 @@ EXTRA = {
 NO_OPTIMIZERS = {
     "categorical",
     "gaussian",
-    "float32",
     "bfloat16",
     "dynamic8",
     "fp8",
     "linear4",
     "linear8",
-    "stochastic_bfloat16",
     # Takes matrices alone; muon holds it.
     "scale_by_muon",
 }

@@ -15,6 +15,7 @@ import jaxcompress as jc
 from jaxcompress.optimizers import (
     CompressedState,
     Stored,
+    bfloat16,
     dynamic8,
     fp8,
     linear4,
@@ -22,7 +23,6 @@ from jaxcompress.optimizers import (
     quantize_state,
     round_params,
     rounded_to_bfloat16,
-    stochastic_bfloat16,
 )
 from tests.inputs import QTENSORS, TREES
 
@@ -160,7 +160,8 @@ FORMATS = [
     (linear8(BLOCK), True),
     (linear4(BLOCK), True),
     (fp8(BLOCK), False),
-    (stochastic_bfloat16(), True),
+    (bfloat16(), True),
+    (bfloat16(), False),
 ]
 formats = pytest.mark.parametrize(
     ("form", "keyed"), FORMATS, ids=lambda value: getattr(value, "name", str(value))
@@ -422,9 +423,17 @@ def test_integer_and_quantized_params_are_left_alone_by_default():
     )
 
 
-def test_random_rounding_needs_a_key():
-    with pytest.raises(ValueError, match=r"format=stochastic_bfloat16\(\)\) rounds at random"):
-        quantize_state(optax.adam(0.1), stochastic_bfloat16())
+def test_rules_give_each_array_of_the_state_its_format():
+    rules = jc.Rules({"*first_moment*": bfloat16(), "*second_moment/kernel": linear8(BLOCK)})
+    inner = jc.optimizers.adam(0.1)
+    state = quantize_state(inner, rules, select=jc.everything()).init(LAYER)
+    first, second = state.inner[0].moments.values()
+    assert {name: leaf.format.name for name, leaf in first.items()} == dict.fromkeys(
+        LAYER, "bfloat16"
+    )
+    assert (second["kernel"].format.name, is_stored(second["bias"])) == ("linear8", False)
+    with pytest.raises(ValueError, match=r"'\*mu\*' matches nothing. Names are: 0/moments/first"):
+        quantize_state(inner, jc.Rules({"*mu*": bfloat16()})).init(LAYER)
 
 
 def narrow(seed, shape=(3000,)):

@@ -101,7 +101,7 @@ def stored_for_a_step(*keys):
     """An optimizer's state in 16 bits, which have no place for float16's end."""
 
     def call(dtype):
-        code = jc.optimizers.stochastic_bfloat16()
+        code = jc.optimizers.bfloat16()
         return code.decode(code.encode(extremes(dtype), *keys))
 
     return call
@@ -156,8 +156,7 @@ def test_float8_has_no_infinity_to_go_to():
 
 def test_the_largest_moment_has_a_bfloat16():
     largest = jnp.float32(jnp.finfo(jnp.float32).max)
-    assert jnp.isfinite(jc.optimizers.bfloat16().encode(largest))
-    code = jc.optimizers.stochastic_bfloat16()
+    code = jc.optimizers.bfloat16()
     for key in (None, jax.random.key(0)):
         found = code.decode(code.encode(jnp.array([largest, -largest, jnp.inf]), key))
         most = float(jnp.finfo(jnp.bfloat16).max)

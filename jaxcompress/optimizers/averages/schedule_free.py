@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxcompress.core.checks import check_positive, require_params
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Params, PyTree, Selector
-from jaxcompress.optimizers.decay import decay_after
+from jaxcompress.optimizers.descent import decay_after
 from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes
 from jaxcompress.optimizers.leafwise import (
     check_gradients,
@@ -23,7 +23,6 @@ from jaxcompress.optimizers.leafwise import (
     map_to_trees,
 )
 from jaxcompress.optimizers.moments import as_float32, average, divided, root, unbiased
-from jaxcompress.optimizers.storage import Storage, float32
 
 
 class ScheduleFreeState(NamedTuple):
@@ -187,7 +186,6 @@ def schedule_free_adamw(
     weight_decay: ArrayLike = 0.0,
     select: Selector | None = None,
     warmup: ArrayLike = 0,
-    storage: Storage = float32(),
 ) -> optax.GradientTransformationExtraArgs:
     """AdamW without momentum under `schedule_free`; its state is as large as Adam's.
 
@@ -204,7 +202,6 @@ def schedule_free_adamw(
       select: which leaves decay; by default matrices and kernels, see `weights`. Under
         `inject_hyperparams` it goes into `static_args`.
       warmup: () int, at least 0: steps in which the rate grows from 0; advised.
-      storage: how v, the moment `second_moment`, is kept.
 
     Raises:
       ValueError: a number is outside its range; in `update`: params are missing.
@@ -224,7 +221,7 @@ def schedule_free_adamw(
         second = average(second, gradient * gradient, b2)
         return divided(gradient, root(unbiased(second, count, b2), eps, 0.0)), second
 
-    scaled = leafwise(caller, step, second_moment=storage)
+    scaled = leafwise(caller, step, "second_moment")
     decayed = decay_after(scaled, weight_decay, select)
     return schedule_free(decayed, learning_rate, b1=b1, warmup=warmup)
 

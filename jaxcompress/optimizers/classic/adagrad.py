@@ -4,10 +4,10 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.types import Array
-from jaxcompress.optimizers.hyperparameters import check_sizes, descent
+from jaxcompress.optimizers.descent import descending
+from jaxcompress.optimizers.hyperparameters import check_sizes
 from jaxcompress.optimizers.leafwise import leafwise
 from jaxcompress.optimizers.moments import divided, root
-from jaxcompress.optimizers.storage import Storage, float32
 
 
 def scale_by_adagrad(
@@ -15,7 +15,6 @@ def scale_by_adagrad(
     eps: ArrayLike = 1e-10,
     eps_root: ArrayLike = 0.0,
     initial: ArrayLike = 0.0,
-    storage: Storage = float32(),
 ) -> optax.GradientTransformation:
     """Divides by the root of the sum of all squared gradients.
 
@@ -26,8 +25,6 @@ def scale_by_adagrad(
       eps: () at least 0, outside the root.
       eps_root: () at least 0, inside the root.
       initial: () at least 0, what S starts from.
-      storage: how S, the moment `second_moment`, is kept. In `bfloat16` the sum stops
-        growing after a few hundred equal terms.
 
     Returns:
       Transformation with a `MomentsState`; an update is 0 where the divisor is.
@@ -44,14 +41,7 @@ def scale_by_adagrad(
     Source: Duchi et al. 2011, "Adaptive Subgradient Methods", the diagonal form.
     PyTorch's defaults; optax's are `initial=0.1, eps=0, eps_root=1e-7`.
     """
-    check_sizes("scale_by_adagrad", eps=eps, eps_root=eps_root, initial=initial)
-
-    def step(count: Array, gradient: Array, second: Array) -> tuple[Array, Array]:
-        del count
-        second = second + gradient * gradient
-        return divided(gradient, root(second, eps, eps_root)), second
-
-    return leafwise("scale_by_adagrad", step, initial=initial, second_moment=storage)
+    return _adagrad("scale_by_adagrad", eps, eps_root, initial)
 
 
 def adagrad(
@@ -60,7 +50,6 @@ def adagrad(
     eps: ArrayLike = 1e-10,
     eps_root: ArrayLike = 0.0,
     initial: ArrayLike = 0.0,
-    storage: Storage = float32(),
 ) -> optax.GradientTransformation:
     """`scale_by_adagrad`, then the learning rate.
 
@@ -69,7 +58,6 @@ def adagrad(
       eps: () at least 0, outside the root.
       eps_root: () at least 0, inside the root.
       initial: () at least 0, what the sum of squares starts from.
-      storage: how the sum is kept.
 
     Raises:
       ValueError: a number is negative.
@@ -79,6 +67,17 @@ def adagrad(
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.1], dtype=float32)
     """
-    check_sizes("adagrad", learning_rate=learning_rate, eps=eps, eps_root=eps_root, initial=initial)
-    scaled = scale_by_adagrad(eps=eps, eps_root=eps_root, initial=initial, storage=storage)
-    return optax.chain(scaled, descent(learning_rate))
+    return descending("adagrad", _adagrad("adagrad", eps, eps_root, initial), learning_rate)
+
+
+def _adagrad(
+    caller: str, eps: ArrayLike, eps_root: ArrayLike, initial: ArrayLike
+) -> optax.GradientTransformation:
+    check_sizes(caller, eps=eps, eps_root=eps_root, initial=initial)
+
+    def step(count: Array, gradient: Array, second: Array) -> tuple[Array, Array]:
+        del count
+        second = second + gradient * gradient
+        return divided(gradient, root(second, eps, eps_root)), second
+
+    return leafwise(caller, step, "second_moment", initial=initial)

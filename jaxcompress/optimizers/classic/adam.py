@@ -4,11 +4,10 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.types import Array, Selector
-from jaxcompress.optimizers.decay import decay_after
-from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
+from jaxcompress.optimizers.descent import descending
+from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes
 from jaxcompress.optimizers.leafwise import leafwise
 from jaxcompress.optimizers.moments import average, divided, root, unbiased
-from jaxcompress.optimizers.storage import Storage, float32
 
 
 def scale_by_adam(
@@ -17,8 +16,6 @@ def scale_by_adam(
     *,
     eps: ArrayLike = 1e-8,
     eps_root: ArrayLike = 0.0,
-    first_storage: Storage = float32(),
-    second_storage: Storage = float32(),
 ) -> optax.GradientTransformation:
     """The mean of gradients over the root of the mean of their squares.
 
@@ -31,8 +28,6 @@ def scale_by_adam(
       b2: () in [0, 1), how long the mean of squares remembers.
       eps: () at least 0, outside the root.
       eps_root: () at least 0, inside the root.
-      first_storage: how m, the moment `first_moment`, is kept.
-      second_storage: how v, the moment `second_moment`, is kept.
 
     Returns:
       Transformation with a `MomentsState`; an update is 0 where the divisor is.
@@ -49,16 +44,7 @@ def scale_by_adam(
     Source: Kingma and Ba 2015, arXiv:1412.6980, algorithm 1. Differs: `unbiased` forms
     1 - b^t without cancellation, so first steps agree with float64 to the last digits.
     """
-    check_decays("scale_by_adam", b1=b1, b2=b2)
-    check_sizes("scale_by_adam", eps=eps, eps_root=eps_root)
-
-    def step(count: Array, gradient: Array, first: Array, second: Array) -> tuple[Array, ...]:
-        first = average(first, gradient, b1)
-        second = average(second, gradient * gradient, b2)
-        divisor = root(unbiased(second, count, b2), eps, eps_root)
-        return divided(unbiased(first, count, b1), divisor), first, second
-
-    return leafwise("scale_by_adam", step, first_moment=first_storage, second_moment=second_storage)
+    return _adam("scale_by_adam", b1, b2, eps, eps_root)
 
 
 def adam(
@@ -68,8 +54,6 @@ def adam(
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-8,
     eps_root: ArrayLike = 0.0,
-    first_storage: Storage = float32(),
-    second_storage: Storage = float32(),
 ) -> optax.GradientTransformation:
     """`scale_by_adam`, then the learning rate.
 
@@ -79,8 +63,6 @@ def adam(
       b2: () in [0, 1).
       eps: () at least 0, outside the root.
       eps_root: () at least 0, inside the root.
-      first_storage: how the mean of gradients is kept.
-      second_storage: how the mean of squares is kept.
 
     Raises:
       ValueError: a number is outside its range.
@@ -90,17 +72,7 @@ def adam(
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.1], dtype=float32)
     """
-    check_sizes("adam", learning_rate=learning_rate, eps=eps, eps_root=eps_root)
-    check_decays("adam", b1=b1, b2=b2)
-    scaled = scale_by_adam(
-        b1,
-        b2,
-        eps=eps,
-        eps_root=eps_root,
-        first_storage=first_storage,
-        second_storage=second_storage,
-    )
-    return optax.chain(scaled, descent(learning_rate))
+    return descending("adam", _adam("adam", b1, b2, eps, eps_root), learning_rate)
 
 
 def adamw(
@@ -112,8 +84,6 @@ def adamw(
     eps_root: ArrayLike = 0.0,
     weight_decay: ArrayLike = 0.01,
     select: Selector | None = None,
-    first_storage: Storage = float32(),
-    second_storage: Storage = float32(),
 ) -> optax.GradientTransformation:
     """`scale_by_adam`, then decoupled `weight_decay`, then the learning rate.
 
@@ -128,8 +98,6 @@ def adamw(
       weight_decay: () at least 0.
       select: which leaves decay; by default matrices and kernels, see `weights`. Under
         `inject_hyperparams` it goes into `static_args`.
-      first_storage: how the mean of gradients is kept.
-      second_storage: how the mean of squares is kept.
 
     Raises:
       ValueError: a number is outside its range; in `update`: params are missing.
@@ -143,16 +111,20 @@ def adamw(
     Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2, with the
     differences of `weight_decay`.
     """
-    check_sizes(
-        "adamw", learning_rate=learning_rate, eps=eps, eps_root=eps_root, weight_decay=weight_decay
-    )
-    check_decays("adamw", b1=b1, b2=b2)
-    scaled = scale_by_adam(
-        b1,
-        b2,
-        eps=eps,
-        eps_root=eps_root,
-        first_storage=first_storage,
-        second_storage=second_storage,
-    )
-    return optax.chain(decay_after(scaled, weight_decay, select), descent(learning_rate))
+    scaled = _adam("adamw", b1, b2, eps, eps_root)
+    return descending("adamw", scaled, learning_rate, weight_decay, select)
+
+
+def _adam(
+    caller: str, b1: ArrayLike, b2: ArrayLike, eps: ArrayLike, eps_root: ArrayLike
+) -> optax.GradientTransformation:
+    check_decays(caller, b1=b1, b2=b2)
+    check_sizes(caller, eps=eps, eps_root=eps_root)
+
+    def step(count: Array, gradient: Array, first: Array, second: Array) -> tuple[Array, ...]:
+        first = average(first, gradient, b1)
+        second = average(second, gradient * gradient, b2)
+        divisor = root(unbiased(second, count, b2), eps, eps_root)
+        return divided(unbiased(first, count, b1), divisor), first, second
+
+    return leafwise(caller, step, "first_moment", "second_moment")

@@ -5,10 +5,10 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.types import Array
-from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
+from jaxcompress.optimizers.descent import descending
+from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes
 from jaxcompress.optimizers.leafwise import leafwise
 from jaxcompress.optimizers.moments import average, divided, root, unbiased
-from jaxcompress.optimizers.storage import Storage, float32
 
 
 def scale_by_amsgrad(
@@ -17,8 +17,6 @@ def scale_by_amsgrad(
     *,
     eps: ArrayLike = 1e-8,
     eps_root: ArrayLike = 0.0,
-    first_storage: Storage = float32(),
-    second_storage: Storage = float32(),
 ) -> optax.GradientTransformation:
     """The mean of gradients over the root of the largest mean of squares so far.
 
@@ -32,9 +30,6 @@ def scale_by_amsgrad(
       b2: () in [0, 1), how long the mean of squares remembers.
       eps: () at least 0, outside the root.
       eps_root: () at least 0, inside the root.
-      first_storage: how m, the moment `first_moment`, is kept.
-      second_storage: how v and its largest, the moments `second_moment` and
-        `largest_moment`, are kept.
 
     Returns:
       Transformation with a `MomentsState`; an update is 0 where the divisor is.
@@ -52,8 +47,42 @@ def scale_by_amsgrad(
     corrected for their start, v before its largest is taken, as in optax; PyTorch
     corrects afterwards.
     """
-    check_decays("scale_by_amsgrad", b1=b1, b2=b2)
-    check_sizes("scale_by_amsgrad", eps=eps, eps_root=eps_root)
+    return _amsgrad("scale_by_amsgrad", b1, b2, eps, eps_root)
+
+
+def amsgrad(
+    learning_rate: ArrayLike | optax.Schedule,
+    *,
+    b1: ArrayLike = 0.9,
+    b2: ArrayLike = 0.999,
+    eps: ArrayLike = 1e-8,
+    eps_root: ArrayLike = 0.0,
+) -> optax.GradientTransformation:
+    """`scale_by_amsgrad`, then the learning rate.
+
+    Args:
+      learning_rate: at least 0: a number, a () array or a schedule.
+      b1: () in [0, 1).
+      b2: () in [0, 1).
+      eps: () at least 0, outside the root.
+      eps_root: () at least 0, inside the root.
+
+    Raises:
+      ValueError: a number is outside its range.
+
+    Example:
+      >>> optimizer = jc.optimizers.amsgrad(0.1)
+      >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
+      Array([-0.1], dtype=float32)
+    """
+    return descending("amsgrad", _amsgrad("amsgrad", b1, b2, eps, eps_root), learning_rate)
+
+
+def _amsgrad(
+    caller: str, b1: ArrayLike, b2: ArrayLike, eps: ArrayLike, eps_root: ArrayLike
+) -> optax.GradientTransformation:
+    check_decays(caller, b1=b1, b2=b2)
+    check_sizes(caller, eps=eps, eps_root=eps_root)
 
     def step(
         count: Array, gradient: Array, first: Array, second: Array, largest: Array
@@ -64,52 +93,4 @@ def scale_by_amsgrad(
         update = divided(unbiased(first, count, b1), root(largest, eps, eps_root))
         return update, first, second, largest
 
-    return leafwise(
-        "scale_by_amsgrad",
-        step,
-        first_moment=first_storage,
-        second_moment=second_storage,
-        largest_moment=second_storage,
-    )
-
-
-def amsgrad(
-    learning_rate: ArrayLike | optax.Schedule,
-    *,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
-    eps_root: ArrayLike = 0.0,
-    first_storage: Storage = float32(),
-    second_storage: Storage = float32(),
-) -> optax.GradientTransformation:
-    """`scale_by_amsgrad`, then the learning rate.
-
-    Args:
-      learning_rate: at least 0: a number, a () array or a schedule.
-      b1: () in [0, 1).
-      b2: () in [0, 1).
-      eps: () at least 0, outside the root.
-      eps_root: () at least 0, inside the root.
-      first_storage: how the mean of gradients is kept.
-      second_storage: how the means of squares are kept.
-
-    Raises:
-      ValueError: a number is outside its range.
-
-    Example:
-      >>> optimizer = jc.optimizers.amsgrad(0.1)
-      >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
-      Array([-0.1], dtype=float32)
-    """
-    check_sizes("amsgrad", learning_rate=learning_rate, eps=eps, eps_root=eps_root)
-    check_decays("amsgrad", b1=b1, b2=b2)
-    scaled = scale_by_amsgrad(
-        b1,
-        b2,
-        eps=eps,
-        eps_root=eps_root,
-        first_storage=first_storage,
-        second_storage=second_storage,
-    )
-    return optax.chain(scaled, descent(learning_rate))
+    return leafwise(caller, step, "first_moment", "second_moment", "largest_moment")

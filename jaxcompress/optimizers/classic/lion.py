@@ -5,16 +5,13 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.types import Array, Selector
-from jaxcompress.optimizers.decay import decay_after
-from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
+from jaxcompress.optimizers.descent import descending
+from jaxcompress.optimizers.hyperparameters import check_decays
 from jaxcompress.optimizers.leafwise import leafwise
 from jaxcompress.optimizers.moments import average
-from jaxcompress.optimizers.storage import Storage, float32
 
 
-def scale_by_lion(
-    b1: ArrayLike = 0.9, b2: ArrayLike = 0.99, *, storage: Storage = float32()
-) -> optax.GradientTransformation:
+def scale_by_lion(b1: ArrayLike = 0.9, b2: ArrayLike = 0.99) -> optax.GradientTransformation:
     """The sign of an average of momentum and gradient.
 
         update = sign(b1 · m + (1 - b1) · g)
@@ -23,7 +20,6 @@ def scale_by_lion(
     Args:
       b1: () in [0, 1), the momentum's share in the update.
       b2: () in [0, 1), how long the momentum remembers.
-      storage: how m, the moment `first_moment`, is kept.
 
     Returns:
       Transformation with a `MomentsState`; updates are -1, 0 or 1.
@@ -39,13 +35,7 @@ def scale_by_lion(
 
     Source: Chen et al. 2023, arXiv:2302.06675, program 1.
     """
-    check_decays("scale_by_lion", b1=b1, b2=b2)
-
-    def step(count: Array, gradient: Array, first: Array) -> tuple[Array, Array]:
-        del count
-        return jnp.sign(average(first, gradient, b1)), average(first, gradient, b2)
-
-    return leafwise("scale_by_lion", step, first_moment=storage)
+    return _lion("scale_by_lion", b1, b2)
 
 
 def lion(
@@ -55,7 +45,6 @@ def lion(
     b2: ArrayLike = 0.99,
     weight_decay: ArrayLike = 0.0,
     select: Selector | None = None,
-    storage: Storage = float32(),
 ) -> optax.GradientTransformation:
     """`scale_by_lion`, then decoupled `weight_decay`, then the learning rate.
 
@@ -67,7 +56,6 @@ def lion(
       weight_decay: () at least 0.
       select: which leaves decay; by default matrices and kernels, see `weights`. Under
         `inject_hyperparams` it goes into `static_args`.
-      storage: how the momentum is kept.
 
     Raises:
       ValueError: a number is outside its range; in `update`, with a decay: params are
@@ -78,7 +66,14 @@ def lion(
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.1], dtype=float32)
     """
-    check_sizes("lion", learning_rate=learning_rate, weight_decay=weight_decay)
-    check_decays("lion", b1=b1, b2=b2)
-    scaled = scale_by_lion(b1, b2, storage=storage)
-    return optax.chain(decay_after(scaled, weight_decay, select), descent(learning_rate))
+    return descending("lion", _lion("lion", b1, b2), learning_rate, weight_decay, select)
+
+
+def _lion(caller: str, b1: ArrayLike, b2: ArrayLike) -> optax.GradientTransformation:
+    check_decays(caller, b1=b1, b2=b2)
+
+    def step(count: Array, gradient: Array, first: Array) -> tuple[Array, Array]:
+        del count
+        return jnp.sign(average(first, gradient, b1)), average(first, gradient, b2)
+
+    return leafwise(caller, step, "first_moment")

@@ -4,10 +4,10 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.types import Array
-from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
+from jaxcompress.optimizers.descent import descending
+from jaxcompress.optimizers.hyperparameters import check_decays
 from jaxcompress.optimizers.leafwise import leafwise
 from jaxcompress.optimizers.moments import as_float32
-from jaxcompress.optimizers.storage import Storage, float32
 
 
 def sgd(learning_rate: ArrayLike | optax.Schedule) -> optax.GradientTransformation:
@@ -30,13 +30,10 @@ def sgd(learning_rate: ArrayLike | optax.Schedule) -> optax.GradientTransformati
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.2], dtype=float32)
     """
-    check_sizes("sgd", learning_rate=learning_rate)
-    return optax.chain(leafwise("sgd", lambda count, gradient: (gradient,)), descent(learning_rate))
+    return descending("sgd", leafwise("sgd", lambda count, gradient: (gradient,)), learning_rate)
 
 
-def scale_by_heavy_ball(
-    momentum: ArrayLike = 0.9, *, storage: Storage = float32()
-) -> optax.GradientTransformation:
+def scale_by_heavy_ball(momentum: ArrayLike = 0.9) -> optax.GradientTransformation:
     """The heavy ball: gradients pile up and fade.
 
         m <- momentum · m + g
@@ -44,7 +41,6 @@ def scale_by_heavy_ball(
 
     Args:
       momentum: () in [0, 1).
-      storage: how m, the moment `momentum`, is kept.
 
     Returns:
       Transformation with a `MomentsState`.
@@ -64,19 +60,10 @@ def scale_by_heavy_ball(
     methods". Differs: as in optax and PyTorch without dampening, m is not scaled by
     1 - momentum, so a step is up to 1 / (1 - momentum) gradients long.
     """
-    check_decays("scale_by_heavy_ball", momentum=momentum)
-
-    def step(count: Array, gradient: Array, trace: Array) -> tuple[Array, Array]:
-        del count
-        trace = as_float32(momentum) * trace + gradient
-        return trace, trace
-
-    return leafwise("scale_by_heavy_ball", step, momentum=storage)
+    return _heavy_ball("scale_by_heavy_ball", momentum)
 
 
-def scale_by_nesterov(
-    momentum: ArrayLike = 0.9, *, storage: Storage = float32()
-) -> optax.GradientTransformation:
+def scale_by_nesterov(momentum: ArrayLike = 0.9) -> optax.GradientTransformation:
     """Nesterov's momentum: the heavy ball, seen one step ahead.
 
         m <- momentum · m + g
@@ -84,7 +71,6 @@ def scale_by_nesterov(
 
     Args:
       momentum: () in [0, 1).
-      storage: how m, the moment `momentum`, is kept.
 
     Returns:
       Transformation with a `MomentsState`.
@@ -102,28 +88,19 @@ def scale_by_nesterov(
     deep learning", section 2. Differs: the params here are theirs seen at θ + μ v,
     where the gradient is taken; for a constant rate the sequence is the same.
     """
-    check_decays("scale_by_nesterov", momentum=momentum)
-
-    def step(count: Array, gradient: Array, trace: Array) -> tuple[Array, Array]:
-        del count
-        trace = as_float32(momentum) * trace + gradient
-        return gradient + as_float32(momentum) * trace, trace
-
-    return leafwise("scale_by_nesterov", step, momentum=storage)
+    return _nesterov("scale_by_nesterov", momentum)
 
 
 def heavy_ball(
     learning_rate: ArrayLike | optax.Schedule,
     *,
     momentum: ArrayLike = 0.9,
-    storage: Storage = float32(),
 ) -> optax.GradientTransformation:
     """Gradient descent with `scale_by_heavy_ball`.
 
     Args:
       learning_rate: at least 0: a number, a () array or a schedule.
       momentum: () in [0, 1).
-      storage: how the moment is kept.
 
     Raises:
       ValueError: a number is outside its range.
@@ -133,23 +110,19 @@ def heavy_ball(
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.2], dtype=float32)
     """
-    check_sizes("heavy_ball", learning_rate=learning_rate)
-    check_decays("heavy_ball", momentum=momentum)
-    return optax.chain(scale_by_heavy_ball(momentum, storage=storage), descent(learning_rate))
+    return descending("heavy_ball", _heavy_ball("heavy_ball", momentum), learning_rate)
 
 
 def nesterov(
     learning_rate: ArrayLike | optax.Schedule,
     *,
     momentum: ArrayLike = 0.9,
-    storage: Storage = float32(),
 ) -> optax.GradientTransformation:
     """Gradient descent with `scale_by_nesterov`.
 
     Args:
       learning_rate: at least 0: a number, a () array or a schedule.
       momentum: () in [0, 1).
-      storage: how the moment is kept.
 
     Raises:
       ValueError: a number is outside its range.
@@ -159,6 +132,26 @@ def nesterov(
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.38], dtype=float32)
     """
-    check_sizes("nesterov", learning_rate=learning_rate)
-    check_decays("nesterov", momentum=momentum)
-    return optax.chain(scale_by_nesterov(momentum, storage=storage), descent(learning_rate))
+    return descending("nesterov", _nesterov("nesterov", momentum), learning_rate)
+
+
+def _heavy_ball(caller: str, momentum: ArrayLike) -> optax.GradientTransformation:
+    check_decays(caller, momentum=momentum)
+
+    def step(count: Array, gradient: Array, trace: Array) -> tuple[Array, Array]:
+        del count
+        trace = as_float32(momentum) * trace + gradient
+        return trace, trace
+
+    return leafwise(caller, step, "momentum")
+
+
+def _nesterov(caller: str, momentum: ArrayLike) -> optax.GradientTransformation:
+    check_decays(caller, momentum=momentum)
+
+    def step(count: Array, gradient: Array, trace: Array) -> tuple[Array, Array]:
+        del count
+        trace = as_float32(momentum) * trace + gradient
+        return gradient + as_float32(momentum) * trace, trace
+
+    return leafwise(caller, step, "momentum")

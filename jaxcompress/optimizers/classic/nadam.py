@@ -4,10 +4,10 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.types import Array
-from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
+from jaxcompress.optimizers.descent import descending
+from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes
 from jaxcompress.optimizers.leafwise import leafwise
 from jaxcompress.optimizers.moments import average, divided, root, unbiased
-from jaxcompress.optimizers.storage import Storage, float32
 
 
 def scale_by_nadam(
@@ -16,8 +16,6 @@ def scale_by_nadam(
     *,
     eps: ArrayLike = 1e-8,
     eps_root: ArrayLike = 0.0,
-    first_storage: Storage = float32(),
-    second_storage: Storage = float32(),
 ) -> optax.GradientTransformation:
     """Adam with Nesterov's momentum.
 
@@ -31,8 +29,6 @@ def scale_by_nadam(
       b2: () in [0, 1), how long the mean of squares remembers.
       eps: () at least 0, outside the root.
       eps_root: () at least 0, inside the root.
-      first_storage: how m, the moment `first_moment`, is kept.
-      second_storage: how v, the moment `second_moment`, is kept.
 
     Returns:
       Transformation with a `MomentsState`; an update is 0 where the divisor is.
@@ -50,20 +46,7 @@ def scale_by_nadam(
     constant b1, as in optax. Differs: no further factor b2 on v; PyTorch besides lets
     b1 grow from half its value.
     """
-    check_decays("scale_by_nadam", b1=b1, b2=b2)
-    check_sizes("scale_by_nadam", eps=eps, eps_root=eps_root)
-
-    def step(count: Array, gradient: Array, first: Array, second: Array) -> tuple[Array, ...]:
-        first = average(first, gradient, b1)
-        second = average(second, gradient * gradient, b2)
-        # The average of both after correction, with weight b1 on the moment.
-        ahead = average(unbiased(first, count + 1, b1), unbiased(gradient, count, b1), b1)
-        divisor = root(unbiased(second, count, b2), eps, eps_root)
-        return divided(ahead, divisor), first, second
-
-    return leafwise(
-        "scale_by_nadam", step, first_moment=first_storage, second_moment=second_storage
-    )
+    return _nadam("scale_by_nadam", b1, b2, eps, eps_root)
 
 
 def nadam(
@@ -73,8 +56,6 @@ def nadam(
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-8,
     eps_root: ArrayLike = 0.0,
-    first_storage: Storage = float32(),
-    second_storage: Storage = float32(),
 ) -> optax.GradientTransformation:
     """`scale_by_nadam`, then the learning rate.
 
@@ -84,8 +65,6 @@ def nadam(
       b2: () in [0, 1).
       eps: () at least 0, outside the root.
       eps_root: () at least 0, inside the root.
-      first_storage: how the mean of gradients is kept.
-      second_storage: how the mean of squares is kept.
 
     Raises:
       ValueError: a number is outside its range.
@@ -95,14 +74,21 @@ def nadam(
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.4], dtype=float32)
     """
-    check_sizes("nadam", learning_rate=learning_rate, eps=eps, eps_root=eps_root)
-    check_decays("nadam", b1=b1, b2=b2)
-    scaled = scale_by_nadam(
-        b1,
-        b2,
-        eps=eps,
-        eps_root=eps_root,
-        first_storage=first_storage,
-        second_storage=second_storage,
-    )
-    return optax.chain(scaled, descent(learning_rate))
+    return descending("nadam", _nadam("nadam", b1, b2, eps, eps_root), learning_rate)
+
+
+def _nadam(
+    caller: str, b1: ArrayLike, b2: ArrayLike, eps: ArrayLike, eps_root: ArrayLike
+) -> optax.GradientTransformation:
+    check_decays(caller, b1=b1, b2=b2)
+    check_sizes(caller, eps=eps, eps_root=eps_root)
+
+    def step(count: Array, gradient: Array, first: Array, second: Array) -> tuple[Array, ...]:
+        first = average(first, gradient, b1)
+        second = average(second, gradient * gradient, b2)
+        # The average of both after correction, with weight b1 on the moment.
+        ahead = average(unbiased(first, count + 1, b1), unbiased(gradient, count, b1), b1)
+        divisor = root(unbiased(second, count, b2), eps, eps_root)
+        return divided(ahead, divisor), first, second
+
+    return leafwise(caller, step, "first_moment", "second_moment")

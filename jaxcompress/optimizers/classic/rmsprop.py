@@ -8,10 +8,10 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.types import Array
 from jaxcompress.optimizers.classic.momentum import scale_by_heavy_ball
-from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
+from jaxcompress.optimizers.descent import descent
+from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes
 from jaxcompress.optimizers.leafwise import leafwise
 from jaxcompress.optimizers.moments import average, divided, root
-from jaxcompress.optimizers.storage import Storage, float32
 
 
 def scale_by_rmsprop(
@@ -20,7 +20,6 @@ def scale_by_rmsprop(
     eps: ArrayLike = 1e-8,
     eps_root: ArrayLike = 0.0,
     initial: ArrayLike = 0.0,
-    storage: Storage = float32(),
 ) -> optax.GradientTransformation:
     """Divides by the root of the running mean of squared gradients.
 
@@ -32,7 +31,6 @@ def scale_by_rmsprop(
       eps: () at least 0, outside the root, where PyTorch has it.
       eps_root: () at least 0, inside the root, where TensorFlow and optax have theirs.
       initial: () at least 0, what v starts from.
-      storage: how v, the moment `second_moment`, is kept.
 
     Returns:
       Transformation with a `MomentsState`; an update is 0 where the divisor is.
@@ -48,15 +46,7 @@ def scale_by_rmsprop(
 
     Source: Hinton 2012, "Neural Networks for Machine Learning", lecture 6.
     """
-    check_decays("scale_by_rmsprop", decay=decay)
-    check_sizes("scale_by_rmsprop", eps=eps, eps_root=eps_root, initial=initial)
-
-    def step(count: Array, gradient: Array, second: Array) -> tuple[Array, Array]:
-        del count
-        second = average(second, gradient * gradient, decay)
-        return divided(gradient, root(second, eps, eps_root)), second
-
-    return leafwise("scale_by_rmsprop", step, initial=initial, second_moment=storage)
+    return _rmsprop("scale_by_rmsprop", decay, eps, eps_root, initial)
 
 
 def scale_by_centered_rmsprop(
@@ -64,8 +54,6 @@ def scale_by_centered_rmsprop(
     *,
     eps: ArrayLike = 1e-8,
     eps_root: ArrayLike = 0.0,
-    first_storage: Storage = float32(),
-    second_storage: Storage = float32(),
 ) -> optax.GradientTransformation:
     """Divides by the running standard deviation of gradients.
 
@@ -77,8 +65,6 @@ def scale_by_centered_rmsprop(
       decay: () in [0, 1).
       eps: () at least 0, outside the root.
       eps_root: () at least 0, inside the root.
-      first_storage: how m, the moment `first_moment`, is kept.
-      second_storage: how v, the moment `second_moment`, is kept.
 
     Returns:
       Transformation with a `MomentsState`; an update is 0 where the divisor is.
@@ -95,19 +81,7 @@ def scale_by_centered_rmsprop(
     Source: Graves 2013, arXiv:1308.0850, equations 38 to 41. Differs: the variance is
     kept from falling below 0 by rounding, which elsewhere gives NaN.
     """
-    check_decays("scale_by_centered_rmsprop", decay=decay)
-    check_sizes("scale_by_centered_rmsprop", eps=eps, eps_root=eps_root)
-
-    def step(count: Array, gradient: Array, first: Array, second: Array) -> tuple[Array, ...]:
-        del count
-        first = average(first, gradient, decay)
-        second = average(second, gradient * gradient, decay)
-        variance = jnp.maximum(second - first * first, 0.0)
-        return divided(gradient, root(variance, eps, eps_root)), first, second
-
-    return leafwise(
-        "scale_by_centered_rmsprop", step, first_moment=first_storage, second_moment=second_storage
-    )
+    return _centered("scale_by_centered_rmsprop", decay, eps, eps_root)
 
 
 def rmsprop(
@@ -117,7 +91,6 @@ def rmsprop(
     eps: ArrayLike = 1e-8,
     eps_root: ArrayLike = 0.0,
     momentum: ArrayLike = 0.0,
-    storage: Storage = float32(),
 ) -> optax.GradientTransformation:
     """`scale_by_rmsprop`, then momentum, then the learning rate.
 
@@ -127,7 +100,6 @@ def rmsprop(
       eps: () at least 0, outside the root.
       eps_root: () at least 0, inside the root.
       momentum: () in [0, 1), of a heavy ball; for the number 0 it keeps no state.
-      storage: how the moments are kept.
 
     Raises:
       ValueError: a number is outside its range.
@@ -140,10 +112,8 @@ def rmsprop(
     Source: as `scale_by_rmsprop`. As in PyTorch, momentum comes before the learning
     rate; optax has it after, which differs where the rate changes.
     """
-    check_sizes("rmsprop", learning_rate=learning_rate, eps=eps, eps_root=eps_root)
-    check_decays("rmsprop", decay=decay, momentum=momentum)
-    scaled = scale_by_rmsprop(decay, eps=eps, eps_root=eps_root, storage=storage)
-    return optax.chain(scaled, _momentum(momentum, storage), descent(learning_rate))
+    scaled = _rmsprop("rmsprop", decay, eps, eps_root, initial=0.0)
+    return _descending("rmsprop", scaled, momentum, learning_rate)
 
 
 def centered_rmsprop(
@@ -153,8 +123,6 @@ def centered_rmsprop(
     eps: ArrayLike = 1e-8,
     eps_root: ArrayLike = 0.0,
     momentum: ArrayLike = 0.0,
-    first_storage: Storage = float32(),
-    second_storage: Storage = float32(),
 ) -> optax.GradientTransformation:
     """`scale_by_centered_rmsprop`, then momentum, then the learning rate.
 
@@ -164,8 +132,6 @@ def centered_rmsprop(
       eps: () at least 0, outside the root.
       eps_root: () at least 0, inside the root.
       momentum: () in [0, 1), of a heavy ball; for the number 0 it keeps no state.
-      first_storage: how the mean and the momentum are kept.
-      second_storage: how the mean square is kept.
 
     Raises:
       ValueError: a number is outside its range.
@@ -175,19 +141,49 @@ def centered_rmsprop(
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.2], dtype=float32)
     """
-    check_sizes("centered_rmsprop", learning_rate=learning_rate, eps=eps, eps_root=eps_root)
-    check_decays("centered_rmsprop", decay=decay, momentum=momentum)
-    scaled = scale_by_centered_rmsprop(
-        decay,
-        eps=eps,
-        eps_root=eps_root,
-        first_storage=first_storage,
-        second_storage=second_storage,
-    )
-    return optax.chain(scaled, _momentum(momentum, first_storage), descent(learning_rate))
+    scaled = _centered("centered_rmsprop", decay, eps, eps_root)
+    return _descending("centered_rmsprop", scaled, momentum, learning_rate)
 
 
-def _momentum(momentum: ArrayLike, storage: Storage) -> optax.GradientTransformation:
-    if isinstance(momentum, Real) and momentum == 0:
-        return optax.identity()
-    return scale_by_heavy_ball(momentum, storage=storage)
+def _rmsprop(
+    caller: str, decay: ArrayLike, eps: ArrayLike, eps_root: ArrayLike, initial: ArrayLike
+) -> optax.GradientTransformation:
+    check_decays(caller, decay=decay)
+    check_sizes(caller, eps=eps, eps_root=eps_root, initial=initial)
+
+    def step(count: Array, gradient: Array, second: Array) -> tuple[Array, Array]:
+        del count
+        second = average(second, gradient * gradient, decay)
+        return divided(gradient, root(second, eps, eps_root)), second
+
+    return leafwise(caller, step, "second_moment", initial=initial)
+
+
+def _centered(
+    caller: str, decay: ArrayLike, eps: ArrayLike, eps_root: ArrayLike
+) -> optax.GradientTransformation:
+    check_decays(caller, decay=decay)
+    check_sizes(caller, eps=eps, eps_root=eps_root)
+
+    def step(count: Array, gradient: Array, first: Array, second: Array) -> tuple[Array, ...]:
+        del count
+        first = average(first, gradient, decay)
+        second = average(second, gradient * gradient, decay)
+        variance = jnp.maximum(second - first * first, 0.0)
+        return divided(gradient, root(variance, eps, eps_root)), first, second
+
+    return leafwise(caller, step, "first_moment", "second_moment")
+
+
+def _descending(
+    caller: str,
+    scaled: optax.GradientTransformation,
+    momentum: ArrayLike,
+    learning_rate: ArrayLike | optax.Schedule,
+) -> optax.GradientTransformation:
+    """`scaled`, then a heavy ball, then the learning rate; no state for momentum 0."""
+    check_decays(caller, momentum=momentum)
+    check_sizes(caller, learning_rate=learning_rate)
+    still = isinstance(momentum, Real) and momentum == 0
+    ball = optax.identity() if still else scale_by_heavy_ball(momentum)
+    return optax.chain(scaled, ball, descent(learning_rate))

@@ -19,8 +19,8 @@ from jaxcompress.optimizers.curvature.curvature import (
     require_function,
     zeros_in_float32,
 )
-from jaxcompress.optimizers.decay import decay_after
-from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
+from jaxcompress.optimizers.descent import descending
+from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable, map_to_trees
 from jaxcompress.optimizers.moments import average, divided, root, unbiased
 
@@ -160,10 +160,10 @@ def adahessian(
       >>> optimizer.update(2 * w, optimizer.init(w), w, diagonal=diagonal)[0]
       Array([-3.], dtype=float32)
     """
-    check_sizes("adahessian", learning_rate=learning_rate, eps=eps, weight_decay=weight_decay)
+    check_sizes("adahessian", eps=eps)
     check_decays("adahessian", b1=b1, b2=b2)
     scaled = scale_by_adahessian(key, b1, b2, eps=eps, axes=axes)
-    return optax.chain(decay_after(scaled, weight_decay, select), descent(learning_rate))
+    return descending("adahessian", scaled, learning_rate, weight_decay, select)
 
 
 def window(axes: LeafAxes) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.curvature.curvature import require_function
 from jaxcompress.optimizers.curvature.damping import check_search, damped
-from jaxcompress.optimizers.hyperparameters import check_sizes, descent
+from jaxcompress.optimizers.descent import descending
 
 
 def scale_by_gauss_newton(
@@ -105,7 +105,6 @@ def gauss_newton(
       >>> optimizer.update(w, optimizer.init(w), w, outputs=lambda w: w, loss=half)[0]
       Array([-1.5,  1. ], dtype=float32)
     """
-    check_sizes("gauss_newton", learning_rate=learning_rate)
     check_search("gauss_newton", damping, iterations, tolerance)
     scaled = scale_by_gauss_newton(damping=damping, iterations=iterations, tolerance=tolerance)
-    return optax.chain(scaled, descent(learning_rate))
+    return descending("gauss_newton", scaled, learning_rate)

@@ -18,7 +18,8 @@ from jaxcompress.optimizers.curvature.vectors import (
     multiple,
     plus,
 )
-from jaxcompress.optimizers.hyperparameters import check_counts, check_sizes, descent
+from jaxcompress.optimizers.descent import descending
+from jaxcompress.optimizers.hyperparameters import check_counts
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.moments import divided
 
@@ -153,8 +154,7 @@ def lbfgs(
     """
     check_counts("lbfgs", memory=memory)
     if learning_rate is not None:
-        check_sizes("lbfgs", learning_rate=learning_rate)
-        return optax.chain(scale_by_lbfgs(memory), descent(learning_rate))
+        return descending("lbfgs", scale_by_lbfgs(memory), learning_rate)
     return optax.chain(scale_by_lbfgs(memory), optax.scale(-1.0), zoom_search("lbfgs"))
 
 

@@ -8,7 +8,7 @@ from jaxcompress.core.types import Params
 from jaxcompress.optimizers.curvature.curvature import require_function
 from jaxcompress.optimizers.curvature.damping import check_search, damped
 from jaxcompress.optimizers.curvature.hessian import ScalarLoss
-from jaxcompress.optimizers.hyperparameters import check_sizes, descent
+from jaxcompress.optimizers.descent import descending
 
 
 def scale_by_newton_cg(
@@ -95,7 +95,6 @@ def newton_cg(
       >>> np.asarray(updates).round(3)
       array([-3.,  2.], dtype=float32)
     """
-    check_sizes("newton_cg", learning_rate=learning_rate)
     check_search("newton_cg", damping, iterations, tolerance)
     scaled = scale_by_newton_cg(damping=damping, iterations=iterations, tolerance=tolerance)
-    return optax.chain(scaled, descent(learning_rate))
+    return descending("newton_cg", scaled, learning_rate)

@@ -18,8 +18,8 @@ from jaxcompress.optimizers.curvature.curvature import (
     require_function,
     zeros_in_float32,
 )
-from jaxcompress.optimizers.decay import decay_after
-from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
+from jaxcompress.optimizers.descent import descending
+from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable, map_to_trees
 from jaxcompress.optimizers.moments import as_float32, average
 
@@ -161,10 +161,9 @@ def sophia(
       >>> optimizer.update(2 * w, optimizer.init(w), w, diagonal=diagonal)[0]
       Array([-0.1], dtype=float32)
     """
-    check_sizes("sophia", learning_rate=learning_rate, weight_decay=weight_decay)
     _check("sophia", b1=b1, b2=b2, gamma=gamma, eps=eps, every=every)
     scaled = scale_by_sophia(key, b1, b2, gamma=gamma, eps=eps, every=every)
-    return optax.chain(decay_after(scaled, weight_decay, select), descent(learning_rate))
+    return descending("sophia", scaled, learning_rate, weight_decay, select)
 
 
 def _check(

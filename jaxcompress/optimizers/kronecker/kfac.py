@@ -12,8 +12,8 @@ from jaxcompress.core.checks import check_positive
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Key, Params, Selector
 from jaxcompress.optimizers.curvature.curvature import require_function
-from jaxcompress.optimizers.decay import decay_after
-from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
+from jaxcompress.optimizers.descent import descending
+from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes
 from jaxcompress.optimizers.kronecker.factors import (
     AllFactors,
     Factors,
@@ -213,7 +213,7 @@ def kfac(
       >>> bool(jnp.all(updates["kernel"] < 0))
       True
     """
-    check_sizes("kfac", learning_rate=learning_rate, limit=limit, weight_decay=weight_decay)
+    check_sizes("kfac", learning_rate=learning_rate, limit=limit)
     _check("kfac", decay, damping, every=every, measure_every=measure_every)
     scaled = scale_by_kfac(
         layers,
@@ -225,7 +225,7 @@ def kfac(
         others=others,
     )
     clipped = clip_kl(scaled, learning_rate, limit=limit)
-    return optax.chain(decay_after(clipped, weight_decay, select), descent(learning_rate))
+    return descending("kfac", clipped, learning_rate, weight_decay, select)
 
 
 def _nothing_yet(layer: KfacLayer) -> Factors:

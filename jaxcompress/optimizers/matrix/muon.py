@@ -18,13 +18,12 @@ from jaxcompress.core.selectors import meeting_data
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.optimizers.classic.adam import adamw
 from jaxcompress.optimizers.classic.momentum import scale_by_nesterov
-from jaxcompress.optimizers.decay import decay_after
-from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
+from jaxcompress.optimizers.descent import descending
+from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.matrix.matrices import hidden, matrix_axes
 from jaxcompress.optimizers.matrix.products import product
 from jaxcompress.optimizers.moments import as_float32, divided
-from jaxcompress.optimizers.storage import Storage, float32
 
 Scale = Callable[[int, int], float]
 """(rows, columns) of a matrix to what its orthogonalised momentum is multiplied by."""
@@ -89,7 +88,6 @@ def scale_by_muon(
     eps: ArrayLike = 1e-7,
     scale: Scale | None = None,
     axes: Axes | None = None,
-    storage: Storage = float32(),
 ) -> optax.GradientTransformation:
     """Nesterov's momentum, each matrix orthogonalised and scaled by its shape.
 
@@ -108,7 +106,6 @@ def scale_by_muon(
       scale: (rows, columns) to a number; by default `spectral_scale`. Under
         `inject_hyperparams` it goes into `static_args`.
       axes: from `graph.axes`; by default the layout of `assumed_axes`.
-      storage: how m, the moment `momentum`, is kept.
 
     Returns:
       Transformation with a `MomentsState`.
@@ -131,7 +128,7 @@ def scale_by_muon(
     check_decays("scale_by_muon", momentum=momentum)
     check_sizes("scale_by_muon", eps=eps)
     (steps,) = check_counts("scale_by_muon", steps=steps)
-    accelerated = scale_by_nesterov(momentum, storage=storage)
+    accelerated = scale_by_nesterov(momentum)
     known = None if axes is None else named_leaves(axes)
     scale = scale or spectral_scale
 
@@ -169,7 +166,6 @@ def muon(
     weight_decay: ArrayLike = 0.0,
     select: Selector | None = None,
     axes: Axes | None = None,
-    storage: Storage = float32(),
 ) -> optax.GradientTransformationExtraArgs:
     """`scale_by_muon` for hidden matrices, `adamw` for all other leaves.
 
@@ -196,7 +192,6 @@ def muon(
       select: which leaves go to Muon; by default `hidden(axes)`. Under
         `inject_hyperparams` it goes into `static_args`.
       axes: from `graph.axes`; by default the layout of `assumed_axes`.
-      storage: how momenta and Adam's moments are kept.
 
     Returns:
       Transformation with an `optax.transforms.PartitionState` of "muon" and "adam".
@@ -218,26 +213,16 @@ def muon(
     `adam_scale` from Liu et al. 2025, arXiv:2502.16982.
     """
     check_decays("muon", momentum=momentum, b1=b1, b2=b2)
-    check_sizes("muon", learning_rate=learning_rate, eps=eps, weight_decay=weight_decay)
     rest = learning_rate if adam_learning_rate is None else adam_learning_rate
-    check_sizes("muon", adam_learning_rate=rest)
+    check_sizes("muon", learning_rate=learning_rate, adam_learning_rate=rest, eps=eps)
+    check_sizes("muon", weight_decay=weight_decay)
     check_counts("muon", steps=steps)
     chosen = select or hidden(axes)
 
-    orthogonal = scale_by_muon(
-        momentum, steps=steps, eps=eps, scale=scale, axes=axes, storage=storage
-    )
+    orthogonal = scale_by_muon(momentum, steps=steps, eps=eps, scale=scale, axes=axes)
     decays = meeting_data(axes)
-    matrices = optax.chain(decay_after(orthogonal, weight_decay, decays), descent(learning_rate))
-    others = adamw(
-        rest,
-        b1=b1,
-        b2=b2,
-        weight_decay=weight_decay,
-        select=decays,
-        first_storage=storage,
-        second_storage=storage,
-    )
+    matrices = descending("muon", orthogonal, learning_rate, weight_decay, decays)
+    others = adamw(rest, b1=b1, b2=b2, weight_decay=weight_decay, select=decays)
 
     def labels(params: Params):
         return jax.tree.map(lambda matrix: "muon" if matrix else "adam", chosen(params))

@@ -16,8 +16,8 @@ from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.selectors import meeting_data
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.classic.adam import scale_by_adam
-from jaxcompress.optimizers.decay import decay_after
-from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
+from jaxcompress.optimizers.descent import descending
+from jaxcompress.optimizers.hyperparameters import check_counts, check_decays
 from jaxcompress.optimizers.leafwise import (
     check_gradients,
     check_trainable,
@@ -233,7 +233,6 @@ def shampoo(
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.1], dtype=float32)
     """
-    check_sizes("shampoo", learning_rate=learning_rate, weight_decay=weight_decay)
     check_decays("shampoo", b1=b1)
     _check_options("shampoo", retention, every, block, ridge)
     scaled = scale_by_shampoo(
@@ -246,9 +245,7 @@ def shampoo(
         select=select,
         axes=axes,
     )
-    return optax.chain(
-        decay_after(scaled, weight_decay, meeting_data(axes)), descent(learning_rate)
-    )
+    return descending("shampoo", scaled, learning_rate, weight_decay, meeting_data(axes))
 
 
 def _check_options(

@@ -13,8 +13,8 @@ from jaxcompress.core.names import leaf_names, map_named, named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.selectors import meeting_data
 from jaxcompress.core.types import Array, Params, PyTree, Selector
-from jaxcompress.optimizers.decay import decay_after
-from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes, descent
+from jaxcompress.optimizers.descent import descending
+from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes
 from jaxcompress.optimizers.leafwise import (
     check_gradients,
     check_trainable,
@@ -242,15 +242,13 @@ def soap(
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.1], dtype=float32)
     """
-    check_sizes("soap", learning_rate=learning_rate, eps=eps, weight_decay=weight_decay)
+    check_sizes("soap", eps=eps)
     check_decays("soap", b1=b1, b2=b2)
     check_counts("soap", every=every, largest_side=largest_side)
     scaled = scale_by_soap(
         b1, b2, eps=eps, every=every, largest_side=largest_side, select=select, axes=axes
     )
-    return optax.chain(
-        decay_after(scaled, weight_decay, meeting_data(axes)), descent(learning_rate)
-    )
+    return descending("soap", scaled, learning_rate, weight_decay, meeting_data(axes))
 
 
 def _turned(x: Array, bases: Sides, roles: LeafAxes) -> Array:

@@ -5,8 +5,8 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.types import Array, Selector
-from jaxcompress.optimizers.decay import decay_after
-from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes, descent
+from jaxcompress.optimizers.descent import descending
+from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes
 from jaxcompress.optimizers.memory.axiswise import axiswise, mean_along
 from jaxcompress.optimizers.moments import average, divided, root, unbiased
 
@@ -62,25 +62,7 @@ def scale_by_adam_mini(
     do, where a kernel keeps heads apart; a bias or a norm is Adam's, since it is small
     and, stacked by a scan, would be one block for all layers.
     """
-    check_decays("scale_by_adam_mini", b1=b1, b2=b2)
-    check_sizes("scale_by_adam_mini", eps=eps)
-
-    def step(
-        roles: LeafAxes, count: Array, gradient: Array, first: Array, second: Array
-    ) -> tuple[Array, Array, Array]:
-        squares = mean_along(gradient * gradient, block_axes(roles))
-        first = average(first, gradient, b1)
-        second = average(second, squares, b2)
-        divisor = root(unbiased(second, count, b2), eps, 0.0)
-        return divided(unbiased(first, count, b1), divisor), first, second
-
-    return axiswise(
-        "scale_by_adam_mini",
-        step,
-        axes,
-        first_moment=lambda roles, ndim: (),
-        second_moment=lambda roles, ndim: block_axes(roles),
-    )
+    return _adam_mini("scale_by_adam_mini", b1, b2, eps, axes)
 
 
 def adam_mini(
@@ -114,10 +96,8 @@ def adam_mini(
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.1], dtype=float32)
     """
-    check_sizes("adam_mini", learning_rate=learning_rate, eps=eps, weight_decay=weight_decay)
-    check_decays("adam_mini", b1=b1, b2=b2)
-    scaled = scale_by_adam_mini(b1, b2, eps=eps, axes=axes)
-    return optax.chain(decay_after(scaled, weight_decay, select), descent(learning_rate))
+    scaled = _adam_mini("adam_mini", b1, b2, eps, axes)
+    return descending("adam_mini", scaled, learning_rate, weight_decay, select)
 
 
 def block_axes(roles: LeafAxes) -> tuple[int, ...]:
@@ -128,3 +108,27 @@ def block_axes(roles: LeafAxes) -> tuple[int, ...]:
       (0, 2)
     """
     return roles.contracting + roles.output[1:]
+
+
+def _adam_mini(
+    caller: str, b1: ArrayLike, b2: ArrayLike, eps: ArrayLike, axes: Axes | None
+) -> optax.GradientTransformation:
+    check_decays(caller, b1=b1, b2=b2)
+    check_sizes(caller, eps=eps)
+
+    def step(
+        roles: LeafAxes, count: Array, gradient: Array, first: Array, second: Array
+    ) -> tuple[Array, Array, Array]:
+        squares = mean_along(gradient * gradient, block_axes(roles))
+        first = average(first, gradient, b1)
+        second = average(second, squares, b2)
+        divisor = root(unbiased(second, count, b2), eps, 0.0)
+        return divided(unbiased(first, count, b1), divisor), first, second
+
+    return axiswise(
+        caller,
+        step,
+        axes,
+        first_moment=lambda roles, ndim: (),
+        second_moment=lambda roles, ndim: block_axes(roles),
+    )

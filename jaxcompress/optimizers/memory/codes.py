@@ -144,17 +144,17 @@ def _rounded(positions: Array, signs: Signs, key: Key) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class Bfloat16Format:
-    """Two bytes per number, rounded stochastically: see `rounded_to_bfloat16`.
+    """Two bytes per number: 8 significant bits and float32's range, no scale.
 
     Invariants:
       - 0, infinities and NaN stay as they are, and what is finite stays finite; the
         format is odd for one key.
     """
 
-    name: str = "stochastic_bfloat16"
+    name: str = "bfloat16"
 
     def encode(self, x: Array, key: Key | None = None) -> Stored:
-        """The array in bfloat16; without a key, rounded to nearest."""
+        """The array in bfloat16: rounded to nearest, or by a key stochastically."""
         wide = x.astype(jnp.float32)
         codes = narrowed(wide, jnp.bfloat16) if key is None else rounded_to_bfloat16(wide, key)
         return Stored(codes, None, x.shape, np.dtype(x.dtype), self)
@@ -276,14 +276,19 @@ def fp8(block_size: int = 2048) -> BlockFormat:
     return BlockFormat("fp8", 8, block_size, SmallFloats())
 
 
-def stochastic_bfloat16() -> Bfloat16Format:
-    """Sixteen bits, rounded up or down at random so that the mean is right.
+def bfloat16() -> Bfloat16Format:
+    """Sixteen bits per number: rounded to nearest or, given a key, stochastically.
 
-    A running average with a decay of 0.999 goes on moving where rounding to nearest
-    would stop it.
+    Rounding to nearest is good for a first moment. A running average with a decay above
+    1 - 2**-8 stands still once its steps are below half a unit in the last place, so a
+    second moment at the usual 0.999 stays near what it first grew to, and the sum of
+    AdaGrad stops after a few hundred equal terms. With a key both go on moving, since
+    `rounded_to_bfloat16` is right in the mean.
 
     Example:
-      >>> code = jc.optimizers.stochastic_bfloat16()
+      >>> code = jc.optimizers.bfloat16()
+      >>> code.encode(jnp.float32([1.0, 1.001, 1e-30])).codes
+      Array([1, 1, 9.98e-31], dtype=bfloat16)
       >>> stored = code.encode(jnp.full(1000, 1.001), jax.random.key(0))
       >>> bool(jnp.abs(code.decode(stored).mean() - 1.001) < 0.001)
       True

@@ -11,8 +11,8 @@ from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.checks import check_positive
 from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.types import Array, Selector
-from jaxcompress.optimizers.decay import decay_after
-from jaxcompress.optimizers.hyperparameters import check_sizes, descent
+from jaxcompress.optimizers.descent import descending
+from jaxcompress.optimizers.hyperparameters import check_sizes
 from jaxcompress.optimizers.memory.axiswise import axiswise, mean_along
 from jaxcompress.optimizers.moments import as_float32, divided
 
@@ -64,29 +64,7 @@ def scale_by_factored(
     `optax.scale_by_factored_rms`: matrices are told by what axes do and not by which
     are longest, and none is too small.
     """
-    check_sizes("scale_by_factored", exponent=exponent, eps=eps)
-    _check_limit("scale_by_factored", limit)
-
-    def step(
-        roles: LeafAxes, count: Array, gradient: Array, rows: Array, columns: Array
-    ) -> tuple[Array, Array, Array]:
-        share = count.astype(jnp.float32) ** -as_float32(exponent)
-        squares = gradient * gradient + as_float32(eps)
-        outputs = _outputs(roles, gradient.ndim)
-        rows = (1 - share) * rows + share * mean_along(squares, roles.contracting)
-        columns = (1 - share) * columns + share * mean_along(squares, outputs)
-        # Roots before the product, which may be below the least float32.
-        divisor = jnp.sqrt(divided(rows, mean_along(rows, outputs))) * jnp.sqrt(columns)
-        update = clipped(divided(gradient, divisor), outputs + roles.contracting, limit)
-        return update, rows, columns
-
-    return axiswise(
-        "scale_by_factored",
-        step,
-        axes,
-        row_moment=lambda roles, ndim: roles.contracting,
-        column_moment=_outputs,
-    )
+    return _factored("scale_by_factored", exponent, eps, limit, axes)
 
 
 def adafactor(
@@ -124,16 +102,8 @@ def adafactor(
     neither fixed to 1 / sqrt(t) nor multiplied by the size of the params, and there is
     no momentum, as in the paper's own setting.
     """
-    check_sizes(
-        "adafactor",
-        learning_rate=learning_rate,
-        exponent=exponent,
-        eps=eps,
-        weight_decay=weight_decay,
-    )
-    _check_limit("adafactor", limit)
-    scaled = scale_by_factored(exponent, eps=eps, limit=limit, axes=axes)
-    return optax.chain(decay_after(scaled, weight_decay, select), descent(learning_rate))
+    scaled = _factored("adafactor", exponent, eps, limit, axes)
+    return descending("adafactor", scaled, learning_rate, weight_decay, select)
 
 
 def clipped(update: Array, within: tuple[int, ...], limit: ArrayLike) -> Array:
@@ -163,6 +133,30 @@ def _outputs(roles: LeafAxes, ndim: int) -> tuple[int, ...]:
     return roles.output if roles.meets_data else tuple(range(ndim))
 
 
-def _check_limit(caller: str, limit: ArrayLike) -> None:
+def _factored(
+    caller: str, exponent: ArrayLike, eps: ArrayLike, limit: ArrayLike, axes: Axes | None
+) -> optax.GradientTransformation:
+    check_sizes(caller, exponent=exponent, eps=eps)
     if isinstance(limit, Real):
         check_positive(caller, "limit", float(limit))
+
+    def step(
+        roles: LeafAxes, count: Array, gradient: Array, rows: Array, columns: Array
+    ) -> tuple[Array, Array, Array]:
+        share = count.astype(jnp.float32) ** -as_float32(exponent)
+        squares = gradient * gradient + as_float32(eps)
+        outputs = _outputs(roles, gradient.ndim)
+        rows = (1 - share) * rows + share * mean_along(squares, roles.contracting)
+        columns = (1 - share) * columns + share * mean_along(squares, outputs)
+        # Roots before the product, which may be below the least float32.
+        divisor = jnp.sqrt(divided(rows, mean_along(rows, outputs))) * jnp.sqrt(columns)
+        update = clipped(divided(gradient, divisor), outputs + roles.contracting, limit)
+        return update, rows, columns
+
+    return axiswise(
+        caller,
+        step,
+        axes,
+        row_moment=lambda roles, ndim: roles.contracting,
+        column_moment=_outputs,
+    )

@@ -1,4 +1,4 @@
-"""An optimizer whose state is kept in low-bit codes between steps."""
+"""An optimizer whose state is kept in fewer bits between steps."""
 
 import functools
 from collections.abc import Callable
@@ -12,9 +12,10 @@ from jaxcompress.core.checks import check_array, check_real
 from jaxcompress.core.correspondence import start_of_param
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import leaf_names, map_named
+from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.types import Array, Key, Params, PyTree, Selector
 from jaxcompress.optimizers.leafwise import check_gradients, in_nodes_of
-from jaxcompress.optimizers.memory.codes import Bfloat16Format, Format, dynamic8, is_stored
+from jaxcompress.optimizers.memory.codes import Format, dynamic8, is_stored
 from jaxcompress.optimizers.memory.exact import Exact, exact_leaves, follows_values
 
 LARGE = 4096
@@ -49,12 +50,12 @@ def large(params: Params) -> PyTree:
 
 def quantize_state(
     inner: optax.GradientTransformation,
-    format: Format = dynamic8(),
+    format: Format | Rules[Format] = dynamic8(),
     *,
     select: Selector = large,
     key: Key | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Runs `inner` as it is, and keeps its state in low-bit codes between steps.
+    """Runs `inner` as it is, and keeps its state in fewer bits between steps.
 
     At each step the state is decoded, `inner` acts on it, and it is encoded again. An
     array of the state is compressed when it stands for a selected parameter: its path
@@ -77,17 +78,20 @@ def quantize_state(
 
     Args:
       inner: any transformation.
-      format: of the codes: `dynamic8()`, `linear8()`, `linear4()`, `fp8()` or
-        `stochastic_bfloat16()`.
+      format: `dynamic8()`, `linear8()`, `linear4()`, `fp8()` or `bfloat16()`; or
+        `Rules` over the names of the state's arrays, such as "0/moments/first_moment/
+        kernel", where one moment bears more rounding than another. An array that no
+        rule matches stays as it is.
       select: the params whose state is compressed.
-      key: for stochastic rounding; without it codes are the nearest.
+      key: for stochastic rounding, which is right in the mean; without it codes are
+        the nearest.
 
     Returns:
       Transformation with a `CompressedState`; extra arguments go to `inner`.
 
     Raises:
-      ValueError: the format rounds stochastically and there is no key; when `init` sees
-        the params: a selected leaf is empty; there, or in `update` where that takes
+      ValueError: when `init` sees the params: a selected leaf is empty, or a rule
+        matches no array that is compressed; there, or in `update` where that takes
         extra arguments: `inner` holds what codes are too coarse for.
       TypeError: when `init` sees the params: a selected leaf is not real floating;
         there or in `update`: `inner` cannot be traced, as `jax.jit` would trace it.
@@ -98,13 +102,20 @@ def quantize_state(
       >>> state.inner[0].mu["kernel"].codes
       ShapeDtypeStruct(shape=(2, 2048), dtype=uint8)
 
+      Half the bytes for the mean of gradients, and none saved on that of squares:
+
+      >>> halved = jc.Rules({"*first_moment*": jc.optimizers.bfloat16()})
+      >>> optimizer = jc.optimizers.quantize_state(jc.optimizers.adam(1e-3), halved)
+      >>> state = jax.eval_shape(optimizer.init, {"kernel": jnp.ones((64, 64))})
+      >>> state.inner[0].moments["first_moment"]["kernel"].codes
+      ShapeDtypeStruct(shape=(64, 64), dtype=bfloat16)
+
+    Also known as: 8-bit Adam, low-bit optimizer states.
+
     Source: Dettmers et al. 2021, arXiv:2110.02861, section 2. Differs: any optimizer;
     the update itself is the inner one's.
     """
-    if key is None and isinstance(format, Bfloat16Format):
-        raise ValueError(
-            f"quantize_state(format={format.name}()) rounds at random: give it a key=."
-        )
+    formats = as_rules(format)
     inner = optax.with_extra_args_support(inner)
 
     def init(params: Params) -> CompressedState:
@@ -114,9 +125,15 @@ def quantize_state(
         exact = _seen_beforehand(inner, state, params)
         plain = [any(reasons) for reasons in zip(weights, exact.rooted, strict=True)]
         leaves, structure = jax.tree_util.tree_flatten_with_path(state)
+        coarse = {
+            rank: _name(path)
+            for rank, ((path, leaf), kept) in enumerate(zip(leaves, plain, strict=True))
+            if not kept and start_of_param(path, leaf, shapes) is not None
+        }
+        chosen = formats.assign(coarse.values())
         stored = [
-            leaf if kept or start_of_param(path, leaf, shapes) is None else format.encode(leaf)
-            for (path, leaf), kept in zip(leaves, plain, strict=True)
+            chosen[coarse[rank]].encode(leaf) if coarse.get(rank) in chosen else leaf
+            for rank, (_, leaf) in enumerate(leaves)
         ]
         compressed = jax.tree.unflatten(structure, stored)
         _check_coded(compressed, exact)
@@ -163,7 +180,7 @@ def _check_coded(state: PyTree, exact: Exact) -> None:
     leaves = jax.tree_util.tree_leaves_with_path(state, is_leaf=is_stored)
     for (path, leaf), copies, rooted in zip(leaves, *exact, strict=True):
         if is_stored(leaf) and (copies or rooted):
-            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            name = _name(path)
             reason = (
                 f"copies the params to {name!r} of its state to compare steps by"
                 if copies
@@ -173,6 +190,10 @@ def _check_coded(state: PyTree, exact: Exact) -> None:
                 f"quantize_state(inner): inner {reason}, for which codes are too coarse. Put "
                 "quantize_state around the parts of a chain that only hold moments."
             )
+
+
+def _name(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def _decoded(node):
