@@ -17,9 +17,9 @@ import numpy as np
 
 from benchmarks import runner
 from jaxcompress import graph
-from jaxcompress.graph.axis_rules import RULES, rule_of
-from jaxcompress.graph.axis_rules.rule import Body, Record
-from jaxcompress.graph.walk import couple
+from jaxcompress.graph.surgery.axis_rules import RULES, rule_of
+from jaxcompress.graph.surgery.axis_rules.rule import Body, Record
+from jaxcompress.graph.surgery.walk import couple
 from tests.graph import oracle
 from tests.graph.random_programs import program
 

@@ -92,8 +92,8 @@ def measure(fn: Callable, layers: Any, rounds: int) -> dict[str, Any]:
     tokens = jax.ShapeDtypeStruct((BATCH, LENGTH), jnp.int32)
     couplings = graph.couplings(fn, params, tokens)
     removed = couplings.removal({family.name: [0] for family in couplings.families})
-    small = graph.slice_params(params, removed)
-    shrunk = graph.shrink(fn, removed)
+    small = graph.surgery.slice_params(params, removed)
+    shrunk = graph.surgery.shrink(fn, removed)
     return {
         "families": len(couplings.families),
         "trace_seconds": seconds(lambda: jax.make_jaxpr(fn)(params, tokens), rounds),

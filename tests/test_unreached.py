@@ -309,15 +309,15 @@ def test_a_consumer_that_reads_nothing_is_not_compensated():
 
     params = {"up": normal(7, 4, 6), "a": normal(8, 6, 3), "b": normal(9, 6, 3)}
     removed = jc.graph.couplings(fn, params, X).removal({"up:1": [0, 3]})
-    small = jc.graph.compensate(fn, params, removed, X)
+    small = jc.graph.surgery.compensate(fn, params, removed, X)
     assert len(small.consumers) == len(small.left_out) == 1
     assert small.fn(small.params, X[:2]).shape == (2, 3)
     for bad, message in ((X.at[0, 0].set(jnp.nan), "batch holds a NaN"), (X[:0], "no example")):
         with pytest.raises(ValueError, match=rf"compensate\(inputs\): the .*{message}"):
-            jc.graph.compensate(fn, params, removed, bad)
+            jc.graph.surgery.compensate(fn, params, removed, bad)
     broken = params | {"up": params["up"].at[0, 3].set(jnp.inf)}
     with pytest.raises(ValueError, match=r"compensate\(inputs\): what consumer 0 .* not finite"):
-        jc.graph.compensate(fn, broken, removed, X)
+        jc.graph.surgery.compensate(fn, broken, removed, X)
 
 
 def test_statistics_count_the_batches_that_reach_them():

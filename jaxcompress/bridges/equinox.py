@@ -19,7 +19,7 @@ from jaxcompress.bridges.sizes import Readings, SizeReport, extents_of, listed
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.names import key_name
 from jaxcompress.core.types import Key, Params
-from jaxcompress.graph.shrink import slice_params
+from jaxcompress.graph.surgery.shrink import slice_params
 
 Call = Callable[..., Any]
 """How a model runs on a batch: (model, *inputs, key) -> outputs, or with state (model,

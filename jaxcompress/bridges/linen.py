@@ -28,7 +28,7 @@ from jaxcompress.bridges.sizes import (
 )
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.types import Key, Params
-from jaxcompress.graph.removal import restored
+from jaxcompress.graph.surgery.removal import restored
 
 LAYERS: Readings = {
     linen.Dense: readings.linear,

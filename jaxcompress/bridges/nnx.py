@@ -16,7 +16,7 @@ from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords
 from jaxcompress.bridges.sizes import Readings, SizeReport, extents_of, listed
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.types import Key, Params, PyTree
-from jaxcompress.graph.shrink import slice_params
+from jaxcompress.graph.surgery.shrink import slice_params
 
 LAYERS: Readings = {
     nnx.Linear: readings.linear,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from jaxcompress.bridges.sizes import Size, SizeReport
-from jaxcompress.graph.removal import Removal
+from jaxcompress.graph.surgery.removal import Removal
 
 
 class Entry(NamedTuple):

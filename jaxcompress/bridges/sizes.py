@@ -12,7 +12,7 @@ import numpy as np
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import aligned
 from jaxcompress.core.types import Params
-from jaxcompress.graph.removal import Removal
+from jaxcompress.graph.surgery.removal import Removal
 
 
 @dataclasses.dataclass(frozen=True)

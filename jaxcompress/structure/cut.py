@@ -6,7 +6,7 @@ from functools import partial
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.rules import Rules, as_rules
-from jaxcompress.graph.divisors import Divisors
+from jaxcompress.graph.surgery.divisors import Divisors
 from jaxcompress.structure.amounts.amount import Amount
 
 

@@ -16,16 +16,16 @@ import numpy as np
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.types import Array, Loss, Model, Params
-from jaxcompress.graph.axis_rules import rule_of
-from jaxcompress.graph.axis_rules.rule import Body, Record, bind
-from jaxcompress.graph.couplings import plain_records
-from jaxcompress.graph.dims import Dim, root
-from jaxcompress.graph.emit import Shrunk, around, emitted
 from jaxcompress.graph.jaxprs import scan_loop
 from jaxcompress.graph.primitives import PLAIN_CALLS
-from jaxcompress.graph.removal import Removal, cuts_of, restored
-from jaxcompress.graph.shrink import slice_params
-from jaxcompress.graph.walk import Coupled, couple
+from jaxcompress.graph.surgery.axis_rules import rule_of
+from jaxcompress.graph.surgery.axis_rules.rule import Body, Record, bind
+from jaxcompress.graph.surgery.couplings import plain_records
+from jaxcompress.graph.surgery.dims import Dim, root
+from jaxcompress.graph.surgery.removal import Removal, cuts_of, restored
+from jaxcompress.graph.surgery.shrink import slice_params
+from jaxcompress.graph.surgery.walk import Coupled, couple
+from jaxcompress.graph.surgery.writer import Shrunk, around, emitted
 from jaxcompress.structure.importance.batches import Batches, average, per_example
 from jaxcompress.structure.importance.scores import check_scores
 from jaxcompress.structure.remove import checked_difference
@@ -66,7 +66,7 @@ class Shallower(NamedTuple):
     Fields:
       fn: the smaller model; it traces the original at every call, so jit it.
       params: the smaller params, of the same structure.
-      removal: the rows that went, for `graph.slice_params`.
+      removal: the rows that went, for `graph.surgery.slice_params`.
       layers: by stack name, the layers that went.
       to_skipped: largest relative difference of the outputs on the batch to those of
         the model that passes the layers by; rounding alone.

@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.types import Array, Model
-from jaxcompress.graph.axis_rules import rule_of
-from jaxcompress.graph.axis_rules.rule import Body, Record, Reduction, Shape
-from jaxcompress.graph.couplings import Family
-from jaxcompress.graph.dims import Dim, atoms, concatenation, reversal, root
-from jaxcompress.graph.emit import Masked, emitted
-from jaxcompress.graph.kept import positions
-from jaxcompress.graph.walk import couple
+from jaxcompress.graph.surgery.axis_rules import rule_of
+from jaxcompress.graph.surgery.axis_rules.rule import Body, Record, Reduction, Shape
+from jaxcompress.graph.surgery.couplings import Family
+from jaxcompress.graph.surgery.dims import Dim, atoms, concatenation, reversal, root
+from jaxcompress.graph.surgery.kept import positions
+from jaxcompress.graph.surgery.walk import couple
+from jaxcompress.graph.surgery.writer import Masked, emitted
 
 Meeting = Callable[[Array, Array, np.ndarray], Array]
 """(value, gate that broadcasts to it, neutral element ()) to what is summed."""
@@ -28,8 +28,8 @@ def gated(fn: Model, families: Sequence[Family]) -> Callable:
     """The model with a gate on every unit of the families.
 
     Gates of 1 change nothing. With gates of 0 the units are removed, as in
-    `graph.masked`; between, in front of every sum, product, dot and convolution over
-    the units
+    `graph.surgery.masked`; between, in front of every sum, product, dot and convolution
+    over the units
 
         value <- neutral + gate · (value - neutral)
 

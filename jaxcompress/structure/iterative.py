@@ -10,9 +10,9 @@ import numpy as np
 
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import Model, Params
-from jaxcompress.graph.divisors import Divisors
-from jaxcompress.graph.removal import LeafCut, Removal
-from jaxcompress.graph.shrink import shrink
+from jaxcompress.graph.surgery.divisors import Divisors
+from jaxcompress.graph.surgery.removal import LeafCut, Removal
+from jaxcompress.graph.surgery.shrink import shrink
 from jaxcompress.structure.amounts.amount import Amount
 from jaxcompress.structure.cut import Cut, as_cut
 from jaxcompress.structure.importance.scores import Importance

@@ -13,8 +13,8 @@ from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import as_rules
 from jaxcompress.core.types import Model, Params
-from jaxcompress.graph.couplings import Couplings, couplings
-from jaxcompress.graph.removal import Removal
+from jaxcompress.graph.surgery.couplings import Couplings, couplings
+from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.structure.amounts.amount import Amount
 from jaxcompress.structure.cut import Cut, as_cut
 from jaxcompress.structure.gating import score_shape

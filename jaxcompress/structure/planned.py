@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from jaxcompress.core.report import aligned
-from jaxcompress.graph.removal import Removal
+from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.structure.widths import (
     Totals,
 )

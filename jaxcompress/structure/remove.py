@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.types import Model, Params, PyTree
-from jaxcompress.graph.check import RemovalCheck, check_removal, difference
-from jaxcompress.graph.divisors import Divisors, means_over
-from jaxcompress.graph.removal import Removal, resolve
-from jaxcompress.graph.shrink import shrink, slice_params
-from jaxcompress.graph.walk import couple
+from jaxcompress.graph.surgery.check import RemovalCheck, check_removal, difference
+from jaxcompress.graph.surgery.divisors import Divisors, means_over
+from jaxcompress.graph.surgery.removal import Removal, resolve
+from jaxcompress.graph.surgery.shrink import shrink, slice_params
+from jaxcompress.graph.surgery.walk import couple
 from jaxcompress.structure.amounts.amount import Amount
 from jaxcompress.structure.cut import Cut
 from jaxcompress.structure.importance.scores import Importance
@@ -71,8 +71,8 @@ class SmallerModel(NamedTuple):
     Fields:
       fn: the smaller model; it traces the original at every call, so jit it.
       params: the smaller params, of the same structure.
-      removal: what went, of the original model: with `graph.shrink` and
-        `graph.slice_params` it makes both again.
+      removal: what went, of the original model: with `graph.surgery.shrink` and
+        `graph.surgery.slice_params` it makes both again.
       report: what that did.
     """
 
@@ -92,8 +92,8 @@ def remove(
     """The model without the units that are worth least: smaller arrays, real savings.
 
     On the batch the smaller program is checked against the masked one, which defines
-    what a removal means. What the units still said on average can be given back to
-    those that read them: `graph.compensate(fn, params, removed.removal, *inputs)`.
+    what a removal means. `graph.surgery.compensate(fn, params, removal, *inputs)` adds
+    the removed units' mean contribution to the layers that read them.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.

@@ -16,14 +16,14 @@ from jax.extend.core import JaxprEqn, Literal
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Array, Loss, Model, Params
-from jaxcompress.graph.axis_rules.rule import Body, Record
-from jaxcompress.graph.emit import Shrunk, around, emitted
 from jaxcompress.graph.jaxprs import aval_of
 from jaxcompress.graph.primitives import PLAIN_CALLS
-from jaxcompress.graph.removal import LeafCut, Removal, restored
-from jaxcompress.graph.shrink import slice_params
 from jaxcompress.graph.sites import source_of
-from jaxcompress.graph.walk import Coupled, couple
+from jaxcompress.graph.surgery.axis_rules.rule import Body, Record
+from jaxcompress.graph.surgery.removal import LeafCut, Removal, restored
+from jaxcompress.graph.surgery.shrink import slice_params
+from jaxcompress.graph.surgery.walk import Coupled, couple
+from jaxcompress.graph.surgery.writer import Shrunk, around, emitted
 from jaxcompress.structure.importance.batches import Batches, average, per_example
 from jaxcompress.structure.remove import checked_difference
 from jaxcompress.structure.widths import least_worth
@@ -59,7 +59,7 @@ class Bypassed(NamedTuple):
     Fields:
       fn: the smaller model; it traces the original at every call, so jit it.
       params: of the same structure; leaves of blocks that went are empty along axis 0.
-      removal: what went, for `graph.slice_params`.
+      removal: what went, for `graph.surgery.slice_params`.
       blocks: the names of the blocks that went.
       to_skipped: largest relative difference of the outputs on the batch to those of
         the model that passes the blocks by; rounding alone.

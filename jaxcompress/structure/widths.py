@@ -14,11 +14,11 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.cost import cost
-from jaxcompress.graph.couplings import Couplings, Family
-from jaxcompress.graph.dims import Dim, concatenation, root
 from jaxcompress.graph.program import trace
-from jaxcompress.graph.removal import Removal
-from jaxcompress.graph.shrink import shrink, slice_params
+from jaxcompress.graph.surgery.couplings import Couplings, Family
+from jaxcompress.graph.surgery.dims import Dim, concatenation, root
+from jaxcompress.graph.surgery.removal import Removal
+from jaxcompress.graph.surgery.shrink import shrink, slice_params
 from jaxcompress.structure.gating import score_shape
 
 Widths = dict[str, int]

@@ -51,8 +51,8 @@ def half_of(model, *inputs, select="*", divisors=jc.graph.Divisors.KEPT) -> Smal
     assert chosen
     removal = coupled.removal({family.name: range(family.size // 2) for family in chosen})
     removal = dataclasses.replace(removal, divisors=divisors)
-    params = jc.graph.slice_params(model.params, removal)
-    return Small(jc.graph.shrink(model.fn, removal), params, removal)
+    params = jc.graph.surgery.slice_params(model.params, removal)
+    return Small(jc.graph.surgery.shrink(model.fn, removal), params, removal)
 
 
 def mlp():

@@ -13,7 +13,7 @@ import jaxcompress as jc
 from jaxcompress.bridges import linen as linen_bridge
 from jaxcompress.bridges import nnx as nnx_bridge
 from jaxcompress.core.names import map_named
-from jaxcompress.graph.removal import LeafCut
+from jaxcompress.graph.surgery.removal import LeafCut
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -34,8 +34,8 @@ def removed_from(bridge, *inputs, select="*", share=0.5):
         if fnmatch.fnmatch(family.name, select)
     }
     removal = coupled.removal(units)
-    params = jc.graph.slice_params(bridge.params, removal)
-    return Small(jc.graph.shrink(bridge.fn, removal), params, removal)
+    params = jc.graph.surgery.slice_params(bridge.params, removal)
+    return Small(jc.graph.surgery.shrink(bridge.fn, removal), params, removal)
 
 
 def from_nnx(model, *inputs, **keywords):
@@ -449,6 +449,6 @@ def test_fewer_layers_are_a_shorter_scan(tokens):
         tuple(LeafCut(f"dense/{leaf}", 0, 3, (1,)) for leaf in ("bias", "kernel"))
     )
     whole = from_linen(Network(), tokens)
-    params = jc.graph.slice_params(whole.params, cut)
+    params = jc.graph.surgery.slice_params(whole.params, cut)
     removed = Small(Network(2).apply, params, cut)
     assert linen_bridge.shrunk(Network(), removed, tokens).module == Network(2)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
-from jaxcompress import graph
 from jaxcompress.core.leaf import materialize
+from jaxcompress.graph import surgery
 
 QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """Compiler options for programs that run once."""
@@ -54,16 +54,16 @@ def difference(
     the entries twice and rounds them otherwise, that is none, and the gradient of any
     model is 0 / 0.
     """
-    small = graph.slice_params(params, removed)
+    small = surgery.slice_params(params, removed)
 
     def compared(small, params):
-        shrunk = readings(graph.shrink(fn, removed), small, inputs, gradients)
-        masked = readings(graph.masked(fn, removed), params, inputs, gradients)
+        shrunk = readings(surgery.shrink(fn, removed), small, inputs, gradients)
+        masked = readings(surgery.masked(fn, removed), params, inputs, gradients)
         return shrunk, masked
 
     def measured(run) -> Difference:
         (output, gradient), (whole_output, whole_gradient) = run(small, params)
-        whole_gradient = graph.slice_params(whole_gradient, removed)
+        whole_gradient = surgery.slice_params(whole_gradient, removed)
         return Difference(apart(output, whole_output), apart(gradient, whole_gradient))
 
     lowered = jax.jit(compared).lower(small, params)

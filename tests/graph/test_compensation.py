@@ -7,6 +7,7 @@ import pytest
 from jax import lax
 
 from jaxcompress import graph
+from jaxcompress.graph import surgery
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
@@ -77,7 +78,7 @@ def removal(fn, params, x):
 def test_units_that_say_a_constant_are_compensated_exactly(name):
     fn, params, shape = MODELS[name]
     x = normal(7, *shape)
-    small = graph.compensate(fn, params, removal(fn, params, x), x)
+    small = surgery.compensate(fn, params, removal(fn, params, x), x)
     assert small.without > 0.05
     assert small.to_whole <= 1e-6
     assert [consumer.spread <= 1e-6 for consumer in small.consumers] == [True]
@@ -89,7 +90,7 @@ def test_units_that_say_a_constant_are_compensated_exactly(name):
 
 def test_by_hand():
     x = normal(7, 5, 3)
-    small = graph.compensate(dense, DENSE, removal(dense, DENSE, x), x)
+    small = surgery.compensate(dense, DENSE, removal(dense, DENSE, x), x)
     gone = np.array(GONE)
     said = np.maximum(DENSE["bias"][gone], 0) @ DENSE["out"][gone]
     np.testing.assert_allclose(small.params["compensation"]["0"], said[None], rtol=1e-6)
@@ -99,7 +100,7 @@ def test_by_hand():
 def test_what_varies_is_replaced_by_its_mean_and_the_spread_is_told():
     params = DENSE | {"in": normal(0, 3, 6)}
     x = normal(7, 200, 3)
-    small = graph.compensate(dense, params, removal(dense, params, x), x)
+    small = surgery.compensate(dense, params, removal(dense, params, x), x)
     said = jax.nn.relu(x @ params["in"] + params["bias"][None])[:, np.array(GONE)]
     np.testing.assert_allclose(small.consumers[0].spread, np.std(said, axis=0).max(), rtol=1e-5)
     np.testing.assert_allclose(
@@ -110,7 +111,7 @@ def test_what_varies_is_replaced_by_its_mean_and_the_spread_is_told():
 
 def test_gradients_reach_the_compensation():
     x = normal(7, 5, 3)
-    small = graph.compensate(dense, DENSE, removal(dense, DENSE, x), x)
+    small = surgery.compensate(dense, DENSE, removal(dense, DENSE, x), x)
     slope = jax.grad(lambda params: small.fn(params, x).sum())(small.params)
     np.testing.assert_allclose(slope["compensation"]["0"], np.full((1, 2), 5.0))
 
@@ -124,7 +125,7 @@ def test_what_is_not_compensated_is_told():
 
     x = normal(7, 5, 3)
     params = {"in": normal(0, 3, 6), "out": normal(1, 6, 2)}
-    small = graph.compensate(fn, params, removal(fn, params, x), x)
+    small = surgery.compensate(fn, params, removal(fn, params, x), x)
     assert not small.consumers
     assert [equation.split(" (")[0] for equation in small.left_out] == ["dot_general"] * 2
     np.testing.assert_allclose(small.without, small.to_whole)
@@ -133,6 +134,6 @@ def test_what_is_not_compensated_is_told():
 def test_images_of_another_size_are_refused():
     fn, params, shape = MODELS["convolved"]
     x = normal(7, *shape)
-    small = graph.compensate(fn, params, removal(fn, params, x), x)
+    small = surgery.compensate(fn, params, removal(fn, params, x), x)
     with pytest.raises(ValueError, match=r"compensate: .*measured on inputs of another size"):
         small.fn(small.params, normal(8, 2, 9, 9, 2))

@@ -8,7 +8,7 @@ from jax import lax
 from jax.extend.core import primitives
 
 from jaxcompress import graph
-from jaxcompress.graph.axis_rules import RULES
+from jaxcompress.graph.surgery.axis_rules import RULES
 from tests.graph import vision, zoo
 from tests.graph.zoo import normal
 

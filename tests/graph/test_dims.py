@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxcompress.graph.dims import (
+from jaxcompress.graph.surgery.dims import (
     MOST_PINS,
     Dim,
     MisfitError,
@@ -25,7 +25,7 @@ from jaxcompress.graph.dims import (
     split,
     unify,
 )
-from jaxcompress.graph.kept import keep, positions
+from jaxcompress.graph.surgery.kept import keep, positions
 
 
 def outer(kept: list[np.ndarray]) -> np.ndarray:

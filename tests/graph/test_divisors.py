@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from jaxcompress import graph, structure
-from jaxcompress.graph.check import difference
+from jaxcompress.graph import surgery
+from jaxcompress.graph.surgery.check import difference
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -83,22 +84,22 @@ def removal(fn: Callable, divisors: graph.Divisors) -> graph.Removal:
 def test_new_divisors_are_those_of_the_function_at_its_new_width(norm):
     fn = model(norm)
     kept, new = (removal(fn, each) for each in graph.Divisors)
-    small = graph.slice_params(PARAMS, new)
+    small = surgery.slice_params(PARAMS, new)
     wanted = jax.jit(fn)(small, X)
     tolerance = 64 * (float(jnp.finfo(jnp.bfloat16).eps) if norm is narrow else EPS)
-    shrunk = jax.jit(graph.shrink(fn, new))(small, X)
+    shrunk = jax.jit(surgery.shrink(fn, new))(small, X)
     assert difference(shrunk, wanted) <= tolerance
-    assert difference(jax.jit(graph.masked(fn, new))(PARAMS, X), wanted) <= tolerance
-    assert difference(graph.shrink(fn, kept)(small, X), wanted) > 0.05
+    assert difference(jax.jit(surgery.masked(fn, new))(PARAMS, X), wanted) <= tolerance
+    assert difference(surgery.shrink(fn, kept)(small, X), wanted) > 0.05
 
 
 def test_gradients_are_those_of_the_function_at_its_new_width():
     fn = model(two_pass)
     new = removal(fn, graph.Divisors.NEW)
-    small = graph.slice_params(PARAMS, new)
+    small = surgery.slice_params(PARAMS, new)
     found, wanted = (
         jax.grad(lambda params, each=each: jnp.sum(each(params, X) ** 2))(small)
-        for each in (graph.shrink(fn, new), fn)
+        for each in (surgery.shrink(fn, new), fn)
     )
     assert difference(found, wanted) <= 256 * EPS
 
@@ -114,7 +115,7 @@ def test_a_mean_with_a_gradient_of_its_own_is_refused():
     with pytest.raises(
         ValueError, match=r"Divisors.NEW: a mean .* custom_jvp_call, whose own grad"
     ):
-        graph.shrink(fn, new)(graph.slice_params(PARAMS, new), X)
+        surgery.shrink(fn, new)(surgery.slice_params(PARAMS, new), X)
 
 
 def test_the_report_of_a_removal_measures_both_and_rounds_go_on():
@@ -127,7 +128,7 @@ def test_the_report_of_a_removal_measures_both_and_rounds_go_on():
         cut=structure.Cut(half, divisors=graph.Divisors.NEW),
     )
     whole, report = fn(PARAMS, X), removed.report
-    kept = graph.shrink(fn, dataclasses.replace(removed.removal, divisors=graph.Divisors.KEPT))
+    kept = surgery.shrink(fn, dataclasses.replace(removed.removal, divisors=graph.Divisors.KEPT))
     for name, smaller in (("new", removed.fn), ("kept", kept)):
         apart = difference(smaller(removed.params, X), whole)
         assert report.to_whole[name] == pytest.approx(apart, rel=1e-3)

@@ -9,6 +9,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxcompress import graph
+from jaxcompress.graph import surgery
 from tests.graph import oracle
 from tests.graph.vision import VISION
 from tests.graph.zoo import ZOO, normal
@@ -88,7 +89,7 @@ def removal(indices, fn=two_layers, params=PARAMS, x=X, name="in:1"):
 
 def test_by_hand():
     removed = removal([1, 6])
-    small = graph.slice_params(PARAMS, removed)
+    small = surgery.slice_params(PARAMS, removed)
     kept = np.array([0, 2, 3, 4, 5, 7])
     by_hand = {
         "in": PARAMS["in"][:, kept],
@@ -97,23 +98,23 @@ def test_by_hand():
     }
     jax.tree.map(np.testing.assert_array_equal, small, by_hand)
     np.testing.assert_allclose(
-        graph.shrink(two_layers, removed)(small, X), two_layers(by_hand, X), rtol=1e-5
+        surgery.shrink(two_layers, removed)(small, X), two_layers(by_hand, X), rtol=1e-5
     )
 
 
 @pytest.mark.parametrize("batch", [1, 2, 9])
 def test_any_batch_size(batch):
     removed = removal([1, 6])
-    small = graph.slice_params(PARAMS, removed)
+    small = surgery.slice_params(PARAMS, removed)
     x = normal(5, batch, 3)
-    shrunk = jax.jit(graph.shrink(two_layers, removed))(small, x)
-    np.testing.assert_allclose(shrunk, graph.masked(two_layers, removed)(PARAMS, x), rtol=1e-5)
+    shrunk = jax.jit(surgery.shrink(two_layers, removed))(small, x)
+    np.testing.assert_allclose(shrunk, surgery.masked(two_layers, removed)(PARAMS, x), rtol=1e-5)
 
 
 def test_vmap_and_export():
     removed = removal([1, 6])
-    small = graph.slice_params(PARAMS, removed)
-    shrunk = graph.shrink(two_layers, removed)
+    small = surgery.slice_params(PARAMS, removed)
+    shrunk = surgery.shrink(two_layers, removed)
     rows = jax.vmap(lambda row: shrunk(small, row[None])[0])(X)
     np.testing.assert_allclose(rows, shrunk(small, X), rtol=1e-5)
     exported = jax.export.export(jax.jit(shrunk))(small, X)
@@ -122,22 +123,22 @@ def test_vmap_and_export():
 
 def test_shrunk_again():
     first = removal([1, 6])
-    small = graph.slice_params(PARAMS, first)
-    shrunk = graph.shrink(two_layers, first)
+    small = surgery.slice_params(PARAMS, first)
+    shrunk = surgery.shrink(two_layers, first)
     second = removal([0], fn=shrunk, params=small)
-    smaller = graph.slice_params(small, second)
+    smaller = surgery.slice_params(small, second)
     assert smaller["bias"].shape == (5,)
-    at_once = graph.slice_params(PARAMS, removal([0, 1, 6]))
+    at_once = surgery.slice_params(PARAMS, removal([0, 1, 6]))
     jax.tree.map(np.testing.assert_array_equal, smaller, at_once)
-    again = graph.shrink(shrunk, second)(smaller, X)
+    again = surgery.shrink(shrunk, second)(smaller, X)
     np.testing.assert_allclose(again, two_layers(at_once, X), rtol=1e-5)
 
 
 def test_nothing_removed_changes_nothing():
     removed = removal([])
     assert removed.cuts == ()
-    assert graph.slice_params(PARAMS, removed)["in"] is PARAMS["in"]
-    for program in (graph.shrink, graph.masked):
+    assert surgery.slice_params(PARAMS, removed)["in"] is PARAMS["in"]
+    for program in (surgery.shrink, surgery.masked):
         np.testing.assert_array_equal(
             program(two_layers, removed)(PARAMS, X), two_layers(PARAMS, X)
         )
@@ -145,7 +146,7 @@ def test_nothing_removed_changes_nothing():
 
 def test_shapes_are_sliced_as_arrays_are():
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), PARAMS)
-    small = graph.slice_params(shapes, removal([1, 6]))
+    small = surgery.slice_params(shapes, removal([1, 6]))
     assert {name: leaf.shape for name, leaf in small.items()} == {
         "in": (3, 6),
         "bias": (6,),
@@ -155,10 +156,10 @@ def test_shapes_are_sliced_as_arrays_are():
 
 def test_zeroed_weights_are_the_masked_program_where_zero_is_neutral():
     removed = removal([1, 6])
-    zeroed = graph.zero_params(PARAMS, removed)
+    zeroed = surgery.zero_params(PARAMS, removed)
     np.testing.assert_array_equal(zeroed["in"][:, 6], np.zeros(3))
     np.testing.assert_allclose(
-        two_layers(zeroed, X), graph.masked(two_layers, removed)(PARAMS, X), rtol=1e-5
+        two_layers(zeroed, X), surgery.masked(two_layers, removed)(PARAMS, X), rtol=1e-5
     )
 
 
@@ -168,9 +169,9 @@ def test_a_mean_keeps_its_divisor():
 
     params = normal(1, 3, 4)
     removed = removal([2], fn, params, name=".:1")
-    small = graph.slice_params(params, removed)
+    small = surgery.slice_params(params, removed)
     expected = (X @ small).sum(-1) / 4
-    np.testing.assert_allclose(graph.shrink(fn, removed)(small, X), expected, rtol=1e-5)
+    np.testing.assert_allclose(surgery.shrink(fn, removed)(small, X), expected, rtol=1e-5)
 
 
 def test_a_softmax_over_what_is_left():
@@ -178,10 +179,10 @@ def test_a_softmax_over_what_is_left():
         return jax.nn.softmax(x @ params["in"]) @ params["out"]
 
     removed = removal([2, 3], fn)
-    small = graph.slice_params(PARAMS, removed)
+    small = surgery.slice_params(PARAMS, removed)
     expected = fn({name: small[name] for name in ("in", "out")}, X)
-    np.testing.assert_allclose(graph.shrink(fn, removed)(small, X), expected, rtol=1e-5)
-    zeroed = fn(graph.zero_params(PARAMS, removed), X)
+    np.testing.assert_allclose(surgery.shrink(fn, removed)(small, X), expected, rtol=1e-5)
+    zeroed = fn(surgery.zero_params(PARAMS, removed), X)
     assert np.max(np.abs(zeroed - expected)) > 1e-2
 
 
@@ -194,9 +195,11 @@ def test_dropout_drops_what_it_would_have_dropped():
         )
 
     removed = removal([1, 4], fn)
-    small = graph.slice_params(PARAMS, removed)
+    small = surgery.slice_params(PARAMS, removed)
     np.testing.assert_allclose(
-        graph.shrink(fn, removed)(small, X), graph.masked(fn, removed)(PARAMS, X), rtol=1e-5
+        surgery.shrink(fn, removed)(small, X),
+        surgery.masked(fn, removed)(PARAMS, X),
+        rtol=1e-5,
     )
 
 
@@ -213,11 +216,11 @@ def test_gradients_of_their_own_are_kept():
         return jax.nn.relu(rounded(x @ params["in"])) @ params["out"]
 
     removed = removal([1, 4], fn)
-    small = graph.slice_params(PARAMS, removed)
+    small = surgery.slice_params(PARAMS, removed)
     x = jnp.zeros_like(X)
-    slope = jax.grad(lambda x: graph.shrink(fn, removed)(small, x).sum())(x)
+    slope = jax.grad(lambda x: surgery.shrink(fn, removed)(small, x).sum())(x)
     np.testing.assert_array_equal(slope, np.zeros_like(X))
-    slope = jax.grad(lambda params: graph.shrink(fn, removed)(params, 3 * X).sum())(small)
+    slope = jax.grad(lambda params: surgery.shrink(fn, removed)(params, 3 * X).sum())(small)
     expected = jax.grad(lambda params: fn(params, 3 * X).sum())(small)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), slope, expected)
     assert np.any(slope["in"])
@@ -240,7 +243,7 @@ def test_second_derivatives_are_those_of_the_smaller_model(act):
         return jnp.sin(act(y) * jnp.ones_like(y)) @ params["out"]
 
     removed = removal([1, 4], fn)
-    small = graph.slice_params(PARAMS, removed)
+    small = surgery.slice_params(PARAMS, removed)
 
     def curvature(fn):
         def slopes(params, x):
@@ -248,7 +251,7 @@ def test_second_derivatives_are_those_of_the_smaller_model(act):
 
         return jax.jvp(slopes, (small, X), (small, X))[1]
 
-    found, expected = curvature(graph.shrink(fn, removed)), curvature(fn)
+    found, expected = curvature(surgery.shrink(fn, removed)), curvature(fn)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, expected
     )
@@ -264,7 +267,7 @@ def stack(params, x):
 def test_layers_may_lose_different_units():
     params = {"up": normal(1, 2, 3, 6), "down": normal(2, 2, 6, 3)}
     removed = removal([[0, 1], [2, 5]], stack, params, name="up:2")
-    small = graph.slice_params(params, removed)
+    small = surgery.slice_params(params, removed)
     first, second = np.array([2, 3, 4, 5]), np.array([0, 1, 3, 4])
     by_hand = {
         "up": jnp.stack([params["up"][0][:, first], params["up"][1][:, second]]),
@@ -273,8 +276,10 @@ def test_layers_may_lose_different_units():
     jax.tree.map(np.testing.assert_array_equal, small, by_hand)
     apart = oracle.difference(stack, params, (X,), removed, tolerance=TOLERANCE["float32"])
     assert max(apart) <= TOLERANCE["float32"]
-    zeroed = graph.zero_params(params, removed)
-    np.testing.assert_allclose(stack(zeroed, X), graph.shrink(stack, removed)(small, X), rtol=1e-5)
+    zeroed = surgery.zero_params(params, removed)
+    np.testing.assert_allclose(
+        stack(zeroed, X), surgery.shrink(stack, removed)(small, X), rtol=1e-5
+    )
 
 
 def test_a_training_step_shrinks_with_its_statistics():
@@ -289,12 +294,12 @@ def test_a_training_step_shrinks_with_its_statistics():
 
     params = {"in": PARAMS["in"], "mean": PARAMS["bias"], "out": PARAMS["out"]}
     removed = removal([1, 4], step, params)
-    small = graph.slice_params(params, removed)
-    outputs, new = graph.shrink(step, removed)(small, X)
-    whole, whole_new = graph.masked(step, removed)(params, X)
+    small = surgery.slice_params(params, removed)
+    outputs, new = surgery.shrink(step, removed)(small, X)
+    whole, whole_new = surgery.masked(step, removed)(params, X)
     np.testing.assert_allclose(outputs, whole, rtol=1e-5)
     np.testing.assert_allclose(
-        new["mean"], graph.slice_params(whole_new, removed)["mean"], rtol=1e-5
+        new["mean"], surgery.slice_params(whole_new, removed)["mean"], rtol=1e-5
     )
 
 
@@ -306,7 +311,7 @@ def test_effects_happen_once():
         return two_layers(params, x)
 
     removed = removal([1], fn)
-    graph.shrink(fn, removed)(graph.slice_params(PARAMS, removed), X)
+    surgery.shrink(fn, removed)(surgery.slice_params(PARAMS, removed), X)
     jax.effects_barrier()
     assert len(seen) == 1
 
@@ -315,40 +320,40 @@ def test_compressed_leaves_are_materialized():
     from jaxcompress.quantize import int8, quantize
 
     removed = removal([1, 6])
-    small = graph.slice_params(PARAMS, removed)
+    small = surgery.slice_params(PARAMS, removed)
     packed, _ = quantize(small, int8())
-    shrunk = graph.shrink(two_layers, removed)
+    shrunk = surgery.shrink(two_layers, removed)
     expected = shrunk(jax.tree.map(jnp.asarray, oracle.plain(packed)), X)
     np.testing.assert_allclose(shrunk(packed, X), expected, rtol=1e-5)
     with pytest.raises(TypeError, match=r"slice_params: leaf 'in' is compressed"):
-        graph.slice_params(quantize(PARAMS, int8())[0], removed)
+        surgery.slice_params(quantize(PARAMS, int8())[0], removed)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (
-            lambda removed: graph.shrink(two_layers, removed)(PARAMS, X),
+            lambda removed: surgery.shrink(two_layers, removed)(PARAMS, X),
             r"leaf 'bias' has size 8 along axis 0",
         ),
         (
-            lambda removed: graph.slice_params({"in": X}, removed),
+            lambda removed: surgery.slice_params({"in": X}, removed),
             r"leaf 'bias', which the params do not have",
         ),
         (
-            lambda removed: graph.slice_params(graph.slice_params(PARAMS, removed), removed),
+            lambda removed: surgery.slice_params(surgery.slice_params(PARAMS, removed), removed),
             r"leaf 'bias' has shape \(6,\); the removal was made for 8 indices along axis 0",
         ),
         (
-            lambda removed: graph.shrink(
+            lambda removed: surgery.shrink(
                 lambda p, x: two_layers(p, x).sum() + p["in"].cumsum(1), removed
-            )(graph.slice_params(PARAMS, removed), X),
+            )(surgery.slice_params(PARAMS, removed), X),
             r"shrink: the removal from .* does not fit the program: an axis must stay whole",
         ),
         (
-            lambda removed: graph.shrink(
+            lambda removed: surgery.shrink(
                 lambda p, x: (x @ p["in"]).reshape(5, 2, 4).sum((1, 2)), removed
-            )(graph.slice_params(PARAMS, removed), X),
+            )(surgery.slice_params(PARAMS, removed), X),
             r"does not fit the program: the axes are coupled otherwise",
         ),
     ],
@@ -359,14 +364,14 @@ def test_params_that_do_not_fit(call, message):
 
 
 def test_the_check_measures_both_differences():
-    check = graph.check_removal(two_layers, PARAMS, removal([1, 6]), X)
+    check = surgery.check_removal(two_layers, PARAMS, removal([1, 6]), X)
     assert check.shrunk <= TOLERANCE["float32"]
     assert check.zeroed <= TOLERANCE["float32"]
 
     def fn(params, x):
         return jax.nn.softmax(x @ params["in"]) @ params["out"]
 
-    check = graph.check_removal(fn, PARAMS, removal([1, 6], fn), X)
+    check = surgery.check_removal(fn, PARAMS, removal([1, 6], fn), X)
     assert check.shrunk <= TOLERANCE["float32"]
     assert check.zeroed > 1e-2
 
@@ -383,10 +388,10 @@ def test_sharded_params_stay_sharded(mesh, axis_type):
         x = jax.device_put(normal(4, 4, 3), NamedSharding(devices, P("data", None)))
         fn = explicit if axis_type == AxisType.Explicit else two_layers
         removed = removal([1, 6], fn, params, x)
-        small = graph.slice_params(params, removed)
+        small = surgery.slice_params(params, removed)
         assert {name: leaf.sharding.spec for name, leaf in small.items()} == layout
-        shrunk = jax.jit(graph.shrink(fn, removed))(small, x)
-        whole = jax.jit(graph.masked(fn, removed))(params, x)
+        shrunk = jax.jit(surgery.shrink(fn, removed))(small, x)
+        whole = jax.jit(surgery.masked(fn, removed))(params, x)
     np.testing.assert_allclose(shrunk, whole, rtol=1e-5)
 
 
@@ -404,4 +409,4 @@ def test_sizes_that_a_mesh_does_not_divide_are_refused(mesh):
     with pytest.raises(
         ValueError, match=r"leaf 'in' keeps 7 of 8 indices along axis 1.* 2 devices"
     ):
-        graph.slice_params(params, removed)
+        surgery.slice_params(params, removed)

@@ -11,7 +11,7 @@ import pytest
 from jax import lax
 
 from jaxcompress import Rules, graph
-from jaxcompress.graph.check import difference
+from jaxcompress.graph.surgery.check import difference
 from jaxcompress.structure import amounts, depth, importance
 from jaxcompress.structure.remove import remove
 from tests.graph.zoo import normal
@@ -247,7 +247,7 @@ def test_of_equal_layers_the_earlier_goes():
 
 def test_the_removal_slices_the_params_again():
     found = shallower(CASES[0])
-    again = graph.slice_params(PARAMS, found.removal)
+    again = graph.surgery.slice_params(PARAMS, found.removal)
     jax.tree.map(np.testing.assert_array_equal, again, found.params)
     assert [(cut.leaf, cut.axis, cut.indices) for cut in found.removal.cuts] == [
         ("layers/down", 0, (0, 2)),

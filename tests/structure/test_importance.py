@@ -12,6 +12,7 @@ import pytest
 from jaxcompress import graph
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.selectors import everything, matching
+from jaxcompress.graph import surgery
 from jaxcompress.structure import importance
 from jaxcompress.structure.gating import gated
 
@@ -191,7 +192,7 @@ def test_exact_scores_are_those_of_one_masked_program_per_unit(name):
     before = mean_loss(jax.jit(model.fn), model.params, model.batches)
     for family in found.families:
         for unit in () if family.layers else range(0, family.size, 3):
-            masked = jax.jit(graph.masked(model.fn, found.removal({family.name: [unit]})))
+            masked = jax.jit(surgery.masked(model.fn, found.removal({family.name: [unit]})))
             rise = mean_loss(masked, model.params, model.batches) - before
             # Differences of losses of this size, each a sum of some hundred roundings.
             assert scores[family.name][unit] == pytest.approx(rise, abs=500 * EPS * before)
@@ -371,7 +372,7 @@ def test_open_gates_change_nothing_and_closed_ones_remove(name):
     tolerance = 100 * EPS * float(jnp.abs(dense).max())
     np.testing.assert_allclose(program(model.params, x, gates=opened), dense, atol=tolerance)
     closed = {family: gate.at[0].set(0.0) for family, gate in opened.items()}
-    masked = graph.masked(model.fn, found.removal({name: [0] for name in closed}))
+    masked = surgery.masked(model.fn, found.removal({name: [0] for name in closed}))
     np.testing.assert_allclose(
         program(model.params, x, gates=closed),
         jax.jit(masked)(model.params, x),
@@ -389,7 +390,7 @@ def test_gates_work_where_a_maximum_and_a_custom_gradient_run_over_units():
     found = graph.couplings(fn, params, x)
     (family,) = found.families
     program = gated(fn, [family])
-    masked = graph.masked(fn, found.removal({family.name: [1]}))
+    masked = surgery.masked(fn, found.removal({family.name: [1]}))
     gate = jnp.ones(4).at[1].set(0.0)
     closed = program(params, x, gates={family.name: gate})
     np.testing.assert_allclose(closed, masked(params, x), atol=10 * EPS)

@@ -9,9 +9,9 @@ import pytest
 
 from jaxcompress import graph
 from jaxcompress.graph import Removal
-from jaxcompress.graph.check import difference
-from jaxcompress.graph.divisors import Divisors
-from jaxcompress.graph.removal import LeafCut
+from jaxcompress.graph.surgery.check import difference
+from jaxcompress.graph.surgery.divisors import Divisors
+from jaxcompress.graph.surgery.removal import LeafCut
 from jaxcompress.structure import Cut, amounts, importance
 from jaxcompress.structure.iterative import Rounds, after_one_another, iterative
 from jaxcompress.structure.remove import remove
@@ -106,7 +106,7 @@ def two_rounds() -> Rounds:
 
 def test_rounds_are_one_removal_of_the_original_model():
     rounds = two_rounds()
-    at_once = graph.slice_params(STACK, rounds.removal)
+    at_once = graph.surgery.slice_params(STACK, rounds.removal)
     jax.tree.map(np.testing.assert_array_equal, rounds.params, at_once)
     (up,) = rounds.removal.of("up")
     assert (up.size, up.count) == (10, 6)

@@ -14,7 +14,8 @@ from jax.sharding import PartitionSpec as P
 
 from jaxcompress import graph
 from jaxcompress.core.names import named_leaves
-from jaxcompress.graph.check import difference
+from jaxcompress.graph import surgery
+from jaxcompress.graph.surgery.check import difference
 from jaxcompress.structure import Cut, amounts, importance
 from jaxcompress.structure.remove import SmallerModel, checked_difference, remove
 from tests.graph.zoo import normal
@@ -171,8 +172,8 @@ def test_zeros_are_another_model_where_a_softmax_runs_over_units(name):
     assert report.to_masked <= ROUNDING
     assert report.to_zeroed <= ROUNDING if case.zeroes else report.to_zeroed > 1e-2
     if not case.zeroes:
-        zeroed = case.fn(graph.zero_params(case.params, removed.removal), case.x)
-        apart = difference(zeroed, graph.masked(case.fn, removed.removal)(case.params, case.x))
+        zeroed = case.fn(surgery.zero_params(case.params, removed.removal), case.x)
+        apart = difference(zeroed, surgery.masked(case.fn, removed.removal)(case.params, case.x))
         assert report.to_zeroed == pytest.approx(apart, abs=ROUNDING)
 
 
@@ -296,9 +297,9 @@ def test_the_removed_model_is_a_model():
 
 def test_the_removal_makes_the_model_and_its_params_again():
     case, removed = halved("tuples")
-    small = graph.slice_params(case.params, removed.removal)
+    small = surgery.slice_params(case.params, removed.removal)
     jax.tree.map(np.testing.assert_array_equal, small, removed.params)
-    outputs = jax.jit(graph.shrink(case.fn, removed.removal))(small, case.x)
+    outputs = jax.jit(surgery.shrink(case.fn, removed.removal))(small, case.x)
     np.testing.assert_array_equal(outputs, small_of(removed, case.x))
 
 

@@ -129,8 +129,8 @@ def test_a_removal_takes_the_lowest_scores_of_narrower_families_alone():
 
 def sizes(removal):
     """Numbers, bytes and multiply-adds of the model that is left."""
-    small = graph.slice_params(PARAMS, removal)
-    program = graph.trace(graph.shrink(attention, removal), small, X)
+    small = graph.surgery.slice_params(PARAMS, removal)
+    program = graph.trace(graph.surgery.shrink(attention, removal), small, X)
     leaves = jax.tree.leaves(small)
     return sum(a.size for a in leaves), sum(a.nbytes for a in leaves), graph.cost(program).macs
 

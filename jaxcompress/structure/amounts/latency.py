@@ -7,8 +7,8 @@ import jax
 from jaxcompress.core.checks import check_positive
 from jaxcompress.core.timing import interleaved
 from jaxcompress.core.types import Model, Params
-from jaxcompress.graph.removal import Removal
-from jaxcompress.graph.shrink import shrink, slice_params
+from jaxcompress.graph.surgery.removal import Removal
+from jaxcompress.graph.surgery.shrink import shrink, slice_params
 from jaxcompress.structure.amounts.amount import Amount
 from jaxcompress.structure.amounts.narrowing import down_to
 from jaxcompress.structure.widths import (

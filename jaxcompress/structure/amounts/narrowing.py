@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from jaxcompress.graph.removal import Removal
+from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.structure.amounts.amount import Amount, HostScores
 from jaxcompress.structure.widths import (
     Candidates,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Loss, Model, Params
-from jaxcompress.graph.couplings import Couplings, Family
+from jaxcompress.graph.surgery.couplings import Couplings, Family
 from jaxcompress.structure.gating import gated, score_shape
 from jaxcompress.structure.importance.batches import Batches, average, per_example
 from jaxcompress.structure.importance.scores import Importance, Scores, known

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.types import Array, Model, Params
-from jaxcompress.graph.couplings import Couplings
+from jaxcompress.graph.surgery.couplings import Couplings
 from jaxcompress.structure.gating import full, met, reading
 from jaxcompress.structure.importance.batches import average
 from jaxcompress.structure.importance.scores import Importance, Scores, known

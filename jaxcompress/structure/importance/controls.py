@@ -3,7 +3,7 @@
 import jax
 
 from jaxcompress.core.types import Key, Model, Params
-from jaxcompress.graph.couplings import Couplings
+from jaxcompress.graph.surgery.couplings import Couplings
 from jaxcompress.structure.gating import score_shape
 from jaxcompress.structure.importance.scores import Importance, Scores
 

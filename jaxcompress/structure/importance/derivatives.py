@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.types import Array, Loss, Model, Params
-from jaxcompress.graph.couplings import Couplings
+from jaxcompress.graph.surgery.couplings import Couplings
 from jaxcompress.structure.gating import full, gated
 from jaxcompress.structure.importance.batches import Batches, average, per_example
 from jaxcompress.structure.importance.scores import Importance, Scores, known

@@ -10,8 +10,8 @@ from jax.flatten_util import ravel_pytree
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Array, Loss, Model, Params
-from jaxcompress.graph.couplings import Couplings
 from jaxcompress.graph.jaxprs import aval_of, inner_jaxprs
+from jaxcompress.graph.surgery.couplings import Couplings
 from jaxcompress.structure.gating import full, gated
 from jaxcompress.structure.importance.batches import Batches, average, per_example
 from jaxcompress.structure.importance.scores import Importance, Scores, known

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.types import Array, Model, Params
-from jaxcompress.graph.couplings import Couplings
+from jaxcompress.graph.surgery.couplings import Couplings
 
 Scores = dict[str, Array]
 """By family name one float32 number per unit, the higher the more it is worth:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxcompress.graph.axis_rules.rule import Record, Reduction, Rule, Shape, zero
+from jaxcompress.graph.surgery.axis_rules.rule import Record, Reduction, Rule, Shape, zero
 
 
 def one(dtype: np.dtype):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jaxcompress.graph.dims import Dim, concatenation, product, reversal, root
+from jaxcompress.graph.surgery.dims import Dim, concatenation, product, reversal, root
 
 RemovedIndices = Mapping[Dim, np.ndarray]
 """Per atom, which indices are removed: bool (size,), or (layers, size)."""

@@ -1,7 +1,15 @@
 """Dots and convolutions: what they sum over must go on both sides at once."""
 
-from jaxcompress.graph.axis_rules.rule import Emitter, Record, Reduction, Rule, Shape, bind, zero
-from jaxcompress.graph.dims import Dim, MisfitError, split
+from jaxcompress.graph.surgery.axis_rules.rule import (
+    Emitter,
+    Record,
+    Reduction,
+    Rule,
+    Shape,
+    bind,
+    zero,
+)
+from jaxcompress.graph.surgery.dims import Dim, MisfitError, split
 
 
 def couple_dot(record: Record) -> list[Shape]:

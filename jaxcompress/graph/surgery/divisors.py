@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from jax.extend.core import Literal
 
-from jaxcompress.graph.axis_rules.rule import Body, Record
-from jaxcompress.graph.dims import Dim
-from jaxcompress.graph.kept import RemovedIndices, keep
+from jaxcompress.graph.surgery.axis_rules.rule import Body, Record
+from jaxcompress.graph.surgery.dims import Dim
+from jaxcompress.graph.surgery.kept import RemovedIndices, keep
 
 
 class Divisors(enum.StrEnum):

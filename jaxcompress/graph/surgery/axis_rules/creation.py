@@ -1,6 +1,6 @@
 """Arrays made from nothing: positions, random bits; and what stays as it is."""
 
-from jaxcompress.graph.axis_rules.rule import Emitter, Record, Rule, Shape, bind, fresh
+from jaxcompress.graph.surgery.axis_rules.rule import Emitter, Record, Rule, Shape, bind, fresh
 
 
 def couple_created(record: Record) -> list[Shape]:

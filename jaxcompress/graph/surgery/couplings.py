@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from jaxcompress.core.types import Model, Params
-from jaxcompress.graph.axis_rules import creation, rule_of
-from jaxcompress.graph.axis_rules.rule import Body, Record, Shape
-from jaxcompress.graph.dims import Dim, atoms
-from jaxcompress.graph.explanation import explain
 from jaxcompress.graph.jaxprs import scan_loop
-from jaxcompress.graph.kept import positions
-from jaxcompress.graph.removal import Removal, cuts_of
 from jaxcompress.graph.sites import source_of
-from jaxcompress.graph.walk import Coupled, couple
+from jaxcompress.graph.surgery.axis_rules import creation, rule_of
+from jaxcompress.graph.surgery.axis_rules.rule import Body, Record, Shape
+from jaxcompress.graph.surgery.dims import Dim, atoms
+from jaxcompress.graph.surgery.explanation import explain
+from jaxcompress.graph.surgery.kept import positions
+from jaxcompress.graph.surgery.removal import Removal, cuts_of
+from jaxcompress.graph.surgery.walk import Coupled, couple
 
 
 @dataclasses.dataclass(frozen=True)

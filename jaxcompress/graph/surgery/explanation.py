@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 if typing.TYPE_CHECKING:
-    from jaxcompress.graph.couplings import Couplings, Family, Place
+    from jaxcompress.graph.surgery.couplings import Couplings, Family, Place
 
 WIDTH = 110
 """Columns of a report."""

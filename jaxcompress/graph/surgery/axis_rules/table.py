@@ -1,6 +1,7 @@
 """The rule of every primitive by name, since releases of JAX differ in them."""
 
-from jaxcompress.graph.axis_rules import (
+from jaxcompress.graph.primitives import POINTWISE
+from jaxcompress.graph.surgery.axis_rules import (
     calls,
     contraction,
     creation,
@@ -11,8 +12,7 @@ from jaxcompress.graph.axis_rules import (
     reduce,
     shape,
 )
-from jaxcompress.graph.axis_rules.rule import Rule
-from jaxcompress.graph.primitives import POINTWISE
+from jaxcompress.graph.surgery.axis_rules.rule import Rule
 
 RULES: dict[str, Rule] = (
     dict.fromkeys(POINTWISE, pointwise.POINTWISE_RULE)

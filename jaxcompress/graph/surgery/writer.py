@@ -18,13 +18,20 @@ from jax.extend.core import Literal
 
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.types import Params, PyTree
-from jaxcompress.graph.axis_rules import rule_of
-from jaxcompress.graph.axis_rules.rule import Body, Record, Reduction, Shape, bind, of_variables
-from jaxcompress.graph.dims import Dim, atoms
-from jaxcompress.graph.divisors import Divisor, Divisors, new_divisors
 from jaxcompress.graph.jaxprs import as_function, inner_jaxprs, variables
-from jaxcompress.graph.kept import RemovedIndices, keep
-from jaxcompress.graph.walk import Coupled
+from jaxcompress.graph.surgery.axis_rules import rule_of
+from jaxcompress.graph.surgery.axis_rules.rule import (
+    Body,
+    Record,
+    Reduction,
+    Shape,
+    bind,
+    of_variables,
+)
+from jaxcompress.graph.surgery.dims import Dim, atoms
+from jaxcompress.graph.surgery.divisors import Divisor, Divisors, new_divisors
+from jaxcompress.graph.surgery.kept import RemovedIndices, keep
+from jaxcompress.graph.surgery.walk import Coupled
 
 
 class Writer:

@@ -10,10 +10,10 @@ from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named
 from jaxcompress.core.types import Params
 from jaxcompress.graph.avals import struct_of
-from jaxcompress.graph.axis_rules.rule import Shape
-from jaxcompress.graph.dims import atoms
-from jaxcompress.graph.divisors import Divisors
-from jaxcompress.graph.kept import RemovedIndices, keep, positions
+from jaxcompress.graph.surgery.axis_rules.rule import Shape
+from jaxcompress.graph.surgery.dims import atoms
+from jaxcompress.graph.surgery.divisors import Divisors
+from jaxcompress.graph.surgery.kept import RemovedIndices, keep, positions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +129,7 @@ def restored(params: Params, removal: Removal) -> Params:
                 raise ValueError(
                     f"shrink: leaf {name!r} has size {shape[cut.axis]} along axis {cut.axis}; "
                     f"the removal leaves {cut.size - cut.count} of {cut.size}. "
-                    "Pass graph.slice_params(params, removed)."
+                    "Pass graph.surgery.slice_params(params, removed)."
                 )
             shape[cut.axis] = cut.size
         if is_compressed(leaf):

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.types import Model, Params, PyTree
-from jaxcompress.graph.removal import Removal
-from jaxcompress.graph.shrink import masked, shrink, slice_params, zero_params
+from jaxcompress.graph.surgery.removal import Removal
+from jaxcompress.graph.surgery.shrink import masked, shrink, slice_params, zero_params
 
 
 class RemovalCheck(NamedTuple):
@@ -45,7 +45,7 @@ def check_removal(fn: Model, params: Params, removed: Removal, *inputs) -> Remov
       >>> params = {"in": jnp.ones((3, 8)), "out": jnp.ones((8, 2))}
       >>> x = jnp.ones((5, 3))
       >>> removed = jc.graph.couplings(fn, params, x).removal({"in:1": [0, 7]})
-      >>> jc.graph.check_removal(fn, params, removed, x)
+      >>> jc.graph.surgery.check_removal(fn, params, removed, x)
       RemovalCheck(shrunk=0.0, zeroed=0.0)
     """
     expected = jax.jit(masked(fn, removed))(params, *inputs)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from jax.extend.core import ClosedJaxpr, JaxprEqn
 
-from jaxcompress.graph.dims import Dim, pin, unify
 from jaxcompress.graph.jaxprs import aval_of, variables
+from jaxcompress.graph.surgery.dims import Dim, pin, unify
 
 Shape = tuple[Dim, ...]
 """The axes of one array."""

@@ -13,9 +13,9 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 
 from jaxcompress.graph.avals import struct_of
-from jaxcompress.graph.axis_rules.calls import couple_arrays, couple_call, emit_inline
-from jaxcompress.graph.axis_rules.rule import Emitter, Record, Rule, Shape, of_variables
 from jaxcompress.graph.jaxprs import as_function, inner_jaxprs, variables
+from jaxcompress.graph.surgery.axis_rules.calls import couple_arrays, couple_call, emit_inline
+from jaxcompress.graph.surgery.axis_rules.rule import Emitter, Record, Rule, Shape, of_variables
 
 
 def couple_jvp(record: Record) -> list[Shape]:

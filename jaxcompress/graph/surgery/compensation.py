@@ -15,18 +15,18 @@ from jax.extend.core import Literal
 
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.types import Array, Model, Params
-from jaxcompress.graph.axis_rules import rule_of
-from jaxcompress.graph.axis_rules.rule import Body, Record, bind
 from jaxcompress.graph.calibrate import check_no_nan
-from jaxcompress.graph.check import difference
-from jaxcompress.graph.couplings import equation_of, plain_records
-from jaxcompress.graph.divisors import Divisors
-from jaxcompress.graph.emit import Masked, Shrunk, emitted
-from jaxcompress.graph.kept import RemovedIndices, keep
 from jaxcompress.graph.primitives import PLAIN_CALLS
-from jaxcompress.graph.removal import Removal, resolve, restored
-from jaxcompress.graph.shrink import shrink, slice_params
-from jaxcompress.graph.walk import Coupled, couple
+from jaxcompress.graph.surgery.axis_rules import rule_of
+from jaxcompress.graph.surgery.axis_rules.rule import Body, Record, bind
+from jaxcompress.graph.surgery.check import difference
+from jaxcompress.graph.surgery.couplings import equation_of, plain_records
+from jaxcompress.graph.surgery.divisors import Divisors
+from jaxcompress.graph.surgery.kept import RemovedIndices, keep
+from jaxcompress.graph.surgery.removal import Removal, resolve, restored
+from jaxcompress.graph.surgery.shrink import shrink, slice_params
+from jaxcompress.graph.surgery.walk import Coupled, couple
+from jaxcompress.graph.surgery.writer import Masked, Shrunk, emitted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,7 @@ def compensate(fn: Model, params: Params, removed: Removal, *inputs) -> Compensa
       ... }
       >>> x = jnp.array([[1.0, 5.0], [4.0, 7.0]])
       >>> removed = jc.graph.couplings(fn, params, x).removal({"in:1": [1]})
-      >>> small = jc.graph.compensate(fn, params, removed, x)
+      >>> small = jc.graph.surgery.compensate(fn, params, removed, x)
       >>> small.fn(small.params, x)[:, 0], small.consumers[0].spread
       (Array([ 7., 10.], dtype=float32), 0.0)
 

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 from jax import lax
 
-from jaxcompress.graph.axis_rules.rule import Body, Emitter, Record, Rule, Shape
 from jaxcompress.graph.jaxprs import inner_jaxprs, scan_loop
+from jaxcompress.graph.surgery.axis_rules.rule import Body, Emitter, Record, Rule, Shape
 
 
 def couple_call(record: Record) -> list[Shape]:

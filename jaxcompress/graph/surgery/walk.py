@@ -13,11 +13,11 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
 from jaxcompress.core.types import Model, Params
-from jaxcompress.graph.axis_rules import rule_of
-from jaxcompress.graph.axis_rules.rule import Body, Record, Shape, fresh
-from jaxcompress.graph.dims import pin, unify
 from jaxcompress.graph.jaxprs import aval_of
 from jaxcompress.graph.program import Program, trace
+from jaxcompress.graph.surgery.axis_rules import rule_of
+from jaxcompress.graph.surgery.axis_rules.rule import Body, Record, Shape, fresh
+from jaxcompress.graph.surgery.dims import pin, unify
 
 
 class Coupled(NamedTuple):

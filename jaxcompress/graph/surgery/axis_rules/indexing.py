@@ -4,8 +4,8 @@ An index along an axis that is copied or written whole chooses nothing: the only
 is 0, however many entries the axis has. `vmap` writes such indices beside others.
 """
 
-from jaxcompress.graph.axis_rules.rule import Emitter, Record, Rule, Shape, bind
-from jaxcompress.graph.dims import Dim
+from jaxcompress.graph.surgery.axis_rules.rule import Emitter, Record, Rule, Shape, bind
+from jaxcompress.graph.surgery.dims import Dim
 
 
 def couple_gather(record: Record) -> list[Shape]:

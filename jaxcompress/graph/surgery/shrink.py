@@ -15,9 +15,9 @@ import numpy as np
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Model, Params, PyTree
-from jaxcompress.graph.emit import Masked, Shrunk, Writer, emitted
-from jaxcompress.graph.removal import LeafCut, Removal, resolve, restored
-from jaxcompress.graph.walk import couple
+from jaxcompress.graph.surgery.removal import LeafCut, Removal, resolve, restored
+from jaxcompress.graph.surgery.walk import couple
+from jaxcompress.graph.surgery.writer import Masked, Shrunk, Writer, emitted
 
 
 def shrink(fn: Model, removed: Removal) -> Model:
@@ -46,8 +46,8 @@ def shrink(fn: Model, removed: Removal) -> Model:
       >>> params = {"in": jnp.ones((3, 8)), "out": jnp.ones((8, 2))}
       >>> x = jnp.ones((5, 3))
       >>> removed = jc.graph.couplings(fn, params, x).removal({"in:1": [0, 7]})
-      >>> small = jc.graph.slice_params(params, removed)
-      >>> small["in"].shape, jc.graph.shrink(fn, removed)(small, x).shape
+      >>> small = jc.graph.surgery.slice_params(params, removed)
+      >>> small["in"].shape, jc.graph.surgery.shrink(fn, removed)(small, x).shape
       ((3, 6), (5, 2))
     """
 
@@ -75,7 +75,7 @@ def masked(fn: Model, removed: Removal) -> Model:
       >>> params = {"in": jnp.ones((3, 8)), "out": jnp.ones((8, 2))}
       >>> x = jnp.ones((5, 3))
       >>> removed = jc.graph.couplings(fn, params, x).removal({"in:1": [0, 7]})
-      >>> jc.graph.masked(fn, removed)(params, x)[0]
+      >>> jc.graph.surgery.masked(fn, removed)(params, x)[0]
       Array([5.97, 5.97], dtype=float32)
     """
 
@@ -112,7 +112,7 @@ def slice_params(params: Params, removed: Removal) -> Params:
       >>> params = {"in": jnp.ones((3, 4)), "out": jnp.arange(4.0)[:, None]}
       >>> x = jnp.ones((5, 3))
       >>> removed = jc.graph.couplings(fn, params, x).removal({"in:1": [1]})
-      >>> jc.graph.slice_params(params, removed)["out"][:, 0]
+      >>> jc.graph.surgery.slice_params(params, removed)["out"][:, 0]
       Array([0., 2., 3.], dtype=float32)
     """
     return _with_cuts("slice_params", params, removed, _sliced)

@@ -7,10 +7,10 @@ import itertools
 
 from jax import lax
 
-from jaxcompress.graph.axis_rules.calls import couple_arrays
-from jaxcompress.graph.axis_rules.creation import couple_nothing
-from jaxcompress.graph.axis_rules.rule import Body, Emitter, Record, Rule, Shape, bind
 from jaxcompress.graph.jaxprs import closed
+from jaxcompress.graph.surgery.axis_rules.calls import couple_arrays
+from jaxcompress.graph.surgery.axis_rules.creation import couple_nothing
+from jaxcompress.graph.surgery.axis_rules.rule import Body, Emitter, Record, Rule, Shape, bind
 
 
 def whole_from_the_end(count: int) -> Rule:

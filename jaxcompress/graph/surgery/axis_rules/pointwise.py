@@ -1,7 +1,7 @@
 """Primitives that work entry by entry, and those that hand their operands on."""
 
-from jaxcompress.graph.axis_rules.rule import Record, Rule, Shape
-from jaxcompress.graph.dims import Dim
+from jaxcompress.graph.surgery.axis_rules.rule import Record, Rule, Shape
+from jaxcompress.graph.surgery.dims import Dim
 
 
 def couple_pointwise(record: Record) -> list[Shape]:

@@ -2,8 +2,8 @@
 
 import itertools
 
-from jaxcompress.graph.axis_rules.rule import Emitter, Record, Rule, Shape, bind, fresh
-from jaxcompress.graph.dims import (
+from jaxcompress.graph.surgery.axis_rules.rule import Emitter, Record, Rule, Shape, bind, fresh
+from jaxcompress.graph.surgery.dims import (
     Dim,
     MisfitError,
     concatenation,
