@@ -68,7 +68,7 @@ NUMBERS = {
     "compare(margin": lambda bad: jc.validate.compare(evaluation(), evaluation(), margin=bad),
     "mean_interval(confidence": lambda bad: jc.validate.mean_interval([1, 2], confidence=bad),
     "mix(weight": lambda bad: jc.distill.mix(LOSSES, LOSSES, weight=bad),
-    "moving_average(decay": jc.observers.moving_average,
+    "moving_average(decay": lambda bad: jc.quantize.ranges.moving_average(decay=bad),
     "soft_targets(temperature": lambda bad: jc.distill.outputs.soft_targets(X, X, temperature=bad),
     "split(fractions": lambda bad: jc.validate.split(10, fractions=(0.5, bad)),
     "verdict(high": lambda bad: jc.validate.verdict(0.0, bad),

@@ -88,7 +88,7 @@ class Setting(NamedTuple):
 def setting(request) -> Setting:
     fn, rare, reason = CASES[request.param]
     params = AWAY | {"rare": rare}
-    both = jc.observers.together(jc.observers.covariance(), jc.observers.moving_average())
+    both = jc.observers.together(jc.observers.covariance(), jc.quantize.ranges.moving_average())
     readings = jc.graph.calibrate(fn, params, [X, X[:0]], both)
     parts = [
         {name: jc.observers.Reading(each.value[i], each.count) for name, each in readings.items()}

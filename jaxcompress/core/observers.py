@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.checks import check_range
 from jaxcompress.core.types import Array
 
 State = Any
@@ -64,11 +63,11 @@ def counted(observer: Observer) -> Observer:
       Observer whose reading is a `Reading`; counts merge by sum.
 
     Example:
-      >>> observer = counted(min_max())
+      >>> observer = counted(second_moment())
       >>> x = jnp.array([[1.0, 2.0], [0.0, 0.0]])
       >>> reading = observer.read(observer.update(x, observer.init(x)))
-      >>> float(reading.value.high), int(reading.count)
-      (2.0, 1)
+      >>> reading.value.tolist(), int(reading.count)
+      ([0.5, 2.0], 1)
     """
     both = together(observer, row_count())
     return both._replace(read=lambda state: Reading(*both.read(state)))
@@ -120,98 +119,6 @@ class Range(NamedTuple):
 
     low: Array
     high: Array
-
-
-def min_max() -> Observer:
-    """The smallest and largest value seen.
-
-    Returns:
-      Observer whose reading is a `Range` of () float32; merges by minimum and maximum.
-
-    Example:
-      >>> observer = min_max()
-      >>> state = observer.update(jnp.array([-1.0, 3.0]), observer.init(jnp.ones(2)))
-      >>> float(observer.read(state).low), float(observer.read(state).high)
-      (-1.0, 3.0)
-    """
-
-    def init(x):
-        del x
-        return Range(jnp.full((), jnp.inf, jnp.float32), jnp.full((), -jnp.inf, jnp.float32))
-
-    def update(x, state):
-        return merge(state, _extremes(x))
-
-    def merge(first, second):
-        return Range(jnp.minimum(first.low, second.low), jnp.maximum(first.high, second.high))
-
-    return Observer(init, update, lambda state: state, merge)
-
-
-class AverageState(NamedTuple):
-    """Weighted sums of the smallest and largest value, and the sum of weights."""
-
-    low: Array
-    high: Array
-    weight: Array
-
-
-def moving_average(decay: float = 0.9) -> Observer:
-    """The average range of a batch, recent batches counting more.
-
-    Robust where a single batch holds an outlier that `min_max` would keep for ever.
-
-        low <- decay · low + (1 - decay) · min(batch),
-        read as low / (1 - decay**batches)
-
-    A batch without rows leaves the state as it was.
-
-    Args:
-      decay: weight of the past, in [0, 1).
-
-    Returns:
-      Observer whose reading is a `Range` of () float32; merges by sum: two
-      shards count alike.
-
-    Raises:
-      ValueError: `decay` is outside [0, 1).
-
-    Example:
-      >>> observer = moving_average(0.5)
-      >>> state = observer.init(jnp.ones(2))
-      >>> for batch in (jnp.array([0.0, 1.0]), jnp.array([0.0, 4.0])):
-      ...     state = observer.update(batch, state)
-      >>> float(observer.read(state).high)
-      3.0
-
-    Source: Jacob et al. 2018, arXiv:1712.05877, section 3.1. Differs: started at zero
-    and divided by its weight, as Adam does, so that the first batch is not
-    over-weighted.
-    """
-    check_range("moving_average", "decay", decay, 0, 1)
-
-    def init(x):
-        del x
-        return AverageState(*(jnp.zeros((), jnp.float32) for _ in AverageState._fields))
-
-    def update(x, state):
-        if x.size == 0:
-            return state
-        batch = AverageState(*_extremes(x), jnp.ones((), jnp.float32))
-        return jax.tree.map(lambda past, now: decay * past + (1 - decay) * now, state, batch)
-
-    def read(state):
-        seen = state.weight > 0
-        weight = jnp.where(seen, state.weight, 1.0)
-        return Range(
-            jnp.where(seen, state.low / weight, jnp.inf),
-            jnp.where(seen, state.high / weight, -jnp.inf),
-        )
-
-    def merge(first, second):
-        return jax.tree.map(jnp.add, first, second)
-
-    return Observer(init, update, read, merge)
 
 
 def second_moment() -> Observer:
@@ -278,12 +185,6 @@ def covariance() -> Observer:
         return jax.tree.map(jnp.add, first, second)
 
     return Observer(init, update, read, merge)
-
-
-def _extremes(x: Array) -> Range:
-    """Of an array that may be empty."""
-    values = x.astype(jnp.float32)
-    return Range(jnp.min(values, initial=jnp.inf), jnp.max(values, initial=-jnp.inf))
 
 
 def _per_row(total: Array, rows: Array) -> Array:

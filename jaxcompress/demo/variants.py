@@ -9,7 +9,6 @@ import numpy as np
 from jaxcompress import graph, quantize
 from jaxcompress.bridges.functional import Functional
 from jaxcompress.core.axes import Axes
-from jaxcompress.core.observers import min_max
 from jaxcompress.core.report import Report
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.demo.data import Splits
@@ -122,7 +121,9 @@ def int8_weights_and_activations(shop: Workshop) -> Variant:
     """8-bit weights by rounding, 8-bit activations in ranges from training images."""
     params, report = quantize.quantize(shop.model.params, shop.recipe.int8, axes=shop.axes)
     images = shop.splits.train.images[:CALIBRATION_IMAGES]
-    readings = graph.calibrate(shop.model.fn, shop.model.params, [(images,)], min_max())
+    readings = graph.calibrate(
+        shop.model.fn, shop.model.params, [(images,)], quantize.ranges.min_max()
+    )
     ranges = {site: reading.value for site, reading in readings.items()}
     return Variant("int8", shop.architecture, shop.model, Shipped(params, ranges), report)
 

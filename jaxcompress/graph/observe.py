@@ -86,9 +86,8 @@ def observe(fn: Model, rules: Rules[Observer] | Observer, of: Vectors = rows) ->
         asked of a grouped convolution.
 
     Example:
-      >>> from jaxcompress.core.observers import min_max
       >>> fn = lambda params, x: x @ params["kernel"]
-      >>> observed = observe(fn, min_max())
+      >>> observed = observe(fn, jc.quantize.ranges.min_max())
       >>> _, readings = observed({"kernel": jnp.eye(2)}, jnp.array([[-1.0, 3.0]]))
       >>> float(readings["kernel"].low), float(readings["kernel"].high)
       (-1.0, 3.0)

@@ -16,7 +16,8 @@ from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Masks, Params, Selector
 from jaxcompress.quantize.assignment import Assignment, assign
-from jaxcompress.quantize.ranges.extremes import Ranges, min_max
+from jaxcompress.quantize.ranges.estimator import RangeEstimator
+from jaxcompress.quantize.ranges.extremes import min_max
 from jaxcompress.quantize.rounding.nearest import nearest
 
 
@@ -26,7 +27,7 @@ def quantize(
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
-    ranges: Ranges = min_max,
+    ranges: RangeEstimator = min_max,
     masks: Masks | None = None,
 ) -> tuple[Params, Report]:
     """The params with low-bit codes for weights, and what was done to each leaf.
@@ -114,7 +115,7 @@ def explain(tree: Params) -> Report:
     return Report("explain", tuple(rows))
 
 
-def _quantized(leaf, choice: Assignment, ranges: Ranges) -> QTensor:
+def _quantized(leaf, choice: Assignment, ranges: RangeEstimator) -> QTensor:
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return jax.eval_shape(lambda x: nearest(x, choice, ranges), leaf)
     return nearest(jnp.asarray(leaf), choice, ranges)

@@ -8,26 +8,26 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcompress.core.observers import (
-    Observer,
-    Range,
-    covariance,
-    min_max,
-    moving_average,
-    second_moment,
-)
+from jaxcompress.core.observers import Observer, Range, covariance, second_moment
+from jaxcompress.quantize import int8
+from jaxcompress.quantize.ranges import min_max, moving_average
 
 SHAPE = (2, 5, 3)  # batch, rows, contracting
 EPSILON = np.finfo(np.float32).eps
 
 
-def moving_average_by_hand(batches, decay):
+def moving_average_by_hand(batches, decay, axis=None):
     low = high = weight = 0.0
     for batch in batches:
-        low = decay * low + (1 - decay) * batch.min()
-        high = decay * high + (1 - decay) * batch.max()
+        low = decay * low + (1 - decay) * batch.min(axis, keepdims=axis is not None)
+        high = decay * high + (1 - decay) * batch.max(axis, keepdims=axis is not None)
         weight = decay * weight + (1 - decay)
     return [low / weight, high / weight]
+
+
+def largest_by_row(batches):
+    largest = np.abs(batches).max(axis=(0, -1))[..., None]
+    return [-largest, largest]
 
 
 class Case(NamedTuple):
@@ -47,15 +47,28 @@ CASES = [
         merges_exactly=True,
     ),
     Case(
+        "min_max of each feature",
+        min_max(None, (0, 1)),
+        lambda batches: [each(batches, axis=(0, 1, 2))[None, None] for each in (np.min, np.max)],
+        merges_exactly=True,
+    ),
+    Case("min_max of rows, odd", min_max(int8(), (-1,)), largest_by_row, merges_exactly=True),
+    Case(
         "moving_average",
-        moving_average(0.8),
+        moving_average(decay=0.8),
         lambda batches: moving_average_by_hand(batches, 0.8),
         merges_exactly=False,
     ),
     Case(
         "moving_average of the last",
-        moving_average(0.0),
+        moving_average(decay=0.0),
         lambda batches: [batches[-1].min(), batches[-1].max()],
+        merges_exactly=False,
+    ),
+    Case(
+        "moving_average of rows",
+        moving_average(None, (-1,), decay=0.8),
+        lambda batches: moving_average_by_hand(batches, 0.8, axis=-1),
         merges_exactly=False,
     ),
     Case(
@@ -91,7 +104,7 @@ def state_after(observer: Observer, data: list[jax.Array]):
 def assert_reads(observer: Observer, state, expected: list):
     # Sums of at most 20 float32 terms of one sign each round by at most their count.
     for actual, wanted in zip(jax.tree.leaves(observer.read(state)), expected, strict=True):
-        assert actual.dtype == jnp.float32
+        assert (actual.dtype, actual.shape) == (jnp.float32, np.shape(wanted))
         np.testing.assert_allclose(actual, wanted, rtol=20 * EPSILON)
 
 
@@ -158,7 +171,7 @@ def test_shards_read_as_the_whole(case):
 
 
 def test_two_shards_of_a_moving_average_count_alike():
-    observer = moving_average(0.8)
+    observer = moving_average(decay=0.8)
     low, high = (state_after(observer, [jnp.full(SHAPE, value)] * 3) for value in (1.0, 3.0))
     assert_reads(observer, observer.merge(low, high), [2.0, 2.0])
 
@@ -205,4 +218,4 @@ def test_second_moment_keeps_counting_past_float16():
 @pytest.mark.parametrize("decay", [-0.1, 1.0, float("nan")])
 def test_a_wrong_decay_is_refused(decay):
     with pytest.raises(ValueError, match=rf"moving_average\(decay={decay}\) must be in \[0, 1\)"):
-        moving_average(decay)
+        moving_average(decay=decay)

@@ -10,7 +10,7 @@ import pytest
 from jaxcompress import graph
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.names import named_leaves
-from jaxcompress.core.observers import min_max
+from jaxcompress.quantize.ranges import min_max
 from tests.graph.zoo import ZOO
 
 

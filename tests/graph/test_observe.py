@@ -7,8 +7,9 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxcompress import graph
-from jaxcompress.core.observers import Observer, covariance, min_max, second_moment
+from jaxcompress.core.observers import Observer, covariance, second_moment
 from jaxcompress.core.rules import Rules
+from jaxcompress.quantize.ranges import min_max
 from tests.graph.zoo import branches, counted_loop, custom_derivatives, mlp, normal, tied_gpt
 
 X = normal(3, 5, 4)

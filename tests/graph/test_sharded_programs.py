@@ -12,7 +12,8 @@ from jax.sharding import PartitionSpec as P
 
 import jaxcompress as jc
 from jaxcompress import graph
-from jaxcompress.core.observers import covariance, min_max
+from jaxcompress.core.observers import covariance
+from jaxcompress.quantize.ranges import min_max
 from tests.graph.zoo import normal
 
 PARAMS = {

@@ -14,6 +14,7 @@ from jaxcompress.quantize import int4, int8
 from jaxcompress.quantize.affine import LARGEST_END, SMALLEST_SCALE, covered, grid, quantize_array
 from jaxcompress.quantize.formats import uint4, uint8
 from jaxcompress.quantize.ranges import min_max
+from jaxcompress.quantize.ranges.estimator import estimate
 
 EPS = float(np.finfo(np.float32).eps)
 LARGEST = float(np.finfo(np.float32).max)
@@ -38,7 +39,7 @@ BLOCKS = {
 
 
 def round_trip(x, spec):
-    cover = covered(min_max(x, (-1,), spec), spec)
+    cover = covered(estimate(min_max, x, (-1,), spec), spec)
     on = grid(cover, spec)
     codes = quantize_array(x, on, spec)
     return codes, on, dequantize_array(codes, *on)

@@ -14,6 +14,7 @@ from jaxcompress.graph import Site
 from jaxcompress.kernels import digits as digits_of
 from jaxcompress.quantize.affine import covered, grid
 from jaxcompress.quantize.formats.integers import int8
+from jaxcompress.quantize.ranges.estimator import RangeEstimator, estimate
 from jaxcompress.quantize.ranges.extremes import min_max
 
 
@@ -35,8 +36,12 @@ class Activations(NamedTuple):
     unreached: frozenset[str] = frozenset()
 
 
-def dynamic(spec: QuantSpec = int8(), *, digits: int = 1) -> Activations:
-    """Ranges from the data themselves: the extremes of each row, at run time.
+def dynamic(
+    spec: QuantSpec = int8(), *, digits: int = 1, ranges: RangeEstimator = min_max
+) -> Activations:
+    """Takes ranges from the data themselves, for each row at run time.
+
+    Also known as: dynamic range quantization, per-token quantization.
 
     Needs no calibration. At a convolution, where a window mixes rows, all finite
     entries of the input share one range.
@@ -45,6 +50,7 @@ def dynamic(spec: QuantSpec = int8(), *, digits: int = 1) -> Activations:
       spec: the grid.
       digits: codes per number. Two digits of `int8()` carry 16 bits through integer
         products: the accurate choice where only the weights shall be coarse.
+      ranges: the estimator that sees a row as one batch.
 
     Returns:
       Activations.
@@ -63,10 +69,10 @@ def dynamic(spec: QuantSpec = int8(), *, digits: int = 1) -> Activations:
             "one digit."
         )
 
-    def ranges(rows: Array, site: Site) -> Range:
-        return _own_range(rows, site, spec)
+    def own(rows: Array, site: Site) -> Range:
+        return _own_range(rows, site, spec, ranges)
 
-    return Activations(ranges, spec, digits)
+    return Activations(own, spec, digits)
 
 
 def static(readings: Mapping[str, Reading | Range], spec: QuantSpec = int8()) -> Activations:
@@ -108,7 +114,7 @@ def static(readings: Mapping[str, Reading | Range], spec: QuantSpec = int8()) ->
 
     def ranges(rows: Array, site: Site) -> Range:
         if site.name in unreached:
-            return _own_range(rows, site, spec)
+            return _own_range(rows, site, spec, min_max)
         if site.name not in fixed:
             raise ValueError(
                 f"static(readings=...) has no range for site {site.name!r}. It has: "
@@ -143,12 +149,12 @@ def finite_rows(rows: Array) -> Array:
     return jnp.isfinite(jnp.max(jnp.abs(rows), -1, keepdims=True))
 
 
-def _own_range(rows: Array, site: Site, spec: QuantSpec) -> Range:
+def _own_range(rows: Array, site: Site, spec: QuantSpec, ranges: RangeEstimator) -> Range:
     """Of each row; of the whole input at a convolution, whose windows mix rows."""
     if site.is_matmul:
-        return min_max(rows, (-1,), spec)
+        return estimate(ranges, rows, (-1,), spec)
     finite = jnp.where(jnp.isfinite(rows), rows, 0.0)  # an entry that is not spoils no other
-    return min_max(finite, tuple(range(-rows.ndim, 0)), spec)
+    return estimate(ranges, finite, tuple(range(-rows.ndim, 0)), spec)
 
 
 def _widest(name: str, found: Range) -> tuple[float, float]:

@@ -1,40 +1,40 @@
-"""Range estimators: which stretch of the real line the codes of a block shall cover.
-
-An estimator is a function `(x, axis, spec) -> Range`. Zero and, for symmetric specs,
-the mirror image are added by `affine.covered`, so no estimator has to.
-"""
-
-from collections.abc import Callable
+"""Ranges that hold everything: the smallest and the largest value."""
 
 import jax.numpy as jnp
 
-from jaxcompress.core.observers import Range
+from jaxcompress.core.observers import Observer, Range
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.core.types import Array
-
-Ranges = Callable[[Array, tuple[int, ...], QuantSpec], Range]
-"""(x, axis, spec) to the range of every block."""
+from jaxcompress.quantize.ranges.estimator import Axis, extremes, unknown
 
 
-def min_max(x: Array, axis: tuple[int, ...], spec: QuantSpec) -> Range:
-    """The smallest and the largest value: nothing is clipped.
+def min_max(spec: QuantSpec | None = None, axis: Axis = None) -> Observer:
+    """Observes the smallest and the largest value: nothing is clipped.
+
+    Also known as: absmax calibration, for symmetric formats.
 
     Args:
-      x: (...) float32.
-      axis: the axes whose entries share a scale.
-      spec: the grid. An odd one covers the mirror image of whatever it covers, so the
-        range found for it is that of the largest magnitude: one pass instead of two.
+      spec: what the range is for; None for any format. For an odd one the range is that
+        of the largest magnitude on both sides.
+      axis: the axes whose entries share a range; None for all of them.
 
     Returns:
-      Range of float32 arrays of the rank of `x` whose shared axes have size 1.
+      Observer whose reading is a `Range` of float32, of size 1 along `axis`, of
+      shape () without one; merges by minimum and maximum, exactly.
 
     Example:
-      >>> x = jnp.array([[1.0, -2.0], [3.0, 4.0]])
-      >>> found = min_max(x, (-1,), jc.quantize.formats.uint8())
-      >>> found.low.tolist(), found.high.tolist()
-      ([[-2.0], [3.0]], [[1.0], [4.0]])
+      >>> observer = jc.quantize.ranges.min_max()
+      >>> state = observer.update(jnp.array([-1.0, 3.0]), observer.init(jnp.ones(2)))
+      >>> float(observer.read(state).low), float(observer.read(state).high)
+      (-1.0, 3.0)
     """
-    if spec.odd:
-        largest = jnp.max(jnp.abs(x), axis, keepdims=True)
-        return Range(-largest, largest)
-    return Range(jnp.min(x, axis, keepdims=True), jnp.max(x, axis, keepdims=True))
+
+    def init(x):
+        return unknown(x, axis)
+
+    def update(x, state):
+        return merge(state, extremes(x, spec, axis))
+
+    def merge(first, second):
+        return Range(jnp.minimum(first.low, second.low), jnp.maximum(first.high, second.high))
+
+    return Observer(init, update, lambda state: state, merge)

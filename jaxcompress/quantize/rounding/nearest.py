@@ -9,15 +9,15 @@ from jaxcompress.core.types import Array
 from jaxcompress.quantize.affine import covered, grid, quantize_array
 from jaxcompress.quantize.assignment import Assignment
 from jaxcompress.quantize.blocks import in_blocks, shared_axes
-from jaxcompress.quantize.ranges.extremes import Ranges
+from jaxcompress.quantize.ranges.estimator import RangeEstimator, estimate
 
 
-def nearest(x: Array, choice: Assignment, ranges: Ranges) -> QTensor:
+def nearest(x: Array, choice: Assignment, ranges: RangeEstimator) -> QTensor:
     """One array as a `QTensor`; the maths of `quantize` without its checks."""
     spec, axes = choice
     blocks = in_blocks(x.astype(jnp.float32), spec, axes)
     shared = shared_axes(spec, axes)
-    on = grid(covered(ranges(blocks, shared, spec), spec), spec)
+    on = grid(covered(estimate(ranges, blocks, shared, spec), spec), spec)
     codes = quantize_array(blocks, on, spec).astype(jnp.int32).reshape(x.shape)
     if spec.per == "group":
         on = jax.tree.map(lambda block: jnp.squeeze(block, shared), on)

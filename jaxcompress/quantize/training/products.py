@@ -19,7 +19,8 @@ from jaxcompress.quantize.affine import covered, grid, quantize_array, within
 from jaxcompress.quantize.assignment import Assignment, assign
 from jaxcompress.quantize.blocks import shared_axes
 from jaxcompress.quantize.execution.activations import Activations, dynamic, finite_rows
-from jaxcompress.quantize.ranges.extremes import Ranges, min_max
+from jaxcompress.quantize.ranges.estimator import RangeEstimator, estimate
+from jaxcompress.quantize.ranges.extremes import min_max
 from jaxcompress.quantize.training.activations import rounded_data
 from jaxcompress.quantize.training.latent import Latent
 
@@ -31,7 +32,7 @@ def fake_quantize_model(
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
-    ranges: Ranges = min_max,
+    ranges: RangeEstimator = min_max,
 ) -> Model:
     """The model with weights and data rounded to codes, for training both.
 
@@ -146,7 +147,7 @@ def _weights(weight: Latent, array: Array) -> _Rounded:
     """The weight as it lies: a transpose would cost more than all the rest."""
     x = jax.lax.stop_gradient(array).astype(jnp.float32)
     shared = shared_axes(weight.spec, weight.axes)
-    return _rounded(x, weight.ranges(x, shared, weight.spec), weight.spec)
+    return _rounded(x, estimate(weight.ranges, x, shared, weight.spec), weight.spec)
 
 
 def _product(site: Site, weight: Latent, activations: Activations) -> Callable:

@@ -13,7 +13,8 @@ from jaxcompress.core.types import Array, Params, Selector, View
 from jaxcompress.quantize.affine import covered, grid, quantize_array, within
 from jaxcompress.quantize.assignment import Assignment, assign
 from jaxcompress.quantize.blocks import in_blocks, shared_axes
-from jaxcompress.quantize.ranges.extremes import Ranges, min_max
+from jaxcompress.quantize.ranges.estimator import RangeEstimator, estimate
+from jaxcompress.quantize.ranges.extremes import min_max
 
 
 def fake_quantize(
@@ -21,7 +22,7 @@ def fake_quantize(
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
-    ranges: Ranges = min_max,
+    ranges: RangeEstimator = min_max,
 ) -> View:
     """The view that shows a model its weights as `quantize` would store them.
 
@@ -74,11 +75,11 @@ def fake_quantize(
     return view
 
 
-def fake_leaf(x: Array, choice: Assignment, ranges: Ranges) -> Array:
+def fake_leaf(x: Array, choice: Assignment, ranges: RangeEstimator) -> Array:
     """One array as its `QTensor` would materialize, with a gradient passed through."""
     spec, axes = choice
     blocks = in_blocks(jax.lax.stop_gradient(x).astype(jnp.float32), spec, axes)
-    cover = covered(ranges(blocks, shared_axes(spec, axes), spec), spec)
+    cover = covered(estimate(ranges, blocks, shared_axes(spec, axes), spec), spec)
     on = grid(cover, spec)
     value = dequantize_array(quantize_array(blocks, on, spec), *on).reshape(x.shape)
     return straight_through(narrowed(value, x.dtype), x, within(blocks, cover).reshape(x.shape))

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import jaxcompress as jc
-from jaxcompress.core.observers import Range, min_max
+from jaxcompress.core.observers import Range
 from jaxcompress.quantize import fake_quantize_activations, int4, int8
 from jaxcompress.quantize.execution import dynamic, static
 from jaxcompress.quantize.formats import uint8
+from jaxcompress.quantize.ranges import min_max
 
 
 def dense(params, x):

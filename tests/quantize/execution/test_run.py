@@ -168,7 +168,9 @@ def test_two_digits_and_static_ranges():
     size = float(jnp.max(jnp.abs(model.x))) * float(jnp.sum(jnp.abs(model.params["w"]), 0).max())
     assert float(jnp.max(jnp.abs(two(params, model.x) - exact))) <= size * (1 / 64516 + 16 * EPS)
 
-    readings = jc.graph.calibrate(model.fn, model.params, [(model.x,)], jc.core.observers.min_max())
+    readings = jc.graph.calibrate(
+        model.fn, model.params, [(model.x,)], jc.quantize.ranges.min_max()
+    )
     fixed = run(model.fn, planned(model, params, "integer", static(readings)))
     shown = fake_quantize_activations(model.fn, static(readings))
     np.testing.assert_allclose(

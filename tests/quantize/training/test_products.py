@@ -23,6 +23,7 @@ from jaxcompress.quantize import (
 from jaxcompress.quantize.assignment import Assignment
 from jaxcompress.quantize.execution import dynamic, static
 from jaxcompress.quantize.formats import uint8
+from jaxcompress.quantize.ranges import min_max
 from jaxcompress.quantize.training.latent import Latent
 
 CLIPPED = static({"w": Range(jnp.float32(-1.0), jnp.float32(1.0))})
@@ -41,11 +42,9 @@ def scanned(params, x):
     return jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), x, params["w"])[0]
 
 
-def halves(x, axis, spec):
+def halves(spec, axis):
     """A range that clips."""
-    del spec
-    largest = jnp.max(jnp.abs(x), axis, keepdims=True) / 2
-    return Range(-largest, largest)
+    return min_max(spec, axis)._replace(read=lambda found: Range(found.low / 2, found.high / 2))
 
 
 class Case(NamedTuple):
@@ -59,7 +58,7 @@ class Case(NamedTuple):
     activations: object = dynamic()
     codes: bool = True
     dtype: object = jnp.float32
-    ranges: object = jc.quantize.ranges.min_max
+    ranges: object = min_max
     largest: float = jnp.inf  # of the data, beyond which it is clipped
 
 
@@ -161,7 +160,7 @@ def test_training_sees_the_bits_that_run_gives(name):
 def test_the_latent_leaf_shows_what_the_view_shows():
     params = {"w": normal(3, 4, 5)}
     axes = jc.LeafAxes(contracting=(1,), output=(2,), batch=(0,))
-    leaf = Latent.of(params["w"], Assignment(int8(), axes), jc.quantize.ranges.min_max)
+    leaf = Latent.of(params["w"], Assignment(int8(), axes), min_max)
     seen = fake_quantize(int8(), axes={"w": axes})(params)["w"]
     np.testing.assert_array_equal(leaf.materialize(), seen)
     np.testing.assert_array_equal(leaf.transpose((0, 2, 1)).materialize(), seen.mT)

@@ -11,6 +11,7 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.observers import Range
 from jaxcompress.quantize import fake_quantize, int4, int8, quantize
 from jaxcompress.quantize.formats import uint4, uint8
+from jaxcompress.quantize.ranges import min_max
 
 SPECS = [
     int8(),
@@ -78,10 +79,13 @@ def test_the_gradient_is_the_identity(spec):
         np.testing.assert_array_equal(found, expected)
 
 
-def clipping(x, axis, spec):
-    del spec
-    ones = jnp.ones_like(jnp.max(x, axis, keepdims=True))
-    return Range(-0.5 * ones, 1.0 * ones)
+def clipping(spec, axis):
+    """The same range for all that it sees."""
+
+    def read(state):
+        return Range(jnp.full_like(state.low, -0.5), jnp.full_like(state.high, 1.0))
+
+    return min_max(spec, axis)._replace(read=read)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""What a range estimator is, and its range for one array."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.observers import Observer, Range
+from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.types import Array
+
+Axis = tuple[int, ...] | None
+"""The axes whose entries share a range; None for all of them."""
+
+RangeEstimator = Callable[[QuantSpec | None, Axis], Observer]
+"""(spec, axis) to an observer whose reading is a `Range`.
+
+The range has size 1 along `axis`, so that it broadcasts to the data; with None it is of
+shape (). Zero and, for symmetric specs, the mirror image are added when a grid is
+formed, so no estimator has to. Options are bound with `functools.partial`.
+"""
+
+
+def estimate(ranges: RangeEstimator, x: Array, axis: Axis, spec: QuantSpec) -> Range:
+    """The range of every block of one array, seen as a single batch.
+
+    Args:
+      ranges: the estimator.
+      x: (...) floating.
+      axis: the axes whose entries share a range.
+      spec: what the range is for.
+
+    Returns:
+      Range of float32 arrays of the rank of `x` whose shared axes have size 1.
+
+    Example:
+      >>> x = jnp.array([[1.0, -2.0], [3.0, 4.0]])
+      >>> ranges = jc.quantize.ranges.min_max
+      >>> found = estimate(ranges, x, (-1,), jc.quantize.formats.uint8())
+      >>> found.low.tolist(), found.high.tolist()
+      ([[-2.0], [3.0]], [[1.0], [4.0]])
+    """
+    observer = ranges(spec, axis)
+    state = observer.init(jax.ShapeDtypeStruct(x.shape, x.dtype))
+    return observer.read(observer.update(x, state))
+
+
+def unknown(x: jax.ShapeDtypeStruct, axis: Axis) -> Range:
+    """The range before any data: from inf to -inf, of the shape that `axis` leaves."""
+    shape = jax.eval_shape(lambda x: jnp.max(x, axis, keepdims=axis is not None), x).shape
+    return Range(jnp.full(shape, jnp.inf, jnp.float32), jnp.full(shape, -jnp.inf, jnp.float32))
+
+
+def extremes(x: Array, spec: QuantSpec | None, axis: Axis) -> Range:
+    """The smallest and largest value of each block of an array that may be empty."""
+    values, keepdims = x.astype(jnp.float32), axis is not None
+    if spec is not None and spec.odd:
+        # An odd grid covers the mirror image too: one pass over the data, not two.
+        largest = jnp.max(jnp.abs(values), axis, keepdims=keepdims, initial=-jnp.inf)
+        return Range(-largest, largest)
+    return Range(
+        jnp.min(values, axis, keepdims=keepdims, initial=jnp.inf),
+        jnp.max(values, axis, keepdims=keepdims, initial=-jnp.inf),
+    )
