@@ -37,6 +37,11 @@ CONTROLS = ("fresh", "shuffled")
 NET = lenets.NETS["LeNet-300-100"]
 
 
+def removed_by(turn: int) -> jc.Rules:
+    """What is gone after so many rounds: half the share in the last layer."""
+    return jc.Rules({"dense3*": 1 - (1 - LOST_OUTPUT) ** turn, "*": 1 - (1 - LOST) ** turn})
+
+
 @jax.jit
 def trained(starts: Params, masks: Masks, train, validation, orders: Array):
     """Trains several weights under the same masks, on the same batches.
@@ -146,16 +151,13 @@ def measure(data: pathlib.Path, epochs: int, seed: int) -> dict[str, Any]:
         return last
 
     whole = jax.tree.map(lambda leaf: jnp.ones(leaf.shape if leaf.ndim > 1 else (), bool), first)
+    axes = jc.graph.axes(NET.fn, first, parts.train.images[:1])
     p.iterative(
         train(first, whole, 0),
         p.criteria.magnitude(),
-        sparsities=[
-            jc.Rules({"dense3*": 1 - (1 - LOST_OUTPUT) ** turn, "*": 1 - (1 - LOST) ** turn})
-            for turn in range(1, ROUNDS + 1)
-        ],
+        [p.Target(removed_by(turn), axes=axes) for turn in range(1, ROUNDS + 1)],
         train=train,
         restart=lambda params, turn: first,
-        axes=jc.graph.axes(NET.fn, first, parts.train.images[:1]),
     )
     return {"rounds": rounds}
 

@@ -54,7 +54,7 @@ def scored(
 ) -> Params:
     """The params without what a criterion says."""
     return jc.prune.one_shot(
-        params, criterion, sparsity=SPARSITY, pattern=pattern, select=MATRICES, axes=axes
+        params, criterion, jc.prune.Target(SPARSITY, pattern, select=MATRICES, axes=axes)
     )[0]
 
 

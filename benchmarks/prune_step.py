@@ -63,9 +63,7 @@ def never(count: jax.Array) -> jax.Array:
 
 def pruned(when: Callable) -> optax.GradientTransformation:
     """Adam with pruning around it."""
-    return jc.prune.prune(
-        optax.adam(1e-3), jc.prune.criteria.magnitude(), sparsity=SPARSITY, when=when
-    )
+    return jc.prune.prune(optax.adam(1e-3), jc.prune.criteria.magnitude(), SPARSITY, when=when)
 
 
 def stepper(optimizer: optax.GradientTransformation, width: int, batch: int) -> Callable[[], Any]:

@@ -136,9 +136,7 @@ def smallest_gone(run: Run, params: Params) -> Masks:
     return p.masks(
         params,
         p.criteria.magnitude(),
-        sparsity=1 - run.kept,
-        allocate=p.allocations.lamp,
-        axes=run.axes,
+        p.Target(1 - run.kept, allocate=p.allocations.lamp, axes=run.axes),
     )
 
 
@@ -149,9 +147,11 @@ def gradual(run: Run, start: Params, epochs: int) -> Begun:
     optimizer = p.prune(
         adamw(run.plan.sparse_rate, steps),
         p.criteria.magnitude(),
-        sparsity=jc.schedules.cubic(0.0, 1 - run.kept, begin=0, end=end),
-        allocate=p.allocations.lamp,
-        axes=run.axes,
+        p.Target(
+            jc.schedules.cubic(0.0, 1 - run.kept, begin=0, end=end),
+            allocate=p.allocations.lamp,
+            axes=run.axes,
+        ),
         when=jc.schedules.every(EVERY, end=end),
     )
     return Begun(start, optimizer, epochs)
@@ -165,9 +165,7 @@ def woodfisher(run: Run, start: Params, epochs: int) -> Begun:
         start,
         jc.distill.outputs.hard_targets,
         [(seen.images, seen.labels)],
-        sparsity=1 - run.kept,
-        allocate=p.allocations.globally,
-        axes=run.axes,
+        p.Target(1 - run.kept, allocate=p.allocations.globally, axes=run.axes),
     )
     return held(run, pruned, living(pruned), epochs)
 
@@ -216,9 +214,7 @@ def l0(run: Run, start: Params, epochs: int) -> Begun:
     masks = p.masks(
         start,
         p.criteria.constant(tree["gates"]),
-        sparsity=1 - run.kept,
-        allocate=p.allocations.globally,
-        axes=run.axes,
+        p.Target(1 - run.kept, allocate=p.allocations.globally, axes=run.axes),
     )
     return held(run, p.gated_at_test(tree["params"], tree["gates"]), masks, epochs - learning)
 
@@ -240,9 +236,7 @@ def moving(
     masks = p.masks(
         start,
         p.criteria.random(jax.random.key(run.seed)),
-        sparsity=1 - run.kept,
-        allocate=p.allocations.erk,
-        axes=run.axes,
+        p.Target(1 - run.kept, allocate=p.allocations.erk, axes=run.axes),
     )
     steps = run.steps(epochs)
     end = int(MOVING * steps)
@@ -265,7 +259,7 @@ def snip(run: Run, start: Params, epochs: int) -> Begun:
         run.net.fn, start, jc.distill.outputs.hard_targets, [(seen.images, seen.labels)]
     )
     masks = p.masks(
-        start, criterion, sparsity=1 - run.kept, allocate=p.allocations.globally, axes=run.axes
+        start, criterion, p.Target(1 - run.kept, allocate=p.allocations.globally, axes=run.axes)
     )
     return held(run, start, masks, epochs)
 

@@ -60,13 +60,14 @@ def main(steps: int = STEPS) -> dict[str, tuple[float, int]]:
     gradual = jc.prune.prune(
         adamw,
         jc.prune.criteria.magnitude(),
-        sparsity=jc.schedules.cubic(0.0, SPARSITY, begin=steps // 5, end=steps // 2),
-        axes=axes,
+        jc.prune.Target(
+            jc.schedules.cubic(0.0, SPARSITY, begin=steps // 5, end=steps // 2), axes=axes
+        ),
         when=jc.schedules.every(10, end=steps // 2),
     )
     at_random = jc.prune.criteria.random(jax.random.key(1))
     masks = jc.prune.masks(
-        params, at_random, sparsity=SPARSITY, allocate=jc.prune.allocations.erk, axes=axes
+        params, at_random, jc.prune.Target(SPARSITY, allocate=jc.prune.allocations.erk, axes=axes)
     )
     sparse = jc.prune.regrow(
         adamw,

@@ -5,6 +5,7 @@ what was taken by default is left out, or treated without data, with the reason;
 was asked for by name is refused; where nothing is reached, the method raises.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -134,16 +135,16 @@ def test_wanda_leaves_out_what_it_did_not_see_under_every_allocation(setting):
     assert criterion.unreached == {"rare": setting.reason}
     for allocate in (jc.prune.allocations.uniform, jc.prune.allocations.globally):
         pruned, report = jc.prune.one_shot(
-            setting.params, criterion, sparsity=0.5, allocate=allocate, axes=setting.axes
+            setting.params, criterion, jc.prune.Target(0.5, allocate=allocate, axes=setting.axes)
         )
         np.testing.assert_array_equal(pruned["rare"], setting.params["rare"])
         assert reason_of(report, "rare") == setting.reason
         assert (pruned["in"] == 0).any()
     rule = jc.Rules({"rare": 0.5, "*": 0.5})
     for named in ({"select": jc.matching("rare")}, {"sparsity": rule}):
-        options = {"sparsity": 0.5, "axes": setting.axes} | named
+        target = jc.prune.Target(**{"sparsity": 0.5, "axes": setting.axes} | named)
         with pytest.raises(ValueError, match=r"masks: leaf 'rare' was asked for by name, but no"):
-            jc.prune.masks(setting.params, criterion, **options)
+            jc.prune.masks(setting.params, criterion, target)
     with pytest.raises(ValueError, match=r"wanda\(fn, params, batches\): leaf 'rare': no data"):
         criterion.score((), setting.params)
 
@@ -171,12 +172,13 @@ def test_static_ranges_are_those_of_the_data_where_none_were_calibrated(setting)
 
 
 def test_sensitivity_to_pruning_leaves_out_what_could_go_at_no_rise(setting):
-    def measured(**options):
+    def measured(select=None):
+        targets = [jc.prune.Target(0.5, select=select)]
         return jc.prune.sensitivity(
-            setting.fn, setting.params, squares, PAIRS, jc.prune.criteria.magnitude(), **options
+            setting.fn, setting.params, squares, PAIRS, jc.prune.criteria.magnitude(), targets
         )
 
-    curves = measured(sparsities=[0.5])
+    curves = measured()
     assert list(curves.rises) == ["in", "out"]
     assert curves.left_out == {"rare": setting.reason}
     with pytest.raises(ValueError, match=rf"'rare' was not measured, since {setting.reason}\. L"):
@@ -243,15 +245,17 @@ def test_woodfisher_leaves_out_what_no_gradient_reaches(setting):
         return ((outputs - targets) ** 2).sum(-1)
 
     data = [(X, jnp.zeros((6, 3)))]
-    options = {"sparsity": 0.5, "axes": setting.axes, "block_size": 4, "damping": 1.0}
-    options["allocate"] = jc.prune.allocations.globally
-    pruned, report = jc.prune.woodfisher(setting.fn, setting.params, loss, data, **options)
+    target = jc.prune.Target(0.5, allocate=jc.prune.allocations.globally, axes=setting.axes)
+    blocks = jc.prune.FisherBlocks(size=4, damping=1.0)
+    pruned, report = jc.prune.woodfisher(
+        setting.fn, setting.params, loss, data, target, fisher=blocks
+    )
     np.testing.assert_array_equal(pruned["rare"], setting.params["rare"])
     assert reason_of(report, "rare") == setting.reason
     assert (pruned["in"] == 0).any()
-    select = jc.matching("rare", "in")
+    target = dataclasses.replace(target, select=jc.matching("rare", "in"))
     with pytest.raises(ValueError, match=r"woodfisher: leaf 'rare' was asked for by name"):
-        jc.prune.woodfisher(setting.fn, setting.params, loss, data, select=select, **options)
+        jc.prune.woodfisher(setting.fn, setting.params, loss, data, target, fisher=blocks)
 
 
 def wide_branch(params, x):

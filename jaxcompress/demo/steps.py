@@ -47,9 +47,11 @@ def _pruning(recipe: Recipe, steps: int, axes: Axes) -> optax.GradientTransforma
     return prune.prune(
         optax.adamw(optax.cosine_decay_schedule(recipe.learning_rate / 3, steps)),
         prune.criteria.magnitude(),
-        sparsity=cubic(0.0, recipe.sparsity, begin=0, end=end),
-        allocate=prune.allocations.globally,
-        axes=axes,
+        prune.Target(
+            cubic(0.0, recipe.sparsity, begin=0, end=end),
+            allocate=prune.allocations.globally,
+            axes=axes,
+        ),
         when=every(PRUNE_EVERY, end=end),
     )
 

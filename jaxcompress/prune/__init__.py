@@ -4,13 +4,15 @@ from jaxcompress.prune import allocations as allocations
 from jaxcompress.prune import criteria as criteria
 from jaxcompress.prune import patterns as patterns
 from jaxcompress.prune import solvers as solvers
-from jaxcompress.prune.post_training.one_shot import Removed as Removed
+from jaxcompress.prune.post_training.fisher_blocks import FisherBlocks as FisherBlocks
+from jaxcompress.prune.post_training.one_shot import Sparsities as Sparsities
 from jaxcompress.prune.post_training.one_shot import masks as masks
 from jaxcompress.prune.post_training.one_shot import one_shot as one_shot
 from jaxcompress.prune.post_training.one_shot import sparsity_of as sparsity_of
 from jaxcompress.prune.post_training.trials import sensitivity as sensitivity
 from jaxcompress.prune.post_training.woodfisher import woodfisher as woodfisher
 from jaxcompress.prune.reconstruction import reconstruct as reconstruct
+from jaxcompress.prune.target import Target as Target
 from jaxcompress.prune.training.gating import expected_count as expected_count
 from jaxcompress.prune.training.gating import gated as gated
 from jaxcompress.prune.training.gating import gated_at_test as gated_at_test

@@ -32,9 +32,9 @@ from jaxcompress.layerwise.turns import (
     sites_of,
     turns,
 )
-from jaxcompress.prune import targets
-from jaxcompress.prune.post_training.one_shot import fixed_groups, removal_report
-from jaxcompress.prune.targets import Amount
+from jaxcompress.prune import chosen
+from jaxcompress.prune.post_training.one_shot import removal_report
+from jaxcompress.prune.target import Sparsity, Target, without_steps
 
 
 def reconstruct(
@@ -43,7 +43,7 @@ def reconstruct(
     batches: Sequence[Any],
     solver: Solver,
     *,
-    sparsity: Rules[Amount] | Amount,
+    sparsity: Rules[Sparsity] | Sparsity,
     correction: float = 0.0,
     select: Selector | None = None,
 ) -> tuple[Params, Report]:
@@ -119,15 +119,17 @@ def reconstruct(
     batches = [batch if isinstance(batch, tuple) else (batch,) for batch in batches]
     program = trace(fn, params, *batches[0])
     roles = axes(fn, params, *batches[0])
-    found = fixed_groups("reconstruct", params, sparsity, select or _multiplied(program), roles)
+    target = Target(sparsity, select=select or _multiplied(program), axes=roles)
+    target = without_steps("reconstruct", target)
+    found = chosen.fixed_groups("reconstruct", params, target)
     shares = {
-        name: float(targets.value_at(0, group.sparsity)) for group in found for name in group.axes
+        name: float(chosen.value_at(0, group.sparsity)) for group in found for name in group.axes
     }
     sites = sites_of("reconstruct", program, shares)
     moments = second_moments(fn, program, batches, sites)
     unreached = {name: missing(each) for name, each in moments.counts(params).items()}
     unreached = {name: reason for name, reason in unreached.items() if reason}
-    found, left = targets.with_data("reconstruct", found, unreached, select, sparsity)
+    found, left = chosen.with_data("reconstruct", found, unreached, Target(sparsity, select=select))
     sites = {name: each for name, each in sites.items() if name not in left}
     leaves = named_leaves(params)
     order = {name: reading_axes(each[0]) for name, each in sites.items()}
@@ -147,7 +149,7 @@ def reconstruct(
         leaves[name] = _with_matrices(leaves[name], order[name], index, solved)
         masks[name] = _with_matrices(masks[name], order[name], index, keep)
     pruned = map_named(lambda name, _: leaves[name], params)
-    removing = targets.mask_tree(masks, params)
+    removing = chosen.mask_tree(masks, params)
     report = removal_report("reconstruct", params, removing, found, left)
     return pruned, report
 

@@ -53,10 +53,8 @@ VERBS = {
     "all_of": jc.all_of(jc.everything(), jc.inexact()),
     "quantize": lambda params: jc.quantize.quantize(params, jc.quantize.int8()),
     "fake_quantize": jc.quantize.fake_quantize(jc.quantize.int8()),
-    "prune": jc.prune.prune(optax.sgd(0.1), jc.prune.criteria.magnitude(), sparsity=0.5).init,
-    "one_shot": lambda params: jc.prune.one_shot(
-        params, jc.prune.criteria.magnitude(), sparsity=0.5
-    ),
+    "prune": jc.prune.prune(optax.sgd(0.1), jc.prune.criteria.magnitude(), 0.5).init,
+    "one_shot": lambda params: jc.prune.one_shot(params, jc.prune.criteria.magnitude(), 0.5),
     "factorize": lambda params: jc.structure.factorize(params, rank=1),
     "muon": jc.optimizers.muon(0.1).init,
     "quantize_state": jc.optimizers.quantize_state(optax.identity()).init,

@@ -379,7 +379,7 @@ def test_params_that_cannot_be_trained_are_refused(case, kind):
 
 
 def test_masks_are_for_the_caller_to_apply():
-    optimizer = jc.prune.prune(nested(0.1), jc.prune.criteria.magnitude(), sparsity=0.5)
+    optimizer = jc.prune.prune(nested(0.1), jc.prune.criteria.magnitude(), 0.5)
     params = {"kernel": jnp.array([[0.5, -1.0, 2.0, -0.25]])}
     opt_state, step = optimizer.init(params), jax.jit(optimizer.update)
     for _ in range(7):

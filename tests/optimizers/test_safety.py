@@ -268,7 +268,7 @@ OUTSIDE = {
         optimizers.monitor(accumulated(inner))
     ),
     "pruned": lambda inner: optimizers.skip_nonfinite(
-        accumulated(jc.prune.prune(inner, jc.prune.criteria.magnitude(), sparsity=0.0))
+        accumulated(jc.prune.prune(inner, jc.prune.criteria.magnitude(), 0.0))
     ),
     "its own": lambda inner: accumulated(inner, **SKIPPING),
     "its own, monitor": lambda inner: optimizers.monitor(accumulated(inner, **SKIPPING)),
@@ -355,7 +355,7 @@ def test_a_guard_that_only_skips_is_told_of():
 
 @pytest.mark.parametrize("guard", [optimizers.skip_nonfinite, optimizers.dynamic_loss_scale])
 def test_pruned_weights_stay_zero_inside_a_guard(guard):
-    inner = jc.prune.prune(optimizers.adamw(0.1), jc.prune.criteria.magnitude(), sparsity=0.5)
+    inner = jc.prune.prune(optimizers.adamw(0.1), jc.prune.criteria.magnitude(), 0.5)
     optimizer = optimizers.monitor(guard(inner))
     params = {"kernel": jnp.float16([[0.5, -1.0, 2.0, -0.25]])}
     opt_state, step = optimizer.init(params), jax.jit(optimizer.update)

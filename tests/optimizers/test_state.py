@@ -487,7 +487,7 @@ def test_rounding_after_pruning_and_around_compressed_state(key):
     params = {"kernel": random_params(jnp.bfloat16)["kernel"]}
     adam = quantize_state(ADAM)
     optimizer = optax.chain(
-        jc.prune.prune(adam, jc.prune.criteria.magnitude(), sparsity=0.5), round_params(key)
+        jc.prune.prune(adam, jc.prune.criteria.magnitude(), 0.5), round_params(key)
     )
     after, state = train(optimizer, params, 5)
     assert after["kernel"].dtype == jnp.bfloat16

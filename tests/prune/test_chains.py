@@ -87,15 +87,15 @@ def sparser(masks):
     return prune.prune(
         optimizers.adamw(0.01, weight_decay=0.1),
         prune.criteria.magnitude(),
-        sparsity=lambda count: jnp.where(jnp.asarray(count) < 2, removed, 0.75),
+        lambda count: jnp.where(jnp.asarray(count) < 2, removed, 0.75),
         when=jc.schedules.every(1),
     )
 
 
 def pruned_at_once(params, masks):
     del masks
-    pruned, _ = prune.one_shot(params, prune.criteria.magnitude(), sparsity=0.75)
-    return pruned, prune.masks(params, prune.criteria.magnitude(), sparsity=0.75)
+    pruned, _ = prune.one_shot(params, prune.criteria.magnitude(), 0.75)
+    return pruned, prune.masks(params, prune.criteria.magnitude(), 0.75)
 
 
 def narrowed(params, masks):
@@ -179,8 +179,8 @@ def assert_pruned(params, masks, before):
 def after(*names: str):
     if not names:
         params = dense(2)
-        options = {"sparsity": 0.5, "pattern": prune.patterns.n_of_m(2, 4)}
-        masks = prune.masks(params, prune.criteria.magnitude(), **options)
+        target = prune.Target(0.5, prune.patterns.n_of_m(2, 4))
+        masks = prune.masks(params, prune.criteria.magnitude(), target)
         return prune.apply(masks, params), masks
     return (STAGES | NARROW)[names[-1]].run(*after(*names[:-1]))
 

@@ -76,7 +76,7 @@ def test_synflow_equals_a_loop_over_rounds():
         lambda params, x: jnp.maximum(x @ params["first"], 0) @ params["last"],
         params,
         jnp.zeros((1, 5)),
-        sparsity=0.8,
+        target=prune.Target(0.8, allocate=prune.allocations.globally),
         rounds=7,
     )
     scores = criterion.init(params)
@@ -99,16 +99,16 @@ REFUSED = {
         "grasp(temperature=0) must be above 0",
     ),
     "sparsity": (
-        lambda: prune.criteria.synflow(model, PARAMS, BATCHES[0][0], sparsity=1.0),
-        "synflow(sparsity=1.0) must be in [0, 1)",
+        lambda: prune.criteria.synflow(model, PARAMS, BATCHES[0][0], target=1.0),
+        "synflow(target=1.0) must be in [0, 1)",
     ),
     "rounds": (
-        lambda: prune.criteria.synflow(model, PARAMS, BATCHES[0][0], sparsity=0.5, rounds=0),
+        lambda: prune.criteria.synflow(model, PARAMS, BATCHES[0][0], target=0.5, rounds=0),
         "synflow(rounds=0) must be at least 1",
     ),
     "overflow": (
         lambda: prune.criteria.synflow(
-            lambda params, x: model(params, x) * 1e38 * 1e3, PARAMS, BATCHES[0][0], sparsity=0.5
+            lambda params, x: model(params, x) * 1e38 * 1e3, PARAMS, BATCHES[0][0], target=0.5
         ),
         "synflow: scores of leaf 'kernel' are not finite",
     ),

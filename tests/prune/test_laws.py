@@ -248,10 +248,12 @@ def all_combinations():
         optimizer = prune.prune(
             optax.adam(0.01),
             picked_criterion(criteria, criterion),
-            sparsity=picked(list(SCHEDULES.values()), schedule),
-            pattern=picked_pattern(pattern),
-            allocate=picked_allocation(allocation),
-            axes=AXES,
+            prune.Target(
+                picked(list(SCHEDULES.values()), schedule),
+                picked_pattern(pattern),
+                allocate=picked_allocation(allocation),
+                axes=AXES,
+            ),
             when=jc.schedules.every(2),
         )
         (_, opt_state), (params, masks) = train(optimizer, PARAMS)
@@ -367,9 +369,7 @@ DTYPES = (jnp.float32, jnp.bfloat16, jnp.float16)
 
 def sparser(inner, params):
     del params
-    return prune.prune(
-        inner, prune.criteria.magnitude(), sparsity=CUBIC, when=jc.schedules.every(2)
-    )
+    return prune.prune(inner, prune.criteria.magnitude(), CUBIC, when=jc.schedules.every(2))
 
 
 def moving(inner, params):
@@ -429,8 +429,7 @@ def test_every_container_keeps_the_form_of_its_state(name):
         prune.prune(
             optax.adam(0.1),
             prune.criteria.movement(),
-            sparsity=0.5,
-            allocate=prune.allocations.lamp,
+            prune.Target(0.5, allocate=prune.allocations.lamp),
         ),
         prune.regrow(optax.adam(0.1), prune.criteria.gradient_momentum(), masks, share=share),
         prune.hold(optax.adam(0.1), masks),
@@ -447,10 +446,12 @@ SHARDED = {
     "2:4": prune.prune(
         optimizers.adamw(0.01),
         prune.criteria.movement(),
-        sparsity=SCHEDULES["cubic"],
-        pattern=prune.patterns.n_of_m(2, 4),
-        allocate=prune.allocations.outliers(2.0),
-        axes=AXES,
+        prune.Target(
+            SCHEDULES["cubic"],
+            prune.patterns.n_of_m(2, 4),
+            allocate=prune.allocations.outliers(2.0),
+            axes=AXES,
+        ),
         when=jc.schedules.every(2),
     ),
     "held": prune.hold(optimizers.lion(0.01), half_of(KERNELS)),

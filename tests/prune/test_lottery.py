@@ -51,7 +51,7 @@ def test_rounds_equal_the_plain_loop(name):
     restart, oracle, turns = RESTARTS[name]
     seen = []
     tickets = prune.iterative(
-        SAVED, prune.criteria.magnitude(), sparsities=SPARSITIES, train=train(seen), restart=restart
+        SAVED, prune.criteria.magnitude(), SPARSITIES, train=train(seen), restart=restart
     )
     w, rounds = by_numpy(oracle)
     np.testing.assert_array_equal(tickets.params["kernel"], w)
@@ -81,7 +81,7 @@ def test_what_is_gone_stays_gone_by_any_criterion(criterion):
     tickets = prune.iterative(
         SAVED,
         criterion._replace(score=signed),
-        sparsities=SPARSITIES,
+        SPARSITIES,
         train=lambda params, masks, turn: params,
     )
     kept = [np.asarray(masks["kernel"]) for masks in tickets.rounds]
@@ -100,7 +100,7 @@ def test_a_ticket_is_trained_by_an_optimizer_that_holds_its_masks():
     tickets = prune.iterative(
         SAVED,
         prune.criteria.magnitude(),
-        sparsities=[0.5],
+        [0.5],
         train=trained,
         restart=lambda params, turn: SAVED,
     )
@@ -119,5 +119,5 @@ def test_a_shuffled_tree_holds_the_same_numbers():
 
 
 def test_no_round_is_refused():
-    with pytest.raises(ValueError, match=r"iterative\(sparsities=\[\]\) has no round"):
-        prune.iterative(SAVED, prune.criteria.magnitude(), sparsities=[], train=train([]))
+    with pytest.raises(ValueError, match=r"iterative\(targets=\[\]\) has no round"):
+        prune.iterative(SAVED, prune.criteria.magnitude(), [], train=train([]))

@@ -13,7 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxcompress as jc
 from jaxcompress.layerwise.turns import sites_of, turns
-from jaxcompress.prune import one_shot, reconstruct
+from jaxcompress.prune import Target, one_shot, reconstruct
 from jaxcompress.prune.patterns import n_of_m, unstructured, within_groups, within_outputs
 from jaxcompress.prune.patterns.pattern import Pattern
 from jaxcompress.prune.solvers import least_squares, optimal_brain_surgeon, refitted, sparsegpt
@@ -480,8 +480,8 @@ def test_outputs_change_less_than_without_the_inputs_and_without_making_up():
     wanda = jc.prune.criteria.wanda(fn, params, [x])
     changed = [
         reconstruct(fn, params, [x], sparsegpt(), sparsity=0.5)[0],
-        one_shot(params, wanda, sparsity=0.5, pattern=within_outputs, axes=axes)[0],
-        one_shot(params, jc.prune.criteria.magnitude(), sparsity=0.5)[0],
+        one_shot(params, wanda, Target(0.5, within_outputs, axes=axes))[0],
+        one_shot(params, jc.prune.criteria.magnitude(), 0.5)[0],
     ]
     second_moment = np.asarray(x.T @ x, np.float64)
     rises = [rise(weight.T, params["kernel"].T, second_moment) for params in changed]
@@ -575,7 +575,7 @@ KERNEL = {"kernel": single(normal(6, 4))}
 DATA = single(normal(20, 6))
 REFUSED = {
     "no batch": (apply_kernel, KERNEL, [], {}, "reconstruct(batches=[]) holds no batch"),
-    "sparsity": (apply_kernel, KERNEL, [DATA], {"sparsity": 1.0}, "reconstruct(sparsity=1.0)"),
+    "sparsity": (apply_kernel, KERNEL, [DATA], {"sparsity": 1.0}, "Target(sparsity=1.0)"),
     "correction": (
         apply_kernel,
         KERNEL,
@@ -739,7 +739,7 @@ def test_outputs_of_convolutions_change_less_than_by_magnitude():
     noise, params = images_and_convnet()
     x = 0.3 * jnp.cumsum(jnp.cumsum(noise, axis=1), axis=2)  # neighbours are alike
     fitted, _ = reconstruct(convnet, params, [x], sparsegpt(), sparsity=0.5)
-    dropped, _ = one_shot(params, jc.prune.criteria.magnitude(), sparsity=0.5)
+    dropped, _ = one_shot(params, jc.prune.criteria.magnitude(), 0.5)
     expected = convnet(params, x)
     errors = [float(jnp.linalg.norm(convnet(each, x) - expected)) for each in (fitted, dropped)]
     assert errors[0] < errors[1]

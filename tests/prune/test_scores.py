@@ -30,9 +30,7 @@ def seen(params, scores, pulls, threshold, sparsity):
     pairs = prune.patterns.n_of_m(1, 2)
     views = (
         lambda params, scores: prune.soft_movement(params, scores, threshold),
-        lambda params, scores: prune.hard_movement(
-            params, scores, sparsity=sparsity, pattern=pairs
-        ),
+        lambda params, scores: prune.hard_movement(params, scores, prune.Target(sparsity, pairs)),
     )
 
     def loss(view, params, scores):
@@ -115,7 +113,7 @@ def test_a_schedule_of_sparsities_is_one_trace_and_learns_what_matters():
 
         def loss(both):
             params, scores = both
-            shown = prune.hard_movement(params, scores, sparsity=schedule(count))
+            shown = prune.hard_movement(params, scores, schedule(count))
             return jnp.mean((x @ shown["kernel"] - y) ** 2)
 
         updates, opt_state = optimizer.update(jax.grad(loss)(both), opt_state)
@@ -125,7 +123,7 @@ def test_a_schedule_of_sparsities_is_one_trace_and_learns_what_matters():
     opt_state = optimizer.init(both)
     for count in range(80):
         both, opt_state = step(both, opt_state, count)
-    final = prune.hard_movement(*both, sparsity=0.75)["kernel"]
+    final = prune.hard_movement(*both, target=0.75)["kernel"]
     assert np.flatnonzero(final).tolist() == [1, 6]
     assert len(traces) == 1
 
@@ -148,17 +146,17 @@ REFUSED = {
         "soft_movement(scores=...): there is no leaf 'head'. Leaves are: kernel.",
     ),
     "shape": (
-        lambda: prune.hard_movement(KERNEL, {"kernel": jnp.ones((1, 2))}, sparsity=0.5),
+        lambda: prune.hard_movement(KERNEL, {"kernel": jnp.ones((1, 2))}, 0.5),
         ValueError,
         "hard_movement(scores=...): the scores of leaf 'kernel' have shape (1, 2), the leaf has",
     ),
     "sparsity": (
-        lambda: prune.hard_movement(KERNEL, KERNEL, sparsity=1.0),
+        lambda: prune.hard_movement(KERNEL, KERNEL, 1.0),
         ValueError,
-        "hard_movement(sparsity=1.0) must be in [0, 1)",
+        "hard_movement(target=1.0) must be in [0, 1)",
     ),
     "schedule": (
-        lambda: prune.hard_movement(KERNEL, KERNEL, sparsity=lambda step: 0.5),
+        lambda: prune.hard_movement(KERNEL, KERNEL, lambda step: 0.5),
         TypeError,
         "is a schedule",
     ),
@@ -168,7 +166,7 @@ REFUSED = {
         "score_penalty(scores={}) holds no score.",
     ),
     "no scores": (
-        lambda: prune.hard_movement(KERNEL, {}, sparsity=0.5),
+        lambda: prune.hard_movement(KERNEL, {}, 0.5),
         ValueError,
         "hard_movement(scores={}) holds no score. Begin with movement_scores(params).",
     ),

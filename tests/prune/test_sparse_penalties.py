@@ -14,7 +14,7 @@ from jaxcompress.core import gates
 from jaxcompress.prune.training.proximal import soft_threshold
 
 EPSILON = float(np.finfo(np.float32).eps)
-PAIRS = prune.by_magnitude(sparsity=0.5, pattern=prune.patterns.n_of_m(1, 2))
+PAIRS = prune.by_magnitude(prune.Target(0.5, prune.patterns.n_of_m(1, 2)))
 DTYPES = (jnp.float32, jnp.bfloat16, jnp.float16)
 
 

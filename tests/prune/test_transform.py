@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 import jaxcompress as jc
 from jaxcompress.core.numerics import round_to_count
-from jaxcompress.prune import PruneState, check, masks_of, prune
+from jaxcompress.prune import PruneState, Target, check, masks_of, prune
 from jaxcompress.prune.allocations import globally
 from jaxcompress.prune.criteria import magnitude
 from jaxcompress.prune.criterion import Criterion
@@ -27,8 +27,8 @@ SCHEDULE = jc.schedules.cubic(0.0, 0.75, begin=0, end=6)
 WHEN = jc.schedules.every(3)
 
 
-def pruned(inner, **options):
-    return prune(inner, magnitude(), **({"sparsity": SCHEDULE, "when": WHEN} | options))
+def pruned(inner, sparsity=SCHEDULE, when=WHEN, **options):
+    return prune(inner, magnitude(), Target(sparsity, **options), when=when)
 
 
 def injected(rate, sparsity):
@@ -203,7 +203,7 @@ def test_the_criterion_sees_raw_and_the_inner_masked_gradients():
     )
     params = {"kernel": jnp.array([[1.0, 2.0], [3.0, 4.0]]), "bias": jnp.ones(3)}
     grads = {"kernel": jnp.full((2, 2), 5.0), "bias": jnp.full(3, 7.0)}
-    optimizer = prune(optax.trace(decay=0.0), seen, sparsity=0.5)
+    optimizer = prune(optax.trace(decay=0.0), seen, 0.5)
     _, state = optimizer.update(grads, optimizer.init(params), params)
     np.testing.assert_array_equal(state.evidence["kernel"], grads["kernel"])
     assert state.evidence["bias"].shape == ()
@@ -235,7 +235,7 @@ def test_updates_narrower_than_the_params_land_on_zero():
         lambda updates, params: jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), updates)
     )
     params = {"kernel": jnp.array([[1.0001, 2.0002, 3.0003, 4.0004]])}
-    optimizer = prune(narrow, magnitude(), sparsity=0.5)
+    optimizer = prune(narrow, magnitude(), 0.5)
     updates, _ = optimizer.update(params, optimizer.init(params), params)
     np.testing.assert_array_equal(optax.apply_updates(params, updates)["kernel"][0, :2], [0.0, 0.0])
 
@@ -249,7 +249,7 @@ def test_extra_arguments_reach_the_inner():
         ),
     )
     params = {"kernel": jnp.array([[1.0, 4.0]])}
-    optimizer = prune(inner, magnitude(), sparsity=0.5)
+    optimizer = prune(inner, magnitude(), 0.5)
     updates, _ = optimizer.update(params, optimizer.init(params), params, factor=3.0)
     np.testing.assert_array_equal(updates["kernel"], [[-1.0, 12.0]])
 
@@ -311,7 +311,12 @@ REFUSED_AT_INIT = {
     "quantized": ({"w": QTENSORS["int8 per channel"]()}, {}, TypeError, "already compressed"),
     "unused pattern": (KERNEL, {"select": jc.matching("head/*")}, ValueError, "selects no leaf"),
     "unused rule": (KERNEL, {"sparsity": jc.Rules({"head": 0.5})}, ValueError, "matches nothing"),
-    "nothing": ({"bias": jnp.ones(2)}, {}, ValueError, r"prune\(select=...\) selects no leaf"),
+    "nothing": (
+        {"bias": jnp.ones(2)},
+        {},
+        ValueError,
+        r"prune: Target\(select=...\) selects no leaf",
+    ),
 }
 
 
@@ -325,7 +330,7 @@ def test_params_that_cannot_be_pruned_are_refused(name):
 @pytest.mark.parametrize("sparsity", [1.0, -0.1, 1.2, np.float32(2), float("nan")])
 def test_a_wrong_sparsity_is_refused_when_built(sparsity):
     for amount in (sparsity, jc.Rules({"*": sparsity})):
-        with pytest.raises(ValueError, match=rf"prune\(sparsity={float(sparsity)}\) must be in"):
+        with pytest.raises(ValueError, match=rf"Target\(sparsity={float(sparsity)}\) must be in"):
             pruned(optax.sgd(0.1), sparsity=amount)
 
 

@@ -34,9 +34,8 @@ SPARSITIES = (0.25, 0.6)
 
 def measured(params=PARAMS, batches=BATCHES, sparsities=SPARSITIES, **options):
     criterion = prune.criteria.magnitude()
-    return prune.sensitivity(
-        model, params, loss, batches, criterion, sparsities=sparsities, **options
-    )
+    targets = [prune.Target(sparsity, **options) for sparsity in sparsities]
+    return prune.sensitivity(model, params, loss, batches, criterion, targets)
 
 
 def mean_loss(leaves) -> float:
@@ -82,11 +81,10 @@ def test_the_tender_leaf_keeps_more_and_the_total_is_right():
         lambda outputs, targets: jnp.mean((outputs - targets) ** 2, axis=-1),
         [(x, both(params, x))],
         prune.criteria.magnitude(),
-        sparsities=(0.25, 0.5, 0.75),
-        pattern=prune.patterns.within_outputs,
+        [prune.Target(each, prune.patterns.within_outputs) for each in (0.25, 0.5, 0.75)],
     )
     allocate = prune.allocations.by_sensitivity(curves)
-    masks = prune.masks(params, prune.criteria.magnitude(), sparsity=0.5, allocate=allocate)
+    masks = prune.masks(params, prune.criteria.magnitude(), prune.Target(0.5, allocate=allocate))
     removed = prune.sparsity_of(masks, params).leaves
     assert abs(20 * removed["tender"] + 20 * removed["robust"] - 20) <= 1
     assert removed["robust"] > 0.6
@@ -96,9 +94,25 @@ REFUSED = {
     "no batch": (lambda: measured(batches=[]), "sensitivity(batches=[]) holds no batch"),
     "order": (
         lambda: measured(sparsities=(0.5, 0.5)),
-        "sensitivity(sparsities=(0.5, 0.5)) must rise, from above 0.",
+        "sensitivity(targets=...): the sparsity 0.5 follows 0.5. They must rise, from above 0.",
     ),
-    "whole": (lambda: measured(sparsities=(1.0,)), "sensitivity(sparsities=1.0) must be in [0, 1)"),
+    "whole": (lambda: measured(sparsities=(1.0,)), "Target(sparsity=1.0) must be in [0, 1)"),
+    "no target": (lambda: measured(sparsities=()), "sensitivity(targets=[]) has nothing to try"),
+    "rules": (
+        lambda: measured(sparsities=(jc.Rules({"in": 0.5, "*": 0.2}),)),
+        "sensitivity(targets=...): each leaf is pruned alone, so a target's sparsity is a number",
+    ),
+    "other leaves": (
+        lambda: prune.sensitivity(
+            model,
+            PARAMS,
+            loss,
+            BATCHES,
+            prune.criteria.magnitude(),
+            [0.2, prune.Target(0.5, select=jc.matching("in"))],
+        ),
+        "must all choose the same leaves, with the same axes. One takes in, out; another in.",
+    ),
     "nothing": (
         lambda: measured(select=jc.matching("head")),
         "matching('head') selects no leaf. Leaves are: bias, in, out.",

@@ -44,13 +44,13 @@ CRITERIA: dict[str, tuple[Criterion, bool]] = {
 }
 # Every verb that prunes at once by a criterion.
 VERBS: dict[str, Callable] = {
-    "one_shot": lambda criterion: prune.one_shot(PARAMS, criterion, sparsity=0.5),
-    "masks": lambda criterion: prune.masks(PARAMS, criterion, sparsity=0.5),
+    "one_shot": lambda criterion: prune.one_shot(PARAMS, criterion, 0.5),
+    "masks": lambda criterion: prune.masks(PARAMS, criterion, 0.5),
     "sensitivity": lambda criterion: prune.sensitivity(
-        model, PARAMS, loss, [(X, LABELS)], criterion, sparsities=[0.5]
+        model, PARAMS, loss, [(X, LABELS)], criterion, [0.5]
     ),
     "iterative": lambda criterion: prune.iterative(
-        PARAMS, criterion, sparsities=[0.5], train=lambda params, masks, turn: params
+        PARAMS, criterion, [0.5], train=lambda params, masks, turn: params
     ),
 }
 
@@ -103,11 +103,11 @@ EVERY = jc.schedules.every(1)
 HALF = {"kernel": jnp.array([[True, True], [False, False]])}
 # What finds new masks with NaN at the second step.
 UNKNOWN: dict[str, Callable] = {
-    "a score": lambda: prune.prune(optax.sgd(0.1), scored(NAN), sparsity=0.5, when=EVERY),
+    "a score": lambda: prune.prune(optax.sgd(0.1), scored(NAN), 0.5, when=EVERY),
     "a sparsity": lambda: prune.prune(
         optax.sgd(0.1),
         prune.criteria.magnitude(),
-        sparsity=lambda count: jnp.where(count > 0, NAN, 0.5),
+        lambda count: jnp.where(count > 0, NAN, 0.5),
         when=EVERY,
     ),
     "a score of growth": lambda: prune.regrow(optax.sgd(0.1), scored(NAN), HALF, when=EVERY),
@@ -137,7 +137,7 @@ def test_a_nan_gradient_under_a_guard_does_not_end_pruning():
     """The criterion skips what the guard inside skips, and goes on."""
     inner = jc.optimizers.skip_nonfinite(optax.sgd(0.1))
     sparsity = optax.linear_schedule(0.0, 0.75, 3)
-    optimizer = prune.prune(inner, prune.criteria.saliency(), sparsity=sparsity, when=EVERY)
+    optimizer = prune.prune(inner, prune.criteria.saliency(), sparsity, when=EVERY)
     params, state, update = PARAMS, optimizer.init(PARAMS), jax.jit(optimizer.update)
     for step in range(4):
         grads = {"kernel": jnp.where(step == 1, NAN, GRADS["kernel"])}
@@ -158,7 +158,7 @@ ON_DATA: dict[str, Callable] = {
     "reconstruct": lambda batches: prune.reconstruct(
         model, PARAMS, [batch[:1] for batch in batches], prune.solvers.sparsegpt(), sparsity=0.5
     ),
-    "woodfisher": lambda batches: prune.woodfisher(model, PARAMS, loss, batches, sparsity=0.5),
+    "woodfisher": lambda batches: prune.woodfisher(model, PARAMS, loss, batches, 0.5),
 }
 
 
@@ -174,7 +174,7 @@ def curves(*rises: float) -> prune.allocations.Sensitivity:
     return prune.allocations.Sensitivity((0.5, 1.0), {"kernel": rises})
 
 
-SPARE = functools.partial(prune.by_magnitude, sparsity=0.5)
+SPARE = functools.partial(prune.by_magnitude, 0.5)
 SGD = optax.sgd(0.1)
 # By factory and argument: whole numbers, then those that are finite and in their range.
 COUNTS: dict[str, Callable] = {
@@ -184,14 +184,12 @@ COUNTS: dict[str, Callable] = {
     "padded(multiple": lambda n: prune.patterns.padded(prune.patterns.unstructured, n),
     "blocks(shape[0]": lambda n: prune.patterns.blocks((n, 1)),
     "blocks(shape[1]": lambda n: prune.patterns.blocks((1, n)),
-    "synflow(rounds": lambda n: prune.criteria.synflow(model, PARAMS, X, sparsity=0.5, rounds=n),
+    "synflow(rounds": lambda n: prune.criteria.synflow(model, PARAMS, X, target=0.5, rounds=n),
     "sparsegpt(block_size": lambda n: prune.solvers.sparsegpt(block_size=n),
     "least_squares(rounds": lambda n: prune.solvers.least_squares(rounds=n),
     "least_squares(steps": lambda n: prune.solvers.least_squares(steps=n),
     "refitted(steps": lambda n: prune.solvers.refitted(prune.solvers.sparsegpt(), steps=n),
-    "woodfisher(block_size": lambda n: prune.woodfisher(
-        model, PARAMS, loss, [(X, LABELS)], sparsity=0.5, block_size=n
-    ),
+    "FisherBlocks(size": prune.FisherBlocks,
 }
 NUMBERS: dict[str, Callable] = {
     "saliency(decay": prune.criteria.saliency,
@@ -201,26 +199,22 @@ NUMBERS: dict[str, Callable] = {
     "grasp(temperature": lambda x: prune.criteria.grasp(
         model, PARAMS, loss, [(X, LABELS)], temperature=x
     ),
-    "synflow(sparsity": lambda x: prune.criteria.synflow(model, PARAMS, X, sparsity=x),
-    "one_shot(sparsity": lambda x: prune.one_shot(PARAMS, prune.criteria.magnitude(), sparsity=x),
-    "masks(sparsity": lambda x: prune.masks(PARAMS, prune.criteria.magnitude(), sparsity=x),
-    "prune(sparsity": lambda x: prune.prune(SGD, prune.criteria.magnitude(), sparsity=x),
-    "by_magnitude(sparsity": lambda x: prune.by_magnitude(sparsity=x),
-    "hard_movement(sparsity": lambda x: prune.hard_movement(PARAMS, PARAMS, sparsity=x),
-    "reconstruct(sparsity": lambda x: prune.reconstruct(
+    "synflow(target": lambda x: prune.criteria.synflow(model, PARAMS, X, target=x),
+    "one_shot(target": lambda x: prune.one_shot(PARAMS, prune.criteria.magnitude(), x),
+    "masks(target": lambda x: prune.masks(PARAMS, prune.criteria.magnitude(), x),
+    "prune(target": lambda x: prune.prune(SGD, prune.criteria.magnitude(), x),
+    "by_magnitude(target": lambda x: prune.by_magnitude(x),
+    "hard_movement(target": lambda x: prune.hard_movement(PARAMS, PARAMS, x),
+    "Target(sparsity": lambda x: prune.reconstruct(
         model, PARAMS, [X], prune.solvers.sparsegpt(), sparsity=x
     ),
     "reconstruct(correction": lambda x: prune.reconstruct(
         model, PARAMS, [X], prune.solvers.sparsegpt(), sparsity=0.5, correction=x
     ),
-    "woodfisher(sparsity": lambda x: prune.woodfisher(
-        model, PARAMS, loss, [(X, LABELS)], sparsity=x
-    ),
-    "woodfisher(damping": lambda x: prune.woodfisher(
-        model, PARAMS, loss, [(X, LABELS)], sparsity=0.5, damping=x
-    ),
-    "sensitivity(sparsities": lambda x: prune.sensitivity(
-        model, PARAMS, loss, [(X, LABELS)], prune.criteria.magnitude(), sparsities=[x]
+    "woodfisher(target": lambda x: prune.woodfisher(model, PARAMS, loss, [(X, LABELS)], x),
+    "FisherBlocks(damping": lambda x: prune.FisherBlocks(damping=x),
+    "sensitivity(target": lambda x: prune.sensitivity(
+        model, PARAMS, loss, [(X, LABELS)], prune.criteria.magnitude(), [x]
     ),
     "by_sensitivity(sensitivity": lambda x: prune.allocations.by_sensitivity(curves(0.0, x)),
     "outliers(multiple": prune.allocations.outliers,
@@ -261,6 +255,6 @@ def test_negative_proximal_steps_are_refused():
 
 @pytest.mark.parametrize("amount", [jnp.float32(NAN), lambda count: jnp.float32(NAN)])
 def test_an_array_or_a_schedule_of_nan_is_refused_when_built(amount):
-    for build in (NUMBERS["prune(sparsity"], NUMBERS["regrow(fraction"]):
+    for build in (NUMBERS["prune(target"], NUMBERS["regrow(fraction"]):
         with pytest.raises(ValueError, match=r"NaN.* Give a share in \[0, 1\)"):
             build(amount)

@@ -11,7 +11,7 @@ import jaxcompress as jc
 from jaxcompress import prune
 from tests.inputs import TREES
 
-PAIRS = prune.by_magnitude(sparsity=0.5, pattern=prune.patterns.n_of_m(1, 2))
+PAIRS = prune.by_magnitude(prune.Target(0.5, prune.patterns.n_of_m(1, 2)))
 DTYPES = (jnp.float32, jnp.bfloat16, jnp.float16)
 
 
@@ -59,7 +59,7 @@ def test_the_model_sees_zeros_and_all_weights_get_the_gradient():
 
 
 def test_masked_weights_fade_and_return_when_they_are_worth_more():
-    view = prune.sr_ste(prune.by_magnitude(sparsity=0.5), decay=0.5)
+    view = prune.sr_ste(prune.by_magnitude(0.5), decay=0.5)
     slope = jax.jit(jax.grad(lambda params, pull: jnp.sum(view(params)["kernel"] * pull)))
     params = {"kernel": jnp.array([[1.0, 2.0]])}
     for _ in range(3):
@@ -72,14 +72,14 @@ def test_masked_weights_fade_and_return_when_they_are_worth_more():
 @pytest.mark.parametrize("name", TREES)
 def test_every_container_is_viewed(name):
     params = TREES[name]()
-    expected = prune.apply(prune.masks(params, prune.criteria.magnitude(), sparsity=0.5), params)
-    shown = prune.straight_through(prune.by_magnitude(sparsity=0.5))(params)
+    expected = prune.apply(prune.masks(params, prune.criteria.magnitude(), 0.5), params)
+    shown = prune.straight_through(prune.by_magnitude(0.5))(params)
     jax.tree.map(np.testing.assert_array_equal, shown, expected)
 
 
 def test_a_traced_sparsity_and_known_masks():
     params = {"kernel": jnp.array([[1.0, 2.0, 3.0, 4.0]])}
-    masking = jax.jit(lambda params, sparsity: prune.by_magnitude(sparsity=sparsity)(params))
+    masking = jax.jit(lambda params, sparsity: prune.by_magnitude(sparsity)(params))
     kept = [int(masking(params, sparsity)["kernel"].sum()) for sparsity in (0.0, 0.5, 0.75)]
     assert kept == [4, 2, 1]
     known = {"kernel": jnp.array([[True, False, True, False]])}
@@ -114,7 +114,7 @@ REFUSED = {
         lambda: prune.surgery({}, {}, deviations=0.0, margin=1.0),
         "surgery(margin=1.0) must be in",
     ),
-    "sparsity": (lambda: prune.by_magnitude(sparsity=1.0), "by_magnitude(sparsity=1.0) must be"),
+    "sparsity": (lambda: prune.by_magnitude(1.0), "by_magnitude(target=1.0) must be"),
     "masks": (
         lambda: prune.straight_through(lambda params: {})({"kernel": jnp.ones(2)}),
         "straight_through(masks=...) must have exactly the structure",
@@ -130,5 +130,5 @@ def test_what_does_not_fit_is_refused(name):
 
 
 def test_a_schedule_is_refused():
-    with pytest.raises(TypeError, match=r"by_magnitude\(sparsity=.*is a schedule"):
-        prune.by_magnitude(sparsity=jc.schedules.cubic(0.0, 0.5, begin=0, end=1))
+    with pytest.raises(TypeError, match=r"by_magnitude: the target's sparsity .* is a schedule"):
+        prune.by_magnitude(jc.schedules.cubic(0.0, 0.5, begin=0, end=1))

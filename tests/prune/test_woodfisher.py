@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxcompress as jc
-from jaxcompress.prune import woodfisher
+from jaxcompress.prune import FisherBlocks, Target, woodfisher
 from jaxcompress.prune.allocations import globally
 from jaxcompress.prune.patterns import n_of_m
 
@@ -98,8 +98,8 @@ def after_the_others(row, cuts, inverses, gone):
 
 @pytest.mark.parametrize("size", [4, 50])
 def test_params_equal_the_recursion(size):
-    options = {"block_size": size, "damping": DAMPING, "axes": AXES, "sparsity": 0.4}
-    found, report = woodfisher(model, PARAMS, loss, BATCHES, **options)
+    target, fisher = Target(0.4, axes=AXES), FisherBlocks(size, DAMPING)
+    found, report = woodfisher(model, PARAMS, loss, BATCHES, target, fisher=fisher)
     for (name, s), (row, cuts, inverses, scores) in by_hand(size).items():
         count = round(Fraction(float(np.float32(0.4))) * len(row))
         gone = np.isin(np.arange(len(row)), np.argsort(scores, kind="stable")[:count])
@@ -117,7 +117,12 @@ def test_params_equal_the_recursion(size):
 
 def test_patterns_and_allocations_go_with_it():
     found, _ = woodfisher(
-        model, PARAMS, loss, BATCHES, sparsity=0.5, allocate=globally, axes=AXES, damping=DAMPING
+        model,
+        PARAMS,
+        loss,
+        BATCHES,
+        Target(0.5, allocate=globally, axes=AXES),
+        fisher=FisherBlocks(damping=DAMPING),
     )
     scores = np.sort(np.concatenate([scores for *_, scores in by_hand(50).values()]))
     half = round(len(scores) / 2)
@@ -134,8 +139,7 @@ def test_half_precision_comes_back(dtype):
         params,
         loss,
         [(normal(16, 8).astype(dtype), normal(16, 3).astype(dtype))],
-        sparsity=0.5,
-        pattern=n_of_m(2, 4),
+        Target(0.5, n_of_m(2, 4)),
     )
     assert found["kernel"].dtype == dtype
     np.testing.assert_array_equal(np.sum(np.asarray(found["kernel"]).reshape(2, 4, 3) == 0, 1), 2)
@@ -143,9 +147,7 @@ def test_half_precision_comes_back(dtype):
 
 REFUSED = {
     "no batch": ({"batches": []}, "woodfisher(batches=[]) holds no batch"),
-    "block size": ({"block_size": 0}, "woodfisher(block_size=0) must be at least 1"),
-    "damping": ({"damping": 0}, "woodfisher(damping=0) must be above 0"),
-    "sparsity": ({"sparsity": 1.0}, "woodfisher(sparsity=1.0)"),
+    "sparsity": ({"target": 1.0}, "woodfisher(target=1.0)"),
     "params": (
         {"params": {**PARAMS, "out": PARAMS["out"].at[0, 0].set(jnp.nan)}},
         "woodfisher: leaf 'out' holds 1 values",
@@ -160,6 +162,13 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_pruned_is_refused(name):
     options, message = REFUSED[name]
-    options = {"batches": BATCHES, "params": PARAMS, "sparsity": 0.5, "axes": AXES} | options
+    options = {"batches": BATCHES, "params": PARAMS, "target": Target(0.5, axes=AXES)} | options
     with pytest.raises(ValueError, match=re.escape(message)):
-        woodfisher(model, options.pop("params"), loss, options.pop("batches"), **options)
+        woodfisher(model, loss=loss, **options)
+
+
+def test_blocks_are_checked_when_built():
+    with pytest.raises(ValueError, match=r"FisherBlocks\(size=0\) must be at least 1"):
+        FisherBlocks(size=0)
+    with pytest.raises(ValueError, match=r"FisherBlocks\(damping=0\) must be above 0"):
+        FisherBlocks(damping=0)

@@ -85,7 +85,7 @@ def data(dtype):
 
 
 def pulled(dtype):
-    view = jc.prune.sr_ste(jc.prune.by_magnitude(sparsity=0.5), decay=3.0)
+    view = jc.prune.sr_ste(jc.prune.by_magnitude(0.5), decay=3.0)
     return jax.grad(lambda x: jnp.sum(view({"w": x})["w"]))(extremes(dtype))
 
 

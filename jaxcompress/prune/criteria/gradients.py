@@ -242,7 +242,7 @@ def informed(criterion: Criterion, gradients: Iterable[PyTree]) -> Criterion:
       >>> params = {"kernel": jnp.array([[2.0, 3.0]])}
       >>> grads = {"kernel": jnp.array([[1.0, 0.1]])}
       >>> criterion = jc.prune.criteria.informed(jc.prune.criteria.fisher(), [grads])
-      >>> jc.prune.masks(params, criterion, sparsity=0.5)
+      >>> jc.prune.masks(params, criterion, 0.5)
       {'kernel': Array([[ True, False]], dtype=bool)}
     """
     seen = tuple(gradients)

@@ -9,18 +9,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.axes import Axes
-from jaxcompress.core.checks import check_batches, check_count, check_positive, check_range
+from jaxcompress.core.checks import check_batches, check_count, check_positive
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.partition import combine, partition
 from jaxcompress.core.selectors import inexact
-from jaxcompress.core.types import Array, Loss, Model, Params, PyTree, Selector
-from jaxcompress.prune import targets
-from jaxcompress.prune.allocations.totals import globally
+from jaxcompress.core.types import Array, Loss, Model, Params, PyTree
+from jaxcompress.prune import chosen
 from jaxcompress.prune.criteria.weights import constant
 from jaxcompress.prune.criterion import Criterion
-from jaxcompress.prune.patterns.pattern import unstructured
+from jaxcompress.prune.target import Aim, without_steps
 
 Batches = Sequence[Any]
 """Pairs (inputs, targets); inputs are one input of the model or a tuple of them."""
@@ -119,29 +117,27 @@ def synflow(
     fn: Model,
     params: Params,
     *inputs: Any,
-    sparsity: float,
+    target: Aim,
     rounds: int = 100,
-    select: Selector | None = None,
-    axes: Axes | None = None,
 ) -> Criterion:
     """Prunes round by round by how much flow a weight carries, so no layer is cut off.
 
         R = sum of all outputs of fn(|params|, ones)
         score = |dR/d|w| · w|
 
-    In round k of n the lowest scores of all leaves go until the density is
-    density^(k / n), then R is taken of what is left. Needs no data. Weights that go in
-    an earlier round score lower than those that go later, so give the same `sparsity`,
-    `select` and `axes` with `allocate=globally` to what takes the criterion.
+    In round k of n the lowest scores go until the density is density^(k / n), then R is
+    taken of what is left. Needs no data. The published method ranks all leaves
+    together: `target=Target(sparsity, allocate=allocations.globally)`. Weights that go
+    in an earlier round score lower than those that go later, so give the same target to
+    what takes the criterion.
 
     Args:
       fn: the model in evaluation mode, `fn(params, *inputs) -> outputs`.
       params: tree of arrays as training begins with them.
       inputs: trees of arrays; every number of a floating one is replaced by 1.
-      sparsity: fraction to remove in the end, in [0, 1).
+      target: which weights go in the end, how much and where: a `Target`, or its
+        sparsity.
       rounds: n, at least 1.
-      select: which leaves; by default those that meet data.
-      axes: from `graph.axes`; by default the layout of `assumed_axes`.
 
     Returns:
       Criterion with constant scores: the last round's for weights that stay, and
@@ -156,21 +152,22 @@ def synflow(
       >>> fn = lambda params, x: (x @ params["in"]) @ params["out"]
       >>> params = {"in": jnp.array([[1.0, -2.0]]), "out": jnp.array([[3.0], [1.0]])}
       >>> x = jnp.ones((1, 1))
-      >>> criterion = jc.prune.criteria.synflow(fn, params, x, sparsity=0.5, rounds=2)
+      >>> half = jc.prune.Target(0.5, allocate=jc.prune.allocations.globally)
+      >>> criterion = jc.prune.criteria.synflow(fn, params, x, target=half, rounds=2)
       >>> criterion.init(params)
       {'in': Array([[ 3., -2.]], dtype=float32), 'out': Array([[ 3.],
              [-1.]], dtype=float32)}
 
     Source: Tanaka et al. 2020, arXiv:2006.05467, algorithm 1.
     """
-    check_range("synflow", "sparsity", sparsity, 0, 1)
+    target = without_steps("synflow", target)
     rounds = check_count("synflow", "rounds", rounds)
-    found = targets.groups("synflow", params, sparsity, select, axes)
+    found = chosen.fixed_groups("synflow", params, target)
     roles = {name: each for group in found for name, each in group.axes.items()}
     inputs = jax.tree.map(
         lambda x: jnp.ones_like(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x, inputs
     )
-    ends = [1 - (1 - sparsity) ** (k / rounds) for k in range(1, rounds)] + [sparsity]
+    ends = [_sparsities(float(chosen.value_at(0, group.sparsity)), rounds) for group in found]
 
     def rounds_of(params, inputs):
         trained, others = partition(params, inexact())
@@ -178,7 +175,7 @@ def synflow(
         flow = jax.grad(lambda sizes: _total(fn(combine(sizes, others), *inputs)))
 
         def go(scores, numbers):
-            end, dropped = numbers
+            ends, dropped = numbers
             left = map_named(
                 lambda name, size: apply_mask(scores[name] >= 0, size) if name in roles else size,
                 sizes,
@@ -188,17 +185,22 @@ def synflow(
                 name: jnp.where(each >= 0, jnp.abs(fresh[name]), each)
                 for name, each in scores.items()
             }
-            shares = globally(scores, roles, end)
-            keep = {name: unstructured(scores[name], shares[name], roles[name]) for name in roles}
+            now = [chosen.Group(end, group.axes) for end, group in zip(ends, found, strict=True)]
+            keep = chosen.masks_at(0, scores, now, target)
             went = {name: (scores[name] >= 0) & ~keep[name] for name in roles}
             return {name: jnp.where(went[name], dropped, scores[name]) for name in roles}, None
 
         leaves = named_leaves(params)
         alive = {name: jnp.zeros_like(leaves[name], jnp.float32) for name in roles}
-        numbers = jnp.array(ends, jnp.float32), jnp.arange(-rounds, 0, dtype=jnp.float32)
+        numbers = jnp.array(ends, jnp.float32).T, jnp.arange(-rounds, 0, dtype=jnp.float32)
         return jax.lax.scan(go, alive, numbers)[0]
 
     return _held("synflow", jax.jit(rounds_of)(params, inputs))
+
+
+def _sparsities(last: float, rounds: int) -> list[float]:
+    """The sparsity after each round: densities fall by the same factor in each."""
+    return [1 - (1 - last) ** (k / rounds) for k in range(1, rounds)] + [last]
 
 
 def _by_loss(

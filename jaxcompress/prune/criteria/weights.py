@@ -101,7 +101,7 @@ def constant(scores: PyTree) -> Criterion:
     Example:
       >>> criterion = jc.prune.criteria.constant({"kernel": jnp.array([[3.0, 1.0]])})
       >>> params = {"kernel": jnp.array([[0.1, 5.0]])}
-      >>> jc.prune.masks(params, criterion, sparsity=0.5)
+      >>> jc.prune.masks(params, criterion, 0.5)
       {'kernel': Array([[ True, False]], dtype=bool)}
     """
 

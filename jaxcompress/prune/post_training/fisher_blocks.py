@@ -4,14 +4,39 @@ A leaf is cut, per output and along its inputs, as its outputs lie one after ano
 into blocks of weights (blocks, size); what lies in two blocks does not meet.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array
 from jaxcompress.layerwise.solver import inverse_factor
+
+
+@dataclasses.dataclass(frozen=True)
+class FisherBlocks:
+    """How the Fisher information matrix of a leaf is approximated.
+
+    Attributes:
+      size: weights of a diagonal block, at least 1; they are next to each other along
+        the inputs of an output, and only within a block are gradients taken as going
+        together.
+      damping: added to the diagonal, above 0; in the unit of a squared gradient.
+
+    Raises:
+      ValueError: `size` is below 1 or no int, or `damping` not above 0.
+    """
+
+    size: int = 50
+    damping: float = 1e-5
+
+    def __post_init__(self):
+        object.__setattr__(self, "size", check_count("FisherBlocks", "size", self.size))
+        check_positive("FisherBlocks", "damping", self.damping)
 
 
 def in_blocks(leaf: Array, roles: LeafAxes, size: int) -> Array:

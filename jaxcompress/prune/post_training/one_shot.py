@@ -1,29 +1,25 @@
 """Pruning at once, outside training: from weights as they are to masks and params."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.checks import check_range
+from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.masks import apply_masks, check_masks, kept
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
-from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.selectors import reasons_left_out
 from jaxcompress.core.sizes import size_bytes
-from jaxcompress.core.types import Masks, Params, Selector
-from jaxcompress.prune import targets
-from jaxcompress.prune.allocations.totals import Allocation, uniform
+from jaxcompress.core.types import Masks, Params
+from jaxcompress.prune import chosen
 from jaxcompress.prune.criterion import Criterion
-from jaxcompress.prune.patterns.pattern import Pattern, unstructured
-from jaxcompress.prune.targets import Amount
+from jaxcompress.prune.target import Aim, Target, without_steps
 
 
-class Removed(NamedTuple):
+class Sparsities(NamedTuple):
     """Fractions of weights that masks remove.
 
     Attributes:
@@ -38,12 +34,7 @@ class Removed(NamedTuple):
 def one_shot(
     params: Params,
     criterion: Criterion,
-    *,
-    sparsity: Rules[Amount] | Amount,
-    pattern: Pattern = unstructured,
-    allocate: Allocation = uniform,
-    select: Selector | None = None,
-    axes: Axes | None = None,
+    target: Aim,
 ) -> tuple[Params, Report]:
     """The params with the weights that are worth least set to exactly 0.
 
@@ -54,13 +45,9 @@ def one_shot(
     Args:
       params: finite, not yet quantized.
       criterion: what a weight is worth; one that watches gradients, `informed`.
-      sparsity: fraction to remove, in [0, 1), or `Rules` of it; leaves
-        without a rule stay.
-      pattern: where weights may go.
-      allocate: how each rule's sparsity is shared out among the leaves it matches.
-      select: which leaves; by default the real ones that meet data, without those that
-        the criterion's data did not reach. Of complex leaves it sees absolute values.
-      axes: from `graph.axes`; by default the layout of `assumed_axes`.
+      target: which weights, how much and where: a `Target`, or its sparsity. By default
+        the real leaves that meet data, without those that the criterion's data did not
+        reach; of complex leaves that it selects the absolute values count.
 
     Returns:
       (params, report): the same structure, shapes and dtypes; what
@@ -78,18 +65,18 @@ def one_shot(
       >>> kernel = jnp.array([[0.1, -2.0], [3.0, -0.4]])
       >>> params = {"kernel": kernel, "bias": jnp.ones(2)}
       >>> magnitude = jc.prune.criteria.magnitude()
-      >>> pruned, report = jc.prune.one_shot(params, magnitude, sparsity=0.5)
+      >>> pruned, report = jc.prune.one_shot(params, magnitude, 0.5)
       >>> pruned["kernel"]
       Array([[ 0., -2.],
              [ 3.,  0.]], dtype=float32)
       >>> report.leaves[1].action
       '50.0 % removed'
     """
-    found = fixed_groups("one_shot", params, sparsity, select, axes, targets.check_sized)
-    found, left = targets.with_data("one_shot", found, criterion.unreached, select, sparsity)
-    removing = _masks("one_shot", params, criterion, found, pattern, allocate)
+    target = without_steps("one_shot", target)
+    found, left = _known_groups("one_shot", params, criterion, target)
+    removing = _masks("one_shot", params, criterion, found, target)
     pruned = apply_masks(removing, params)
-    unselected = {} if select else reasons_left_out(params, axes)
+    unselected = {} if target.select else reasons_left_out(params, target.axes)
     why = {name: f"not selected: {reason}" for name, reason in unselected.items()}
     return pruned, removal_report("one_shot", params, removing, found, why | dict(left))
 
@@ -97,12 +84,7 @@ def one_shot(
 def masks(
     params: Params,
     criterion: Criterion,
-    *,
-    sparsity: Rules[Amount] | Amount,
-    pattern: Pattern = unstructured,
-    allocate: Allocation = uniform,
-    select: Selector | None = None,
-    axes: Axes | None = None,
+    target: Aim,
 ) -> Masks:
     """The masks that `one_shot` applies, for trees of one's own.
 
@@ -114,15 +96,15 @@ def masks(
 
     Example:
       >>> params = {"kernel": jnp.array([[0.1, -2.0]]), "bias": jnp.ones(2)}
-      >>> jc.prune.masks(params, jc.prune.criteria.magnitude(), sparsity=0.5)
+      >>> jc.prune.masks(params, jc.prune.criteria.magnitude(), 0.5)
       {'bias': Array(True, dtype=bool), 'kernel': Array([[False,  True]], dtype=bool)}
     """
-    found = fixed_groups("masks", params, sparsity, select, axes, targets.check_sized)
-    found, _ = targets.with_data("masks", found, criterion.unreached, select, sparsity)
-    return _masks("masks", params, criterion, found, pattern, allocate)
+    target = without_steps("masks", target)
+    found, _ = _known_groups("masks", params, criterion, target)
+    return _masks("masks", params, criterion, found, target)
 
 
-def sparsity_of(masks: Masks, params: Params) -> Removed:
+def sparsity_of(masks: Masks, params: Params) -> Sparsities:
     """How much of the params the masks remove.
 
     Args:
@@ -139,7 +121,7 @@ def sparsity_of(masks: Masks, params: Params) -> Removed:
       >>> params = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(2)}
       >>> masks = {"kernel": jnp.array([[True, False, False]]), "bias": jnp.array(True)}
       >>> jc.prune.sparsity_of(masks, params)
-      Removed(overall=0.5, leaves={'bias': 0.0, 'kernel': 0.667})
+      Sparsities(overall=0.5, leaves={'bias': 0.0, 'kernel': 0.667})
     """
     check_masks("sparsity_of", masks, params)
     leaves = named_leaves(params)
@@ -149,38 +131,30 @@ def sparsity_of(masks: Masks, params: Params) -> Removed:
         if leaves[name].size
     }
     total = sum(leaf.size for leaf in leaves.values())
-    return Removed(
+    return Sparsities(
         sum(removed.values()) / max(total, 1),
         {name: count / leaves[name].size for name, count in removed.items()},
     )
 
 
-def fixed_groups(
-    caller: str,
-    params: Params,
-    sparsity: Rules[Amount] | Amount,
-    select: Selector | None,
-    axes: Axes | None,
-    check: Callable = targets.check_target,
-) -> list[targets.Group]:
-    """The leaves to prune at sparsities that are numbers, each with its axes."""
-    targets.refuse_schedule(caller, sparsity)
-    for _, amount in as_rules(sparsity).pairs:
-        check_range(caller, "sparsity", float(amount), 0, 1)
-    return targets.groups(caller, params, sparsity, select, axes, check)
+def _known_groups(
+    caller: str, params: Params, criterion: Criterion, target: Target
+) -> tuple[list[chosen.Group], dict[str, str]]:
+    """The leaves to prune, and why some have no scores by this criterion."""
+    found = chosen.fixed_groups(caller, params, target, chosen.check_sized)
+    return chosen.with_data(caller, found, criterion.unreached, target)
 
 
 def _masks(
     caller: str,
     params: Params,
     criterion: Criterion,
-    found: list[targets.Group],
-    pattern: Pattern,
-    allocate: Allocation,
+    found: list[chosen.Group],
+    target: Target,
 ) -> Masks:
     params = jax.tree.map(_magnitudes_of_complex, params, is_leaf=is_compressed)
-    scores = targets.scores_of(caller, criterion, params, found)
-    return targets.mask_tree(targets.masks_at(0, scores, found, pattern, allocate), params)
+    scores = chosen.scores_of(caller, criterion, params, found)
+    return chosen.mask_tree(chosen.masks_at(0, scores, found, target), params)
 
 
 def _magnitudes_of_complex(leaf):
@@ -192,7 +166,7 @@ def removal_report(
     caller: str,
     params: Params,
     removing: Masks,
-    found: list[targets.Group],
+    found: list[chosen.Group],
     left: Mapping[str, str],
 ) -> Report:
     """What masks removed from each leaf; why some were left out, by name."""

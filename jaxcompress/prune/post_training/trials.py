@@ -7,16 +7,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.checks import check_batches, check_range
+from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.checks import check_batches
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named
-from jaxcompress.core.types import Loss, Model, Params, Selector
+from jaxcompress.core.rules import Rules
+from jaxcompress.core.types import Loss, Model, Params
 from jaxcompress.graph.calibrate import unreached
-from jaxcompress.prune import targets
+from jaxcompress.prune import chosen
 from jaxcompress.prune.allocations.sensitivity import Sensitivity
 from jaxcompress.prune.criterion import Criterion
-from jaxcompress.prune.patterns.pattern import Pattern, unstructured
+from jaxcompress.prune.patterns.pattern import Pattern
+from jaxcompress.prune.target import Aim, as_target, without_steps
 
 
 def sensitivity(
@@ -25,11 +27,7 @@ def sensitivity(
     loss: Loss,
     batches: Sequence[Any],
     criterion: Criterion,
-    *,
-    sparsities: Sequence[float] = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98),
-    pattern: Pattern = unstructured,
-    select: Selector | None = None,
-    axes: Axes | None = None,
+    targets: Sequence[Aim] = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98),
 ) -> Sensitivity:
     """How much the mean loss rises when each leaf alone is pruned, without training.
 
@@ -43,11 +41,10 @@ def sensitivity(
       batches: (inputs, targets) pairs, each batch of equal weight; held out, since
         choices follow from them, but not the test set.
       criterion: what a weight is worth; one that watches gradients, `informed`.
-      sparsities: to try, rising, in (0, 1); a whole leaf gone is tried besides.
-      pattern: where weights may go; above the most that it takes, as `n_of_m` has one,
-        rises stay what they are there.
-      select: which leaves; by default those that meet data.
-      axes: from `graph.axes`; by default the layout of `assumed_axes`.
+      targets: to try, each a `Target` or its sparsity, a number; sparsities rise, in
+        (0, 1), and all targets choose the same leaves. A whole leaf gone is tried
+        besides, by the pattern of the last. Above the most that a pattern takes, as
+        `n_of_m` has one, rises stay what they are there.
 
     Returns:
       Sensitivity, for `by_sensitivity`, a plot or a file. A leaf that no data reached,
@@ -67,20 +64,21 @@ def sensitivity(
       >>> params = {"kernel": jnp.array([[1.0], [2.0]])}
       >>> batch = (jnp.array([[1.0, 1.0]]), jnp.array([[3.0]]))
       >>> magnitude = jc.prune.criteria.magnitude()
-      >>> jc.prune.sensitivity(fn, params, loss, [batch], magnitude, sparsities=[0.5])
+      >>> jc.prune.sensitivity(fn, params, loss, [batch], magnitude, [0.5])
       Sensitivity(sparsities=(0.5, 1.0), rises={'kernel': (1.0, 9.0)}, left_out={})
 
     Source: Han et al. 2015, arXiv:1506.02626, section 5, figure 6. Differs: the loss in
     place of the accuracy.
     """
-    tried = (*(float(each) for each in sparsities), 1.0)
-    _check(sparsities, batches)
-    found = targets.groups("sensitivity", params, 0.0, select, axes)
+    check_batches("sensitivity", batches)
+    trials = _trials(targets)
+    target = as_target("sensitivity", targets[0])
+    found = _common(params, targets)
     examples = [x if isinstance(x, tuple) else (x,) for x, _ in batches]
     unknown = unreached(fn, params, examples) | dict(criterion.unreached)
-    found, left_out = targets.with_data("sensitivity", found, unknown, select, 0.0)
+    found, left_out = chosen.with_data("sensitivity", found, unknown, target)
     roles = {name: each for group in found for name, each in group.axes.items()}
-    scores = targets.scores_of("sensitivity", criterion, params, found)
+    scores = chosen.scores_of("sensitivity", criterion, params, found)
 
     @jax.jit
     def of_batch(params, inputs, answers):
@@ -93,7 +91,7 @@ def sensitivity(
         ]
         return math.fsum(losses) / len(losses)
 
-    def rise(name: str, leaf_axes: LeafAxes, sparsity: float) -> float:
+    def rise(name: str, leaf_axes: LeafAxes, sparsity: float, pattern: Pattern) -> float:
         mask = pattern(scores[name], sparsity, leaf_axes)
         pruned = map_named(
             lambda other, leaf: apply_mask(mask, leaf) if other == name else leaf, params
@@ -113,17 +111,43 @@ def sensitivity(
             "loss and data."
         )
     return Sensitivity(
-        tried,
-        {name: tuple(rise(name, each, s) for s in tried) for name, each in roles.items()},
+        tuple(sparsity for sparsity, _ in trials),
+        {name: tuple(rise(name, each, *trial) for trial in trials) for name, each in roles.items()},
         left_out,
     )
 
 
-def _check(sparsities: Sequence[float], batches: Sequence[Any]) -> None:
-    check_batches("sensitivity", batches)
-    for before, sparsity in zip((0.0, *sparsities), sparsities, strict=False):
-        check_range("sensitivity", "sparsities", sparsity, 0, 1)
+def _trials(targets: Sequence[Aim]) -> list[tuple[float, Pattern]]:
+    """What each leaf is tried at: sparsity and pattern, at last without any weight."""
+    trials, before = [], 0.0
+    for target in (without_steps("sensitivity", target) for target in targets):
+        if isinstance(target.sparsity, Rules):
+            raise ValueError(
+                "sensitivity(targets=...): each leaf is pruned alone, so a target's sparsity is a "
+                "number and no Rules. Leave leaves out with Target(select=...)."
+            )
+        sparsity = float(chosen.value_at(0, target.sparsity))
         if sparsity <= before:
             raise ValueError(
-                f"sensitivity(sparsities={tuple(sparsities)}) must rise, from above 0."
+                f"sensitivity(targets=...): the sparsity {sparsity} follows {before}. They must "
+                "rise, from above 0."
             )
+        trials.append((sparsity, target.pattern))
+        before = sparsity
+    if not trials:
+        raise ValueError("sensitivity(targets=[]) has nothing to try. Give at least one target.")
+    return [*trials, (1.0, trials[-1][1])]
+
+
+def _common(params: Params, targets: Sequence[Aim]) -> list[chosen.Group]:
+    """The leaves that every target chooses."""
+    found = [
+        chosen.groups("sensitivity", params, as_target("sensitivity", target)) for target in targets
+    ]
+    for each in found[1:]:
+        if each[0].axes != found[0][0].axes:
+            raise ValueError(
+                "sensitivity(targets=...) must all choose the same leaves, with the same axes. "
+                f"One takes {', '.join(found[0][0].axes)}; another {', '.join(each[0].axes)}."
+            )
+    return found[0]

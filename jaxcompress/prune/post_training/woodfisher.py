@@ -12,21 +12,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.checks import check_batches, check_count, check_finite, check_positive
+from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.checks import check_batches, check_finite
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.partition import combine, partition
 from jaxcompress.core.report import Report
-from jaxcompress.core.rules import Rules
 from jaxcompress.core.sharding import gathered
-from jaxcompress.core.types import Array, Loss, Model, Params, Selector
-from jaxcompress.prune import targets
-from jaxcompress.prune.allocations.totals import Allocation, uniform
-from jaxcompress.prune.patterns.pattern import Pattern, unstructured
-from jaxcompress.prune.post_training.fisher_blocks import costs, from_blocks, in_blocks, made_up
-from jaxcompress.prune.post_training.one_shot import fixed_groups, removal_report
-from jaxcompress.prune.targets import Amount
+from jaxcompress.core.types import Array, Loss, Model, Params
+from jaxcompress.prune import chosen
+from jaxcompress.prune.post_training.fisher_blocks import (
+    FisherBlocks,
+    costs,
+    from_blocks,
+    in_blocks,
+    made_up,
+)
+from jaxcompress.prune.post_training.one_shot import removal_report
+from jaxcompress.prune.target import Aim, without_steps
 
 
 def woodfisher(
@@ -34,14 +37,9 @@ def woodfisher(
     params: Params,
     loss: Loss,
     batches: Sequence[Any],
+    target: Aim,
     *,
-    sparsity: Rules[Amount] | Amount,
-    pattern: Pattern = unstructured,
-    allocate: Allocation = uniform,
-    block_size: int = 50,
-    damping: float = 1e-5,
-    select: Selector | None = None,
-    axes: Axes | None = None,
+    fisher: FisherBlocks = FisherBlocks(),
 ) -> tuple[Params, Report]:
     """Prunes where the loss rises least; the weights around what went make up for it.
 
@@ -52,7 +50,7 @@ def woodfisher(
     where g is the gradient of one example's loss, and P goes of a block and S stays.
     The score is what a minimum's loss rises by without q, all others made up. For
     trained models with labels, in a few rounds of rising sparsity or between phases of
-    training. Holds `block_size` numbers for each weight.
+    training. Holds `fisher.size` numbers for each weight.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`; each example runs by itself.
@@ -60,17 +58,10 @@ def woodfisher(
       loss: (outputs, targets) to one number per example.
       batches: (inputs, targets) pairs; inputs are one input of the model or a tuple of
         them, and the first axis of every array counts examples. Some hundred examples
-        in all, and more than `block_size`.
-      sparsity: fraction to remove, in [0, 1), or `Rules` of it; leaves
-        without a rule stay.
-      pattern: where weights may go.
-      allocate: how each rule's sparsity is shared out; scores are rises of one loss, so
-        `globally` compares leaves.
-      block_size: weights whose gradients are taken as going together, at least 1; they
-        are next to each other along the inputs of an output.
-      damping: added to the diagonal, above 0; in the unit of a squared gradient.
-      select: which leaves; by default those that meet data.
-      axes: from `graph.axes`; by default the layout of `assumed_axes`.
+        in all, and more than `fisher.size`.
+      target: which weights, how much and where: a `Target`, or its sparsity. Scores are
+        rises of one loss, so `allocations.globally` compares leaves.
+      fisher: how the Fisher information is approximated.
 
     Returns:
       (params, report): the same structure, shapes and dtypes; what
@@ -89,7 +80,7 @@ def woodfisher(
       >>> loss = lambda outputs, targets: outputs[:, 0]
       >>> params = {"kernel": jnp.array([[1.0], [4.0]])}
       >>> batch = (jnp.array([[1.0, 1.0], [0.0, 1.0]]), jnp.zeros(2))
-      >>> pruned, _ = jc.prune.woodfisher(fn, params, loss, [batch], sparsity=0.5)
+      >>> pruned, _ = jc.prune.woodfisher(fn, params, loss, [batch], 0.5)
       >>> pruned["kernel"].round(2)
       Array([[0. ],
              [4.5]], dtype=float32)
@@ -100,37 +91,36 @@ def woodfisher(
     same with less rounding; all weights that go of a block go together, where the sum
     of updates for one weight each is right for one alone.
     """
-    check_positive("woodfisher", "damping", damping)
-    block_size = check_count("woodfisher", "block_size", block_size)
     check_batches("woodfisher", batches)
-    found = fixed_groups("woodfisher", params, sparsity, select, axes)
+    target = without_steps("woodfisher", target)
+    found = chosen.fixed_groups("woodfisher", params, target)
     roles = {name: each for group in found for name, each in group.axes.items()}
     leaves = named_leaves(params)
     for name in roles:
         check_finite("woodfisher", name, leaves[name])
-    fishers = _fishers(fn, params, loss, batches, found, block_size)
+    fishers = _fishers(fn, params, loss, batches, found, fisher.size)
     unreached = {
-        name: _unreached(fisher, leaves[name], roles[name]) for name, fisher in fishers.items()
+        name: _unreached(each, leaves[name], roles[name]) for name, each in fishers.items()
     }
     unreached = {name: reason for name, reason in unreached.items() if reason}
-    found, left = targets.with_data("woodfisher", found, unreached, select, sparsity)
+    found, left = chosen.with_data("woodfisher", found, unreached, target)
     roles = {name: each for group in found for name, each in group.axes.items()}
     fishers = {name: fishers[name] for name in roles}
-    weights = {name: in_blocks(leaves[name], roles[name], block_size) for name in roles}
+    weights = {name: in_blocks(leaves[name], roles[name], fisher.size) for name in roles}
     scores = {}
-    for name, fisher in fishers.items():
-        _check_gradients(name, fisher)
-        fishers[name] = fisher + damping * jnp.eye(block_size)[None]
+    for name, each in fishers.items():
+        _check_gradients(name, each)
+        fishers[name] = each + fisher.damping * jnp.eye(fisher.size)[None]
         scores[name] = _scores(weights[name], fishers[name], leaves[name], roles[name])
         _check_scores(name, scores[name])
-    masks = targets.masks_at(0, scores, found, pattern, allocate)
+    masks = chosen.masks_at(0, scores, found, target)
     solve = jax.jit(made_up)
     for name, mask in masks.items():
-        keep = in_blocks(mask, roles[name], block_size) > 0
+        keep = in_blocks(mask, roles[name], fisher.size) > 0
         solved = solve(weights[name], keep, fishers[name])
         leaves[name] = from_blocks(solved, leaves[name], roles[name])
     pruned = map_named(lambda name, _: leaves[name], params)
-    removing = targets.mask_tree(masks, params)
+    removing = chosen.mask_tree(masks, params)
     return pruned, removal_report("woodfisher", params, removing, found, left)
 
 
@@ -139,12 +129,12 @@ def _fishers(
     params: Params,
     loss: Loss,
     batches: Sequence[Any],
-    found: list[targets.Group],
+    found: list[chosen.Group],
     size: int,
 ) -> dict[str, Array]:
     """The mean outer product of gradients, (blocks, size, size) float32 by leaf."""
     roles = {name: each for group in found for name, each in group.axes.items()}
-    trained, others = partition(params, lambda params: targets.selection(params, found))
+    trained, others = partition(params, lambda params: chosen.selection(params, found))
 
     def loss_of(trained, others, example):
         inputs, answers = jax.tree.map(lambda x: x[None], example)
@@ -192,6 +182,6 @@ def _check_gradients(name: str, fisher: Array) -> None:
 def _check_scores(name: str, scores: Array) -> None:
     if not bool(jnp.all(jnp.isfinite(scores))):
         raise ValueError(
-            f"woodfisher(damping=...): scores of leaf {name!r} are not finite. Give more, since "
-            "its squared gradients are so much larger, or more examples."
+            f"woodfisher(fisher=...): scores of leaf {name!r} are not finite. Give more damping, "
+            "since its squared gradients are so much larger, or more examples."
         )

@@ -15,7 +15,7 @@ from jaxcompress.core.checks import check_positive, check_range
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Key, Params, Selector
-from jaxcompress.prune import targets
+from jaxcompress.prune import chosen
 
 LogAlphas = dict[str, Array]
 """By leaf name, of shapes that broadcast to the leaves; the larger, the more open."""
@@ -49,11 +49,11 @@ def open_gates(
     check_range("open_gates", "opening", opening, 0, 1)
     threshold = gates.TEMPERATURE * math.log(-gates.LOW / gates.HIGH)
     log_alpha = math.log(opening / (1 - opening)) + threshold
-    chosen = named_leaves((select or weights())(params))
+    selected = named_leaves((select or weights())(params))
     opened = {}
     for name, leaf in named_leaves(params).items():
-        if chosen[name]:
-            targets.check_target("open_gates", name, leaf)
+        if selected[name]:
+            chosen.check_leaf("open_gates", name, leaf)
             opened[name] = jnp.zeros_like(leaf, jnp.float32) + log_alpha
     return opened
 

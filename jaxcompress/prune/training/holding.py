@@ -9,7 +9,7 @@ import optax
 from jaxcompress.core import schedules
 from jaxcompress.core.checks import require_params
 from jaxcompress.core.types import Masks, Params
-from jaxcompress.prune import targets
+from jaxcompress.prune import chosen
 from jaxcompress.prune.training.state import (
     PruneState,
     leaked_by,
@@ -48,7 +48,7 @@ def hold(
 
     Example:
       >>> params = {"kernel": jnp.array([[0.1, -2.0]])}
-      >>> masks = jc.prune.masks(params, jc.prune.criteria.magnitude(), sparsity=0.5)
+      >>> masks = jc.prune.masks(params, jc.prune.criteria.magnitude(), 0.5)
       >>> optimizer = jc.prune.hold(optax.sgd(1.0), masks)
       >>> grads = {"kernel": jnp.ones((1, 2))}
       >>> updates, _ = optimizer.update(grads, optimizer.init(params), params)
@@ -69,7 +69,7 @@ def hold(
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         require_params("hold", params)
         selected = masked_leaves(state.masks)
-        leaked = leaked_by(state, targets.targeted(selected, params), _LOOKED(state.count))
+        leaked = leaked_by(state, chosen.targeted(selected, params), _LOOKED(state.count))
         # As in `prune`, reading the counts puts looking before updating.
         looked = jnp.all(leaked >= 0)
         masks = jax.tree.map(lambda mask: mask & looked, state.masks)

@@ -9,15 +9,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.axes import Axes
 from jaxcompress.core.masks import apply_masks
-from jaxcompress.core.rules import Rules
-from jaxcompress.core.types import Array, Key, Masks, Params, Selector
-from jaxcompress.prune.allocations.totals import Allocation, uniform
+from jaxcompress.core.types import Array, Key, Masks, Params
 from jaxcompress.prune.criterion import Criterion
-from jaxcompress.prune.patterns.pattern import Pattern, unstructured
 from jaxcompress.prune.post_training.one_shot import masks as masks_of_round
-from jaxcompress.prune.targets import Amount
+from jaxcompress.prune.target import Aim
 
 Train = Callable[[Params, Masks, int], Params]
 """(params, masks, round from 0) to the params after training under the masks."""
@@ -54,14 +50,10 @@ def as_trained(params: Params, turn: int) -> Params:
 def iterative(
     params: Params,
     criterion: Criterion,
+    targets: Sequence[Aim],
     *,
-    sparsities: Sequence[Rules[Amount] | Amount],
     train: Train,
     restart: Restart = as_trained,
-    pattern: Pattern = unstructured,
-    allocate: Allocation = uniform,
-    select: Selector | None = None,
-    axes: Axes | None = None,
 ) -> Tickets:
     """Removes some weights, trains the rest, and repeats, scoring anew each time.
 
@@ -80,11 +72,11 @@ def iterative(
     Args:
       params: trained, not compressed; unchanged.
       criterion: what a weight is worth; it sees the trained params of each round.
-      sparsities: one per round, rising, of the whole model: `[1 - 0.8**k for k in
-        range(1, 10)]` takes a fifth of the survivors each time.
+      targets: one per round, each a `Target` or its sparsity, of the whole model and
+        rising: `[1 - 0.8**k for k in range(1, 10)]` takes a fifth of the survivors each
+        time.
       train: trains under the masks, best by `hold(optimizer, masks)`.
       restart: what each round begins with.
-      pattern, allocate, select, axes: as in `masks`.
 
     Returns:
       Tickets.
@@ -101,7 +93,7 @@ def iterative(
       >>> tickets = jc.prune.iterative(
       ...     trained,
       ...     jc.prune.criteria.magnitude(),
-      ...     sparsities=[0.25, 0.5],
+      ...     [0.25, 0.5],
       ...     train=train,
       ...     restart=lambda params, turn: saved,
       ... )
@@ -111,20 +103,12 @@ def iterative(
     Source: Frankle and Carbin 2019, arXiv:1803.03635, section 2; Frankle et al. 2020,
     arXiv:1912.05671 (later rewinding); Han et al. 2015, arXiv:1506.02626 (fine-tuning).
     """
-    if not sparsities:
-        raise ValueError("iterative(sparsities=[]) has no round. Give one sparsity per round.")
+    if not targets:
+        raise ValueError("iterative(targets=[]) has no round. Give one target per round.")
     rounds: list[Masks] = []
-    for turn, sparsity in enumerate(sparsities):
+    for turn, target in enumerate(targets):
         scored = _surviving(criterion, rounds[-1]) if rounds else criterion
-        masks = masks_of_round(
-            params,
-            scored,
-            sparsity=sparsity,
-            pattern=pattern,
-            allocate=allocate,
-            select=select,
-            axes=axes,
-        )
+        masks = masks_of_round(params, scored, target)
         start = apply_masks(masks, restart(params, turn))
         params = apply_masks(masks, train(start, masks, turn))
         rounds.append(masks)

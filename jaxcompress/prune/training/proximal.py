@@ -13,7 +13,7 @@ from jaxcompress.core.masks import check_masks
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, Selector
-from jaxcompress.prune import targets
+from jaxcompress.prune import chosen
 from jaxcompress.prune.training.views import Masking
 
 
@@ -64,14 +64,14 @@ def proximal_l1(
     """
 
     def spare_none(params: Params) -> dict[str, Array]:
-        leaves, chosen = named_leaves(params), named_leaves((select or weights())(params))
-        selected = [name for name in leaves if chosen[name]]
+        leaves, wanted = named_leaves(params), named_leaves((select or weights())(params))
+        selected = [name for name in leaves if wanted[name]]
         if leaves and not selected:
             raise ValueError(
                 f"proximal_l1(select=...) selects no leaf. Leaves are: {', '.join(leaves)}."
             )
         for name in selected:
-            targets.check_target("proximal_l1", name, leaves[name])
+            chosen.check_leaf("proximal_l1", name, leaves[name])
         return {name: jnp.zeros((), bool) for name in selected}
 
     return _proximal("proximal_l1", learning_rate, weight, spare_none)
@@ -89,7 +89,7 @@ def proximal_trimmed(
 
     With `spared = by_magnitude(...)` it is the step for `weight` times the sum of all
     |w| but the largest of each group, which is 0 exactly where the pattern holds. So
-    with `by_magnitude(sparsity=0.5, pattern=n_of_m(2, 4))` weights come to 2:4 while
+    with `by_magnitude(Target(0.5, n_of_m(2, 4)))` weights come to 2:4 while
     the two largest of four are never shortened.
 
     Args:
@@ -108,7 +108,7 @@ def proximal_trimmed(
 
     Example:
       >>> one_of_two = jc.prune.patterns.n_of_m(1, 2)
-      >>> pairs = jc.prune.by_magnitude(sparsity=0.5, pattern=one_of_two)
+      >>> pairs = jc.prune.by_magnitude(jc.prune.Target(0.5, one_of_two))
       >>> proximal = jc.prune.proximal_trimmed(0.5, weight=0.4, spared=pairs)
       >>> optimizer = optax.chain(optax.sgd(0.5), proximal)
       >>> params = {"kernel": jnp.array([[1.0, 3.0], [-0.1, 2.0]])}

@@ -15,10 +15,11 @@ from jaxcompress.core.correspondence import start_of_param
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.selectors import axes_of
 from jaxcompress.core.types import Array, Masks, Params, When
-from jaxcompress.prune import targets
+from jaxcompress.prune import chosen
 from jaxcompress.prune.criterion import Criterion
 from jaxcompress.prune.patterns.pattern import group_axis
 from jaxcompress.prune.ranking import count_true, lowest
+from jaxcompress.prune.target import check_sparsity
 from jaxcompress.prune.training.shares import Share, as_dropped
 from jaxcompress.prune.training.state import (
     PruneState,
@@ -72,8 +73,8 @@ def regrow(
     Args:
       inner: optimizer, without a line search.
       growth: what an absent weight would be worth; it sees raw gradients.
-      masks: to begin with, for example `masks(params, random(key), sparsity=0.9,
-        allocate=erk)`; looked up by name. A leaf with a () mask stays whole.
+      masks: to begin with, for example `masks(params, random(key), Target(0.9,
+        allocate=erk))`; looked up by name. A leaf with a () mask stays whole.
       fraction: of the living weights, that is dropped: in [0, 1], a number, a () array
         or a schedule, such as `optax.cosine_decay_schedule(0.3, end)`.
       share: how many of the dropped each leaf grows.
@@ -109,7 +110,7 @@ def regrow(
     if isinstance(fraction, int | float | np.floating):
         check_share("regrow", "fraction", float(fraction))
     else:
-        targets.check_amount("regrow", fraction, "fraction")
+        check_sparsity("regrow", "fraction", fraction)
     inner = optax.with_extra_args_support(inner)
     known = None if axes is None else named_leaves(axes)
 
@@ -120,7 +121,7 @@ def regrow(
         return PruneState(
             count=jnp.zeros((), jnp.int32),
             masks=start,
-            evidence=growth.init(targets.targeted(masked_leaves(start), params)),
+            evidence=growth.init(chosen.targeted(masked_leaves(start), params)),
             leaked=jnp.zeros(len(jax.tree.leaves(start)), jnp.int32),
             missed=jnp.zeros((), jnp.int32),
             inner=inner_state,
@@ -129,8 +130,8 @@ def regrow(
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         require_params("regrow", params)
         selected = masked_leaves(state.masks)
-        weights = targets.targeted(selected, params)
-        evidence = growth.update(targets.targeted(selected, updates), state.evidence, weights)
+        weights = chosen.targeted(selected, params)
+        evidence = growth.update(chosen.targeted(selected, updates), state.evidence, weights)
 
         def moved() -> tuple[Masks, Array, optax.OptState]:
             old, leaves = named_leaves(state.masks), named_leaves(weights)
@@ -138,10 +139,10 @@ def regrow(
             roles = {
                 name: axes_of(name, leaves[name], known) for name in old if old[name].shape != ()
             }
-            part = targets.value_at(state.count, fraction)
+            part = chosen.value_at(state.count, fraction)
             new = old | regrown(leaves, old, scores, roles, part, share)
-            usable = targets.are_known(state.count, scores, [targets.Group(fraction, roles)])
-            new = kept_unless(usable, targets.mask_tree(new, params), state.masks)
+            usable = chosen.are_known(state.count, scores, [chosen.Group(fraction, roles)])
+            new = kept_unless(usable, chosen.mask_tree(new, params), state.masks)
             changed = jax.tree.map(jnp.not_equal, state.masks, new)
             missed = state.missed + ~usable
             return new, missed, _restarted(inner, state.inner, changed, params)

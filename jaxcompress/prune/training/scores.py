@@ -6,22 +6,20 @@ inside the loss, and that is what is stored in the end. The criterion `movement`
 the same scores in the state of `prune`, without a tree of its own.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_number
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.numerics import straight_through
-from jaxcompress.core.rules import Rules
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, Selector
-from jaxcompress.prune import targets
-from jaxcompress.prune.allocations.totals import Allocation, uniform
-from jaxcompress.prune.patterns.pattern import Pattern, unstructured
-from jaxcompress.prune.targets import Amount
+from jaxcompress.prune import chosen
+from jaxcompress.prune.target import Aim, without_steps
 
 Scores = dict[str, Array]
 """By leaf name, of the leaf's shape; the larger, the more a weight is worth."""
@@ -49,11 +47,11 @@ def movement_scores(
       {'kernel': Array([[0., 0.]], dtype=float32)}
     """
     check_number("movement_scores", "start", start)
-    chosen = named_leaves((select or weights())(params))
+    selected = named_leaves((select or weights())(params))
     scores = {}
     for name, leaf in named_leaves(params).items():
-        if chosen[name]:
-            targets.check_target("movement_scores", name, leaf)
+        if selected[name]:
+            chosen.check_leaf("movement_scores", name, leaf)
             scores[name] = jnp.zeros_like(leaf, jnp.float32) + start
     return scores
 
@@ -100,11 +98,7 @@ def soft_movement(params: Params, scores: Scores, threshold: ArrayLike) -> Param
 def hard_movement(
     params: Params,
     scores: Scores,
-    *,
-    sparsity: Rules[Amount] | Amount,
-    pattern: Pattern = unstructured,
-    allocate: Allocation = uniform,
-    axes: Axes | None = None,
+    target: Aim,
 ) -> Params:
     """The params without those whose learned scores are lowest.
 
@@ -114,9 +108,8 @@ def hard_movement(
     Args:
       params: tree of arrays.
       scores: by name; leaves without scores stay as they are.
-      sparsity: fraction to remove, in [0, 1): a number, or a () array, such as
-        `schedule(step)`, clipped to [0, 1]; or `Rules` of those.
-      pattern, allocate, axes: as in `masks`.
+      target: how much and where: a `Target`, or its sparsity; a () array, such as
+        `schedule(step)`, may be traced. The leaves are those with scores.
 
     Returns:
       Tree of the same structure, shapes and dtypes; gradients reach both arguments.
@@ -130,21 +123,20 @@ def hard_movement(
     Example:
       >>> params = {"kernel": jnp.array([[2.0, 3.0]])}
       >>> scores = {"kernel": jnp.array([[1.0, -1.0]])}
-      >>> jc.prune.hard_movement(params, scores, sparsity=0.5)
+      >>> jc.prune.hard_movement(params, scores, 0.5)
       {'kernel': Array([[2., 0.]], dtype=float32)}
 
     Source: Sanh et al. 2020, arXiv:2005.07683, section 4, movement pruning.
     """
-    targets.check_amount("hard_movement", sparsity)
-    targets.refuse_schedule("hard_movement", sparsity)
+    target = without_steps("hard_movement", target)
     _check("hard_movement", params, scores)
 
     def scored(params: Params):
         return map_named(lambda name, _: name in scores, params)
 
-    found = targets.groups("hard_movement", params, sparsity, scored, axes)
+    found = chosen.groups("hard_movement", params, dataclasses.replace(target, select=scored))
     fixed = jax.lax.stop_gradient(scores)
-    return _seen(params, scores, targets.masks_at(0, fixed, found, pattern, allocate))
+    return _seen(params, scores, chosen.masks_at(0, fixed, found, target))
 
 
 def score_penalty(scores: Scores) -> Array:
@@ -203,7 +195,7 @@ def _check(caller: str, params: Params, scores: Scores) -> None:
             raise ValueError(
                 f"{caller}(scores=...): there is no leaf {name!r}. Leaves are: {', '.join(leaves)}."
             )
-        targets.check_target(caller, name, leaves[name])
+        chosen.check_leaf(caller, name, leaves[name])
         if each.shape != leaves[name].shape:
             raise ValueError(
                 f"{caller}(scores=...): the scores of leaf {name!r} have shape {each.shape}, the "

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxcompress.core.masks import apply_masks, check_masks, cleared
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Array, Masks, Params, PyTree
-from jaxcompress.prune import targets
+from jaxcompress.prune import chosen
 from jaxcompress.prune.ranking import count_true
 
 
@@ -55,7 +55,7 @@ def masks_of(opt_state: optax.OptState) -> Masks:
 
     Example:
       >>> magnitude = jc.prune.criteria.magnitude()
-      >>> optimizer = jc.prune.prune(optax.sgd(0.1), magnitude, sparsity=0.5)
+      >>> optimizer = jc.prune.prune(optax.sgd(0.1), magnitude, 0.5)
       >>> jc.prune.masks_of(optimizer.init({"kernel": jnp.ones((1, 2))}))
       {'kernel': Array([[ True,  True]], dtype=bool)}
     """
@@ -107,7 +107,7 @@ def check(opt_state: optax.OptState) -> None:
 
     Example:
       >>> magnitude = jc.prune.criteria.magnitude()
-      >>> optimizer = jc.prune.prune(optax.sgd(0.1), magnitude, sparsity=0.5)
+      >>> optimizer = jc.prune.prune(optax.sgd(0.1), magnitude, 0.5)
       >>> jc.prune.check(optimizer.init({"kernel": jnp.ones((1, 2))}))
     """
     states = _prune_states("check", opt_state)
@@ -155,7 +155,7 @@ def starting_masks(caller: str, masks: Masks, params: Params) -> Masks:
     def start(name: str, leaf, mask: Array) -> Array:
         if mask.shape == ():
             return mask
-        targets.check_target(caller, name, leaf)
+        chosen.check_leaf(caller, name, leaf)
         # The zeros lend the mask, which may come from elsewhere, the leaf's sharding.
         return jnp.zeros_like(leaf, bool) | jnp.broadcast_to(mask, leaf.shape)
 

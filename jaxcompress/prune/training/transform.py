@@ -7,16 +7,12 @@ import jax.numpy as jnp
 import optax
 
 from jaxcompress.core import schedules
-from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import require_params
 from jaxcompress.core.names import named_leaves
-from jaxcompress.core.rules import Rules
-from jaxcompress.core.types import Array, Masks, Params, Selector, When
-from jaxcompress.prune import targets
-from jaxcompress.prune.allocations.totals import Allocation, uniform
+from jaxcompress.core.types import Array, Masks, Params, When
+from jaxcompress.prune import chosen
 from jaxcompress.prune.criterion import Criterion
-from jaxcompress.prune.patterns.pattern import Pattern, unstructured
-from jaxcompress.prune.targets import Amount
+from jaxcompress.prune.target import Aim, as_target
 from jaxcompress.prune.training.state import (
     PruneState,
     kept_unless,
@@ -29,12 +25,8 @@ from jaxcompress.prune.training.state import (
 def prune(
     inner: optax.GradientTransformation,
     criterion: Criterion,
+    target: Aim,
     *,
-    sparsity: Rules[Amount] | Amount,
-    pattern: Pattern = unstructured,
-    allocate: Allocation = uniform,
-    select: Selector | None = None,
-    axes: Axes | None = None,
     when: When = schedules.every(100),
 ) -> optax.GradientTransformationExtraArgs:
     """Trains with `inner` while the weights that are worth least stay exactly 0.
@@ -52,36 +44,29 @@ def prune(
     It must be outermost, since what changes its updates lets pruned weights live.
     Around it go `optax.MultiSteps`, `optax.masked`, `optax.partition`, and
     `inject_hyperparams` as `lambda rate, sparsity: prune(adamw(rate), criterion,
-    sparsity=sparsity)`. `check` tells whether that was kept. An optimizer with a second
+    sparsity)`. `check` tells whether that was kept. An optimizer with a second
     set of params (schedule-free, lookahead, averages) needs `apply(masks_of(opt_state),
     second)` before it is used.
 
     Args:
       inner: optimizer, without a line search.
       criterion: what a weight is worth.
-      sparsity: fraction to remove, in [0, 1): a number, a () array, a schedule from
-        step to number (clipped to [0, 1]), or `Rules` of those. Leaves without a rule
-        stay whole.
-      pattern: where weights may go.
-      allocate: how each rule's sparsity is shared out among the leaves it matches.
-      select: which leaves; by default those that meet data.
-      axes: from `graph.axes`; by default the layout of `assumed_axes`.
+      target: which weights, how much and where: a `Target`, or its sparsity.
       when: at which steps masks are found anew, counted from 0.
 
     Returns:
       Transformation with a `PruneState`; extra arguments go to `inner`.
 
     Raises:
-      ValueError: a number is outside [0, 1), an array is NaN, or a schedule at step 0;
-        when `init` sees the params: nothing is
-        selected, a rule is never used, a selected leaf is empty, `inner` has a line
-        search; in `update`: params are missing.
+      ValueError: as `Target`; when `init` sees the params: nothing is selected, a rule
+        is never used, a selected leaf is empty, `inner` has a line search; in `update`:
+        params are missing.
       TypeError: a selected leaf is not real floating, or is already compressed.
 
     Example:
       >>> params = {"kernel": jnp.array([[0.1, -2.0], [3.0, -0.4]])}
       >>> magnitude = jc.prune.criteria.magnitude()
-      >>> optimizer = jc.prune.prune(optax.sgd(0.5), magnitude, sparsity=0.5)
+      >>> optimizer = jc.prune.prune(optax.sgd(0.5), magnitude, 0.5)
       >>> opt_state = optimizer.init(params)
       >>> grads = {"kernel": jnp.ones((2, 2))}
       >>> updates, opt_state = optimizer.update(grads, opt_state, params)
@@ -92,12 +77,12 @@ def prune(
     Source: Zhu and Gupta 2017, arXiv:1710.01878, section 3. Differs: one transformation
     instead of hooks around the step; exact counts.
     """
-    targets.check_amount("prune", sparsity)
+    target = as_target("prune", target)
     inner = optax.with_extra_args_support(inner)
 
     def init(params: Params) -> PruneState:
-        found = targets.groups("prune", params, sparsity, select, axes)
-        selected = targets.selection(params, found)
+        found = chosen.groups("prune", params, target)
+        selected = chosen.selection(params, found)
         inner_state = inner.init(params)
         refuse_line_search("prune", inner_state)
         return PruneState(
@@ -105,7 +90,7 @@ def prune(
             masks=jax.tree.map(
                 lambda chosen, leaf: jnp.ones_like(leaf if chosen else True, bool), selected, params
             ),
-            evidence=criterion.init(targets.targeted(selected, params)),
+            evidence=criterion.init(chosen.targeted(selected, params)),
             leaked=jnp.zeros(len(jax.tree.leaves(selected)), jnp.int32),
             missed=jnp.zeros((), jnp.int32),
             inner=inner_state,
@@ -113,16 +98,16 @@ def prune(
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         require_params("prune", params)
-        found = targets.groups("prune", params, sparsity, select, axes)
-        selected = targets.selection(params, found)
-        weights = targets.targeted(selected, params)
-        evidence = criterion.update(targets.targeted(selected, updates), state.evidence, weights)
+        found = chosen.groups("prune", params, target)
+        selected = chosen.selection(params, found)
+        weights = chosen.targeted(selected, params)
+        evidence = criterion.update(chosen.targeted(selected, updates), state.evidence, weights)
 
         def fresh() -> tuple[Masks, Array]:
             scores = named_leaves(criterion.score(evidence, weights))
-            masks = targets.masks_at(state.count, scores, found, pattern, allocate)
-            known = targets.are_known(state.count, scores, found)
-            masks = kept_unless(known, targets.mask_tree(masks, params), state.masks)
+            masks = chosen.masks_at(state.count, scores, found, target)
+            known = chosen.are_known(state.count, scores, found)
+            masks = kept_unless(known, chosen.mask_tree(masks, params), state.masks)
             return masks, state.missed + ~known
 
         due, was_due = when(state.count), when(jnp.maximum(state.count - 1, 0))

@@ -8,63 +8,50 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_number, check_range
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.masks import apply_mask, check_masks
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.numerics import straight_through as passing
-from jaxcompress.core.rules import Rules
-from jaxcompress.core.types import Array, Masks, Params, Selector, View
-from jaxcompress.prune import targets
-from jaxcompress.prune.allocations.totals import Allocation, uniform
+from jaxcompress.core.types import Array, Masks, Params, View
+from jaxcompress.prune import chosen
 from jaxcompress.prune.criteria.weights import magnitude
-from jaxcompress.prune.patterns.pattern import Pattern, unstructured
-from jaxcompress.prune.targets import Amount
+from jaxcompress.prune.target import Aim, without_steps
 
 Masking = Callable[[Params], Masks]
 """Params to their masks, traceable; `lambda params: masks` for masks that are known."""
 
 
-def by_magnitude(
-    *,
-    sparsity: Rules[Amount] | Amount,
-    pattern: Pattern = unstructured,
-    allocate: Allocation = uniform,
-    select: Selector | None = None,
-    axes: Axes | None = None,
-) -> Masking:
+def by_magnitude(target: Aim) -> Masking:
     """The masks of the weights as they are, by size: small ones go.
 
     Unlike `masks` it works inside jit, and looks for nothing that is not finite.
 
     Args:
-      sparsity: fraction to remove, in [0, 1): a number, or a () array, such as
-        `schedule(step)`, clipped to [0, 1]; or `Rules` of those.
-      pattern, allocate, select, axes: as in `masks`.
+      target: which weights, how much and where: a `Target`, or its sparsity, which may
+        be a traced () array such as `schedule(step)`.
 
     Returns:
       Function from params to masks of their structure.
 
     Raises:
-      ValueError: a number is outside [0, 1); when the params are seen: as `masks`.
+      ValueError: as `Target`; when the params are seen: as `masks`.
       TypeError: a sparsity is a schedule; a selected leaf is not real floating, or is
         already compressed.
 
     Example:
       >>> params = {"kernel": jnp.array([[0.1, -2.0]]), "bias": jnp.ones(2)}
-      >>> jc.prune.by_magnitude(sparsity=0.5)(params)
+      >>> jc.prune.by_magnitude(0.5)(params)
       {'bias': Array(True, dtype=bool), 'kernel': Array([[False,  True]], dtype=bool)}
     """
-    targets.check_amount("by_magnitude", sparsity)
-    targets.refuse_schedule("by_magnitude", sparsity)
+    target = without_steps("by_magnitude", target)
 
     def masking(params: Params) -> Masks:
-        found = targets.groups("by_magnitude", params, sparsity, select, axes)
-        fixed = jax.lax.stop_gradient(targets.targeted(targets.selection(params, found), params))
+        found = chosen.groups("by_magnitude", params, target)
+        fixed = jax.lax.stop_gradient(chosen.targeted(chosen.selection(params, found), params))
         scores = named_leaves(magnitude().score((), fixed))
-        return targets.mask_tree(targets.masks_at(0, scores, found, pattern, allocate), params)
+        return chosen.mask_tree(chosen.masks_at(0, scores, found, target), params)
 
     return masking
 
@@ -79,7 +66,7 @@ def straight_through(masking: Masking) -> View:
     it inside the loss: `fn(view(params), x)`.
 
     Args:
-      masking: for example `by_magnitude(sparsity=0.5, pattern=n_of_m(2, 4))`, so that
+      masking: for example `by_magnitude(Target(0.5, n_of_m(2, 4)))`, so that
         masks follow the weights at every step.
 
     Returns:
@@ -89,7 +76,7 @@ def straight_through(masking: Masking) -> View:
       ValueError: (when applied) a mask does not fit its leaf.
 
     Example:
-      >>> view = jc.prune.straight_through(jc.prune.by_magnitude(sparsity=0.5))
+      >>> view = jc.prune.straight_through(jc.prune.by_magnitude(0.5))
       >>> params = {"kernel": jnp.array([[0.1, -2.0]])}
       >>> view(params)["kernel"]
       Array([[ 0., -2.]], dtype=float32)
@@ -113,7 +100,7 @@ def sr_ste(masking: Masking, decay: float = 2e-4) -> View:
     gradients over microbatches and devices.
 
     Args:
-      masking: for example `by_magnitude(sparsity=0.5, pattern=n_of_m(2, 4))`.
+      masking: for example `by_magnitude(Target(0.5, n_of_m(2, 4)))`.
       decay: of masked weights, at least 0.
 
     Returns:
@@ -123,7 +110,7 @@ def sr_ste(masking: Masking, decay: float = 2e-4) -> View:
       ValueError: `decay` is negative; when applied: a mask does not fit its leaf.
 
     Example:
-      >>> view = jc.prune.sr_ste(jc.prune.by_magnitude(sparsity=0.5), decay=0.5)
+      >>> view = jc.prune.sr_ste(jc.prune.by_magnitude(0.5), decay=0.5)
       >>> params = {"kernel": jnp.array([[0.2, -2.0]])}
       >>> jax.grad(lambda params: view(params)["kernel"].sum())(params)["kernel"]
       Array([[1.1, 1. ]], dtype=float32)

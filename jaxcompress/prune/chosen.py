@@ -1,4 +1,4 @@
-"""Which leaves are pruned and how much of them, in training and at once."""
+"""The leaves that a target chooses, and their masks, in training and at once."""
 
 import functools
 import numbers
@@ -7,76 +7,91 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
-from jax.core import Tracer
-from jax.typing import ArrayLike
 
-from jaxcompress.core.axes import Axes, LeafAxes
+from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_finite, check_range, check_real
 from jaxcompress.core.evidence import without_data
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.selectors import axes_of, weights
-from jaxcompress.core.types import Array, Masks, Params, PyTree, Selector
-from jaxcompress.prune.allocations.totals import Allocation
+from jaxcompress.core.types import Array, Masks, Params, PyTree
 from jaxcompress.prune.criterion import Criterion
-from jaxcompress.prune.patterns.pattern import Pattern
 from jaxcompress.prune.ranking import count_true
+from jaxcompress.prune.target import Sparsity, Target
 
-Amount = ArrayLike | optax.Schedule
-"""A sparsity: a number in [0, 1), or a schedule from step to one."""
+Check = Callable[[str, str, Array], None]
+"""Raises an error for a leaf that cannot be pruned: (caller, leaf name, leaf)."""
 
 
 class Group(NamedTuple):
     """Leaves that share one sparsity: those that one rule is the first to match."""
 
-    sparsity: Amount
+    sparsity: Sparsity
     axes: dict[str, LeafAxes]
+
+
+def check_leaf(caller: str, name: str, leaf) -> None:
+    """Raises an error for a leaf that is compressed, empty or not real floating."""
+    if is_compressed(leaf):
+        raise TypeError(
+            f"{caller}: leaf {name!r} is a {type(leaf).__name__}, already compressed. "
+            "Prune first, then quantize with the masks; or leave it out with select=."
+        )
+    check_real(caller, name, leaf)
+
+
+def check_sized(caller: str, name: str, leaf) -> None:
+    """As `check_leaf`, but a complex leaf passes: it is worth its absolute values."""
+    if jnp.issubdtype(leaf.dtype, jnp.complexfloating) and not is_compressed(leaf):
+        leaf = jax.ShapeDtypeStruct(leaf.shape, jnp.float32)
+    check_leaf(caller, name, leaf)
 
 
 def groups(
     caller: str,
     params: Params,
-    sparsity: Rules[Amount] | Amount,
-    select: Selector | None,
-    axes: Axes | None,
-    check: Callable[[str, str, Array], None] | None = None,
+    target: Target,
+    check: Check = check_leaf,
 ) -> list[Group]:
     """The leaves to prune, by the rule that says how much; nothing is computed.
 
-    `check` refuses leaves; by default `check_target`.
+    `check` refuses leaves.
 
     Raises:
       TypeError: a leaf to prune is compressed, or not of a real floating dtype.
       ValueError: no leaf of a tree that has leaves is to be pruned, a rule is never
-        used, a leaf to prune is empty, or `axes` is of another tree.
+        used, a leaf to prune is empty, or the axes are of another tree.
     """
     leaves = named_leaves(params)
-    selected = named_leaves((select or weights(axes))(params))
-    amounts = as_rules(sparsity).pairs
+    selected = named_leaves((target.select or weights(target.axes))(params))
+    amounts = as_rules(target.sparsity).pairs
     rules = Rules((pattern, rank) for rank, (pattern, _) in enumerate(amounts))
     assigned = rules.assign([name for name in leaves if selected[name]])
     if leaves and not assigned:
         raise ValueError(
-            f"{caller}(select=...) selects no leaf. Leaves are: {', '.join(leaves)}. "
+            f"{caller}: Target(select=...) selects no leaf. Leaves are: {', '.join(leaves)}. "
             "By default leaves that meet data in a dot, convolution or gather are selected."
         )
-    known = None if axes is None else named_leaves(axes)
+    known = None if target.axes is None else named_leaves(target.axes)
     found = [Group(amount, {}) for _, amount in amounts]
     for name, rank in assigned.items():
-        (check or check_target)(caller, name, leaves[name])
+        check(caller, name, leaves[name])
         found[rank].axes[name] = axes_of(name, leaves[name], known)
     return found
 
 
+def fixed_groups(
+    caller: str, params: Params, target: Target, check: Check = check_leaf
+) -> list[Group]:
+    """The leaves to prune at sparsities that are numbers, each with its axes."""
+    for _, sparsity in as_rules(target.sparsity).pairs:
+        check_range(caller, "target", float(sparsity), 0, 1)
+    return groups(caller, params, target, check)
+
+
 def with_data(
-    caller: str,
-    found: list[Group],
-    unreached: Mapping[str, str],
-    select: Selector | None,
-    sparsity: Rules[Amount] | Amount,
+    caller: str, found: list[Group], unreached: Mapping[str, str], target: Target
 ) -> tuple[list[Group], dict[str, str]]:
     """The groups without leaves that no data reached, and why those are left out.
 
@@ -84,7 +99,7 @@ def with_data(
       ValueError: such a leaf was asked for by name, or no other is left.
     """
     names = [name for group in found for name in group.axes]
-    left = without_data(caller, unreached, names, select, sparsity)
+    left = without_data(caller, unreached, names, target.select, target.sparsity)
     return [
         Group(amount, {name: each for name, each in axes.items() if name not in left})
         for amount, axes in found
@@ -95,8 +110,7 @@ def masks_at(
     count: Array | int,
     scores: dict[str, Array],
     found: list[Group],
-    pattern: Pattern,
-    allocate: Allocation,
+    target: Target,
 ) -> dict[str, Array]:
     """The mask of every leaf in `found` at step `count`, by name."""
     masks = {}
@@ -104,12 +118,12 @@ def masks_at(
         if not axes:
             continue
         share = {name: scores[name] for name in axes}
-        sparsities = allocate(share, axes, value_at(count, amount))
+        sparsities = target.allocate(share, axes, value_at(count, amount))
         for name in axes:
             score = share[name]
             if masks:
                 score = _after(next(reversed(masks.values())), score)
-            masks[name] = pattern(score, sparsities[name], axes[name])
+            masks[name] = target.pattern(score, sparsities[name], axes[name])
     return masks
 
 
@@ -151,7 +165,7 @@ def scores_of(
     return scores
 
 
-def value_at(count: Array | int, amount: Amount) -> Array | float:
+def value_at(count: Array | int, amount: Sparsity) -> Array | float:
     """The sparsity at a step; an array, whose value may be traced, is clipped."""
     value = amount(count) if callable(amount) else amount
     if isinstance(value, numbers.Real):
@@ -175,46 +189,3 @@ def targeted(selected: PyTree, tree: Params) -> Params:
 def mask_tree(masks: dict[str, Array], params: Params) -> Masks:
     """The masks in the params' structure, () True for every leaf that is not named."""
     return map_named(lambda name, _: masks.get(name, jnp.ones((), bool)), params)
-
-
-def check_amount(caller: str, sparsity: Rules[Amount] | Amount, argument: str = "sparsity") -> None:
-    """Raises a ValueError for a number outside [0, 1), and for an array that is NaN.
-
-    Of a schedule the first value is looked at; a traced one passes, and so do arrays
-    outside [0, 1], which are clipped.
-    """
-    for _, amount in as_rules(sparsity).pairs:
-        if isinstance(amount, numbers.Real):
-            check_range(caller, argument, float(amount), 0, 1)
-            continue
-        value = amount(jnp.zeros((), jnp.int32)) if callable(amount) else amount
-        if not isinstance(value, Tracer) and np.any(np.isnan(np.asarray(value, np.float32))):
-            what = f"{amount} is NaN at step 0" if callable(amount) else f"{amount} is NaN"
-            raise ValueError(f"{caller}({argument}=...): {what}. Give a share in [0, 1).")
-
-
-def refuse_schedule(caller: str, sparsity: Rules[Amount] | Amount) -> None:
-    """Raises a TypeError for a schedule, where there are no steps."""
-    for _, amount in as_rules(sparsity).pairs:
-        if callable(amount):
-            raise TypeError(
-                f"{caller}(sparsity={amount}) is a schedule, and there are no steps here. "
-                "Give a number in [0, 1), or use prune in training."
-            )
-
-
-def check_sized(caller: str, name: str, leaf) -> None:
-    """As `check_target`, but a complex leaf passes: it is worth its absolute values."""
-    if jnp.issubdtype(leaf.dtype, jnp.complexfloating) and not is_compressed(leaf):
-        leaf = jax.ShapeDtypeStruct(leaf.shape, jnp.float32)
-    check_target(caller, name, leaf)
-
-
-def check_target(caller: str, name: str, leaf) -> None:
-    """Raises an error for a leaf that is compressed, empty or not real floating."""
-    if is_compressed(leaf):
-        raise TypeError(
-            f"{caller}: leaf {name!r} is a {type(leaf).__name__}, already compressed. "
-            "Prune first, then quantize with the masks; or leave it out with select=."
-        )
-    check_real(caller, name, leaf)
