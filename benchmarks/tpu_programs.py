@@ -150,7 +150,7 @@ def on_codes(spec: jc.QuantSpec, form: str) -> Program:
 SPECS = {
     "int8": jc.quantize.int8(),
     "int4": jc.quantize.int4(),
-    "grouped int4": jc.quantize.int4(per="group", group_size=16),
+    "grouped int4": jc.quantize.int4(group_size=16),
 }
 
 EXECUTION: dict[str, Callable[[], Program]] = {

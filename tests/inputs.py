@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.formats.grids import Grid
+from jaxcompress.core.formats.integers import Integers
+from jaxcompress.core.formats.sharing import Group, Tensor
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import PyTree
@@ -126,23 +129,18 @@ def qtensor(
     random = np.random.default_rng(seed)
     codes = random.integers(spec.lowest, spec.highest, shape, np.int32, endpoint=True)
     zero_point = random.integers(spec.lowest, spec.highest, blocks, np.int32, endpoint=True)
-    return QTensor.from_codes(
-        jnp.asarray(codes),
-        jnp.asarray(random.uniform(0.01, 1, blocks).astype(np.float32)),
-        None if spec.symmetric else jnp.asarray(zero_point),
-        spec=spec,
-        dtype=jnp.float32,
-        axes=axes,
-    )
+    scale = jnp.asarray(random.uniform(0.01, 1, blocks).astype(np.float32))
+    grid = Grid(scale, zero_point=None if spec.symmetric else jnp.asarray(zero_point))
+    return QTensor.from_codes(jnp.asarray(codes), grid, spec=spec, dtype=jnp.float32, axes=axes)
 
 
-INT8 = QuantSpec("int8", 8, -127, 127, symmetric=True)
-INT8_ASYMMETRIC = QuantSpec("shifted int8", 8, -128, 127, symmetric=False)
-UINT8 = QuantSpec("uint8", 8, 0, 255, symmetric=False, per="tensor")
-INT4 = QuantSpec("int4", 4, -7, 7, symmetric=True)
-INT4_GROUPS = QuantSpec("int4", 4, -7, 7, symmetric=True, per="group", group_size=4)
-UINT4_GROUPS = QuantSpec("uint4", 4, 0, 15, symmetric=False, per="group", group_size=4)
-INT2 = QuantSpec("int2", 2, -1, 1, symmetric=True)
+INT8 = QuantSpec(Integers(8, -127, 127, symmetric=True))
+INT8_ASYMMETRIC = QuantSpec(Integers(8, -128, 127, symmetric=False))
+UINT8 = QuantSpec(Integers(8, 0, 255, symmetric=False), Tensor())
+INT4 = QuantSpec(Integers(4, -7, 7, symmetric=True))
+INT4_GROUPS = QuantSpec(Integers(4, -7, 7, symmetric=True), Group(4))
+UINT4_GROUPS = QuantSpec(Integers(4, 0, 15, symmetric=False), Group(4))
+INT2 = QuantSpec(Integers(2, -1, 1, symmetric=True))
 
 DENSE = LeafAxes((0,), (1,))
 CONVOLUTION = LeafAxes((0, 1, 2), (3,))

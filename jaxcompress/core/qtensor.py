@@ -10,12 +10,14 @@ from jaxcompress.core import flax_leaf
 from jaxcompress.core.apart import refuse_apart, require_whole
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_floating
+from jaxcompress.core.formats.coding import decode
+from jaxcompress.core.formats.grids import Grid
 from jaxcompress.core.leaf import CompressedLeaf
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.order import from_the_end, inverse, permutation_of
 from jaxcompress.core.packing import pack, unpack
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.core.stored import check_parts, dtype_fault, shape_fault
+from jaxcompress.core.stored import check_parts, dtype_fault, part_dtypes, shape_fault
 from jaxcompress.core.types import Array
 
 
@@ -30,22 +32,25 @@ class QTensor(CompressedLeaf):
         i is logical axis `order[i]`; `order` counts from the end and covers the last
         `len(order)` axes, those in front are in place. So `vmap` and `scan` may take
         leading axes away or add them.
-      - 8-bit codes are int8 (uint8 where `spec.lowest` is 0). Smaller codes are uint8
-        offsets from `spec.lowest`, packed along the last stored axis; `length` is that
-        axis's unpacked size.
-      - `scale` is float32, finite and above 0, and has the rank of `codes`. Each of its
-        sizes divides the unpacked stored size; the quotient is the length of the block
-        that shares a scale.
-      - `zero_point` is None for a symmetric spec, else int32 of `scale`'s shape.
+      - Codes of more than 4 bits are int8 (uint8 where 8 bits begin at 0). Smaller ones
+        are uint8 offsets from `spec.lowest`, packed along the last stored axis in 1, 2
+        or 4 bits; `length` is that axis's unpacked size.
+      - `scale` has the dtype of `spec.scales` and the rank of `codes`; what it stands
+        for (`scales`) is finite and above 0. Each of its sizes divides the unpacked
+        stored size; the quotient is the length of the block that shares a scale.
+      - `second_scale` is None for scales of one level, `codebook` for levels that the
+        spec knows, `zero_point` for a symmetric spec, else int32 of `scale`'s shape.
       - Children may be traced, sharded or stacked; every other size follows from them,
-        for 8-bit codes the length too.
+        of codes that are not packed the length too.
       - Children that `jax.tree.map` has changed apart are refused where they can be
         told from the leaf's own (`core.apart`), at the latest when it is materialized.
     """
 
     codes: Array
     scale: Array
+    second_scale: Array | None
     zero_point: Array | None
+    codebook: Array | None
     spec: QuantSpec
     dtype: np.dtype
     order: tuple[int, ...]
@@ -56,24 +61,16 @@ class QTensor(CompressedLeaf):
 
     @classmethod
     def from_codes(
-        cls,
-        codes: Array,
-        scale: Array,
-        zero_point: Array | None,
-        *,
-        spec: QuantSpec,
-        dtype,
-        axes: LeafAxes,
+        cls, codes: Array, grid: Grid, *, spec: QuantSpec, dtype, axes: LeafAxes
     ) -> "QTensor":
         """The leaf that stores these codes.
 
         Args:
           codes: (batch…, output…, contracting…) integers in
             [spec.lowest, spec.highest].
-          scale: float32, one entry per block of the spec: of the rank of `codes`, 1
-            along the axes that share; groups divide the last axis.
-          zero_point: int32 codes of `scale`'s shape, or None for a symmetric spec.
-          spec: the grid the codes lie on.
+          grid: what the codes are read with, in the same order of axes: of the rank of
+            `codes`, one entry per block of the spec.
+          spec: the format.
           dtype: floating dtype of the array the leaf stands for.
           axes: the roles of the logical axes, which give the stored order.
 
@@ -88,32 +85,24 @@ class QTensor(CompressedLeaf):
         Example:
           >>> codes, scale = jnp.array([[1, -2], [7, 0]]), jnp.array([[0.5], [1.0]])
           >>> axes = LeafAxes(contracting=(0,), output=(1,))
-          >>> grid = {"spec": jc.quantize.int4(), "dtype": jnp.float32, "axes": axes}
-          >>> leaf = QTensor.from_codes(codes, scale, None, **grid)
+          >>> form = {"spec": jc.quantize.int4(), "dtype": jnp.float32, "axes": axes}
+          >>> leaf = QTensor.from_codes(codes, Grid(scale), **form)
           >>> leaf.materialize()
           Array([[ 0.5,  7. ],
                  [-1. ,  0. ]], dtype=float32)
         """
         check_floating("QTensor.from_codes", "dtype", dtype)
-        check_parts(codes, scale, zero_point, spec, axes)
-        return cls.from_rounded(codes, scale, zero_point, spec=spec, dtype=dtype, axes=axes)
+        check_parts(codes, grid, spec, axes)
+        return cls.from_rounded(codes, grid, spec=spec, dtype=dtype, axes=axes)
 
     @classmethod
     def from_rounded(
-        cls,
-        codes: Array,
-        scale: Array,
-        zero_point: Array | None,
-        *,
-        spec: QuantSpec,
-        dtype,
-        axes: LeafAxes,
+        cls, codes: Array, grid: Grid, *, spec: QuantSpec, dtype, axes: LeafAxes
     ) -> "QTensor":
         """`from_codes` without its checks, for codes just rounded to the grid."""
         return cls(
             codes=_stored(codes, spec),
-            scale=scale,
-            zero_point=zero_point,
+            **grid._asdict(),
             spec=spec,
             dtype=np.dtype(dtype),
             order=from_the_end(axes.order),
@@ -121,9 +110,19 @@ class QTensor(CompressedLeaf):
         )
 
     @property
+    def grid(self) -> Grid:
+        """What the codes are read with."""
+        return Grid(self.scale, self.second_scale, self.zero_point, self.codebook)
+
+    @property
+    def scales(self) -> Array:
+        """What the stored scales stand for: float32 of the shape of `scale`."""
+        return self.grid.steps(self.spec)
+
+    @property
     def stored_shape(self) -> tuple[int, ...]:
         """Sizes in stored order, unpacked."""
-        if self.spec.bits == 8:
+        if self.spec.stored_bits == 8:
             return self.codes.shape
         return (*self.codes.shape[:-1], self.length)
 
@@ -146,13 +145,13 @@ class QTensor(CompressedLeaf):
     def unpacked_codes(self) -> Array:
         """Codes in stored order, one per entry, of `spec.code_dtype`."""
         require_whole(f"QTensor({self.spec})", self._dtype_fault, self._shape_fault)
-        if self.spec.bits == 8:
+        if self.spec.stored_bits == 8:
             return self.codes
-        offsets = unpack(self.codes, self.spec.bits, self.length)
+        offsets = unpack(self.codes, self.spec.stored_bits, self.length)
         return offsets.astype(jnp.int8) + jnp.int8(self.spec.lowest)
 
     def materialize(self) -> Array:
-        values = dequantize_array(self.unpacked_codes, self.scale, self.zero_point)
+        values = decode(self.unpacked_codes, self.grid, self.spec)
         return narrowed(jnp.transpose(values, inverse(self.permutation)), self.dtype)
 
     def transpose(self, permutation: tuple[int, ...]) -> "QTensor":
@@ -166,63 +165,30 @@ class QTensor(CompressedLeaf):
     def tree_flatten_with_keys(self):
         children = tuple(
             (jax.tree_util.GetAttrKey(name), getattr(self, name))
-            for name in ("codes", "scale", "zero_point")
+            for name in ("codes", *Grid._fields)
         )
         return children, (self.spec, self.dtype, self.order, self.length)
 
     @classmethod
     def tree_unflatten(cls, static, children) -> "QTensor":
         leaf = cls(*children, *static)
-        arrays = children[:2] if leaf.spec.symmetric else children
+        arrays = [getattr(leaf, name) for name in part_dtypes(leaf.spec)]
         refuse_apart(f"QTensor({leaf.spec})", arrays, leaf._dtype_fault, leaf._shape_fault)
         return leaf
 
     def _dtype_fault(self) -> str:
-        return dtype_fault(self.spec, self.codes, self.scale, self.zero_point)
+        return dtype_fault(self.spec, self.codes, self.grid)
 
     def _shape_fault(self) -> str:
-        parts = self.codes, self.scale, self.zero_point
-        return shape_fault(self.spec, self.order, self.length, *parts)
+        return shape_fault(self.spec, self.order, self.length, self.codes, self.grid)
 
     def __repr__(self) -> str:
         return f"QTensor({self.spec}, shape={self.shape}, dtype={self.dtype})"
 
 
-def dequantize_array(codes: Array, scale: Array, zero_point: Array | None) -> Array:
-    """The values that codes stand for: (code - zero_point) · scale.
-
-    Args:
-      codes: any shape, integers (or floats holding integers).
-      scale: float32 of the same rank, sizes dividing those of `codes`.
-      zero_point: int32 of `scale`'s shape, or None.
-
-    Returns:
-      float32 of the codes' shape.
-    """
-    steps = codes.astype(jnp.float32)
-    if zero_point is not None:
-        steps = steps - spread(zero_point, codes.shape).astype(jnp.float32)
-    return steps * spread(scale, codes.shape)
-
-
-def spread(blocks: Array, shape: tuple[int, ...]) -> Array:
-    """Every entry repeated over the block it stands for, broadcasting to `shape`.
-
-    Args:
-      blocks: one entry per block; each size divides that of `shape`.
-      shape: the sizes to cover.
-
-    Returns:
-      Array whose sizes are 1 or those of `shape`.
-    """
-    for axis, (count, size) in enumerate(zip(blocks.shape, shape, strict=True)):
-        if count not in (1, size):
-            blocks = jnp.repeat(blocks, size // count, axis=axis)
-    return blocks
-
-
 def _stored(codes: Array, spec: QuantSpec) -> Array:
-    if spec.bits == 8:
+    if spec.stored_bits == 8:
         return codes.astype(spec.code_dtype)
     # As int32, since narrow codes may not hold minus the lowest.
-    return pack((codes.astype(jnp.int32) - spec.lowest).astype(jnp.uint8), spec.bits)
+    offsets = (codes.astype(jnp.int32) - spec.lowest).astype(jnp.uint8)
+    return pack(offsets, spec.stored_bits)

@@ -1,83 +1,83 @@
-"""How a weight becomes low-bit codes: a frozen, hashable value, JSON both ways."""
+"""How numbers become low-bit codes: a frozen, hashable value, JSON both ways."""
 
 import dataclasses
-from numbers import Integral
-from typing import Literal
 
 import numpy as np
 
+from jaxcompress.core.formats.choices import from_json, to_json
+from jaxcompress.core.formats.integers import Integers
+from jaxcompress.core.formats.scales import SCALES, Float32, Scales
+from jaxcompress.core.formats.sharing import SHARINGS, Channel, Group, Sharing, Tensor
 from jaxcompress.core.packing import WIDTHS
 
-Sharing = Literal["tensor", "channel", "group"]
+Levels = Integers
+"""What one code stands for, in units of its block's scale."""
+
+LEVELS = (Integers,)
 
 
 @dataclasses.dataclass(frozen=True)
 class QuantSpec:
-    """A uniform integer grid and which weights share a scale.
+    """A number format: three choices, each a small value of its own.
 
-    Built by the functions of `quantize` (`int8()`, `int4(group_size=64)`); the same
-    spec serves quantization after training, training with quantization, and execution.
+    Built by the functions of `quantize.formats` (`int8()`, `int4(group_size=64)`); the
+    same spec serves quantization after training, training with quantization, execution
+    and files.
 
-        value = (code - zero_point) · scale,   lowest <= code <= highest
+        value = levels.value(code - zero_point) · scale
+
+    Fields:
+      levels: what one code stands for, in units of its block's scale.
+      sharing: which entries share a scale. Stacked axes never share.
+      scales: how the scales are stored.
 
     Invariants:
-      - Numbers are ints and `symmetric` a bool, as JSON writes and reads them.
-      - `bits` are stored per code; `highest - lowest < 2**bits`.
-      - Codes lie in [-128, 127], or in [0, 255] for 8 bits with `lowest` 0.
-      - `symmetric`: the zero point is 0 and is not stored; the grid is odd when lowest
-        == -highest.
-      - zero is always exactly representable.
-      - `per` says what shares one scale: a whole "tensor", an output "channel", or a
-        "group" of `group_size` weights along the last contracting axis. Stacked axes
-        never share.
+      - Code 0 stands for exactly zero where the levels have a zero and no zero point.
     """
 
-    name: str
-    bits: int
-    lowest: int
-    highest: int
-    symmetric: bool
-    per: Sharing = "channel"
-    group_size: int = 0
+    levels: Levels
+    sharing: Sharing = dataclasses.field(default_factory=Channel)
+    scales: Scales = dataclasses.field(default_factory=Float32)
 
     def __post_init__(self):
-        for field in ("bits", "lowest", "highest", "group_size"):
-            object.__setattr__(self, field, _whole(field, getattr(self, field)))
-        if not isinstance(self.name, str) or not self.name:
-            raise ValueError(f"QuantSpec(name={self.name!r}) must be a text that reports can show.")
-        if not isinstance(self.symmetric, bool | np.bool_):
-            raise ValueError(f"QuantSpec(symmetric={self.symmetric!r}) must be True or False.")
-        object.__setattr__(self, "symmetric", bool(self.symmetric))
-        self._check_codes()
-        self._check_sharing()
+        choices = {"levels": LEVELS, "sharing": SHARINGS, "scales": SCALES}
+        for field, kinds in choices.items():
+            value = getattr(self, field)
+            if not isinstance(value, kinds):
+                names = ", ".join(kind.__name__ for kind in kinds)
+                raise ValueError(f"QuantSpec({field}={value!r}) must be one of {names}.")
 
-    def _check_codes(self) -> None:
-        codes = f"lowest={self.lowest}, highest={self.highest}"
-        if self.bits not in WIDTHS:
-            raise ValueError(f"QuantSpec(bits={self.bits}) must be 1, 2, 4 or 8.")
-        if not 0 < self.highest - self.lowest < 2**self.bits:
-            raise ValueError(
-                f"QuantSpec({codes}) must be an increasing range that {self.bits} bits can hold."
-            )
-        if self.symmetric and not self.lowest < 0 < self.highest:
-            raise ValueError(
-                f"QuantSpec({codes}, symmetric=True) must have codes on both sides of zero."
-            )
-        held = np.iinfo(self.code_dtype)
-        if self.lowest < held.min or self.highest > held.max:
-            raise ValueError(
-                f"QuantSpec(bits={self.bits}, {codes}) has codes outside of [{held.min}, "
-                f"{held.max}], which {self.code_dtype} holds. Begin at 0 for 8 bits without sign."
-            )
+    @property
+    def name(self) -> str:
+        return self.levels.name
 
-    def _check_sharing(self) -> None:
-        if self.per not in ("tensor", "channel", "group"):
-            raise ValueError(f"QuantSpec(per={self.per!r}) must be 'tensor', 'channel' or 'group'.")
-        if (self.per == "group") != (self.group_size > 0):
-            raise ValueError(
-                f"QuantSpec(per={self.per!r}, group_size={self.group_size}): a group needs a "
-                "group_size above 0, and nothing else takes one."
-            )
+    @property
+    def bits(self) -> int:
+        """Bits that tell the codes apart, and take in a file."""
+        return self.levels.bits
+
+    @property
+    def stored_bits(self) -> int:
+        """Bits that a code takes in memory: 1, 2, 4 or 8, which fill a byte."""
+        return next(width for width in WIDTHS if width >= self.bits)
+
+    @property
+    def lowest(self) -> int:
+        return self.levels.lowest
+
+    @property
+    def highest(self) -> int:
+        return self.levels.highest
+
+    @property
+    def symmetric(self) -> bool:
+        """True where no zero point is stored."""
+        return self.levels.symmetric
+
+    @property
+    def odd(self) -> bool:
+        """True when quantizing -x gives minus what quantizing x gives."""
+        return self.levels.odd
 
     @property
     def code_dtype(self) -> np.dtype:
@@ -87,16 +87,19 @@ class QuantSpec:
     @property
     def stored_dtype(self) -> np.dtype:
         """What a leaf stores: 8-bit codes as they are, smaller ones packed in uint8."""
-        return self.code_dtype if self.bits == 8 else np.dtype(np.uint8)
-
-    @property
-    def odd(self) -> bool:
-        """True when quantizing -x gives minus what quantizing x gives."""
-        return self.symmetric and self.lowest == -self.highest
+        return self.code_dtype if self.stored_bits == 8 else np.dtype(np.uint8)
 
     def to_json(self) -> dict:
-        """A dict of plain values; `QuantSpec.from_json` gives the spec back."""
-        return dataclasses.asdict(self)
+        """A dict of plain values; `QuantSpec.from_json` gives the spec back.
+
+        Example:
+          >>> fields = jc.quantize.int4(group_size=64).to_json()
+          >>> fields["sharing"], fields["scales"]
+          ({'kind': 'group', 'size': 64}, {'kind': 'float32'})
+        """
+        return {
+            field.name: to_json(getattr(self, field.name)) for field in dataclasses.fields(self)
+        }
 
     @classmethod
     def from_json(cls, fields: dict) -> "QuantSpec":
@@ -105,24 +108,52 @@ class QuantSpec:
         Raises:
           ValueError: a field is missing, unknown or out of range.
         """
-        known = {field.name for field in dataclasses.fields(cls)}
-        if set(fields) != known:
+        if not isinstance(fields, dict) or set(fields) != {"levels", "sharing", "scales"}:
             raise ValueError(
-                f"QuantSpec.from_json(fields={fields}) must have exactly the fields "
-                f"{sorted(known)}."
+                f"QuantSpec.from_json(fields={fields}) must have exactly the fields levels, "
+                "sharing and scales."
             )
-        return cls(**fields)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.name} in groups of {self.group_size}"
-            if self.per == "group"
-            else f"{self.name} per {self.per}"
+        return cls(
+            from_json("levels", fields["levels"], LEVELS),
+            from_json("sharing", fields["sharing"], SHARINGS),
+            from_json("scales", fields["scales"], SCALES),
         )
 
+    def __str__(self) -> str:
+        stored = "" if self.scales == Float32() else f", {self.scales}"
+        return f"{self.name} {self.sharing}{stored}"
 
-def _whole(field: str, value) -> int:
-    """A NumPy integer too becomes an int, so that specs compare and JSON takes them."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise ValueError(f"QuantSpec({field}={value!r}) must be an int.")
-    return int(value)
+
+def from_version_1(fields: dict) -> QuantSpec:
+    """The spec that files of format version 1 describe by one flat dict.
+
+    Its free `name` is dropped: a spec is now named by its codes.
+
+    Args:
+      fields: name, bits, lowest, highest, symmetric, per, group_size.
+
+    Raises:
+      ValueError: a field is missing, unknown or out of range.
+
+    Example:
+      >>> grid = {"name": "int4", "bits": 4, "lowest": -7, "highest": 7}
+      >>> shared = {"symmetric": True, "per": "group", "group_size": 64}
+      >>> from_version_1(grid | shared) == jc.quantize.int4(group_size=64)
+      True
+    """
+    known = {"name", "bits", "lowest", "highest", "symmetric", "per", "group_size"}
+    if not isinstance(fields, dict) or set(fields) != known:
+        raise ValueError(
+            f"from_version_1(fields={fields}) must have exactly the fields {sorted(known)}."
+        )
+    levels = Integers(*(fields[name] for name in ("bits", "lowest", "highest", "symmetric")))
+    per, size = fields["per"], fields["group_size"]
+    plain = {"tensor": Tensor(), "channel": Channel()}
+    if per == "group":
+        return QuantSpec(levels, Group(size))
+    if size != 0 or not isinstance(per, str) or per not in plain:
+        raise ValueError(
+            f"from_version_1: per={per!r} with group_size={size!r} must be 'tensor' or 'channel' "
+            "with 0, or 'group' with a size."
+        )
+    return QuantSpec(levels, plain[per])

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxcompress import graph, quantize
 from jaxcompress.bridges.functional import Functional
 from jaxcompress.core.axes import Axes
+from jaxcompress.core.formats.sharing import Group
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.partition import partition
 from jaxcompress.core.rules import Rules
@@ -101,27 +102,32 @@ def changed_groups(recipe: Recipe, planned: Plan) -> list[str]:
     for title, subject in {"dense": planned.dense, "student": planned.student}.items():
         fitted = dict(subject.int4.pairs)
         for name, asked in recipe.int4.assign(list(fitted)).items():
-            if (size := fitted[name].group_size) != asked.group_size:
+            if (size := _group_size(fitted[name])) != _group_size(asked):
                 lines.append(
-                    f"{title}, {name}: groups of {size}, since {asked.group_size} does not divide "
-                    "its inputs."
+                    f"{title}, {name}: groups of {size}, since {_group_size(asked)} does not "
+                    "divide its inputs."
                 )
     return lines
+
+
+def _group_size(spec: QuantSpec) -> int:
+    """Weights in a group of a spec, 0 where nothing is in groups."""
+    return spec.sharing.size if isinstance(spec.sharing, Group) else 0
 
 
 def _fitted(
     name: str, spec: QuantSpec, shape: tuple[int, ...], contracting: tuple[int, ...]
 ) -> QuantSpec:
-    if spec.per != "group" or not contracting:
+    if not isinstance(spec.sharing, Group) or not contracting:
         return spec
     length = shape[contracting[-1]]
-    size = math.gcd(spec.group_size, length)
+    size = math.gcd(spec.sharing.size, length)
     if size == 1:
         raise ValueError(
-            f"Recipe: leaf {name!r} has {length} weights along its last contracting axis, which "
-            f"no group of {spec.group_size} or of a divisor of it fits. Give it a spec per channel."
+            f"Recipe: leaf {name!r} has {length} weights along its last contracting axis, which no "
+            f"group of {spec.sharing.size} or of a divisor of it fits. Give it a spec per channel."
         )
-    return dataclasses.replace(spec, group_size=size)
+    return dataclasses.replace(spec, sharing=Group(size))
 
 
 def _subject(recipe: Recipe, widths: tuple[int, int, int], splits: Splits, seed: int) -> Subject:

@@ -90,9 +90,14 @@ class Recipe:
     def int4(self) -> Rules[QuantSpec]:
         return Rules(self.int4_rules)
 
+    def to_json(self) -> dict:
+        """The fields as plain values."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: _to_json(name, value) for name, value in fields.items()}
+
     def save(self, path: pathlib.Path) -> None:
         """Writes the recipe as JSON."""
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        path.write_text(json.dumps(self.to_json(), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: pathlib.Path) -> "Recipe":
@@ -109,6 +114,12 @@ class Recipe:
         if unknown:
             raise ValueError(f"Recipe.load({str(path)!r}) has unknown fields {sorted(unknown)}.")
         return cls(**{name: _from_json(name, value) for name, value in fields.items()})
+
+
+def _to_json(name: str, value) -> Any:
+    if name.endswith("_rules"):
+        return [(pattern, spec.to_json()) for pattern, spec in value]
+    return value
 
 
 def _from_json(name: str, value) -> Any:

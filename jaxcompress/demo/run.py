@@ -244,7 +244,7 @@ def _report_sections(results: Results) -> list:
 
 def _json(results: Results) -> dict:
     return {
-        "recipe": dataclasses.asdict(results.recipe),
+        "recipe": results.recipe.to_json(),
         "models": {name: proof.to_json() for name, proof in results.proofs.items()},
         "identical_in_a_fresh_process": results.identical,
         "sensitivities": [row._asdict() for row in results.sensitivities],

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.checks import check_real
+from jaxcompress.core.formats.sharing import Channel, Tensor
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import Rules, as_rules
@@ -74,12 +75,12 @@ def _fitted(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -> As
         raise ValueError(f"{caller}: leaf {name!r} is a single number. Leave it out with select=.")
     if not axes.meets_data:
         axes = LeafAxes(tuple(range(leaf.ndim)), (), assumed=True)
-    if spec.per == "group":
-        _check_groups(caller, name, leaf, spec, axes)
+    if not isinstance(spec.sharing, Tensor | Channel):
+        _check_blocks(caller, name, leaf, spec, axes)
     return Assignment(spec, axes)
 
 
-def _check_groups(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -> None:
+def _check_blocks(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -> None:
     if axes.assumed and leaf.ndim >= 3:
         raise ValueError(
             f"{caller}: leaf {name!r} of shape {tuple(leaf.shape)} has assumed axes, and {spec} "
@@ -90,10 +91,12 @@ def _check_groups(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes)
             f"{caller}: leaf {name!r} of shape {tuple(leaf.shape)} has no contracting axis for "
             f"{spec}. Give it a spec per channel."
         )
-    length = leaf.shape[axes.contracting[-1]]
-    if length % spec.group_size:
-        divisors = [str(size) for size in range(2, length + 1) if length % size == 0]
-        raise ValueError(
-            f"{caller}: leaf {name!r} has {length} weights along its last contracting axis, which "
-            f"group_size={spec.group_size} does not divide. These do: {', '.join(divisors) or '1'}."
-        )
+    sizes = spec.sharing.sizes(leaf.shape, axes)
+    for axis, (length, size) in enumerate(zip(leaf.shape, sizes, strict=True)):
+        if length % size:
+            role = "contracting" if axis in axes.contracting else "output"
+            divisors = [str(size) for size in range(2, length + 1) if length % size == 0]
+            raise ValueError(
+                f"{caller}: leaf {name!r} has {length} weights along its last {role} axis, which "
+                f"{spec} does not divide. Sizes that do: {', '.join(divisors) or '1'}."
+            )

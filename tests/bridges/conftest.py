@@ -5,10 +5,12 @@ import jax.numpy as jnp
 import pytest
 
 from jaxcompress.core.axes import assumed_axes, to_canonical
+from jaxcompress.core.formats.grids import Grid
+from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
 
-INT8 = QuantSpec("int8", 8, -127, 127, symmetric=True)
+INT8 = QuantSpec(Integers(8, -127, 127, symmetric=True))
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def quantized_array(weight) -> QTensor:
     canonical = to_canonical(weight, axes)  # (outputs, inputs)
     scale = jnp.abs(canonical).max(axis=1, keepdims=True) / 127
     codes = jnp.round(canonical / scale).astype(jnp.int8)
-    return QTensor.from_codes(codes, scale, None, spec=INT8, dtype=weight.dtype, axes=axes)
+    return QTensor.from_codes(codes, Grid(scale), spec=INT8, dtype=weight.dtype, axes=axes)
 
 
 @pytest.fixture

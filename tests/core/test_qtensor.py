@@ -14,7 +14,10 @@ from jax.sharding import PartitionSpec as P
 
 import jaxcompress as jc
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.qtensor import QTensor, dequantize_array, spread
+from jaxcompress.core.formats.coding import decode
+from jaxcompress.core.formats.grids import Grid
+from jaxcompress.core.formats.sharing import spread
+from jaxcompress.core.qtensor import QTensor
 from jaxcompress.quantize import int4, int8, quantize
 from jaxcompress.quantize.formats import uint4, uint8
 
@@ -80,7 +83,8 @@ def test_spread_repeats_over_blocks():
     np.testing.assert_array_equal(
         np.broadcast_to(spread(blocks, (2, 4)), (2, 4)), [[1, 1, 2, 2], [3, 3, 4, 4]]
     )
-    np.testing.assert_array_equal(dequantize_array(jnp.ones((2, 4)), blocks, None)[1], [3, 3, 4, 4])
+    values = decode(jnp.ones((2, 4)), Grid(blocks), int4(group_size=2))
+    np.testing.assert_array_equal(values[1], [3, 3, 4, 4])
 
 
 @pytest.mark.parametrize("permutation", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)])

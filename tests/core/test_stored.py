@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.formats.grids import Grid
+from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
 from tests.inputs import CONVOLUTION, DENSE, INT4, INT4_GROUPS, INT8, LAYERS, UINT4_GROUPS, UINT8
 
-ONE_BIT = QuantSpec("binary", 1, 0, 1, symmetric=False)
+ONE_BIT = QuantSpec(Integers(1, 0, 1, symmetric=False))
 NAN = float("nan")
 
 
@@ -46,8 +48,9 @@ GOOD = {
 
 def built(given) -> QTensor:
     arrays = {name: given[name] for name in ("codes", "scale", "zero_point")}
+    codes, scale, zero_point = jax.tree.map(jnp.asarray, arrays).values()
     static = {name: given[name] for name in ("spec", "dtype", "axes")}
-    return QTensor.from_codes(**jax.tree.map(jnp.asarray, arrays), **static)
+    return QTensor.from_codes(codes, Grid(scale, zero_point=zero_point), **static)
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -84,7 +87,7 @@ SHAPES = [
     (change("int8", "axes", LAYERS), "codes=...): shape (5, 8) must have the 3 axes"),
     (
         change("groups", "codes", np.zeros((5, 6), np.int32)),
-        "codes=...): shape (5, 6) ends in groups of 4 and a rest",
+        "codes=...): shape (5, 6) is not a whole number of blocks: int4 in groups of 4",
     ),
     (change("int8", "scale", np.ones((5, 1), np.float16)), "scale=...): dtype float16 must be"),
     (change("int8", "scale", np.ones((5, 1), np.int32)), "scale=...): dtype int32 must be"),

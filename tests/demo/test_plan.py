@@ -1,12 +1,12 @@
 """What does not fit is found before anything is trained, and nothing is left behind."""
 
-import dataclasses
 import importlib.util
 
 import numpy as np
 import pytest
 
 from jaxcompress import cli
+from jaxcompress.core.formats.sharing import Channel, Group
 from jaxcompress.demo import plan, training
 from jaxcompress.demo.data import Images, Splits
 from jaxcompress.demo.recipe import Recipe
@@ -23,8 +23,12 @@ def splits(*image: int, classes: int = 10) -> Splits:
 def test_the_default_recipe_fits_images_of_mnist(framework):
     recipe = Recipe(framework=framework)
     planned = plan.plan(recipe, splits(28, 28))
-    groups = {name: spec.group_size for name, spec in planned.student.int4.pairs}
-    assert groups == {"conv1/kernel": 0, "conv2/kernel": 16, "hidden/kernel": 32, "head/kernel": 64}
+    assert {name: spec.sharing for name, spec in planned.student.int4.pairs} == {
+        "conv1/kernel": Channel(),
+        "conv2/kernel": Group(16),
+        "hidden/kernel": Group(32),
+        "head/kernel": Group(64),
+    }
     assert plan.changed_groups(recipe, planned) == [
         "student, hidden/kernel: groups of 32, since 64 does not divide its inputs."
     ]
@@ -42,8 +46,8 @@ UNFIT = {
         "'conv1/kernel' has 1 weights along its last contracting axis.*spec per channel",
     ),
     "an 8-bit group that does not divide": (
-        {"int8_rules": (("*", dataclasses.replace(int8(), per="group", group_size=3)),)},
-        "group_size=3 does not divide",
+        {"int8_rules": (("*", int8(group_size=3)),)},
+        "int8 in groups of 3 does not divide",
     ),
     "a rule without a leaf": ({"int8_rules": (("dense/*", int8()),)}, "'dense/.' matches nothing"),
     "a rule that is never used": (

@@ -8,13 +8,15 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxcompress import graph
 from jaxcompress.core.axes import LeafAxes, to_canonical
+from jaxcompress.core.formats.grids import Grid
+from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.leaf import CompressedLeaf, is_compressed, materialize
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
 from tests.graph.zoo import custom_derivatives, mlp, normal
 
-INT8 = QuantSpec("int8", 8, -127, 127, symmetric=True)
+INT8 = QuantSpec(Integers(8, -127, 127, symmetric=True))
 X = normal(3, 5, 4)
 
 
@@ -27,7 +29,7 @@ def quantized(leaf: jax.Array, axes: LeafAxes) -> QTensor:
     contracting = tuple(range(-len(axes.contracting), 0))
     scale = jnp.max(jnp.abs(stored), axis=contracting, keepdims=True) / 127
     codes = jnp.round(stored / scale).astype(jnp.int8)
-    return QTensor.from_codes(codes, scale, None, spec=INT8, dtype=leaf.dtype, axes=axes)
+    return QTensor.from_codes(codes, Grid(scale), spec=INT8, dtype=leaf.dtype, axes=axes)
 
 
 def switched(x, w):

@@ -61,10 +61,10 @@ def by_loop(x, spec, axes):
     order = axes.order
     canonical = np.transpose(x, order).astype(np.float64)
     batch, output = len(axes.batch), len(axes.output)
-    lead = {"tensor": batch, "channel": batch + output}.get(spec.per, canonical.ndim - 1)
+    lead = {"tensor": batch, "channel": batch + output}.get(spec.sharing.kind, canonical.ndim - 1)
     values, scales = np.empty_like(canonical), np.empty_like(canonical)
     for index in np.ndindex(*canonical.shape[:lead]):
-        size = spec.group_size if spec.per == "group" else canonical[index].size
+        size = spec.sharing.size if spec.sharing.kind == "group" else canonical[index].size
         flat = canonical[index].reshape(-1)
         shown, steps = np.empty_like(flat), np.empty_like(flat)
         for begin in range(0, flat.size, size):
@@ -267,7 +267,7 @@ REFUSALS = [
     refuse(
         "group",
         {"w": jnp.ones((12, 3))},
-        r"'w' has 12 weights .* group_size=5 does not divide. These do: 2, 3, 4, 6, 12\.",
+        r"'w' has 12 weights .* int4 in groups of 5 does not divide. Sizes that do: 2, 3, 4, 6",
         spec=int4(group_size=5),
     ),
     refuse(

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxcompress.core.formats.grids import Grid
 from jaxcompress.core.leaf import logical, materialize
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.storage import FileError, describe, load, save, size
@@ -112,7 +113,7 @@ def test_the_smaller_coder_is_chosen(path):
     codes = np.where(keep, 3, 0).reshape(10, 100)
     quantized = [
         QTensor.from_codes(
-            jnp.asarray(numbers), jnp.ones((10, 1)), None, spec=INT4, dtype=jnp.float32, axes=DENSE
+            jnp.asarray(numbers), Grid(jnp.ones((10, 1))), spec=INT4, dtype=jnp.float32, axes=DENSE
         )
         for numbers in (np.full_like(codes, 3), codes)
     ]
@@ -189,7 +190,7 @@ def test_quantized_leaves_load_into_a_template_of_arrays(path, tree):
 def quantized_like(x) -> QTensor:
     codes = jnp.round(x.T * 7 / jnp.max(jnp.abs(x))).astype(jnp.int32)
     return QTensor.from_codes(
-        codes, jnp.ones((x.shape[1], 1)), None, spec=INT4, dtype=x.dtype, axes=DENSE
+        codes, Grid(jnp.ones((x.shape[1], 1))), spec=INT4, dtype=x.dtype, axes=DENSE
     )
 
 

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.evidence import missing
+from jaxcompress.core.formats.grids import covered, grid
 from jaxcompress.core.observers import Range, Reading, as_reading
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
 from jaxcompress.graph import Site
 from jaxcompress.kernels import digits as digits_of
-from jaxcompress.quantize.affine import covered, grid
 from jaxcompress.quantize.formats.integers import int8
 from jaxcompress.quantize.ranges.estimator import RangeEstimator, estimate
 from jaxcompress.quantize.ranges.extremes import min_max
@@ -139,8 +139,9 @@ def encode(x: Array, site: Site, activations: Activations) -> tuple[Array, Array
       (digits, scales): (count, ..., rows, features) int8, and
       (count, ..., rows or 1, 1) float32. Digits cannot say that an entry is not finite.
     """
-    on = grid(covered(activations.ranges(x, site), activations.spec), activations.spec)
-    return digits_of(x, on.scale, count=activations.digits, highest=activations.spec.highest)
+    spec = activations.spec
+    steps = grid(covered(activations.ranges(x, site), spec), spec).steps(spec)
+    return digits_of(x, steps, count=activations.digits, highest=spec.highest)
 
 
 def finite_rows(rows: Array) -> Array:

@@ -13,6 +13,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.formats.sharing import Group
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array
@@ -117,7 +118,7 @@ def possible(site: Site, weight) -> tuple[tuple[str, ...], str]:
     reason = _obstacle(site, weight)
     if reason:
         return ("materialized",), reason
-    if site.is_matmul and weight.spec.per != "group":
+    if site.is_matmul and not isinstance(weight.spec.sharing, Group):
         return ("integer", "scaled", "materialized"), ""
     return ("integer", "materialized"), ""
 
@@ -136,7 +137,7 @@ def _obstacle(site: Site, weight) -> str:
         return "asymmetric codes"
     if weight.permutation != site.operand_axes.order:
         return "quantized along other axes than it meets data with; pass axes=graph.axes(...)"
-    if not site.is_matmul and weight.spec.per == "group":
+    if not site.is_matmul and isinstance(weight.spec.sharing, Group):
         return "groups inside the window of a convolution"
     terms = math.prod(weight.shape[axis] for axis in site.operand_axes.contracting)
     if terms * 127 * max(-weight.spec.lowest, weight.spec.highest) >= 2**31:
@@ -165,10 +166,10 @@ def _integer_dot(
 def _integer_product(site: Site, weight: QTensor) -> tuple[Callable, Array]:
     """(rows, codes, scale) -> (rows, N), and the codes as that product takes them."""
     spec = weight.spec
-    grouped = spec.per == "group"
+    grouped = isinstance(spec.sharing, Group)
     groups = weight.scale.shape[-1]
     # With several contracting axes, planes of the last are none of the flattened one.
-    planes = spec.bits == 4 and len(site.operand_axes.contracting) == 1
+    planes = spec.stored_bits == 4 and len(site.operand_axes.contracting) == 1
     if planes and grouped and groups % 2 == 0:
         return lambda x, w, s: packed_grouped_matmul(x, w, s, spec.lowest), weight.codes
     if grouped:
@@ -198,7 +199,7 @@ def _convolution_of_codes(
     y = jnp.sum(jnp.stack(products).astype(jnp.float32) * scales, axis=0)
     features = [1] * y.ndim
     features[_feature_axis(site, apply, kernel)] = weight.scale.size
-    return (y * weight.scale.reshape(features)).astype(site.dtype)
+    return (y * weight.scales.reshape(features)).astype(site.dtype)
 
 
 def _feature_axis(site: Site, apply: Callable, kernel: Array) -> int:
@@ -218,4 +219,4 @@ def _flat(site: Site, weight: QTensor, codes: Array) -> tuple[Array, Array]:
         columns = math.prod(x.shape[batch + outputs :])
         return x.reshape(*x.shape[:batch], -1, columns)
 
-    return flat(codes), flat(weight.scale)
+    return flat(codes), flat(weight.scales)

@@ -1,7 +1,8 @@
 """Number formats: functions that give a `QuantSpec`, which `core.spec` describes."""
 
-from jaxcompress.core.checks import check_count
-from jaxcompress.core.spec import QuantSpec, Sharing
+from jaxcompress.core.formats.integers import Integers
+from jaxcompress.core.spec import QuantSpec
+from jaxcompress.quantize.formats.keywords import Sharing, sharing
 
 
 def int8(*, per: Sharing = "channel", group_size: int = 0) -> QuantSpec:
@@ -24,7 +25,7 @@ def int8(*, per: Sharing = "channel", group_size: int = 0) -> QuantSpec:
       >>> str(jc.quantize.int8()), str(jc.quantize.int8(group_size=64))
       ('int8 per channel', 'int8 in groups of 64')
     """
-    return _spec("int8", 8, -127, 127, per, group_size)
+    return _spec(Integers(8, -127, 127, symmetric=True), per, group_size)
 
 
 def int4(*, per: Sharing = "channel", group_size: int = 0) -> QuantSpec:
@@ -47,7 +48,7 @@ def int4(*, per: Sharing = "channel", group_size: int = 0) -> QuantSpec:
       >>> jc.quantize.int4().highest
       7
     """
-    return _spec("int4", 4, -7, 7, per, group_size)
+    return _spec(Integers(4, -7, 7, symmetric=True), per, group_size)
 
 
 def uint8(*, per: Sharing = "channel", group_size: int = 0) -> QuantSpec:
@@ -70,7 +71,7 @@ def uint8(*, per: Sharing = "channel", group_size: int = 0) -> QuantSpec:
       >>> jc.quantize.formats.uint8(per="tensor").symmetric
       False
     """
-    return _spec("uint8", 8, 0, 255, per, group_size)
+    return _spec(Integers(8, 0, 255, symmetric=False), per, group_size)
 
 
 def uint4(*, per: Sharing = "channel", group_size: int = 0) -> QuantSpec:
@@ -88,22 +89,11 @@ def uint4(*, per: Sharing = "channel", group_size: int = 0) -> QuantSpec:
       ValueError: `per` is unknown, or `group_size` is no count.
 
     Example:
-      >>> jc.quantize.formats.uint4(group_size=32).group_size
+      >>> jc.quantize.formats.uint4(group_size=32).sharing.size
       32
     """
-    return _spec("uint4", 4, 0, 15, per, group_size)
+    return _spec(Integers(4, 0, 15, symmetric=False), per, group_size)
 
 
-def _spec(
-    name: str, bits: int, lowest: int, highest: int, per: Sharing, group_size: int
-) -> QuantSpec:
-    check_count(name, "group_size", group_size, least=0)
-    return QuantSpec(
-        name=name,
-        bits=bits,
-        lowest=lowest,
-        highest=highest,
-        symmetric=lowest < 0,
-        per="group" if group_size else per,
-        group_size=group_size,
-    )
+def _spec(levels: Integers, per: Sharing, group_size: int) -> QuantSpec:
+    return QuantSpec(levels, sharing(levels.name, per, group_size))

@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.formats.coding import decode, encode
+from jaxcompress.core.formats.grids import Grid, covered, grid, within
 from jaxcompress.core.numerics import narrowed, straight_through
-from jaxcompress.core.qtensor import dequantize_array
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Array, Model
 from jaxcompress.graph import Site, rewrite
 from jaxcompress.kernels import digits as digits_of
-from jaxcompress.quantize.affine import Grid, covered, grid, quantize_array, within
 from jaxcompress.quantize.execution.activations import Activations
 
 
@@ -79,6 +79,7 @@ def _fake_rows(rows: Array, site: Site, activations: Activations) -> Array:
 def _round_trip(x: Array, on: Grid, activations: Activations) -> Array:
     spec = activations.spec
     if activations.digits == 1:
-        return dequantize_array(quantize_array(x, on, spec), *on)
-    parts, scales = digits_of(x, on.scale, count=activations.digits, highest=spec.highest)
+        return decode(encode(x, on, spec), on, spec)
+    steps = on.steps(spec)
+    parts, scales = digits_of(x, steps, count=activations.digits, highest=spec.highest)
     return jnp.sum(parts * scales, axis=0)

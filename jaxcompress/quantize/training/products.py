@@ -8,6 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes
+from jaxcompress.core.formats.coding import encode
+from jaxcompress.core.formats.grids import covered, grid, within
+from jaxcompress.core.formats.integers import Integers
+from jaxcompress.core.formats.sharing import Channel, Tensor, cut
 from jaxcompress.core.names import map_named
 from jaxcompress.core.numerics import narrowed, straight_through
 from jaxcompress.core.observers import Range
@@ -15,9 +19,7 @@ from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Model, Params, Selector
 from jaxcompress.graph import Site, rewrite
-from jaxcompress.quantize.affine import covered, grid, quantize_array, within
 from jaxcompress.quantize.assignment import Assignment, assign
-from jaxcompress.quantize.blocks import shared_axes
 from jaxcompress.quantize.execution.activations import Activations, dynamic, finite_rows
 from jaxcompress.quantize.ranges.estimator import RangeEstimator, estimate
 from jaxcompress.quantize.ranges.extremes import min_max
@@ -96,13 +98,13 @@ def fake_quantize_model(
 def _has_codes(site: Site, weight: Latent, activations: Activations) -> bool:
     """Whether the product at a site is one of codes, scaled after it."""
     terms = math.prod(weight.shape[axis] for axis in site.operand_axes.contracting)
-    largest = max(max(-spec.lowest, spec.highest) for spec in (weight.spec, activations.spec))
+    specs = weight.spec, activations.spec
+    largest = max(max(-spec.lowest, spec.highest) for spec in specs)
     return (
         site.is_matmul
+        and all(isinstance(spec.levels, Integers) and spec.symmetric for spec in specs)
+        and isinstance(weight.spec.sharing, Channel | Tensor)
         and jnp.issubdtype(site.data_dtype, jnp.floating)
-        and weight.spec.symmetric
-        and weight.spec.per != "group"
-        and activations.spec.symmetric
         and activations.digits == 1
         and weight.axes.order == site.operand_axes.order
         and terms * largest**2 < 2**31
@@ -133,7 +135,7 @@ class _Rounded(NamedTuple):
 def _rounded(x: Array, found: Range, spec: QuantSpec) -> _Rounded:
     cover = covered(found, spec)
     on = grid(cover, spec)
-    return _Rounded(x, quantize_array(x, on, spec).astype(jnp.int8), cover, on.scale)
+    return _Rounded(x, encode(x, on, spec).astype(jnp.int8), cover, on.steps(spec))
 
 
 def _rows(site: Site, data: Array, activations: Activations) -> _Rounded:
@@ -146,7 +148,7 @@ def _rows(site: Site, data: Array, activations: Activations) -> _Rounded:
 def _weights(weight: Latent, array: Array) -> _Rounded:
     """The weight as it lies: a transpose would cost more than all the rest."""
     x = jax.lax.stop_gradient(array).astype(jnp.float32)
-    shared = shared_axes(weight.spec, weight.axes)
+    shared = cut(x.shape, weight.spec.sharing, weight.axes).shared
     return _rounded(x, estimate(weight.ranges, x, shared, weight.spec), weight.spec)
 
 

@@ -4,15 +4,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes
+from jaxcompress.core.formats.coding import decode, encode
+from jaxcompress.core.formats.grids import covered, grid, within
+from jaxcompress.core.formats.sharing import cut
 from jaxcompress.core.names import map_named
 from jaxcompress.core.numerics import narrowed, straight_through
-from jaxcompress.core.qtensor import dequantize_array
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Params, Selector, View
-from jaxcompress.quantize.affine import covered, grid, quantize_array, within
 from jaxcompress.quantize.assignment import Assignment, assign
-from jaxcompress.quantize.blocks import in_blocks, shared_axes
 from jaxcompress.quantize.ranges.estimator import RangeEstimator, estimate
 from jaxcompress.quantize.ranges.extremes import min_max
 
@@ -78,8 +78,9 @@ def fake_quantize(
 def fake_leaf(x: Array, choice: Assignment, ranges: RangeEstimator) -> Array:
     """One array as its `QTensor` would materialize, with a gradient passed through."""
     spec, axes = choice
-    blocks = in_blocks(jax.lax.stop_gradient(x).astype(jnp.float32), spec, axes)
-    cover = covered(estimate(ranges, blocks, shared_axes(spec, axes), spec), spec)
+    parts = cut(x.shape, spec.sharing, axes)
+    blocks = jax.lax.stop_gradient(x).astype(jnp.float32).reshape(parts.shape)
+    cover = covered(estimate(ranges, blocks, parts.shared, spec), spec)
     on = grid(cover, spec)
-    value = dequantize_array(quantize_array(blocks, on, spec), *on).reshape(x.shape)
+    value = decode(encode(blocks, on, spec), on, spec).reshape(x.shape)
     return straight_through(narrowed(value, x.dtype), x, within(blocks, cover).reshape(x.shape))

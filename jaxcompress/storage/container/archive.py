@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.qtensor import QTensor
-from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.spec import QuantSpec, from_version_1
 from jaxcompress.core.types import PyTree
 from jaxcompress.storage.container import factors, leaves, memory, outlines, safetensors
 from jaxcompress.storage.container.errors import FileError, reading
@@ -161,7 +161,7 @@ def _texts(
 
 def _archive(header: Header) -> Archive:
     texts, names = header.metadata, list(header.entries)
-    specs = tuple(QuantSpec.from_json(fields) for fields in json.loads(texts.get("specs", "[]")))
+    specs = tuple(_spec(fields) for fields in json.loads(texts.get("specs", "[]")))
     listed = json.loads(texts["leaves"]) if "leaves" in texts else [0] * len(names)
     records = map(from_json, listed)
     return Archive(
@@ -171,6 +171,10 @@ def _archive(header: Header) -> Archive:
         texts.get("outline", ""),
         factors.from_json(json.loads(texts.get("low_rank", "{}"))),
     )
+
+
+def _spec(fields: dict) -> QuantSpec:
+    return from_version_1(fields) if "per" in fields else QuantSpec.from_json(fields)
 
 
 def _check_metadata(caller: str, metadata: Mapping[str, str]) -> None:

@@ -19,9 +19,13 @@ def code_words(leaf: QTensor) -> Words:
       ValueError: a zero point is no code of the spec, or not what the spec goes with.
     """
     spec, codes = leaf.spec, np.asarray(leaf.codes)
-    values = codes.view(np.uint8) if spec.bits == 8 else unpack(codes, spec.bits, leaf.length)
+    values = (
+        codes.view(np.uint8)
+        if spec.stored_bits == 8
+        else unpack(codes, spec.stored_bits, leaf.length)
+    )
     zero = _zero_words(_zero_offsets(leaf), spec, leaf.stored_shape)
-    return Words(values.reshape(-1), zero, spec.bits)
+    return Words(values.reshape(-1), zero, spec.stored_bits)
 
 
 def side_bytes(leaf: QTensor) -> np.ndarray:
@@ -50,7 +54,9 @@ def restore(data: np.ndarray, record: Record, spec: QuantSpec) -> QTensor:
         np.asarray(-spec.lowest, np.uint8) if spec.symmetric else offsets.reshape(record.blocks)
     )
     zero = _zero_words(offsets, spec, record.shape)
-    values = coder_named(record.coder).decode(coded, math.prod(record.shape), spec.bits, zero)
+    values = coder_named(record.coder).decode(
+        coded, math.prod(record.shape), spec.stored_bits, zero
+    )
     return _outlined(
         record,
         spec,
@@ -71,12 +77,13 @@ def logical_shape(record: Record, spec: QuantSpec) -> tuple[int, ...]:
 
 def _outlined(record: Record, spec: QuantSpec, codes, scale, zero_point) -> QTensor:
     dtype = known_dtype(record.dtype)
-    return QTensor(codes, scale, zero_point, spec, dtype, record.order, record.shape[-1])
+    parts = codes, scale, None, zero_point, None
+    return QTensor(*parts, spec, dtype, record.order, record.shape[-1])
 
 
 def _stored(values: np.ndarray, spec: QuantSpec) -> np.ndarray:
-    if spec.bits < 8:
-        return pack(values, spec.bits)
+    if spec.stored_bits < 8:
+        return pack(values, spec.stored_bits)
     return values if spec.lowest == 0 else values.view(np.int8)
 
 
@@ -93,7 +100,7 @@ def _zero_offsets(leaf: QTensor) -> np.ndarray:
 
 def _zero_words(offsets: np.ndarray, spec: QuantSpec, shape: tuple[int, ...]) -> np.ndarray:
     """The word of code zero, () or one per entry; 8-bit codes have no offset."""
-    base = spec.lowest if spec.bits == 8 else 0
+    base = spec.lowest if spec.stored_bits == 8 else 0
     words = np.asarray((offsets.astype(np.int16) + base) % 256, np.uint8)
     for axis, count in enumerate(words.shape):
         words = np.repeat(words, shape[axis] // max(count, 1), axis)

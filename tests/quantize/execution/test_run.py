@@ -134,7 +134,7 @@ def test_forms_agree_with_the_fake_quantized_model(model, spec):
         "scaled": model.fn(dense, model.x),
         "materialized": model.fn(dense, model.x),
     }
-    grouped_conv = "conv" in model.name and spec.per == "group"
+    grouped_conv = "conv" in model.name and spec.sharing.kind == "group"
     impossible = model.obstacle or ("groups inside the window" if grouped_conv else "")
     for form in FORMS:
         chosen = planned(model, params, form)

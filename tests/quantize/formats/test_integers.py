@@ -1,9 +1,11 @@
 """Formats: what each builds, one row per format, and what all share."""
 
+import re
 from typing import NamedTuple
 
 import pytest
 
+from jaxcompress.core.formats.sharing import Channel, Group
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.quantize import int4, int8
 from jaxcompress.quantize.formats import uint4, uint8
@@ -32,7 +34,7 @@ def test_codes(case):
     assert (spec.bits, spec.lowest, spec.highest) == (case.bits, case.lowest, case.highest)
     assert spec.odd is case.odd
     assert spec.symmetric is case.odd
-    assert spec.per == "channel"
+    assert spec.sharing == Channel()
 
 
 @every_format
@@ -44,7 +46,7 @@ def test_json_gives_the_spec_back(case):
 
 @every_format
 def test_a_group_size_means_groups(case):
-    assert case.format(group_size=16).per == "group"
+    assert case.format(group_size=16).sharing == Group(16)
     assert str(case.format(group_size=16)) == f"{case.format.__name__} in groups of 16"
 
 
@@ -53,7 +55,6 @@ def test_bad_arguments(case):
     name = case.format.__name__
     with pytest.raises(ValueError, match=rf"{name}\(group_size=-1\) must be at least 0"):
         case.format(group_size=-1)
-    with pytest.raises(ValueError, match="per='row'"):
-        case.format(per="row")
-    with pytest.raises(ValueError, match="needs a group_size above 0"):
-        case.format(per="group")
+    for per in ("group", None, ["channel"]):
+        with pytest.raises(ValueError, match=re.escape(f"{name}(per={per!r}) must be 'tensor' or")):
+            case.format(per=per)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.quantize import fake_quantize, int4, int8, quantize
 from jaxcompress.quantize.formats import uint8
@@ -34,7 +35,7 @@ RANGES = [
     Case("moving_average", moving_average, extremes),
 ]
 every_estimator = pytest.mark.parametrize("case", RANGES, ids=lambda case: case.name)
-LOPSIDED = QuantSpec("lopsided", 8, -128, 127, symmetric=True)
+LOPSIDED = QuantSpec(Integers(8, -128, 127, symmetric=True))
 
 
 @every_estimator

@@ -1,36 +1,38 @@
-"""The maths of uniform grids on one array: from range to grid, from values to codes.
-
-Back from codes to values is `core.qtensor.dequantize_array`. Weights, activations and
-training all go through here, so that they agree bit for bit.
-"""
+"""From the range that the codes of a block shall cover to the grid they lie on."""
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 
 from jaxcompress.core.observers import Range
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
-
-SMALLEST_SCALE = float(2 * np.finfo(np.float32).tiny)
-"""Below it a value of one step is subnormal, which XLA flushes to zero."""
 
 LARGEST_END = 3.1e38
 """Above it the outermost code, half a step beyond its range, may overflow float32."""
 
 
 class Grid(NamedTuple):
-    """Where codes lie on the real line: value = (code - zero_point) · scale.
+    """What codes are read with: value = (code - zero_point) · scale.
 
     Fields:
-      scale: float32, at least `SMALLEST_SCALE`.
+      scale: as `spec.scales` stores it, one entry per block.
+      second_scale: float32 that the stored scale is a multiple of; None where
+        `spec.scales` has one level alone.
       zero_point: int32 of the scale's shape within the spec's codes;
         None when symmetric.
+      codebook: float32 levels that the leaf stores itself; None where the spec knows
+        them.
     """
 
     scale: Array
-    zero_point: Array | None
+    second_scale: Array | None = None
+    zero_point: Array | None = None
+    codebook: Array | None = None
+
+    def steps(self, spec: QuantSpec) -> Array:
+        """The scales that are multiplied with, float32."""
+        return spec.scales.read(self.scale, self.second_scale)
 
 
 def covered(found: Range, spec: QuantSpec) -> Range:
@@ -38,8 +40,8 @@ def covered(found: Range, spec: QuantSpec) -> Range:
 
     Args:
       found: what an estimator or an observer gave.
-      spec: the grid. A symmetric one covers as many steps of `high / highest` below
-        zero as it has codes there.
+      spec: the format. A symmetric one covers as many steps of `high / highest` below
+        zero as its lowest level lies there.
 
     Returns:
       Range of the same shapes, -`LARGEST_END` <= low <= 0 <= high <= `LARGEST_END`;
@@ -59,7 +61,8 @@ def covered(found: Range, spec: QuantSpec) -> Range:
         return Range(-end, end)
     low, high = jnp.minimum(found.low, 0.0), jnp.maximum(found.high, 0.0)
     if spec.symmetric:
-        mirror = spec.lowest / spec.highest
+        lowest, highest = spec.levels.ends
+        mirror = lowest / highest
         low, high = jnp.minimum(low, high * mirror), jnp.maximum(high, low / mirror)
     finite = jnp.isfinite(found.low) & jnp.isfinite(found.high)
     low, high = jnp.maximum(low, -LARGEST_END), jnp.minimum(high, LARGEST_END)
@@ -77,26 +80,29 @@ def grid(cover: Range, spec: QuantSpec) -> Grid:
         never falls below `SMALLEST_SCALE`, so what is smaller than half
         of it becomes zero. Where it is NaN the scale is too, so that a block with
         entries that are not finite stays not finite, though no code says so.
-      spec: the codes.
+      spec: the format.
 
     Returns:
       Grid of the range's shape.
 
     Example:
-      >>> grid(Range(jnp.float32(-1.0), jnp.float32(2.0)), jc.quantize.formats.uint4())
-      Grid(scale=Array(0.2, dtype=float32), zero_point=Array(5, dtype=int32))
+      >>> wide = Range(jnp.float32(-1.0), jnp.float32(2.0))
+      >>> on = grid(wide, jc.quantize.formats.uint4())
+      >>> on.scale, on.zero_point
+      (Array(0.2, dtype=float32), Array(5, dtype=int32))
 
     Source: Jacob et al. 2018, arXiv:1712.05877, section 2.1.
     """
+    lowest, highest = spec.levels.ends
     # Halves, since the difference of two huge ends overflows. One rounded product,
     # since compilers differ in how they divide by a constant or fuse two operations.
     half = cover.high if spec.odd else cover.high * 0.5 - cover.low * 0.5
-    scale = half * (2 / (spec.highest - spec.lowest))
-    scale = jnp.where(half == 0, 1.0, jnp.maximum(scale, SMALLEST_SCALE))
+    on = Grid(*spec.scales.write(half * (2 / (highest - lowest))))
     if spec.symmetric:
-        return Grid(scale, None)
-    zero_point = spec.lowest - jnp.round(cover.low / scale)
-    return Grid(scale, jnp.clip(zero_point, spec.lowest, spec.highest).astype(jnp.int32))
+        return on
+    zero_point = spec.lowest - jnp.round(cover.low / on.steps(spec))
+    zero_point = jnp.clip(zero_point, spec.lowest, spec.highest).astype(jnp.int32)
+    return on._replace(zero_point=zero_point)
 
 
 def within(x: Array, cover: Range) -> Array:
@@ -111,27 +117,3 @@ def within(x: Array, cover: Range) -> Array:
       Array([ True, False,  True], dtype=bool)
     """
     return ~((x < cover.low) | (x > cover.high))
-
-
-def quantize_array(x: Array, on: Grid, spec: QuantSpec) -> Array:
-    """The code nearest to each value, halves to even, clipped to the spec's codes.
-
-        code = clip(round(x / scale) + zero_point, lowest, highest)
-
-    Args:
-      x: (...) float32.
-      on: a grid whose shape broadcasts to that of `x`.
-      spec: the codes.
-
-    Returns:
-      (...) float32 whole numbers in [lowest, highest].
-
-    Example:
-      >>> on = Grid(jnp.float32(0.5), None)
-      >>> quantize_array(jnp.array([0.4, -9.0]), on, jc.quantize.int4())
-      Array([ 1., -7.], dtype=float32)
-    """
-    steps = jnp.round(x / on.scale)
-    if on.zero_point is not None:
-        steps = steps + on.zero_point.astype(jnp.float32)
-    return jnp.clip(steps, spec.lowest, spec.highest)
