@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import optax
 
 import jaxcompress as jc
+from jaxcompress import kernels
 from jaxcompress import optimizers as o
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array, Params
 from jaxcompress.graph import rewrite
-from jaxcompress.kernels import matmul as kernels
 from jaxcompress.layerwise import drift
 from jaxcompress.prune.post_training import fisher_blocks
 from jaxcompress.quantize.execution.forms import by_name

@@ -7,6 +7,7 @@ room: `graph`, `layerwise`, `optimizers`, `prune`, `quantize`, `distill`, `struc
 """
 
 import importlib
+import sys
 import typing
 
 from jaxcompress.core import observers as observers
@@ -49,6 +50,9 @@ if typing.TYPE_CHECKING:
     from jaxcompress import storage as storage
     from jaxcompress import structure as structure
     from jaxcompress import validate as validate
+
+# They live in `core`; this lets `import jaxcompress.schedules` find them, too.
+sys.modules |= {f"{__name__}.observers": observers, f"{__name__}.schedules": schedules}
 
 __version__ = "0.1.0"
 

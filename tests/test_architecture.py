@@ -1,6 +1,9 @@
 """Imports run downwards, frameworks stay in the bridges, importing computes nothing."""
 
 import ast
+import graphlib
+import importlib
+import inspect
 import json
 import os
 import pathlib
@@ -121,6 +124,130 @@ def test_imports_run_downwards(path):
 )
 def test_a_breach_is_seen(owner, source, allowed):
     assert (breaches(owner, source) == []) is allowed
+
+
+MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def dependencies(source: str, own: str, modules) -> set[str]:
+    """The files that a file imports, also inside functions and only for types."""
+    found = set()
+    for name in imported(source):
+        while name and name not in modules:
+            name = name.rpartition(".")[0]
+        found |= {name} - {"", own}
+    return found
+
+
+def circle(sources: dict[str, str]) -> list[str]:
+    """Files that import one another in turn, the first one again at the end."""
+    graph = {name: dependencies(source, name, sources) for name, source in sources.items()}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return []
+
+
+IN_CIRCLES = {"couplings", "explanation"}
+
+
+def test_files_import_one_another_in_no_circle():
+    found = circle({name: path.read_text() for name, path in MODULES.items()})
+    assert {name.rpartition(".")[2] for name in found} <= IN_CIRCLES
+
+
+@pytest.mark.parametrize(
+    ("late", "found"),
+    [
+        ("import jaxcompress.a", True),
+        ("def call():\n    from jaxcompress.a import name", True),
+        ("if typing.TYPE_CHECKING:\n    from jaxcompress.a import name", True),
+        ("from jaxcompress.c import name", False),
+    ],
+)
+def test_a_circle_is_seen(late, found):
+    sources = {"jaxcompress.a": "from jaxcompress import b", "jaxcompress.b": late}
+    assert bool(circle(sources | {"jaxcompress.c": ""})) is found
+
+
+LONGEST = 300
+LONG = {"codes", "compensation", "couplings", "depth", "dims", "gradients", "residual"}
+
+
+def test_files_are_short():
+    lengths = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
+    long = {name.rpartition(".")[2] for name, length in lengths.items() if length > LONGEST}
+    assert long <= LONG
+
+
+def exports(module: str) -> dict[str, str]:
+    """By the name that a package re-exports under, the module or member that it is."""
+    tree = ast.parse(MODULES[module].read_text())
+    return {
+        alias.asname: f"{node.module}.{alias.name}"
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    }
+
+
+TOPS = ["jaxcompress", *(f"jaxcompress.{name}" for name in FLOORS if name != "optimizers")]
+TOPS = [name for name in TOPS if name in MODULES and MODULES[name].name == "__init__.py"]
+MOST_NAMES, MOST_PARAMETERS = 200, 6
+
+
+def test_the_tops_of_rooms_export_few_names():
+    """The optimizers, which are flat as in optax, apart."""
+    counts = {module: len(exports(module)) for module in TOPS}
+    assert min(len(TOPS), sum(counts.values())) > 10
+    assert sum(counts.values()) <= MOST_NAMES, counts
+
+
+def public_functions(module: str) -> dict[str, object]:
+    """The functions that a room exports, its families' among them."""
+    found = {}
+    for name, target in exports(module).items():
+        if target in MODULES:
+            found |= public_functions(target)
+        else:
+            found[f"{module}.{name}"] = getattr(importlib.import_module(module), name)
+    return {name: value for name, value in found.items() if inspect.isfunction(value)}
+
+
+def test_submodules_are_imported_by_the_names_that_help_lists():
+    listed = {
+        f"{module}.{name}": target
+        for module in TOPS
+        for name, target in exports(module).items()
+        if target in MODULES
+    }
+    assert "jaxcompress.schedules" in listed
+    for name, target in listed.items():
+        assert importlib.import_module(name) is importlib.import_module(target)
+
+
+MANY_PARAMETERS = {
+    "iterative",
+    "masks",
+    "one_shot",
+    "prune",
+    "reconstruct",
+    "regrow",
+    "sensitivity",
+    "synflow",
+    "woodfisher",
+}
+
+
+@pytest.mark.parametrize("module", TOPS)
+def test_public_functions_take_few_parameters(module):
+    counts = {
+        name.rpartition(".")[2]: len(inspect.signature(function).parameters)
+        for name, function in public_functions(module).items()
+    }
+    assert {name for name, count in counts.items() if count > MOST_PARAMETERS} <= MANY_PARAMETERS
 
 
 def answer(program: str):

@@ -34,7 +34,7 @@ COUNTS = {
         model, {"w": X}, X, LABELS, batch_size=bad
     ),
     "predict(batch_size, from sensitivity": lambda bad: jc.auto.sensitivity(
-        model, {"w": X}, jc.quantize.int4(), X, LABELS, batch_size=bad
+        model, {"w": X}, jc.quantize.int4(), jc.validate.Examples(X, LABELS, batch_size=bad)
     ),
     "split(n": lambda bad: jc.validate.split(bad),
     "wilson(n": lambda bad: jc.validate.wilson(0, bad),

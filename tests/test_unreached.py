@@ -200,9 +200,9 @@ def test_sensitivity_to_codes_knows_nothing_of_what_no_data_reaches(setting):
     inputs = X.at[5].set(1e9)  # takes the branch, but does not count
 
     def measured(**options):
-        spec = jc.quantize.int4()
+        examples = jc.validate.Examples(inputs, labels, ignore=-100, batch_size=2)
         return jc.auto.sensitivity(
-            setting.fn, setting.params, spec, inputs, labels, ignore=-100, batch_size=2, **options
+            setting.fn, setting.params, jc.quantize.int4(), examples, **options
         )
 
     first, *rows = measured()

@@ -1,4 +1,4 @@
-"""What each leaf costs when it alone is compressed; choosing is for a solver."""
+"""How much the loss rises when one leaf alone is quantized."""
 
 import math
 from functools import partial
@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.evidence import without_data
@@ -14,15 +13,15 @@ from jaxcompress.core.labels import counted
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.core.types import Model, Params, PyTree, Selector
+from jaxcompress.core.types import Model, Params, Selector
 from jaxcompress.graph.calibrate import unreached
 from jaxcompress.quantize import quantize
-from jaxcompress.validate import evaluate
+from jaxcompress.validate import Examples, evaluate
 from jaxcompress.validate.evaluate import in_batches
 
 
 class LeafSensitivity(NamedTuple):
-    """The price of compressing one leaf.
+    """What compressing one leaf alone changes.
 
     Fields:
       name: the leaf.
@@ -43,27 +42,20 @@ def sensitivity(
     fn: Model,
     params: Params,
     spec: QuantSpec,
-    inputs: PyTree,
-    labels: ArrayLike,
+    examples: Examples,
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
-    ignore: int | None = None,
-    batch_size: int = 256,
 ) -> list[LeafSensitivity]:
-    """How much the loss rises with one leaf quantized at a time, most sensitive first.
+    """Measures the rise of the loss with one leaf quantized at a time, largest first.
 
     Args:
       fn: classifier in evaluation mode, `fn(params, inputs) -> logits` (n, classes).
       params: tree of arrays.
       spec: the format each leaf is tried in.
-      inputs: held-out examples, first axis n; not the test set, since choices follow
-        from this.
-      labels: (n,) integer in [0, classes).
+      examples: held-out ones; not the test set, since choices follow from this.
       axes: what `graph.axes` found; without it the layout default.
       select: leaves to try; the default is every weight that data reach.
-      ignore: the label of examples to leave out, as `evaluate` does.
-      batch_size: examples per call.
 
     Returns:
       One row per selected leaf, by falling loss increase. First come leaves that no
@@ -78,10 +70,12 @@ def sensitivity(
     Example:
       >>> fn = lambda params, x: x @ params["a"] @ params["b"]
       >>> params = {"a": jnp.eye(3), "b": jnp.eye(3)}
-      >>> x, labels = jnp.eye(3), jnp.arange(3)
-      >>> rows = jc.auto.sensitivity(fn, params, jc.quantize.int4(), x, labels)
+      >>> examples = jc.validate.Examples(jnp.eye(3), jnp.arange(3))
+      >>> rows = jc.auto.sensitivity(fn, params, jc.quantize.int4(), examples)
       >>> [row.loss_increase for row in rows]
       [0.0, 0.0]
+
+    Also known as: layer-wise sensitivity analysis, sensitivity scan.
 
     Source: the layer-wise scan of Dong et al. 2019, arXiv:1905.03696, with the exact
     loss difference in place of the Hessian's estimate.
@@ -96,12 +90,10 @@ def sensitivity(
     ]
     if not names:
         raise ValueError("sensitivity(select=...) selects no leaf of these params.")
-    judged = partial(
-        evaluate, fn, inputs=inputs, labels=labels, ignore=ignore, batch_size=batch_size
-    )
+    judged = partial(evaluate, fn, **examples._asdict())
     reference = judged(params)
-    judging = np.flatnonzero(counted(labels, ignore=ignore))
-    batches = ((batch,) for batch, _ in in_batches(inputs, judging, batch_size))
+    judging = np.flatnonzero(counted(examples.labels, ignore=examples.ignore))
+    batches = ((batch,) for batch, _ in in_batches(examples.inputs, judging, examples.batch_size))
     unknown = without_data("sensitivity", unreached(fn, params, batches), names, select, spec)
     rows = [LeafSensitivity(name, math.nan, math.nan, reason) for name, reason in unknown.items()]
     measured = []

@@ -4,15 +4,18 @@ After a removal it is a smaller module, whose static fields say its sizes.
 """
 
 import functools
-import inspect
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import equinox
 import jax
 
 from jaxcompress.bridges import equinox_readings as readings
 from jaxcompress.bridges.agreement import Shrunk, Smaller, agreement, check_shapes
+from jaxcompress.bridges.equinox_calls import Call as Call
+from jaxcompress.bridges.equinox_calls import each_example as each_example
+from jaxcompress.bridges.equinox_calls import (
+    each_example_with_state as each_example_with_state,
+)
 from jaxcompress.bridges.fields import Layer, given, own_integers, resized
 from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords
 from jaxcompress.bridges.sizes import Readings, SizeReport, extents_of, listed
@@ -20,10 +23,6 @@ from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.names import key_name
 from jaxcompress.core.types import Key, Params
 from jaxcompress.graph.surgery.shrink import slice_params
-
-Call = Callable[..., Any]
-"""How a model runs on a batch: (model, *inputs, key) -> outputs, or with state (model,
-state, *inputs, key) -> (outputs, state). The key is None in evaluation mode."""
 
 LAYERS: Readings = {
     equinox.nn.Linear: readings.linear,
@@ -40,43 +39,6 @@ LAYERS: Readings = {
     equinox.nn.MLP: readings.mlp,
 }
 """Where the fields of Equinox's layers stand in their leaves."""
-
-
-def each_example(model: Callable, *inputs, key: Key | None) -> Any:
-    """The model on every example along axis 0 of the inputs, each with its own key.
-
-    The key goes to models whose call takes one.
-    """
-    if key is None or "key" not in inspect.signature(model).parameters:
-        return jax.vmap(model)(*inputs)
-    keys = jax.random.split(key, len(jax.tree.leaves(inputs)[0]))
-    return jax.vmap(lambda key, *one: model(*one, key=key))(keys, *inputs)
-
-
-def each_example_with_state(
-    model: Callable, state: equinox.nn.State, *inputs, key: Key | None
-) -> tuple[Any, equinox.nn.State]:
-    """The same of a model with state, that all examples share.
-
-    The examples lie along the axis "batch", over which batch norms average.
-    """
-    if key is None or "key" not in inspect.signature(model).parameters:
-
-        def plain(state, *one):
-            return model(*one, state)
-
-        axes = (None, *(0 for _ in inputs))
-        return _shared(plain, axes)(state, *inputs)
-    keys = jax.random.split(key, len(jax.tree.leaves(inputs)[0]))
-
-    def keyed(key, state, *one):
-        return model(*one, state, key=key)
-
-    return _shared(keyed, (0, None, *(0 for _ in inputs)))(keys, state, *inputs)
-
-
-def _shared(function: Callable, axes: tuple) -> Callable:
-    return jax.vmap(function, axis_name="batch", in_axes=axes, out_axes=(0, None))
 
 
 def functional(model: equinox.Module, *, call: Call = each_example) -> Functional:

@@ -8,7 +8,7 @@ import time
 
 import jax
 
-from jaxcompress import auto, quantize, report
+from jaxcompress import auto, quantize, report, validate
 from jaxcompress.auto import LeafSensitivity
 from jaxcompress.core.timing import Timing
 from jaxcompress.demo import fresh
@@ -141,8 +141,7 @@ def _results(shop: Workshop, variants: tuple[Variant, ...], out: pathlib.Path) -
             shop.model.fn,
             shop.model.params,
             quantize.int4(),
-            validation.images,
-            validation.labels,
+            validate.Examples(validation.images, validation.labels),
             axes=shop.axes,
         ),
     )

@@ -1,9 +1,9 @@
 """The few matrix products written by hand, in plain JAX; `quantize.run` chooses."""
 
-from jaxcompress.kernels.matmul import digits as digits
+from jaxcompress.kernels.digit_sums import digits as digits
+from jaxcompress.kernels.digit_sums import stack_digits as stack_digits
+from jaxcompress.kernels.digit_sums import two_digit_matmul as two_digit_matmul
 from jaxcompress.kernels.matmul import grouped_matmul as grouped_matmul
 from jaxcompress.kernels.matmul import int8_matmul as int8_matmul
-from jaxcompress.kernels.matmul import packed_grouped_matmul as packed_grouped_matmul
-from jaxcompress.kernels.matmul import packed_matmul as packed_matmul
-from jaxcompress.kernels.matmul import stack_digits as stack_digits
-from jaxcompress.kernels.matmul import two_digit_matmul as two_digit_matmul
+from jaxcompress.kernels.packed import packed_grouped_matmul as packed_grouped_matmul
+from jaxcompress.kernels.packed import packed_matmul as packed_matmul

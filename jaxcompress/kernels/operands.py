@@ -61,3 +61,11 @@ def _check_dtype(caller: str, argument: str, x, dtype, wanted: str) -> None:
 def _check_rank(caller: str, argument: str, x: Array, ndim: int | None) -> None:
     if ndim is not None and x.ndim != ndim:
         raise ValueError(f"{caller}({argument}=...) of shape {x.shape} must have {ndim} axes.")
+
+
+def check_groups(caller: str, x: Array, weights: Array, scale: Array) -> None:
+    """Scales (N, G) of groups of K / G weights, whole ones."""
+    check_floats(caller, scale=scale)
+    check_sizes(caller, "share N", weights.shape[0] == scale.shape[0], w=weights, scale=scale)
+    divides = scale.shape[1] > 0 and x.shape[1] % scale.shape[1] == 0
+    check_sizes(caller, "have a G that divides K", divides, x=x, scale=scale)

@@ -10,6 +10,7 @@ from jaxcompress.validate.compare import verdict as verdict
 from jaxcompress.validate.evaluate import Evaluation as Evaluation
 from jaxcompress.validate.evaluate import evaluate as evaluate
 from jaxcompress.validate.evaluate import predict as predict
+from jaxcompress.validate.examples import Examples as Examples
 from jaxcompress.validate.intervals import bootstrap_interval as bootstrap_interval
 from jaxcompress.validate.intervals import mean_interval as mean_interval
 from jaxcompress.validate.intervals import wilson as wilson

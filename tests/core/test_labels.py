@@ -85,7 +85,9 @@ def test_metrics_refuse_a_label_outside_by_its_own_value(metric, labels):
     "judge",
     [
         lambda fn, x, labels: validate.evaluate(fn, {"w": jnp.eye(3)}, x, labels),
-        lambda fn, x, labels: auto.sensitivity(fn, {"w": jnp.eye(3)}, quantize.int8(), x, labels),
+        lambda fn, x, labels: auto.sensitivity(
+            fn, {"w": jnp.eye(3)}, quantize.int8(), validate.Examples(x, labels)
+        ),
     ],
     ids=["evaluate", "sensitivity"],
 )
@@ -193,8 +195,10 @@ def test_judging_leaves_ignored_examples_out():
     found = validate.evaluate(fn, params, LOGITS, labels, ignore=IGNORED)
     kept = validate.evaluate(fn, params, LOGITS[[0, 2]], labels[[0, 2]])
     assert found.to_json() == kept.to_json()
-    rows = auto.sensitivity(fn, params, quantize.int4(), LOGITS, labels, ignore=IGNORED)
-    assert rows == auto.sensitivity(fn, params, quantize.int4(), LOGITS[[0, 2]], labels[[0, 2]])
+    whole = validate.Examples(LOGITS, labels, ignore=IGNORED)
+    part = validate.Examples(LOGITS[[0, 2]], labels[[0, 2]])
+    rows = [auto.sensitivity(fn, params, quantize.int4(), examples) for examples in (whole, part)]
+    assert rows[0] == rows[1]
     with pytest.raises(ValueError, match=r"evaluate\(ignore=-100\) leaves out all 3 examples"):
         validate.evaluate(fn, params, LOGITS, np.full(3, IGNORED), ignore=IGNORED)
 

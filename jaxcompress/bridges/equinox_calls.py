@@ -1,0 +1,51 @@
+"""How an Equinox model, written for one example, runs on a batch."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import equinox
+import jax
+
+from jaxcompress.core.types import Key
+
+Call = Callable[..., Any]
+"""How a model runs on a batch: (model, *inputs, key) -> outputs, or with state (model,
+state, *inputs, key) -> (outputs, state). The key is None in evaluation mode."""
+
+
+def each_example(model: Callable, *inputs, key: Key | None) -> Any:
+    """The model on every example along axis 0 of the inputs, each with its own key.
+
+    The key goes to models whose call takes one.
+    """
+    if key is None or "key" not in inspect.signature(model).parameters:
+        return jax.vmap(model)(*inputs)
+    keys = jax.random.split(key, len(jax.tree.leaves(inputs)[0]))
+    return jax.vmap(lambda key, *one: model(*one, key=key))(keys, *inputs)
+
+
+def each_example_with_state(
+    model: Callable, state: equinox.nn.State, *inputs, key: Key | None
+) -> tuple[Any, equinox.nn.State]:
+    """The same of a model with state, that all examples share.
+
+    The examples lie along the axis "batch", over which batch norms average.
+    """
+    if key is None or "key" not in inspect.signature(model).parameters:
+
+        def plain(state, *one):
+            return model(*one, state)
+
+        axes = (None, *(0 for _ in inputs))
+        return _shared(plain, axes)(state, *inputs)
+    keys = jax.random.split(key, len(jax.tree.leaves(inputs)[0]))
+
+    def keyed(key, state, *one):
+        return model(*one, state, key=key)
+
+    return _shared(keyed, (0, None, *(0 for _ in inputs)))(keys, state, *inputs)
+
+
+def _shared(function: Callable, axes: tuple) -> Callable:
+    return jax.vmap(function, axis_name="batch", in_axes=axes, out_axes=(0, None))
