@@ -2,6 +2,9 @@
 
 from jaxcompress.graph import surgery as surgery
 from jaxcompress.graph.calibrate import calibrate as calibrate
+from jaxcompress.graph.capture import capture as capture
+from jaxcompress.graph.capture import inputs as inputs
+from jaxcompress.graph.capture import outputs as outputs
 from jaxcompress.graph.cost import CompiledCost as CompiledCost
 from jaxcompress.graph.cost import Cost as Cost
 from jaxcompress.graph.cost import SiteCost as SiteCost

@@ -13,7 +13,7 @@ from jaxcompress.core.observers import Observer, Reading, counted, row_count
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.observe import initial_readings, observe, observed_sites
-from jaxcompress.graph.program import trace
+from jaxcompress.graph.program import check_arrays, trace
 from jaxcompress.graph.sites import Site
 
 
@@ -42,6 +42,7 @@ def calibrate(
       ValueError: there is no batch, a batch holds a NaN, its shapes give readings of
         other shapes than the batches before, no data reach any observed site, or a
         rule matches no leaf with an observed site.
+      TypeError: a leaf of the params or of a batch is no array; it is named.
 
     Example:
       >>> from jaxcompress.core.observers import second_moment
@@ -137,7 +138,11 @@ def _checked(batches: Iterable) -> Iterator[tuple]:
 
 
 def check_no_nan(batch: str, inputs: tuple) -> None:
-    """Raises a ValueError where an input of the batch holds a NaN."""
+    """Raises a ValueError where an input of the batch holds a NaN.
+
+    One that is no array is a TypeError.
+    """
+    check_arrays(batch, inputs)
     for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
         if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) and bool(jnp.isnan(leaf).any()):
             raise ValueError(

@@ -43,7 +43,7 @@ def interpret(
     """
     frame = _Frame(block, values)
     for index, step in enumerate(block.steps):
-        if step.sites.keys() & handlers.keys():
+        if step.holds(handlers):
             frame.run_waiting(index)
             results, states = _open(step, frame.read(step.eqn.invars), states, handlers)
             frame.write(step.eqn.outvars, results)
@@ -60,7 +60,7 @@ def _open(step: Step, operands: list, states: States, handlers: Handlers) -> tup
     with _scope_of(step.eqn):
         if step.blocks:
             return rebuild(step, operands, states, run)
-        handled = [site for site in step.sites.values() if site.name in handlers]
+        handled = [site for site in step.places.values() if site.name in handlers]
         output, states = _meet(handled, step.eqn, operands, states, handlers)
         return [output], states
 

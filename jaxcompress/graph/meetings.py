@@ -7,10 +7,15 @@ from collections.abc import Sequence
 from jax.extend.core import JaxprEqn
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.graph.formulas import first_operand, formula_of
 from jaxcompress.graph.jaxprs import Manual, aval_of, differing
 from jaxcompress.graph.layouts import meeting
-from jaxcompress.graph.provenance import Origin, Source, Weight
+from jaxcompress.graph.products import PRODUCTS
+from jaxcompress.graph.provenance import Leaf, Origin, Source, Weight, origin_of_leaf
 from jaxcompress.graph.sites import Site, source_of
+
+Order = tuple[int, ...]
+"""The order in which an einsum has the axes of a dot's output."""
 
 # Which operand may be the weight: either of a dot, the filter, the table.
 _WEIGHT_POSITIONS = {
@@ -41,6 +46,38 @@ def weight_operands(eqn: JaxprEqn, origins: list[Origin]) -> list[tuple[int, Wei
     return [each for each in found if _is_matrix(each[1])]
 
 
+def is_product(eqn: JaxprEqn, origins: list[Origin]) -> bool:
+    """Whether data meet in an equation that no weight is followed to.
+
+    Both operands of a product are data in attention; in an activation's fixed transform
+    the other one is constant, in a kernel that has lost its axes made of params.
+    """
+    return eqn.primitive.name in PRODUCTS and Source.DATA in origins[:2]
+
+
+def product_of(
+    name: str,
+    eqn: JaxprEqn,
+    scans: tuple[int, ...],
+    origins: list[Origin],
+    meshes: tuple[Manual, ...],
+    order: Order | None,
+) -> Site:
+    """The site of a product: its second operand stands where a weight would."""
+    formula = formula_of(str(eqn.source_info.name_stack))
+    first = first_operand(formula, eqn, _order_of(eqn, order))
+    second = aval_of(eqn.invars[1 - first])
+    itself = origin_of_leaf(Leaf(name, second.shape, second.dtype))
+    site = site_of(name, eqn, 1 - first, itself, scans, origins[first], meshes, order)
+    # Whether devices share what it sums over is not known: then no reading is right.
+    return dataclasses.replace(site, divided=bool(site.differs_along))
+
+
+def _order_of(eqn: JaxprEqn, order: Order | None) -> Order:
+    """The order of the output's axes, as they are where no einsum has changed it."""
+    return tuple(range(len(aval_of(eqn.outvars[0]).shape))) if order is None else order
+
+
 def _is_matrix(weight: Weight) -> bool:
     """Whether entries lie along more than one axis of the leaf."""
     parts = {part.axis for axis in weight.axes for part in axis if part.size > 1}
@@ -55,6 +92,7 @@ def site_of(
     scans: tuple[int, ...],
     other: Origin,
     meshes: tuple[Manual, ...],
+    order: Order | None,
 ) -> Site:
     """The site of an equation of `weight`, at this position, and another operand."""
     roles, layout, macs = meeting(eqn, position, lambda axis: _leaf_order(weight, axis))
@@ -76,6 +114,7 @@ def site_of(
         data_dtype=data.dtype,
         output_shape=output.shape,
         dtype=output.dtype,
+        result_order=_order_of(eqn, order),
         scans=scans,
         sliced_by=weight.sliced_by,
         macs_once=macs,

@@ -12,6 +12,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec, auto_axes
 from jaxcompress.core.observers import Observer
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.types import Array, Model, Params
+from jaxcompress.graph.choice import choose
 from jaxcompress.graph.interpret import Handler
 from jaxcompress.graph.program import Program, trace
 from jaxcompress.graph.rewrite import run_program
@@ -59,7 +60,7 @@ def observe(fn: Model, rules: Rules[Observer] | Observer, of: Vectors = rows) ->
     are not observed.
 
       a site in a scan that slices its leaf    one state per slice: leading axes
-                                               `site.stack`
+        (a product: that slices any leaf)      `site.stack`
       in any other loop                        one state, carried from turn to turn
       in a branch not taken                    the state stays as it was
       in the condition of a while loop         not observed
@@ -72,7 +73,8 @@ def observe(fn: Model, rules: Rules[Observer] | Observer, of: Vectors = rows) ->
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.
-      rules: observers by leaf name, or one for every leaf.
+      rules: observers by leaf name, or one for every leaf; or by the name of a product,
+        whose first operand is then the data. A pattern for products begins with "@".
       of: which vectors of the data observers see, `rows` or `windows`.
 
     Returns:
@@ -109,15 +111,15 @@ def observed_sites(
     program: Program, rules: Rules[Observer], of: Vectors = rows
 ) -> dict[str, Observer]:
     """The observer of the data of each site that the rules observe, by site name."""
-    sites = [site for site in program.sites if site.observable]
-    chosen = rules.assign(dict.fromkeys(site.leaf for site in sites))
-    return {site.name: of(site, chosen[site.leaf]) for site in sites if site.leaf in chosen}
+    places = program.places
+    chosen = choose(program, rules, lambda site: site.leaf, lambda site: site.observable)
+    return {name: of(places[name], observer) for name, observer in chosen.items()}
 
 
 def initial_readings(program: Program, observers: dict[str, Observer]) -> Readings:
     """The readings before any data, stacked for sites of scanned leaves."""
-    sites = {site.name: site for site in program.sites}
-    return {name: _initial(sites[name], observer) for name, observer in observers.items()}
+    places = program.places
+    return {name: _initial(places[name], each) for name, each in observers.items()}
 
 
 def _initial(site: Site, observer: Observer):

@@ -30,7 +30,9 @@ class Program:
     Fields:
       block: the steps; their operands are the leaves of the params, then those
         of the inputs.
-      sites: every site, in program order.
+      sites: every site of a weight, in program order.
+      products: every product, in program order: a dot or convolution of data that no
+        weight is followed to. Their names begin with "@"; see `products`.
       lost: by leaf name, what became of a leaf where it was followed no further: what a
         leaf without a site meets.
       leaves: the leaves of the params, in the tree's order.
@@ -39,9 +41,15 @@ class Program:
 
     block: Block
     sites: tuple[Site, ...]
+    products: tuple[Site, ...]
     lost: Mapping[str, tuple[str, ...]]
     leaves: tuple[Leaf, ...]
     outputs: PyTree
+
+    @property
+    def places(self) -> dict[str, Site]:
+        """Sites of weights and products by name."""
+        return {site.name: site for site in (*self.sites, *self.products)}
 
     @property
     def jaxpr(self) -> ClosedJaxpr:
@@ -64,6 +72,7 @@ def trace(fn: Model, params: Params, *inputs) -> Program:
 
     Raises:
       ValueError: two leaves of the params have the same name.
+      TypeError: a leaf of the params or inputs is no array.
 
     Example:
       >>> fn = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
@@ -78,7 +87,12 @@ def trace(fn: Model, params: Params, *inputs) -> Program:
         params, inputs = jax.tree.unflatten(structure, leaves)
         return fn(params, *inputs)
 
-    jaxpr, outputs = jax.make_jaxpr(flat, return_shape=True)(*arrays)
+    try:
+        jaxpr, outputs = jax.make_jaxpr(flat, return_shape=True)(*arrays)
+    except TypeError:
+        check_arrays("trace(params)", params)
+        check_arrays("trace(inputs)", inputs)
+        raise  # the model's own
     leaves = tuple(
         Leaf(name, aval.shape, aval.dtype)
         for name, aval in zip(named_leaves(params), jaxpr.in_avals, strict=False)
@@ -127,6 +141,19 @@ def _with_reason(site: Site, leaf: Leaf) -> LeafAxes:
 def _unused(name: str, program: Program) -> LeafAxes:
     reasons = program.lost.get(name, ("is read by no equation",))
     return dataclasses.replace(UNUSED, left_out="; ".join(reasons[:MOST_REASONS]))
+
+
+def check_arrays(caller: str, tree: PyTree) -> None:
+    """Raises a TypeError that names the first leaf which is no array to JAX."""
+    for name, leaf in named_leaves(tree).items():
+        try:
+            jax.eval_shape(lambda x: x, leaf)
+        except TypeError:
+            kind = f"{type(leaf).__name__} {getattr(leaf, 'dtype', '')}".strip()
+            raise TypeError(
+                f"{caller}: leaf {name!r} is a {kind}, no array. Close over it, or of a module "
+                "take the arrays alone, as its bridge does."
+            ) from None
 
 
 def _abstract(tree: PyTree) -> PyTree:

@@ -2,12 +2,12 @@
 
 Each by its public form, with the parameters of the equation. Values may be compressed
 leaves: they pass as the trees they are. The states of handled sites go in and come out
-beside the values.
+beside the values; one that is `Awaited` only comes out.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +22,22 @@ from jaxcompress.graph.steps import Block, Step
 States = dict[str, Any]
 """State by site name."""
 
+
+class Awaited(NamedTuple):
+    """The state of a site that gives a value and takes none.
+
+    It holds no array, so that nothing is carried in: loops and devices stack what comes
+    out along a leading axis, a branch that was not taken gives zeros.
+    """
+
+
 Run = Callable[[Block, Any, States], tuple[list, States]]
 """(block, values, states) -> (results, states)."""
 
 
 def rebuild(step: Step, operands: list, states: States, run: Run) -> tuple[list, States]:
     """Runs an equation that holds handled sites, with `run` for what is inside it."""
-    inside = {name: state for name, state in states.items() if name in step.sites}
+    inside = {name: state for name, state in states.items() if name in step.places}
     results, inside = _FORMS[step.eqn.primitive.name](step, operands, inside, run)
     return list(results), {**states, **inside}
 
@@ -74,8 +83,9 @@ def _scan(step: Step, operands: list, states: States, run: Run):
     fixed = operands[: loop.fixed]
     carry = _carry(operands[loop.fixed : first], jaxpr, loop.fixed)
     slices = [_sliceable(value) for value in operands[first:]]
-    carried = {name: state for name, state in states.items() if name not in step.stacked}
-    stacked = {name: state for name, state in states.items() if name in step.stacked}
+    apart = step.stacked | _awaited(states)
+    carried = {name: state for name, state in states.items() if name not in apart}
+    stacked = {name: state for name, state in states.items() if name in apart}
 
     def body(state, slices):
         carry, carried = state
@@ -123,15 +133,43 @@ def _cond(step: Step, operands: list, states: States, run: Run):
         return call
 
     index, *operands = operands
-    return jax.lax.switch(index, [branch(block) for block in step.blocks], operands, states)
+    branches = [branch(block) for block in step.blocks]
+    if awaited := _awaited(states):
+        branches = _filled(branches, operands, states, awaited)
+    return jax.lax.switch(index, branches, operands, states)
+
+
+def _filled(branches: list[Callable], operands: list, states: States, awaited: frozenset[str]):
+    """The branches, each with zeros for the values that only another one gives."""
+    given: States = {}
+    for branch in branches:
+        values = jax.eval_shape(branch, operands, states)[1]
+        given |= {name: values[name] for name in awaited - _awaited(values)}
+
+    def filled(branch: Callable):
+        def call(operands, states):
+            results, values = branch(operands, states)
+            # Of the same types: over which devices they differ, how they are sharded.
+            zeros = {name: jax.tree.map(jnp.zeros_like, given[name]) for name in _awaited(values)}
+            return results, values | zeros
+
+        return call
+
+    return [filled(branch) for branch in branches]
+
+
+def _awaited(states: States) -> frozenset[str]:
+    return frozenset(name for name, state in states.items() if isinstance(state, Awaited))
 
 
 def _shard_map(step: Step, operands: list, states: States, run: Run):
     """Every device keeps a state; all are equal, as readings gather the rows of all.
 
     Outside, states have a leading axis of devices: no type needs to know them equal.
+    Values that were awaited differ from device to device and keep that axis.
     """
     params, within = step.eqn.params, manual(step.eqn)
+    awaited = _awaited(states)
 
     def call(operands, states):
         results, states = run(step.blocks[0], operands, jax.tree.map(lambda x: x[0], states))
@@ -148,7 +186,8 @@ def _shard_map(step: Step, operands: list, states: States, run: Run):
     )
     spread = jax.tree.map(lambda x: jnp.stack([x] * within.devices), states)
     results, states = mapped(materialize(operands), spread)
-    return results, jax.tree.map(lambda x: x[0], states)
+    first = {name: jax.tree.map(lambda x: x[0], states[name]) for name in states.keys() - awaited}
+    return results, {**states, **first}
 
 
 def _custom_jvp(step: Step, operands: list, states: States, run: Run):

@@ -9,6 +9,7 @@ import jax
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.types import Array, Model, Params, PyTree
+from jaxcompress.graph.choice import choose
 from jaxcompress.graph.interpret import Handlers, interpret
 from jaxcompress.graph.program import Program, trace
 from jaxcompress.graph.rebuild import States
@@ -32,6 +33,9 @@ def rewrite(fn: Model, rules: Rules[Replacement] | Replacement) -> Model:
       apply     the site's own equation, `apply(data, weight, **changed)`; takes
                 compressed leaves too, and changes parameters such as
                 `preferred_element_type`
+
+    A rule whose pattern begins with "@" is for products, such as attention's two: their
+    first operand is then the data, the second the weight.
 
     Everything else stays: outputs, gradients, custom derivatives, shardings, the
     program that XLA gets. Inside a custom derivative the forward pass is replaced and
@@ -64,12 +68,8 @@ def rewrite(fn: Model, rules: Rules[Replacement] | Replacement) -> Model:
     @functools.wraps(fn)
     def rewritten(params, *inputs):
         program = trace(fn, params, *inputs)
-        chosen = rules.assign(dict.fromkeys(site.leaf for site in program.sites))
-        handlers = {
-            site.name: _stateless(chosen[site.leaf])
-            for site in program.sites
-            if site.leaf in chosen
-        }
+        chosen = choose(program, rules, lambda site: site.leaf)
+        handlers = {name: _stateless(replacement) for name, replacement in chosen.items()}
         if not handlers:
             return fn(*materialize((params, *inputs)))
         states = dict.fromkeys(handlers, ())

@@ -16,16 +16,21 @@ from jax.extend.core import JaxprEqn
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.types import Array
 from jaxcompress.graph.layouts import Convolution, Dot, Layout, Lookup, Ragged
+from jaxcompress.graph.products import MARK
 from jaxcompress.graph.provenance import Leaf
 from jaxcompress.graph.value_axes import Part, ValueAxes
 
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """One place in the program where a leaf meets data.
+    """One place in the program where a leaf meets data, or data meet data.
+
+    Of a product, in which data meet data, all that is said of the weight and of its
+    leaf is said of the second operand: in an einsum, of its formula's.
 
     Fields:
-      name: unique; the leaf's name, then "leaf#2", "leaf#3" … in program order.
+      name: unique; the leaf's name, then "leaf#2", "leaf#3" … in program order. Of a
+        product "@", the scopes it was written in, and an einsum's formula or "dot".
       leaves: the leaf; or several of like axes that lie side by side in the operand, as
         the gates of a recurrent cell do, or are combined entry by entry, as the parts
         of complex numbers are. The site goes by the first one's name.
@@ -46,6 +51,8 @@ class Site:
       position: which operand the weight is, 0 or 1.
       data_shape, data_dtype: of the other operand, in one execution.
       output_shape, dtype: of the equation's output, in one execution.
+      result_order: the order that an einsum gives to the output's axes; that they have
+        where no einsum wrote the equation.
       scans: lengths of the enclosing scans, outermost first.
       sliced_by: which of the scans slice the leaf, as positions in `scans`.
       macs_once: multiply-adds of one execution.
@@ -71,6 +78,7 @@ class Site:
     data_dtype: np.dtype
     output_shape: tuple[int, ...]
     dtype: np.dtype
+    result_order: tuple[int, ...]
     scans: tuple[int, ...]
     sliced_by: tuple[int, ...]
     macs_once: int
@@ -79,6 +87,11 @@ class Site:
     of_parameters: bool
     differs_along: tuple[str, ...]
     divided: bool
+
+    @property
+    def is_product(self) -> bool:
+        """Whether no weight meets data here, but data of the model each other."""
+        return self.name.startswith(MARK)
 
     @property
     def leaf(self) -> str:
@@ -188,6 +201,14 @@ class Site:
         first = vectors.ndim - 1
         ordered = jnp.transpose(apart, (*range(first), *(first + i for i in order)))
         return ordered.reshape(vectors.shape)
+
+    def result(self, output: Array) -> Array:
+        """The equation's output as the program's author wrote it: an einsum's formula.
+
+        Args:
+          output: of one execution, of `output_shape`.
+        """
+        return jnp.transpose(output, self.result_order)
 
     def output(self, y: Array) -> Array:
         """The equation's own output layout, from (batch…, rows, outputs).

@@ -5,14 +5,16 @@ What the axes of activations have to do with one another is no part of it.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import reduce
 from typing import Any, NamedTuple
 
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
+from jaxcompress.graph.formulas import einsum_orders
 from jaxcompress.graph.jaxprs import Manual, aval_of, inner_jaxprs, manual, scan_loop
-from jaxcompress.graph.meetings import site_of, weight_operands
+from jaxcompress.graph.meetings import is_product, product_of, site_of, weight_operands
+from jaxcompress.graph.products import product_name
 from jaxcompress.graph.provenance import (
     Leaf,
     Origin,
@@ -43,20 +45,32 @@ class Step:
     Fields:
       eqn: the equation.
       depth: how many scans are around it.
-      sites: every site in it by name, at any depth; the equation itself may be one, or
-        one of each operand.
+      sites: every site of a weight in it by name, at any depth; the equation itself may
+        be one, or one of each operand.
+      products: every product in it, likewise.
       blocks: the programs it runs, in the order of `jaxprs.inner_jaxprs`.
     """
 
     eqn: JaxprEqn
     depth: int
     sites: dict[str, Site]
+    products: dict[str, Site]
     blocks: tuple[Block, ...] = ()
+
+    def holds(self, names: Container[str]) -> bool:
+        """Whether one of the names is of a site or product in it."""
+        return any(name in names for name in (*self.sites, *self.products))
+
+    @property
+    def places(self) -> dict[str, Site]:
+        """All that a handler can be for: sites of weights, and products."""
+        return {**self.sites, **self.products}
 
     @property
     def stacked(self) -> frozenset[str]:
-        """Of a scan: the names of the sites whose leaf it slices."""
-        return frozenset(name for name, site in self.sites.items() if self.depth in site.sliced_by)
+        """Of a scan: the names of what it has one of per slice of the leaves."""
+        places = self.places.items()
+        return frozenset(name for name, site in places if self.depth in site.sliced_by)
 
 
 class Walked(NamedTuple):
@@ -64,12 +78,14 @@ class Walked(NamedTuple):
 
     Fields:
       block: its steps.
-      sites: its sites, in program order.
+      sites: the sites of its weights, in program order.
+      products: its products, in program order.
       lost: by leaf name, what became of a leaf where it was followed no further.
     """
 
     block: Block
     sites: tuple[Site, ...]
+    products: tuple[Site, ...]
     lost: dict[str, tuple[str, ...]]
 
 
@@ -90,13 +106,14 @@ def _walked(jaxpr: ClosedJaxpr, origins: list[Origin], met: frozenset[str]) -> W
     walker = _Walker(met)
     block, _ = walker.block(jaxpr, origins, ())
     lost = {name: tuple(reasons) for name, reasons in walker.lost.items()}
-    return Walked(block, tuple(walker.sites), lost)
+    return Walked(block, tuple(walker.sites), tuple(walker.products), lost)
 
 
 class _Walker:
-    """The forward pass: `sites` grows, `scans` are the lengths of the scans around.
+    """The forward pass: `sites` and `products` grow, `scans` are the lengths of scans.
 
-    `meshes` are those of the shard_maps around.
+    Of what is around an equation, `layers` are the depths of the scans that slice a
+    leaf, `scopes` the names of calls and loops, `meshes` those of the shard_maps.
 
     Args:
       met: leaves whose meetings with parameters are no sites.
@@ -105,6 +122,10 @@ class _Walker:
     def __init__(self, met: frozenset[str]):
         self.met = met
         self.sites: list[Site] = []
+        self.products: list[Site] = []
+        self.layers: list[int] = []
+        self.scopes: list[str] = []
+        self.orders: dict[Var, tuple[int, ...]] = {}
         self.meshes: list[Manual] = []
         self.lost: dict[str, dict[str, None]] = {}
 
@@ -117,6 +138,7 @@ class _Walker:
             return Source.CONSTANT if isinstance(atom, Literal) else known[atom]
 
         steps = []
+        self.orders |= einsum_orders(jaxpr.jaxpr.eqns)
         for eqn in jaxpr.jaxpr.eqns:
             step, results = self.step(eqn, [read(operand) for operand in eqn.invars], scans)
             known.update(zip(eqn.outvars, results, strict=True))
@@ -126,16 +148,22 @@ class _Walker:
 
     def step(self, eqn: JaxprEqn, origins: list[Origin], scans: tuple[int, ...]):
         """One occurrence of an equation, and where its results come from."""
-        first = len(self.sites)
+        sites, products = len(self.sites), len(self.products)
         bodies = inner_jaxprs(eqn)
         if bodies:
+            # Inside, JAX counts scopes from the call on.
+            self.scopes.append(str(eqn.source_info.name_stack))
             blocks, results = self.inside(eqn, bodies, origins, scans)
+            self.scopes.pop()
         else:
             met = self.meet(eqn, origins, scans)
+            if not met and is_product(eqn, origins):
+                self.multiply(eqn, origins, scans)
             blocks, results = (), follow(eqn, origins)
             self.lose(eqn, [origin for origin in origins if origin not in met], results)
-        sites = {site.name: site for site in self.sites[first:]}
-        return Step(eqn, len(scans), sites, tuple(blocks)), results
+        found = ({site.name: site for site in self.sites[sites:]},)
+        found += ({site.name: site for site in self.products[products:]},)
+        return Step(eqn, len(scans), *found, tuple(blocks)), results
 
     def meet(self, eqn: JaxprEqn, origins: list[Origin], scans: tuple[int, ...]) -> list[Weight]:
         """Records the sites that the equation is; gives the weights that meet there."""
@@ -144,12 +172,24 @@ class _Walker:
             leaf = weight.leaves[0].name
             earlier = sum(site.leaf == leaf for site in self.sites)
             name = f"{leaf}#{earlier + 1}" if earlier else leaf
-            site = site_of(
-                name, eqn, position, weight, scans, origins[1 - position], tuple(self.meshes)
-            )
+            order = self.orders.get(eqn.outvars[0])
+            other = origins[1 - position]
+            site = site_of(name, eqn, position, weight, scans, other, tuple(self.meshes), order)
             if not (site.of_parameters and leaf in self.met):
                 self.sites.append(site)
         return [weight for _, weight in found]
+
+    def multiply(self, eqn: JaxprEqn, origins: list[Origin], scans: tuple[int, ...]) -> None:
+        """Records the product that the equation is.
+
+        It has no leaf that a scan could slice: one over layers is told by slicing
+        others' leaves, so that each layer's attention is read apart.
+        """
+        scopes = [*self.scopes, str(eqn.source_info.name_stack)]
+        name = product_name(eqn.primitive.name, scopes, [site.name for site in self.products])
+        order = self.orders.get(eqn.outvars[0])
+        site = product_of(name, eqn, scans, origins, tuple(self.meshes), order)
+        self.products.append(dataclasses.replace(site, sliced_by=tuple(self.layers)))
 
     def lose(self, eqn: JaxprEqn, origins: list[Origin], results: list[Origin]) -> None:
         """Records what becomes of weights that are followed no further."""
@@ -179,10 +219,14 @@ class _Walker:
         fixed, carried = scan_loop(eqn)
         within = (*scans, eqn.params["length"])
         slices = [sliced(origin, len(scans)) for origin in origins[fixed + carried :]]
+        outer = self.layers
+        if any(isinstance(origin, Weight) for origin in slices):
+            self.layers = [*outer, len(scans)]
         block, results = self.settled(
             lambda carry: self.block(body, origins[:fixed] + carry + slices, within),
             origins[fixed : fixed + carried],
         )
+        self.layers = outer
         stacks = [mixed([origin]) for origin in results[carried:]]
         return [block], results[:carried] + stacks
 
@@ -213,7 +257,7 @@ class _Walker:
 
     def settled(self, body: Callable, carry: list[Origin]):
         """Walks a loop's body until where its carry comes from no longer changes."""
-        first = len(self.sites)
+        sites, products = len(self.sites), len(self.products)
         while True:
             block, results = body(carry)
             ends = results[: len(carry)]
@@ -221,7 +265,7 @@ class _Walker:
             if joined == carry:
                 return block, carry + results[len(carry) :]
             carry = joined
-            del self.sites[first:]
+            del self.sites[sites:], self.products[products:]
 
 
 def _leaves(origin: Origin) -> tuple[Leaf, ...]:

@@ -12,6 +12,7 @@ import pytest
 from jaxcompress import graph
 from jaxcompress.core.axes import UNUSED, to_canonical
 from jaxcompress.core.matrices import as_matrices
+from jaxcompress.quantize.ranges import min_max
 from tests.graph.zoo import linen_cnn, llama, nested_calls, normal, tied_gpt
 
 
@@ -455,3 +456,33 @@ def test_two_leaves_of_one_name_raise():
     params = {"a": {"b/c": jnp.ones((6, 2))}, "a/b": {"c": jnp.ones(2)}}
     with pytest.raises(ValueError, match="two leaves are named 'a/b/c'"):
         graph.trace(lambda params, x: x @ params["a"]["b/c"], params, X)
+
+
+NO_ARRAYS = {
+    "a function": (
+        {"w": jnp.eye(4), "act": jax.nn.relu},
+        X,
+        r"params\): leaf 'act' is a custom_jvp",
+    ),
+    "a name": ({"w": jnp.eye(4), "kind": {"name": "relu"}}, X, r"leaf 'kind/name' is a str"),
+    "an array of names": ({"w": jnp.eye(4), "e": np.array(["a"])}, X, r"'e' is a ndarray <U1"),
+    "an input": ({"w": jnp.eye(4)}, {"x": X, "file": "a.png"}, r"leaf '0/file' is a str"),
+}
+
+
+@pytest.mark.parametrize("case", NO_ARRAYS)
+def test_a_leaf_that_is_no_array_is_named(case):
+    params, x, message = NO_ARRAYS[case]
+
+    def fn(params, x):
+        return jax.tree.leaves(x)[-1] @ params["w"]
+
+    with pytest.raises(TypeError, match=message):
+        graph.axes(fn, params, x)
+    with pytest.raises(TypeError, match=message.partition("leaf ")[2] or message):
+        graph.calibrate(fn, params, [x], min_max())
+
+
+def test_the_models_own_type_errors_stay():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        graph.axes(lambda w, x: x @ w + "a", jnp.eye(6), X)

@@ -29,6 +29,7 @@ class Model(NamedTuple):
       same_text: False where an identity rewrite writes the same program in another way.
       derivative: how a loss of the params is differentiated.
       mapped: False where JAX itself cannot map the model over examples.
+      captured: False where sites lie in while loops or custom derivatives.
     """
 
     fn: Any
@@ -37,6 +38,7 @@ class Model(NamedTuple):
     same_text: bool = True
     derivative: Callable = reverse
     mapped: bool = True
+    captured: bool = True
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
@@ -286,7 +288,7 @@ def counted_loop() -> Model:
         return jax.lax.while_loop(unfinished, body, (0, x))[1]
 
     params = {"step": normal(1, 4, 4), "test": normal(2, 4, 1)}
-    return Model(fn, params, (normal(4, 3, 4),), derivative=forward)
+    return Model(fn, params, (normal(4, 3, 4),), derivative=forward, captured=False)
 
 
 def custom_derivatives() -> Model:
@@ -317,7 +319,8 @@ def custom_derivatives() -> Model:
     def fn(params, x):
         return straight(scaled(x, params["a"]), params["b"])
 
-    return Model(fn, {"a": normal(1, 4, 4), "b": normal(2, 4, 4)}, (normal(4, 3, 4),))
+    params = {"a": normal(1, 4, 4), "b": normal(2, 4, 4)}
+    return Model(fn, params, (normal(4, 3, 4),), captured=False)
 
 
 def nested_calls() -> Model:
