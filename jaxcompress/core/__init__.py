@@ -1,4 +1,4 @@
-"""The words every room shares. Nothing here knows a compression method.
+"""The types and functions that every room shares; no compression method is here.
 
 Glossary:
   allocation   how a sparsity is shared out: (scores, selected, sparsity) -> sparsity

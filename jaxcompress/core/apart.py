@@ -1,4 +1,4 @@
-"""Telling arrays of a compressed leaf from what `jax.tree.map` made of them apart.
+"""Refuses compressed leaves whose arrays `jax.tree.map` changed one by one.
 
 A compressed leaf is a pytree node: code that maps over a tree with one sees its arrays
 one by one, and puts a leaf together again from the results.
@@ -24,7 +24,7 @@ def refuse_apart(
     dtype_fault: Callable[[], str],
     shape_fault: Callable[[], str],
 ) -> None:
-    """Raises where arrays that a leaf is put together from surely are not its own.
+    """Raises where the arrays that a leaf is built from cannot be its own.
 
     That is where shapes fit the leaf and dtypes do not (a cast, a product with a
     float), or the reverse (a reshape, a slice of something packed). Where neither fits,
@@ -51,7 +51,7 @@ def refuse_apart(
 def require_whole(
     leaf: str, dtype_fault: Callable[[], str], shape_fault: Callable[[], str]
 ) -> None:
-    """Raises a ValueError where a leaf that is about to be used holds other arrays."""
+    """Raises a ValueError where a leaf about to be used holds invalid arrays."""
     fault = dtype_fault() or shape_fault()
     if fault:
         raise ValueError(f"{leaf} cannot have {fault}. {MEND}")

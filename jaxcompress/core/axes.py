@@ -1,4 +1,4 @@
-"""What each axis of a weight does where the weight meets data.
+"""Roles of the axes of a weight where it meets data: contracting, output or batch.
 
 `graph.axes` reads this from the program. Without a program, `assumed_axes` states the
 documented layout default.
@@ -83,7 +83,7 @@ def assumed_axes(leaf) -> LeafAxes:
 
 
 def to_canonical(x: Array, axes: LeafAxes) -> Array:
-    """The leaf with its axes as (batch…, output…, contracting…)."""
+    """Transposes a leaf to (batch…, output…, contracting…)."""
     return jnp.transpose(x, axes.order)
 
 

@@ -1,4 +1,4 @@
-"""Which arrays of an optimizer's state stand for which params, by path and shape."""
+"""Matches arrays of an optimizer's state with params, by path and shape."""
 
 import jax.numpy as jnp
 
@@ -6,7 +6,7 @@ from jaxcompress.core.types import Array
 
 
 def start_of_param(path: tuple, leaf: Array, shapes: dict[tuple, tuple[int, ...]]) -> int | None:
-    """Where in a path of a state that of a param begins, if the leaf stands for it.
+    """Finds where a param's path begins in the path of a state leaf that belongs to it.
 
     It does when its path ends with the param's, and it is floating and of the param's
     shape. So moments, traces and accumulated gradients do; counts, hyperparameters and

@@ -1,7 +1,7 @@
-"""Evidence: leaves of which calibration tells nothing, since no data reached them.
+"""Handles leaves that no calibration data reached.
 
-What is not known is not taken for 0. Each method says which leaves it has no data of;
-here is decided whether such a leaf is left out or refused.
+A statistic without data is not taken for 0. Each method says which leaves it has no
+data for; here it is decided whether such a leaf is left out or refused.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ def without_data(
     select: Selector | None,
     rules: Any,
 ) -> dict[str, str]:
-    """Of the chosen leaves those that no data reached, with the reason.
+    """Finds the chosen leaves that no data reached, with the reason.
 
     They were taken by default, so a method leaves them out, or treats them without
     data where it has such a form, and reports the reason.
@@ -62,12 +62,13 @@ def without_data(
 
 
 def missing(count: Array) -> str:
-    """Why a leaf with such counts of rows is not known; empty where it is.
+    """Says why the statistics of a leaf are incomplete; empty where they are not.
 
     Example:
       >>> missing(jnp.array([3, 0, 5]))
       'no data reached 1 of its 3 matrices'
     """
+    # On the host: which leaves are changed decides the structure of the program.
     counts = np.asarray(jax.device_get(jnp.atleast_1d(count)))
     unseen = int(np.sum(counts == 0))
     if not unseen:

@@ -1,6 +1,6 @@
-"""Shares of whole numbers in whole numbers: products and sums that nothing rounds.
+"""Fixed-point arithmetic for counts: products and sums without rounding.
 
-Float arithmetic gives another count from 2**24 on, and another on another machine.
+Float arithmetic counts wrongly from 2**24 on, and differently on each machine.
 """
 
 from typing import NamedTuple
@@ -37,6 +37,8 @@ def exact_product(fraction: Array, size: int) -> Fixed:
       >>> [int(word) for word in exact_product(jnp.float32(0.75), 3)]
       [2, 1073741824, 0]
     """
+    # A float32 is an integer of 24 bits times a power of two, so its product with a
+    # whole number is an integer of at most 55 bits: two words, shifted to their place.
     mantissa, exponent = jnp.frexp(fraction.astype(jnp.float32))
     places = 24 - exponent  # fraction = mantissa · 2**24 / 2**places
     digits = (mantissa * 2**24).astype(jnp.uint32) >> jnp.clip(places - 64, 0, 31).astype(
@@ -47,6 +49,7 @@ def exact_product(fraction: Array, size: int) -> Fixed:
     bits = shift % 32
     # By two shifts, since one by all 32 bits is not defined.
     over_low, over_high = ((word >> 1) >> (31 - bits) for word in (low, high))
+    # The product shifted by `bits`; a shift by 32 or more moves words one place on.
     words = (over_high, (high << bits) | over_low, low << bits)
     once = shift >= 32
     return Fixed(
@@ -61,7 +64,7 @@ def exact_sum(numbers: Fixed) -> Fixed:
 
     def add(one: tuple[Array, ...], other: tuple[Array, ...]) -> Fixed:
         low = one[2] + other[2]
-        carry = (low < one[2]).astype(jnp.uint32)
+        carry = (low < one[2]).astype(jnp.uint32)  # an unsigned sum that wrapped is smaller
         partial = one[1] + other[1]
         high = partial + carry
         carried = (partial < one[1]) | (high < partial)
@@ -81,6 +84,8 @@ def rounded_to_even(number: Fixed) -> Array:
 
 def _wide_product(a: Array, b: int) -> tuple[Array, Array]:
     """The (high, low) uint32 words of a · b, for a < 2**25 and b < 2**31."""
+    # Schoolbook multiplication by 16-bit halves: their products fit in 32 bits, and JAX
+    # has no 64-bit integers unless they are enabled.
     low_a, high_a = a & 0xFFFF, a >> 16
     low_b, high_b = jnp.uint32(b & 0xFFFF), jnp.uint32(b >> 16)
     lowest, cross_1, cross_2, highest = (

@@ -1,4 +1,4 @@
-"""Hard-concrete gates: differentiable switches that often are exactly 0 or 1.
+"""Hard-concrete gates (L0 regularization): switches that are often exactly 0 or 1.
 
 Maths on one array of gates. A gate per weight, or per unit: gates broadcast to what
 they multiply. Which units have a gate, and when it is read off, is decided elsewhere.
@@ -21,7 +21,7 @@ LOW, HIGH = -0.1, 1.1
 
 
 def sample(log_alpha: Array, key: Key) -> Array:
-    """One draw of every gate, for training.
+    """Draws every gate once, for training.
 
     Args:
       log_alpha: (…) float, the larger the more often open.
@@ -42,7 +42,7 @@ def sample(log_alpha: Array, key: Key) -> Array:
 
 
 def at_test(log_alpha: Array) -> Array:
-    """The gate without noise, for evaluation and for reading off what to remove.
+    """Gives the gate without noise, for evaluation and to decide what to remove.
 
         z = clip(sigmoid(log_alpha) · (HIGH - LOW) + LOW, 0, 1)
 
@@ -62,7 +62,7 @@ def at_test(log_alpha: Array) -> Array:
 
 
 def open_probability(log_alpha: Array) -> Array:
-    """The chance that a draw of the gate is not 0.
+    """The probability that a draw of the gate is not 0.
 
         sigmoid(log_alpha - TEMPERATURE · log(-LOW / HIGH))
 
@@ -82,7 +82,7 @@ def open_probability(log_alpha: Array) -> Array:
 
 
 def penalty(log_alpha: Array, sizes: ArrayLike = 1.0) -> Array:
-    """The expected number of weights behind open gates: what to add to a loss.
+    """The expected number of weights behind open gates, to be added to a loss.
 
         Σ sizes · open_probability(log_alpha)
 

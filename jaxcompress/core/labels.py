@@ -1,4 +1,4 @@
-"""Integer labels of classes, and the one place where a label chooses a logit.
+"""Integer class labels, and the cross-entropy of logits with them.
 
 A label outside of the classes chooses nothing: it never counts from the end, and what
 depends on it is NaN.
@@ -15,7 +15,7 @@ _LOWEST, _HIGHEST = np.iinfo(np.int32).min, np.iinfo(np.int32).max
 
 
 def class_labels(caller: str, labels: ArrayLike) -> Array:
-    """Labels as int32, unchanged where int32 can hold them and out of range elsewhere.
+    """Casts labels to int32; those that do not fit become invalid instead of wrapping.
 
     Args:
       caller: the function to name in errors.
@@ -48,7 +48,7 @@ def check_ignore(caller: str, ignore: int | None) -> None:
 
 
 def counted(labels: ArrayLike, *, ignore: int | None) -> Array:
-    """Which examples count: those whose label is not `ignore`.
+    """Marks the examples that count: those whose label is not `ignore`.
 
     Its sum is what the mean of a loss divides by. Over several batches or devices, add
     up losses and counts apart and divide at the end.

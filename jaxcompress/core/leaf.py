@@ -1,4 +1,4 @@
-"""What a compressed leaf is: an array in another form, which `materialized` hands over.
+"""Compressed leaves: arrays stored in another form, and how models get plain arrays.
 
 `materialized` is right for every model. A layer may also be given the leaf itself, if
 it does nothing with it that `CompressedLeaf` does not list.
@@ -18,7 +18,7 @@ from jaxcompress.core.types import Array, PyTree
 
 
 class CompressedLeaf:
-    """A leaf that stores an array in another form and stands in its place.
+    """Base class of leaves that store an array in another form, such as `QTensor`.
 
     A model that is wrapped in `materialized` never sees one. Other code may take the
     leaf itself, as many layers do, as long as it
@@ -48,7 +48,7 @@ class CompressedLeaf:
         raise NotImplementedError
 
     def materialize(self) -> Array:
-        """The array this leaf stands for, of its `shape` and `dtype`."""
+        """Forms the plain array of this leaf's `shape` and `dtype` (dequantizes it)."""
         raise NotImplementedError
 
     def transpose(self, permutation: tuple[int, ...]) -> "CompressedLeaf":
@@ -117,7 +117,7 @@ def is_compressed(leaf) -> bool:
 
 
 def materialize(tree: PyTree) -> PyTree:
-    """The tree with every compressed leaf as the plain array it stands for.
+    """Replaces every compressed leaf by the plain array it stands for (dequantizes).
 
     Inside a jitted function, as `materialized` does around a whole model.
 
@@ -137,7 +137,7 @@ def materialize(tree: PyTree) -> PyTree:
 
 
 def materialized(fn: Callable) -> Callable:
-    """The function on plain arrays, formed inside the call from compressed leaves.
+    """Lets a model take compressed params: plain arrays are formed inside the call.
 
     How to call a model with compressed params: right for every program, since the
     model sees arrays alone. Under `jit` the arrays live only inside the call, what is
@@ -172,7 +172,7 @@ def materialized(fn: Callable) -> Callable:
 
 
 def logical(tree: PyTree) -> PyTree:
-    """Shapes and dtypes of the arrays that the leaves stand for."""
+    """Gives shapes and dtypes of the arrays that the leaves stand for."""
     return jax.tree.map(_struct, tree, is_leaf=is_compressed)
 
 

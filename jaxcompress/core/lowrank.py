@@ -1,4 +1,4 @@
-"""The low-rank leaf: two factors that stand for their product.
+"""The low-rank leaf: two factors, stored in place of their product.
 
 How factors are found is the matter of `structure`.
 """
@@ -23,7 +23,7 @@ from jaxcompress.core.types import Array
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class LowRank(CompressedLeaf):
-    """Two factors that stand for a floating-point array, their product.
+    """Two factors, stored in place of their product, a floating-point array.
 
         array[batch…, output…, contracting…] = sum over r of
             left[batch…, output…, r] · right[batch…, r, contracting…]
@@ -56,7 +56,7 @@ class LowRank(CompressedLeaf):
     def from_factors(
         cls, left: Array | QTensor, right: Array | QTensor, *, dtype, axes: LeafAxes
     ) -> "LowRank":
-        """The leaf that stores these factors.
+        """Makes the leaf that stores these factors.
 
         Args:
           left: (batch…, output…, rank).

@@ -15,7 +15,7 @@ from jaxcompress.core.types import PyTree
 
 
 def leaf_names(tree: PyTree) -> PyTree:
-    """The name of every leaf, in a tree of the same structure.
+    """Names every leaf, in a tree of the same structure.
 
     Args:
       tree: any pytree of arrays, shapes or compressed leaves.
@@ -35,7 +35,7 @@ def leaf_names(tree: PyTree) -> PyTree:
 
 
 def named_leaves(tree: PyTree) -> dict:
-    """The leaves by name, in the tree's own order.
+    """Gives the leaves by name, in the tree's own order.
 
     Args:
       tree: any pytree of arrays, shapes or compressed leaves.
@@ -54,7 +54,7 @@ def named_leaves(tree: PyTree) -> dict:
 
 
 def map_named(function: Callable, tree: PyTree, *rest: PyTree) -> PyTree:
-    """`jax.tree.map` whose function gets the leaf's name first."""
+    """`jax.tree.map` that passes the leaf's name as the first argument."""
     return jax.tree.map(function, leaf_names(tree), tree, *rest, is_leaf=is_compressed)
 
 
@@ -81,7 +81,7 @@ def _name(path: tuple) -> str:
 
 
 def key_name(entry) -> str:
-    """The part of a name that one key of a path gives."""
+    """Gives the part of a name that one key of a path contributes."""
     match entry:
         case DictKey(key=key) | FlattenedIndexKey(key=key):
             return str(key)

@@ -14,7 +14,9 @@ from jaxcompress.core.types import Array
 
 @jax.custom_jvp
 def straight_through(value: Array, x: Array, passes: Array) -> Array:
-    """`value`, whose gradient is that of `x` where `passes` and zero elsewhere.
+    """Gives `value` the gradient of `x` where `passes`, and zero elsewhere.
+
+    Also known as: straight-through estimator (STE).
 
     The one gradient rule of every view: forward bit-exact, backward the identity
     inside a range.
@@ -48,7 +50,7 @@ def _straight_through_jvp(primals, tangents):
 
 
 def narrowed(x: Array, dtype) -> Array:
-    """`x` in another dtype; what is finite stays finite.
+    """Casts `x` to another dtype so that finite numbers stay finite.
 
     Args:
       x: (…) float32.
@@ -69,7 +71,7 @@ def narrowed(x: Array, dtype) -> Array:
 
 
 def known_extremes(x: Array) -> tuple[float, float] | None:
-    """The least and the largest entry of what this process holds of an array.
+    """Finds the extremes of the part of an array that this process holds.
 
     None for an array without entries and for a traced one, whose values are not known.
 
@@ -88,7 +90,7 @@ def known_extremes(x: Array) -> tuple[float, float] | None:
 
 
 def round_to_count(fraction: Array | float, size: int) -> Array | int:
-    """`fraction` of `size` as a whole number, exact, halves to even.
+    """Rounds `fraction` of `size` to a whole number, exactly, halves to even.
 
     The fraction is taken as float32; its product with the integer is formed without
     rounding, so the count is right for arrays of any size, where float arithmetic is

@@ -1,4 +1,4 @@
-"""What data tells us: small states that batches and devices merge into.
+"""Observers: statistics of calibration data that merge over batches and devices.
 
 An observer sees the data that meets a weight as (batch…, rows, contracting): one row
 per vector that is multiplied with the weight. It keeps a state of fixed
@@ -21,7 +21,7 @@ MOST_ROWS = 2**31 - 1
 
 
 class Observer(NamedTuple):
-    """Four pure functions.
+    """A statistic of data, as four pure functions.
 
     Fields:
       init: (x: jax.ShapeDtypeStruct) -> state.
@@ -38,7 +38,7 @@ class Observer(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What an observer learned, and from how many rows of data.
+    """The value of an observer, and how many rows of data it is from.
 
     Fields:
       value: what `observer.read` gave.
@@ -52,7 +52,7 @@ class Reading(NamedTuple):
 
 
 def counted(observer: Observer) -> Observer:
-    """The same observer, whose reading also says how many rows it saw.
+    """Adds to an observer a count of the rows that it saw.
 
     Rows of nothing but zeros, as padding and masks leave them, are not counted.
 
@@ -74,7 +74,7 @@ def counted(observer: Observer) -> Observer:
 
 
 def row_count() -> Observer:
-    """How many rows have an entry other than 0.
+    """Counts the rows that have an entry other than 0.
 
     Returns:
       Observer whose reading is (batch…) int32, at most `MOST_ROWS`; merges by sum.
@@ -94,13 +94,14 @@ def row_count() -> Observer:
         return merge(state, rows)
 
     def merge(first, second):
+        # Saturates: an int32 count that wrapped would be negative.
         return first + jnp.minimum(second, MOST_ROWS - first)
 
     return Observer(init, update, lambda state: state, merge)
 
 
 def together(first: Observer, second: Observer) -> Observer:
-    """Two observers of the same data; states and readings are pairs."""
+    """Joins two observers of the same data; states and readings are pairs."""
     return Observer(
         init=lambda x: (first.init(x), second.init(x)),
         update=lambda x, state: (first.update(x, state[0]), second.update(x, state[1])),
@@ -110,7 +111,7 @@ def together(first: Observer, second: Observer) -> Observer:
 
 
 def as_reading(found: Any) -> Reading:
-    """A reading as it is; what was written by hand counts as seen."""
+    """Gives a reading as it is; a value written by hand counts as seen."""
     return found if isinstance(found, Reading) else Reading(found, jnp.ones((), jnp.int32))
 
 
@@ -122,7 +123,9 @@ class Range(NamedTuple):
 
 
 def second_moment() -> Observer:
-    """The sum of squares of every contracting feature, and how many rows were seen.
+    """Observes the mean square of every contracting feature.
+
+    Also known as: activation norm (Wanda), diagonal of the Hessian or of H = X Xᵀ.
 
     Returns:
       Observer whose reading is the mean square per feature, (batch…, contracting)
@@ -152,7 +155,9 @@ def second_moment() -> Observer:
 
 
 def covariance() -> Observer:
-    """The sum of outer products of the rows, and how many there were; not centred.
+    """Observes the mean outer product of the rows, not centred.
+
+    Also known as: Gram matrix, second moment matrix, the Hessian of GPTQ and SparseGPT.
 
     What `structure.factorize` weighs errors with: for an error E of a weight,
     E[|E x|²] = trace(E · covariance · Eᵀ). Takes contracting² numbers per site.

@@ -1,4 +1,4 @@
-"""Stored orders of axes that stay true while leading axes come and go.
+"""Stored orders of axes that stay valid when `vmap` or `scan` changes leading axes.
 
 A compressed leaf may store its axes in another order than that of the array it stands
 for. The order counts from the end, so `vmap` and `scan` may add or take leading axes.

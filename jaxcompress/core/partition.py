@@ -1,4 +1,4 @@
-"""Splitting a tree into what trains and what does not, and joining it again."""
+"""Splits a tree into leaves that train and leaves that do not, and joins them again."""
 
 import jax
 
@@ -7,7 +7,7 @@ from jaxcompress.core.types import Params, PyTree, Selector
 
 
 def partition(tree: Params, select: Selector) -> tuple[PyTree, PyTree]:
-    """Two trees of the same outline: the selected leaves, and all others.
+    """Splits a tree into two of the same outline: the selected leaves, and all others.
 
     The way to train beside integer leaves or norm statistics: differentiate with
     respect to the first tree and `combine` inside the loss.
@@ -37,7 +37,7 @@ def partition(tree: Params, select: Selector) -> tuple[PyTree, PyTree]:
 
 
 def combine(first: PyTree, second: PyTree) -> Params:
-    """The tree whose two parts `partition` gave.
+    """Joins the two trees that `partition` gave.
 
     Args:
       first: tree with `None` where the leaf is in `second`.

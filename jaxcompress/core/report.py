@@ -1,4 +1,4 @@
-"""What was done to each leaf and why: a value first, a table second."""
+"""Reports: what was done to each leaf and why; values that print as tables."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class LeafReport:
-    """One leaf of a transform.
+    """What a transform did to one leaf.
 
     Fields:
       name: the leaf's name.
@@ -36,7 +36,7 @@ KEPT = "kept"
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What a transform did, one row per leaf in the tree's order; printed, a table."""
+    """What a transform did, one row per leaf in the tree's order; prints as a table."""
 
     title: str
     leaves: tuple[LeafReport, ...]
@@ -51,7 +51,7 @@ class Report:
 
     @property
     def kept(self) -> tuple[LeafReport, ...]:
-        """The leaves that stayed as they were, each with its reason."""
+        """The leaves that were not changed, each with its reason."""
         return tuple(leaf for leaf in self.leaves if not leaf.changed)
 
     def to_json(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Report:
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """The rows as lines of text whose columns stand under each other."""
+    """Formats rows as lines of text with aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

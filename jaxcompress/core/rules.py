@@ -1,4 +1,4 @@
-"""One language to say "this for these leaves": specs, sparsities, rates, observers."""
+"""Rules: values by leaf name, for specs, sparsities, learning rates and observers."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +31,7 @@ class Rules(Generic[Value]):
         object.__setattr__(self, "pairs", ordered)
 
     def assign(self, names: Iterable[str]) -> dict[str, Value]:
-        """The value of each name that a rule matches.
+        """Gives the value of each name that a rule matches.
 
         Args:
           names: leaf or site names.
@@ -52,11 +52,11 @@ class Rules(Generic[Value]):
         return {name: self.pairs[index][1] for name, index in first.items() if index is not None}
 
     def map(self, function: Callable[[Value], Result]) -> "Rules[Result]":
-        """The same patterns, each with the function of its value."""
+        """Applies a function to the value of each rule."""
         return Rules((pattern, function(value)) for pattern, value in self.pairs)
 
     def by_name(self, name: str) -> bool:
-        """Whether a rule of its own takes the name, and not one for every name."""
+        """Whether a rule other than "*" matches the name."""
         index = self._first(name)
         return index is not None and self.pairs[index][0] != "*"
 
@@ -76,5 +76,5 @@ class Rules(Generic[Value]):
 
 
 def as_rules(value: "Rules[Value] | Value") -> Rules[Value]:
-    """The rules themselves, or one value for every name."""
+    """Gives rules as they are, and any other value as a rule for every name."""
     return value if isinstance(value, Rules) else Rules((("*", value),))

@@ -1,4 +1,4 @@
-"""Schedules of a sparsity and of the steps at which something happens.
+"""Schedules of a sparsity, and the steps at which masks are updated.
 
 A schedule is optax's: step -> scalar. What optax has is used from there:
 
@@ -17,7 +17,9 @@ from jaxcompress.core.types import Array, When
 
 
 def cubic(initial: float, final: float, *, begin: int, end: int) -> optax.Schedule:
-    """Fast at first, then slower: the gradual pruning schedule.
+    """Raises a sparsity along a cubic curve: fast at first, then slower.
+
+    Also known as: gradual magnitude pruning (GMP), polynomial decay, agp.
 
         s(t) = final + (initial - final) · (1 - (t - begin) / (end - begin))³
 
@@ -57,7 +59,9 @@ def cubic(initial: float, final: float, *, begin: int, end: int) -> optax.Schedu
 
 
 def cyclic(sparsity: float, *, dense: int, sparse: int, begin: int = 0, end: int) -> optax.Schedule:
-    """Dense and sparse phases in turn: what went may come back and try again.
+    """Alternates dense and sparse phases, so that pruned weights may grow back.
+
+    Also known as: AC/DC (alternating compressed and decompressed training), DSD.
 
         0 until begin, then sparsity for `sparse` steps and 0 for `dense` steps in turn,
         sparsity from end on

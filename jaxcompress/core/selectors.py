@@ -1,4 +1,4 @@
-"""Which leaves: params to a tree of bool, from names and shapes, never from values."""
+"""Selectors: params to a tree of bool, from names and shapes, never from values."""
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -13,7 +13,7 @@ from jaxcompress.core.types import Params, Selector
 
 
 def matching(*patterns: str) -> Selector:
-    """Leaves whose whole name matches a shell-style pattern; `*` also crosses "/".
+    """Selects leaves whose name matches a shell-style pattern; `*` also crosses "/".
 
     Args:
       patterns: for example "*/kernel" or "encoder/*"; case counts.
@@ -44,22 +44,22 @@ def matching(*patterns: str) -> Selector:
 
 
 def inexact() -> Selector:
-    """Leaves of a floating or complex dtype that are not empty."""
+    """Selects leaves of a floating or complex dtype that are not empty."""
     return _each(lambda leaf: jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.size > 0)
 
 
 def at_least(size: int) -> Selector:
-    """Leaves with `size` numbers or more."""
+    """Selects leaves with `size` entries or more."""
     return _each(lambda leaf: leaf.size >= size)
 
 
 def everything() -> Selector:
-    """Every leaf."""
+    """Selects every leaf."""
     return lambda params: jax.tree.map(lambda name: True, leaf_names(params))
 
 
 def weights(axes: Axes | None = None) -> Selector:
-    """The default: real leaves that meet data in a dot, convolution or gather.
+    """Selects weights, the default: real leaves that meet data in a product or lookup.
 
     Complex leaves are left out, and so are those that hold parts of complex numbers,
     of which a program tells.
@@ -84,7 +84,7 @@ def weights(axes: Axes | None = None) -> Selector:
 
 
 def meeting_data(axes: Axes | None = None) -> Selector:
-    """Inexact leaves that meet data, complex ones too: what weight decay is for.
+    """Selects inexact leaves that meet data, complex ones too; weight decay uses it.
 
     Args:
       axes: as of `weights`.
@@ -99,7 +99,7 @@ def meeting_data(axes: Axes | None = None) -> Selector:
 
 
 def why_left_out(leaf, axes: LeafAxes) -> str:
-    """Why `weights` leaves a leaf of these axes out; empty for one that it takes.
+    """Says why `weights` does not select a leaf of these axes; empty if it does.
 
     Example:
       >>> why_left_out(jnp.ones(3), assumed_axes(jnp.ones(3)))
@@ -117,7 +117,7 @@ def why_left_out(leaf, axes: LeafAxes) -> str:
 
 
 def reasons_left_out(params: Params, axes: Axes | None) -> dict[str, str]:
-    """By name of each leaf that `weights(axes)` leaves out, why."""
+    """Gives the reason for each leaf that `weights(axes)` does not select."""
     known = None if axes is None else named_leaves(axes)
     reasons = {
         name: why_left_out(leaf, axes_of(name, leaf, known))
@@ -127,17 +127,17 @@ def reasons_left_out(params: Params, axes: Axes | None) -> dict[str, str]:
 
 
 def all_of(*selectors: Selector) -> Selector:
-    """Leaves that every selector chooses."""
+    """Selects leaves that every selector chooses."""
     return _combined(all, selectors)
 
 
 def any_of(*selectors: Selector) -> Selector:
-    """Leaves that at least one selector chooses."""
+    """Selects leaves that at least one selector chooses."""
     return _combined(any, selectors)
 
 
 def none_of(*selectors: Selector) -> Selector:
-    """Leaves that no selector chooses.
+    """Selects leaves that no selector chooses.
 
     Example:
       >>> jc.none_of(jc.matching("head"))({"head": jnp.ones(2), "body": jnp.ones(2)})
@@ -147,7 +147,7 @@ def none_of(*selectors: Selector) -> Selector:
 
 
 def axes_of(name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
-    """The axes of one named leaf: from the program where known, else the default.
+    """Gives the axes of one named leaf: from the program where known, else the default.
 
     Raises:
       TypeError: the leaf is no array.

@@ -1,4 +1,4 @@
-"""Arrays that an explicit mesh shards: whole where reshapes need it, and back."""
+"""Gathers arrays that an explicit mesh shards, where reshapes need it, and back."""
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
@@ -7,7 +7,7 @@ from jaxcompress.core.types import Array
 
 
 def explicit_spec(x: Array) -> PartitionSpec | None:
-    """How the array's type says that it is sharded, as it does under explicit axes.
+    """Reads the sharding from an array's type, which has it under explicit mesh axes.
 
     Example:
       >>> explicit_spec(jnp.ones(2)) is None
@@ -18,7 +18,7 @@ def explicit_spec(x: Array) -> PartitionSpec | None:
 
 
 def gathered(x: Array) -> Array:
-    """The array whole on every device, where an explicit mesh shards it.
+    """Gathers an array on every device, where an explicit mesh shards it.
 
     Sharded axes cannot be merged with others, and nothing can be picked along them.
 
@@ -33,7 +33,7 @@ def gathered(x: Array) -> Array:
 
 
 def placed(x: Array, spec: PartitionSpec | None) -> Array:
-    """The array sharded by an `explicit_spec`; as it is for None.
+    """Shards an array by an `explicit_spec`; for None it stays as it is.
 
     Example:
       >>> placed(jnp.ones(2), explicit_spec(jnp.ones(2)))

@@ -1,4 +1,4 @@
-"""Adding several losses of one batch."""
+"""Weighted sums of losses."""
 
 import jax.numpy as jnp
 
@@ -8,7 +8,7 @@ from jaxcompress.distill.checks import check_floating, check_same_shape, known
 
 
 def mix(hard: Array, soft: Array, *, weight: float) -> Array:
-    """The weighted mean of two losses, example by example.
+    """Averages two losses with a weight, example by example.
 
         loss = (1 - weight) · hard + weight · soft
 

@@ -1,4 +1,4 @@
-"""The few matrix products written by hand, in plain JAX; `quantize.run` chooses."""
+"""Integer matrix products in plain JAX, which `quantize.plan_execution` times."""
 
 from jaxcompress.kernels.digit_sums import digits as digits
 from jaxcompress.kernels.digit_sums import stack_digits as stack_digits

@@ -10,7 +10,7 @@ from jaxcompress.kernels.operands import check_codes, check_floats, check_sizes
 
 
 def digits(x: Array, scale: Array, *, count: int, highest: int = 127) -> tuple[Array, Array]:
-    """Numbers as a sum of signed digits, each as fine as its codes allow.
+    """Splits numbers into signed digits, each of which codes the remainder of the last.
 
         x ≈ sum_d digit_d · scale_d
         scale_0 = scale,   scale_{d+1} = scale_d / (2 · highest)
@@ -53,7 +53,7 @@ def digits(x: Array, scale: Array, *, count: int, highest: int = 127) -> tuple[A
 
 
 def two_digit_matmul(x: Array, w: Array) -> Array:
-    """The product of float data with int8 weights, data as two 8-bit digits.
+    """Multiplies float data with int8 codes, the data as two 8-bit digits.
 
     Args:
       x: (M, K) float32.
@@ -92,7 +92,7 @@ def _two_digit_matmul_jvp(primals, tangents):
 
 
 def stack_digits(product, parts: Array, scales: Array) -> Array:
-    """A product of data given as digits, all digits in one call.
+    """Multiplies data given as digits, all digits in one call.
 
     Args:
       product: (rows, K) int8 -> (rows, N) int32 or float32.

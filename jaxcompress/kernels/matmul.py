@@ -13,7 +13,7 @@ from jaxcompress.kernels.operands import check_codes, check_groups, check_sizes
 
 
 def int8_matmul(x: Array, w: Array) -> Array:
-    """The exact integer product x · wᵀ.
+    """Multiplies int8 codes exactly: the int32 product x · wᵀ.
 
     Args:
       x: (M, K) int8 codes of data.
@@ -40,7 +40,7 @@ def int8_matmul(x: Array, w: Array) -> Array:
 
 
 def grouped_matmul(x: Array, w: Array, scale: Array) -> Array:
-    """The product with weights whose groups of K / G neighbours share a scale.
+    """Multiplies with codes in groups along K that share a scale.
 
         y[m, n] = sum_g scale[n, g] · sum_{k in group g} x[m, k] · w[n, k]
 

@@ -1,4 +1,4 @@
-"""Checks of what the products are given: codes of one dtype, of sizes that meet.
+"""Checks the operands of the products: dtypes, ranks and matching sizes.
 
 Without them XLA would multiply other numbers after rounding them to integers.
 """
@@ -9,7 +9,7 @@ from jaxcompress.core.types import Array
 
 
 def check_codes(caller: str, dtype, ndim: int = 2, **operands: Array) -> None:
-    """Codes of one dtype and rank.
+    """Checks that operands are codes of one dtype and rank.
 
     Raises:
       TypeError: an operand is no array of the dtype.
@@ -26,7 +26,7 @@ def check_codes(caller: str, dtype, ndim: int = 2, **operands: Array) -> None:
 
 
 def check_floats(caller: str, ndim: int | None = 2, **operands: Array) -> None:
-    """Scales or data: real floating arrays of one rank, of any for None.
+    """Checks that operands are real floating arrays of one rank, of any for None.
 
     Raises:
       TypeError: an operand is no real floating array.

@@ -14,7 +14,7 @@ TILE = 512
 
 
 def packed_matmul(x: Array, packed: Array, lowest: int) -> Array:
-    """The exact integer product with 4-bit weights, unpacked tile by tile.
+    """Multiplies with packed 4-bit codes exactly, unpacking them tile by tile.
 
         x · wᵀ = x · offsetᵀ + lowest · sum(x),   w = offset + lowest
 
@@ -37,18 +37,20 @@ def packed_matmul(x: Array, packed: Array, lowest: int) -> Array:
       Array([[-10]], dtype=int32)
     """
     _check_packed("packed_matmul", x, packed, lowest)
-    first, second = _planes(x, packed.shape[1])
+    first, second = _planes(x, packed.shape[1])  # (M, ceil(K / 2)) each
 
     def tile(rows):
         low, high = _nibbles(rows)
         return int8_matmul(first, low) + int8_matmul(second, high)
 
-    total = jnp.sum(x, axis=1, keepdims=True, dtype=jnp.int32)
+    # The nibbles are offsets, not codes: what `lowest` adds is the same for every
+    # output, so it is added once per row of data and no nibble needs a sign.
+    total = jnp.sum(x, axis=1, keepdims=True, dtype=jnp.int32)  # (M, 1)
     return _by_tiles(tile, packed) + lowest * total
 
 
 def packed_grouped_matmul(x: Array, packed: Array, scale: Array, lowest: int) -> Array:
-    """The product with 4-bit weights, two in a byte, in groups that share a scale.
+    """Multiplies with packed 4-bit codes in groups along K that share a scale.
 
     Args:
       x: (M, K) int8 codes of data.
@@ -75,6 +77,8 @@ def packed_grouped_matmul(x: Array, packed: Array, scale: Array, lowest: int) ->
     check_groups("packed_grouped_matmul", x, packed, scale)
     check_sizes("packed_grouped_matmul", "have an even G", groups % 2 == 0, scale=scale)
     size = x.shape[1] // groups
+    # Low nibbles hold the first half of K and of the groups, high nibbles the second,
+    # so one slice of bytes serves one group of each half.
     planes = tuple(zip(_planes(x, packed.shape[1]), jnp.split(scale, 2, axis=1), strict=True))
 
     def add(total, group):
@@ -101,6 +105,7 @@ def _check_packed(caller: str, x: Array, packed: Array, lowest: int) -> None:
 
 def _by_tiles(product, packed: Array) -> Array:
     """(M, N) from `product`, which gives (M, rows) for some rows of weights."""
+    # Unpacking all of the weight would write (N, K) bytes to memory in each call.
     rows = packed.shape[0]
     whole = rows // TILE * TILE
     parts = []
@@ -113,7 +118,7 @@ def _by_tiles(product, packed: Array) -> Array:
 
 
 def _planes(x: Array, length: int) -> tuple[Array, Array]:
-    """The data that meet low nibbles and those that meet high ones, zero-padded."""
+    """Splits data into those that meet low and high nibbles, zero-padded."""
     padded = jnp.pad(x, ((0, 0), (0, 2 * length - x.shape[1])))
     return padded[:, :length], padded[:, length:]
 

@@ -1,4 +1,8 @@
-"""Fewer bits: formats, ranges, quantization of weights and data, integer execution."""
+"""Quantization: low-bit weights and activations, after training, in training and run.
+
+Families: `formats` (what a code stands for), `ranges` (which interval the codes cover)
+and `execution` (how activations become codes). The verbs stand here.
+"""
 
 from jaxcompress.quantize import execution as execution
 from jaxcompress.quantize import formats as formats

@@ -1,4 +1,4 @@
-"""Which leaves get which spec, and why the others get none; from names and shapes."""
+"""Decides from names and shapes which leaf gets which spec, and why others get none."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from jaxcompress.core.types import Params, Selector
 
 
 class Assignment(NamedTuple):
-    """What happens to one selected leaf."""
+    """The spec of one selected leaf, and what its axes do."""
 
     spec: QuantSpec
     axes: LeafAxes
@@ -27,7 +27,7 @@ def assign(
     axes: Axes | None,
     select: Selector | None,
 ) -> dict[str, Assignment | str]:
-    """For each leaf name its assignment, or the reason why it has none.
+    """Gives each leaf name its assignment, or the reason why it has none.
 
     Args:
       caller: the function to name in errors.
@@ -64,7 +64,7 @@ def assign(
 
 
 def _fitted(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -> Assignment:
-    """The assignment of one leaf, after the checks that shapes allow."""
+    """Checks one leaf by its shape and assigns it the spec."""
     if is_compressed(leaf):
         raise ValueError(
             f"{caller}: leaf {name!r} is already {leaf!r}. Leave it out with select=, or "

@@ -1,4 +1,4 @@
-"""Quantization of weights after training: params in, `QTensor` leaves out."""
+"""Post-training quantization of weights: params in, `QTensor` leaves out."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,9 @@ def quantize(
     ranges: RangeEstimator = min_max,
     masks: Masks | None = None,
 ) -> tuple[Params, Report]:
-    """The params with low-bit codes for weights, and what was done to each leaf.
+    """Quantizes weights to low-bit codes and reports what was done to each leaf.
+
+    Also known as: post-training quantization (PTQ), weight-only quantization, RTN.
 
     `materialized(fn)` takes the result where `fn` took the params, for every program;
     `run` multiplies the codes themselves where that is faster. The arrays that the
@@ -89,7 +91,7 @@ def quantize(
 
 
 def explain(tree: Params) -> Report:
-    """What each leaf of a tree is stored as, from shapes.
+    """Reports from shapes alone what each leaf of a tree is stored as.
 
     Args:
       tree: arrays, shapes and compressed leaves, for example what `quantize` returned.
@@ -122,7 +124,7 @@ def _quantized(leaf, choice: Assignment, ranges: RangeEstimator) -> QTensor:
 
 
 def _check_values(name: str, leaf, mask) -> None:
-    """What only concrete values can show; traced arrays and shapes pass."""
+    """Checks what only concrete values show; traced arrays and shapes pass."""
     if isinstance(leaf, jax.ShapeDtypeStruct | Tracer) or isinstance(mask, Tracer):
         return
     check_finite("quantize", name, jnp.asarray(leaf, jnp.float32))

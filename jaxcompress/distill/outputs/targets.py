@@ -1,4 +1,4 @@
-"""Losses on a classifier's outputs: against the teacher's answers and against labels.
+"""Losses on a classifier's logits: against a teacher's and against labels.
 
 Each gives one float32 number per example; the mean over a batch is the caller's.
 """
@@ -15,7 +15,9 @@ from jaxcompress.distill.checks import check_floating, check_same_shape, known
 def soft_targets(
     student_logits: Array, teacher_logits: Array, *, temperature: float = 1.0
 ) -> Array:
-    """Divergence of the student's softened answer from the teacher's, times T squared.
+    """KL divergence of the student's softened output from the teacher's, times T².
+
+    Also known as: knowledge distillation (KD), Hinton's loss, soft labels.
 
         loss = T² · sum_j p_j · (log p_j - log q_j)
         p = softmax(teacher / T),  q = softmax(student / T)
@@ -63,7 +65,7 @@ def soft_targets(
 
 
 def hard_targets(logits: Array, labels: Array, *, ignore: int | None = None) -> Array:
-    """Minus the log probability of the right class, in nats: the cross-entropy.
+    """Cross-entropy with integer labels: -log of the probability of the class, in nats.
 
     Args:
       logits: (..., classes), floating.

@@ -1,4 +1,4 @@
-"""Low-bit data: how what meets a weight becomes codes, in training and in execution."""
+"""Activation quantization: how the data that meet a weight become codes."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -76,7 +76,9 @@ def dynamic(
 
 
 def static(readings: Mapping[str, Reading | Range], spec: QuantSpec = int8()) -> Activations:
-    """Ranges fixed beforehand: one for each site, from calibration.
+    """Takes ranges that calibration found beforehand, one for each site.
+
+    Also known as: static quantization, calibrated per-tensor activation quantization.
 
     A site that no data reached, in a branch never taken for example, takes its ranges
     from the data as `dynamic` does: a range of 0 was not calibrated.
@@ -128,7 +130,7 @@ def static(readings: Mapping[str, Reading | Range], spec: QuantSpec = int8()) ->
 
 
 def encode(x: Array, site: Site, activations: Activations) -> tuple[Array, Array]:
-    """Rows as int8 digits and their scales, for a symmetric spec.
+    """Rounds rows to int8 digits and gives their scales, for a symmetric spec.
 
     Args:
       x: what `site.rows` gives, (..., rows, features) float32.
@@ -151,7 +153,7 @@ def finite_rows(rows: Array) -> Array:
 
 
 def _own_range(rows: Array, site: Site, spec: QuantSpec, ranges: RangeEstimator) -> Range:
-    """Of each row; of the whole input at a convolution, whose windows mix rows."""
+    """One range for each row; one for all rows of a convolution, whose windows mix."""
     if site.is_matmul:
         return estimate(ranges, rows, (-1,), spec)
     finite = jnp.where(jnp.isfinite(rows), rows, 0.0)  # an entry that is not spoils no other

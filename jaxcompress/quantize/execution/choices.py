@@ -1,4 +1,4 @@
-"""What a plan of execution is: a form for each site, and which leaves stay dense."""
+"""The plan of execution: a form for each site, and which leaves stay dense."""
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
@@ -21,7 +21,7 @@ OWN_RANGES = "no data reached all of it in calibration, so ranges are those of t
 
 @dataclasses.dataclass(frozen=True)
 class ChosenForm:
-    """What a plan found at one site.
+    """The form that was fastest at one site, and what each form took.
 
     Fields:
       site: name of the site.
@@ -54,7 +54,7 @@ class ChosenForm:
 
 @dataclasses.dataclass(frozen=True)
 class ExecutionPlan:
-    """How a model runs on the codes of its weights on one device, by measurement.
+    """How a quantized model runs on one device: the measured choice of each site.
 
     Invariants:
       - One choice per site whose leaf is a `QTensor`.
@@ -78,7 +78,7 @@ class ExecutionPlan:
         return self.seconds[DENSE] / self.seconds[PLANNED] if self.seconds else 1.0
 
     def hold(self, params: Params) -> Params:
-        """The params to run with: plain arrays where codes lose, codes where they win.
+        """Forms plain arrays of the leaves that are slower on codes.
 
         Costs the memory of those arrays. With the params as they are, `run` gives the
         same outputs up to rounding, but forms the arrays in every call, which no plan
@@ -92,7 +92,7 @@ class ExecutionPlan:
 
 
 def gains(choices: Sequence[ChosenForm]) -> dict[str, float]:
-    """Seconds that each leaf on codes saves, going by its sites alone; least first."""
+    """The seconds that each leaf saves on codes, by its sites alone; least first."""
     saved: dict[str, float] = {}
     for choice in choices:
         saved[choice.leaf] = saved.get(choice.leaf, 0.0) + choice.gain
@@ -106,7 +106,7 @@ def plan_report(
     seconds: Mapping[str, float],
     unreached: Collection[str] = (),
 ) -> Report:
-    """What was timed and chosen: the model in the title, a row per site and leaf.
+    """Reports what was timed and chosen: one row per site and leaf.
 
     The rows of sites in `unreached` say that their ranges are not calibrated.
     """
@@ -128,7 +128,7 @@ def _title(seconds: Mapping[str, float]) -> str:
 
 
 def _met(params: Params, choices: Sequence[ChosenForm]):
-    """Each choice with its leaf, and each leaf that no site meets with None."""
+    """Pairs each choice with its leaf, and a leaf that no site meets with None."""
     by_leaf: dict[str, list[ChosenForm]] = {}
     for choice in choices:
         by_leaf.setdefault(choice.leaf, []).append(choice)

@@ -1,4 +1,4 @@
-"""The ways to multiply data with a quantized weight at a site; `run` chooses.
+"""Forms of execution: the ways to multiply data with a quantized weight at a site.
 
 Each form is a function of a site, its equation, its data and a `QTensor`, and gives the
 equation's output. Whatever a form rounds, two things hold: data that are not finite
@@ -32,13 +32,15 @@ Form = Callable[[Site, Callable, Array, QTensor], Array]
 
 
 def materialized(site: Site, apply: Callable, data: Array, weight) -> Array:
-    """The site's own equation on the array that the weight stands for."""
+    """Dequantizes the weight and runs the site's own equation on it."""
     del site
     return _apart(apply(data, materialize(weight)))
 
 
 def scaled(site: Site, apply: Callable, data: Array, weight: QTensor) -> Array:
-    """Codes widened to the data's dtype, and the scale after the product.
+    """Multiplies data with codes widened to their dtype, and scales the product.
+
+    Also known as: weight-only quantization (W8A16, W4A16).
 
     Exact in the data's dtype up to rounding. On accelerators the widening fuses into
     the product, so that only codes are read from memory.
@@ -56,7 +58,10 @@ def scaled(site: Site, apply: Callable, data: Array, weight: QTensor) -> Array:
 
 
 def integer(activations: Activations) -> Form:
-    """Data as codes too: integer products, and both scales after them."""
+    """Multiplies codes of data with codes of weights, and scales the product twice.
+
+    Also known as: W8A8, integer-only matrix products.
+    """
 
     def form(site: Site, apply: Callable, data: Array, weight: QTensor) -> Array:
         multiply = _integer_dot if site.is_matmul else _integer_convolution
@@ -73,7 +78,7 @@ def integer(activations: Activations) -> Form:
 
 
 def _apart(output: Array) -> Array:
-    """The output as a value of its own, so that a site costs what it did when timed.
+    """Keeps XLA from fusing the output with what follows, so that timings stay true.
 
     XLA's CPU compiler multiplies a single row with the codes in one loop, but only
     while nothing follows: else it fuses the product with the bias after it, and writes
@@ -83,7 +88,7 @@ def _apart(output: Array) -> Array:
 
 
 def _with_gradient_of(exact: Callable, rounded: Callable) -> Callable:
-    """`rounded(data, weight)`, with the derivatives of `exact` at the same operands.
+    """Gives `rounded(data, weight)` the derivatives of `exact` at the same operands.
 
     By the data and the scales, in both modes; codes are integers and have none.
     """
@@ -109,12 +114,12 @@ def _with_gradient_of(exact: Callable, rounded: Callable) -> Callable:
 
 
 def by_name(activations: Activations) -> dict[str, Form]:
-    """Every form, the ones that read codes first."""
+    """Every form by name, those that multiply codes first."""
     return {"integer": integer(activations), "scaled": scaled, "materialized": materialized}
 
 
 def possible(site: Site, weight) -> tuple[tuple[str, ...], str]:
-    """The forms that give a site's output, and why only one where it is one."""
+    """Which forms can run at a site, and the reason where only one can."""
     reason = _obstacle(site, weight)
     if reason:
         return ("materialized",), reason
@@ -158,6 +163,7 @@ def _integer_dot(
     def multiply(parts, scales, codes, scale):
         return stack_digits(lambda x: product(x, codes, scale), parts, scales)
 
+    # Digits lead, the batch axes follow them in data and lead in the weight.
     for _ in site.operand_axes.batch:
         multiply = jax.vmap(multiply, in_axes=(1, 1, 0, 0))
     return site.output(multiply(parts, scales, codes, scale)).astype(site.dtype)
@@ -182,7 +188,7 @@ def _integer_product(site: Site, weight: QTensor) -> tuple[Callable, Array]:
 def _integer_convolution(
     site: Site, apply: Callable, data: Array, weight: QTensor, activations: Activations
 ) -> Array:
-    """Codes times codes; in floats where data are not finite, which no code can say."""
+    """Multiplies codes; data that are not finite have no code and run in floats."""
     finite = jnp.all(jnp.isfinite(data))
     codes = partial(_convolution_of_codes, site, apply, activations=activations)
     return jax.lax.cond(finite, codes, partial(materialized, site, apply), data, weight)
@@ -192,7 +198,7 @@ def _convolution_of_codes(
     site: Site, apply: Callable, data: Array, weight: QTensor, *, activations: Activations
 ) -> Array:
     parts, scales = encode(data.astype(jnp.float32), site, activations)
-    stored = weight.unpacked_codes
+    stored = weight.unpacked_codes  # (output, contracting…), as leaves are stored
     inverse = sorted(range(stored.ndim), key=weight.permutation.__getitem__)
     kernel = jnp.transpose(stored, inverse)
     products = [apply(part, kernel, preferred_element_type=jnp.int32) for part in parts]
@@ -203,7 +209,8 @@ def _convolution_of_codes(
 
 
 def _feature_axis(site: Site, apply: Callable, kernel: Array) -> int:
-    """Which axis the kernel's outputs become: the one that grows when they do."""
+    """Finds the output axis of the kernel's features: the one that grows with them."""
+    # Asking the equation for its shape works for any dimension numbers and groups.
     grown = list(kernel.shape)
     grown[site.operand_axes.output[0]] *= 2
     data = jax.ShapeDtypeStruct(site.data_shape, site.data_dtype)

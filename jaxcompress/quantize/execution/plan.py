@@ -1,4 +1,4 @@
-"""Finding out how a model runs fastest on codes: every site alone, then all of it."""
+"""Measures how a model runs fastest on codes: each site alone, then the whole model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
@@ -103,7 +103,7 @@ def plan_execution(
 def _settle(
     time: "Trial", saved: Mapping[str, float]
 ) -> tuple[tuple[str, ...], Mapping[str, float]]:
-    """The leaves to hold dense, and the seconds of the model dense and as planned.
+    """Holds more leaves dense until the model is fast; gives them and its seconds.
 
     Args:
       time: times the model with some leaves held dense.
@@ -119,6 +119,7 @@ def _settle(
     held, seconds = max(first.items(), key=lambda trial: _speedup(trial[1]))
     step = 1
     while _speedup(seconds) < LEAST:
+        # The step doubles, since each trial compiles the whole model.
         count = len(losing) + step
         if count >= len(leaves):
             return leaves, {}
@@ -137,7 +138,7 @@ Trial = Callable[[tuple[str, ...]], Mapping[str, float]]
 
 
 def _trial(running: Model, params: Params, inputs: tuple, probe: Probe) -> Trial:
-    """Times the whole model; arrays are formed when the probe first calls it."""
+    """Makes the function that times the whole model with some leaves held dense."""
     jitted = jax.jit(running)
 
     @cache
@@ -165,7 +166,7 @@ def _formed(leaf):
 
 
 def _filled(tree: PyTree) -> PyTree:
-    """The tree with ones where it has shapes."""
+    """Replaces shapes by arrays of ones."""
 
     def filled(x):
         return jnp.ones(x.shape, x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x
@@ -174,7 +175,7 @@ def _filled(tree: PyTree) -> PyTree:
 
 
 class _Stop(NamedTuple):
-    """A site as the program comes to it, with the shapes of its operands."""
+    """A site in program order, with the shapes of its operands."""
 
     site: Site
     apply: Callable
@@ -183,7 +184,8 @@ class _Stop(NamedTuple):
 
 
 def _stops(fn: Model, params: Params, inputs: tuple) -> list[_Stop]:
-    """Every site in program order; nothing is computed."""
+    """Lists the sites in program order by an abstract trace; nothing is computed."""
+    # By name, since JAX may trace a body (of a scan, say) more than once.
     stops: dict[str, _Stop] = {}
 
     def record(site: Site, apply: Callable, data: Array, weight):
@@ -202,7 +204,7 @@ def _shape(x: Array) -> jax.ShapeDtypeStruct:
 def _choices(
     stops: Sequence[_Stop], forms: Mapping[str, Form], probe: Probe
 ) -> tuple[ChosenForm, ...]:
-    """The fastest form of each site by itself; sites of one kind are timed once."""
+    """Times each kind of site once and chooses its fastest form."""
     timed: dict[Any, Mapping[str, float]] = {}
     choices = []
     for stop in stops:
@@ -215,7 +217,7 @@ def _choices(
 
 
 def _kind(stop: _Stop, names: tuple[str, ...]):
-    """What two sites must share to take the same time."""
+    """The key that two sites share if they take the same time."""
     site = stop.site
     shapes = (site.data_shape, site.data_dtype, site.output_shape, site.layout, site.macs_once)
     weight = (

@@ -1,4 +1,4 @@
-"""Execution on codes: a model whose sites run in the forms that a plan found.
+"""Runs a model on codes, each site in the form that a plan chose.
 
 The forms themselves are in `forms`; what they multiply is in `kernels`; how a plan is
 made in `plan`.
@@ -16,7 +16,7 @@ from jaxcompress.quantize.execution.forms import Form, by_name, materialized
 
 
 def run(fn: Model, plan: ExecutionPlan) -> Model:
-    """The model on the codes of its weights, each site in the form that was fastest.
+    """Runs a model on the codes of its weights, each site in the form that was fastest.
 
     Nothing is timed here: `plan` has measured. Jit the result. Data that are not finite
     give outputs that are not, and the gradient is that of the model on the arrays that
@@ -58,7 +58,7 @@ def run(fn: Model, plan: ExecutionPlan) -> Model:
 
 
 def in_forms(fn: Model, forms: Mapping[str, Form]) -> Model:
-    """The model with a form at each named site that meets codes."""
+    """Rewrites the model so that each named site runs in its form."""
 
     def replacement(site: Site, apply: Callable, data: Array, weight):
         if not isinstance(weight, QTensor):

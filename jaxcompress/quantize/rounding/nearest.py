@@ -14,7 +14,10 @@ from jaxcompress.quantize.ranges.estimator import RangeEstimator, estimate
 
 
 def nearest(x: Array, choice: Assignment, ranges: RangeEstimator) -> QTensor:
-    """One array as a `QTensor`; the maths of `quantize` without its checks."""
+    """Quantizes one array by rounding to nearest; `quantize` without its checks.
+
+    Also known as: RTN, round-to-nearest.
+    """
     spec, axes = choice
     parts = cut(x.shape, spec.sharing, axes)
     blocks = x.astype(jnp.float32).reshape(parts.shape)

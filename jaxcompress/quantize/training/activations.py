@@ -1,4 +1,4 @@
-"""Training with data rounded to codes, as execution on integers rounds them."""
+"""Quantization-aware training of activations: data rounded as execution rounds them."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jaxcompress.quantize.execution.activations import Activations
 
 
 def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Model:
-    """The model with the data at each dot and convolution rounded to codes.
+    """Rounds the data of every dot and convolution of a model to codes.
 
     For training with quantized activations, and to see what they cost before running on
     integers. The gradient is that of the data inside the range, 0 outside. Data that
@@ -49,7 +49,7 @@ def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Mo
 
 
 def rounded_data(activations: Activations, pattern: str = "*"):
-    """The replacement that rounds the data of a site of a leaf with this rule."""
+    """Makes the site replacement that rounds data, for the rule of this pattern."""
 
     def replacement(site: Site, apply, data: Array, weight):
         if site.name in activations.unreached and pattern != "*":

@@ -1,4 +1,4 @@
-"""The leaf of a model in training: full weights that stand for what codes will show."""
+"""The leaf of a weight in training: full precision, rounded where a model reads it."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ from jaxcompress.quantize.training.view import fake_leaf
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Latent(CompressedLeaf):
-    """A weight in training, which a model sees rounded.
+    """A full-precision weight that a model reads rounded to codes.
 
     Invariants:
       - `array` is the weight itself, in the leaf's own order of axes.
@@ -41,7 +41,7 @@ class Latent(CompressedLeaf):
 
     @classmethod
     def of(cls, array: Array, choice: Assignment, ranges: RangeEstimator) -> "Latent":
-        """The leaf of one array, whose axes do what `choice` says."""
+        """Makes the leaf of one array, whose axes do what `choice` says."""
         contracting, output = (
             tuple(axis - array.ndim for axis in axes)
             for axes in (choice.axes.contracting, choice.axes.output)
@@ -53,6 +53,7 @@ class Latent(CompressedLeaf):
         contracting, output = (
             tuple(self.ndim + axis for axis in axes) for axes in (self.contracting, self.output)
         )
+        # What `vmap` or `scan` put in front is batch too: it is neither of the others.
         batch = tuple(sorted(set(range(self.ndim)) - {*contracting, *output}))
         return LeafAxes(contracting, output, batch)
 

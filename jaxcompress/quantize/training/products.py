@@ -1,4 +1,4 @@
-"""Training on the products of codes that execution will form."""
+"""Quantization-aware training on integer products, the ones that execution forms."""
 
 import math
 from collections.abc import Callable
@@ -36,7 +36,9 @@ def fake_quantize_model(
     select: Selector | None = None,
     ranges: RangeEstimator = min_max,
 ) -> Model:
-    """The model with weights and data rounded to codes, for training both.
+    """Rounds weights and data of a model to codes, for quantization-aware training.
+
+    Also known as: W8A8 QAT, fake quantization of weights and activations.
 
     Outputs and gradients are those of
 
@@ -96,7 +98,7 @@ def fake_quantize_model(
 
 
 def _has_codes(site: Site, weight: Latent, activations: Activations) -> bool:
-    """Whether the product at a site is one of codes, scaled after it."""
+    """Whether a site can multiply codes and scale the product."""
     terms = math.prod(weight.shape[axis] for axis in site.operand_axes.contracting)
     specs = weight.spec, activations.spec
     largest = max(max(-spec.lowest, spec.highest) for spec in specs)
@@ -112,7 +114,7 @@ def _has_codes(site: Site, weight: Latent, activations: Activations) -> bool:
 
 
 class _Rounded(NamedTuple):
-    """Numbers, the codes they round to, and what those stand for."""
+    """Numbers with the codes that they round to and the scale of these."""
 
     x: Array
     codes: Array
@@ -128,7 +130,7 @@ class _Rounded(NamedTuple):
         return within(self.x, self.cover)
 
     def seen(self, x: Array, dtype) -> Array:
-        """What the codes stand for, with the gradient of `x`, the same numbers."""
+        """The dequantized codes, with a straight-through gradient to `x`."""
         return straight_through(narrowed(self.value, dtype), x, self.inside)
 
 
@@ -146,14 +148,14 @@ def _rows(site: Site, data: Array, activations: Activations) -> _Rounded:
 
 
 def _weights(weight: Latent, array: Array) -> _Rounded:
-    """The weight as it lies: a transpose would cost more than all the rest."""
+    """Rounds the weight in its own layout: a transpose costs more than the rest."""
     x = jax.lax.stop_gradient(array).astype(jnp.float32)
     shared = cut(x.shape, weight.spec.sharing, weight.axes).shared
     return _rounded(x, estimate(weight.ranges, x, shared, weight.spec), weight.spec)
 
 
 def _product(site: Site, weight: Latent, activations: Activations) -> Callable:
-    """(data, array) to the site's output, differentiable by both."""
+    """Makes (data, array) -> the site's output, differentiable by both."""
 
     # The codes are operands, so that a derivative of any order rounds but once.
     @jax.custom_jvp
@@ -186,6 +188,8 @@ def _by_output(site: Site, scale: Array) -> Array:
 
 def _dot(site: Site, rows: Array, weight: Array, **options) -> Array:
     """(batch…, M, K) times the weight as it lies, (batch…, M, N)."""
+    # The weight keeps its layout and the small rows are reshaped to it: (batch…, M,
+    # contracting as the weight has them), so that no copy of the weight is made.
     axes = site.operand_axes
     *batch, count, _ = rows.shape
     first = len(batch) + 1
@@ -193,6 +197,7 @@ def _dot(site: Site, rows: Array, weight: Array, **options) -> Array:
     numbers = ((summed, axes.contracting), (tuple(range(len(batch))), axes.batch))
     parted = rows.reshape(*batch, count, *_sizes(weight, axes.contracting))
     y = jax.lax.dot_general(parted, weight, numbers, **options)  # (batch…, M, outputs as they lie)
+    # `dot_general` leaves output axes in the weight's order; the site wants its own.
     places = (first + sorted(axes.output).index(axis) for axis in axes.output)
     return jnp.transpose(y, (*range(first), *places)).reshape(*batch, count, -1)
 

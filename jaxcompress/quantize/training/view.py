@@ -1,4 +1,4 @@
-"""Training with the weights that will be shipped: the view that `quantize` has."""
+"""Quantization-aware training of weights: the view that rounds as `quantize` does."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,9 @@ def fake_quantize(
     select: Selector | None = None,
     ranges: RangeEstimator = min_max,
 ) -> View:
-    """The view that shows a model its weights as `quantize` would store them.
+    """The view that rounds weights in the forward pass, as `quantize` would.
+
+    Also known as: fake quantization, QAT, straight-through estimator (STE).
 
         value = (clip(round(w / scale) + zero_point) - zero_point) · scale
         d value / d w = 1 inside the range of the block, 0 outside
@@ -76,7 +78,7 @@ def fake_quantize(
 
 
 def fake_leaf(x: Array, choice: Assignment, ranges: RangeEstimator) -> Array:
-    """One array as its `QTensor` would materialize, with a gradient passed through."""
+    """Rounds one array as its `QTensor` would, with a straight-through gradient."""
     spec, axes = choice
     parts = cut(x.shape, spec.sharing, axes)
     blocks = jax.lax.stop_gradient(x).astype(jnp.float32).reshape(parts.shape)
