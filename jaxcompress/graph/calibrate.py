@@ -1,4 +1,4 @@
-"""Calibration: a model run over batches of data, and what its observers learned."""
+"""Calibration: runs a model over batches, and reads what its observers have learned."""
 
 from collections.abc import Iterable, Iterator
 from functools import reduce
@@ -20,7 +20,9 @@ from jaxcompress.graph.sites import Site
 def calibrate(
     fn: Model, params: Params, batches: Iterable, rules: Rules[Observer] | Observer
 ) -> dict[str, Reading]:
-    """What observers learn about the data that meet each weight.
+    """Runs the model over batches; returns what observers learned at each site.
+
+    Also known as: calibration pass, collecting activation ranges.
 
     A reading says from how many rows it was learned: a weight in a branch that no batch
     took, or of an expert that got no tokens, has the count 0.
@@ -104,6 +106,8 @@ def unreached(fn: Model, params: Params, batches: Iterable[tuple]) -> dict[str, 
 
 def _missing(counts: list[Array]) -> str:
     """Of a leaf with these counts at its sites."""
+    # Of several sites one that data reached is enough: slice by slice where they have
+    # the same slices, else as a whole.
     if len({count.shape for count in counts}) == 1:
         return missing(reduce(jnp.maximum, counts))
     reasons = [missing(count) for count in counts]
@@ -115,10 +119,11 @@ def _read(
 ) -> dict[str, Any]:
     """What the observers read, by site name, in program order."""
     observed = observe(fn, rules)
+    # Only readings are returned, so XLA drops what comes after the last observed site.
     step = jax.jit(lambda params, inputs, readings: observed(params, *inputs, readings=readings)[1])
     program, observers, readings = None, {}, {}
     for inputs in batches:
-        if program is None:
+        if program is None:  # readings begin with the shapes of the first batch
             program = trace(fn, params, *inputs)
             observers = observed_sites(program, rules)
             readings = initial_readings(program, observers)

@@ -9,8 +9,8 @@ import math
 import jax
 
 from jaxcompress.core.types import Model, Params
+from jaxcompress.graph.origins import Leaf
 from jaxcompress.graph.program import Program
-from jaxcompress.graph.provenance import Leaf
 from jaxcompress.graph.sites import Site
 
 

@@ -1,9 +1,9 @@
-"""Runs a traced program with something else at chosen sites.
+"""Runs a traced program with handlers at chosen sites.
 
 Consecutive equations without a chosen site run together, as JAX would run them; only
-what holds a chosen site is opened. Each handler threads a state, so that one walk
-serves both to replace (no state) and to observe. Calls and loops are built
-anew in `rebuild`.
+what holds a chosen site is opened. A handler gets and gives a state, so that one walk
+serves to replace (the state is empty), to observe (it is the reading) and to capture
+(it comes out alone). Calls and loops are built anew in `rebuild`.
 """
 
 import contextlib
@@ -42,6 +42,8 @@ def interpret(
       (results, states). A result is compressed where it is an operand that only moved.
     """
     frame = _Frame(block, values)
+    # Equations wait until a site needs them, and then run as one program: to evaluate
+    # them one by one takes longer to trace, and loses their name scopes.
     for index, step in enumerate(block.steps):
         if step.holds(handlers):
             frame.run_waiting(index)
@@ -75,6 +77,8 @@ def _meet(
     sites: list[Site], eqn: JaxprEqn, operands: list, states: States, handlers: Handlers, **changed
 ) -> tuple[Any, States]:
     """Runs an equation, the handler of its first site around that of the next."""
+    # A dot of two leaves is a site of each. The first handler's `apply` calls the
+    # second's, whose `apply` is the equation.
     if not sites:
         return eqn.primitive.bind(*materialize(operands), **{**eqn.params, **changed}), states
     site, *others = sites
@@ -108,6 +112,8 @@ class _Frame:
         self.values: dict = dict(zip(self.jaxpr.constvars, block.consts, strict=True))
         self.write(self.jaxpr.invars, values)
         self.waiting: list[JaxprEqn] = []
+        # Equations that run together return what later steps read, and nothing else: a
+        # value that is returned must be computed and kept.
         self.last_use: dict = {}
         for index, step in enumerate(block.steps):
             self.last_use.update(dict.fromkeys(variables(step.eqn.invars), index))
@@ -121,6 +127,7 @@ class _Frame:
 
     def moves_compressed(self, eqn: JaxprEqn) -> bool:
         """Moves or casts a compressed leaf as stored; False where it must be formed."""
+        # A value that still waits is not there yet; it is an array in any case.
         operands = [self.values.get(variable) for variable in variables(eqn.invars)]
         if len(operands) != 1 or not isinstance(operands[0], CompressedLeaf):
             return False

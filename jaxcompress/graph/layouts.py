@@ -38,13 +38,15 @@ class Dot:
 
     def rows(self, data: Array) -> Array:
         batch, free, contracting = ([self.data_shape[i] for i in axes] for axes in self.data)
-        ordered = jnp.transpose(data, sum(self.data, ()))
+        ordered = jnp.transpose(data, sum(self.data, ()))  # (batch…, free…, contracting…)
+        # To (batch…, rows, inputs).
         return ordered.reshape(*batch, math.prod(free), math.prod(contracting))
 
     def windows(self, data: Array) -> Array:
         return self.rows(data)
 
     def output(self, y: Array) -> Array:
+        # From (batch…, rows, outputs), by (batch…, free…, outputs…).
         return jnp.transpose(y.reshape(self.output_shape), self.permutation)
 
 
@@ -68,7 +70,8 @@ class Sweep(NamedTuple):
     def taken(self, data: Array, axis: int) -> Array:
         """The padded data, a copy for each tap: `axis` becomes (positions, taps)."""
         starts = self.stride * jnp.arange(self.positions)[:, None]
-        entries = starts + self.dilation * jnp.arange(self.taps)[None, :]
+        entries = starts + self.dilation * jnp.arange(self.taps)[None, :]  # (positions, taps)
+        # All are in bounds; by default JAX would add a test for those that are not.
         return jnp.take(data, entries, axis=axis, mode="clip")
 
 
@@ -98,6 +101,7 @@ class Convolution:
 
     def rows(self, data: Array) -> Array:
         features = self.data_axes[1]
+        # (…, features, …) to (examples · positions, features).
         return jnp.moveaxis(data, features, -1).reshape(-1, data.shape[features])
 
     def windows(self, data: Array) -> Array:
@@ -109,6 +113,7 @@ class Convolution:
             taken = sweep.taken(taken, 2 + 2 * i)
         # Now (examples, features, positions, taps, positions, taps…).
         rows, inputs = (0, *range(2, taken.ndim, 2)), (1, *range(3, taken.ndim, 2))
+        # The kernel may be OIHW or HWIO: inputs in its order are those of the matrix.
         at = dict(zip(self.kernel_axes[1:], inputs, strict=True))
         columns = tuple(at[axis] for axis in sorted(at))
         shape = [math.prod(taken.shape[axis] for axis in axes) for axes in (rows, columns)]
@@ -200,6 +205,7 @@ def _convolution(eqn: JaxprEqn) -> Meeting:
     numbers = eqn.params["dimension_numbers"]
     output_axis = numbers.rhs_spec[0]
     roles = LeafAxes(_others(len(kernel.shape), (output_axis,)), (output_axis,))
+    # Entries one output sums over; the kernel's inputs are those of one group already.
     window = math.prod(kernel.shape) // max(kernel.shape[output_axis], 1)
     macs = math.prod(aval_of(eqn.outvars[0]).shape) * window
     layout = Convolution(

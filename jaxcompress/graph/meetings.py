@@ -10,8 +10,8 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.graph.formulas import first_operand, formula_of
 from jaxcompress.graph.jaxprs import Manual, aval_of, differing
 from jaxcompress.graph.layouts import meeting
+from jaxcompress.graph.origins import Leaf, Origin, Source, Weight, origin_of_leaf
 from jaxcompress.graph.products import PRODUCTS
-from jaxcompress.graph.provenance import Leaf, Origin, Source, Weight, origin_of_leaf
 from jaxcompress.graph.sites import Site, source_of
 
 Order = tuple[int, ...]
@@ -34,6 +34,8 @@ def weight_operands(eqn: JaxprEqn, origins: list[Origin]) -> list[tuple[int, Wei
     parameters, nor a slice at a place that no data choose, nor what meets itself.
     """
     weights = {i: origin for i, origin in enumerate(origins) if isinstance(origin, Weight)}
+    # An index into a table counts as data that meet it; one known when tracing, as in
+    # `w[0]`, only selects a part of the weight.
     allowed = _WEIGHT_POSITIONS.get(eqn.primitive.name, ())
     found = [(i, weights[i]) for i in allowed if i in weights]
     if eqn.primitive.name == "dynamic_slice" and Source.DATA not in origins[1:]:
@@ -41,8 +43,10 @@ def weight_operands(eqn: JaxprEqn, origins: list[Origin]) -> list[tuple[int, Wei
     if len(found) < 2:
         return [each for each in found if not each[1].is_spread_vector]
     (_, first), (_, other) = found
+    # `w @ w.T` is a norm or a regularizer of the weight, no layer.
     if {*first.leaves} & {*other.leaves}:
         return []
+    # In `x @ (a @ b)`, a and b are each other's data, so both are sites.
     return [each for each in found if _is_matrix(each[1])]
 
 
@@ -138,7 +142,10 @@ def _is_part(weight: Weight, axes: Sequence[int]) -> bool:
 def leaf_axes(weight: Weight, roles: LeafAxes, primitive: str) -> LeafAxes:
     """The roles of the leaf's axes, from those of the axes of the operand it became."""
     contracting = _leaf_axes_in(weight, roles.contracting)
+    # An axis split into parts of both roles counts as contracting: entries summed
+    # together then share a scale, which is coarse where less would do, never wrong.
     output = _leaf_axes_in(weight, roles.output) - contracting
+    # The rest is gone from the operand, by a scan or an index, or is its batch axis.
     batch = set(range(len(weight.leaves[0].shape))) - contracting - output
     return LeafAxes(
         contracting=tuple(sorted(contracting)),

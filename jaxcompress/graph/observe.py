@@ -1,4 +1,8 @@
-"""Readings: what data tells about the vectors that meet each weight."""
+"""Observing: a model that also keeps statistics of the data that meet its weights.
+
+A statistic is an `Observer`, its state a reading. Gradients are not kept: `capture`
+gives values to differentiate.
+"""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -46,13 +50,16 @@ def _shown(site: Site, vectors: Callable[[Array], Array], observer: Observer) ->
 
 def _of_all_devices(site: Site, vectors: Array) -> Array:
     """(batch…, rows, inputs) with the rows of every device that has others."""
+    # Every device sees all rows, so that readings are equal whatever an observer does.
     if not site.differs_along:
         return vectors
     return jax.lax.all_gather(vectors, site.differs_along, axis=vectors.ndim - 2, tiled=True)
 
 
 def observe(fn: Model, rules: Rules[Observer] | Observer, of: Vectors = rows) -> Callable:
-    """The same model that also tells what its weights met.
+    """Returns the model that also updates observers with the data its weights meet.
+
+    Also known as: calibration hooks, activation statistics.
 
     The observer of a site gets `site.rows(data)`: (batch…, rows, contracting) at a dot,
     (rows, in features) at a convolution. With `of=windows` it is `site.windows(data)`,
@@ -130,6 +137,7 @@ def _initial(site: Site, observer: Observer):
 
 def _reader(observer: Observer) -> Handler:
     def handler(site, apply, data, weight, state):
+        # Without it the model's derivative would run through the observer as well.
         seen = jax.lax.stop_gradient(data)
         return apply(data, weight), _unsharded(observer.update, seen, state)
 

@@ -15,7 +15,7 @@ from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.layouts import Lookup
-from jaxcompress.graph.provenance import Leaf, Origin, Source, origin_of_leaf
+from jaxcompress.graph.origins import Leaf, Origin, Source, origin_of_leaf
 from jaxcompress.graph.sites import Site
 from jaxcompress.graph.steps import Block, walk
 

@@ -1,118 +1,25 @@
-"""How a weight is followed from its leaf to where it meets data.
+"""Follows a weight through one equation, from its leaf towards where it meets data.
 
-A value comes from the data, from a leaf, or from neither. Only shape operations and
-arithmetic among parameters keep the axes of a leaf; what they do to them is in
-`value_axes`, what happens around calls and loops in `steps`.
+Shape operations and arithmetic among parameters keep the axes of a leaf; what they do
+to them is in `value_axes`, what happens around calls and loops in `steps`.
+
+The analysis errs on one side only. A weight that is not followed costs a site, which
+the report lists with the reason; one that is followed wrongly would be quantized or
+pruned along the wrong axis. So whatever is not known to keep axes loses them.
 """
 
 import dataclasses
-import enum
 import math
-from collections.abc import Iterable
 from functools import reduce
-from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jax.extend.core import JaxprEqn
 
 from jaxcompress.graph import value_axes
 from jaxcompress.graph.jaxprs import aval_of
+from jaxcompress.graph.origins import Origin, Source, Weight, join, mixed
 from jaxcompress.graph.primitives import ENTRY_KEEPING, POINTWISE
 from jaxcompress.graph.value_axes import Shape, ValueAxes
-
-
-class Leaf(NamedTuple):
-    """A leaf of the params by its name, logical shape and dtype."""
-
-    name: str
-    shape: Shape
-    dtype: np.dtype
-
-
-@dataclasses.dataclass(frozen=True)
-class Weight:
-    """Where a value comes from that leaves give and whose axes are still told apart.
-
-    Fields:
-      leaves: one leaf; or several of like axes, side by side along one axis of the
-        value, or added or multiplied entry by entry.
-      axes: the axes of the value in terms of those of its leaves.
-      sliced_by: depths of the enclosing scans that slice the leaves, outermost first.
-      as_stored: whether entries are those of the leaves, but for their dtype and a
-        factor that all share.
-      in_order: whether entries along each axis of the leaves follow one another as
-        they do there, whatever the order of the axes.
-      side_by_side: whether each entry is of one of several leaves.
-    """
-
-    leaves: tuple[Leaf, ...]
-    axes: ValueAxes
-    sliced_by: tuple[int, ...] = ()
-    as_stored: bool = True
-    in_order: bool = True
-    side_by_side: bool = False
-
-    @property
-    def leaf_axes(self) -> frozenset[int]:
-        """The axes of the leaves that the value still has."""
-        return frozenset(part.axis for axis in self.axes for part in axis if part.axis is not None)
-
-    @property
-    def is_spread_vector(self) -> bool:
-        """Whether a vector is broadcast along other axes: a bias or a gain."""
-        new = any(part.axis is None and part.size > 1 for axis in self.axes for part in axis)
-        return new and len(self.leaf_axes) < 2
-
-
-class Source(enum.Enum):
-    """Where a value comes from that is no leaf; a mixture is the first of them."""
-
-    DATA = "data"
-    PARAMETERS = "parameters, in a form that has lost its axes"
-    CONSTANT = "constants"
-
-
-Origin = Weight | Source
-
-
-def origin_of_leaf(leaf: Leaf) -> Weight:
-    """The leaf itself."""
-    return Weight((leaf,), value_axes.axes_of_leaf(leaf.shape))
-
-
-def join(first: Origin, second: Origin) -> Origin:
-    """The origin of a value that comes from either."""
-    if isinstance(first, Weight) and isinstance(second, Weight):
-        both = {
-            "as_stored": first.as_stored and second.as_stored,
-            "in_order": first.in_order and second.in_order,
-        }
-        first, second = (dataclasses.replace(x, **both) for x in (first, second))
-    if first == second:
-        return first
-    return mixed((first, second))
-
-
-def mixed(origins: Iterable[Origin]) -> Source:
-    """The origin of what is made of values in a way that loses their axes."""
-    kinds = {Source.PARAMETERS if isinstance(each, Weight) else each for each in origins}
-    return next((kind for kind in Source if kind in kinds), Source.CONSTANT)
-
-
-def sliced(origin: Origin, depth: int) -> Origin:
-    """One slice along the leading axis, inside the scan at this depth."""
-    if not isinstance(origin, Weight):
-        return origin
-    return dataclasses.replace(origin, axes=origin.axes[1:], sliced_by=(*origin.sliced_by, depth))
-
-
-def redivided(origin: Origin, shape: Shape) -> Origin:
-    """What one device has of a value, or the value of which devices have parts."""
-    if not isinstance(origin, Weight):
-        return origin
-    axes = None if origin.side_by_side else value_axes.resized(origin.axes, shape)
-    return Source.PARAMETERS if axes is None else dataclasses.replace(origin, axes=axes)
 
 
 def follow(eqn: JaxprEqn, origins: list[Origin]) -> list[Origin]:
@@ -121,6 +28,7 @@ def follow(eqn: JaxprEqn, origins: list[Origin]) -> list[Origin]:
     For equations without inner programs. What is not known to keep axes loses them: a
     weight is then not followed further, never followed wrongly.
     """
+    # Before the test for data: what chooses may be data, and does not mix with weights.
     if eqn.primitive.name == "select_n" and (chosen := _chosen(origins[1:])):
         return [chosen]
     if Source.DATA in origins:
@@ -147,6 +55,7 @@ def _chosen(cases: list[Origin]) -> Weight | None:
 def _side_by_side(eqn: JaxprEqn, origins: list[Origin]) -> Origin:
     weights = [origin for origin in origins if isinstance(origin, Weight)]
     likes = {(weight.sliced_by, len(weight.leaves[0].shape)) for weight in weights}
+    # Leaves of other ranks, or sliced by other scans, have no axes in common.
     if len(weights) < len(origins) or len(likes) > 1:
         return mixed(origins)
     operands = [weight.axes for weight in weights]
@@ -180,6 +89,8 @@ def _most_prominent(eqn: JaxprEqn, origins: list[Origin]) -> Origin:
     ]
     if not weights:
         return mixed(origins)
+    # A float before an int or bool: `w * mask` is w. Then who has more entries of its
+    # leaf: a gain broadcast to w's shape has fewer.
     most = max(map(_prominence, weights))
     first, *others = [weight for weight in weights if _prominence(weight) == most]
     if first.is_spread_vector and _scales_an_array(eqn):
@@ -197,6 +108,7 @@ def _scales_an_array(eqn: JaxprEqn) -> bool:
 
 def _together(first: Weight, other: Weight) -> Weight:
     """Two weights combined entry by entry; the first alone where axes differ."""
+    # Already side by side: an entry would be of several leaves at different places.
     alike = (first.axes, first.sliced_by) == (other.axes, other.sliced_by)
     if not alike or first.side_by_side or other.side_by_side:
         return first
@@ -206,6 +118,7 @@ def _together(first: Weight, other: Weight) -> Weight:
 
 def _keeps_entries(eqn: JaxprEqn) -> bool:
     """Whether the large operand comes out, but for its dtype and a factor."""
+    # Only a factor of one entry is shared by all: a scale per channel is none.
     sizes = [math.prod(aval_of(operand).shape) for operand in eqn.invars]
     match eqn.primitive.name:
         case "mul":
@@ -280,7 +193,7 @@ def _moved_axes(eqn: JaxprEqn, weight: Weight, shape: Shape) -> ValueAxes | None
         case "rev":
             return axes
         case "all_gather" if not params["tiled"]:
-            return None
+            return None  # a new axis of devices in front: none of the leaf's
         # Of leaves side by side, a piece may be of one alone: which, is not followed.
         case "all_gather" | "slice" | "dynamic_slice" | "split" | "pad" if not weight.side_by_side:
             return value_axes.resized(axes, shape)

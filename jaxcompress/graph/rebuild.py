@@ -52,6 +52,7 @@ def _jit(step: Step, operands: list, states: States, run: Run):
     def call(operands, states):
         return run(step.blocks[0], operands, states)
 
+    # Profiles and the compiled program show a call by its name.
     call.__name__ = call.__qualname__ = params["name"]
     rebuilt = jax.jit(
         call,
@@ -87,6 +88,8 @@ def _scan(step: Step, operands: list, states: States, run: Run):
     carried = {name: state for name, state in states.items() if name not in apart}
     stacked = {name: state for name, state in states.items() if name in apart}
 
+    # A site whose leaf is sliced has a state per layer, which comes and goes with the
+    # layer's slices; any other site has one that is carried from turn to turn.
     def body(state, slices):
         carry, carried = state
         values, stacked = slices
@@ -234,7 +237,11 @@ def _original(step: Step) -> Callable:
 
 
 def _carry(values: list, body: Jaxpr, first: int) -> list:
-    """The initial carry; a leaf stays compressed if the body hands it on as it is."""
+    """The initial carry; a leaf stays compressed if the body hands it on as it is.
+
+    A carry has one structure from turn to turn. What a body changes comes back as an
+    array, so that it must go in as one.
+    """
     ends = zip(values, body.invars[first:], body.outvars, strict=False)
     return [value if inside is result else materialize(value) for value, inside, result in ends]
 

@@ -20,7 +20,9 @@ Replacement = Callable[[Site, Callable, Array, Any], Array]
 
 
 def rewrite(fn: Model, rules: Rules[Replacement] | Replacement) -> Model:
-    """The same model with something else where chosen weights meet data.
+    """Returns the model with other computations where chosen weights meet data.
+
+    Also known as: intercepting layers, patching operations, a graph transform.
 
     A replacement is called as `replacement(site, apply, data, weight)` at every site of
     a leaf that a rule matches, and gives an array of `site.output_shape` and

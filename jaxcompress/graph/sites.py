@@ -16,8 +16,8 @@ from jax.extend.core import JaxprEqn
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.types import Array
 from jaxcompress.graph.layouts import Convolution, Dot, Layout, Lookup, Ragged
+from jaxcompress.graph.origins import Leaf
 from jaxcompress.graph.products import MARK
-from jaxcompress.graph.provenance import Leaf
 from jaxcompress.graph.value_axes import Part, ValueAxes
 
 
@@ -194,13 +194,17 @@ class Site:
                 "whose outputs meet different inputs; it has no windows of one matrix."
             )
         vectors = self.layout.windows(data)  # (batch…, rows, inputs as the operand has them)
+        # A leaf (heads, width, out) may be (width · heads, out) where it arrives. Its
+        # inputs are split into parts of one axis of the leaf each, put in the order of
+        # the leaf, and joined again.
         axes = self.operand_axes.contracting
         parts = [(part, axis) for axis in axes for part in self.operand_parts[axis]]
         order = sorted(range(len(parts)), key=lambda i: (_leaf_axis(parts[i][0]), parts[i][1]))
+        # (batch…, rows, inputs) to (batch…, rows, part, part…)
         apart = vectors.reshape(*vectors.shape[:-1], *(part.size for part, _ in parts))
         first = vectors.ndim - 1
         ordered = jnp.transpose(apart, (*range(first), *(first + i for i in order)))
-        return ordered.reshape(vectors.shape)
+        return ordered.reshape(vectors.shape)  # (batch…, rows, inputs as the leaf has them)
 
     def result(self, output: Array) -> Array:
         """The equation's output as the program's author wrote it: an einsum's formula.
@@ -237,6 +241,8 @@ def _leaf_axis(part: Part) -> int:
 def source_of(eqn: JaxprEqn) -> str:
     """Where an equation comes from: the name scopes, and the first line outside JAX."""
     scope = str(eqn.source_info.name_stack)
+    # The pretty-printer of source lines is private to JAX; frames of the traceback are
+    # not. The first one outside of JAX is the author's.
     inside = os.path.dirname(jax.__file__)
     frames = getattr(eqn.source_info.traceback, "frames", ())
     lines = [

@@ -14,19 +14,9 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from jaxcompress.graph.formulas import einsum_orders
 from jaxcompress.graph.jaxprs import Manual, aval_of, inner_jaxprs, manual, scan_loop
 from jaxcompress.graph.meetings import is_product, product_of, site_of, weight_operands
+from jaxcompress.graph.origins import Leaf, Origin, Source, Weight, join, mixed, redivided, sliced
 from jaxcompress.graph.products import product_name
-from jaxcompress.graph.provenance import (
-    Leaf,
-    Origin,
-    Source,
-    Weight,
-    follow,
-    join,
-    mixed,
-    redivided,
-    sliced,
-    what_became,
-)
+from jaxcompress.graph.provenance import follow, what_became
 from jaxcompress.graph.sites import Site
 
 

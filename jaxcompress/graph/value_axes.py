@@ -1,5 +1,9 @@
 """The axes of a value as products of a leaf's axes, and what shape operations do.
 
+A leaf (in 6, out 4) reshaped to (2, 3, 4) has the axes ((in, 2),), ((in, 3),),
+((out, 4),); reshaped to (24,) the one axis ((in, 6), (out, 4)). Sizes alone decide, so
+a reshape is followed without looking at any entry.
+
 Each function gives None where the leaf's axes can no longer be told apart.
 """
 
@@ -92,6 +96,7 @@ def refilled(axes: ValueAxes, shape: Shape) -> ValueAxes | None:
     """The axes after a reshape: all parts in a row, dealt out again from the left."""
     if 0 in shape:
         return None
+    # A reshape keeps row-major order, in which the parts of all axes are one sequence.
     parts = deque(part for axis in axes for part in axis)
     result: list[ValueAxis] = []
     for size in shape:
@@ -110,10 +115,11 @@ def _dealt(parts: deque[Part], size: int) -> ValueAxis | None:
     room = size
     while parts and (room > 1 or (not axis and parts[0].size == 1)):
         part = parts.popleft()
+        # (6,) to (2, 3): the part straddles two axes and is cut where it divides.
         if part.size > room and part.size % room == 0:
             parts.appendleft(Part(part.axis, part.size // room))
             part = Part(part.axis, room)
-        if room % part.size:
+        if room % part.size:  # (2, 3) to (3, 2): an entry of the new axis is of no one part
             return None
         axis += (part,)
         room //= part.size

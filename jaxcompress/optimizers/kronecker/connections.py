@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from jax.extend.core import JaxprEqn, Literal
 
 from jaxcompress.graph.jaxprs import scan_loop
+from jaxcompress.graph.origins import Weight, sliced
 from jaxcompress.graph.primitives import PLAIN_CALLS
-from jaxcompress.graph.provenance import Weight, follow, sliced
+from jaxcompress.graph.provenance import follow
 from jaxcompress.graph.sites import Site
 from jaxcompress.graph.steps import Block, Step
 

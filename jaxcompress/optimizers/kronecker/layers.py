@@ -14,8 +14,8 @@ from jax.extend.core import JaxprEqn
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.layouts import Dot
+from jaxcompress.graph.origins import Weight, origin_of_leaf
 from jaxcompress.graph.program import Program, trace
-from jaxcompress.graph.provenance import Weight, origin_of_leaf
 from jaxcompress.graph.sites import Site
 from jaxcompress.graph.value_axes import Part, ValueAxis
 from jaxcompress.optimizers.kronecker.connections import Connections

@@ -50,6 +50,8 @@ def couple_scan(record: Record) -> list[Shape]:
     record.pin(*(stack[0] for stack in stacks))
     (jaxpr,) = inner_jaxprs(record.eqn)
     slices = [stack[1:] for stack in stacks]
+    # One record of the body serves all turns: an axis of a slice is the same axis in
+    # every layer, and so is one of the carry before and after it.
     body = record.body(jaxpr, [*record.inputs[: fixed + carried], *slices])
     record.bodies = (body,)
     carry = record.inputs[fixed : fixed + carried]
@@ -75,6 +77,7 @@ def emit_scan(record: Record, values: list, emitter: Emitter) -> list:
         return results[:carried], results[carried:]
 
     options = {name: record.params[name] for name in ("length", "reverse", "unroll")}
+    # Layers may lose different units, equally many: the turn's number says which.
     stacks = (np.arange(options["length"], dtype=np.int32), values[fixed + carried :])
     carry, stacks = lax.scan(step, values[fixed : fixed + carried], stacks, **options)
     return [*carry, *stacks]

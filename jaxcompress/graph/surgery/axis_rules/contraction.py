@@ -79,6 +79,8 @@ def couple_convolution(record: Record) -> list[Shape]:
     try:
         if record.params["batch_group_count"] > 1:
             raise MisfitError
+        # Data (g, in) meet a kernel with outputs (g, out / g) and inputs (in,): a whole
+        # group goes from both, or the same input from all groups.
         groups, within = split(data[features], *_grouped(record, data[features]))
         record.aside.append(groups)
         output_groups, _ = split(kernel[outputs], *_grouped(record, kernel[outputs]))
@@ -97,6 +99,7 @@ def _grouped(record: Record, d: Dim) -> tuple[int, int]:
 def _convolved(record: Record, batch: Dim, features: Dim) -> Shape:
     (shape,) = record.output_shapes
     batch_axis, feature_axis, *_ = record.params["dimension_numbers"].out_spec
+    # A size that differs is one of batch groups, which were pinned.
     kept_whole = {batch_axis: batch, feature_axis: features}
     return tuple(
         kept_whole[axis]

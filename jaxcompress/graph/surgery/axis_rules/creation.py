@@ -12,6 +12,7 @@ def couple_created(record: Record) -> list[Shape]:
 
 def emit_created(record: Record, values: list, emitter: Emitter) -> list:
     """Made at full size, then taken from: positions and dropout masks stay equal."""
+    # Made at the size that is left, position 5 might become 3, and a mask be another.
     return [
         emitter.take(result, dims)
         for result, dims in zip(bind(record, values), record.outputs, strict=True)

@@ -22,6 +22,8 @@ def couple_jvp(record: Record) -> list[Shape]:
     """A tangent has the axes of its primal."""
     results = couple_call(record)
     walk = record.walk.derivative()
+    # A unit may go only where the derivative lets it go too: what it sums over or pins
+    # counts, though the function itself does neither.
     if walk is not None:
         operands = of_variables(record.eqn, record.inputs)
         tangents = _moving(record.eqn, operands)

@@ -15,9 +15,12 @@ def couple_gather(record: Record) -> list[Shape]:
     batching = numbers.operand_batching_dims
     for axis, other in zip(batching, numbers.start_indices_batching_dims, strict=True):
         record.couple(operand[axis], indices[other])
+    # An axis copied whole, at index 0, passes: under `vmap` indices name such axes too.
     whole = [axis for axis, size in enumerate(sizes) if size == operand[axis].size]
     chosen = [operand[axis] for axis in range(len(operand)) if axis not in {*whole, *batching}]
     record.pin(indices[-1], *chosen)
+    # The result has the operand's window axes at `offset_dims`, and elsewhere the axes
+    # of the indices but for their last, which is the index itself.
     dropped = {*numbers.collapsed_slice_dims, *batching}
     window = iter([axis for axis in range(len(operand)) if axis not in dropped])
     rows = iter(indices[:-1])

@@ -53,6 +53,7 @@ def couple_solve(record: Record) -> list[Shape]:
     jaxprs, sides = record.params["jaxprs"], _operands(record, record.inputs)[-1]
     if jaxprs.transpose_solve is None or len(record.eqn.outvars) != len(sides):
         return couple_nothing(record)
+    # Solving and multiplying are walked together: what one keeps whole the other must.
     product, _, solve, transposed, _ = _operands(record, record.inputs)
     solving = record.body(closed(jaxprs.solve), [*solve, *sides])
     results = solving.results

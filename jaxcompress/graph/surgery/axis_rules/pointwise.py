@@ -13,6 +13,7 @@ def couple_pointwise(record: Record) -> list[Shape]:
 
 
 def _meeting(record: Record, operands: list[Shape], axis: int, size: int) -> Dim:
+    # An equation may broadcast an axis of size one against n: it is no axis of size n.
     first, *others = [dims[axis] for dims in operands if dims[axis].size == size] or [Dim(size)]
     for other in others:
         record.couple(first, other)

@@ -1,4 +1,9 @@
-"""Reductions, and what needs an axis whole: sorting, running sums, windows."""
+"""Reductions, and what needs an axis whole: sorting, running sums, windows.
+
+A reduction has a neutral element, which changes no result: 0 for a sum, -inf for a
+maximum. The masked program puts it in place of removed entries, and equals the shrunk
+program for that reason. What has none known keeps its axes whole.
+"""
 
 import numpy as np
 
@@ -87,6 +92,7 @@ def couple_sort(record: Record) -> list[Shape]:
 def couple_top(record: Record) -> list[Shape]:
     """The largest are chosen among a whole axis."""
     (operand,) = record.inputs
+    # `approx_top_k` and JAX releases name the axis differently; unnamed it is the last.
     axis = record.params.get("axis", record.params.get("reduction_dimension", -1)) % len(operand)
     record.pin(operand[axis])
     chosen = record.pinned(record.output_shapes[0][axis])
@@ -103,7 +109,7 @@ def couple_transform(record: Record) -> list[Shape]:
 
 def couple_window(record: Record) -> list[Shape]:
     """A window of one entry passes its axis on; any other needs it whole."""
-    arrays = [dims for dims in record.inputs if dims]
+    arrays = [dims for dims in record.inputs if dims]  # initial values are scalars
     axes = []
     for axis, size in enumerate(record.output_shapes[0]):
         operands = [dims[axis] for dims in arrays]

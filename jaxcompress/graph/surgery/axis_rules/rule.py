@@ -1,4 +1,9 @@
-"""What an axis rule is, and the record of one equation that rules read and write."""
+"""What an axis rule is, and the record of one equation that rules read and write.
+
+A rule has two halves that must agree: `couple` says which axes of operands and results
+are the same axis, `emit` writes the equation for arrays from which indices of those
+axes are gone. They stand side by side, since to change one alone breaks the program.
+"""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -136,7 +141,11 @@ def bind(record: Record, values: Sequence, **changed) -> list:
 
 
 def of_variables(eqn: JaxprEqn, per_operand: Sequence) -> list:
-    """What belongs to the variables among the operands, each once, in order."""
+    """What belongs to the variables among the operands, each once, in order.
+
+    An equation may take one variable twice, as `x * x` does, and literals beside. A
+    function of its variables takes each once.
+    """
     return [per_operand[eqn.invars.index(variable)] for variable in variables(eqn.invars)]
 
 

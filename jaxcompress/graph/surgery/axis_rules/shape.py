@@ -94,11 +94,15 @@ def _sliced(record: Record, d: Dim, begin: int, stride: int, size: int) -> tuple
     if size == d.size:
         return Dim(0), d
     try:
+        # No index of a pinned axis may go, so that its pieces need not be told apart.
+        # Cut all the same, windows along time would shatter the axis.
         if pinned(d):
             raise MisfitError
         if stride == 1:
             before, taken, _ = pieces_of(d, (begin, size, d.size - begin - size))
             return before, taken
+        # Every s-th entry of n: as (n / s, s), what is taken is one column of it. The
+        # column must stay one, so the phase is pinned and whole rows go.
         if begin >= stride or size * stride != d.size:
             raise MisfitError
         taken, phase = split(d, size, stride)
@@ -111,9 +115,11 @@ def _sliced(record: Record, d: Dim, begin: int, stride: int, size: int) -> tuple
 
 def emit_slice(record: Record, values: list, emitter: Emitter) -> list:
     """From after what is left before, as far as there is."""
+    # x[:, 4:8] with indices 1 and 5 removed is x[:, 3:6]: 3 are left before, 3 inside.
     starts = emitter.sizes(record.aside)
     strides = [stride for _, stride, _ in _slices(record)]
     counts = emitter.sizes(record.outputs[0])
+    # The last entry taken, and one more: a limit may not lie beyond the operand.
     limits = tuple(
         start + (count - 1) * stride + 1 if count else start
         for start, stride, count in zip(starts, strides, counts, strict=True)
@@ -185,6 +191,8 @@ def couple_pad(record: Record) -> list[Shape]:
     axes = []
     for d, size, config in zip(operand, shape, record.params["padding_config"], strict=True):
         low, high, interior = config
+        # Padding is new entries that may go with nothing lost, one piece on each side;
+        # between entries, or cutting some off, there is no such piece.
         if interior or low < 0 or high < 0:
             record.pin(d)
             parts = [Dim(0), record.pinned(size), Dim(0)]
