@@ -133,7 +133,7 @@ def controls(first: Params, key: Key) -> dict[str, Params]:
     """What a ticket has to beat: other weights, and its own in other places."""
     draw, order = jax.random.split(key)
     fresh = NET.initial(int(jax.random.bits(draw) >> 1))
-    return {"fresh": fresh, "shuffled": p.shuffled(first, order)}
+    return {"fresh": fresh, "shuffled": p.lottery.shuffled(first, order)}
 
 
 def measure(data: pathlib.Path, epochs: int, seed: int) -> dict[str, Any]:

@@ -191,12 +191,13 @@ def surgeon(run: Run, start: Params, epochs: int) -> Begun:
 def l0(run: Run, start: Params, epochs: int) -> Begun:
     """Gates of the dense model learn to close under a price that says how many."""
     learning = int(LEARNING * epochs)
-    gates = p.open_gates(start)
+    technique = p.companions.l0_gates()
+    gates = technique.init(start)
     weights = sum(gate.size for gate in gates.values())
 
     def objective(tree: Params, x: Array, labels: Array, key: Key) -> Array:
-        seen = p.gated(tree["params"], tree["gates"], key)
-        share = p.expected_count(tree["params"], tree["gates"]) / weights
+        seen = technique.view(tree["params"], tree["gates"], jc.Step(key=key))
+        share = technique.penalty(tree["params"], tree["gates"]) / weights
         loss = jc.distill.outputs.hard_targets(run.net.fn(seen, x), labels).mean()
         return loss + tree["price"] * jnp.log(share / run.kept)
 
@@ -216,21 +217,21 @@ def l0(run: Run, start: Params, epochs: int) -> Begun:
         p.criteria.constant(tree["gates"]),
         p.Target(1 - run.kept, allocate=p.allocations.globally, axes=run.axes),
     )
-    return held(run, p.gated_at_test(tree["params"], tree["gates"]), masks, epochs - learning)
+    return held(run, technique.freeze(tree["params"], tree["gates"]), masks, epochs - learning)
 
 
 def rigl(run: Run, start: Params, epochs: int) -> Begun:
     """Random weights at first; then those with large gradients replace the least."""
-    return moving(run, start, epochs, p.criteria.gradient_momentum(0.0), p.as_dropped)
+    return moving(run, start, epochs, p.criteria.gradient_momentum(0.0), p.shares.as_dropped)
 
 
 def sparse_momentum(run: Run, start: Params, epochs: int) -> Begun:
     """The same by momentum, and layers get as many as their mean momentum is worth."""
-    return moving(run, start, epochs, p.criteria.gradient_momentum(0.9), p.by_mean_score)
+    return moving(run, start, epochs, p.criteria.gradient_momentum(0.9), p.shares.by_mean_score)
 
 
 def moving(
-    run: Run, start: Params, epochs: int, growth: p.criteria.Criterion, share: p.Share
+    run: Run, start: Params, epochs: int, growth: p.criteria.Criterion, share: p.shares.Share
 ) -> Begun:
     """Sparse from the start: the smallest weights go now and then, and others come."""
     masks = p.masks(
@@ -242,10 +243,8 @@ def moving(
     end = int(MOVING * steps)
     optimizer = p.regrow(
         adamw(run.plan.sparse_rate, steps),
-        growth,
+        p.Growth(growth, optax.cosine_decay_schedule(DROPPED, end), share),
         masks,
-        fraction=optax.cosine_decay_schedule(DROPPED, end),
-        share=share,
         axes=run.axes,
         when=jc.schedules.every(MOVED, begin=MOVED, end=end),
     )

@@ -71,9 +71,11 @@ def main(steps: int = STEPS) -> dict[str, tuple[float, int]]:
     )
     sparse = jc.prune.regrow(
         adamw,
-        jc.prune.criteria.gradient_momentum(0.0),
+        jc.prune.Growth(
+            jc.prune.criteria.gradient_momentum(0.0),
+            optax.cosine_decay_schedule(0.3, steps * 3 // 4),
+        ),
         masks,
-        fraction=optax.cosine_decay_schedule(0.3, steps * 3 // 4),
         when=jc.schedules.every(20, begin=20, end=steps * 3 // 4),
     )
     runs = {

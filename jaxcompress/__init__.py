@@ -14,6 +14,8 @@ from jaxcompress.core import observers as observers
 from jaxcompress.core import schedules as schedules
 from jaxcompress.core.axes import Axes as Axes
 from jaxcompress.core.axes import LeafAxes as LeafAxes
+from jaxcompress.core.companions import Companion as Companion
+from jaxcompress.core.companions import Step as Step
 from jaxcompress.core.leaf import CompressedLeaf as CompressedLeaf
 from jaxcompress.core.leaf import materialize as materialize
 from jaxcompress.core.leaf import materialized as materialized

@@ -5,6 +5,7 @@ Glossary:
                per leaf
   axes         what each axis of each leaf does: contracting, output or batch
   codes        the small integers that stand for weights
+  companion    what a technique trains beside the params: init, view, freeze, penalty
   compressed   a leaf that stores its numbers in fewer bytes and materializes to an
                array
   criterion    what a weight is worth: init, update, score

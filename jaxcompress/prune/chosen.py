@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_finite, check_range, check_real
@@ -107,7 +108,7 @@ def with_data(
 
 
 def masks_at(
-    count: Array | int,
+    count: ArrayLike,
     scores: dict[str, Array],
     found: list[Group],
     target: Target,
@@ -135,7 +136,7 @@ def _after(mask: Array, score: Array) -> Array:
     return jnp.where(count_true(mask, tuple(range(mask.ndim))).reshape(()) >= 0, score, 0)
 
 
-def are_known(count: Array | int, scores: dict[str, Array], found: list[Group]) -> Array:
+def are_known(count: ArrayLike, scores: dict[str, Array], found: list[Group]) -> Array:
     """Whether all scores and sparsities at step `count` are numbers, () bool."""
     unknown = [jnp.any(jnp.isnan(scores[name])) for _, axes in found for name in axes]
     unknown += [jnp.isnan(value_at(count, amount)) for amount, _ in found]
@@ -165,7 +166,7 @@ def scores_of(
     return scores
 
 
-def value_at(count: Array | int, amount: Sparsity) -> Array | float:
+def value_at(count: ArrayLike, amount: Sparsity) -> Array | float:
     """The sparsity at a step; an array, whose value may be traced, is clipped."""
     value = amount(count) if callable(amount) else amount
     if isinstance(value, numbers.Real):

@@ -147,7 +147,9 @@ STAGES = {
     ),
     "movement": Stage(
         lambda params, masks: (
-            prune.soft_movement(params, {"in": jnp.where(masks["in"], 1.0, -1.0)}, 0.0),
+            prune.companions.soft_movement(0.0).freeze(
+                params, {"in": jnp.where(masks["in"], 1.0, -1.0)}
+            ),
             masks,
         ),
         "soft_movement: leaf 'in' " + COMPRESSED,

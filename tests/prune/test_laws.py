@@ -374,7 +374,7 @@ def sparser(inner, params):
 
 def moving(inner, params):
     growth, when = prune.criteria.gradient_momentum(0.0), jc.schedules.every(2, begin=1)
-    return prune.regrow(inner, growth, half_of(params), fraction=0.3, when=when)
+    return prune.regrow(inner, growth, half_of(params), when=when)
 
 
 def half_of(params):
@@ -424,14 +424,14 @@ def test_every_optimizer_leaves_zeros(name):
 def test_every_container_keeps_the_form_of_its_state(name):
     params = TREES[name]()
     masks = jax.tree.map(lambda leaf: jnp.ones((leaf.shape if leaf.ndim > 1 else ()), bool), params)
-    share = prune.by_mean_score
+    growth = prune.Growth(prune.criteria.gradient_momentum(), share=prune.shares.by_mean_score)
     for optimizer in (
         prune.prune(
             optax.adam(0.1),
             prune.criteria.movement(),
             prune.Target(0.5, allocate=prune.allocations.lamp),
         ),
-        prune.regrow(optax.adam(0.1), prune.criteria.gradient_momentum(), masks, share=share),
+        prune.regrow(optax.adam(0.1), growth, masks),
         prune.hold(optax.adam(0.1), masks),
     ):
         before = jax.eval_shape(optimizer.init, params)

@@ -41,7 +41,7 @@ def by_numpy(restart):
 
 
 RESTARTS = {
-    "fine-tuning": (prune.as_trained, lambda w: w, 3),
+    "fine-tuning": (prune.lottery.as_trained, lambda w: w, 3),
     "rewinding": (lambda params, turn: SAVED, lambda w: np.asarray(SAVED["kernel"]), 1),
 }
 
@@ -109,7 +109,9 @@ def test_a_ticket_is_trained_by_an_optimizer_that_holds_its_masks():
 
 
 def test_a_shuffled_tree_holds_the_same_numbers():
-    mixed = prune.shuffled(SAVED | {"half": jnp.arange(8, dtype=jnp.bfloat16)}, jax.random.key(0))
+    mixed = prune.lottery.shuffled(
+        SAVED | {"half": jnp.arange(8, dtype=jnp.bfloat16)}, jax.random.key(0)
+    )
     assert mixed["half"].dtype == jnp.bfloat16
     assert mixed["kernel"].shape == (5, 4)
     assert mixed["bias"].tolist() == [1.0] * 4

@@ -116,16 +116,16 @@ def trained():
     params |= {name: layer() for name in ("muon in several steps", "injected adafactor")}
     params["held"] = layer(jnp.bfloat16)
     masks = sparse_start(params)
-    regrow = functools.partial(prune.regrow, growth=RIGL, masks=masks)
+
+    def regrow(inner, fraction=0.3, *, when):
+        return prune.regrow(inner, prune.Growth(RIGL, fraction), masks, when=when)
 
     def injected(rate, fraction):
         inner = optax.adafactor(rate, min_dim_size_to_factor=2)
-        return regrow(inner, fraction=fraction, when=WHEN)
+        return regrow(inner, fraction, when=WHEN)
 
     several = regrow(optax.contrib.muon(0.01), when=jc.schedules.every(1))
-    optimizers = {
-        name: regrow(CASES[name].inner, fraction=FRACTION, when=WHEN) for name in TRAINED
-    } | {
+    optimizers = {name: regrow(CASES[name].inner, FRACTION, when=WHEN) for name in TRAINED} | {
         "muon in several steps": optax.MultiSteps(several, 2).gradient_transformation(),
         "injected adafactor": optax.inject_hyperparams(injected)(rate=0.01, fraction=FRACTION),
         "held": prune.hold(optax.adamw(0.01), masks),
@@ -226,7 +226,7 @@ AXES = {"matrix": MATRIX, "layers": LAYERS}
 
 @jax.jit
 def by_mean_score(weights, masks, scores, fraction):
-    return regrown(weights, masks, scores, AXES, fraction, prune.by_mean_score)
+    return regrown(weights, masks, scores, AXES, fraction, prune.shares.by_mean_score)
 
 
 def greedy(rates, room, count):
@@ -288,9 +288,8 @@ def test_eight_devices_move_masks_as_one_does(mesh, axis_type):
     params = {"layers": random.standard_normal((2, 4, 8)).astype("f4")}
     grads = {"layers": random.standard_normal((2, 4, 8)).astype("f4")}
     masks = {"layers": random.random((2, 4, 8)) < 0.5}
-    optimizer = prune.regrow(
-        optax.adam(0.01), RIGL, masks, share=prune.by_mean_score, axes=axes, when=WHEN
-    )
+    growth = prune.Growth(RIGL, share=prune.shares.by_mean_score)
+    optimizer = prune.regrow(optax.adam(0.01), growth, masks, axes=axes, when=WHEN)
     devices = mesh(rows=2, columns=4, axis_type=axis_type)
     sharding = NamedSharding(devices, P("rows", None, "columns"))
     with jax.set_mesh(devices):
@@ -378,5 +377,5 @@ def test_a_line_search_and_missing_params_are_refused(name):
 
 @pytest.mark.parametrize("fraction", [1.1, -0.1, float("nan")])
 def test_a_wrong_fraction_is_refused(fraction):
-    with pytest.raises(ValueError, match=re.escape(f"regrow(fraction={fraction}) must be in")):
-        prune.regrow(optax.sgd(0.1), RIGL, FULL, fraction=fraction)
+    with pytest.raises(ValueError, match=re.escape(f"Growth(fraction={fraction}) must be in")):
+        prune.Growth(RIGL, fraction)

@@ -9,12 +9,15 @@ import numpy as np
 import optax
 import pytest
 
+import jaxcompress as jc
 from jaxcompress import prune
-from jaxcompress.core import gates
-from jaxcompress.prune.training.proximal import soft_threshold
+from jaxcompress.prune.companions import hard_concrete, l0_gates, variational_dropout
+from jaxcompress.prune.companions.variational import divergence as fitted_divergence
+from jaxcompress.prune.companions.variational import log_noise_ratio, noisy
+from jaxcompress.prune.penalties import soft_threshold
 
 EPSILON = float(np.finfo(np.float32).eps)
-PAIRS = prune.by_magnitude(prune.Target(0.5, prune.patterns.n_of_m(1, 2)))
+PAIRS = prune.views.by_magnitude(prune.Target(0.5, prune.patterns.n_of_m(1, 2)))
 DTYPES = (jnp.float32, jnp.bfloat16, jnp.float16)
 
 
@@ -43,9 +46,9 @@ def larger_of_pairs(v):
 
 
 PROXIMAL = {
-    "l1": (prune.proximal_l1, lambda v, by: shortened(v, by)),
+    "l1": (prune.penalties.proximal_l1, lambda v, by: shortened(v, by)),
     "trimmed": (
-        lambda rate, weight: prune.proximal_trimmed(rate, weight, PAIRS),
+        lambda rate, weight: prune.penalties.proximal_trimmed(rate, weight, PAIRS),
         lambda v, by: np.where(larger_of_pairs(v), v, shortened(v, by)),
     ),
 }
@@ -92,7 +95,7 @@ def test_the_trimmed_step_is_the_least_of_its_definition():
         cost = ((first - pair[0]) ** 2 + (second - pair[1]) ** 2) / 2
         cost += 0.4 * np.minimum(abs(first), abs(second))
         least = np.unravel_index(np.argmin(cost), cost.shape)
-        optimizer = prune.proximal_trimmed(1.0, 0.4, PAIRS)
+        optimizer = prune.penalties.proximal_trimmed(1.0, 0.4, PAIRS)
         params = {"kernel": jnp.array([[pair[0]], [pair[1]]])}
         updates, _ = optimizer.update({"kernel": jnp.zeros((2, 1))}, optimizer.init(params), params)
         landed = optax.apply_updates(params, updates)["kernel"][:, 0]
@@ -100,7 +103,7 @@ def test_the_trimmed_step_is_the_least_of_its_definition():
 
 
 def test_pairs_come_to_hold_and_the_larger_are_untouched():
-    optimizer = prune.proximal_trimmed(0.5, 0.5, PAIRS)
+    optimizer = prune.penalties.proximal_trimmed(0.5, 0.5, PAIRS)
     params = {"kernel": tree(2)["float32"]["kernel"]}
     larger = larger_of_pairs(np.asarray(params["kernel"]))
     zero, start = jax.tree.map(jnp.zeros_like, params), params
@@ -117,11 +120,13 @@ def test_gates_multiply_their_weights_and_are_counted():
         "kernel": jnp.linspace(-4.0, 4.0, 12).reshape(3, 4),
         "shared": jnp.array([[-3.0, 0.5]]),
     }
-    key = jax.random.key(0)
+    technique, step = l0_gates(), jc.Step(key=jax.random.key(0))
     shown, slopes = jax.jit(
         lambda params, log_alphas: (
-            prune.gated(params, log_alphas, key),
-            jax.grad(lambda each: jnp.sum(prune.gated(params, each, key)["kernel"]))(log_alphas),
+            technique.view(params, log_alphas, step),
+            jax.grad(lambda each: jnp.sum(technique.view(params, each, step)["kernel"]))(
+                log_alphas
+            ),
         )
     )(params, log_alphas)
     draws = np.asarray(shown["kernel"]) / 2
@@ -129,24 +134,23 @@ def test_gates_multiply_their_weights_and_are_counted():
     np.testing.assert_array_equal(slopes["kernel"] != 0, (draws > 0) & (draws < 1))
     np.testing.assert_array_equal(shown["shared"], np.repeat(shown["shared"][:1], 5, axis=0))
     np.testing.assert_array_equal(shown["bias"], params["bias"])
-    still = prune.gated_at_test(params, log_alphas)
-    np.testing.assert_array_equal(still["kernel"], 2 * gates.at_test(log_alphas["kernel"]))
+    still = technique.freeze(params, log_alphas)
+    np.testing.assert_array_equal(still["kernel"], 2 * hard_concrete.at_test(log_alphas["kernel"]))
     chances = {
         name: 1 / (1 + np.exp(-(np.asarray(each, "f8") + 2 / 3 * math.log(11))))
         for name, each in log_alphas.items()
     }
     expected = chances["kernel"].sum() + 5 * chances["shared"].sum()
-    np.testing.assert_allclose(
-        prune.expected_count(params, log_alphas), expected, rtol=20 * EPSILON
-    )
+    np.testing.assert_allclose(technique.penalty(params, log_alphas), expected, rtol=20 * EPSILON)
 
 
 @pytest.mark.parametrize("opening", [0.1, 0.5, 0.9])
 def test_gates_begin_as_open_as_asked(opening):
     params = {"kernel": jnp.ones((2, 3), jnp.bfloat16), "bias": jnp.ones(3)}
-    opened = prune.open_gates(params, opening)
+    technique = l0_gates(opening)
+    opened = technique.init(params)
     assert list(opened) == ["kernel"]
-    np.testing.assert_allclose(prune.expected_count(params, opened), 6 * opening, rtol=20 * EPSILON)
+    np.testing.assert_allclose(technique.penalty(params, opened), 6 * opening, rtol=20 * EPSILON)
 
 
 def divergence(log_alpha):
@@ -169,7 +173,7 @@ def test_the_divergence_is_that_of_the_distributions():
     for log_alpha in (-5.0, -3.0, -1.0, 0.0, 1.0, 3.0, 6.0):
         fitted = 0.63576 / (1 + math.exp(1.87320 + 1.48695 * log_alpha))
         fitted += math.log1p(math.exp(-log_alpha)) / 2
-        loss = prune.variational_loss(jnp.array([log_alpha, log_alpha]))
+        loss = fitted_divergence(jnp.array([log_alpha, log_alpha]))
         np.testing.assert_allclose(loss, 2 * fitted, rtol=16 * EPSILON)
         # The fit is known to be this good.
         assert abs(fitted - divergence(log_alpha)) < 0.01
@@ -177,41 +181,62 @@ def test_the_divergence_is_that_of_the_distributions():
 
 def test_noise_has_its_mean_its_variance_and_its_ratio():
     mean, log_variance = jnp.full((1, 4000), 0.5), jnp.full((1, 4000), -2.0)
-    draw = prune.noisy(mean, log_variance, jax.random.key(0))
+    draw = noisy(mean, log_variance, jax.random.key(0))
     deviation = math.exp(-1)
     # Four standard errors.
     assert abs(float(jnp.mean(draw)) - 0.5) < 4 * deviation / 4000**0.5
     assert abs(float(jnp.std(draw)) / deviation - 1) < 4 / 8000**0.5
-    slope = jax.grad(lambda mean: jnp.sum(prune.noisy(mean, log_variance, jax.random.key(0))))
+    slope = jax.grad(lambda mean: jnp.sum(noisy(mean, log_variance, jax.random.key(0))))
     assert bool(jnp.all(slope(mean) == 1))
-    ratio = prune.log_noise_ratio(jnp.array([0.5, 0.0], jnp.bfloat16), jnp.array([-2.0, -2.0]))
+    ratio = log_noise_ratio(jnp.array([0.5, 0.0], jnp.bfloat16), jnp.array([-2.0, -2.0]))
     np.testing.assert_allclose(ratio, [-2 - math.log(0.25), -2 - math.log(1e-16)], rtol=1e-6)
+
+
+def test_what_the_noise_drowns_is_removed_and_the_penalty_adds_up_all_leaves():
+    technique = variational_dropout(threshold=2.0)
+    params = {"a": jnp.array([[1.0, 0.01]]), "b": jnp.array([[0.1], [3.0]], jnp.bfloat16)}
+    learned = {"a": jnp.array([[-5.0, -5.0]]), "b": jnp.array([[-1.0], [-1.0]])}
+    shipped = technique.freeze(params, learned)
+    np.testing.assert_array_equal(shipped["a"], [[1.0, 0.0]])
+    np.testing.assert_array_equal(shipped["b"], jnp.array([[0.0], [3.0]], jnp.bfloat16))
+    ratios = [log_noise_ratio(params[name], learned[name]) for name in params]
+    expected = sum(float(fitted_divergence(each)) for each in ratios)
+    np.testing.assert_allclose(technique.penalty(params, learned), expected, rtol=16 * EPSILON)
 
 
 KERNEL = {"kernel": jnp.ones((2, 2))}
 REFUSED = {
-    "l1 weight": (lambda: prune.proximal_l1(0.1, -1.0), "proximal_l1(weight=-1.0) must be"),
+    "l1 weight": (
+        lambda: prune.penalties.proximal_l1(0.1, -1.0),
+        "proximal_l1(weight=-1.0) must be",
+    ),
     "trimmed weight": (
-        lambda: prune.proximal_trimmed(0.1, -1.0, PAIRS),
+        lambda: prune.penalties.proximal_trimmed(0.1, -1.0, PAIRS),
         "proximal_trimmed(weight=-1.0) must be",
     ),
     "nothing": (
-        lambda: prune.proximal_l1(0.1, 1.0).init({"bias": jnp.ones(2)}),
+        lambda: prune.penalties.proximal_l1(0.1, 1.0).init({"bias": jnp.ones(2)}),
         "proximal_l1(select=...) selects no leaf. Leaves are: bias.",
     ),
     "params": (
-        lambda: prune.proximal_l1(0.1, 1.0).update(KERNEL, prune.ProximalState(0)),
+        lambda: prune.penalties.proximal_l1(0.1, 1.0).update(
+            KERNEL, prune.penalties.ProximalState(0)
+        ),
         "proximal_l1(...).update(updates, state, params) needs the params.",
     ),
-    "opening": (lambda: prune.open_gates(KERNEL, 1.0), "open_gates(opening=1.0) must be in"),
-    "closed": (lambda: prune.open_gates(KERNEL, 0.0), "open_gates(opening=0.0) must be above 0"),
+    "opening": (lambda: l0_gates(1.0), "l0_gates(opening=1.0) must be in"),
+    "closed": (lambda: l0_gates(0.0), "l0_gates(opening=0.0) must be above 0"),
     "no leaf": (
-        lambda: prune.gated_at_test(KERNEL, {"head": jnp.ones(2)}),
-        "gated_at_test(log_alphas=...): there is no leaf 'head'. Leaves are: kernel.",
+        lambda: l0_gates().freeze(KERNEL, {"head": jnp.ones(2)}),
+        "l0_gates(companions=...): there is no leaf 'head'. Leaves are: kernel.",
     ),
     "shape": (
-        lambda: prune.expected_count(KERNEL, {"kernel": jnp.ones((3, 2))}),
-        "expected_count(log_alphas=...): the gates of leaf 'kernel' have shape (3, 2)",
+        lambda: l0_gates().penalty(KERNEL, {"kernel": jnp.ones((3, 2))}),
+        "l0_gates(companions=...): what stands beside leaf 'kernel' has shape (3, 2)",
+    ),
+    "no key": (
+        lambda: l0_gates().view(KERNEL, l0_gates().init(KERNEL)),
+        "l0_gates(step=...) draws noise and was given no key. Pass Step(count, key)",
     ),
 }
 

@@ -113,9 +113,8 @@ UNKNOWN: dict[str, Callable] = {
     "a score of growth": lambda: prune.regrow(optax.sgd(0.1), scored(NAN), HALF, when=EVERY),
     "a fraction": lambda: prune.regrow(
         optax.sgd(0.1),
-        prune.criteria.magnitude(),
+        prune.Growth(prune.criteria.magnitude(), lambda count: jnp.where(count > 0, NAN, 0.0)),
         HALF,
-        fraction=lambda count: jnp.where(count > 0, NAN, 0.0),
         when=EVERY,
     ),
 }
@@ -174,7 +173,7 @@ def curves(*rises: float) -> prune.allocations.Sensitivity:
     return prune.allocations.Sensitivity((0.5, 1.0), {"kernel": rises})
 
 
-SPARE = functools.partial(prune.by_magnitude, 0.5)
+SPARE = functools.partial(prune.views.by_magnitude, 0.5)
 SGD = optax.sgd(0.1)
 # By factory and argument: whole numbers, then those that are finite and in their range.
 COUNTS: dict[str, Callable] = {
@@ -203,8 +202,8 @@ NUMBERS: dict[str, Callable] = {
     "one_shot(target": lambda x: prune.one_shot(PARAMS, prune.criteria.magnitude(), x),
     "masks(target": lambda x: prune.masks(PARAMS, prune.criteria.magnitude(), x),
     "prune(target": lambda x: prune.prune(SGD, prune.criteria.magnitude(), x),
-    "by_magnitude(target": lambda x: prune.by_magnitude(x),
-    "hard_movement(target": lambda x: prune.hard_movement(PARAMS, PARAMS, x),
+    "by_magnitude(target": lambda x: prune.views.by_magnitude(x),
+    "hard_movement(target": prune.companions.hard_movement,
     "Target(sparsity": lambda x: prune.reconstruct(
         model, PARAMS, [X], prune.solvers.sparsegpt(), sparsity=x
     ),
@@ -222,15 +221,18 @@ NUMBERS: dict[str, Callable] = {
     "below(threshold": prune.allocations.below,
     "below_deviations(deviations": prune.allocations.below_deviations,
     "floored(least": lambda x: prune.allocations.floored(prune.allocations.uniform, x),
-    "regrow(fraction": lambda x: prune.regrow(SGD, prune.criteria.magnitude(), HALF, fraction=x),
-    "proximal_l1(learning_rate": lambda x: prune.proximal_l1(x, 0.1),
-    "proximal_l1(weight": lambda x: prune.proximal_l1(0.1, x),
-    "proximal_trimmed(weight": lambda x: prune.proximal_trimmed(0.1, x, SPARE()),
-    "sr_ste(decay": lambda x: prune.sr_ste(SPARE(), x),
-    "surgery(deviations": lambda x: prune.surgery(HALF, PARAMS, deviations=x),
-    "surgery(margin": lambda x: prune.surgery(HALF, PARAMS, deviations=0.0, margin=x),
-    "open_gates(opening": lambda x: prune.open_gates(PARAMS, x),
-    "movement_scores(start": lambda x: prune.movement_scores(PARAMS, x),
+    "Growth(fraction": lambda x: prune.Growth(prune.criteria.magnitude(), x),
+    "proximal_l1(learning_rate": lambda x: prune.penalties.proximal_l1(x, 0.1),
+    "proximal_l1(weight": lambda x: prune.penalties.proximal_l1(0.1, x),
+    "proximal_trimmed(weight": lambda x: prune.penalties.proximal_trimmed(0.1, x, SPARE()),
+    "sr_ste(decay": lambda x: prune.views.sr_ste(SPARE(), x),
+    "surgery(deviations": lambda x: prune.views.surgery(HALF, PARAMS, deviations=x),
+    "surgery(margin": lambda x: prune.views.surgery(HALF, PARAMS, deviations=0.0, margin=x),
+    "l0_gates(opening": prune.companions.l0_gates,
+    "soft_movement(start": lambda x: prune.companions.soft_movement(0.0, start=x),
+    "hard_movement(start": lambda x: prune.companions.hard_movement(0.5, start=x),
+    "variational_dropout(start": lambda x: prune.companions.variational_dropout(start=x),
+    "variational_dropout(threshold": lambda x: prune.companions.variational_dropout(threshold=x),
     "sparsegpt(damping": lambda x: prune.solvers.sparsegpt(damping=x),
     "least_squares(damping": lambda x: prune.solvers.least_squares(damping=x),
     "refitted(damping": lambda x: prune.solvers.refitted(prune.solvers.sparsegpt(), damping=x),
@@ -250,11 +252,11 @@ def test_counts_are_whole_and_numbers_finite(name):
 
 def test_negative_proximal_steps_are_refused():
     with pytest.raises(ValueError, match=r"proximal_l1\(learning_rate=-1\) must be"):
-        prune.proximal_l1(-1, 0.1)
+        prune.penalties.proximal_l1(-1, 0.1)
 
 
 @pytest.mark.parametrize("amount", [jnp.float32(NAN), lambda count: jnp.float32(NAN)])
 def test_an_array_or_a_schedule_of_nan_is_refused_when_built(amount):
-    for build in (NUMBERS["prune(target"], NUMBERS["regrow(fraction"]):
+    for build in (NUMBERS["prune(target"], NUMBERS["Growth(fraction"]):
         with pytest.raises(ValueError, match=r"NaN.* Give a share in \[0, 1\)"):
             build(amount)

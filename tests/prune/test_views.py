@@ -11,7 +11,7 @@ import jaxcompress as jc
 from jaxcompress import prune
 from tests.inputs import TREES
 
-PAIRS = prune.by_magnitude(prune.Target(0.5, prune.patterns.n_of_m(1, 2)))
+PAIRS = prune.views.by_magnitude(prune.Target(0.5, prune.patterns.n_of_m(1, 2)))
 DTYPES = (jnp.float32, jnp.bfloat16, jnp.float16)
 
 
@@ -32,7 +32,7 @@ def larger_of_pairs(w):
 
 @jax.jit
 def seen(params, pulls):
-    views = prune.straight_through(PAIRS), prune.sr_ste(PAIRS, decay=0.25)
+    views = prune.views.straight_through(PAIRS), prune.views.sr_ste(PAIRS, decay=0.25)
 
     def loss(view, params):
         return sum(
@@ -59,7 +59,7 @@ def test_the_model_sees_zeros_and_all_weights_get_the_gradient():
 
 
 def test_masked_weights_fade_and_return_when_they_are_worth_more():
-    view = prune.sr_ste(prune.by_magnitude(0.5), decay=0.5)
+    view = prune.views.sr_ste(prune.views.by_magnitude(0.5), decay=0.5)
     slope = jax.jit(jax.grad(lambda params, pull: jnp.sum(view(params)["kernel"] * pull)))
     params = {"kernel": jnp.array([[1.0, 2.0]])}
     for _ in range(3):
@@ -73,17 +73,17 @@ def test_masked_weights_fade_and_return_when_they_are_worth_more():
 def test_every_container_is_viewed(name):
     params = TREES[name]()
     expected = prune.apply(prune.masks(params, prune.criteria.magnitude(), 0.5), params)
-    shown = prune.straight_through(prune.by_magnitude(0.5))(params)
+    shown = prune.views.straight_through(prune.views.by_magnitude(0.5))(params)
     jax.tree.map(np.testing.assert_array_equal, shown, expected)
 
 
 def test_a_traced_sparsity_and_known_masks():
     params = {"kernel": jnp.array([[1.0, 2.0, 3.0, 4.0]])}
-    masking = jax.jit(lambda params, sparsity: prune.by_magnitude(sparsity)(params))
+    masking = jax.jit(lambda params, sparsity: prune.views.by_magnitude(sparsity)(params))
     kept = [int(masking(params, sparsity)["kernel"].sum()) for sparsity in (0.0, 0.5, 0.75)]
     assert kept == [4, 2, 1]
     known = {"kernel": jnp.array([[True, False, True, False]])}
-    shown = prune.straight_through(lambda params: known)(params)
+    shown = prune.views.straight_through(lambda params: known)(params)
     assert shown["kernel"].tolist() == [[1.0, 0.0, 3.0, 0.0]]
 
 
@@ -93,7 +93,7 @@ def test_surgery_equals_the_oracle_and_has_a_band_in_which_nothing_changes():
     mask = random.random((5, 6)) < 0.5
     masks = {"kernel": jnp.asarray(mask), "bias": jnp.array(True)}
     params = {"kernel": jnp.asarray(w), "bias": jnp.ones(2)}
-    new = prune.surgery(masks, params, deviations=0.3, margin=0.4)
+    new = prune.views.surgery(masks, params, deviations=0.3, margin=0.4)
     size = np.abs(w.astype(np.float64))
     threshold = size.mean() + 0.3 * size.std()
     expected = mask.copy()
@@ -109,14 +109,14 @@ def test_surgery_equals_the_oracle_and_has_a_band_in_which_nothing_changes():
 
 
 REFUSED = {
-    "decay": (lambda: prune.sr_ste(PAIRS, decay=-1.0), "sr_ste(decay=-1.0) must be in"),
+    "decay": (lambda: prune.views.sr_ste(PAIRS, decay=-1.0), "sr_ste(decay=-1.0) must be in"),
     "margin": (
-        lambda: prune.surgery({}, {}, deviations=0.0, margin=1.0),
+        lambda: prune.views.surgery({}, {}, deviations=0.0, margin=1.0),
         "surgery(margin=1.0) must be in",
     ),
-    "sparsity": (lambda: prune.by_magnitude(1.0), "by_magnitude(target=1.0) must be"),
+    "sparsity": (lambda: prune.views.by_magnitude(1.0), "by_magnitude(target=1.0) must be"),
     "masks": (
-        lambda: prune.straight_through(lambda params: {})({"kernel": jnp.ones(2)}),
+        lambda: prune.views.straight_through(lambda params: {})({"kernel": jnp.ones(2)}),
         "straight_through(masks=...) must have exactly the structure",
     ),
 }
@@ -131,4 +131,4 @@ def test_what_does_not_fit_is_refused(name):
 
 def test_a_schedule_is_refused():
     with pytest.raises(TypeError, match=r"by_magnitude: the target's sparsity .* is a schedule"):
-        prune.by_magnitude(jc.schedules.cubic(0.0, 0.5, begin=0, end=1))
+        prune.views.by_magnitude(jc.schedules.cubic(0.0, 0.5, begin=0, end=1))

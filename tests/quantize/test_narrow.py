@@ -10,6 +10,7 @@ import pytest
 
 import jaxcompress as jc
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.prune.companions.variational import noisy
 from jaxcompress.prune.post_training.fisher_blocks import from_blocks
 from jaxcompress.quantize import fake_quantize, int4, int8, quantize
 from jaxcompress.quantize.assignment import Assignment
@@ -85,7 +86,7 @@ def data(dtype):
 
 
 def pulled(dtype):
-    view = jc.prune.sr_ste(jc.prune.by_magnitude(0.5), decay=3.0)
+    view = jc.prune.views.sr_ste(jc.prune.views.by_magnitude(0.5), decay=3.0)
     return jax.grad(lambda x: jnp.sum(view({"w": x})["w"]))(extremes(dtype))
 
 
@@ -124,7 +125,7 @@ CASTS = [
     Cast("factorize", lambda dtype: jc.structure.factorize({"w": extremes(dtype)}, rank=1)[0]["w"]),
     Cast(
         "noise",
-        lambda dtype: jc.prune.noisy(extremes(dtype), jnp.full((4, 7), 20.0), jax.random.key(0)),
+        lambda dtype: noisy(extremes(dtype), jnp.full((4, 7), 20.0), jax.random.key(0)),
     ),
     Cast("a pull", pulled),
     Cast("a solver", solved),

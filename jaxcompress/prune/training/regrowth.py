@@ -1,5 +1,6 @@
 """Sparse training: some weights are dropped and as many grown while the count stays."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -19,8 +20,8 @@ from jaxcompress.prune import chosen
 from jaxcompress.prune.criterion import Criterion
 from jaxcompress.prune.patterns.pattern import group_axis
 from jaxcompress.prune.ranking import count_true, lowest
+from jaxcompress.prune.shares import Share, as_dropped
 from jaxcompress.prune.target import check_sparsity
-from jaxcompress.prune.training.shares import Share, as_dropped
 from jaxcompress.prune.training.state import (
     PruneState,
     kept_unless,
@@ -34,13 +35,36 @@ from jaxcompress.prune.training.state import (
 LARGEST = float(np.finfo(np.float32).max)
 
 
+@dataclasses.dataclass(frozen=True)
+class Growth:
+    """Which weights come, and how many go for them.
+
+    Attributes:
+      criterion: what an absent weight would be worth; it sees raw gradients.
+      fraction: of the living weights, that is dropped: in [0, 1], a number, a () array
+        or a schedule, such as `optax.cosine_decay_schedule(0.3, end)`.
+      share: how many of the dropped each leaf grows, of `prune.shares`.
+
+    Raises:
+      ValueError: `fraction` is outside [0, 1], an array of NaN, or NaN at step 0.
+    """
+
+    criterion: Criterion
+    fraction: ArrayLike | optax.Schedule = 0.3
+    share: Share = as_dropped
+
+    def __post_init__(self):
+        if isinstance(self.fraction, int | float | np.floating):
+            check_share("Growth", "fraction", float(self.fraction))
+        else:
+            check_sparsity("Growth", "fraction", self.fraction)
+
+
 def regrow(
     inner: optax.GradientTransformation,
-    growth: Criterion,
+    growth: Growth | Criterion,
     masks: Masks,
     *,
-    fraction: ArrayLike | optax.Schedule = 0.3,
-    share: Share = as_dropped,
     axes: Axes | None = None,
     when: When = schedules.every(100, begin=100),
 ) -> optax.GradientTransformationExtraArgs:
@@ -63,7 +87,7 @@ def regrow(
 
         SET              fresh_noise(key)
         RigL             gradient_momentum(0.0), the last dense gradient
-        sparse momentum  gradient_momentum(0.9) and share=by_mean_score
+        sparse momentum  Growth(gradient_momentum(0.9), share=by_mean_score)
 
     After `optax.apply_updates` every weight outside the masks is exactly 0, as with
     `prune`, and the same holds for where it stands: outermost, under `MultiSteps`,
@@ -72,12 +96,9 @@ def regrow(
 
     Args:
       inner: optimizer, without a line search.
-      growth: what an absent weight would be worth; it sees raw gradients.
+      growth: what comes for what goes: a `Growth`, or its criterion.
       masks: to begin with, for example `masks(params, random(key), Target(0.9,
         allocate=erk))`; looked up by name. A leaf with a () mask stays whole.
-      fraction: of the living weights, that is dropped: in [0, 1], a number, a () array
-        or a schedule, such as `optax.cosine_decay_schedule(0.3, end)`.
-      share: how many of the dropped each leaf grows.
       axes: from `graph.axes`, for batch axes; by default the layout of `assumed_axes`.
       when: at which steps, counted from 0.
 
@@ -85,17 +106,16 @@ def regrow(
       Transformation with a `PruneState`; extra arguments go to `inner`.
 
     Raises:
-      ValueError: a number is outside [0, 1]; when `init` sees the params: a leaf has no
-        mask or one that does not fit, a masked leaf is empty, `inner` has a line
-        search; in `update`: params are missing.
+      ValueError: when `init` sees the params: a leaf has no mask or one that does not
+        fit, a masked leaf is empty, `inner` has a line search; in `update`: params are
+        missing.
       TypeError: a masked leaf is not real floating, or is already compressed.
 
     Example:
       >>> masks = {"kernel": jnp.array([[True, True, False, False]])}
-      >>> growth = jc.prune.criteria.gradient_momentum(0.0)
-      >>> optimizer = jc.prune.regrow(
-      ...     optax.sgd(1.0), growth, masks, fraction=0.5, when=jc.schedules.every(1)
-      ... )
+      >>> growth = jc.prune.Growth(jc.prune.criteria.gradient_momentum(0.0), 0.5)
+      >>> always = jc.schedules.every(1)
+      >>> optimizer = jc.prune.regrow(optax.sgd(1.0), growth, masks, when=always)
       >>> params = {"kernel": jnp.array([[5.0, 1.0, 0.0, 0.0]])}
       >>> grads = {"kernel": jnp.array([[1.0, 1.0, 1.0, 3.0]])}
       >>> updates, _ = optimizer.update(grads, optimizer.init(params), params)
@@ -107,10 +127,7 @@ def regrow(
     arXiv:1907.04840 (sparse momentum). Differs: a step that moves masks updates weights
     too; SET drops by size whatever the sign.
     """
-    if isinstance(fraction, int | float | np.floating):
-        check_share("regrow", "fraction", float(fraction))
-    else:
-        check_sparsity("regrow", "fraction", fraction)
+    growth = growth if isinstance(growth, Growth) else Growth(growth)
     inner = optax.with_extra_args_support(inner)
     known = None if axes is None else named_leaves(axes)
 
@@ -121,7 +138,7 @@ def regrow(
         return PruneState(
             count=jnp.zeros((), jnp.int32),
             masks=start,
-            evidence=growth.init(chosen.targeted(masked_leaves(start), params)),
+            evidence=growth.criterion.init(chosen.targeted(masked_leaves(start), params)),
             leaked=jnp.zeros(len(jax.tree.leaves(start)), jnp.int32),
             missed=jnp.zeros((), jnp.int32),
             inner=inner_state,
@@ -131,17 +148,18 @@ def regrow(
         require_params("regrow", params)
         selected = masked_leaves(state.masks)
         weights = chosen.targeted(selected, params)
-        evidence = growth.update(chosen.targeted(selected, updates), state.evidence, weights)
+        grads = chosen.targeted(selected, updates)
+        evidence = growth.criterion.update(grads, state.evidence, weights)
 
         def moved() -> tuple[Masks, Array, optax.OptState]:
             old, leaves = named_leaves(state.masks), named_leaves(weights)
-            scores = named_leaves(growth.score(evidence, weights))
+            scores = named_leaves(growth.criterion.score(evidence, weights))
             roles = {
                 name: axes_of(name, leaves[name], known) for name in old if old[name].shape != ()
             }
-            part = chosen.value_at(state.count, fraction)
-            new = old | regrown(leaves, old, scores, roles, part, share)
-            usable = chosen.are_known(state.count, scores, [chosen.Group(fraction, roles)])
+            part = chosen.value_at(state.count, growth.fraction)
+            new = old | regrown(leaves, old, scores, roles, part, growth.share)
+            usable = chosen.are_known(state.count, scores, [chosen.Group(growth.fraction, roles)])
             new = kept_unless(usable, chosen.mask_tree(new, params), state.masks)
             changed = jax.tree.map(jnp.not_equal, state.masks, new)
             missed = state.missed + ~usable

@@ -42,7 +42,7 @@ def by_magnitude(target: Aim) -> Masking:
 
     Example:
       >>> params = {"kernel": jnp.array([[0.1, -2.0]]), "bias": jnp.ones(2)}
-      >>> jc.prune.by_magnitude(0.5)(params)
+      >>> jc.prune.views.by_magnitude(0.5)(params)
       {'bias': Array(True, dtype=bool), 'kernel': Array([[False,  True]], dtype=bool)}
     """
     target = without_steps("by_magnitude", target)
@@ -76,7 +76,7 @@ def straight_through(masking: Masking) -> View:
       ValueError: (when applied) a mask does not fit its leaf.
 
     Example:
-      >>> view = jc.prune.straight_through(jc.prune.by_magnitude(0.5))
+      >>> view = jc.prune.views.straight_through(jc.prune.views.by_magnitude(0.5))
       >>> params = {"kernel": jnp.array([[0.1, -2.0]])}
       >>> view(params)["kernel"]
       Array([[ 0., -2.]], dtype=float32)
@@ -110,7 +110,7 @@ def sr_ste(masking: Masking, decay: float = 2e-4) -> View:
       ValueError: `decay` is negative; when applied: a mask does not fit its leaf.
 
     Example:
-      >>> view = jc.prune.sr_ste(jc.prune.by_magnitude(0.5), decay=0.5)
+      >>> view = jc.prune.views.sr_ste(jc.prune.views.by_magnitude(0.5), decay=0.5)
       >>> params = {"kernel": jnp.array([[0.2, -2.0]])}
       >>> jax.grad(lambda params: view(params)["kernel"].sum())(params)["kernel"]
       Array([[1.1, 1. ]], dtype=float32)
@@ -153,7 +153,7 @@ def surgery(masks: Masks, params: Params, *, deviations: float, margin: float = 
     Example:
       >>> masks = {"kernel": jnp.array([True, True, False, False])}
       >>> params = {"kernel": jnp.array([-0.1, 1.0, 1.0, -1.9])}
-      >>> jc.prune.surgery(masks, params, deviations=0.0)
+      >>> jc.prune.views.surgery(masks, params, deviations=0.0)
       {'kernel': Array([False,  True, False,  True], dtype=bool)}
 
     Source: Guo et al. 2016, arXiv:1608.04493, equation 4. Differs: thresholds follow

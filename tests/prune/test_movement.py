@@ -1,5 +1,6 @@
 """Movement pruning with trained scores: values and gradients by NumPy, one trace."""
 
+import functools
 import re
 
 import jax
@@ -10,6 +11,7 @@ import pytest
 
 import jaxcompress as jc
 from jaxcompress import prune
+from jaxcompress.prune.companions import hard_movement, soft_movement
 from tests.inputs import TREES
 
 DTYPES = (jnp.float32, jnp.bfloat16, jnp.float16)
@@ -27,11 +29,8 @@ def scores_of(seed: int) -> dict:
 
 @jax.jit
 def seen(params, scores, pulls, threshold, sparsity):
-    pairs = prune.patterns.n_of_m(1, 2)
-    views = (
-        lambda params, scores: prune.soft_movement(params, scores, threshold),
-        lambda params, scores: prune.hard_movement(params, scores, prune.Target(sparsity, pairs)),
-    )
+    target = prune.Target(sparsity, prune.patterns.n_of_m(1, 2))
+    views = (soft_movement(threshold).view, hard_movement(target).view)
 
     def loss(view, params, scores):
         shown = view(params, scores)
@@ -75,7 +74,9 @@ def test_the_penalty_is_the_mean_sigmoid():
     scores = {"a": jnp.array([[0.5, -2.0]]), "b": jnp.array([3.0])}
     every = np.array([0.5, -2.0, 3.0])
     sigmoid = 1 / (1 + np.exp(-every))
-    value, slopes = jax.value_and_grad(prune.score_penalty)(scores)
+    params = {name: jnp.ones_like(each) for name, each in scores.items()}
+    price = functools.partial(soft_movement(0.0).penalty, params)
+    value, slopes = jax.value_and_grad(price)(scores)
     np.testing.assert_allclose(value, sigmoid.mean(), rtol=8 * 2**-23)
     expected = sigmoid * (1 - sigmoid) / 3
     found = np.concatenate([slopes["a"].ravel(), slopes["b"]])
@@ -85,13 +86,12 @@ def test_the_penalty_is_the_mean_sigmoid():
 def test_scores_add_up_the_pulls_that_the_criterion_sums():
     """With SGD at rate 1 on the scores they are those of `movement`, for fixed w."""
     params = {"kernel": kernels(0)["float32"]}
-    scores, criterion = prune.movement_scores(params, 5.0), prune.criteria.movement()
+    technique, criterion = soft_movement(0.0, start=5.0), prune.criteria.movement()
+    scores = technique.init(params)
     state = criterion.init(params)
     for seed in (1, 2, 3):
         pull = kernels(seed)["float32"]
-        move = jax.grad(
-            lambda s, p=pull: jnp.sum(prune.soft_movement(params, s, 0.0)["kernel"] * p)
-        )
+        move = jax.grad(lambda s, p=pull: jnp.sum(technique.view(params, s)["kernel"] * p))
         scores = jax.tree.map(jnp.subtract, scores, move(scores))
         state = criterion.update({"kernel": pull}, state, params)
     # Three sums of numbers below 16.
@@ -104,7 +104,7 @@ def test_a_schedule_of_sparsities_is_one_trace_and_learns_what_matters():
     x = jnp.asarray(random.standard_normal((32, 8)), jnp.float32)
     y = x[:, 1:2] * 2 - x[:, 6:7] * 2
     params = {"kernel": jnp.asarray(random.uniform(0.4, 0.6, (8, 1)), jnp.float32)}
-    schedule = jc.schedules.cubic(0.0, 0.75, begin=5, end=40)
+    technique = hard_movement(jc.schedules.cubic(0.0, 0.75, begin=5, end=40))
     optimizer, traces = optax.adam(0.05), []
 
     @jax.jit
@@ -112,18 +112,17 @@ def test_a_schedule_of_sparsities_is_one_trace_and_learns_what_matters():
         traces.append(count)
 
         def loss(both):
-            params, scores = both
-            shown = prune.hard_movement(params, scores, schedule(count))
+            shown = technique.view(*both, jc.Step(count))
             return jnp.mean((x @ shown["kernel"] - y) ** 2)
 
         updates, opt_state = optimizer.update(jax.grad(loss)(both), opt_state)
         return optax.apply_updates(both, updates), opt_state
 
-    both = params, prune.movement_scores(params)
+    both = params, technique.init(params)
     opt_state = optimizer.init(both)
     for count in range(80):
         both, opt_state = step(both, opt_state, count)
-    final = prune.hard_movement(*both, target=0.75)["kernel"]
+    final = technique.freeze(*both, jc.Step(80))["kernel"]
     assert np.flatnonzero(final).tolist() == [1, 6]
     assert len(traces) == 1
 
@@ -131,49 +130,44 @@ def test_a_schedule_of_sparsities_is_one_trace_and_learns_what_matters():
 @pytest.mark.parametrize("name", TREES)
 def test_every_container_is_seen(name):
     params = TREES[name]()
-    scores = prune.movement_scores(params)
-    shown = prune.soft_movement(params, scores, -1.0)
+    scores = soft_movement(0.0).init(params)
+    shown = soft_movement(-1.0).view(params, scores)
     jax.tree.map(np.testing.assert_array_equal, shown, params)
-    shown = prune.soft_movement(params, scores, 0.0)
+    shown = soft_movement(0.0).view(params, scores)
     assert sorted(int(jnp.sum(leaf == 0)) for leaf in jax.tree.leaves(shown)) == [0, 0, 6, 12]
 
 
 KERNEL = {"kernel": jnp.ones((2, 2))}
 REFUSED = {
     "no leaf": (
-        lambda: prune.soft_movement(KERNEL, {"head": jnp.ones(2)}, 0.0),
+        lambda: soft_movement(0.0).view(KERNEL, {"head": jnp.ones(2)}),
         ValueError,
-        "soft_movement(scores=...): there is no leaf 'head'. Leaves are: kernel.",
+        "soft_movement(companions=...): there is no leaf 'head'. Leaves are: kernel.",
     ),
     "shape": (
-        lambda: prune.hard_movement(KERNEL, {"kernel": jnp.ones((1, 2))}, 0.5),
+        lambda: hard_movement(0.5).view(KERNEL, {"kernel": jnp.ones((1, 2))}),
         ValueError,
-        "hard_movement(scores=...): the scores of leaf 'kernel' have shape (1, 2), the leaf has",
+        "hard_movement(companions=...): what stands beside leaf 'kernel' has shape (1, 2), the",
     ),
     "sparsity": (
-        lambda: prune.hard_movement(KERNEL, KERNEL, 1.0),
+        lambda: hard_movement(1.0),
         ValueError,
         "hard_movement(target=1.0) must be in [0, 1)",
     ),
-    "schedule": (
-        lambda: prune.hard_movement(KERNEL, KERNEL, lambda step: 0.5),
-        TypeError,
-        "is a schedule",
-    ),
     "nothing": (
-        lambda: prune.score_penalty({}),
+        lambda: soft_movement(0.0).penalty(KERNEL, {}),
         ValueError,
-        "score_penalty(scores={}) holds no score.",
+        "soft_movement(companions={}) is empty.",
     ),
     "no scores": (
-        lambda: prune.hard_movement(KERNEL, {}, 0.5),
+        lambda: hard_movement(0.5).view(KERNEL, {}),
         ValueError,
-        "hard_movement(scores={}) holds no score. Begin with movement_scores(params).",
+        "hard_movement(companions={}) is empty. Begin with init(params).",
     ),
     "integer": (
-        lambda: prune.movement_scores({"w": jnp.ones((2, 2), int)}, select=jc.everything()),
+        lambda: soft_movement(0.0, select=jc.everything()).init({"w": jnp.ones((2, 2), int)}),
         TypeError,
-        "movement_scores: leaf 'w' has dtype int32",
+        "soft_movement: leaf 'w' has dtype int32",
     ),
 }
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcompress.core import gates
+from jaxcompress.prune.companions import hard_concrete as gates
 
 LOG_ALPHA = np.array([-30.0, -4.0, -1.0, -0.2, 0.0, 0.7, 2.0, 5.0, 30.0], np.float32)
 EPSILON = float(np.finfo(np.float32).eps)

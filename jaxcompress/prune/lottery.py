@@ -40,7 +40,7 @@ def as_trained(params: Params, turn: int) -> Params:
     """Each round goes on from the weights as they are: fine-tuning.
 
     Example:
-      >>> jc.prune.as_trained({"kernel": jnp.ones(1)}, 0)
+      >>> jc.prune.lottery.as_trained({"kernel": jnp.ones(1)}, 0)
       {'kernel': Array([1.], dtype=float32)}
     """
     del turn
@@ -129,7 +129,7 @@ def shuffled(params: Params, key: Key) -> Params:
 
     Example:
       >>> params = {"kernel": jnp.arange(4.0)}
-      >>> jnp.sort(jc.prune.shuffled(params, jax.random.key(0))["kernel"])
+      >>> jnp.sort(jc.prune.lottery.shuffled(params, jax.random.key(0))["kernel"])
       Array([0., 1., 2., 3.], dtype=float32)
     """
     leaves, structure = jax.tree.flatten(params)

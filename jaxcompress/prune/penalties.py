@@ -14,7 +14,7 @@ from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.prune import chosen
-from jaxcompress.prune.training.views import Masking
+from jaxcompress.prune.views import Masking
 
 
 class ProximalState(NamedTuple):
@@ -53,7 +53,8 @@ def proximal_l1(
       TypeError: a selected leaf is compressed or not real floating.
 
     Example:
-      >>> optimizer = optax.chain(optax.sgd(0.5), jc.prune.proximal_l1(0.5, weight=0.4))
+      >>> proximal = jc.prune.penalties.proximal_l1(0.5, weight=0.4)
+      >>> optimizer = optax.chain(optax.sgd(0.5), proximal)
       >>> params = {"kernel": jnp.array([[1.0, -0.1]])}
       >>> grads = {"kernel": jnp.array([[0.2, 0.1]])}
       >>> updates, _ = optimizer.update(grads, optimizer.init(params), params)
@@ -108,8 +109,8 @@ def proximal_trimmed(
 
     Example:
       >>> one_of_two = jc.prune.patterns.n_of_m(1, 2)
-      >>> pairs = jc.prune.by_magnitude(jc.prune.Target(0.5, one_of_two))
-      >>> proximal = jc.prune.proximal_trimmed(0.5, weight=0.4, spared=pairs)
+      >>> pairs = jc.prune.views.by_magnitude(jc.prune.Target(0.5, one_of_two))
+      >>> proximal = jc.prune.penalties.proximal_trimmed(0.5, weight=0.4, spared=pairs)
       >>> optimizer = optax.chain(optax.sgd(0.5), proximal)
       >>> params = {"kernel": jnp.array([[1.0, 3.0], [-0.1, 2.0]])}
       >>> grads = {"kernel": jnp.zeros((2, 2))}

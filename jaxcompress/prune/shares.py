@@ -31,7 +31,7 @@ def as_dropped(
     """Every slice grows as many as it dropped, so its count stays.
 
     Example:
-      >>> jc.prune.as_dropped({}, {}, {}, {"kernel": jnp.array([[3]])})
+      >>> jc.prune.shares.as_dropped({}, {}, {}, {"kernel": jnp.array([[3]])})
       {'kernel': Array([[3]], dtype=int32)}
     """
     del scores, masks, axes
@@ -66,7 +66,7 @@ def by_mean_score(
       >>> masks = {name: jnp.arange(6) < 2 for name in "ab"}
       >>> scores = {"a": jnp.full(6, 3.0), "b": jnp.full(6, 1.0)}
       >>> dropped = {"a": jnp.array([2]), "b": jnp.array([2])}
-      >>> jc.prune.by_mean_score(scores, masks, {"a": dot, "b": dot}, dropped)
+      >>> jc.prune.shares.by_mean_score(scores, masks, {"a": dot, "b": dot}, dropped)
       {'a': Array([3], dtype=int32), 'b': Array([1], dtype=int32)}
 
     Source: Dettmers and Zettlemoyer 2019, arXiv:1907.04840, section 3.1, with momentum
