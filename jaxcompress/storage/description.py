@@ -3,10 +3,12 @@
 import dataclasses
 import os
 
+from jaxcompress.core.lowrank import LowRank
+from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.report import aligned
-from jaxcompress.storage.coders import plain
-from jaxcompress.storage.container import archive, codes
-from jaxcompress.storage.container.errors import reading
+from jaxcompress.storage.container import archive
+from jaxcompress.storage.container.contents import Leaf
+from jaxcompress.storage.container.header import Header
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,8 +19,9 @@ class StoredLeaf:
       name: the leaf's name.
       shape: of the array it stands for.
       dtype: of that array.
-      spec: how it is quantized, in words; "" where it is not.
-      coder: name of the coder that wrote it.
+      spec: how it is quantized or factorized, in words; "" where it is neither.
+      coder: name of the coder that wrote its numbers; of a low-rank leaf those of both
+        factors where they differ.
       size_bytes: its data on disk: coded numbers, scales and zero points.
     """
 
@@ -39,7 +42,8 @@ class FileReport:
       size_bytes: the whole file.
       header_bytes: its part that is no leaf's data.
       format_version: of the file format.
-      checksum: SHA-256 digits; they match the file.
+      checksum: SHA-256 digits that name the content: of the header, which has a digest
+        of every leaf (in format version 1 of the whole file). All of them match.
       metadata: the texts given to `save`.
       leaves: in the tree's order.
     """
@@ -94,27 +98,33 @@ def describe(path: str | os.PathLike) -> FileReport:
       OSError: there is no such file.
     """
     opened = archive.verify("describe", path)
-    with reading("describe", path):
-        leaves = tuple(_stored_leaf(opened, name) for name in opened.records)
-    header_bytes = len(opened.header.content)
+    header = opened.header
     return FileReport(
         path=os.fspath(path),
-        size_bytes=header_bytes + opened.header.data_bytes,
-        header_bytes=header_bytes,
-        format_version=archive.FORMAT_VERSION,
+        size_bytes=len(header.content) + header.data_bytes,
+        header_bytes=len(header.content),
+        format_version=opened.version,
         checksum=opened.checksum,
         metadata=opened.metadata,
-        leaves=leaves,
+        leaves=tuple(_stored_leaf(name, leaf, header) for name, leaf in opened.leaves.items()),
     )
 
 
-def _stored_leaf(opened: archive.Archive, name: str) -> StoredLeaf:
-    entry, record = opened.header.entries[name], opened.records[name]
-    size_bytes = entry.end - entry.begin
-    if record is None:
-        return StoredLeaf(name, entry.shape, entry.dtype.name, "", plain.name, size_bytes)
-    if record.spec < 0:
-        return StoredLeaf(name, record.shape, record.dtype, "", record.coder, size_bytes)
-    spec = opened.specs[record.spec]
-    shape = codes.logical_shape(record, spec)
-    return StoredLeaf(name, shape, record.dtype, str(spec), record.coder, size_bytes)
+def _stored_leaf(name: str, leaf: Leaf, header: Header) -> StoredLeaf:
+    entries = [header.entries[array] for array in leaf.arrays]
+    return StoredLeaf(
+        name=name,
+        shape=tuple(leaf.outlined.shape),
+        dtype=leaf.dtype,
+        spec=_spec(leaf.outlined),
+        coder=", ".join(leaf.coders),
+        size_bytes=sum(entry.end - entry.begin for entry in entries),
+    )
+
+
+def _spec(outlined) -> str:
+    """The spec of a quantized leaf, those of a low-rank leaf's factors."""
+    if isinstance(outlined, LowRank):
+        parts = [_spec(factor) or "plain" for factor in outlined.factors.values()]
+        return "low rank: " + " · ".join(parts)
+    return str(outlined.spec) if isinstance(outlined, QTensor) else ""

@@ -1,14 +1,17 @@
 """Saving a tree as one file, and loading it."""
 
+import difflib
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 
 from jaxcompress.core.leaf import is_compressed, logical
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.types import PyTree
-from jaxcompress.storage.container import archive, disk, outlines
+from jaxcompress.storage.container import archive, outlines
+from jaxcompress.storage.container.contents import Contents
 from jaxcompress.storage.container.errors import FileError, reading
 from jaxcompress.storage.container.safetensors import NO_TEXT
 
@@ -16,9 +19,9 @@ from jaxcompress.storage.container.safetensors import NO_TEXT
 def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] = NO_TEXT) -> int:
     """Writes a tree to one self-contained safetensors file, whole or not at all.
 
-    Each leaf is stored by the coder that makes it smallest, bit for bit; a `LowRank`
-    leaf as its two factors. The same tree gives the same bytes.
-    Sharded arrays are gathered.
+    Each array of a leaf is stored by the coder that makes it smallest, bit for bit. The
+    same tree gives the same bytes. Sharded arrays are gathered. Beside the tree one
+    leaf at a time takes memory.
 
     Args:
       path: where; an existing file is replaced once the new one is complete.
@@ -40,15 +43,15 @@ def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] =
       {'kernel': Array([[1., 0.],
              [0., 1.]], dtype=float32)}
     """
-    header, buffers = archive.encode("save", tree, metadata)
-    return disk.replace(path, [header, *buffers])
+    return archive.write("save", path, tree, metadata)
 
 
 def load(path: str | os.PathLike, like: PyTree = None) -> PyTree:
-    """The tree that `save` wrote; every byte of the file is verified first.
+    """The tree that `save` wrote; each leaf is verified before it is decoded.
 
     The file is read once, and what was verified is what is decoded, even where another
-    process rewrites it meanwhile. Nothing is compiled. On a CPU a plain array is the
+    process rewrites it meanwhile. Files of every format version are read. Nothing is
+    compiled. On a CPU a plain array is the
     memory it was read into: beside the tree only the leaf at hand takes memory.
 
     Args:
@@ -69,12 +72,53 @@ def load(path: str | os.PathLike, like: PyTree = None) -> PyTree:
       ValueError: names, shapes or dtypes differ from `like`.
       OSError: there is no such file.
     """
-    opened, buffers = archive.read("load", path)
+    opened, leaves = archive.read("load", path, lambda contents: contents.leaves)
+    if like is not None:
+        return _arranged(path, leaves, like)
     with reading("load", path):
-        leaves = opened.leaves(buffers)
-        if like is None:
-            return _rebuilt(opened.outline, leaves)
-    return _arranged(path, leaves, like)
+        return _rebuilt(opened.outline, leaves)
+
+
+def load_leaf(path: str | os.PathLike, name: str) -> Any:
+    """One leaf of a file that `save` wrote, by its name; other leaves are not read.
+
+    Its own bytes and the header are verified. A file of format version 1, which has one
+    digest of everything, is read whole.
+
+    Args:
+      path: the file.
+      name: as `describe(path)` and `jc.named_leaves` list it.
+
+    Returns:
+      The leaf, as `load` gives it.
+
+    Raises:
+      KeyError: the file has no such leaf.
+      FileError: the leaf or the header is truncated or altered, or the file is foreign,
+        or of a later format.
+      OSError: there is no such file.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     params = {"dense": {"kernel": jnp.eye(2), "bias": jnp.ones(2)}}
+      ...     size_bytes = save(f"{folder}/model.safetensors", params)
+      ...     load_leaf(f"{folder}/model.safetensors", "dense/bias")
+      Array([1., 1.], dtype=float32)
+    """
+
+    def wanted(contents: Contents) -> list[str]:
+        return [name] if name in contents.leaves else []
+
+    opened, leaves = archive.read("load_leaf", path, wanted)
+    if not leaves:
+        near = difflib.get_close_matches(str(name), opened.leaves, n=3, cutoff=0.4)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise KeyError(
+            f"load_leaf({os.fspath(path)!r}, {name!r}): the file has no such leaf, and "
+            f"{len(opened.leaves)} others.{hint} storage.describe lists them."
+        )
+    return leaves[name]
 
 
 def _rebuilt(outline: str, leaves: Mapping[str, object]) -> PyTree:

@@ -7,12 +7,15 @@ import jax
 import numpy as np
 
 from jaxcompress.core.leaf import is_compressed
-from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import PyTree
-from jaxcompress.storage.container import archive, factors, leaves
+from jaxcompress.storage.coders import plain
+from jaxcompress.storage.container.parts import Source
+from jaxcompress.storage.container.plan import plan
 from jaxcompress.storage.container.safetensors import NO_TEXT
 
 DENSE_BYTES = 4
+SIDE = ("scale", "second_scale", "zero_point", "codebook")
+"""The arrays of a quantized leaf that are counted as they are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,16 +66,18 @@ def size(tree: PyTree) -> Size:
     Example:
       >>> sparse = {"kernel": jnp.zeros((100, 100)).at[0, 0].set(1.0)}
       >>> jc.storage.size(sparse).dense, jc.storage.size(sparse).disk
-      (40000, 1518)
+      (40000, 1598)
     """
-    header, buffers = archive.encode("size", tree, NO_TEXT)
+    planned = plan("size", tree, NO_TEXT)
     return Size(
         dense=DENSE_BYTES
         * sum(np.size(leaf) for leaf in jax.tree.leaves(tree, is_leaf=is_compressed)),
         memory=sum(map(_memory, jax.tree.leaves(tree))),
-        disk=len(header) + sum(buffer.nbytes for buffer in buffers),
+        disk=planned.size_bytes,
         entropy=sum(
-            _entropy(name, leaf) for name, leaf in factors.split("size", named_leaves(tree)).items()
+            _entropy(path, source)
+            for leaf in planned.leaves.values()
+            for path, source in leaf.sources.items()
         ),
     )
 
@@ -83,7 +88,7 @@ def entropy_bits(values: np.ndarray) -> float:
         n · H = Σ c · log2(n / c)   over the counts c of the distinct values
 
     Args:
-      values: (n,) integers.
+      values: (n,) unsigned integers.
 
     Returns:
       Bits, at least 0.
@@ -94,13 +99,24 @@ def entropy_bits(values: np.ndarray) -> float:
 
     Source: Shannon 1948, "A Mathematical Theory of Communication", section 6.
     """
-    counts = np.unique(values, return_counts=True)[1]
-    return float(np.sum(counts * np.log2(values.size / counts)))
+    counts = np.bincount(values) if values.dtype.itemsize <= 2 else _run_lengths(np.sort(values))
+    counts = counts[counts > 0]
+    # Most counts of floats are 1: a logarithm of each kind of count is enough.
+    kinds, often = np.unique(counts, return_counts=True)
+    return float(np.sum(often * kinds * np.log2(values.size / kinds)))
 
 
-def _entropy(name: str, leaf) -> int:
-    words, side = leaves.words_of("size", name, leaf)
-    return side.size + math.ceil(entropy_bits(words.values) / 8)
+def _run_lengths(ordered: np.ndarray) -> np.ndarray:
+    """How often each value comes, of an ordered array."""
+    ends = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    return np.diff(ends, prepend=0, append=ordered.size)
+
+
+def _entropy(path: str, source: Source) -> int:
+    words = source.words()
+    if path.rpartition("/")[2] in SIDE:
+        return plain.size_bytes(words)
+    return math.ceil(entropy_bits(words.values) / 8)
 
 
 def _memory(x) -> int:

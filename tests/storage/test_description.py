@@ -48,7 +48,7 @@ def test_nothing_is_decoded(path, monkeypatch):
     def decode(*_):
         raise AssertionError
 
-    monkeypatch.setattr("jaxcompress.storage.container.leaves.restore", decode)
+    monkeypatch.setattr("jaxcompress.storage.container.forms.restored", decode)
     describe(path)
 
 
@@ -57,7 +57,7 @@ def test_the_text_is_a_table(tmp_path):
     save(tmp_path / "file", {"bias": jnp.ones(3), "kernel": kernel, "steps": 3})
     report = describe(tmp_path / "file")
     title, header, bias, kernel_row, steps, header_row, total, checksum = str(report).splitlines()
-    assert title == f"{tmp_path / 'file'}, format version 1"
+    assert title == f"{tmp_path / 'file'}, format version 2"
     assert header.split() == ["leaf", "shape", "dtype", "spec", "coder", "bytes"]
     assert bias.split() == ["bias", "3", "float32", "-", "plain", "12"]
     assert kernel_row.split() == ["kernel", "20×20", "float32", "-", bitmask.name, "130"]
@@ -75,5 +75,7 @@ def test_an_altered_file_is_refused(path):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(FileError, match=r"describe\('.*'\): the checksum does not match"):
+    with pytest.raises(
+        FileError, match=r"describe\('.*'\): the checksum of leaf '.*' does not match"
+    ):
         describe(path)

@@ -1,4 +1,4 @@
-"""Coders: words to bytes and back, bit for bit; each leaf is stored by the smallest.
+"""Coders: words to bytes and back, bit for bit; each array is stored by the smallest.
 
 A new coder is one file here, a line in `CODERS` and a row in the test table.
 """
@@ -6,18 +6,27 @@ A new coder is one file here, a line in `CODERS` and a row in the test table.
 from jaxcompress.storage.coders.bitmask import bitmask as bitmask
 from jaxcompress.storage.coders.coder import Coder as Coder
 from jaxcompress.storage.coders.plain import plain as plain
+from jaxcompress.storage.coders.words import Words
 
 CODERS = (plain, bitmask)
 """What files may hold; the earlier wins where two are equally small."""
 
 
-def coder_named(name: str) -> Coder:
-    """The coder that files call `name`.
+def smallest(words: Words) -> tuple[Coder, int]:
+    """The coder that takes the fewest bytes for these words, and the bytes."""
+    sizes = [coder.size_bytes(words) for coder in CODERS]
+    least = min(range(len(CODERS)), key=sizes.__getitem__)
+    return CODERS[least], sizes[least]
+
+
+def coder_named(name: str, version: int) -> Coder:
+    """The coder that files call by this name and version.
 
     Raises:
       ValueError: there is none.
     """
     for coder in CODERS:
-        if coder.name == name:
+        if (coder.name, coder.version) == (name, version):
             return coder
-    raise ValueError(f"there is no coder {name!r}, only {', '.join(c.name for c in CODERS)}")
+    known = ", ".join(f"{coder.name} {coder.version}" for coder in CODERS)
+    raise ValueError(f"there is no coder {name!r} of version {version!r}, only {known}")

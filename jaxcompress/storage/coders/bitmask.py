@@ -3,26 +3,39 @@
 import numpy as np
 
 from jaxcompress.storage.coders.coder import Coder
-from jaxcompress.storage.coders.words import Words, bytes_to_words, word_dtype, words_to_bytes
+from jaxcompress.storage.coders.words import (
+    Words,
+    bytes_to_words,
+    packed_bytes,
+    word_dtype,
+    words_to_bytes,
+)
+
+
+def _size_bytes(words: Words) -> int:
+    # A comparison and a count of bools are vectorized; counting wide integers is not.
+    present = int(np.count_nonzero(words.values != 0))
+    return packed_bytes(words.values.size, 1) + packed_bytes(present, words.bits)
 
 
 def _encode(words: Words) -> np.ndarray:
-    present = words.values != words.zero
-    mask = np.packbits(present, bitorder="little")
-    return np.concatenate([mask, words_to_bytes(words.values[present], words.bits)])
+    present = words.values != 0
+    others = Words(words.values[present], words.bits)
+    return np.concatenate([np.packbits(present, bitorder="little"), words_to_bytes(others)])
 
 
-def _decode(coded: np.ndarray, size: int, bits: int, zero: np.ndarray) -> np.ndarray:
-    mask, others = np.split(coded, [-(-size // 8)])
-    if mask.size != -(-size // 8):
-        raise ValueError(f"a mask of {size} entries does not lie in {mask.size} bytes")
-    present = np.unpackbits(mask, count=size, bitorder="little").view(bool)
-    values = np.full(size, zero, word_dtype(bits))
-    values[present] = bytes_to_words(others, bits, int(np.count_nonzero(present)))
+def _decode(coded: np.ndarray, size: int, bits: int) -> np.ndarray:
+    length = packed_bytes(size, 1)
+    if coded.size < length:
+        raise ValueError(f"a mask of {size} entries does not lie in {coded.size} bytes")
+    present = np.unpackbits(coded[:length], count=size, bitorder="little").view(bool)
+    others = bytes_to_words(coded[length:], int(np.count_nonzero(present)), bits)
+    values = np.zeros(size, word_dtype(bits))
+    values[present] = others
     return values
 
 
-bitmask = Coder("bitmask", _encode, _decode)
+bitmask = Coder("bitmask", 1, _size_bytes, _encode, _decode)
 """One bit per entry, then the words that are not zero: pruning saves bytes.
 
 n / 8 + (1 - sparsity) · n · bits / 8 bytes: smaller than `plain` where the sparsity is

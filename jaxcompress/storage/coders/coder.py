@@ -11,13 +11,23 @@ from jaxcompress.storage.coders.words import Words
 class Coder(NamedTuple):
     """A way to write words down.
 
+    Invariants:
+      - `decode(encode(words), words.values.size, words.bits)` gives the values again,
+        bit for bit, on every machine, and no other bytes are longer or shorter.
+      - `decode` allocates nothing that the length of `coded` has not shown to be there.
+      - A change of what `encode` writes is a new version; old versions keep decoding.
+
     Fields:
       name: what files call it.
-      encode: words -> (m,) uint8, all that decoding needs beside size, bits and zero.
-      decode: (coded (m,) uint8, size, bits, zero) -> (size,) unsigned values; a
-        ValueError where `coded` cannot be what `encode` gave.
+      version: of the bytes it writes, from 1 on.
+      size_bytes: words -> how many bytes `encode` gives, found without writing them.
+      encode: words -> (m,) uint8, all that decoding needs beside size and bits.
+      decode: (coded (m,) uint8, size, bits) -> (size,) unsigned values; a ValueError
+        where `coded` cannot be what `encode` gave.
     """
 
     name: str
+    version: int
+    size_bytes: Callable[[Words], int]
     encode: Callable[[Words], np.ndarray]
-    decode: Callable[[np.ndarray, int, int, np.ndarray], np.ndarray]
+    decode: Callable[[np.ndarray, int, int], np.ndarray]

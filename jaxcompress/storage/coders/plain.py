@@ -1,19 +1,16 @@
 """Words one after the other, each in its own number of bits."""
 
-import numpy as np
-
 from jaxcompress.storage.coders.coder import Coder
-from jaxcompress.storage.coders.words import Words, bytes_to_words, words_to_bytes
+from jaxcompress.storage.coders.words import bytes_to_words, packed_bytes, words_to_bytes
 
+plain = Coder(
+    name="plain",
+    version=1,
+    size_bytes=lambda words: packed_bytes(words.values.size, words.bits),
+    encode=words_to_bytes,
+    decode=bytes_to_words,
+)
+"""Every word in its own number of bits: n · bits / 8 bytes.
 
-def _encode(words: Words) -> np.ndarray:
-    return words_to_bytes(words.values, words.bits)
-
-
-def _decode(coded: np.ndarray, size: int, bits: int, zero: np.ndarray) -> np.ndarray:
-    del zero
-    return bytes_to_words(coded, bits, size)
-
-
-plain = Coder("plain", _encode, _decode)
-"""Every word in its own number of bits: n · bits / 8 bytes."""
+Also known as: dense packing, bit packing.
+"""

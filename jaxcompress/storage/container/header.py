@@ -40,7 +40,7 @@ DTYPES: Mapping[str, np.dtype] = MappingProxyType(
 
 METADATA = "__metadata__"
 LENGTH_BYTES = 8
-_LARGEST_HEADER = 100_000_000
+LARGEST_HEADER = 100_000_000
 
 
 class Entry(NamedTuple):
@@ -88,7 +88,7 @@ def read(file: io.FileIO) -> Header:
         raise FileError(f"the file has {size} bytes and no header. Copy it again.")
     start = memory.following(file, LENGTH_BYTES, lambda piece: None).tobytes()
     length = int.from_bytes(start, "little")
-    if length > min(size - LENGTH_BYTES, _LARGEST_HEADER):
+    if length > min(size - LENGTH_BYTES, LARGEST_HEADER):
         raise FileError(
             f"the header claims {length} bytes where {size - LENGTH_BYTES} follow: the file is "
             "truncated or no safetensors file. Copy it again."

@@ -1,80 +1,91 @@
-"""What the header says about a leaf that is a run of bytes."""
+"""What the header says of each leaf: its layout, and the sizes of its parts.
 
+A layout says how any number of leaves lie: a part is [coder, dtype], the coder by its
+position among the file's coders; a compressed leaf is [kind, fields, {name: layout}].
+A leaf adds the shape and the bytes of each of its parts, in the order of the bytes.
+"""
+
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
+from jaxcompress.storage.coders import Coder
+from jaxcompress.storage.container.parts import Part, declared
 
-from jaxcompress.storage.coders.words import known_dtype
-
-PYTHON_TYPES = {
-    "python bool": np.dtype(np.bool_),
-    "python int": np.dtype(np.int64),
-    "python float": np.dtype(np.float64),
-    "python complex": np.dtype(np.complex128),
-}
-"""Python numbers may be leaves, and come back as Python numbers."""
+_DEEPEST = 4
 
 
-class Record(NamedTuple):
-    """How to read a leaf that is a run of bytes. Files hold it as a JSON list.
+class Node(NamedTuple):
+    """A compressed leaf.
 
     Fields:
-      coder: name of the coder of its words.
-      dtype: of the numbers it stands for, or a name in `PYTHON_TYPES`.
-      shape: of its codes in stored order, unpacked; of an array, its shape.
-      spec: position of a `QTensor`'s spec in the file's list; an array has none.
-      order: the `QTensor`'s order.
-      blocks: shape of its scale.
-
-    The bytes of a `QTensor` are its scale (float32), its zero points as offsets from
-    `spec.lowest` (uint8, only where the spec is not symmetric), and its coded codes.
+      kind: a name in `forms.FORMS`.
+      fields: what is no array, as JSON.
+      children: its parts by name, in the order of their bytes.
     """
 
-    coder: str
-    dtype: str
-    shape: tuple[int, ...]
-    spec: int = -1
-    order: tuple[int, ...] = ()
-    blocks: tuple[int, ...] = ()
+    kind: str
+    fields: list
+    children: dict[str, "Part | Node"]
 
 
-def stored_dtype(record: Record) -> np.dtype:
-    """The dtype of the numbers that a recorded leaf stands for."""
-    return PYTHON_TYPES[record.dtype] if record.dtype in PYTHON_TYPES else known_dtype(record.dtype)
+Record = Part | Node
 
 
-def to_json(record: Record | None) -> list | int:
-    """The record as plain values: 0 for none, 3 fields for an array, else all 6."""
-    if record is None:
-        return 0
-    return list(record if record.spec >= 0 else record[:3])
+def parts(record: Record) -> list[Part]:
+    """All parts of a leaf in the order of their bytes."""
+    if isinstance(record, Part):
+        return [record]
+    return [part for child in record.children.values() for part in parts(child)]
 
 
-def from_json(fields) -> Record | None:
-    """The record that `to_json` described.
+def layout(record: Record, coders: Sequence[Coder]) -> list:
+    """What leaves of one kind and dtype share, as JSON."""
+    if isinstance(record, Part):
+        return [coders.index(record.coder), record.dtype]
+    children = {name: layout(child, coders) for name, child in record.children.items()}
+    return [record.kind, record.fields, children]
+
+
+def sizes(record: Record) -> list:
+    """What is a leaf's own, as JSON: shape and bytes of each part in turn."""
+    return [size for part in parts(record) for size in (list(part.shape), part.size_bytes)]
+
+
+def from_json(shared, own: list, coders: Sequence[Coder]) -> Record:
+    """The record of this layout and these sizes.
 
     Raises:
-      ValueError: a field is of another kind, or sizes do not fit each other.
+      ValueError: one is of another kind or out of range, or there are more sizes.
     """
-    if fields == 0:
-        return None
-    coder, dtype, shape, spec, order, blocks = [*fields, *Record._field_defaults.values()][:6]
-    record = Record(coder, dtype, tuple(shape), spec, tuple(order), tuple(blocks))
-    numbers = (*record.shape, *record.blocks, *(-axis - 1 for axis in record.order))
-    if len(fields) not in (3, 6) or not all(
-        type(number) is int and number >= 0 for number in numbers
-    ):
-        raise ValueError(f"{fields} is no record of a leaf")
-    if record.spec >= 0:
-        _check_blocks(record)
+    remaining = iter(own)
+    record = _record(shared, remaining, coders, depth=0)
+    if any(True for _ in remaining):
+        raise ValueError(f"{own} are more sizes than the layout {shared} has parts")
     return record
 
 
-def _check_blocks(record: Record) -> None:
-    fits = len(record.blocks) == len(record.shape) and all(
-        size % count == 0 if count else size == 0
-        for size, count in zip(record.shape, record.blocks, strict=True)
-    )
-    permutes = sorted(record.order) == list(range(-len(record.order), 0))
-    if not (fits and permutes and 0 <= len(record.order) <= len(record.shape)):
-        raise ValueError(f"{list(record)} has blocks or an order that do not fit its shape")
+def _record(shared, own: Iterator, coders: Sequence[Coder], depth: int) -> Record:
+    match shared:
+        case [int(coder), str(dtype)]:
+            shape, size_bytes = next(own, None), next(own, -1)
+            if not isinstance(shape, list):
+                raise ValueError(f"{shape!r} is no shape")
+            check_sizes([coder, *shape, size_bytes])
+            return declared(coders[coder], dtype, tuple(shape), size_bytes)
+        case [str(kind), list(fields), dict(children)] if depth < _DEEPEST:
+            below = {
+                name: _record(child, own, coders, depth + 1) for name, child in children.items()
+            }
+            return Node(kind, fields, below)
+    raise ValueError(f"{shared} is no layout of a leaf")
+
+
+def check_sizes(numbers: Sequence) -> None:
+    """Refuses what is no list of whole numbers from 0 on.
+
+    Raises:
+      ValueError: one is another thing.
+    """
+    for number in numbers:
+        if type(number) is not int or number < 0:
+            raise ValueError(f"{number!r} is no size")

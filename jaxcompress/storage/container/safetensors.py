@@ -11,14 +11,22 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from jaxcompress.storage.container import disk, memory
 from jaxcompress.storage.container.errors import reading
 from jaxcompress.storage.container.header import DTYPES as DTYPES
-from jaxcompress.storage.container.header import LENGTH_BYTES, METADATA, Entry, Header, in_order
-from jaxcompress.storage.container.header import read as read_header
+from jaxcompress.storage.container.header import (
+    LARGEST_HEADER,
+    LENGTH_BYTES,
+    METADATA,
+    Entry,
+    Header,
+    in_order,
+)
+from jaxcompress.storage.container.header import read as header_of
 
 _CODES = {dtype.name: code for code, dtype in DTYPES.items()}
 NO_TEXT: Mapping[str, str] = MappingProxyType({})
@@ -55,25 +63,19 @@ def holds(dtype: np.dtype) -> bool:
     return dtype.name in _CODES
 
 
-def encode(
-    arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
-) -> tuple[bytes, list[memoryview]]:
-    """The bytes of a container: its header, and its data in order.
+def placed(structs: Mapping[str, Any]) -> dict[str, Entry]:
+    """Where each array lies, by name.
 
     Wider dtypes come first, so that every array starts at a multiple of its item size.
 
     Args:
-      arrays: by name, of a dtype in `DTYPES`.
-      metadata: texts by name.
-
-    Returns:
-      (header, buffers).
+      structs: arrays, or their shapes and dtypes, of a dtype in `DTYPES`.
 
     Raises:
       ValueError: an array has the reserved name, or a dtype that
         the container cannot hold.
     """
-    for name, x in arrays.items():
+    for name, x in structs.items():
         if name == METADATA:
             raise ValueError(f"safetensors: {METADATA!r} is a reserved name. Rename the leaf.")
         if not holds(x.dtype):
@@ -81,18 +83,34 @@ def encode(
                 f"safetensors: array {name!r} has dtype {x.dtype}, which the container does not "
                 f"have. Cast it to one of {', '.join(_CODES)}."
             )
-    widest_first = sorted(arrays, key=lambda name: -arrays[name].dtype.itemsize)
-    ends = np.cumsum([arrays[name].nbytes for name in widest_first], dtype=np.int64).tolist()
-    spans = dict(zip(widest_first, zip([0, *ends], ends, strict=False), strict=True))
-    entries = {
-        name: {"dtype": _CODES[x.dtype.name], "shape": x.shape, "data_offsets": spans[name]}
-        for name, x in arrays.items()
+    spans, end = {}, 0
+    for name in sorted(structs, key=lambda name: -structs[name].dtype.itemsize):
+        begin, end = end, end + structs[name].size * structs[name].dtype.itemsize
+        spans[name] = begin, end
+    return {
+        name: Entry(DTYPES[_CODES[x.dtype.name]], tuple(x.shape), *spans[name])
+        for name, x in structs.items()
     }
-    fields = ({METADATA: dict(metadata)} if metadata else {}) | entries
+
+
+def header(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
+    """What stands before the arrays' bytes: the length and the JSON.
+
+    Raises:
+      ValueError: it is longer than readers take.
+    """
+    fields: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    for name, (dtype, shape, begin, end) in entries.items():
+        code = _CODES[dtype.name]
+        fields[name] = {"dtype": code, "shape": shape, "data_offsets": (begin, end)}
     text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    header = len(text).to_bytes(LENGTH_BYTES, "little") + text
-    return header, [_bytes(arrays[name]) for name in widest_first]
+    if len(text) > LARGEST_HEADER:
+        raise ValueError(
+            f"safetensors: names and texts take {len(text)} bytes, and readers take at most "
+            f"{LARGEST_HEADER}. Keep long texts in a file of their own."
+        )
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text
 
 
 def write(
@@ -114,8 +132,13 @@ def write(
       ValueError: an array has the reserved name, or a dtype that
         the container cannot hold.
     """
-    header, buffers = encode(arrays, metadata)
-    return disk.replace(path, [header, *buffers])
+    entries = placed(arrays)
+    with disk.replacing(path) as file:
+        file.write(header(entries, metadata))
+        for name, entry in in_order(entries):
+            x = np.ascontiguousarray(arrays[name], entry.dtype)
+            file.write(x.reshape(-1).view(np.uint8).data)
+        return file.tell()
 
 
 def read(path: str | os.PathLike) -> Container:
@@ -133,9 +156,9 @@ def read(path: str | os.PathLike) -> Container:
       OSError: there is no such file.
     """
     with reading("safetensors.read", path), open(path, "rb", buffering=0) as file:
-        header = read_header(file)
-        buffers = dict(read_buffers(file, header, lambda piece: None))
-        return Container(header.entries, header.metadata, buffers)
+        read_header = header_of(file)
+        buffers = dict(read_buffers(file, read_header, lambda piece: None))
+        return Container(read_header.entries, read_header.metadata, buffers)
 
 
 def read_buffers(
@@ -144,7 +167,7 @@ def read_buffers(
     """Name and bytes of each array in the file's order, read when they are asked for.
 
     Args:
-      file: where `read_header` left it.
+      file: where `header.read` left it.
       header: what that gave.
       seen: is given the bytes of all arrays in order, piece by piece.
 
@@ -153,8 +176,3 @@ def read_buffers(
     """
     for name, entry in in_order(header.entries):
         yield name, memory.following(file, entry.end - entry.begin, seen)
-
-
-def _bytes(x: np.ndarray) -> memoryview:
-    stored = DTYPES[_CODES[x.dtype.name]]
-    return np.ascontiguousarray(x, stored).reshape(-1).view(np.uint8).data

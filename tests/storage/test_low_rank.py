@@ -8,7 +8,7 @@ import pytest
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.storage import describe, load, save, size
-from jaxcompress.storage.container.factors import Joint, joined, joints, split
+from jaxcompress.storage.container.forms import LOW_RANK
 from tests.inputs import INT4, INT8, qtensor
 from tests.storage.bits import assert_same_bits
 
@@ -70,8 +70,19 @@ def test_the_size_is_that_of_its_factors(path, name):
     assert sizes.dense == 4 * low_rank.size
     assert sizes.memory == low_rank.size_bytes
     assert 0 < sizes.entropy == size(low_rank.factors).entropy
-    assert [stored.name for stored in describe(path).leaves] == ["a/left", "a/right"]
-    assert sum(stored.size_bytes for stored in describe(path).leaves) < sizes.disk
+    [stored] = describe(path).leaves
+    assert (stored.name, stored.shape, stored.dtype) == ("a", low_rank.shape, low_rank.dtype.name)
+    assert stored.spec.startswith("low rank: ")
+    assert stored.size_bytes < sizes.disk
+
+
+def test_specs_of_factors_are_told(path):
+    save(path, {"a": LEAVES["quantized"], "b": LEAVES["half quantized"]})
+    specs = [stored.spec for stored in describe(path).leaves]
+    assert specs == [
+        f"low rank: {INT8} · {INT4}",
+        f"low rank: {INT8} · plain",
+    ]
 
 
 def test_a_tree_without_one_has_no_word_of_it(path):
@@ -79,41 +90,42 @@ def test_a_tree_without_one_has_no_word_of_it(path):
     assert b"low_rank" not in path.read_bytes()
 
 
-def test_a_name_that_a_factor_takes_is_refused(path):
-    with pytest.raises(ValueError, match=r"save\(tree\): two leaves are named 'a/left'"):
-        save(path, {"a": LEAVES["dense"], "a/left": jnp.ones(3)})
+def test_a_leaf_may_have_the_name_of_a_factor(path):
+    tree = {"a": LEAVES["dense"], "a/left": jnp.ones(3)}
+    save(path, tree)
+    assert_same_bits(load(path), tree)
 
 
-def parts(name="dense"):
-    return split("save", {"a": LEAVES[name]}), joints({"a": LEAVES[name]})
-
-
+FACTORS = {"left": normal(6, 2), "right": normal(2, 8)}
 BROKEN = {
-    "no right factor": (lambda p, j: ({"a/left": p["a/left"]}, j), "factors a/right are not there"),
+    "no right factor": ([{"left": FACTORS["left"]}], r"parts \['left'\] in a low-rank leaf"),
     "ranks differ": (
-        lambda p, j: (p | {"a/right": normal(3, 8)}, j),
-        r"'a' have shapes \(6, 2\) and \(3, 8\)",
+        [FACTORS | {"right": normal(3, 8)}],
+        r"shapes \(6, 2\) and \(3, 8\) have no product",
     ),
-    "too many output axes": (
-        lambda p, j: (p, {"a": j["a"]._replace(output_ndim=9)}),
-        "have shapes",
-    ),
-    "no order": (
-        lambda p, j: (p, {"a": j["a"]._replace(order=(-1, -1))}),
-        r"order \[-1, -1\] of 'a' is no order",
-    ),
-    "unknown dtype": (lambda p, j: (p, {"a": Joint("object", (), 1)}), "object"),
+    "too many output axes": ([FACTORS, "float32", [-1, -2], 9], "have no product"),
+    "no order": ([FACTORS, "float32", [-1, -1]], r"\[-1, -1\] is no order of 2 axes"),
+    "unknown dtype": ([FACTORS, "object"], "'object' is no dtype"),
+    "a factor of ints": ([FACTORS | {"left": jnp.ones((6, 2), int)}], "has a left factor of int32"),
+    "no number of axes": ([FACTORS, "float32", [], -1], "-1 is no size"),
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_factors_that_make_no_leaf_are_refused(name):
-    change, message = BROKEN[name]
+def built(factors, dtype="float32", order=(), output_ndim=1):
+    return LOW_RANK.outlined([dtype, order, output_ndim], factors, ())
+
+
+@pytest.mark.parametrize(("arguments", "message"), BROKEN.values(), ids=BROKEN)
+def test_factors_that_make_no_leaf_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        joined(*change(*parts()))
+        built(*arguments)
 
 
-def test_the_order_of_leaves_is_kept():
-    leaves = {"b": 1.0, "a": LEAVES["dense"], "c": 2.0}
-    again = joined(split("save", leaves), joints(leaves))
-    assert list(again) == ["b", "a", "c"]
+def test_the_factors_are_broken_by_one_thing():
+    assert built(FACTORS).shape == (6, 8)
+
+
+def test_the_order_of_leaves_is_kept(path):
+    leaves = {"a": 1.0, "b": LEAVES["dense"], "c": 2.0}
+    save(path, leaves)
+    assert [stored.name for stored in describe(path).leaves] == list(leaves)

@@ -1,0 +1,68 @@
+"""What a file says of its leaves, whatever its version."""
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxcompress.storage.container.header import Header
+
+
+class Leaf(NamedTuple):
+    """One leaf of a file.
+
+    Fields:
+      arrays: the container's arrays that hold it.
+      outlined: the leaf with shapes for arrays.
+      dtype: what reports call its dtype.
+      coders: names of those that wrote its numbers.
+      restored: (the bytes of each of `arrays`) -> the leaf; a ValueError where they are
+        not those of such a leaf.
+    """
+
+    arrays: tuple[str, ...]
+    outlined: Any
+    dtype: str
+    coders: tuple[str, ...]
+    restored: Callable[[list[np.ndarray]], Any]
+
+
+class Contents(NamedTuple):
+    """A file whose header was checked.
+
+    Fields:
+      header: the container's.
+      version: of the format.
+      checksum: SHA-256 digits that name the content.
+      leaves: by name, in the tree's order.
+      outline: of the tree, "" where names say it all or a template is needed.
+      metadata: the user's texts.
+    """
+
+    header: Header
+    version: str
+    checksum: str
+    leaves: dict[str, Leaf]
+    outline: str
+    metadata: dict[str, str]
+
+
+class Version(NamedTuple):
+    """How files of one version are read.
+
+    Fields:
+      contents: header -> Contents; a ValueError where the header contradicts itself.
+      leaves: (file, contents, names) -> the named leaves, each by its name once all its
+        bytes were verified; a FileError where they were altered.
+      verify: (file, contents) -> None; reads everything and keeps nothing.
+    """
+
+    contents: Callable[[Header], Contents]
+    leaves: Callable[[io.FileIO, Contents, Iterable[str]], Iterator[tuple[str, Any]]]
+    verify: Callable[[io.FileIO, Contents], None]
+
+
+def users_texts(texts: Mapping[str, str], reserved: Iterable[str]) -> dict[str, str]:
+    """The texts without ours."""
+    return {name: text for name, text in texts.items() if name not in reserved}

@@ -1,0 +1,47 @@
+"""Digests: one for the bytes of each leaf, one for the header that lists them.
+
+A leaf's is the first 24 bytes of its SHA-256 in URL-safe base64: 32 characters. The
+header's is the SHA-256 of the header in which its own 64 digits are zeros. Since it
+covers the digests of all leaves, it names the content of the whole file.
+"""
+
+import base64
+import hashlib
+
+from jaxcompress.storage.container.errors import FileError
+
+_BYTES = 24
+NONE = "-" * 32
+UNSEALED = "0" * 64
+
+
+class LeafDigest:
+    """The digest of bytes that come piece by piece."""
+
+    def __init__(self):
+        self._sha256 = hashlib.sha256()
+
+    def seen(self, piece: memoryview) -> None:
+        """Adds the next bytes."""
+        self._sha256.update(piece)
+
+    @property
+    def text(self) -> str:
+        return base64.urlsafe_b64encode(self._sha256.digest()[:_BYTES]).decode()
+
+
+def sealed(header: bytes) -> bytes:
+    """The header with its own digest in the place of the zeros."""
+    return header.replace(_field(UNSEALED), _field(hashlib.sha256(header).hexdigest()))
+
+
+def check_header(header: bytes, digest: str) -> None:
+    """Raises a FileError where the header is not the one that was sealed."""
+    unsealed = header.replace(_field(digest), _field(UNSEALED))
+    if hashlib.sha256(unsealed).hexdigest() != digest:
+        raise FileError("the checksum of the header does not match: it was altered. Copy it again.")
+
+
+def _field(digest: str) -> bytes:
+    # Inside a text every quote is escaped, so only the checksum itself looks like this.
+    return f'"sha256":"{digest}"'.encode()

@@ -1,0 +1,200 @@
+"""What a file of a tree will be, to the byte, before anything is encoded."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.names import named_leaves
+from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.types import PyTree
+from jaxcompress.storage.coders import CODERS, plain
+from jaxcompress.storage.container import digests, outlines, safetensors
+from jaxcompress.storage.container.arrays import check_storable, source
+from jaxcompress.storage.container.dtypes import WORD_BITS, known_dtype
+from jaxcompress.storage.container.forms import form_of
+from jaxcompress.storage.container.header import Entry
+from jaxcompress.storage.container.parts import Part, Source, encoded, planned
+from jaxcompress.storage.container.records import Node, Record, layout, parts, sizes
+
+FORMAT = "jaxcompress"
+VERSION = "2"
+RESERVED = (
+    *("format", "format_version", "sha256", "coders", "specs", "layouts", "leaves", "outline"),
+    *("recipe", "removed", "base"),
+)
+"""The texts that are ours; all others are the user's. The last three are not written
+yet: they are for how the tree was made, what was removed from the model, and the file
+that a difference is to be added to."""
+
+
+class Stored(NamedTuple):
+    """One leaf as the container will hold it.
+
+    Fields:
+      record: how it lies there; None where the container's own array is the leaf.
+      struct: shape and dtype of the container's array.
+      parts: how each of its arrays is coded, in the order of bytes.
+      sources: these arrays by path: "", "codes", "left/scale".
+    """
+
+    record: Record | None
+    struct: jax.ShapeDtypeStruct
+    parts: list[Part]
+    sources: dict[str, Source]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(part.size_bytes for part in self.parts)
+
+    def pieces(self) -> Iterator[memoryview]:
+        """Its bytes, part by part, encoded when they are asked for.
+
+        Raises:
+          ValueError: an array has changed since the file was planned.
+        """
+        for part_source, part in zip(self.sources.values(), self.parts, strict=True):
+            yield encoded(part_source, part).data
+
+
+class Plan(NamedTuple):
+    """A file that can be written.
+
+    Fields:
+      leaves: by name, in the tree's order.
+      specs: the specs that records refer to by position.
+      outline: of the tree.
+      metadata: the user's texts.
+    """
+
+    leaves: dict[str, Stored]
+    specs: tuple[QuantSpec, ...]
+    outline: str
+    metadata: dict[str, str]
+
+    @property
+    def entries(self) -> dict[str, Entry]:
+        """Where each leaf's bytes will be."""
+        return safetensors.placed({name: leaf.struct for name, leaf in self.leaves.items()})
+
+    @property
+    def size_bytes(self) -> int:
+        """Exactly the bytes of the file."""
+        return len(self.header({})) + sum(leaf.size_bytes for leaf in self.leaves.values())
+
+    def header(self, of_leaves: Mapping[str, str]) -> bytes:
+        """The sealed header; digests that are not given yet are as long as others."""
+        records = [leaf.record for leaf in self.leaves.values() if leaf.record]
+        used = {part.coder for record in records for part in parts(record)}
+        coders = [coder for coder in CODERS if coder in used]
+        texts_of = dict.fromkeys(compact(layout(record, coders)) for record in records)
+        layouts = {text: position for position, text in enumerate(texts_of)}
+
+        def listed(name: str, leaf: Stored) -> list | str:
+            digest = of_leaves.get(name, digests.NONE)
+            if leaf.record is None:
+                return digest
+            position = layouts[compact(layout(leaf.record, coders))]
+            return [digest, position, *sizes(leaf.record)]
+
+        texts = {"format": FORMAT, "format_version": VERSION, "sha256": digests.UNSEALED}
+        optional = {
+            "coders": [[coder.name, coder.version] for coder in coders],
+            "specs": [spec.to_json() for spec in self.specs],
+            "layouts": [json.loads(text) for text in layouts],
+            "leaves": [listed(name, leaf) for name, leaf in self.leaves.items()],
+        }
+        texts |= {name: compact(value) for name, value in optional.items() if value}
+        texts |= {"outline": self.outline} if self.outline else {}
+        return digests.sealed(safetensors.header(self.entries, self.metadata | texts))
+
+
+def plan(caller: str, tree: PyTree, metadata: Mapping[str, str]) -> Plan:
+    """The smallest file of a tree.
+
+    Raises:
+      TypeError: a leaf cannot be stored.
+      ValueError: a text has a reserved name, or a leaf breaks what its kind promises.
+    """
+    _check_metadata(caller, metadata)
+    specs = tuple(dict.fromkeys(leaf.spec for leaf in _quantized(tree)))
+    named = named_leaves(tree)
+    leaves = {name: stored(caller, name, leaf, specs) for name, leaf in named.items()}
+    return Plan(leaves, specs, outlines.to_text(tree), dict(metadata))
+
+
+def stored(caller: str, name: str, leaf, specs: Sequence[QuantSpec]) -> Stored:
+    """The leaf in its smallest stored form.
+
+    Raises:
+      TypeError: the leaf has no numbers, or of a dtype that cannot be stored.
+      ValueError: its numbers break what its kind promises.
+    """
+    for part in jax.tree.leaves(leaf) if is_compressed(leaf) else [leaf]:
+        check_storable(caller, name, part)
+    try:
+        record, sources = _planned(leaf, specs)
+    except ValueError as error:
+        raise ValueError(f"{caller}(tree): leaf {name!r} {error}. Quantize it again.") from error
+    if isinstance(record, Part) and (bare := _bare(record)):
+        longer = len(compact(sizes(record)))
+        if bare.size_bytes <= record.size_bytes + longer:
+            struct = jax.ShapeDtypeStruct(bare.shape, known_dtype(bare.dtype))
+            return Stored(None, struct, [bare], sources)
+    coded = parts(record)
+    size_bytes = sum(part.size_bytes for part in coded)
+    return Stored(record, jax.ShapeDtypeStruct((size_bytes,), np.uint8), coded, sources)
+
+
+def _bare(part: Part) -> Part | None:
+    """The array as the container itself holds it, where it has its dtype.
+
+    Truth values are packed instead, which the container cannot.
+    """
+    if part.dtype not in WORD_BITS or WORD_BITS[part.dtype] < 8:
+        return None
+    dtype = known_dtype(part.dtype)
+    if not safetensors.holds(dtype):
+        return None
+    return part._replace(coder=plain, size_bytes=math.prod(part.shape) * dtype.itemsize)
+
+
+def _planned(leaf, specs: Sequence[QuantSpec], path: str = "") -> tuple[Record, dict[str, Source]]:
+    """The record of a leaf and its arrays by path."""
+    form = form_of(leaf)
+    if form is None:
+        found = leaf if isinstance(leaf, Source) else source(leaf)
+        return planned(found), {path: found}
+    children, sources = {}, {}
+    for name, child in form.children(leaf).items():
+        children[name], below = _planned(child, specs, f"{path}/{name}".lstrip("/"))
+        sources |= below
+    return Node(form.kind, form.fields(leaf, specs), children), sources
+
+
+def _quantized(tree: PyTree) -> list[QTensor]:
+    """Every quantized leaf, those inside of others too."""
+    found = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, QTensor))
+    return [leaf for leaf in found if isinstance(leaf, QTensor)]
+
+
+def _check_metadata(caller: str, metadata: Mapping[str, str]) -> None:
+    for name, text in metadata.items():
+        if name in RESERVED:
+            raise ValueError(
+                f"{caller}(metadata=...) has the reserved name {name!r}. Choose another."
+            )
+        if not (isinstance(name, str) and isinstance(text, str)):
+            raise TypeError(
+                f"{caller}(metadata=...) has {name!r}: {text!r}; names and values are text."
+            )
+
+
+def compact(fields: list | dict) -> str:
+    """JSON without spaces."""
+    return json.dumps(fields, separators=(",", ":"))

@@ -1,0 +1,178 @@
+"""A `QTensor` as arrays that files hold, and back.
+
+Codes are stored as steps from zero, (code - zero point) modulo 2**bits, so that a
+pruned weight is the word 0 whatever its zero point, and every coder may rely on that.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcompress.core.formats.grids import Grid
+from jaxcompress.core.packing import packed_length
+from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.stored import dtype_fault, part_dtypes, shape_fault
+from jaxcompress.storage.container import planes
+from jaxcompress.storage.container.parts import Codes, Source, of_array, of_codes
+
+_PACKED = ("codes", "zero_point")
+"""The arrays of codes, stored in `spec.bits` each; others are stored as they are."""
+
+
+def sources(leaf: QTensor, on_host: Callable) -> dict[str, Source]:
+    """What is stored of a leaf, by name.
+
+    Raises:
+      ValueError: an array, a code or a zero point is not what the spec goes with.
+    """
+    spec = leaf.spec
+    _check_parts(leaf)
+    offsets = None if leaf.zero_point is None else _zero_offsets(on_host(leaf.zero_point), spec)
+
+    def steps() -> np.ndarray:
+        return _steps(code_offsets(leaf, on_host), offsets, spec)
+
+    found = {"codes": of_codes(leaf.stored_shape, spec.bits, steps)}
+    for name in part_dtypes(spec):
+        if name not in _PACKED:
+            found[name] = of_array(on_host(getattr(leaf, name)))
+    if offsets is not None:
+        found["zero_point"] = of_codes(offsets.shape, spec.bits, lambda: offsets)
+    return found
+
+
+def restored(
+    arrays: Mapping[str, np.ndarray], spec: QuantSpec, dtype: np.dtype, order: tuple[int, ...]
+) -> QTensor:
+    """The leaf from what `parts.decoded` gives for each of its parts.
+
+    Raises:
+      ValueError: a code or zero point is none of the spec's.
+    """
+    zero = arrays.get("zero_point")
+    offsets = _offsets(arrays["codes"], zero, spec)
+    others = {name: x for name, x in arrays.items() if name not in _PACKED}
+    return of_offsets(offsets, zero, others, spec, dtype, order)
+
+
+def of_offsets(
+    offsets: np.ndarray,
+    zero_offsets: np.ndarray | None,
+    others: Mapping[str, np.ndarray],
+    spec: QuantSpec,
+    dtype: np.dtype,
+    order: tuple[int, ...],
+) -> QTensor:
+    """The leaf whose codes and zero points are given as offsets from the lowest code.
+
+    Raises:
+      ValueError: a code or zero point is none of the spec's.
+    """
+    _check_offsets("a code", offsets, spec)
+    parts = {name: jax.device_put(x) for name, x in others.items()}
+    if zero_offsets is not None:
+        _check_offsets("a zero point", zero_offsets, spec)
+        parts["zero_point"] = jax.device_put(zero_offsets.astype(np.int32) + np.int32(spec.lowest))
+    parts["codes"] = jax.device_put(_in_memory(offsets, spec))
+    return _leaf(parts, spec, dtype, order, offsets.shape[-1])
+
+
+def outlined(
+    structs: Mapping[str, Any],
+    spec: QuantSpec,
+    dtype: np.dtype,
+    order: tuple[int, ...],
+) -> QTensor:
+    """The leaf with shapes in the places of its arrays; nothing is decoded.
+
+    Raises:
+      ValueError: the parts are not those of such a leaf.
+    """
+    wanted = part_dtypes(spec)
+    if set(structs) != set(wanted):
+        raise ValueError(f"parts {sorted(structs)} in a leaf of {spec}, not {sorted(wanted)}")
+    for name in wanted.keys() & _PACKED:
+        if not isinstance(structs[name], Codes) or structs[name].bits != spec.bits:
+            raise ValueError(f"its {name} are not of the {spec.bits} bits of {spec}")
+    shape = structs["codes"].shape
+    if not shape:
+        raise ValueError("codes of a quantized leaf have no axis")
+    length = packed_length(shape[-1], spec.stored_bits)
+    codes = jax.ShapeDtypeStruct((*shape[:-1], length), spec.stored_dtype)
+    parts = dict(structs) | {"codes": codes}
+    if "zero_point" in parts:
+        parts["zero_point"] = jax.ShapeDtypeStruct(parts["zero_point"].shape, np.int32)
+    leaf = _leaf(parts, spec, dtype, order, shape[-1])
+    _check_parts(leaf)
+    return leaf
+
+
+def code_offsets(leaf: QTensor, on_host: Callable) -> np.ndarray:
+    """The codes less the lowest one, uint8 of the stored shape.
+
+    Raises:
+      ValueError: a code is none of the spec's.
+    """
+    spec, codes = leaf.spec, on_host(leaf.codes)
+    if spec.stored_bits < 8:
+        offsets = planes.unpack(codes, spec.stored_bits, leaf.length)
+    else:
+        offsets = codes.view(np.uint8) - np.uint8(spec.lowest % 256)
+    _check_offsets("a code", offsets, spec)
+    return offsets
+
+
+def _in_memory(offsets: np.ndarray, spec: QuantSpec) -> np.ndarray:
+    """Offsets as a leaf holds its codes: packed, or whole bytes."""
+    if spec.stored_bits < 8:
+        return planes.pack(offsets, spec.stored_bits)
+    return (offsets + np.uint8(spec.lowest % 256)).view(spec.stored_dtype)
+
+
+def _steps(offsets: np.ndarray, zero: np.ndarray | None, spec: QuantSpec) -> np.ndarray:
+    """(code - zero point) modulo 2**bits, uint8."""
+    return (offsets - spread_zero(zero, spec, offsets.shape)) & np.uint8(2**spec.bits - 1)
+
+
+def _offsets(steps: np.ndarray, zero: np.ndarray | None, spec: QuantSpec) -> np.ndarray:
+    """The offsets whose steps these are, uint8."""
+    return (steps + spread_zero(zero, spec, steps.shape)) & np.uint8(2**spec.bits - 1)
+
+
+def spread_zero(zero: np.ndarray | None, spec: QuantSpec, shape: tuple[int, ...]) -> np.ndarray:
+    """The offset of zero for each code, or one for all of them."""
+    if zero is None:
+        return np.asarray(-spec.lowest % 256, np.uint8)
+    for axis, size in enumerate(shape):
+        if zero.shape[axis] not in (1, size):
+            zero = np.repeat(zero, size // zero.shape[axis], axis)
+    return zero
+
+
+def _zero_offsets(zero_point: np.ndarray, spec: QuantSpec) -> np.ndarray:
+    offsets = zero_point.astype(np.int64) - spec.lowest
+    _check_offsets("a zero point", offsets, spec)
+    return offsets.astype(np.uint8)
+
+
+def _check_offsets(name: str, offsets: np.ndarray, spec: QuantSpec) -> None:
+    low, high = offsets.min(initial=0), offsets.max(initial=0)
+    if low < 0 or high > spec.highest - spec.lowest:
+        raise ValueError(f"has {name} outside of [{spec.lowest}, {spec.highest}]")
+
+
+def _check_parts(leaf: QTensor) -> None:
+    fault = dtype_fault(leaf.spec, leaf.codes, leaf.grid)
+    fault = fault or shape_fault(leaf.spec, leaf.order, leaf.length, leaf.codes, leaf.grid)
+    if fault:
+        raise ValueError(f"has {fault}")
+
+
+def _leaf(
+    parts: Mapping, spec: QuantSpec, dtype: np.dtype, order: tuple[int, ...], length: int
+) -> QTensor:
+    fields: dict[str, Any] = dict.fromkeys(("codes", *Grid._fields)) | dict(parts)
+    return QTensor(**fields, spec=spec, dtype=dtype, order=order, length=length)
