@@ -49,6 +49,8 @@ def restored(
 ) -> QTensor:
     """The leaf from what `parts.decoded` gives for each of its parts.
 
+    The memory of the codes becomes that of the leaf where it has whole bytes.
+
     Raises:
       ValueError: a code or zero point is none of the spec's.
     """
@@ -126,20 +128,25 @@ def code_offsets(leaf: QTensor, on_host: Callable) -> np.ndarray:
 
 
 def _in_memory(offsets: np.ndarray, spec: QuantSpec) -> np.ndarray:
-    """Offsets as a leaf holds its codes: packed, or whole bytes."""
+    """Offsets as a leaf holds its codes: packed, or whole bytes in the same memory."""
     if spec.stored_bits < 8:
         return planes.pack(offsets, spec.stored_bits)
-    return (offsets + np.uint8(spec.lowest % 256)).view(spec.stored_dtype)
+    offsets += np.uint8(spec.lowest % 256)
+    return offsets.view(spec.stored_dtype)
 
 
 def _steps(offsets: np.ndarray, zero: np.ndarray | None, spec: QuantSpec) -> np.ndarray:
-    """(code - zero point) modulo 2**bits, uint8."""
-    return (offsets - spread_zero(zero, spec, offsets.shape)) & np.uint8(2**spec.bits - 1)
+    """(code - zero point) modulo 2**bits, in the memory of the offsets."""
+    offsets -= spread_zero(zero, spec, offsets.shape)
+    offsets &= np.uint8(2**spec.bits - 1)
+    return offsets
 
 
 def _offsets(steps: np.ndarray, zero: np.ndarray | None, spec: QuantSpec) -> np.ndarray:
-    """The offsets whose steps these are, uint8."""
-    return (steps + spread_zero(zero, spec, steps.shape)) & np.uint8(2**spec.bits - 1)
+    """The offsets whose steps these are, in the memory of the steps."""
+    steps += spread_zero(zero, spec, steps.shape)
+    steps &= np.uint8(2**spec.bits - 1)
+    return steps
 
 
 def spread_zero(zero: np.ndarray | None, spec: QuantSpec, shape: tuple[int, ...]) -> np.ndarray:
