@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks import runner
 from jaxcompress import graph, structure
-from jaxcompress.structure.gating import full, gated
+from jaxcompress.graph.surgery import open_gates, with_unit_gates
 
 LAYERS, WIDTH, HEADS, HIDDEN, ROWS, LENGTH = 6, 384, 12, 1536, 30_522, 32
 
@@ -130,8 +130,8 @@ def of_heads_and_hidden(couplings: graph.Couplings, layers: tuple[int, ...]) -> 
 
 def side_by_side(fn: Callable, params, couplings: graph.Couplings, ids, targets):
     """The scores in the plain way: all passes of a sentence at once."""
-    program = gated(fn, couplings.families)
-    gates = {family.name: full(family) for family in couplings.families}
+    program = with_unit_gates(fn, couplings.families)
+    gates = open_gates(couplings.families)
 
     def of_sentence(ids, target):
         def outputs(gates):

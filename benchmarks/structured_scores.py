@@ -69,7 +69,7 @@ def rank_correlations(params: Params, batches: Batches) -> dict[str, dict[str, f
 
 def movements(params: Params, family: Family, batches: Batches) -> np.ndarray:
     """How far each example's loss moves without each unit, on average: (units,)."""
-    gated = jc.structure.gated(lenet, [family])
+    gated = jc.graph.surgery.with_unit_gates(lenet, [family])
 
     @jax.jit
     def moved(x, labels):
@@ -87,7 +87,7 @@ def movements(params: Params, family: Family, batches: Batches) -> np.ndarray:
 
 def slopes(params: Params, family: Family, batches: Batches) -> np.ndarray:
     """The mean rise without each unit to first order, its sign kept: (units,)."""
-    gated = jc.structure.gated(lenet, [family])
+    gated = jc.graph.surgery.with_unit_gates(lenet, [family])
 
     @jax.jit
     @jax.grad

@@ -14,8 +14,8 @@ from jaxcompress.bridges.sizes import SizeReport
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import Model, Params, PyTree
+from jaxcompress.graph.surgery.check import checked_difference, difference
 from jaxcompress.graph.surgery.removal import Removal
-from jaxcompress.structure.remove import checked_difference, difference
 
 PROGRAM = "Use the program, removed.fn, with removed.params."
 

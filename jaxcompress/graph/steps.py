@@ -7,9 +7,9 @@ What the axes of activations have to do with one another is no part of it.
 import dataclasses
 from collections.abc import Callable, Container
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
 from jaxcompress.graph.formulas import einsum_orders
 from jaxcompress.graph.jaxprs import Manual, aval_of, inner_jaxprs, manual, scan_loop
@@ -18,6 +18,7 @@ from jaxcompress.graph.origins import Leaf, Origin, Source, Weight, join, mixed,
 from jaxcompress.graph.products import product_name
 from jaxcompress.graph.provenance import follow, what_became
 from jaxcompress.graph.sites import Site
+from jaxcompress.graph.traversal import forward
 
 
 class Block(NamedTuple):
@@ -121,20 +122,17 @@ class _Walker:
 
     def block(self, jaxpr: ClosedJaxpr, origins: list[Origin], scans: tuple[int, ...]):
         """One occurrence of a jaxpr, and where its results come from."""
-        known: dict[Any, Origin] = dict.fromkeys(jaxpr.jaxpr.constvars, Source.CONSTANT)
-        known.update(zip(jaxpr.jaxpr.invars, origins, strict=True))
-
-        def read(atom) -> Origin:
-            return Source.CONSTANT if isinstance(atom, Literal) else known[atom]
-
-        steps = []
+        steps: list[Step] = []
         self.orders |= einsum_orders(jaxpr.jaxpr.eqns)
-        for eqn in jaxpr.jaxpr.eqns:
-            step, results = self.step(eqn, [read(operand) for operand in eqn.invars], scans)
-            known.update(zip(eqn.outvars, results, strict=True))
+
+        def through(index: int, origins: list[Origin]) -> list[Origin]:
+            step, results = self.step(jaxpr.jaxpr.eqns[index], origins, scans)
             steps.append(step)
-        block = Block(jaxpr.jaxpr, tuple(jaxpr.consts), tuple(steps))
-        return block, [read(result) for result in jaxpr.jaxpr.outvars]
+            return results
+
+        consts = [Source.CONSTANT] * len(jaxpr.consts)
+        results = forward(jaxpr.jaxpr, consts, origins, through, lambda literal: Source.CONSTANT)
+        return Block(jaxpr.jaxpr, tuple(jaxpr.consts), tuple(steps)), results
 
     def step(self, eqn: JaxprEqn, origins: list[Origin], scans: tuple[int, ...]):
         """One occurrence of an equation, and where its results come from."""

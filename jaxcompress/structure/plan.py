@@ -17,7 +17,6 @@ from jaxcompress.graph.surgery.couplings import Couplings, couplings
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.structure.amounts.amount import Amount
 from jaxcompress.structure.cut import Cut, as_cut
-from jaxcompress.structure.gating import score_shape
 from jaxcompress.structure.importance.scores import Importance, Scores, check_scores
 from jaxcompress.structure.planned import FamilyPlan, RemovalPlan
 from jaxcompress.structure.widths import (
@@ -135,7 +134,7 @@ def _ladders(found: Couplings, cut: Cut) -> dict[str, tuple[int, ...]]:
 
 def _checked(scores: Scores, found: Couplings) -> dict[str, np.ndarray]:
     """The scores that are known, on the host, finite and of the families' shapes."""
-    shapes = {family.name: score_shape(family) for family in found.families}
+    shapes = {family.name: family.unit_shape for family in found.families}
     if not any(np.size(values) for values in scores.values()):
         raise ValueError(
             "plan(importance=...) scores no family. Take another importance, or select more."

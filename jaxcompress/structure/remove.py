@@ -5,15 +5,19 @@ What goes is decided by `plan`. Whole layers are the matter of `depth`.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
-from jaxcompress.core.types import Model, Params, PyTree
-from jaxcompress.graph.surgery.check import RemovalCheck, check_removal, difference
+from jaxcompress.core.types import Model, Params
+from jaxcompress.graph.surgery.check import (
+    RemovalCheck,
+    check_removal,
+    difference,
+    refuse_more_than_rounding,
+)
 from jaxcompress.graph.surgery.divisors import Divisors, means_over
 from jaxcompress.graph.surgery.removal import Removal, resolve
 from jaxcompress.graph.surgery.shrink import shrink, slice_params
@@ -23,6 +27,7 @@ from jaxcompress.structure.cut import Cut
 from jaxcompress.structure.importance.scores import Importance
 from jaxcompress.structure.plan import plan
 from jaxcompress.structure.planned import RemovalPlan
+from jaxcompress.structure.smaller import SmallerModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,30 +70,13 @@ class RemovalReport:
         return f"\nMeans run over removed units: {apart} divisors to the whole model."
 
 
-class SmallerModel(NamedTuple):
-    """A model without some of its units.
-
-    Fields:
-      fn: the smaller model; it traces the original at every call, so jit it.
-      params: the smaller params, of the same structure.
-      removal: what went, of the original model: with `graph.surgery.shrink` and
-        `graph.surgery.slice_params` it makes both again.
-      report: what that did.
-    """
-
-    fn: Model
-    params: Params
-    removal: Removal
-    report: RemovalReport
-
-
 def remove(
     fn: Model,
     params: Params,
     importance: Importance,
     *inputs,
     cut: Cut | Amount,
-) -> SmallerModel:
+) -> SmallerModel[RemovalReport]:
     """The model without the units that are worth least: smaller arrays, real savings.
 
     On the batch the smaller program is checked against the masked one, which defines
@@ -133,7 +121,7 @@ def remove(
 
 def _checked(fn: Model, params: Params, removal: Removal, inputs: tuple) -> RemovalCheck:
     check = check_removal(fn, params, removal, *inputs)
-    _refuse_more_than_rounding("remove", check.shrunk, jax.eval_shape(fn, params, *inputs))
+    refuse_more_than_rounding("remove", check.shrunk, jax.eval_shape(fn, params, *inputs))
     return check
 
 
@@ -148,31 +136,6 @@ def _to_whole(fn: Model, params: Params, removal: Removal, inputs: tuple) -> dic
         smaller = shrink(fn, dataclasses.replace(removal, divisors=divisors))
         found[divisors.value] = difference(jax.jit(smaller)(small, *inputs), whole)
     return found
-
-
-def checked_difference(caller: str, outputs: PyTree, defining: PyTree) -> float:
-    """The difference of a smaller program's outputs to those that define the removal.
-
-    Raises:
-      ArithmeticError: it is larger than rounding explains.
-    """
-    found = difference(outputs, defining)
-    _refuse_more_than_rounding(caller, found, outputs)
-    return found
-
-
-def _refuse_more_than_rounding(caller: str, found: float, outputs: PyTree) -> None:
-    if not found <= _half_the_digits(outputs):
-        raise ArithmeticError(
-            f"{caller}: on this batch the smaller program differs by {found:.1e} of the largest "
-            "output from what the removal means. Leave parts out to find which, and report them."
-        )
-
-
-def _half_the_digits(outputs: PyTree) -> float:
-    dtypes = [leaf.dtype for leaf in jax.tree.leaves(outputs)]
-    digits = [jnp.finfo(dtype).eps for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
-    return float(max(digits, default=0.0)) ** 0.5
 
 
 def _leaves(params: Params, small: Params, removal: Removal) -> Report:

@@ -19,7 +19,6 @@ from jaxcompress.graph.surgery.couplings import Couplings, Family
 from jaxcompress.graph.surgery.dims import Dim, concatenation, root
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.graph.surgery.shrink import shrink, slice_params
-from jaxcompress.structure.gating import score_shape
 
 Widths = dict[str, int]
 """Units that stay, by family name."""
@@ -71,7 +70,7 @@ class Candidates:
 
     def any_removal(self, widths: Widths) -> Removal:
         """What some model of these widths lacks."""
-        alike = {f.name: np.zeros(score_shape(f)) for f in self.couplings.families}
+        alike = {f.name: np.zeros(f.unit_shape) for f in self.couplings.families}
         return self.removal(widths, alike)
 
 

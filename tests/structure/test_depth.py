@@ -1,6 +1,7 @@
 """Layers that go, against a loop over those that stay."""
 
 import functools
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,8 +12,10 @@ import pytest
 from jax import lax
 
 from jaxcompress import Rules, graph
+from jaxcompress.graph.surgery import stacks, with_layer_gates
 from jaxcompress.graph.surgery.check import difference
-from jaxcompress.structure import amounts, depth, importance
+from jaxcompress.structure import amounts, importance, remove_layers
+from jaxcompress.structure.importance import exact_layers
 from jaxcompress.structure.remove import remove
 from tests.graph.zoo import normal
 from tests.inputs import QTENSORS
@@ -150,16 +153,16 @@ def worth(*scores, name="layers/down"):
 @functools.cache
 def shallower(case):
     """The case without layers 0 and 2."""
-    return depth.remove_layers(case.fn, PARAMS, worth(0.0, 3.0, 1.0, 2.0), X, count=2)
+    return remove_layers(case.fn, PARAMS, worth(0.0, 3.0, 1.0, 2.0), X, count=2)
 
 
 @cases
 def test_the_model_is_a_loop_over_the_layers_that_stay(case):
-    (stack,) = depth.stacks(case.fn, PARAMS, X)
+    (stack,) = stacks(case.fn, PARAMS, X).found
     assert (stack.name, stack.length) == ("layers/down", LENGTH)
     assert stack.leaves == ("layers/down", "layers/up")
     found = shallower(case)
-    assert found.layers == {"layers/down": (0, 2)}
+    assert found.report.removed == ("layers/down[0]", "layers/down[2]")
     assert jax.tree.map(jnp.shape, found.params) == {
         "head": (3, 2),
         "layers": {"down": (2, 5, 3), "up": (2, 3, 5)},
@@ -167,7 +170,7 @@ def test_the_model_is_a_loop_over_the_layers_that_stay(case):
     }
     np.testing.assert_array_equal(found.params["layers"]["up"], LAYERS["up"][np.array([1, 3])])
     tolerance = TOLERANCE.get(case.name, ROUNDING)
-    assert found.to_skipped <= tolerance
+    assert found.report.to_skipped <= tolerance
     assert difference(jax.jit(found.fn)(found.params, X), looped(case, [1, 3])) <= tolerance
 
 
@@ -184,7 +187,7 @@ GATED = ["plain", "backwards", "rematerialized stack", "counted positions", "a b
 @pytest.mark.parametrize("name", GATED)
 def test_gates_pass_layers_by(name):
     (case,) = [case for case in CASES if case.name == name]
-    program = jax.jit(depth.skippable(case.fn))
+    program = jax.jit(with_layer_gates(case.fn))
     for left in ([0, 1, 2, 3], [1, 3], [0], []):
         gate = jnp.isin(jnp.arange(LENGTH), jnp.array(left, int))
         outputs = program(PARAMS, X, gates={"layers/down": gate})
@@ -192,14 +195,14 @@ def test_gates_pass_layers_by(name):
 
 
 def test_gates_are_open_above_zero():
-    program = depth.skippable(CASES[0].fn)
+    program = with_layer_gates(CASES[0].fn)
     gates = {"layers/down": jnp.array([0.5, 0.0, -1.0, 2.0])}
     assert difference(program(PARAMS, X, gates=gates), looped(CASES[0], [0, 3])) <= ROUNDING
     np.testing.assert_array_equal(program(PARAMS, X, gates={}), CASES[0].fn(PARAMS, X))
 
 
 def test_every_part_of_the_carry_is_handed_on():
-    found = depth.remove_layers(of_two, PARAMS, worth(0.0, 3.0, 1.0, 2.0), X, count=2)
+    found = remove_layers(of_two, PARAMS, worth(0.0, 3.0, 1.0, 2.0), X, count=2)
     x = plainly(plainly(X, PARAMS, 1), PARAMS, 3)
     assert difference(found.fn(found.params, X), 3 * x) <= ROUNDING
 
@@ -225,7 +228,7 @@ def test_layers_that_are_rematerialized_stay_so():
 def test_nothing_given_is_changed():
     params = jax.tree.map(np.array, PARAMS)
     leaves = jax.tree.leaves(params)
-    found = depth.remove_layers(plain, params, worth(0.0, 3.0, 1.0, 2.0), np.array(X), count=1)
+    found = remove_layers(plain, params, worth(0.0, 3.0, 1.0, 2.0), np.array(X), count=1)
     for leaf, same, before in zip(
         jax.tree.leaves(params), leaves, jax.tree.leaves(PARAMS), strict=True
     ):
@@ -235,14 +238,14 @@ def test_nothing_given_is_changed():
 
 
 def test_no_layer_goes_where_none_is_asked_for():
-    found = depth.remove_layers(plain, PARAMS, worth(0.0, 3.0, 1.0, 2.0), X, count=0)
-    assert (found.layers, found.removal.cuts) == ({"layers/down": ()}, ())
+    found = remove_layers(plain, PARAMS, worth(0.0, 3.0, 1.0, 2.0), X, count=0)
+    assert (found.report.removed, found.removal.cuts) == ((), ())
     np.testing.assert_array_equal(found.fn(found.params, X), plain(PARAMS, X))
 
 
 def test_of_equal_layers_the_earlier_goes():
-    found = depth.remove_layers(plain, PARAMS, worth(1.0, 0.0, 0.0, 0.0), X, count=2)
-    assert found.layers == {"layers/down": (1, 2)}
+    found = remove_layers(plain, PARAMS, worth(1.0, 0.0, 0.0, 0.0), X, count=2)
+    assert found.report.removed == ("layers/down[1]", "layers/down[2]")
 
 
 def test_the_removal_slices_the_params_again():
@@ -259,7 +262,7 @@ def test_layers_of_a_model_without_some_units():
     fn = CASES[0].fn
     narrower = remove(fn, PARAMS, importance.magnitude(), X, cut=amounts.fraction(0.5))
     scores = worth(0.0, 3.0, 1.0, 2.0)
-    found = depth.remove_layers(narrower.fn, narrower.params, scores, X, count=2)
+    found = remove_layers(narrower.fn, narrower.params, scores, X, count=2)
     small = jax.tree.map(lambda leaf: leaf[np.array([1, 3])], narrower.params["layers"])
     jax.tree.map(np.testing.assert_array_equal, found.params["layers"], small)
     assert small["up"].shape == (2, 3, 3)
@@ -285,22 +288,22 @@ def by_hand(x, first=(0, 1), second=(0, 1, 2)):
 
 
 def test_stacks_are_named_by_leaf_in_program_order():
-    found = depth.stacks(two_stacks, TWO, X)
+    found = stacks(two_stacks, TWO, X).found
     assert [(stack.name, stack.length, stack.leaves) for stack in found] == [
         ("first", 2, ("first",)),
         ("second", 3, ("second",)),
     ]
     shapes = jax.eval_shape(lambda: (TWO, X))
-    assert depth.stacks(two_stacks, *shapes) == found
+    assert stacks(two_stacks, *shapes).found == found
 
 
 def test_each_stack_loses_as_many_as_its_rule_says():
     scores = {"first": np.array([1.0, 0.0]), "second": np.array([2.0, 3.0, 1.0])}
-    found = depth.remove_layers(two_stacks, TWO, lambda *_: scores, X, count=1)
-    assert found.layers == {"first": (1,), "second": (2,)}
+    found = remove_layers(two_stacks, TWO, lambda *_: scores, X, count=1)
+    assert found.report.removed == ("first[1]", "second[2]")
     assert difference(found.fn(found.params, X), by_hand(X, (0,), (0, 1))) <= ROUNDING
-    found = depth.remove_layers(two_stacks, TWO, lambda *_: scores, X, count=Rules({"second": 2}))
-    assert found.layers == {"second": (0, 2)}
+    found = remove_layers(two_stacks, TWO, lambda *_: scores, X, count=Rules({"second": 2}))
+    assert found.report.removed == ("second[0]", "second[2]")
     assert found.params["first"] is TWO["first"]
     assert difference(found.fn(found.params, X), by_hand(X, (0, 1), (1,))) <= ROUNDING
 
@@ -320,7 +323,7 @@ def mean_loss(model):
 
 @functools.cache
 def exact_scores():
-    return depth.exact_layers(loss, BATCHES)(two_stacks, TWO, X)
+    return exact_layers(loss, BATCHES)(two_stacks, TWO, X)
 
 
 def test_exact_scores_are_rises_of_the_loss():
@@ -330,12 +333,13 @@ def test_exact_scores_are_rises_of_the_loss():
         "first": [{"first": (1,)}, {"first": (0,)}],
         "second": [{"second": (1, 2)}, {"second": (0, 2)}, {"second": (0, 1)}],
     }
-    assert {name: (score.shape, score.dtype) for name, score in scores.items()} == {
+    assert {name: (score.value.shape, score.value.dtype) for name, score in scores.items()} == {
         "first": ((2,), jnp.float32),
         "second": ((3,), jnp.float32),
     }
     for name, models in left.items():
-        for score, layers in zip(scores[name], models, strict=True):
+        np.testing.assert_array_equal(scores[name].count, 4)
+        for score, layers in zip(scores[name].value, models, strict=True):
             after = mean_loss(lambda x, layers=layers: by_hand(x, **layers))
             # Differences of losses of this size, each a sum of some hundred roundings.
             assert score == pytest.approx(after - before, abs=500 * EPS * max(before, after))
@@ -380,24 +384,28 @@ def plain_matrices(params, x):
     return lax.scan(lambda x, w: (x @ w, None), x, params)[0]
 
 
-NO_STACKS = [
-    over_time,
-    beside_data,
-    stacked_results,
-    stacked_results_in_a_sum,
-    read_elsewhere,
-    used_twice,
-    in_a_loop,
-    in_a_branch,
-]
+NO_STACKS = {
+    over_time: r"\): it steps through no leaf\.",
+    beside_data: r"\): its layers are needed whole by axis 0 of the input \[0\]\.",
+    stacked_results: r"\): its stacked results are read\.",
+    stacked_results_in_a_sum: r"\): its stacked results are read\.",
+    read_elsewhere: r"\): its layers are needed whole by slice ",
+    used_twice: r"\): its layers are needed whole by scan ",
+    in_a_loop: r"\): it lies in a loop, a branch or a function with its own gradient\.",
+    in_a_branch: r"\): it lies in a loop, a branch or a function with its own gradient\.",
+}
+"""Scans that are no stack, and the reason that is given."""
 
 
 @pytest.mark.parametrize("fn", NO_STACKS, ids=lambda fn: fn.__name__)
-def test_scans_that_are_no_stack(fn):
+def test_scans_that_are_no_stack_say_why(fn):
     params = normal(1, 3, 3) if fn is over_time else normal(1, 2, 3, 3)
-    assert depth.stacks(fn, params, X) == ()
-    with pytest.raises(ValueError, match=r"remove_layers: the model has no scanned stack"):
-        depth.remove_layers(fn, params, worth(0.0), X, count=1)
+    found = stacks(fn, params, X)
+    assert found.found == ()
+    assert any(re.search(NO_STACKS[fn].removesuffix(r"\."), reason) for reason in found.refused)
+    message = rf"remove_layers: the model has no scanned stack of layers. scan \(.*{NO_STACKS[fn]}"
+    with pytest.raises(ValueError, match=message):
+        remove_layers(fn, params, worth(0.0), X, count=1)
 
 
 def test_the_outer_of_two_scans_is_the_stack():
@@ -405,23 +413,23 @@ def test_the_outer_of_two_scans_is_the_stack():
         return lax.scan(lambda x, ws: (plain_matrices(ws, x), None), x, params)[0]
 
     params = normal(1, 3, 2, 3, 3)
-    (stack,) = depth.stacks(fn, params, X)
+    (stack,) = stacks(fn, params, X).found
     assert (stack.name, stack.length) == (".", 3)
-    found = depth.remove_layers(fn, params, worth(1.0, 0.0, 2.0, name="."), X, count=1)
+    found = remove_layers(fn, params, worth(1.0, 0.0, 2.0, name="."), X, count=1)
     expected = plain_matrices(params[2], plain_matrices(params[0], X))
     assert difference(found.fn(found.params, X), expected) <= ROUNDING
 
 
 def without(count=1, scores=(0.0, 3.0, 1.0, 2.0)):
-    return depth.remove_layers(plain, PARAMS, worth(*scores), X, count=count)
+    return remove_layers(plain, PARAMS, worth(*scores), X, count=count)
 
 
 def opened(gates):
-    return depth.skippable(plain)(PARAMS, X, gates=gates)
+    return with_layer_gates(plain)(PARAMS, X, gates=gates)
 
 
 def scored(loss, batches):
-    return depth.exact_layers(loss, batches)(plain, PARAMS, X)
+    return exact_layers(loss, batches)(plain, PARAMS, X)
 
 
 ERRORS = [
@@ -436,11 +444,11 @@ ERRORS = [
     ),
     (
         lambda: without(scores=(0.0, jnp.nan, 1.0, 2.0)),
-        r"remove_layers\(importance=...\) scores unit \(1,\) of 'layers/down' as nan",
+        r"remove_layers\(importance=...\) scores 'layers/down\[1\]' as nan",
     ),
     (
         lambda: opened({"blocks": jnp.ones(4)}),
-        r"skippable\(gates=\{'blocks': ...\}\): stacks are: layers/down",
+        r"with_layer_gates\(gates=\{'blocks': ...\}\): stacks are: layers/down",
     ),
     (
         lambda: opened({"layers/down": jnp.ones(3)}),
@@ -473,7 +481,7 @@ def test_compressed_leaves_are_refused():
         return lax.scan(lambda x, w: (x + w.sum(), None), x, params["layers"])[0]
 
     with pytest.raises(TypeError, match=r"leaf 'layers' is compressed. Remove first"):
-        depth.remove_layers(fn, params, worth(0.0, 1.0, name="layers"), X, count=1)
+        remove_layers(fn, params, worth(0.0, 1.0, name="layers"), X, count=1)
 
 
 def test_a_stack_that_something_else_sums_over_is_none():
@@ -481,7 +489,37 @@ def test_a_stack_that_something_else_sums_over_is_none():
         x, _ = jax.lax.scan(lambda x, w: (x @ w, None), x, params["layers"])
         return x + (params["layers"] ** 2).sum()
 
-    assert depth.stacks(decayed, {"layers": jnp.ones((3, 4, 4))}, jnp.ones((2, 4))) == ()
+    found = stacks(decayed, {"layers": jnp.ones((3, 4, 4))}, jnp.ones((2, 4)))
+    assert found.found == ()
+    assert "its layers are also read by reduce_sum (" in found.refused[0]
+
+
+def switched(params, x):
+    """Layers of which the second is never run."""
+
+    def layer(x, each):
+        runs, w = each
+        return lax.cond(runs, lambda x: x + jnp.tanh(x @ w), lambda x: x, x), None
+
+    return lax.scan(layer, x, (np.array([True, False, True]), params["layers"]))[0]
+
+
+def test_a_layer_that_no_data_reaches_has_no_score_and_stays():
+    params = {"layers": normal(1, 3, 3, 3)}
+    scores = exact_layers(loss, BATCHES)(switched, params, X)
+    assert scores["layers"].count.tolist() == [4, 0, 4]
+    report = remove_layers(switched, params, lambda *_: scores, X, count=1).report
+    assert [(part.score is None, bool(part.reason)) for part in report.parts] == [
+        (False, False),
+        (True, True),
+        (False, False),
+    ]
+    assert report.removed != ("layers[1]",)
+    assert "no data reached it" in str(report)
+    three = {"layers": scores["layers"]._replace(count=jnp.array([4, 0, 0]))}
+    message = r"remove_layers\(count=2\): 1 of 3 parts have scores, and of layers\[1\], layers\[2\]"
+    with pytest.raises(ValueError, match=message):
+        remove_layers(switched, params, lambda *_: three, X, count=2)
 
 
 @pytest.mark.parametrize(
@@ -498,4 +536,4 @@ def test_scores_of_another_shape_are_refused(scores, message):
 
     params, x = {"layers": jnp.ones((3, 4, 4))}, jnp.ones((2, 4))
     with pytest.raises(ValueError, match=message):
-        depth.remove_layers(plain, params, lambda *_: scores, x, count=1)
+        remove_layers(plain, params, lambda *_: scores, x, count=1)

@@ -13,8 +13,8 @@ from jaxcompress import graph
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.selectors import everything, matching
 from jaxcompress.graph import surgery
+from jaxcompress.graph.surgery import with_unit_gates
 from jaxcompress.structure import importance
-from jaxcompress.structure.gating import gated
 
 EPS = float(jnp.finfo(jnp.float32).eps)
 
@@ -224,7 +224,7 @@ def test_exact_scores_of_grouped_heads_are_those_of_the_whole_group():
 
 def slopes(model, family, step=1 / 64):
     """Per example, the slope of the loss in each gate, by central differences."""
-    program = jax.jit(gated(model.fn, [family]))
+    program = jax.jit(with_unit_gates(model.fn, [family]))
     x = jnp.concatenate([x for x, _ in model.batches])
     targets = jnp.concatenate([targets for _, targets in model.batches])
 
@@ -269,7 +269,7 @@ def test_linearized_scores_are_exact_where_outputs_are_linear_in_a_unit():
 def test_linearized_scores_are_those_of_finite_differences(name):
     model, found = MODELS[name], COUPLINGS[name]
     family = found.families[0]
-    program = jax.jit(gated(model.fn, [family]))
+    program = jax.jit(with_unit_gates(model.fn, [family]))
     scores = importance.linearized(loss, model.batches)(model.fn, model.params, found)
     x, targets = (jnp.concatenate(each) for each in zip(*model.batches, strict=True))
     gate, step = jnp.ones(family.size), 1 / 64
@@ -366,7 +366,7 @@ def test_normalized_leaves_zeros_alone():
 def test_open_gates_change_nothing_and_closed_ones_remove(name):
     model, found = MODELS[name], COUPLINGS[name]
     x = model.batches[0][0]
-    program = jax.jit(gated(model.fn, found.families))
+    program = jax.jit(with_unit_gates(model.fn, found.families))
     opened = {family.name: jnp.ones(family.size) for family in found.families}
     dense = jax.jit(model.fn)(model.params, x)
     tolerance = 100 * EPS * float(jnp.abs(dense).max())
@@ -389,7 +389,7 @@ def test_gates_work_where_a_maximum_and_a_custom_gradient_run_over_units():
     x = normal(3, 5, 3)
     found = graph.couplings(fn, params, x)
     (family,) = found.families
-    program = gated(fn, [family])
+    program = with_unit_gates(fn, [family])
     masked = surgery.masked(fn, found.removal({family.name: [1]}))
     gate = jnp.ones(4).at[1].set(0.0)
     closed = program(params, x, gates={family.name: gate})
@@ -421,7 +421,10 @@ ERRORS = [
         lambda: scored(importance.magnitude(select=matching("none"))),
         r"matching\('none'\) selects no leaf",
     ),
-    (lambda: opened({"up:1": jnp.ones(6)}), r"gated\(gates=\{'up:1': ...\}\): families are: in:1"),
+    (
+        lambda: opened({"up:1": jnp.ones(6)}),
+        r"with_unit_gates\(gates=\{'up:1': ...\}\): families are: in:1",
+    ),
     (lambda: opened({"in:1": jnp.ones(5)}), r"shape \(5,\)\}\) must have shape \(6,\)"),
 ]
 
@@ -433,7 +436,7 @@ def scored(case):
 
 def opened(gates):
     model = MODELS["mlp"]
-    program = gated(model.fn, COUPLINGS["mlp"].families)
+    program = with_unit_gates(model.fn, COUPLINGS["mlp"].families)
     return program(model.params, model.batches[0][0], gates=gates)
 
 

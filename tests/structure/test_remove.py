@@ -15,9 +15,10 @@ from jax.sharding import PartitionSpec as P
 from jaxcompress import graph
 from jaxcompress.core.names import named_leaves
 from jaxcompress.graph import surgery
-from jaxcompress.graph.surgery.check import difference
+from jaxcompress.graph.surgery.check import checked_difference, difference
 from jaxcompress.structure import Cut, amounts, importance
-from jaxcompress.structure.remove import SmallerModel, checked_difference, remove
+from jaxcompress.structure.remove import remove
+from jaxcompress.structure.smaller import SmallerModel
 from tests.graph.zoo import normal
 
 EPS = float(jnp.finfo(jnp.float32).eps)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import jaxcompress as jc
-from jaxcompress.structure import blocks, bypassable, exact_blocks, remove_blocks
+from jaxcompress.graph.surgery import residual_blocks, with_block_gates
+from jaxcompress.structure import remove_blocks
+from jaxcompress.structure.importance import exact_blocks
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
@@ -56,7 +58,7 @@ def by_number(*worth):
 
 
 def test_blocks_are_found_in_calls_too():
-    found = blocks(fn, PARAMS, X)
+    found = residual_blocks(fn, PARAMS, X)
     assert [block.name for block in found] == NAMES
     assert found[1].leaves == ("layers/1/bias", "layers/1/in", "layers/1/out")
     assert all("test_residual.py" in block.source for block in found)
@@ -73,7 +75,7 @@ def test_blocks_are_found_in_calls_too():
     ids=["a projection beside it", "no leaves of its own", "the same value twice", "a bias"],
 )
 def test_what_is_no_block(model):
-    assert blocks(model, PARAMS, X) == ()
+    assert residual_blocks(model, PARAMS, X) == ()
 
 
 def test_a_leaf_read_elsewhere_belongs_to_no_block():
@@ -82,13 +84,13 @@ def test_a_leaf_read_elsewhere_belongs_to_no_block():
         return x + (x @ params["shared"]) @ params["own"]
 
     params = {"shared": normal(1, 3, 3), "own": normal(2, 3, 3)}
-    assert [block.leaves for block in blocks(tied, params, X)] == [("own",)]
+    assert [block.leaves for block in residual_blocks(tied, params, X)] == [("own",)]
 
 
 @pytest.mark.parametrize("gone", [(0,), (1,), (2,), (0, 1, 2)])
 def test_gates_pass_blocks_by(gone):
     gates = {name: index not in gone for index, name in enumerate(NAMES)}
-    outputs = bypassable(fn)(PARAMS, X, gates=gates)
+    outputs = with_block_gates(fn)(PARAMS, X, gates=gates)
     np.testing.assert_allclose(outputs, without(PARAMS, X, gone), rtol=1e-5)
 
 
@@ -98,13 +100,14 @@ def test_exact_scores_are_differences_of_the_loss():
     loss = squares(fn(PARAMS, X), targets).mean()
     for index, name in enumerate(NAMES):
         rise = squares(without(PARAMS, X, (index,)), targets).mean() - loss
-        np.testing.assert_allclose(scores[name], rise, rtol=1e-4)
+        np.testing.assert_allclose(scores[name].value, rise, rtol=1e-4)
+        assert int(scores[name].count) == 5
 
 
 def test_removal_leaves_a_smaller_program_with_gradients():
     bypassed = remove_blocks(fn, PARAMS, by_number(2, 1, 3), X, count=2)
-    assert bypassed.blocks == ("layers/0", "layers/1")
-    assert bypassed.to_skipped <= 1e-6
+    assert bypassed.report.removed == ("layers/0", "layers/1")
+    assert bypassed.report.to_skipped <= 1e-6
     sizes = [sum(leaf.size for leaf in jax.tree.leaves(w)) for w in bypassed.params["layers"]]
     assert sizes == [0, 0, 54]
     assert jax.tree.structure(bypassed.params) == jax.tree.structure(PARAMS)
@@ -120,6 +123,27 @@ def test_removal_leaves_a_smaller_program_with_gradients():
         (slope["stem"], slope["layers"][2]),
         (whole["stem"], whole["layers"][2]),
     )
+
+
+def test_a_block_that_no_data_reaches_has_no_score_and_stays():
+    def masked(params, x):
+        x = x + jnp.tanh(x @ params["used"])
+        x = x + (0 * x) @ params["rare"]
+        return x + jnp.sin(x @ params["last"])
+
+    params = {name: normal(i, 3, 3) for i, name in enumerate(("used", "rare", "last"))}
+    scores = exact_blocks(squares, [(X, X)])(masked, params, X)
+    assert {name: int(each.count) for name, each in scores.items()} == {
+        "used": 5,
+        "rare": 0,
+        "last": 5,
+    }
+    report = remove_blocks(masked, params, lambda *_: scores, X, count=2).report
+    assert report.removed == ("used", "last")
+    assert "rare  unknown  kept     no data reached it" in str(report)
+    message = r"remove_blocks\(count=3\): 2 of 3 parts have scores, and of rare nothing is known"
+    with pytest.raises(ValueError, match=message):
+        remove_blocks(masked, params, lambda *_: scores, X, count=3)
 
 
 def test_the_cost_of_what_went_is_not_counted():
@@ -153,15 +177,15 @@ def test_units_can_go_from_what_is_left():
         ),
         (
             lambda: remove_blocks(fn, PARAMS, by_number(1, np.nan, 3), X, count=1),
-            r"scores block 'layers/1' as nan",
+            r"scores 'layers/1' as nan",
         ),
         (
             lambda: remove_blocks(fn, PARAMS, lambda *_: {"layers/0": 1.0}, X, count=1),
             "scores no block 'layers/1'",
         ),
         (
-            lambda: bypassable(fn)(PARAMS, X, gates={"layers/9": True}),
-            r"bypassable\(gates=...\): no block is named 'layers/9'. Blocks: layers/0",
+            lambda: with_block_gates(fn)(PARAMS, X, gates={"layers/9": True}),
+            r"with_block_gates\(gates=...\): no block is named 'layers/9'. Blocks: layers/0",
         ),
     ],
 )

@@ -10,7 +10,6 @@ import pytest
 
 from jaxcompress import graph
 from jaxcompress.structure import widths
-from jaxcompress.structure.gating import score_shape
 from tests.graph.zoo import normal
 
 BATCH = 2
@@ -100,7 +99,7 @@ def test_widths_are_rounded_up_to_allowed_ones():
 
 
 def test_the_model_has_families_of_every_kind():
-    assert {family.name: score_shape(family) for family in candidates().couplings.families} == {
+    assert {family.name: family.unit_shape for family in candidates().couplings.families} == {
         "embed:1": (5,),
         "query:1": (2,),
         "query:1#2": (3,),
@@ -113,7 +112,7 @@ def test_the_model_has_families_of_every_kind():
 def test_a_removal_takes_the_lowest_scores_of_narrower_families_alone():
     found = candidates()
     scores = {
-        each.name: np.arange(math.prod(score_shape(each))).reshape(score_shape(each))
+        each.name: np.arange(math.prod(each.unit_shape)).reshape(each.unit_shape)
         for each in found.couplings.families
     }
     scores["layers/up:2"] = np.array([[3, 2, 1, 0], [0, 1, 2, 3]])

@@ -66,6 +66,32 @@ def difference(outputs: PyTree, expected: PyTree) -> float:
     return worst / largest if largest else worst
 
 
+def checked_difference(caller: str, outputs: PyTree, defining: PyTree) -> float:
+    """The difference of a smaller program's outputs to those that define the removal.
+
+    Raises:
+      ArithmeticError: it is larger than rounding explains.
+    """
+    found = difference(outputs, defining)
+    refuse_more_than_rounding(caller, found, outputs)
+    return found
+
+
+def refuse_more_than_rounding(caller: str, found: float, outputs: PyTree) -> None:
+    """Raises an ArithmeticError where a difference is larger than rounding explains."""
+    if not found <= _half_the_digits(outputs):
+        raise ArithmeticError(
+            f"{caller}: on this batch the smaller program differs by {found:.1e} of the largest "
+            "output from what the removal means. Leave parts out to find which, and report them."
+        )
+
+
+def _half_the_digits(outputs: PyTree) -> float:
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves(outputs)]
+    digits = [jnp.finfo(dtype).eps for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
+    return float(max(digits, default=0.0)) ** 0.5
+
+
 def _largest(x) -> float:
     return float(jnp.max(jnp.abs(_real(x)), initial=0))
 

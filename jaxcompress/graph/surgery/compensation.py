@@ -1,32 +1,37 @@
-"""What removed units still said on average, given to those that heard them.
+"""Adds removed units' mean contribution to the layers that read them.
 
-Dots and convolutions are linear, so what a consumer would have made of a constant input
-is added to its output. Where units only had a bias left, that is exact.
+Dots and convolutions are linear, so what such a layer makes of a constant input is
+added to its output. Where removed units only had a bias left, that is exact.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
 
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.calibrate import check_no_nan
-from jaxcompress.graph.primitives import PLAIN_CALLS
-from jaxcompress.graph.surgery.axis_rules import rule_of
-from jaxcompress.graph.surgery.axis_rules.rule import Body, Record, bind
+from jaxcompress.graph.surgery.arrays import WHOLE, Shrunk
+from jaxcompress.graph.surgery.axis_rules.rule import Record
+from jaxcompress.graph.surgery.bodies import equation_of, plain_calls
 from jaxcompress.graph.surgery.check import difference
-from jaxcompress.graph.surgery.couplings import equation_of, plain_records
-from jaxcompress.graph.surgery.divisors import Divisors
-from jaxcompress.graph.surgery.kept import RemovedIndices, keep
+from jaxcompress.graph.surgery.consumers import (
+    Contribution,
+    consumers,
+    contribution,
+    summing_records,
+)
+from jaxcompress.graph.surgery.divisors import divisor_edits
+from jaxcompress.graph.surgery.kept import RemovedIndices
 from jaxcompress.graph.surgery.removal import Removal, resolve, restored
 from jaxcompress.graph.surgery.shrink import shrink, slice_params
 from jaxcompress.graph.surgery.walk import Coupled, couple
-from jaxcompress.graph.surgery.writer import Masked, Shrunk, emitted
+from jaxcompress.graph.surgery.writer import Writer, inlined, written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,9 +121,9 @@ def compensate(fn: Model, params: Params, removed: Removal, *inputs) -> Compensa
         raise ValueError("compensate(inputs): the batch holds no example. Pass at least one.")
     coupled = couple(fn, params, *inputs)
     gone = resolve(removed, coupled.leaves)
-    heard = _heard(coupled, gone)
-    readings = jax.jit(lambda params, inputs: _read(coupled, gone, heard, params, inputs))
-    found = readings(materialize(params), inputs)
+    heard = consumers(coupled, gone)
+    measured = jax.jit(lambda params, inputs: _measured(coupled, gone, heard, params, inputs))
+    found = measured(materialize(params), inputs)
     numbers = [number for number, each in enumerate(found) if bool(each.reached)]
     corrections = {str(number): found[number].correction for number in numbers}
     _check_corrections(corrections)
@@ -134,97 +139,60 @@ def compensate(fn: Model, params: Params, removed: Removal, *inputs) -> Compensa
             Consumer(equation_of(record), float(each.spread)) for record, each in given.items()
         ),
         left_out=tuple(
-            equation_of(record) for record in _summing(coupled.body, gone) if record not in given
+            equation_of(record)
+            for record in summing_records(coupled.body, gone)
+            if record not in given
         ),
         without=difference(jax.jit(shrink(fn, removed))(small["params"], *inputs), whole),
         to_whole=difference(jax.jit(smaller)(small, *inputs), whole),
     )
 
 
-def _compensated(fn: Model, removed: Removal) -> Model:
+def _compensated(fn: Model, removal: Removal) -> Model:
     def compensated(params, *inputs):
-        before = restored(params["params"], removed)
+        before = restored(params["params"], removal)
         coupled = couple(fn, before, *inputs)
-        gone = resolve(removed, coupled.leaves)
-        heard = _heard(coupled, gone)
-        corrections = {
-            record: params["compensation"][str(number)]
-            for number, record in enumerate(heard)
-            if str(number) in params["compensation"]
-        }
-        writer = _Adding(coupled.body, gone, corrections, removed.divisors)
-        return emitted(writer, coupled, params["params"], inputs)
+        removed = resolve(removal, coupled.leaves)
+        edits = dict(divisor_edits(removal.divisors, coupled.body, removed))
+        # Records live as long as one trace, so arrays are kept by a consumer's number.
+        for number, record in enumerate(consumers(coupled, removed)):
+            if str(number) in params["compensation"]:
+                edits[record] = partial(_corrected, params["compensation"][str(number)])
+        writer = Writer(coupled.body, Shrunk(removed), edits)
+        return written(writer, coupled, params["params"], inputs)
 
     return compensated
 
 
-def _read(
+def _corrected(correction: Array, writer: Writer, record: Record, values: list) -> Sequence:
+    """An edit: the result with the removed units' mean contribution added."""
+    (result,) = writer.unedited(record, values)
+    for axis, d in enumerate(record.outputs[0]):
+        if correction.shape[axis] == d.size:
+            correction = jnp.take(correction, np.flatnonzero(writer.kept(d)), axis=axis)
+    _check_shapes(record, result.shape, correction.shape)
+    return [result + correction.astype(result.dtype)]
+
+
+def _measured(
     coupled: Coupled,
-    gone: RemovedIndices,
+    removed: RemovedIndices,
     heard: Mapping[Record, int],
     params: Params,
     inputs: tuple,
-) -> list["_Said"]:
-    """Per consumer what removed units said to it."""
-    reading = _Reading(coupled.body, gone, heard)
-    reading.run(coupled.body, jax.tree.leaves((params, inputs)))
-    return [reading.found[record] for record in heard]
+) -> list[Contribution]:
+    """Per consumer the mean contribution of its removed inputs, over the batch."""
+    found: dict[Record, Contribution] = {}
 
+    def measured(writer: Writer, record: Record, values: list) -> Sequence:
+        found[record] = contribution(record, heard[record], values, removed)
+        return writer.unedited(record, values)
 
-class _Said(NamedTuple):
-    """What a consumer makes of the mean of its removed inputs.
-
-    Fields:
-      correction: of the consumer's output's rank.
-      spread: () the largest standard deviation of a removed input.
-      reached: () whether it read anything but zeros.
-    """
-
-    correction: Array
-    spread: Array
-    reached: Array
-
-
-class _Reading(Masked):
-    """The whole program, its plain calls inlined, taking means on the way."""
-
-    def __init__(self, body: Body, gone: RemovedIndices, heard: Mapping[Record, int]):
-        super().__init__(body, {})
-        self.gone = gone
-        self.heard = heard
-        self.found: dict[Record, _Said] = {}
-
-    def write(self, record: Record, values: list) -> Sequence:
-        if record.eqn.primitive.name in PLAIN_CALLS:
-            return self.run(record.bodies[0], values)
-        if record in self.heard:
-            self.found[record] = _correction(record, self.heard[record], values, self.gone)
-        return super().write(record, values)
-
-
-class _Adding(Shrunk):
-    """The shrunk program whose consumers add their corrections."""
-
-    def __init__(
-        self,
-        body: Body,
-        gone: RemovedIndices,
-        corrections: Mapping[Record, Array],
-        divisors: Divisors,
-    ):
-        super().__init__(body, gone, divisors)
-        self.corrections = corrections
-
-    def write(self, record: Record, values: list) -> Sequence:
-        results = super().write(record, values)
-        if record not in self.corrections:
-            return results
-        (result,), correction = results, self.corrections[record]
-        for axis, d in enumerate(record.outputs[0]):
-            if correction.shape[axis] == d.size:
-                correction = jnp.take(correction, np.flatnonzero(self.kept(d)), axis=axis)
-        _check_shapes(record, result.shape, correction.shape)
-        return [result + correction.astype(result.dtype)]
+    # Calls are inlined, as what is measured inside a jitted function cannot leave it.
+    edits = dict.fromkeys(plain_calls(coupled.body), inlined) | dict.fromkeys(heard, measured)
+    writer = Writer(coupled.body, WHOLE, edits)
+    writer.run(coupled.body, jax.tree.leaves((params, inputs)))
+    return [found[record] for record in heard]
 
 
 def _check_shapes(record: Record, shape: tuple[int, ...], correction: tuple[int, ...]) -> None:
@@ -236,24 +204,6 @@ def _check_shapes(record: Record, shape: tuple[int, ...], correction: tuple[int,
         )
 
 
-def _correction(record: Record, operand: int, values: Sequence, gone: RemovedIndices) -> _Said:
-    """What the equation makes of the mean of its removed inputs, and their spread."""
-    value = values[operand]
-    summed = _summed_axes(record, operand)
-    averaged = tuple(axis for axis in range(value.ndim) if axis not in _kept_axes(record, operand))
-    mean = jnp.mean(value.astype(jnp.float32), axis=averaged, keepdims=True)
-    deviation = jnp.std(value.astype(jnp.float32), axis=averaged, keepdims=True)
-    stays = np.ones((1,) * value.ndim, bool)
-    for axis in summed:
-        kept = keep(record.inputs[operand][axis], gone)
-        stays = stays & np.expand_dims(kept, [i for i in range(value.ndim) if i != axis])
-    constant = jnp.where(stays, 0, mean).astype(value.dtype)
-    operands = list(values)
-    operands[operand] = jnp.broadcast_to(constant, _shape_of_one(record, value.shape, constant))
-    (correction,) = bind(record, operands)
-    return _Said(correction, jnp.max(jnp.where(stays, 0, deviation)), jnp.any(value != 0))
-
-
 def _check_corrections(corrections: Mapping[str, Array]) -> None:
     for number, correction in corrections.items():
         if not bool(jnp.all(jnp.isfinite(correction))):
@@ -261,68 +211,3 @@ def _check_corrections(corrections: Mapping[str, Array]) -> None:
                 f"compensate(inputs): what consumer {number} makes of the removed units' mean is "
                 "not finite. Compensate on data and params that are."
             )
-
-
-def _summed_axes(record: Record, operand: int) -> list[int]:
-    reductions = rule_of(record.eqn.primitive.name).reduces(record)
-    return [reduction.axis for reduction in reductions if reduction.operand == operand]
-
-
-def _kept_axes(record: Record, operand: int) -> list[int]:
-    """Those whose entries the equation does not treat alike."""
-    summed = _summed_axes(record, operand)
-    if record.eqn.primitive.name == "dot_general":
-        _, batch = record.params["dimension_numbers"]
-        return [*summed, *batch[operand]]
-    return summed
-
-
-def _shape_of_one(record: Record, shape: tuple[int, ...], constant: Array) -> tuple[int, ...]:
-    """The operand's shape for one example; a convolution also needs its positions."""
-    if record.eqn.primitive.name == "dot_general":
-        return constant.shape
-    batch = record.params["dimension_numbers"].lhs_spec[0]
-    return tuple(1 if axis == batch else size for axis, size in enumerate(shape))
-
-
-def _heard(coupled: Coupled, gone: RemovedIndices) -> dict[Record, int]:
-    """The consumers, and which operand of each is the data."""
-    leaves = len(coupled.leaves)
-    given = [index < leaves for index in range(len(coupled.body.operands))]
-    summing = set(_summing(coupled.body, gone))
-    return {
-        record: operands.index(False)
-        for record, operands in _given(coupled.body, given)
-        if record in summing and operands.count(False) == 1 and _only_dots(record, operands, gone)
-    }
-
-
-def _only_dots(record: Record, operands: Sequence[bool], gone: RemovedIndices) -> bool:
-    """A dot or a convolution over its data, of which all layers lose the same units."""
-    if record.eqn.primitive.name not in ("dot_general", "conv_general_dilated"):
-        return False
-    if record.eqn.primitive.name == "conv_general_dilated" and operands[0]:
-        return False
-    return all(indices.ndim == 1 for indices in gone.values())
-
-
-def _summing(body: Body, gone: RemovedIndices) -> Iterator[Record]:
-    """The records, at any depth, that sum over something removed."""
-    for record in plain_records(body):
-        reductions = rule_of(record.eqn.primitive.name).reduces(record)
-        if any(not keep(record.inputs[r.operand][r.axis], gone).all() for r in reductions):
-            yield record
-
-
-def _given(body: Body, operands: Sequence[bool]) -> Iterator[tuple[Record, list[bool]]]:
-    """Every equation outside of loops, and which operands no input reaches."""
-    inner = body.jaxpr.jaxpr
-    known = dict.fromkeys(map(id, inner.constvars), True)
-    known |= {id(operand): each for operand, each in zip(inner.invars, operands, strict=True)}
-    for record in body.records:
-        given = [isinstance(atom, Literal) or known[id(atom)] for atom in record.eqn.invars]
-        known |= dict.fromkeys(map(id, record.eqn.outvars), all(given))
-        if record.eqn.primitive.name in PLAIN_CALLS:
-            yield from _given(record.bodies[0], given)
-        else:
-            yield record, given

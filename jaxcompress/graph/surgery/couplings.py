@@ -12,9 +12,9 @@ import numpy as np
 
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.jaxprs import scan_loop
-from jaxcompress.graph.sites import source_of
 from jaxcompress.graph.surgery.axis_rules import creation, rule_of
-from jaxcompress.graph.surgery.axis_rules.rule import Body, Record, Shape
+from jaxcompress.graph.surgery.axis_rules.rule import Body, Dims, Record
+from jaxcompress.graph.surgery.bodies import equation_of, everywhere, plain_records
 from jaxcompress.graph.surgery.dims import Dim, atoms
 from jaxcompress.graph.surgery.explanation import explain
 from jaxcompress.graph.surgery.kept import positions
@@ -73,6 +73,11 @@ class Family:
         return not self.pins and not self.reductions
 
     @property
+    def unit_shape(self) -> tuple[int, ...]:
+        """Of one number per unit: (units,), or (layers, units) where layers differ."""
+        return (self.layers, self.size) if self.layers else (self.size,)
+
+    @property
     def removable(self) -> bool:
         return not self.pins and not self.unused
 
@@ -87,7 +92,7 @@ class Couplings:
     """
 
     all: tuple[Family, ...]
-    leaves: Mapping[str, Shape] = dataclasses.field(repr=False, compare=False)
+    leaves: Mapping[str, Dims] = dataclasses.field(repr=False, compare=False)
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -219,7 +224,7 @@ class _Finding:
     def __init__(self, coupled: Coupled):
         self.leaves = coupled.leaves
         self.records = list(plain_records(coupled.body))
-        self.tied = set(_tied(coupled.body, inside=False))
+        self.tied = set(_tied(coupled.body))
 
     def couplings(self) -> Couplings:
         places = self.places()
@@ -271,47 +276,29 @@ class _Finding:
         return found
 
 
-def plain_records(body: Body) -> Iterator[Record]:
-    """The records of equations that run no program of their own; no derivatives."""
-    for record in body.records:
-        if record.bodies:
-            derivative = record.eqn.primitive.name in ("custom_jvp_call", "custom_vjp_call")
-            for block in record.bodies[:1] if derivative else record.bodies:
-                yield from plain_records(block)
-        else:
-            yield record
-
-
-def _tied(body: Body, *, inside: bool) -> Iterator[Dim]:
+def _tied(body: Body) -> Iterator[Dim]:
     """The atoms of which all layers of a scan must lose the same indices.
 
     Those outside of any scan, in a carry or a fixed operand, and those of constants and
     counted positions.
     """
-    yield from _atoms(body.consts)
-    for record in body.records:
-        name = record.eqn.primitive.name
-        begins = name == "scan" and not inside
-        if begins:
-            fixed, carried = scan_loop(record.eqn)
-            yield from _atoms(record.inputs[: fixed + carried])
-        elif not record.bodies and (not inside or name in creation.RULES):
-            yield from _atoms((*record.inputs, *record.outputs))
-        for block in record.bodies:
-            yield from _tied(block, inside=inside or begins)
+    for nested in everywhere(body):
+        inside = any(record.eqn.primitive.name == "scan" for record in nested.around)
+        yield from _atoms(nested.body.consts)
+        for record in nested.body.records:
+            name = record.eqn.primitive.name
+            if name == "scan" and not inside:
+                # What a scan steps through may differ from layer to layer; the rest is
+                # one array for all layers.
+                fixed, carried = scan_loop(record.eqn)
+                yield from _atoms(record.inputs[: fixed + carried])
+            elif not record.bodies and (not inside or name in creation.RULES):
+                yield from _atoms((*record.inputs, *record.outputs))
 
 
-def _atoms(shapes: Sequence[Shape]) -> Iterator[Dim]:
+def _atoms(shapes: Sequence[Dims]) -> Iterator[Dim]:
     return (atom for dims in shapes for d in dims for atom in atoms(d))
 
 
 def _pin_in_words(reason: Record | str) -> str:
     return f"needed whole by {equation_of(reason)}" if isinstance(reason, Record) else reason
-
-
-def equation_of(record: Record) -> str:
-    """The primitive and its source, which JAX's own helpers have from their caller."""
-    source, place = source_of(record.eqn), record.caller
-    while not source and place is not None:
-        source, place = source_of(place.eqn), place.caller
-    return f"{record.eqn.primitive.name} ({source})"

@@ -6,15 +6,18 @@ removal makes of that number is a choice of what the smaller model is to be.
 
 import enum
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from jax.extend.core import Literal
 
 from jaxcompress.graph.surgery.axis_rules.rule import Body, Record
+from jaxcompress.graph.surgery.bodies import everywhere
 from jaxcompress.graph.surgery.dims import Dim
 from jaxcompress.graph.surgery.kept import RemovedIndices, keep
+from jaxcompress.graph.surgery.writer import NO_EDITS, Edit, Writer
 
 
 class Divisors(enum.StrEnum):
@@ -43,8 +46,8 @@ class Divisor(NamedTuple):
     value: np.ndarray
 
 
-def new_divisors(body: Body, removed: RemovedIndices) -> Mapping[Record, Divisor]:
-    """By equation the new width, for every mean over removed units, at any depth.
+def divisor_edits(divisors: Divisors, body: Body, removed: RemovedIndices) -> Mapping[Record, Edit]:
+    """What equations do differently where means over removed units divide anew.
 
     A mean is the quotient of a sum, moved and cast at most, by the number of its terms:
     a literal, or a literal less a correction, as in `jnp.var`.
@@ -53,34 +56,42 @@ def new_divisors(body: Body, removed: RemovedIndices) -> Mapping[Record, Divisor
       ValueError: a mean lies in a function with a gradient of its own, which holds the
         width a second time.
     """
-    found = list(_means(body, removed, within=""))
+    if divisors is Divisors.KEPT:
+        return NO_EDITS
+    found = list(_means(body, removed))
     for within, _, _ in found:
         if within:
             raise ValueError(
                 f"Divisors.NEW: a mean over removed units lies in a {within}, whose own gradient "
                 "holds its divisor too. Take Divisors.KEPT, or remove other units."
             )
-    return {reader: divisor for _, reader, divisor in found}
+    return {reader: partial(_with_width, divisor) for _, reader, divisor in found}
+
+
+def _with_width(divisor: Divisor, writer: Writer, record: Record, values: list) -> Sequence:
+    """An edit: the equation reads the new width."""
+    values = list(values)
+    values[divisor.operand] = divisor.value
+    return writer.unedited(record, values)
 
 
 def means_over(body: Body, removed: RemovedIndices) -> bool:
     """Whether a mean runs over removed units whose divisor could be new."""
-    found = [within for within, _, _ in _means(body, removed, within="")]
+    found = [within for within, _, _ in _means(body, removed)]
     return bool(found) and not any(found)
 
 
-def _means(
-    body: Body, removed: RemovedIndices, within: str
-) -> Iterator[tuple[str, Record, Divisor]]:
+def _means(body: Body, removed: RemovedIndices) -> Iterator[tuple[str, Record, Divisor]]:
     """Function with its own gradient that the mean lies in, reader, and divisor."""
-    made = {id(result): record for record in body.records for result in record.eqn.outvars}
-    for record in body.records:
-        name = record.eqn.primitive.name
-        for inner in record.bodies:
-            yield from _means(inner, removed, name if name.startswith("custom_") else within)
-        found = _divisor(record, made, removed)
-        if found is not None:
-            yield within, *found
+    for nested in everywhere(body):
+        names = [record.eqn.primitive.name for record in nested.around]
+        own_gradient = next((name for name in names[::-1] if name.startswith("custom_")), "")
+        records = nested.body.records
+        made = {id(result): record for record in records for result in record.eqn.outvars}
+        for record in records:
+            found = _divisor(record, made, removed)
+            if found is not None:
+                yield own_gradient, *found
 
 
 _MOVED = frozenset(

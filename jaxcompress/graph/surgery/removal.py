@@ -10,7 +10,7 @@ from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named
 from jaxcompress.core.types import Params
 from jaxcompress.graph.avals import struct_of
-from jaxcompress.graph.surgery.axis_rules.rule import Shape
+from jaxcompress.graph.surgery.axis_rules.rule import Dims
 from jaxcompress.graph.surgery.dims import atoms
 from jaxcompress.graph.surgery.divisors import Divisors
 from jaxcompress.graph.surgery.kept import RemovedIndices, keep, positions
@@ -64,7 +64,7 @@ class Removal:
         return tuple(cut for cut in self.cuts if cut.leaf == leaf)
 
 
-def cuts_of(leaves: Mapping[str, Shape], removed: RemovedIndices) -> Removal:
+def cuts_of(leaves: Mapping[str, Dims], removed: RemovedIndices) -> Removal:
     """What the leaves lose with these indices of atoms."""
     cuts = []
     for leaf, dims in leaves.items():
@@ -81,7 +81,7 @@ def _indices(gone: np.ndarray) -> tuple:
     return tuple(_indices(layer) for layer in gone)
 
 
-def resolve(removal: Removal, leaves: Mapping[str, Shape]) -> RemovedIndices:
+def resolve(removal: Removal, leaves: Mapping[str, Dims]) -> RemovedIndices:
     """The removal in terms of a program's own atoms.
 
     Raises:

@@ -15,9 +15,12 @@ import numpy as np
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Model, Params, PyTree
+from jaxcompress.graph.surgery.arrays import Masked, Shrunk
+from jaxcompress.graph.surgery.divisors import divisor_edits
+from jaxcompress.graph.surgery.kept import RemovedIndices
 from jaxcompress.graph.surgery.removal import LeafCut, Removal, resolve, restored
 from jaxcompress.graph.surgery.walk import couple
-from jaxcompress.graph.surgery.writer import Masked, Shrunk, Writer, emitted
+from jaxcompress.graph.surgery.writer import Arrays, Writer, written
 
 
 def shrink(fn: Model, removed: Removal) -> Model:
@@ -52,7 +55,7 @@ def shrink(fn: Model, removed: Removal) -> Model:
     """
 
     def shrunk(params, *inputs):
-        return _written(Shrunk, fn, removed, restored(params, removed), params, inputs)
+        return _without(Shrunk, fn, removed, restored(params, removed), params, inputs)
 
     return shrunk
 
@@ -80,17 +83,24 @@ def masked(fn: Model, removed: Removal) -> Model:
     """
 
     def program(params, *inputs):
-        return _written(Masked, fn, removed, params, params, inputs)
+        return _without(Masked, fn, removed, params, params, inputs)
 
     return program
 
 
-def _written(
-    writer: type[Writer], fn: Model, removed: Removal, before: Params, params: Params, inputs: tuple
+def _without(
+    arrays: Callable[[RemovedIndices], Arrays],
+    fn: Model,
+    removal: Removal,
+    before: Params,
+    params: Params,
+    inputs: tuple,
 ) -> PyTree:
+    """The outputs of the program written anew, whose params once were as `before`."""
     coupled = couple(fn, before, *inputs)
-    writing = writer(coupled.body, resolve(removed, coupled.leaves), removed.divisors)
-    return emitted(writing, coupled, params, inputs)
+    removed = resolve(removal, coupled.leaves)
+    edits = divisor_edits(removal.divisors, coupled.body, removed)
+    return written(Writer(coupled.body, arrays(removed), edits), coupled, params, inputs)
 
 
 def slice_params(params: Params, removed: Removal) -> Params:

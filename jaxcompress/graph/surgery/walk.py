@@ -16,8 +16,9 @@ from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.jaxprs import aval_of
 from jaxcompress.graph.program import Program, trace
 from jaxcompress.graph.surgery.axis_rules import rule_of
-from jaxcompress.graph.surgery.axis_rules.rule import Body, Record, Shape, fresh
+from jaxcompress.graph.surgery.axis_rules.rule import Body, Dims, Record, fresh
 from jaxcompress.graph.surgery.dims import pin, unify
+from jaxcompress.graph.traversal import forward
 
 
 class Coupled(NamedTuple):
@@ -30,7 +31,7 @@ class Coupled(NamedTuple):
     """
 
     program: Program
-    leaves: dict[str, Shape]
+    leaves: dict[str, Dims]
     body: Body
 
 
@@ -56,7 +57,7 @@ def couple(fn: Model, params: Params, *inputs) -> Coupled:
     return Coupled(program, leaves, body)
 
 
-def _pin_axes(tree, shapes: Sequence[Shape], what: str) -> None:
+def _pin_axes(tree, shapes: Sequence[Dims], what: str) -> None:
     """Axes that the caller sees stay whole."""
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
     for path, shape in zip(paths, shapes, strict=True):
@@ -82,23 +83,24 @@ class _Walk:
         self.depth = depth
 
     def body(
-        self, jaxpr: ClosedJaxpr, operands: Sequence[Shape], caller: Record | None = None
+        self, jaxpr: ClosedJaxpr, operands: Sequence[Dims], caller: Record | None = None
     ) -> Body:
-        inner = jaxpr.jaxpr
         consts = tuple(fresh(np.shape(const)) for const in jaxpr.consts)
-        known = dict(zip((*inner.constvars, *inner.invars), (*consts, *operands), strict=True))
+        records: list[Record] = []
 
-        def read(atom) -> Shape:
-            return fresh(aval_of(atom).shape) if isinstance(atom, Literal) else known[atom]
-
-        records = []
-        for eqn in inner.eqns:
-            record = Record(eqn, [read(operand) for operand in eqn.invars], self, caller)
+        def through(index: int, inputs: list[Dims]) -> list[Dims]:
+            eqn = jaxpr.jaxpr.eqns[index]
+            record = Record(eqn, inputs, self, caller)
             record.outputs = rule_of(eqn.primitive.name).couple(record)
-            known |= zip(eqn.outvars, record.outputs, strict=True)
             records.append(record)
-        results = tuple(read(result) for result in inner.outvars)
-        return Body(jaxpr, consts, tuple(operands), tuple(records), results)
+            return record.outputs
+
+        results = forward(jaxpr.jaxpr, consts, operands, through, _axes_of_literal)
+        return Body(jaxpr, consts, tuple(operands), tuple(records), tuple(results))
 
     def derivative(self) -> "_Walk | None":
         return _Walk(self.depth + 1) if self.depth == 0 else None
+
+
+def _axes_of_literal(literal: Literal) -> Dims:
+    return fresh(aval_of(literal).shape)

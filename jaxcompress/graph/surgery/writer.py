@@ -1,18 +1,16 @@
-"""The shrunk and the masked program, written by one walker over the records.
+"""Writes a program anew: with smaller arrays, or with some equations run another way.
 
-Shrunk: what was removed is absent from every array. Masked: all arrays keep their
-shapes, and in front of every equation that reduces over a removed index the entry is
-replaced by what changes no result. A shrunk program equals the masked one for any
-parameters and inputs, up to the order of sums.
+The records of the program are gone through once more, on values. What arrays hold is
+said by an `Arrays`, what chosen equations do by an `Edit`; every other equation runs as
+it was. Both are values that a caller makes: nobody derives from the writer.
 """
 
 import copy
-import itertools
 import types
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
@@ -22,153 +20,126 @@ from jaxcompress.graph.jaxprs import as_function, inner_jaxprs, variables
 from jaxcompress.graph.surgery.axis_rules import rule_of
 from jaxcompress.graph.surgery.axis_rules.rule import (
     Body,
+    Dims,
     Record,
     Reduction,
-    Shape,
     bind,
     of_variables,
 )
-from jaxcompress.graph.surgery.dims import Dim, atoms
-from jaxcompress.graph.surgery.divisors import Divisor, Divisors, new_divisors
-from jaxcompress.graph.surgery.kept import RemovedIndices, keep
+from jaxcompress.graph.surgery.bodies import opened
+from jaxcompress.graph.surgery.dims import Dim
 from jaxcompress.graph.surgery.walk import Coupled
+from jaxcompress.graph.traversal import forward
+
+
+class Arrays(Protocol):
+    """What the arrays of the written program hold, against those of the original."""
+
+    def changes(self, record: Record) -> bool:
+        """Whether the equation itself has to be written anew."""
+        ...
+
+    def kept(self, d: Dim) -> np.ndarray:
+        """Which indices of an axis are there: bool (size,)."""
+        ...
+
+    def take(self, value, dims: Dims) -> Any:
+        """What is there of an array made at full size: a constant, a literal."""
+        ...
+
+    def fill(self, value, dims: Dims, reduction: Reduction) -> Any:
+        """An operand as a reduction is to see it."""
+        ...
+
+    def at(self, layer) -> "Arrays":
+        """The same inside one step of a scan."""
+        ...
+
+
+Edit = Callable[["Writer", Record, list], Sequence]
+"""(writer, record, values of its operands) to values of its results.
+
+`writer.unedited(record, values)` is what the equation gives without the edit.
+"""
+
+NO_EDITS: Mapping[Record, Edit] = types.MappingProxyType({})
 
 
 class Writer:
-    """The walker: equations that something was removed from are written anew.
+    """Runs the records of a program on the values of another.
 
     Args:
       body: the records of the whole program.
-      removed: per atom, which of its indices are removed.
-      divisors: what means over removed units divide by.
+      arrays: what arrays hold.
+      edits: what happens at chosen equations, at any depth.
     """
 
-    divisors: Mapping[Record, Divisor] = types.MappingProxyType({})
-
-    def __init__(self, body: Body, removed: RemovedIndices, divisors: Divisors = Divisors.KEPT):
-        self.removed = removed
-        self.touched = set(_touched(body, removed))
-        if divisors is Divisors.NEW:
-            self.divisors = new_divisors(body, removed)
+    def __init__(self, body: Body, arrays: Arrays, edits: Mapping[Record, Edit] = NO_EDITS):
+        self.arrays = arrays
+        self.edits = edits
+        # All other equations run as JAX wrote them, calls and loops unopened, so that a
+        # change in one place leaves the text of the compiled program alone elsewhere.
+        self.opened = opened(body, lambda record: record in edits or arrays.changes(record))
 
     def kept(self, d: Dim) -> np.ndarray:
-        raise NotImplementedError
+        return self.arrays.kept(d)
 
-    def take(self, value, shape: Shape):
-        raise NotImplementedError
+    def take(self, value, dims: Dims):
+        return self.arrays.take(value, dims)
 
-    def fill(self, value, shape: Shape, reduction: Reduction):
-        raise NotImplementedError
+    def fill(self, value, dims: Dims, reduction: Reduction):
+        return self.arrays.fill(value, dims, reduction)
+
+    def sizes(self, dims: Sequence[Dim]) -> tuple[int, ...]:
+        return tuple(int(np.count_nonzero(self.kept(d))) for d in dims)
 
     def at(self, layer) -> "Writer":
-        """The writer of one step of a scan over layers."""
-        del layer
-        return self
-
-    def sizes(self, shape: Sequence[Dim]) -> tuple[int, ...]:
-        return tuple(int(np.count_nonzero(self.kept(d))) for d in shape)
+        """The writer inside one step of a scan."""
+        inside = copy.copy(self)
+        inside.arrays = self.arrays.at(layer)
+        return inside
 
     def run(self, body: Body, operands: Sequence) -> list:
         """The results of one body on operands that are as this program has them."""
-        jaxpr = body.jaxpr.jaxpr
         consts = [self.take(*pair) for pair in zip(body.jaxpr.consts, body.consts, strict=True)]
-        known = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *operands), strict=True))
 
-        def read(atom, shape: Shape):
-            return self.take(atom.val, shape) if isinstance(atom, Literal) else known[atom]
+        def through(index: int, values: list) -> Sequence:
+            record = body.records[index]
+            # A number in the text has the axes of the operand that it stands for.
+            pairs = zip(record.eqn.invars, values, record.inputs, strict=True)
+            values = [
+                self.take(value, dims) if isinstance(atom, Literal) else value
+                for atom, value, dims in pairs
+            ]
+            return self.write(record, values)
 
-        for record in body.records:
-            eqn = record.eqn
-            values = [read(*pair) for pair in zip(eqn.invars, record.inputs, strict=True)]
-            if record in self.divisors:
-                operand, width = self.divisors[record]
-                values[operand] = width
-            known |= zip(eqn.outvars, self.write(record, values), strict=True)
-        return [read(*pair) for pair in zip(jaxpr.outvars, body.results, strict=True)]
+        results = forward(body.jaxpr.jaxpr, consts, operands, through, lambda atom: atom.val)
+        ends = zip(body.jaxpr.jaxpr.outvars, results, body.results, strict=True)
+        return [
+            self.take(value, dims) if isinstance(atom, Literal) else value
+            for atom, value, dims in ends
+        ]
 
     def write(self, record: Record, values: list) -> Sequence:
-        if record not in self.touched:
+        edit = self.edits.get(record)
+        return self.unedited(record, values) if edit is None else edit(self, record, values)
+
+    def unedited(self, record: Record, values: list) -> Sequence:
+        """The equation on these values, written anew only where arrays ask for it."""
+        if record not in self.opened:
             return unchanged(record, values)
         rule = rule_of(record.eqn.primitive.name)
+        values = list(values)
         for reduction in rule.reduces(record):
             operand = reduction.operand
             values[operand] = self.fill(values[operand], record.inputs[operand], reduction)
         return rule.emit(record, values, self)
 
 
-class Shrunk(Writer):
-    """Removed indices are absent from every array."""
-
-    def kept(self, d: Dim) -> np.ndarray:
-        kept = keep(d, self.removed)
-        return (
-            kept if kept.ndim == 1 else kept[0]
-        )  # where layers lose different indices, equally many
-
-    def take(self, value, shape: Shape):
-        for axis, d in enumerate(shape):
-            kept = self.kept(d)
-            if not kept.all():
-                value = jnp.take(value, np.flatnonzero(kept), axis=axis)
-        return value
-
-    def fill(self, value, shape: Shape, reduction: Reduction):
-        del shape, reduction
-        return value
-
-
-class Masked(Writer):
-    """Every array keeps its shape; no reduction sees a removed entry."""
-
-    layer = None
-
-    def at(self, layer) -> "Writer":
-        if self.layer is not None:
-            return self
-        inside = copy.copy(self)
-        inside.layer = layer
-        return inside
-
-    def kept(self, d: Dim) -> np.ndarray:
-        return np.ones(d.size, bool)
-
-    def take(self, value, shape: Shape):
-        del shape
-        return value
-
-    def fill(self, value, shape: Shape, reduction: Reduction):
-        kept = keep(shape[reduction.axis], self.removed)
-        if kept.all():
-            return value
-        if kept.ndim == 2:
-            kept = jnp.asarray(kept)[self.layer]
-        others = [axis for axis in range(len(shape)) if axis != reduction.axis]
-        return jnp.where(jnp.expand_dims(kept, others), value, reduction.neutral(value.dtype))
-
-
-def emitted(writer: Writer, coupled: Coupled, params: Params, inputs: tuple) -> PyTree:
+def written(writer: Writer, coupled: Coupled, params: Params, inputs: tuple) -> PyTree:
     """What the written program gives, in the form that the model gives it."""
     results = writer.run(coupled.body, jax.tree.leaves((materialize(params), inputs)))
     return jax.tree.unflatten(jax.tree.structure(coupled.program.outputs), results)
-
-
-def around(body: Body, chosen: Container[Record]) -> Iterator[Record]:
-    """The chosen records, and those of the calls and loops that they lie in."""
-    for record in body.records:
-        inside = [inner for block in record.bodies for inner in around(block, chosen)]
-        if inside or record in chosen:
-            yield record
-        yield from inside
-
-
-def _touched(body: Body, removed: RemovedIndices) -> Iterator[Record]:
-    """The records, at any depth, of equations that something was removed from."""
-    for record in body.records:
-        inside = [inner for block in record.bodies for inner in _touched(block, removed)]
-        dims = itertools.chain(*record.inputs, *record.outputs)
-        if inside or any(atom in removed for d in dims for atom in atoms(d)):
-            yield record
-        yield from inside
 
 
 def unchanged(record: Record, values: Sequence) -> Sequence:
@@ -179,3 +150,14 @@ def unchanged(record: Record, values: Sequence) -> Sequence:
         return bind(record, values)
     call = as_function([eqn], variables(eqn.invars), eqn.outvars, inner[0].jaxpr.debug_info)
     return call(*of_variables(eqn, values))
+
+
+def inlined(writer: Writer, record: Record, values: list) -> Sequence:
+    """An edit: the body of a call in place of the call."""
+    return writer.run(record.bodies[0], values)
+
+
+def absent(writer: Writer, record: Record, values: list) -> Sequence:
+    """An edit: the equation is not run, as nothing reads its results."""
+    del writer, values
+    return [None] * len(record.eqn.outvars)

@@ -8,6 +8,9 @@ from jaxcompress.structure.importance.ablation import exact as exact
 from jaxcompress.structure.importance.activations import activation as activation
 from jaxcompress.structure.importance.activations import nonzero as nonzero
 from jaxcompress.structure.importance.controls import random as random
+from jaxcompress.structure.importance.depth import DepthImportance as DepthImportance
+from jaxcompress.structure.importance.depth import exact_blocks as exact_blocks
+from jaxcompress.structure.importance.depth import exact_layers as exact_layers
 from jaxcompress.structure.importance.derivatives import second_order as second_order
 from jaxcompress.structure.importance.derivatives import taylor as taylor
 from jaxcompress.structure.importance.derivatives import taylor_squared as taylor_squared

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Loss, Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings, Family
-from jaxcompress.structure.gating import gated, score_shape
+from jaxcompress.graph.surgery.gates import with_unit_gates
 from jaxcompress.structure.importance.batches import Batches, average, per_example
 from jaxcompress.structure.importance.scores import Importance, Scores, known
 
@@ -59,8 +59,8 @@ def exact(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
 
 def _rise(fn: Model, family: Family, loss: Loss, chunk: int) -> Callable:
     """The mean rise of a batch's loss without each unit."""
-    program = gated(fn, [family])
-    shape = score_shape(family)
+    program = with_unit_gates(fn, [family])
+    shape = family.unit_shape
     count = math.prod(shape)
 
     def rise(params, inputs, targets):

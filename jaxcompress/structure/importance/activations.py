@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings
-from jaxcompress.structure.gating import full, met, reading
+from jaxcompress.graph.surgery.gates import open_gates, reading, with_unit_gates
 from jaxcompress.structure.importance.batches import average
 from jaxcompress.structure.importance.scores import Importance, Scores, known
 
@@ -47,8 +47,8 @@ def activation(batches: Sequence[Any], measure: Measure = jnp.abs) -> Importance
     """
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
-        program = met(fn, couplings.families, reading(measure))
-        gates = {family.name: full(family) for family in couplings.families}
+        program = with_unit_gates(fn, couplings.families, reading(measure))
+        gates = open_gates(couplings.families)
 
         def read(params, inputs, targets):
             del targets

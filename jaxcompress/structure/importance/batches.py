@@ -28,6 +28,11 @@ def average(caller: str, measure: Callable, params: Params, batches: Batches):
     return jax.tree.map(lambda x: x / count, total)
 
 
+def number_of_examples(batches: Batches) -> int:
+    """How many examples all batches hold."""
+    return sum(len(jax.tree.leaves(targets)[0]) for _, targets in batches)
+
+
 def _examples(caller: str, inputs: tuple, targets) -> int:
     """How many examples a batch holds."""
     sizes = {jnp.shape(array)[:1] for array in jax.tree.leaves((inputs, targets))}

@@ -4,7 +4,6 @@ import jax
 
 from jaxcompress.core.types import Key, Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings
-from jaxcompress.structure.gating import score_shape
 from jaxcompress.structure.importance.scores import Importance, Scores
 
 
@@ -21,7 +20,7 @@ def random(key: Key) -> Importance:
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
         del fn, params
         return {
-            family.name: jax.random.uniform(jax.random.fold_in(key, i), score_shape(family))
+            family.name: jax.random.uniform(jax.random.fold_in(key, i), family.unit_shape)
             for i, family in enumerate(couplings.families)
         }
 

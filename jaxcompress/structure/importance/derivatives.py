@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.types import Array, Loss, Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings
-from jaxcompress.structure.gating import full, gated
+from jaxcompress.graph.surgery.gates import open_gates, with_unit_gates
 from jaxcompress.structure.importance.batches import Batches, average, per_example
 from jaxcompress.structure.importance.scores import Importance, Scores, known
 
@@ -115,8 +115,8 @@ def _by_gradients(
     """Scores from each example's gradient in the gates, (examples, …)."""
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
-        program = gated(fn, couplings.families)
-        gates = {family.name: full(family) for family in couplings.families}
+        program = with_unit_gates(fn, couplings.families)
+        gates = open_gates(couplings.families)
 
         def of_example(params, inputs, target):
             one = jax.tree.map(lambda array: array[None], (inputs, target))

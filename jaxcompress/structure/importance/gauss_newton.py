@@ -10,9 +10,10 @@ from jax.flatten_util import ravel_pytree
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Array, Loss, Model, Params
-from jaxcompress.graph.jaxprs import aval_of, inner_jaxprs
+from jaxcompress.graph.jaxprs import aval_of
 from jaxcompress.graph.surgery.couplings import Couplings
-from jaxcompress.structure.gating import full, gated
+from jaxcompress.graph.surgery.gates import open_gates, with_unit_gates
+from jaxcompress.graph.traversal import programs
 from jaxcompress.structure.importance.batches import Batches, average, per_example
 from jaxcompress.structure.importance.scores import Importance, Scores, known
 
@@ -62,8 +63,8 @@ def linearized(loss: Loss, batches: Batches, *, chunk_bytes: int = 2**21) -> Imp
     chunk_bytes = check_count("linearized", "chunk_bytes", chunk_bytes)
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
-        program = gated(fn, couplings.families)
-        gates = {family.name: full(family) for family in couplings.families}
+        program = with_unit_gates(fn, couplings.families)
+        gates = open_gates(couplings.families)
         units = sum(gate.size for gate in gates.values())
 
         def scores(params, inputs, targets):
@@ -131,13 +132,13 @@ def _forward(outputs: Callable, total: Callable, gates: Scores, chunk: int) -> S
 
 def _largest_bytes(jaxpr: ClosedJaxpr) -> int:
     """Of the arrays that a program makes, at any depth; 1 where it makes none."""
-    own = [
+    made = [
         math.prod(aval_of(result).shape) * aval_of(result).dtype.itemsize
-        for eqn in jaxpr.jaxpr.eqns
+        for inner in programs(jaxpr)
+        for eqn in inner.jaxpr.eqns
         for result in eqn.outvars
     ]
-    inner = [_largest_bytes(each) for eqn in jaxpr.jaxpr.eqns for each in inner_jaxprs(eqn)]
-    return max([1, *own, *inner])
+    return max([1, *made])
 
 
 def _mapped(function: Callable, xs, size: int):

@@ -7,10 +7,10 @@ import numpy as np
 from jax import lax
 
 from jaxcompress.graph.jaxprs import inner_jaxprs, scan_loop
-from jaxcompress.graph.surgery.axis_rules.rule import Body, Emitter, Record, Rule, Shape
+from jaxcompress.graph.surgery.axis_rules.rule import Body, Dims, Emitter, Record, Rule
 
 
-def couple_call(record: Record) -> list[Shape]:
+def couple_call(record: Record) -> list[Dims]:
     """The inner program's operands and results are the call's."""
     (jaxpr,) = inner_jaxprs(record.eqn)
     body = record.body(jaxpr, record.inputs)
@@ -43,7 +43,7 @@ def emit_checkpoint(record: Record, values: list, emitter: Emitter) -> list:
     return jax.checkpoint(call, **options)(*values)
 
 
-def couple_scan(record: Record) -> list[Shape]:
+def couple_scan(record: Record) -> list[Dims]:
     """A carry is one array before and after; the axis stepped along stays whole."""
     fixed, carried = scan_loop(record.eqn)
     stacks = record.inputs[fixed + carried :]
@@ -83,7 +83,7 @@ def emit_scan(record: Record, values: list, emitter: Emitter) -> list:
     return [*carry, *stacks]
 
 
-def couple_while(record: Record) -> list[Shape]:
+def couple_while(record: Record) -> list[Dims]:
     """The carry is one array before, inside and after."""
     test, step = inner_jaxprs(record.eqn)
     for_test, for_step, carry = _while_operands(record, record.inputs)
@@ -110,7 +110,7 @@ def emit_while(record: Record, values: list, emitter: Emitter) -> list:
     )
 
 
-def couple_branches(record: Record) -> list[Shape]:
+def couple_branches(record: Record) -> list[Dims]:
     """Every branch gives the same arrays."""
     operands = record.inputs[1:]
     record.bodies = tuple(record.body(jaxpr, operands) for jaxpr in inner_jaxprs(record.eqn))

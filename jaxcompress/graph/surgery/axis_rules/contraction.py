@@ -1,18 +1,18 @@
 """Dots and convolutions: what they sum over must go on both sides at once."""
 
 from jaxcompress.graph.surgery.axis_rules.rule import (
+    Dims,
     Emitter,
     Record,
     Reduction,
     Rule,
-    Shape,
     bind,
     zero,
 )
 from jaxcompress.graph.surgery.dims import Dim, MisfitError, split
 
 
-def couple_dot(record: Record) -> list[Shape]:
+def couple_dot(record: Record) -> list[Dims]:
     """Contracting and batch axes are one on both sides; the rest goes on."""
     (left_summed, right_summed), (left_batch, right_batch) = record.params["dimension_numbers"]
     left, right = record.inputs
@@ -27,7 +27,7 @@ def couple_dot(record: Record) -> list[Shape]:
     ]
 
 
-def _others(dims: Shape, axes: tuple[int, ...]) -> Shape:
+def _others(dims: Dims, axes: tuple[int, ...]) -> Dims:
     return tuple(d for axis, d in enumerate(dims) if axis not in axes)
 
 
@@ -42,7 +42,7 @@ def _sums(dimension_numbers) -> list[Reduction]:
     return left + [Reduction(1, axis, zero) for axis in right_summed]
 
 
-def couple_ragged(record: Record) -> list[Shape]:
+def couple_ragged(record: Record) -> list[Dims]:
     """As a dot; what falls into groups, and the axis of the groups, stay whole."""
     left, right, *group_sizes = record.inputs
     numbers = record.params["ragged_dot_dimension_numbers"]
@@ -66,7 +66,7 @@ def ragged_reduces(record: Record) -> list[Reduction]:
     return _sums(numbers.dot_dimension_numbers)
 
 
-def couple_convolution(record: Record) -> list[Shape]:
+def couple_convolution(record: Record) -> list[Dims]:
     """Features couple like those of a dot; windows and positions stay whole.
 
     With g groups the input features are (g, in) and the output features (g, out / g).
@@ -96,7 +96,7 @@ def _grouped(record: Record, d: Dim) -> tuple[int, int]:
     return groups, d.size // groups
 
 
-def _convolved(record: Record, batch: Dim, features: Dim) -> Shape:
+def _convolved(record: Record, batch: Dim, features: Dim) -> Dims:
     (shape,) = record.output_shapes
     batch_axis, feature_axis, *_ = record.params["dimension_numbers"].out_spec
     # A size that differs is one of batch groups, which were pinned.

@@ -1,9 +1,9 @@
 """Arrays made from nothing: positions, random bits; and what stays as it is."""
 
-from jaxcompress.graph.surgery.axis_rules.rule import Emitter, Record, Rule, Shape, bind, fresh
+from jaxcompress.graph.surgery.axis_rules.rule import Dims, Emitter, Record, Rule, bind, fresh
 
 
-def couple_created(record: Record) -> list[Shape]:
+def couple_created(record: Record) -> list[Dims]:
     """New axes; whatever they are made from stays whole."""
     for dims in record.inputs:
         record.pin(*dims)
@@ -19,7 +19,7 @@ def emit_created(record: Record, values: list, emitter: Emitter) -> list:
     ]
 
 
-def couple_nothing(record: Record) -> list[Shape]:
+def couple_nothing(record: Record) -> list[Dims]:
     """Keeps every axis whole: what has no rule, and what has none on purpose."""
     for dims in record.inputs:
         record.pin(*dims)

@@ -15,10 +15,10 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 from jaxcompress.graph.avals import struct_of
 from jaxcompress.graph.jaxprs import as_function, inner_jaxprs, variables
 from jaxcompress.graph.surgery.axis_rules.calls import couple_arrays, couple_call, emit_inline
-from jaxcompress.graph.surgery.axis_rules.rule import Emitter, Record, Rule, Shape, of_variables
+from jaxcompress.graph.surgery.axis_rules.rule import Dims, Emitter, Record, Rule, of_variables
 
 
-def couple_jvp(record: Record) -> list[Shape]:
+def couple_jvp(record: Record) -> list[Dims]:
     """A tangent has the axes of its primal."""
     results = couple_call(record)
     walk = record.walk.derivative()
@@ -35,7 +35,7 @@ def couple_jvp(record: Record) -> list[Shape]:
     return results
 
 
-def couple_vjp(record: Record) -> list[Shape]:
+def couple_vjp(record: Record) -> list[Dims]:
     """A cotangent has the axes of its primal."""
     results = couple_call(record)
     walk = record.walk.derivative()

@@ -4,11 +4,11 @@ An index along an axis that is copied or written whole chooses nothing: the only
 is 0, however many entries the axis has. `vmap` writes such indices beside others.
 """
 
-from jaxcompress.graph.surgery.axis_rules.rule import Emitter, Record, Rule, Shape, bind
+from jaxcompress.graph.surgery.axis_rules.rule import Dims, Emitter, Record, Rule, bind
 from jaxcompress.graph.surgery.dims import Dim
 
 
-def couple_gather(record: Record) -> list[Shape]:
+def couple_gather(record: Record) -> list[Dims]:
     """Axes copied whole pass, batching ones couple, all others are pinned."""
     (operand, indices), (shape,) = record.inputs, record.output_shapes
     numbers, sizes = record.params["dimension_numbers"], record.params["slice_sizes"]
@@ -56,7 +56,7 @@ def _whole_or_written(record: Record, emitter: Emitter) -> tuple[int, ...]:
     )
 
 
-def couple_dynamic_slice(record: Record) -> list[Shape]:
+def couple_dynamic_slice(record: Record) -> list[Dims]:
     """Axes taken whole pass, all others are pinned."""
     operand, (shape,) = record.inputs[0], record.output_shapes
     return [tuple(_copied(record, d, size) for d, size in zip(operand, shape, strict=True))]
@@ -67,7 +67,7 @@ def emit_dynamic_slice(record: Record, values: list, emitter: Emitter) -> list:
     return bind(record, values, slice_sizes=_whole_or_written(record, emitter))
 
 
-def couple_dynamic_update(record: Record) -> list[Shape]:
+def couple_dynamic_update(record: Record) -> list[Dims]:
     """Axes overwritten whole are one, all others are pinned."""
     operand, update = record.inputs[:2]
     for d, new in zip(operand, update, strict=True):
@@ -82,7 +82,7 @@ def _couple_if_whole(record: Record, d: Dim, part: Dim) -> None:
         record.pin(d, part)
 
 
-def couple_scatter(record: Record) -> list[Shape]:
+def couple_scatter(record: Record) -> list[Dims]:
     """As gather, the other way round; rows that may be summed stay whole."""
     operand, indices, updates = record.inputs
     numbers = record.params["dimension_numbers"]

@@ -10,13 +10,13 @@ from jax import lax
 from jaxcompress.graph.jaxprs import closed
 from jaxcompress.graph.surgery.axis_rules.calls import couple_arrays
 from jaxcompress.graph.surgery.axis_rules.creation import couple_nothing
-from jaxcompress.graph.surgery.axis_rules.rule import Body, Emitter, Record, Rule, Shape, bind
+from jaxcompress.graph.surgery.axis_rules.rule import Body, Dims, Emitter, Record, Rule, bind
 
 
 def whole_from_the_end(count: int) -> Rule:
     """The rule of what takes the last `count` axes of its first operand together."""
 
-    def couple(record: Record) -> list[Shape]:
+    def couple(record: Record) -> list[Dims]:
         first = record.inputs[0]
         leading = first[: len(first) - count]
         for dims in record.inputs:
@@ -30,7 +30,7 @@ def whole_from_the_end(count: int) -> Rule:
     return Rule(couple)
 
 
-def couple_triangular(record: Record) -> list[Shape]:
+def couple_triangular(record: Record) -> list[Dims]:
     """Every column of the right-hand side is solved for by itself."""
     matrix, sides = record.inputs
     couple_arrays(record, [matrix[:-2]], [sides[:-2]])
@@ -38,7 +38,7 @@ def couple_triangular(record: Record) -> list[Shape]:
     return [sides]
 
 
-def couple_tridiagonal(record: Record) -> list[Shape]:
+def couple_tridiagonal(record: Record) -> list[Dims]:
     """As with a triangular matrix; this one is three diagonals."""
     *diagonals, sides = record.inputs
     for diagonal in diagonals:
@@ -48,7 +48,7 @@ def couple_tridiagonal(record: Record) -> list[Shape]:
     return [sides]
 
 
-def couple_solve(record: Record) -> list[Shape]:
+def couple_solve(record: Record) -> list[Dims]:
     """`solve` undoes the matrix product; the transposes undo and do the same."""
     jaxprs, sides = record.params["jaxprs"], _operands(record, record.inputs)[-1]
     if jaxprs.transpose_solve is None or len(record.eqn.outvars) != len(sides):

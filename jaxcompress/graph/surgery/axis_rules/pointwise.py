@@ -1,10 +1,10 @@
 """Primitives that work entry by entry, and those that hand their operands on."""
 
-from jaxcompress.graph.surgery.axis_rules.rule import Record, Rule, Shape
+from jaxcompress.graph.surgery.axis_rules.rule import Dims, Record, Rule
 from jaxcompress.graph.surgery.dims import Dim
 
 
-def couple_pointwise(record: Record) -> list[Shape]:
+def couple_pointwise(record: Record) -> list[Dims]:
     """Axis i of all operands is one axis, but where size one faces another."""
     shapes = record.output_shapes
     full = [dims for dims in record.inputs if len(dims) == len(shapes[0])]
@@ -12,7 +12,7 @@ def couple_pointwise(record: Record) -> list[Shape]:
     return [axes] * len(shapes)
 
 
-def _meeting(record: Record, operands: list[Shape], axis: int, size: int) -> Dim:
+def _meeting(record: Record, operands: list[Dims], axis: int, size: int) -> Dim:
     # An equation may broadcast an axis of size one against n: it is no axis of size n.
     first, *others = [dims[axis] for dims in operands if dims[axis].size == size] or [Dim(size)]
     for other in others:
@@ -20,12 +20,12 @@ def _meeting(record: Record, operands: list[Shape], axis: int, size: int) -> Dim
     return first
 
 
-def couple_through(record: Record) -> list[Shape]:
+def couple_through(record: Record) -> list[Dims]:
     """Every result is its operand."""
     return list(record.inputs)
 
 
-def couple_bitcast(record: Record) -> list[Shape]:
+def couple_bitcast(record: Record) -> list[Dims]:
     """Equal widths keep the axes; others split entries along a further one."""
     (operand,), (shape,) = record.inputs, record.output_shapes
     if len(operand) == len(shape):

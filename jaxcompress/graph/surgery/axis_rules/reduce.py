@@ -7,7 +7,7 @@ program for that reason. What has none known keeps its axes whole.
 
 import numpy as np
 
-from jaxcompress.graph.surgery.axis_rules.rule import Record, Reduction, Rule, Shape, zero
+from jaxcompress.graph.surgery.axis_rules.rule import Dims, Record, Reduction, Rule, zero
 
 
 def one(dtype: np.dtype):
@@ -35,7 +35,7 @@ def _range(dtype: np.dtype) -> tuple:
     return np.iinfo(dtype).min, np.iinfo(dtype).max
 
 
-def couple_reduction(record: Record) -> list[Shape]:
+def couple_reduction(record: Record) -> list[Dims]:
     """The axes that are left."""
     axes = record.params["axes"]
     return [tuple(d for axis, d in enumerate(dims) if axis not in axes) for dims in record.inputs]
@@ -50,7 +50,7 @@ def reduction(neutral) -> Rule:
     return Rule(couple_reduction, reduces=reduces)
 
 
-def couple_open_reduction(record: Record) -> list[Shape]:
+def couple_open_reduction(record: Record) -> list[Dims]:
     """What is not known to have a neutral element needs the axes it takes whole."""
     count = len(record.eqn.outvars)
     first, *others = record.inputs[:count]
@@ -62,14 +62,14 @@ def couple_open_reduction(record: Record) -> list[Shape]:
     return [tuple(d for axis, d in enumerate(first) if axis not in axes)] * count
 
 
-def couple_position(record: Record) -> list[Shape]:
+def couple_position(record: Record) -> list[Dims]:
     """Where an extreme lies is counted along the axis, so the axis stays whole."""
     (operand,) = record.inputs
     record.pin(*(operand[axis] for axis in record.params["axes"]))
     return couple_reduction(record)
 
 
-def couple_ordered(record: Record, axes: tuple[int, ...]) -> list[Shape]:
+def couple_ordered(record: Record, axes: tuple[int, ...]) -> list[Dims]:
     """Order along these axes matters; each other axis is one for all operands."""
     first, *others = record.inputs
     for dims in others:
@@ -79,17 +79,17 @@ def couple_ordered(record: Record, axes: tuple[int, ...]) -> list[Shape]:
     return [first] * len(record.output_shapes)
 
 
-def couple_cumulative(record: Record) -> list[Shape]:
+def couple_cumulative(record: Record) -> list[Dims]:
     """A running sum needs its axis whole."""
     return couple_ordered(record, (record.params["axis"],))
 
 
-def couple_sort(record: Record) -> list[Shape]:
+def couple_sort(record: Record) -> list[Dims]:
     """Sorting needs its axis whole."""
     return couple_ordered(record, (record.params["dimension"],))
 
 
-def couple_top(record: Record) -> list[Shape]:
+def couple_top(record: Record) -> list[Dims]:
     """The largest are chosen among a whole axis."""
     (operand,) = record.inputs
     # `approx_top_k` and JAX releases name the axis differently; unnamed it is the last.
@@ -99,7 +99,7 @@ def couple_top(record: Record) -> list[Shape]:
     return [(*operand[:axis], chosen, *operand[axis + 1 :])] * len(record.output_shapes)
 
 
-def couple_transform(record: Record) -> list[Shape]:
+def couple_transform(record: Record) -> list[Dims]:
     """A Fourier transform needs its last axes whole."""
     (operand,), (shape,) = record.inputs, record.output_shapes
     first = len(operand) - len(record.params["fft_lengths"])
@@ -107,7 +107,7 @@ def couple_transform(record: Record) -> list[Shape]:
     return [(*operand[:first], *(record.pinned(size) for size in shape[first:]))]
 
 
-def couple_window(record: Record) -> list[Shape]:
+def couple_window(record: Record) -> list[Dims]:
     """A window of one entry passes its axis on; any other needs it whole."""
     arrays = [dims for dims in record.inputs if dims]  # initial values are scalars
     axes = []

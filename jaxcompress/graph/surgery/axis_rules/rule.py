@@ -15,7 +15,7 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn
 from jaxcompress.graph.jaxprs import aval_of, variables
 from jaxcompress.graph.surgery.dims import Dim, pin, unify
 
-Shape = tuple[Dim, ...]
+Dims = tuple[Dim, ...]
 """The axes of one array."""
 
 
@@ -23,16 +23,16 @@ class Body(NamedTuple):
     """One occurrence of a jaxpr: the axes of its arrays, and a record per equation."""
 
     jaxpr: ClosedJaxpr
-    consts: tuple[Shape, ...]
-    operands: tuple[Shape, ...]
+    consts: tuple[Dims, ...]
+    operands: tuple[Dims, ...]
     records: "tuple[Record, ...]"
-    results: tuple[Shape, ...]
+    results: tuple[Dims, ...]
 
 
 class Walk(Protocol):
     """The forward pass, as far as rules see it."""
 
-    def body(self, jaxpr: ClosedJaxpr, operands: Sequence[Shape], caller: "Record") -> Body:
+    def body(self, jaxpr: ClosedJaxpr, operands: Sequence[Dims], caller: "Record") -> Body:
         """Walks an inner program of the caller, whose operands have these axes."""
         ...
 
@@ -53,10 +53,10 @@ class Record:
     """
 
     eqn: JaxprEqn
-    inputs: list[Shape]
+    inputs: list[Dims]
     walk: Walk
     caller: "Record | None" = None
-    outputs: list[Shape] = dataclasses.field(default_factory=list)
+    outputs: list[Dims] = dataclasses.field(default_factory=list)
     bodies: tuple[Body, ...] = ()
     aside: list = dataclasses.field(default_factory=list)
 
@@ -68,7 +68,7 @@ class Record:
     def output_shapes(self) -> list[tuple[int, ...]]:
         return [aval_of(result).shape for result in self.eqn.outvars]
 
-    def body(self, jaxpr: ClosedJaxpr, operands: Sequence[Shape]) -> Body:
+    def body(self, jaxpr: ClosedJaxpr, operands: Sequence[Dims]) -> Body:
         """Walks an inner program."""
         return self.walk.body(jaxpr, operands, self)
 
@@ -108,15 +108,15 @@ class Emitter(Protocol):
         """Which indices of the axis are there, bool (size,)."""
         ...
 
-    def sizes(self, shape: Sequence[Dim]) -> tuple[int, ...]:
+    def sizes(self, dims: Sequence[Dim]) -> tuple[int, ...]:
         """Sizes of the axes as they are there."""
         ...
 
-    def take(self, value, shape: Shape):
+    def take(self, value, dims: Dims):
         """What is there of an array made at full size."""
         ...
 
-    def fill(self, value, shape: Shape, reduction: Reduction):
+    def fill(self, value, dims: Dims, reduction: Reduction):
         """The operand with the neutral element in place of every removed entry."""
         ...
 
@@ -129,7 +129,7 @@ class Emitter(Protocol):
         ...
 
 
-Couple = Callable[[Record], list[Shape]]
+Couple = Callable[[Record], list[Dims]]
 Emit = Callable[[Record, list, Emitter], list]
 
 
@@ -176,7 +176,7 @@ class Rule(NamedTuple):
     reduces: Callable[[Record], list[Reduction]] = reduces_nothing
 
 
-def fresh(shape: Sequence[int]) -> Shape:
+def fresh(shape: Sequence[int]) -> Dims:
     """New axes of which nothing is known."""
     return tuple(Dim(size) for size in shape)
 

@@ -2,7 +2,7 @@
 
 import itertools
 
-from jaxcompress.graph.surgery.axis_rules.rule import Emitter, Record, Rule, Shape, bind, fresh
+from jaxcompress.graph.surgery.axis_rules.rule import Dims, Emitter, Record, Rule, bind, fresh
 from jaxcompress.graph.surgery.dims import (
     Dim,
     MisfitError,
@@ -16,20 +16,20 @@ from jaxcompress.graph.surgery.dims import (
 )
 
 
-def couple_transpose(record: Record) -> list[Shape]:
+def couple_transpose(record: Record) -> list[Dims]:
     """The axes in another order."""
     (operand,) = record.inputs
     return [tuple(operand[axis] for axis in record.params["permutation"])]
 
 
-def couple_reverse(record: Record) -> list[Shape]:
+def couple_reverse(record: Record) -> list[Dims]:
     """Entries from the last to the first: index i is that of size - 1 - i."""
     (operand,) = record.inputs
     axes = record.params["dimensions"]
     return [tuple(reversal(d) if axis in axes else d for axis, d in enumerate(operand))]
 
 
-def couple_tile(record: Record) -> list[Shape]:
+def couple_tile(record: Record) -> list[Dims]:
     """Copies one after the other: (copies, size) of each axis."""
     (operand,) = record.inputs
     copies = fresh(record.params["reps"])
@@ -42,14 +42,14 @@ def emit_tile(record: Record, values: list, emitter: Emitter) -> list:
     return bind(record, values, reps=emitter.sizes(record.aside))
 
 
-def couple_squeeze(record: Record) -> list[Shape]:
+def couple_squeeze(record: Record) -> list[Dims]:
     """The axes without those of size one."""
     (operand,) = record.inputs
     gone = record.params["dimensions"]
     return [tuple(d for axis, d in enumerate(operand) if axis not in gone)]
 
 
-def couple_broadcast(record: Record) -> list[Shape]:
+def couple_broadcast(record: Record) -> list[Dims]:
     """An axis that keeps its size is the same axis; a new or expanded one is free."""
     operand, (shape,) = record.inputs[0], record.output_shapes
     axes = list(fresh(shape))
@@ -64,7 +64,7 @@ def emit_broadcast(record: Record, values: list, emitter: Emitter) -> list:
     return bind(record, values, shape=emitter.sizes(record.outputs[0]))
 
 
-def couple_reshape(record: Record) -> list[Shape]:
+def couple_reshape(record: Record) -> list[Dims]:
     """The axes split and joined; what cannot be followed is pinned."""
     return [reshape(record.inputs[0], record.output_shapes[0], record)]
 
@@ -74,7 +74,7 @@ def emit_reshape(record: Record, values: list, emitter: Emitter) -> list:
     return bind(record, values, new_sizes=emitter.sizes(record.outputs[0]))
 
 
-def couple_slice(record: Record) -> list[Shape]:
+def couple_slice(record: Record) -> list[Dims]:
     """Slices cut an axis; every s-th entry is the outer part of (n / s, s)."""
     (operand,) = record.inputs
     found = [_sliced(record, d, *one) for d, one in zip(operand, _slices(record), strict=True)]
@@ -134,7 +134,7 @@ def pieces_of(d: Dim, sizes: tuple[int, ...]) -> list[Dim]:
     return [next(found) if size else Dim(0) for size in sizes]
 
 
-def couple_split(record: Record) -> list[Shape]:
+def couple_split(record: Record) -> list[Dims]:
     """Consecutive pieces of one axis."""
     (operand,) = record.inputs
     axis, sizes = record.params["axis"], record.params["sizes"]
@@ -155,7 +155,7 @@ def emit_split(record: Record, values: list, emitter: Emitter) -> list:
     return bind(record, values, sizes=sizes)
 
 
-def couple_concatenate(record: Record) -> list[Shape]:
+def couple_concatenate(record: Record) -> list[Dims]:
     """The axes one after the other; all others are one."""
     axis = record.params["dimension"]
     first, *others = record.inputs
@@ -167,7 +167,7 @@ def couple_concatenate(record: Record) -> list[Shape]:
     return [(*first[:axis], joined, *first[axis + 1 :])]
 
 
-def couple_stack(record: Record) -> list[Shape]:
+def couple_stack(record: Record) -> list[Dims]:
     """A new axis that stays whole; all others are one."""
     axis = record.params["axis"]
     first, *others = record.inputs
@@ -177,7 +177,7 @@ def couple_stack(record: Record) -> list[Shape]:
     return [(*first[:axis], record.pinned(len(record.inputs)), *first[axis:])]
 
 
-def couple_unstack(record: Record) -> list[Shape]:
+def couple_unstack(record: Record) -> list[Dims]:
     """The axis taken apart stays whole."""
     (operand,) = record.inputs
     axis = record.params["axis"]
@@ -185,7 +185,7 @@ def couple_unstack(record: Record) -> list[Shape]:
     return [(*operand[:axis], *operand[axis + 1 :])] * len(record.output_shapes)
 
 
-def couple_pad(record: Record) -> list[Shape]:
+def couple_pad(record: Record) -> list[Dims]:
     """The operand between two new pieces; pinned if entries go in between, or off."""
     operand, (shape,) = record.inputs[0], record.output_shapes
     axes = []

@@ -1,0 +1,133 @@
+"""What a residual block or a layer is worth, by leaving each out in turn."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.observers import Reading
+from jaxcompress.core.types import Array, Loss, Model, Params, PyTree
+from jaxcompress.graph.surgery.blocks import residual_blocks, with_block_gates
+from jaxcompress.graph.surgery.stacks import stacks, with_layer_gates
+from jaxcompress.structure.importance.batches import (
+    Batches,
+    average,
+    number_of_examples,
+    per_example,
+)
+
+DepthScores = dict[str, Array | Reading]
+"""By name of a residual block a float32 number (), or by name of a stack (length,), the
+higher the more it is worth. A `Reading` also counts the examples that reached each; of
+a block or layer that none reached, nothing is known."""
+
+DepthImportance = Callable[..., DepthScores]
+"""(fn, params, *inputs) to scores."""
+
+
+def exact_blocks(loss: Loss, batches: Batches) -> DepthImportance:
+    """How much the mean loss rises without a residual block, leaving each out in turn.
+
+        score_n = L(model without block n) - L(model)
+
+    Also known as: block ablation, lesion study.
+
+    Args:
+      loss: (outputs, targets) to one number per example.
+      batches: (inputs, targets) pairs, as for `exact`.
+
+    Returns:
+      DepthImportance of `Reading`s; a score is negative where the model does better
+      without the block, and counts are 0 where no outputs change without it.
+
+    Raises:
+      ValueError: when applied: there is no batch, or the loss is not one number per
+        example.
+
+    Source: Veit et al. 2016, arXiv:1605.06431, section 4.1, deletes single blocks.
+    """
+
+    def importance(fn: Model, params: Params, *inputs) -> DepthScores:
+        program = with_block_gates(fn)
+        names = [block.name for block in residual_blocks(fn, params, *inputs)]
+
+        def measure(params, inputs, targets):
+            rise = _rise("exact_blocks", loss, fn(params, *inputs), targets)
+
+            def without(index):
+                gates = {name: index != i for i, name in enumerate(names)}
+                return rise(program(params, *inputs, gates=gates))
+
+            return jax.lax.map(without, jnp.arange(len(names)))
+
+        found = average("exact_blocks", measure, params, batches)
+        reading = _counted(found, batches)
+        return {
+            name: Reading(reading.value[index], reading.count[index])
+            for index, name in enumerate(names)
+        }
+
+    return importance
+
+
+def exact_layers(loss: Loss, batches: Batches) -> DepthImportance:
+    """How much the mean loss rises without a layer, leaving each out in turn.
+
+        score_n = L(model without layer n) - L(model)
+
+    Also known as: layer ablation, layer dropping, depth pruning.
+
+    Args:
+      loss: (outputs, targets) to one number per example.
+      batches: (inputs, targets) pairs, as for `exact`.
+
+    Returns:
+      DepthImportance of `Reading`s; a score is negative where the model does better
+      without the layer, and counts are 0 where no outputs change without it.
+
+    Raises:
+      ValueError: when applied: there is no batch, or the loss is not one number per
+        example.
+
+    Source: Mozer and Smolensky 1989, "Skeletonization", for blocks instead of units.
+    """
+
+    def importance(fn: Model, params: Params, *inputs) -> DepthScores:
+        program = with_layer_gates(fn)
+        lengths = {stack.name: stack.length for stack in stacks(fn, params, *inputs).found}
+
+        def measure(params, inputs, targets):
+            rise = _rise("exact_layers", loss, fn(params, *inputs), targets)
+
+            def without(name, layer):
+                gates = {name: jnp.arange(lengths[name]) != layer}
+                return rise(program(params, *inputs, gates=gates))
+
+            return {
+                name: jax.lax.map(lambda layer, name=name: without(name, layer), jnp.arange(length))
+                for name, length in lengths.items()
+            }
+
+        found = average("exact_layers", measure, params, batches)
+        return {name: _counted(each, batches) for name, each in found.items()}
+
+    return importance
+
+
+def _rise(caller: str, loss: Loss, outputs: PyTree, targets) -> Callable:
+    """Of another model's outputs: the mean rise of a batch, and whether they differ."""
+    before = per_example(caller, loss, outputs, targets)
+
+    def rise(others: PyTree) -> tuple[Array, Array]:
+        losses = per_example(caller, loss, others, targets)
+        pairs = zip(jax.tree.leaves(outputs), jax.tree.leaves(others), strict=True)
+        differs = jnp.stack([jnp.any(one != other) for one, other in pairs]).any()
+        return jnp.mean(losses - before), differs.astype(jnp.float32)
+
+    return rise
+
+
+def _counted(found: tuple[Array, Array], batches: Batches) -> Reading:
+    """Mean rises, and of how many examples the batch came out otherwise."""
+    rises, share = found
+    return Reading(rises, jnp.round(share * number_of_examples(batches)).astype(jnp.int32))

@@ -1,0 +1,25 @@
+"""What every removal gives: a smaller model, and a report of what that did."""
+
+from typing import Generic, NamedTuple, TypeVar
+
+from jaxcompress.core.types import Model, Params
+from jaxcompress.graph.surgery.removal import Removal
+
+ReportType = TypeVar("ReportType")
+
+
+class SmallerModel(NamedTuple, Generic[ReportType]):
+    """A model without some of its units, residual blocks or layers.
+
+    Fields:
+      fn: the smaller model; it traces the original at every call, so jit it.
+      params: the smaller params, of the same structure.
+      removal: what went, of the original model: `graph.surgery.slice_params` cuts other
+        params alike.
+      report: what that did.
+    """
+
+    fn: Model
+    params: Params
+    removal: Removal
+    report: ReportType
