@@ -58,7 +58,7 @@ def scored(
     )[0]
 
 
-def by(solvers: dict[str, jc.layerwise.Solver], correction: float = 0.0) -> Method:
+def by(solvers: dict[str, jc.prune.solvers.SparsitySolver], correction: float = 0.0) -> Method:
     """Matrix after matrix, what stays making up for what goes."""
 
     def method(params: Params, axes: Axes, batches: list[Array], pattern: str) -> Params:
@@ -68,9 +68,8 @@ def by(solvers: dict[str, jc.layerwise.Solver], correction: float = 0.0) -> Meth
             params,
             batches,
             solvers[pattern],
-            sparsity=SPARSITY,
+            jc.prune.Target(SPARSITY, select=MATRICES),
             correction=correction,
-            select=MATRICES,
         )[0]
 
     return method

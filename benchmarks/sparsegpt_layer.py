@@ -76,7 +76,7 @@ def measure(size: int, name: str) -> dict[str, Any]:
 
 
 def once(
-    solver: jc.layerwise.Solver, weight: np.ndarray, second_moment: np.ndarray
+    solver: jc.prune.solvers.SparsitySolver, weight: np.ndarray, second_moment: np.ndarray
 ) -> dict[str, float]:
     """Seconds of one run, compiled before, and the error that is left."""
     solve = jax.jit(solver, static_argnums=2)

@@ -183,7 +183,7 @@ def surgeon(run: Run, start: Params, epochs: int) -> Begun:
         start,
         [run.parts.train.images[:SCORED]],
         p.solvers.optimal_brain_surgeon(),
-        sparsity=jc.Rules({glob.escape(name): share for name, share in gone.items() if share}),
+        jc.Rules({glob.escape(name): share for name, share in gone.items() if share}),
     )
     return held(run, pruned, living(pruned), epochs)
 

@@ -182,7 +182,7 @@ KERNELS: dict[str, Callable[[], Program]] = {
 }
 
 
-def solving(solver: jc.layerwise.Solver, side: int = SIDE) -> Program:
+def solving(solver: jc.prune.solvers.SparsitySolver, side: int = SIDE) -> Program:
     """Half of a square matrix, by a solver."""
     shapes = floats(side, side), floats(side, side)
     return Program(lambda weight, second_moment: solver(weight, second_moment, 0.5), shapes)

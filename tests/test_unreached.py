@@ -229,14 +229,14 @@ def test_a_table_and_what_is_read_elsewhere_too_are_not_judged():
 
 @pytest.mark.parametrize("setting", ["one layer of a stack"], indirect=True)
 def test_reconstruction_leaves_out_what_no_row_reaches(setting):
-    options = {"solver": jc.prune.solvers.sparsegpt(), "sparsity": 0.5}
-    pruned, report = jc.prune.reconstruct(setting.fn, setting.params, [X], **options)
+    solver = jc.prune.solvers.sparsegpt()
+    pruned, report = jc.prune.reconstruct(setting.fn, setting.params, [X], solver, 0.5)
     np.testing.assert_array_equal(pruned["rare"], setting.params["rare"])
     assert reason_of(report, "rare") == setting.reason
     assert (pruned["out"] == 0).any()
-    named = jc.matching("rare", "in")
+    named = jc.prune.Target(0.5, select=jc.matching("rare", "in"))
     with pytest.raises(ValueError, match=r"reconstruct: leaf 'rare' was asked for by name, but no"):
-        jc.prune.reconstruct(setting.fn, setting.params, [X], select=named, **options)
+        jc.prune.reconstruct(setting.fn, setting.params, [X], solver, named)
 
 
 @pytest.mark.parametrize("setting", ["an expert without tokens"], indirect=True)

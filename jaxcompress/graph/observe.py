@@ -139,12 +139,12 @@ def _reader(observer: Observer) -> Handler:
     def handler(site, apply, data, weight, state):
         # Without it the model's derivative would run through the observer as well.
         seen = jax.lax.stop_gradient(data)
-        return apply(data, weight), _unsharded(observer.update, seen, state)
+        return apply(data, weight), unsharded(observer.update, seen, state)
 
     return handler
 
 
-def _unsharded(update: Callable, data: Array, state):
+def unsharded(update: Callable, data: Array, state):
     """Leaves shardings to the compiler: rows merge what explicit meshes keep apart."""
     mesh = jax.typeof(data).sharding.mesh
     if AxisType.Explicit not in mesh.axis_types:

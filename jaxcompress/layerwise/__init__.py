@@ -3,4 +3,7 @@
 What solves one matrix comes from the methods: pruning, quantization, low rank.
 """
 
+from jaxcompress.layerwise.driver import Solved as Solved
+from jaxcompress.layerwise.driver import solve as solve
 from jaxcompress.layerwise.solver import Solver as Solver
+from jaxcompress.layerwise.solver import weight_solver as weight_solver

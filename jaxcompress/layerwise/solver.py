@@ -1,4 +1,4 @@
-"""What reconstructs one matrix: the word that the solvers share.
+"""What solves one matrix, and the linear algebra that solvers share.
 
 A solver lowers the error of a matrix W (outputs, inputs) on the inputs x that it met:
 
@@ -6,15 +6,55 @@ A solver lowers the error of a matrix W (outputs, inputs) on the inputs x that i
 """
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.types import Array
+from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.matrices import from_matrices
+from jaxcompress.core.numerics import narrowed
+from jaxcompress.core.types import Array, PyTree
 
-Solver = Callable[[Array, Array, float], tuple[Array, Array]]
-"""(weight (outputs, inputs), second moment of the inputs (inputs, inputs), sparsity) to
-(weight with removed entries exactly 0, bool mask of what stays); all float32."""
+Solution = PyTree
+"""What a solver finds for one matrix: arrays in any tree."""
+
+
+class Solver(NamedTuple):
+    """How a leaf is solved, matrix by matrix, and what it becomes.
+
+    Fields:
+      solve: (weight (outputs, inputs), second moment (inputs, inputs)), both float32,
+        -> solution. Compiled, and mapped over the matrices of a leaf.
+      weight: solution -> (outputs, inputs) float32: what the leaves after it see.
+      leaf: (solutions, leaf, axes) -> what takes the leaf's place: an array, a
+        `QTensor`, a `LowRank`. Solutions are those of all its matrices on a leading
+        axis, in the order of `as_matrices(leaf, axes)`.
+    """
+
+    solve: Callable[[Array, Array], Solution]
+    weight: Callable[[Solution], Array]
+    leaf: Callable[[Solution, Array, LeafAxes], Any]
+
+
+def weight_solver(solve: Callable[[Array, Array], Array]) -> Solver:
+    """A solver whose solution is the weight itself, and whose leaf an array.
+
+    Args:
+      solve: (weight (outputs, inputs), second moment (inputs, inputs)) -> weight, all
+        float32.
+
+    Example:
+      >>> halved = weight_solver(lambda weight, second_moment: weight / 2)
+      >>> roles = LeafAxes(contracting=(0,), output=(1,))
+      >>> halved.leaf(jnp.ones((1, 3, 2)), jnp.zeros((2, 3)), roles).shape
+      (2, 3)
+    """
+
+    def leaf(solutions: Array, leaf: Array, axes: LeafAxes) -> Array:
+        return from_matrices(narrowed(solutions, leaf.dtype), axes, like=leaf)
+
+    return Solver(solve, lambda solution: solution, leaf)
 
 
 def damped(second_moment: Array, damping: float) -> Array:

@@ -1,35 +1,40 @@
-"""Turns: which matrix of a program comes when, and the inputs it meets at its turn."""
+"""Turns: which matrix of a program comes when, and which leaves are matrices at all."""
 
 import dataclasses
-import functools
-import glob
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
 
 import jax
-import jax.numpy as jnp
+from jax.extend.core import JaxprEqn
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.observers import Observer, covariance, row_count, together
-from jaxcompress.core.rules import Rules
-from jaxcompress.core.types import Array, Model, Params
-from jaxcompress.graph.observe import (
-    Readings,
-    initial_readings,
-    observe,
-    observed_sites,
-    rows,
-    windows,
-)
+from jaxcompress.core.names import map_named
+from jaxcompress.core.selectors import inexact
+from jaxcompress.core.types import Params, Selector
 from jaxcompress.graph.program import Program
 from jaxcompress.graph.sites import Site
-from jaxcompress.graph.steps import Block
+from jaxcompress.graph.steps import Block, Step
 
 Sites = dict[str, list[Site]]
 """The sites of each leaf, by its name."""
 Turn = tuple[str, tuple[int, ...]]
 """A leaf's name and the index of one of its layers along the stack of its sites."""
+
+
+def multiplied(program: Program) -> Selector:
+    """Selects leaves that meet data in dots and convolutions alone, as real numbers."""
+    left_out = {
+        leaf.name
+        for site in program.sites
+        if site.is_complex or not site.observable
+        for leaf in site.leaves
+    }
+
+    def select(params: Params):
+        met = {leaf.name for site in program.sites for leaf in site.leaves} - left_out
+        return map_named(lambda name, chosen: chosen and name in met, inexact()(params))
+
+    return select
 
 
 def sites_of(caller: str, program: Program, names: Iterable[str]) -> Sites:
@@ -80,105 +85,34 @@ def _check_entries(caller: str, name: str, sites: Sequence[Site]) -> None:
 
 
 def turns(block: Block, sites: Sites, scans: tuple[int, ...] = ()) -> Iterator[Turn]:
-    """The leaves in the order of the program, those of a stack layer by layer.
+    """The matrices in the order of the program, those of a stack layer by layer.
 
     A leaf with several sites comes again at each.
 
     Args:
       block: of the program.
       sites: of the leaves.
-      scans: which turn each scan around the block is at.
+      scans: which layer each scan around the block is at.
     """
     for step in block.steps:
-        around = step.eqn.primitive.name == "scan"
-        for turn in _order(step.eqn.params) if around and step.stacked else (0,):
-            for inner in step.blocks:
-                yield from turns(inner, sites, (*scans, turn) if around else scans)
-        for site in step.sites.values() if not step.blocks else ():
-            index = tuple(scans[depth] for depth in site.sliced_by)
-            yield from ((leaf.name, index) for leaf in site.leaves if leaf.name in sites)
+        yield from turns_of(step, sites, scans)
 
 
-def _order(scan: Mapping[str, Any]) -> range:
+def turns_of(step: Step, sites: Sites, scans: tuple[int, ...]) -> Iterator[Turn]:
+    """The matrices that meet data in one equation, or in what it runs."""
+    around = step.eqn.primitive.name == "scan"
+    for layer in order_of_layers(step.eqn) if around and step.stacked else (0,):
+        for inner in step.blocks:
+            yield from turns(inner, sites, (*scans, layer) if around else scans)
+    for site in step.sites.values() if not step.blocks else ():
+        index = tuple(scans[depth] for depth in site.sliced_by)
+        yield from ((leaf.name, index) for leaf in site.leaves if leaf.name in sites)
+
+
+def order_of_layers(scan: JaxprEqn) -> range:
     """Which layer of a scan comes when."""
-    layers = range(scan["length"])
-    return layers[::-1] if scan["reverse"] else layers
-
-
-class Moments(NamedTuple):
-    """What leaves meet, by one program for all of them.
-
-    Fields:
-      counts: params -> by leaf name, (stack…, batch…) int32: the rows with an entry
-        other than 0 that its matrices meet.
-      read: (params, turn) -> E[x xᵀ] of a leaf's matrices at its turn.
-    """
-
-    counts: Callable[[Params], dict[str, Array]]
-    read: Callable[[Params, Turn], Array]
-
-
-def second_moments(fn: Model, program: Program, batches: Sequence[tuple], sites: Sites) -> Moments:
-    """What leaves meet when it is their turn.
-
-    One program serves all turns: states say which observers look. Only they take
-    windows of the data; rows are counted by all.
-    """
-    met = [site.leaf for each in sites.values() for site in each]
-    rules = Rules({glob.escape(leaf): covariance() for leaf in met})
-    start = initial_readings(program, observed_sites(program, rules, _switched_windows))
-    observed = observe(fn, rules, of=_switched_windows)
-
-    @functools.partial(jax.jit, donate_argnums=2)
-    def step(params: Params, inputs: tuple, readings: Readings) -> Readings:
-        return observed(params, *inputs, readings=readings)[1]
-
-    def over_batches(params: Params, readings: Readings) -> Readings:
-        for inputs in batches:
-            readings = step(params, inputs, readings)
-        return readings
-
-    def counts(params: Params) -> dict[str, Array]:
-        readings = over_batches(params, jax.tree.map(jnp.copy, start))
-        return {
-            name: functools.reduce(row_count().merge, (readings[site.name][1] for site in each))
-            for name, each in sites.items()
-        }
-
-    def read(params: Params, turn: Turn) -> Array:
-        name, index = turn
-        readings = jax.tree.map(jnp.copy, start)
-        for site in sites[name]:
-            (on, state), count = readings[site.name]
-            readings[site.name] = (on.at[index].set(True), state), count
-        readings = over_batches(params, readings)
-        states = [
-            jax.tree.map(lambda each: each[index], readings[site.name][0][1])
-            for site in sites[name]
-        ]
-        return covariance().read(functools.reduce(covariance().merge, states))
-
-    return Moments(counts, read)
-
-
-def _switched_windows(site: Site, observer: Observer) -> Observer:
-    """Counts the rows of every execution; takes windows while it is switched on."""
-    return together(_switched(windows(site, observer)), rows(site, row_count()))
-
-
-def _switched(observer: Observer) -> Observer:
-    """The observer that looks while its state says so; the state is (on, its own)."""
-
-    def update(x, state):
-        on, own = state
-        return on, jax.lax.cond(on, observer.update, lambda x, own: own, x, own)
-
-    return Observer(
-        init=lambda x: (jnp.zeros((), bool), observer.init(x)),
-        update=update,
-        read=lambda state: observer.read(state[1]),
-        merge=lambda first, second: (first[0] | second[0], observer.merge(first[1], second[1])),
-    )
+    layers = range(scan.params["length"])
+    return layers[::-1] if scan.params["reverse"] else layers
 
 
 def reading_axes(site: Site) -> LeafAxes:

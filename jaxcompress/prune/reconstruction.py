@@ -1,57 +1,48 @@
-"""Pruning with weights that make up for what went, one leaf after another.
+"""One-shot pruning on data: layer by layer, kept weights adjusted by a solver."""
 
-Each leaf is solved on the inputs that the leaves before it, already pruned, give it.
-The maths of one matrix is a solver's.
-"""
-
+import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.checks import check_batches, check_finite, check_share
+from jaxcompress.core.checks import check_batches, check_share
 from jaxcompress.core.evidence import missing
-from jaxcompress.core.matrices import as_matrices, from_matrices
+from jaxcompress.core.matrices import from_matrices
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.numerics import narrowed
-from jaxcompress.core.report import Report
-from jaxcompress.core.rules import Rules
-from jaxcompress.core.selectors import inexact
-from jaxcompress.core.types import Array, Model, Params, Selector
-from jaxcompress.graph.program import Program, axes, trace
-from jaxcompress.layerwise.drift import corrected, cross_moments
+from jaxcompress.core.report import LeafReport, Report
+from jaxcompress.core.types import Array, Model, Params
+from jaxcompress.graph.program import axes, trace
+from jaxcompress.layerwise.driver import solve
+from jaxcompress.layerwise.moments import row_counts
 from jaxcompress.layerwise.solver import Solver
-from jaxcompress.layerwise.turns import (
-    Sites,
-    Turn,
-    reading_axes,
-    second_moments,
-    sites_of,
-    turns,
-)
+from jaxcompress.layerwise.turns import multiplied, sites_of
 from jaxcompress.prune import chosen
+from jaxcompress.prune.allocations.totals import uniform
+from jaxcompress.prune.patterns.pattern import unstructured
 from jaxcompress.prune.post_training.one_shot import removal_report
-from jaxcompress.prune.target import Sparsity, Target, without_steps
+from jaxcompress.prune.solvers.solver import SparsitySolver
+from jaxcompress.prune.target import Aim, Target, without_steps
+
+RERUN = "the model ran again up to it"
 
 
 def reconstruct(
     fn: Model,
     params: Params,
     batches: Sequence[Any],
-    solver: Solver,
+    solver: SparsitySolver,
+    target: Aim,
     *,
-    sparsity: Rules[Sparsity] | Sparsity,
     correction: float = 0.0,
-    select: Selector | None = None,
 ) -> tuple[Params, Report]:
-    """Prunes weight after weight of a trained model; what stays makes up for what went.
+    """Prunes layer by layer, adjusting kept weights to preserve each layer's outputs.
 
     In the order of the program, and of a scanned stack layer by layer, each leaf's
-    matrix is solved on the inputs that it meets when all before it are pruned, so that
-    its outputs change least. No labels and no gradients.
+    matrix is pruned on the inputs that it meets once all before it are pruned, so that
+    its outputs change least. No labels and no gradients. Also known as: one-shot
+    pruning with weight reconstruction, layer-wise optimal brain compression.
 
     With a `correction` a leaf also makes up for leaves before it: with x what it met in
     the whole model and x' what it meets now, it is solved as
@@ -61,11 +52,12 @@ def reconstruct(
     which at 1 answers x' most like W answers x. The whole way fits the calibration data
     too closely; on a small transformer half of it did better.
 
-    One program is compiled for all leaves. It runs once over the batches for each leaf
-    and layer, and holds (inputs, inputs) numbers for each of them, and the windows of a
-    convolution for one batch; where that is too much memory, pass smaller batches, or
-    prune the first leaves with `select`, then the next in another call. A correction
-    compiles another program for each leaf, and holds what it meets in one batch.
+    The model runs twice over the batches: once to count what reaches each leaf, once in
+    segments cut at the leaves (`layerwise.solve`), so time is linear in depth and equal
+    layers compile once; a correction runs it a third time. The values at a cut are kept
+    for all batches, and (inputs, inputs) numbers for the leaf that is solved. Where the
+    model cannot be cut at a leaf, as in a `while`, in a scan that does not slice it or
+    at several sites, it runs again up to that leaf, and the report says why.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.
@@ -73,13 +65,12 @@ def reconstruct(
       batches: calibration data, each an input or a tuple of the model's inputs; some
         hundred rows more than a leaf has inputs are enough. A convolution has a row for
         each position that it computes: the inputs in its window, zeros of padding too.
-      solver: `sparsegpt()`, or `optimal_brain_surgeon()` for small leaves.
-      sparsity: fraction to remove of each matrix, in [0, 1), or `Rules` of it; leaves
-        without a rule stay.
+      solver: one of `prune.solvers`, `sparsegpt()` for example.
+      target: fraction to remove of each matrix, in [0, 1), or `Rules` of it; or a
+        `Target` that selects leaves besides: by default those that meet data in a dot
+        or convolution and are not looked up besides, without those that no row of the
+        batches reaches but zeros. The pattern is the solver's own.
       correction: how far each leaf makes up for the drift of its inputs, in [0, 1].
-      select: which leaves; by default those that meet data in a dot or convolution and
-        are not looked up besides, without those that no row of the batches reaches but
-        zeros.
 
     Returns:
       (params, report): the same structure, shapes and dtypes; what
@@ -87,7 +78,8 @@ def reconstruct(
 
     Raises:
       ValueError: there is no batch or an empty one; a sparsity is outside [0, 1) or the
-        correction outside [0, 1]; nothing is selected or a rule is never used; a leaf
+        correction outside [0, 1]; the target has a pattern, an allocation or axes of
+        its own; nothing is selected or a rule is never used; a leaf
         to prune is empty or not finite, meets data that are not, none, or elsewhere
         than in dots (or convolutions without groups) that read all of it alike and as
         it is stored, or is to be corrected in a loop of unknown length; no data reach a
@@ -101,7 +93,7 @@ def reconstruct(
       >>> params = {"kernel": jnp.array([[1.0], [4.0]])}
       >>> x = jnp.array([[1.0, 1.0], [0.0, 1.0]])
       >>> solver = jc.prune.solvers.sparsegpt(damping=1e-9)
-      >>> pruned, report = jc.prune.reconstruct(fn, params, [x], solver, sparsity=0.5)
+      >>> pruned, report = jc.prune.reconstruct(fn, params, [x], solver, 0.5)
       >>> pruned["kernel"].round(3)
       Array([[0. ],
              [4.5]], dtype=float32)
@@ -117,115 +109,68 @@ def reconstruct(
     check_batches("reconstruct", batches)
     check_share("reconstruct", "correction", correction)
     batches = [batch if isinstance(batch, tuple) else (batch,) for batch in batches]
+    target = _of_matrices(target)
     program = trace(fn, params, *batches[0])
-    roles = axes(fn, params, *batches[0])
-    target = Target(sparsity, select=select or _multiplied(program), axes=roles)
-    target = without_steps("reconstruct", target)
-    found = chosen.fixed_groups("reconstruct", params, target)
-    shares = {
-        name: float(chosen.value_at(0, group.sparsity)) for group in found for name in group.axes
+    select = target.select or multiplied(program)
+    known = dataclasses.replace(target, select=select, axes=axes(fn, params, *batches[0]))
+    found = chosen.fixed_groups("reconstruct", params, known)
+    names = [name for group in found for name in group.axes]
+    sites = sites_of("reconstruct", program, names)
+    counts = row_counts(fn, program, params, batches, sites)
+    unreached = {name: missing(count) for name, count in counts.items() if missing(count)}
+    found, left = chosen.with_data("reconstruct", found, unreached, target)
+    at = functools.cache(functools.partial(_at, solver))
+    solvers = {
+        name: at(float(chosen.value_at(0, group.sparsity)))
+        for group in found
+        for name in group.axes
     }
-    sites = sites_of("reconstruct", program, shares)
-    moments = second_moments(fn, program, batches, sites)
-    unreached = {name: missing(each) for name, each in moments.counts(params).items()}
-    unreached = {name: reason for name, reason in unreached.items() if reason}
-    found, left = chosen.with_data("reconstruct", found, unreached, Target(sparsity, select=select))
-    sites = {name: each for name, each in sites.items() if name not in left}
+    solved = solve("reconstruct", fn, params, batches, solvers, correction)
     leaves = named_leaves(params)
-    order = {name: reading_axes(each[0]) for name, each in sites.items()}
-    for name in sites:
-        check_finite("reconstruct", name, leaves[name])
-    masks = {name: jnp.ones(leaves[name].shape, bool) for name in sites}
-    aimed = _correction(fn, params, batches, sites, correction)
-    solve = jax.jit(functools.partial(_each, solver), static_argnums=2)
-    for name, index in dict.fromkeys(turns(program.block, sites)):
-        now = map_named(lambda name, _: leaves[name], params)
-        met = moments.read(now, (name, index))
-        _check_met(name, met)
-        weight = aimed(_matrices(leaves[name], order[name])[index], met, now, (name, index))
-        solved, keep = solve(weight, met, shares[name])
-        _check_solved(name, solved)
-        solved = narrowed(solved, leaves[name].dtype)
-        leaves[name] = _with_matrices(leaves[name], order[name], index, solved)
-        masks[name] = _with_matrices(masks[name], order[name], index, keep)
-    pruned = map_named(lambda name, _: leaves[name], params)
+    masks = {
+        name: from_matrices(keep, solved.axes[name], like=leaves[name])
+        for name, (_, keep) in solved.solutions.items()
+    }
+    pruned = map_named(lambda name, leaf: solved.leaves.get(name, leaf), params)
     removing = chosen.mask_tree(masks, params)
     report = removal_report("reconstruct", params, removing, found, left)
-    return pruned, report
+    rows = tuple(_with_reason(row, solved.uncut.get(row.name)) for row in report.leaves)
+    return pruned, dataclasses.replace(report, leaves=rows)
 
 
-def _multiplied(program: Program) -> Selector:
-    """Leaves that meet data in dots and convolutions alone, and as real numbers."""
-    left_out = {
-        leaf.name
-        for site in program.sites
-        if site.is_complex or not site.observable
-        for leaf in site.leaves
+def _of_matrices(target: Aim) -> Target:
+    """The target, which says of each matrix how much goes, and no more."""
+    target = without_steps("reconstruct", target)
+    given = {
+        "pattern": target.pattern is not unstructured,
+        "allocate": target.allocate is not uniform,
+        "axes": target.axes is not None,
     }
-
-    def select(params: Params):
-        met = {leaf.name for site in program.sites for leaf in site.leaves} - left_out
-        return map_named(lambda name, chosen: chosen and name in met, inexact()(params))
-
-    return select
-
-
-def _each(solver: Solver, weight: Array, moments: Array, sparsity: float) -> tuple[Array, Array]:
-    """The solver on every matrix of (batch…, outputs, inputs), one after another."""
-    flat = _flat(weight), _flat(moments)
-    solved, keep = jax.lax.map(lambda each: solver(each[0], each[1], sparsity), flat)
-    return solved.reshape(weight.shape), keep.reshape(weight.shape)
-
-
-def _correction(
-    fn: Model, whole: Params, batches: Sequence[tuple], sites: Sites, share: float
-) -> Callable[[Array, Array, Params, Turn], Array]:
-    """(matrices, what they meet, params now, turn) -> matrices to solve instead."""
-    if share == 0:
-        return lambda weight, met, now, turn: weight
-    crosses = cross_moments(fn, batches, sites)
-
-    @jax.jit
-    def each(weight: Array, cross: Array, met: Array) -> Array:
-        flat = _flat(weight), _flat(cross), _flat(met)
-        return jax.lax.map(lambda m: corrected(m[0], m[1], m[2], share), flat).reshape(weight.shape)
-
-    return lambda weight, met, now, turn: each(weight, crosses(whole, now, turn), met)
-
-
-def _flat(matrices: Array) -> Array:
-    """(batch…, rows, columns) with one batch axis, float32."""
-    return matrices.reshape(-1, *matrices.shape[-2:]).astype(jnp.float32)
-
-
-def _matrices(leaf: Array, roles: LeafAxes) -> Array:
-    """The leaf as (batch…, outputs, inputs), whole on every device."""
-    matrices = as_matrices(leaf, roles)
-    return matrices.reshape(*(leaf.shape[axis] for axis in roles.batch), *matrices.shape[1:])
-
-
-def _with_matrices(leaf: Array, roles: LeafAxes, index: tuple[int, ...], new: Array) -> Array:
-    """The leaf, as it lies, with other values for the matrices at an index."""
-    changed = _matrices(leaf, roles).at[index].set(new.astype(leaf.dtype))
-    return from_matrices(changed, roles, like=leaf)
-
-
-def _check_met(name: str, moments: Array) -> None:
-    if not bool(jnp.all(jnp.isfinite(moments))):
+    for argument in (name for name, changed in given.items() if changed):
         raise ValueError(
-            f"reconstruct(batches=...): leaf {name!r} meets inputs whose products are not finite. "
-            "Clean the data, or scale them."
+            f"reconstruct: Target({argument}=...) has no meaning here. Solvers take a pattern, "
+            "as sparsegpt(pattern=...); each matrix loses its own share; axes are those of the "
+            "program."
         )
-    if not bool(jnp.all(jnp.any(moments, axis=(-2, -1)))):
-        raise ValueError(
-            f"reconstruct(batches=...): a matrix of leaf {name!r} meets no input but 0. Give data "
-            "that reach it, prune less before it, or leave it out with select=."
-        )
+    return target
 
 
-def _check_solved(name: str, weight: Array) -> None:
-    if not bool(jnp.all(jnp.isfinite(weight))):
-        raise ValueError(
-            f"reconstruct(solver=...): leaf {name!r} gets weights that are not finite. Raise the "
-            "solver's damping, or give more data."
-        )
+def _with_reason(row: LeafReport, uncut: str | None) -> LeafReport:
+    """The row, which says why the model could not be cut at its leaf."""
+    if uncut is None:
+        return row
+    return dataclasses.replace(row, reason=f"{row.reason}; {RERUN}, since {uncut}")
+
+
+def _at(solver: SparsitySolver, sparsity: float) -> Solver:
+    """The solver at one sparsity; it finds weights and masks."""
+
+    def leaf(found: tuple[Array, Array], leaf: Array, axes: LeafAxes) -> Array:
+        weights, _ = found
+        return from_matrices(narrowed(weights, leaf.dtype), axes, like=leaf)
+
+    return Solver(
+        solve=lambda weight, second_moment: solver(weight, second_moment, sparsity),
+        weight=lambda found: found[0],
+        leaf=leaf,
+    )

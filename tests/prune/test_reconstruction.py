@@ -369,9 +369,7 @@ def reconstructed_by_hand(params, batches, sparsity, correction) -> dict:
 @pytest.mark.parametrize("correction", [0.0, 0.5, 1.0])
 def test_each_leaf_and_layer_sees_the_inputs_that_pruned_ones_make(correction):
     params, batches = fresh_params(), [single(normal(30, 6)), single(normal(30, 6))]
-    found, report = reconstruct(
-        model, params, batches, sparsegpt(), sparsity=0.5, correction=correction
-    )
+    found, report = reconstruct(model, params, batches, sparsegpt(), 0.5, correction=correction)
     expected = reconstructed_by_hand(params, batches, 0.5, correction)
     for leaf, by_hand in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(leaf == 0, by_hand == 0)
@@ -431,7 +429,7 @@ def test_a_stack_along_a_later_axis_is_solved_layer_by_layer():
         )[0]
 
     x = single(normal(2, 30, 6))
-    found, _ = reconstruct(fn, params, [x], sparsegpt(), sparsity=0.5)
+    found, _ = reconstruct(fn, params, [x], sparsegpt(), 0.5)
     for expert in range(2):
         met = np.asarray(x[expert], np.float64)
         for layer in range(2):
@@ -443,13 +441,13 @@ def test_a_stack_along_a_later_axis_is_solved_layer_by_layer():
 
 def test_arrays_of_an_explicit_mesh_are_solved_whole_and_put_back(mesh):
     params, x = {"kernel": single(normal(6, 4))}, single(normal(20, 6))
-    expected, _ = reconstruct(apply_kernel, params, [x], sparsegpt(), sparsity=0.5)
+    expected, _ = reconstruct(apply_kernel, params, [x], sparsegpt(), 0.5)
     devices = mesh(data=2, model=2, axis_type=AxisType.Explicit)
     spec = PartitionSpec(None, "model")
     with jax.set_mesh(devices):
         params = {"kernel": jax.device_put(params["kernel"], NamedSharding(devices, spec))}
         x = jax.device_put(x, NamedSharding(devices, PartitionSpec("data", None)))
-        found, _ = reconstruct(apply_kernel, params, [x], sparsegpt(), sparsity=0.5)
+        found, _ = reconstruct(apply_kernel, params, [x], sparsegpt(), 0.5)
     assert found["kernel"].sharding.spec == spec
     np.testing.assert_allclose(found["kernel"], expected["kernel"], **TOLERANCE)
 
@@ -459,7 +457,7 @@ def test_experts_and_windows_of_one_are_solved_each_by_itself(dtype):
     params = {"experts": normal(2, 6, 6), "conv": normal(1, 1, 6, 6)}
     params = {name: jnp.asarray(leaf, dtype) for name, leaf in params.items()}
     x = jnp.asarray(normal(2, 30, 6), dtype)
-    found, _ = reconstruct(experts, params, [x], sparsegpt(), sparsity=jc.Rules({"*": 0.5}))
+    found, _ = reconstruct(experts, params, [x], sparsegpt(), jc.Rules({"*": 0.5}))
     for expert in range(2):
         inputs = np.asarray(x[expert], np.float64)
         second_moment = inputs.T @ inputs / len(inputs)
@@ -479,7 +477,7 @@ def test_outputs_change_less_than_without_the_inputs_and_without_making_up():
     axes = jc.graph.axes(fn, params, x)
     wanda = jc.prune.criteria.wanda(fn, params, [x])
     changed = [
-        reconstruct(fn, params, [x], sparsegpt(), sparsity=0.5)[0],
+        reconstruct(fn, params, [x], sparsegpt(), 0.5)[0],
         one_shot(params, wanda, Target(0.5, within_outputs, axes=axes))[0],
         one_shot(params, jc.prune.criteria.magnitude(), 0.5)[0],
     ]
@@ -496,7 +494,7 @@ def test_a_leaf_of_two_sites_is_solved_on_the_inputs_of_both():
         params,
         [x],
         sparsegpt(),
-        sparsity=0.5,
+        0.5,
     )
     met = np.concatenate([x[:10], jnp.tanh(x[10:])]).astype(np.float64)
     weight, _ = sparsegpt_by_hand(params["kernel"].T, met.T @ met / 40, 0.5)
@@ -515,7 +513,7 @@ def test_a_corrected_leaf_that_loses_nothing_answers_in_least_squares():
         params,
         [x],
         sparsegpt(),
-        sparsity=jc.Rules({"first": 0.5, "second": 0.0}),
+        jc.Rules({"first": 0.5, "second": 0.0}),
         correction=1.0,
     )
     met = np.tanh(np.asarray(x @ found["first"], np.float64))
@@ -535,7 +533,7 @@ def test_a_correction_sees_every_turn_of_a_loop():
         ]
 
     sparsity = jc.Rules({"first": 0.5, "shared": 0.0})
-    found, _ = reconstruct(fn, params, [x], sparsegpt(), sparsity=sparsity, correction=1.0)
+    found, _ = reconstruct(fn, params, [x], sparsegpt(), sparsity, correction=1.0)
     kernel = np.asarray(params["shared"], np.float64)
     inputs = []
     for first in (params["first"], found["first"]):
@@ -560,7 +558,7 @@ def test_a_loop_of_unknown_length_cannot_be_corrected():
     with pytest.raises(
         ValueError, match=r"meets leaf 'kernel' another number of times, or .* loop"
     ):
-        reconstruct(fn, {"kernel": jnp.eye(6)}, [DATA], sparsegpt(), sparsity=0.5, correction=0.5)
+        reconstruct(fn, {"kernel": jnp.eye(6)}, [DATA], sparsegpt(), 0.5, correction=0.5)
 
 
 def embedding(params, ids):
@@ -575,7 +573,7 @@ KERNEL = {"kernel": single(normal(6, 4))}
 DATA = single(normal(20, 6))
 REFUSED = {
     "no batch": (apply_kernel, KERNEL, [], {}, "reconstruct(batches=[]) holds no batch"),
-    "sparsity": (apply_kernel, KERNEL, [DATA], {"sparsity": 1.0}, "Target(sparsity=1.0)"),
+    "sparsity": (apply_kernel, KERNEL, [DATA], {"target": 1.0}, "reconstruct(target=1.0)"),
     "correction": (
         apply_kernel,
         KERNEL,
@@ -587,7 +585,7 @@ REFUSED = {
         embedding,
         {"table": jnp.ones((4, 6)), **KERNEL},
         [jnp.arange(4)],
-        {"select": jc.everything()},
+        {"target": Target(0.5, select=jc.everything())},
         "leaf 'table' meets gather",
     ),
     "feature groups": (
@@ -622,7 +620,7 @@ REFUSED = {
         apply_kernel,
         {**KERNEL, "bias": jnp.ones(4)},
         [DATA],
-        {"select": jc.everything()},
+        {"target": Target(0.5, select=jc.everything())},
         "leaf 'bias' meets no data",
     ),
     "a part": (
@@ -675,7 +673,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_reconstructed_is_refused(name):
     fn, params, batches, options, message = REFUSED[name]
-    options = {"solver": sparsegpt(), "sparsity": 0.5} | options
+    options = {"solver": sparsegpt(), "target": 0.5} | options
     with pytest.raises(ValueError, match=re.escape(message)):
         reconstruct(fn, params, batches, options.pop("solver"), **options)
 
@@ -726,7 +724,7 @@ def images_and_convnet() -> tuple[jax.Array, dict]:
 
 def test_a_convolution_is_solved_on_its_windows():
     x, params = images_and_convnet()
-    found, report = reconstruct(convnet, params, [x[:3], x[3:]], sparsegpt(), sparsity=0.5)
+    found, report = reconstruct(convnet, params, [x[:3], x[3:]], sparsegpt(), 0.5)
     expected = convnet_by_hand(params, x, 0.5)
     for name, leaf in found.items():
         np.testing.assert_array_equal(leaf == 0, expected[name] == 0)
@@ -738,7 +736,7 @@ def test_a_convolution_is_solved_on_its_windows():
 def test_outputs_of_convolutions_change_less_than_by_magnitude():
     noise, params = images_and_convnet()
     x = 0.3 * jnp.cumsum(jnp.cumsum(noise, axis=1), axis=2)  # neighbours are alike
-    fitted, _ = reconstruct(convnet, params, [x], sparsegpt(), sparsity=0.5)
+    fitted, _ = reconstruct(convnet, params, [x], sparsegpt(), 0.5)
     dropped, _ = one_shot(params, jc.prune.criteria.magnitude(), 0.5)
     expected = convnet(params, x)
     errors = [float(jnp.linalg.norm(convnet(each, x) - expected)) for each in (fitted, dropped)]
@@ -754,7 +752,7 @@ def test_a_stack_of_kernels_is_solved_layer_by_layer():
 
     params = {"kernels": single(0.3 * normal(3, 3, 2, 2, 2))}
     x = single(normal(4, 6, 6, 2))
-    found, _ = reconstruct(fn, params, [x], sparsegpt(), sparsity=0.5)
+    found, _ = reconstruct(fn, params, [x], sparsegpt(), 0.5)
     for layer in range(2):
         met = patches(np.pad(np.asarray(x, np.float64), [(0, 0), (1, 1), (1, 1), (0, 0)]), 3, 3)
         kernel = solved_by_hand(params["kernels"][..., layer, :], met, 0.5)
@@ -767,14 +765,14 @@ def test_a_factor_that_all_weights_share_changes_nothing():
     def scaled(params, x):
         return x @ (-0.5 * params["kernel"].astype(jnp.float32) / 3)
 
-    found, _ = reconstruct(scaled, KERNEL, [DATA], sparsegpt(), sparsity=0.5)
-    expected, _ = reconstruct(apply_kernel, KERNEL, [DATA], sparsegpt(), sparsity=0.5)
+    found, _ = reconstruct(scaled, KERNEL, [DATA], sparsegpt(), 0.5)
+    expected, _ = reconstruct(apply_kernel, KERNEL, [DATA], sparsegpt(), 0.5)
     np.testing.assert_array_equal(found["kernel"], expected["kernel"])
 
 
 def test_a_table_is_left_out_where_nothing_is_selected():
     params = {"table": single(normal(4, 6)), **KERNEL}
-    found, report = reconstruct(embedding, params, [jnp.arange(4)], sparsegpt(), sparsity=0.5)
+    found, report = reconstruct(embedding, params, [jnp.arange(4)], sparsegpt(), 0.5)
     np.testing.assert_array_equal(found["table"], params["table"])
     assert [leaf.name for leaf in report.kept] == ["table"]
 

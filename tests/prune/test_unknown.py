@@ -155,7 +155,7 @@ ON_DATA: dict[str, Callable] = {
         model, PARAMS, loss, batches, prune.criteria.magnitude()
     ),
     "reconstruct": lambda batches: prune.reconstruct(
-        model, PARAMS, [batch[:1] for batch in batches], prune.solvers.sparsegpt(), sparsity=0.5
+        model, PARAMS, [batch[:1] for batch in batches], prune.solvers.sparsegpt(), 0.5
     ),
     "woodfisher": lambda batches: prune.woodfisher(model, PARAMS, loss, batches, 0.5),
 }
@@ -204,11 +204,11 @@ NUMBERS: dict[str, Callable] = {
     "prune(target": lambda x: prune.prune(SGD, prune.criteria.magnitude(), x),
     "by_magnitude(target": lambda x: prune.views.by_magnitude(x),
     "hard_movement(target": prune.companions.hard_movement,
-    "Target(sparsity": lambda x: prune.reconstruct(
-        model, PARAMS, [X], prune.solvers.sparsegpt(), sparsity=x
+    "reconstruct(target": lambda x: prune.reconstruct(
+        model, PARAMS, [X], prune.solvers.sparsegpt(), x
     ),
     "reconstruct(correction": lambda x: prune.reconstruct(
-        model, PARAMS, [X], prune.solvers.sparsegpt(), sparsity=0.5, correction=x
+        model, PARAMS, [X], prune.solvers.sparsegpt(), 0.5, correction=x
     ),
     "woodfisher(target": lambda x: prune.woodfisher(model, PARAMS, loss, [(X, LABELS)], x),
     "FisherBlocks(damping": lambda x: prune.FisherBlocks(damping=x),

@@ -95,7 +95,7 @@ def solved(dtype):
         return weight * 1e5, jnp.ones(weight.shape, bool)
 
     x, fn = jnp.ones((2, 3), dtype), lambda params, x: x @ params["w"]
-    return jc.prune.reconstruct(fn, {"w": x.T}, [x], enlarged, sparsity=0.5)[0]
+    return jc.prune.reconstruct(fn, {"w": x.T}, [x], enlarged, 0.5)[0]
 
 
 def stored_for_a_step(*keys):

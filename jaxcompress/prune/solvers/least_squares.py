@@ -7,8 +7,9 @@ import numpy as np
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.types import Array
-from jaxcompress.layerwise.solver import Solver, damped, inverse_factor
+from jaxcompress.layerwise.solver import damped, inverse_factor
 from jaxcompress.prune.patterns.pattern import Pattern, unstructured
+from jaxcompress.prune.solvers.solver import SparsitySolver
 
 _MATRIX = LeafAxes(contracting=(1,), output=(0,))
 
@@ -23,7 +24,7 @@ def least_squares(
     rounds: int = 8,
     steps: int = 50,
     damping: float = 0.01,
-) -> Solver:
+) -> SparsitySolver:
     """Prunes in a few rounds, and fits all that stays to each other after each.
 
     In round t of R, with W the weights as they were and W' as they are:
@@ -47,7 +48,7 @@ def least_squares(
         0; more where the calibration data are few.
 
     Returns:
-      Solver. Weights of an input that was always 0 are worth 0, so they go first.
+      SparsitySolver. Weights of an input that was always 0 are worth 0, and go first.
 
     Raises:
       ValueError: `rounds` or `steps` is below 1 or `damping` not above 0; when applied:
@@ -87,7 +88,7 @@ def least_squares(
     return solve
 
 
-def refitted(solver: Solver, *, steps: int = 50, damping: float = 0.01) -> Solver:
+def refitted(solver: SparsitySolver, *, steps: int = 50, damping: float = 0.01) -> SparsitySolver:
     """A solver's mask with the weights that leave the least error under it.
 
         least trace((W - W') · H · (W - W')ᵀ) over W' that is 0 outside the mask
@@ -104,7 +105,7 @@ def refitted(solver: Solver, *, steps: int = 50, damping: float = 0.01) -> Solve
         0.
 
     Returns:
-      Solver.
+      SparsitySolver.
 
     Raises:
       ValueError: `steps` is below 1 or `damping` not above 0.

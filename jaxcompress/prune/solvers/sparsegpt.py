@@ -9,8 +9,9 @@ import numpy as np
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.types import Array
-from jaxcompress.layerwise.solver import Solver, damped, inverse_factor
+from jaxcompress.layerwise.solver import damped, inverse_factor
 from jaxcompress.prune.patterns.pattern import Pattern, unstructured
+from jaxcompress.prune.solvers.solver import SparsitySolver
 
 _COLUMNS = LeafAxes(contracting=(0,), output=(1,))
 """Of a transposed matrix, whose columns are contiguous rows."""
@@ -18,7 +19,7 @@ _COLUMNS = LeafAxes(contracting=(0,), output=(1,))
 
 def sparsegpt(
     *, pattern: Pattern = unstructured, block_size: int = 128, damping: float = 0.01
-) -> Solver:
+) -> SparsitySolver:
     """Prunes block by block of inputs; weights of later inputs take over.
 
         U: upper Cholesky factor of the inverse of H, damped
@@ -46,8 +47,8 @@ def sparsegpt(
         0; more where the calibration data are few.
 
     Returns:
-      Solver. Weights of an input that was always 0 are worth 0, so they go first of
-      their block.
+      SparsitySolver. Weights of an input that was always 0 are worth 0, and go first
+      of their block.
 
     Raises:
       ValueError: `block_size` is below 1 or `damping` not above 0; when applied: the

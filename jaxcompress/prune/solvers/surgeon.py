@@ -8,14 +8,15 @@ import jax.numpy as jnp
 from jaxcompress.core.checks import check_positive
 from jaxcompress.core.numerics import round_to_count
 from jaxcompress.core.types import Array
-from jaxcompress.layerwise.solver import Solver, damped, inverse_factor
+from jaxcompress.layerwise.solver import damped, inverse_factor
 from jaxcompress.prune.ranking import lowest
+from jaxcompress.prune.solvers.solver import SparsitySolver
 
 _IN_CACHE = 2**20
 """Numbers of the inverses that change at once: about what a core has near it."""
 
 
-def optimal_brain_surgeon(*, damping: float = 0.01) -> Solver:
+def optimal_brain_surgeon(*, damping: float = 0.01) -> SparsitySolver:
     """Removes one weight at a time, of all outputs the one that costs least.
 
         cost_oq = w_oq² / P_qq
@@ -36,7 +37,7 @@ def optimal_brain_surgeon(*, damping: float = 0.01) -> Solver:
         0.
 
     Returns:
-      Solver. Weights of an input that was always 0 cost nothing, so they go first.
+      SparsitySolver. Weights of an input that was always 0 cost nothing, and go first.
 
     Raises:
       ValueError: `damping` is not above 0.

@@ -1,0 +1,199 @@
+"""The driver: each leaf is solved on what the leaves solved before it make of the data.
+
+The program runs once, in segments cut at the leaves (`segments`); what becomes of one
+matrix is decided by a solver (`solver`).
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.checks import check_finite
+from jaxcompress.core.matrices import as_matrices, from_matrices
+from jaxcompress.core.names import named_leaves
+from jaxcompress.core.numerics import narrowed
+from jaxcompress.core.types import Array, Model, Params
+from jaxcompress.layerwise.drift import corrected
+from jaxcompress.layerwise.frontier import Frontier
+from jaxcompress.layerwise.plan import plans_of
+from jaxcompress.layerwise.segments import Rerun
+from jaxcompress.layerwise.solver import Solution, Solver
+from jaxcompress.layerwise.turns import Turn
+
+
+class Solved(NamedTuple):
+    """What became of the solved leaves, by name.
+
+    Fields:
+      leaves: what takes their place.
+      solutions: what the solver found, for all matrices of a leaf on a leading axis.
+      axes: the roles of a leaf's axes, in the order in which its matrices lie.
+      uncut: of leaves at which the program could not be cut, the reason.
+    """
+
+    leaves: dict[str, Any]
+    solutions: dict[str, Solution]
+    axes: dict[str, LeafAxes]
+    uncut: dict[str, str]
+
+
+def solve(
+    caller: str,
+    fn: Model,
+    params: Params,
+    batches: Sequence[tuple],
+    solvers: Mapping[str, Solver],
+    correction: float = 0.0,
+) -> Solved:
+    """Solves leaves of a model, each on the inputs that the solved ones before give it.
+
+    In the order of the program, and of a scanned stack layer by layer. Each matrix is
+    solved on the second moment of its inputs, in the model whose leaves before it are
+    solved already. With a `correction`, a matrix W whose inputs were x and are now x'
+    is first replaced by
+
+        W + correction · W · E[(x - x') x'ᵀ] · E[x' x'ᵀ]⁻¹,   the inverse damped
+
+    The program runs once over the batches, in segments cut at the leaves, and with a
+    correction a second time, with the leaves as they were. Segments that are alike, as
+    those of equal layers are, compile once. The values at a cut are kept for all
+    batches, by the host where they are many. Where the program cannot be cut at a leaf
+    (in a `while`, in a scan that does not slice it, at several sites), what lies
+    between the last cut and the leaf runs once more for it.
+
+    Args:
+      caller: who is told in errors.
+      fn: the model, `fn(params, *inputs) -> outputs`.
+      params: tree of arrays; leaves that are not solved may be compressed.
+      batches: tuples of the model's inputs, at least one.
+      solvers: of the leaves to solve, by name.
+      correction: how far each leaf makes up for the drift of its inputs, in [0, 1].
+
+    Returns:
+      Solved.
+
+    Raises:
+      ValueError: a leaf is not finite, or meets data elsewhere than in dots (or
+        convolutions without groups) that read all of it alike and as it is stored; it
+        meets data whose products are not finite, or nothing but 0; batches of one shape
+        make a program with another order of leaves than those of another; a solver
+        finds weights that are not finite; a corrected leaf meets more or fewer inputs
+        than it did, or some in a loop of unknown length.
+
+    Example:
+      >>> fn = lambda params, x: x @ params["kernel"]
+      >>> params, x = {"kernel": jnp.eye(2)}, jnp.array([[1.0, 2.0]])
+      >>> by_energy = lambda weight, moment: weight * jnp.diagonal(moment)[None]
+      >>> solver = jc.layerwise.weight_solver(by_energy)
+      >>> solve("weighted", fn, params, [(x,)], {"kernel": solver}).leaves["kernel"]
+      Array([[1., 0.],
+             [0., 4.]], dtype=float32)
+    """
+    plans = plans_of(caller, fn, params, batches, solvers)
+    leaves = _Leaves(caller, params, solvers, plans[0].axes)
+    frontier = Frontier(caller, plans, leaves.now, leaves.before if correction else None)
+    for stage in zip(*(plan.stages for plan in plans), strict=True):
+        frontier.advance(stage)
+        for readings in zip(*(each.readings for each in stage), strict=True):
+            turn = readings[0].turn
+            weight, met = leaves.matrices(turn), frontier.second_moment(readings)
+            if correction:
+                weight = _corrected(weight, frontier.cross_moment(readings), met, correction)
+            leaves.solve(turn, weight, met)
+    uncut = {
+        reading.turn[0]: reading.reason
+        for stage in plans[0].stages
+        for reading in stage.readings
+        if isinstance(reading, Rerun)
+    }
+    return Solved(*leaves.solved(), plans[0].axes, uncut)
+
+
+class _Leaves:
+    """The leaves as they were, as they are now, and what the solvers have found."""
+
+    def __init__(
+        self,
+        caller: str,
+        params: Params,
+        solvers: Mapping[str, Solver],
+        axes: Mapping[str, LeafAxes],
+    ):
+        self.caller, self.solvers, self.axes = caller, solvers, axes
+        self.before = named_leaves(params)
+        self.now = dict(self.before)
+        self.found: dict[str, dict[tuple[int, ...], Solution]] = {name: {} for name in solvers}
+        # Leaves that share a solver share its programs.
+        self.mapped = functools.cache(_mapped)
+        for name in solvers:
+            check_finite(caller, name, self.before[name])
+
+    def matrices(self, turn: Turn) -> Array:
+        """(batch…, outputs, inputs) of a leaf at its turn."""
+        name, index = turn
+        return _matrices(self.now[name], self.axes[name])[index]
+
+    def solve(self, turn: Turn, weight: Array, met: Array) -> None:
+        """Solves (batch…, outputs, inputs) matrices on their second moments."""
+        name, index = turn
+        self.found[name][index], solved = self.mapped(self.solvers[name])(_flat(weight), _flat(met))
+        if not bool(jnp.all(jnp.isfinite(solved))):
+            raise ValueError(
+                f"{self.caller}(solver=...): leaf {name!r} gets weights that are not finite. Raise "
+                "the solver's damping, or give more data."
+            )
+        self.now[name] = _with_matrices(self.now[name], self.axes[name], index, solved)
+
+    def solved(self) -> tuple[dict[str, Any], dict[str, Solution]]:
+        """What takes the leaves' places, and the solutions of all their matrices."""
+        solutions = {name: _in_order(found) for name, found in self.found.items()}
+        leaves = {
+            name: solver.leaf(solutions[name], self.before[name], self.axes[name])
+            for name, solver in self.solvers.items()
+        }
+        return leaves, solutions
+
+
+def _mapped(solver: Solver) -> Callable[[Array, Array], tuple[Solution, Array]]:
+    """The solver on matrices with one leading axis, one after another."""
+
+    def solve(matrices: tuple[Array, Array]) -> tuple[Solution, Array]:
+        solution = solver.solve(*matrices)
+        return solution, solver.weight(solution)
+
+    return jax.jit(lambda weights, moments: jax.lax.map(solve, (weights, moments)))
+
+
+@functools.partial(jax.jit, static_argnames="share")
+def _corrected(weight: Array, cross: Array, met: Array, share: float) -> Array:
+    """`corrected` for each of (batch…, outputs, inputs) matrices."""
+    flat = _flat(weight), _flat(cross), _flat(met)
+    each = jax.lax.map(lambda matrix: corrected(matrix[0], matrix[1], matrix[2], share), flat)
+    return each.reshape(weight.shape)
+
+
+def _flat(matrices: Array) -> Array:
+    """(batch…, rows, columns) with one batch axis, float32."""
+    return matrices.reshape(-1, *matrices.shape[-2:]).astype(jnp.float32)
+
+
+def _matrices(leaf: Array, axes: LeafAxes) -> Array:
+    """The leaf as (batch…, outputs, inputs), whole on every device."""
+    matrices = as_matrices(leaf, axes)
+    return matrices.reshape(*(leaf.shape[axis] for axis in axes.batch), *matrices.shape[1:])
+
+
+def _with_matrices(leaf: Array, axes: LeafAxes, index: tuple[int, ...], new: Array) -> Array:
+    """The leaf, as it lies, with other values for the matrices at an index."""
+    matrices = _matrices(leaf, axes)
+    new = narrowed(new, leaf.dtype).reshape(matrices[index].shape)
+    return from_matrices(matrices.at[index].set(new), axes, like=leaf)
+
+
+def _in_order(found: Mapping[tuple[int, ...], Solution]) -> Solution:
+    """The solutions of all layers on one axis, in the order of the stack."""
+    return jax.tree.map(lambda *layers: jnp.concatenate(layers), *(found[i] for i in sorted(found)))
