@@ -1,9 +1,6 @@
-"""Pruning that makes up for what went: solvers and order against plain NumPy loops."""
+"""Reconstruction of models: each leaf by hand, on what pruned ones before it give."""
 
 import re
-from collections.abc import Callable
-from fractions import Fraction
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,16 +11,17 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import jaxcompress as jc
 from jaxcompress.layerwise.turns import sites_of, turns
 from jaxcompress.prune import Target, one_shot, reconstruct
-from jaxcompress.prune.patterns import n_of_m, unstructured, within_groups, within_outputs
-from jaxcompress.prune.patterns.pattern import Pattern
-from jaxcompress.prune.solvers import least_squares, optimal_brain_surgeon, refitted, sparsegpt
-from jaxcompress.prune.solvers.sparsegpt import block_shares
+from jaxcompress.prune.patterns import n_of_m, within_outputs
+from jaxcompress.prune.solvers import sparsegpt
+from tests.prune.by_hand import (
+    TOLERANCE,
+    damped,
+    rise,
+    single,
+    sparsegpt_by_hand,
+)
 
 RANDOM = np.random.default_rng(0)
-# Second moments below have conditions of hundreds: hundreds of roundings of a weight.
-TOLERANCE = {"rtol": 500 * 2**-23, "atol": 500 * 2**-23}
-
-
 START = RANDOM.bit_generator.state
 
 
@@ -34,292 +32,6 @@ def same_numbers_in_any_order_of_tests():
 
 def normal(*shape: int) -> np.ndarray:
     return RANDOM.standard_normal(shape)
-
-
-def single(x) -> jax.Array:
-    return jnp.asarray(x, jnp.float32)
-
-
-def moment(inputs: int) -> np.ndarray:
-    """E[x xᵀ] of inputs that go together."""
-    x = normal(4 * inputs, inputs) @ (np.eye(inputs) + 0.2 * normal(inputs, inputs))
-    return x.T @ x / len(x)
-
-
-def damped(second_moment: np.ndarray, damping: float) -> np.ndarray:
-    energy = np.diag(second_moment)
-    mean = np.mean(energy[energy > 0])
-    return second_moment + np.diag(damping * mean + np.where(energy > 0, 0, mean))
-
-
-def rise(weight, changed, second_moment) -> float:
-    error = np.asarray(weight, np.float64) - np.asarray(changed, np.float64)
-    return np.trace(error @ second_moment @ error.T)
-
-
-def in_all(scores: np.ndarray, count: int) -> np.ndarray:
-    """Who goes of a block (inputs, outputs): the lowest, the earlier first."""
-    gone = np.zeros(scores.size, bool)
-    gone[np.argsort(scores.ravel(), kind="stable")[:count]] = True
-    return gone.reshape(scores.shape)
-
-
-def in_each_output(scores: np.ndarray, count: int) -> np.ndarray:
-    outputs = scores.shape[1]
-    return np.stack([in_all(column, count // outputs) for column in scores.T], axis=1)
-
-
-def in_runs(size: int, going: int) -> Callable:
-    def choose(scores, count):
-        runs = [np.split(column, len(column) // size) for column in scores.T]
-        gone = [np.concatenate([in_all(run, going) for run in each]) for each in runs]
-        return np.stack(gone, axis=1)
-
-    return choose
-
-
-def sparsegpt_by_hand(weight, second_moment, sparsity, block_size=128, choose=in_all):
-    """Algorithm 1 with an explicit inverse; errors go to all later inputs at once."""
-    weight = np.array(weight, np.float64)
-    outputs, inputs = weight.shape
-    factor = np.linalg.cholesky(np.linalg.inv(damped(second_moment, 0.01))).T
-    keep, gone = np.ones(weight.shape, bool), 0
-    for begin in range(0, inputs, block_size):
-        end = min(begin + block_size, inputs)
-        share = Fraction(float(np.float32(sparsity))) * end
-        target = round(share * outputs) if end == inputs else outputs * round(share)
-        scores = np.stack(
-            [
-                (second_moment[j, j] > 0) * (weight[:, j] / factor[j, j]) ** 2
-                for j in range(begin, end)
-            ]
-        )
-        keep[:, begin:end] = ~choose(scores, target - gone).T
-        gone = target
-        for j in range(begin, end):
-            error = np.where(keep[:, j], 0, weight[:, j]) / factor[j, j]
-            weight[:, j:] -= np.outer(error, factor[j, j:])
-            weight[~keep[:, j], j] = 0
-    return weight, keep
-
-
-class Case(NamedTuple):
-    """A matrix, how it is cut and pruned, and who goes of a block by hand."""
-
-    shape: tuple[int, int]
-    block_size: int
-    sparsity: float
-    pattern: Pattern
-    choose: Callable
-
-
-CASES = {
-    "one block": Case((6, 12), 128, 0.4, unstructured, in_all),
-    "whole blocks": Case((5, 16), 8, 0.5, unstructured, in_all),
-    "a rest": Case((12, 19), 8, 0.7, unstructured, in_all),
-    "each input alone": Case((9, 6), 1, 0.5, unstructured, in_all),
-    "each output": Case((7, 19), 8, 0.7, within_outputs, in_each_output),
-    "2:4": Case((6, 20), 8, 0.5, n_of_m(2, 4), in_runs(4, 2)),
-    "2:4 run by run": Case((6, 16), 4, 0.5, n_of_m(2, 4), in_runs(4, 2)),
-    "1 of 4 goes": Case((3, 12), 8, 0.25, within_groups(4), in_runs(4, 1)),
-}
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_sparsegpt_equals_the_loop(name):
-    shape, block_size, sparsity, pattern, choose = CASES[name]
-    weight, second_moment = normal(*shape), moment(shape[1])
-    solver = jax.jit(sparsegpt(pattern=pattern, block_size=block_size), static_argnums=2)
-    found, keep = solver(single(weight), single(second_moment), sparsity)
-    expected, kept = sparsegpt_by_hand(weight, second_moment, sparsity, block_size, choose)
-    np.testing.assert_array_equal(keep, kept)
-    np.testing.assert_allclose(found, expected, **TOLERANCE)
-    np.testing.assert_array_equal(np.asarray(found)[~kept], 0)
-
-
-def test_one_weight_of_an_output_goes_as_surgeons_would():
-    """The closed form of the best weights without one: w - w_q / Hinv_qq · Hinv[q]."""
-
-    def pattern(scores, sparsity, leaf_axes):
-        return jnp.ones(scores.shape, bool).at[0].set(False)
-
-    weight, second_moment = single(normal(4, 6)), moment(6)
-    found, _ = sparsegpt(pattern=pattern)(weight, single(second_moment), 0.5)
-    inverse = np.linalg.inv(damped(second_moment, 0.01))
-    expected = weight - np.outer(weight[:, 0], inverse[0] / inverse[0, 0])
-    np.testing.assert_allclose(found, expected, **TOLERANCE)
-
-
-@pytest.mark.parametrize(
-    ("outputs", "inputs", "width"),
-    [(3, 300, 8), (5, 77, 8), (1, 10, 8), (2, 9, 5), (4, 26, 14), (64, 129, 128), (5, 6, 5)],
-)
-def test_blocks_share_the_count_of_the_whole(outputs, inputs, width):
-    for sparsity in (0.0, 0.05, 0.3, 1 / 3, 3.4 / 9, 0.5, 0.75, 0.77, 0.8, 0.99):
-        shares = block_shares(sparsity, outputs, inputs, width)
-        assert np.all((shares >= 0) & (shares <= 1))
-        lengths = [min(width, inputs - begin) for begin in range(0, inputs, width)]
-        exact = Fraction(float(np.float32(sparsity)))
-        blocks = list(zip(map(float, shares), lengths, strict=True))
-        gone = sum(round(share * length * outputs) for share, length in blocks)
-        assert gone == round(exact * outputs * inputs)
-        if outputs % 2 == 0 or exact * inputs % 1 != Fraction(1, 2):
-            assert sum(round(share * length) for share, length in blocks) == round(exact * inputs)
-
-
-@pytest.mark.parametrize(("shape", "sparsity"), [((64, 129), 0.8), ((5, 6), 0.3)])
-def test_a_last_block_that_is_too_small_for_what_is_missing_leaves_the_count_right(shape, sparsity):
-    width = min(128, shape[1] - 1)
-    _, keep = sparsegpt(block_size=width)(
-        single(normal(*shape)), single(np.eye(shape[1])), sparsity
-    )
-    assert np.sum(~keep) == round(Fraction(float(np.float32(sparsity))) * keep.size)
-
-
-def test_the_program_is_no_longer_for_more_inputs():
-    def equations(inputs: int) -> int:
-        shapes = (jax.ShapeDtypeStruct(each, jnp.float32) for each in ((8, inputs), (inputs,) * 2))
-        program = jax.make_jaxpr(lambda w, h: sparsegpt()(w, h, 0.5))(*shapes)
-        return str(program).count(" = ")
-
-    assert equations(256) == equations(1024)
-
-
-def test_inputs_that_were_never_seen_go_first_and_what_stays_of_them_stays():
-    weight, second_moment = single(normal(3, 6)), moment(6)
-    second_moment[[1, 4]] = second_moment[:, [1, 4]] = 0
-    found, keep = sparsegpt()(weight, single(second_moment), 0.25)
-    assert np.sum(~keep) == 4
-    assert np.all(~keep[:, 1])
-    np.testing.assert_array_equal(found[:, 4][keep[:, 4]], weight[:, 4][keep[:, 4]])
-
-
-def surgeon_by_hand(weight, second_moment, sparsity):
-    """The least cost of all weights, an inverse for each output, time after time."""
-    weight = np.array(weight, np.float64)
-    keep = np.ones(weight.shape, bool)
-    inverses = [np.linalg.inv(damped(second_moment, 0.01)) for _ in weight]
-    for _ in range(round(Fraction(float(np.float32(sparsity))) * weight.size)):
-        costs = [
-            np.where(stays, row**2 / np.diag(inverse), np.inf)
-            for row, stays, inverse in zip(weight, keep, inverses, strict=True)
-        ]
-        o, q = np.unravel_index(np.argmin(costs), weight.shape)
-        column = inverses[o][:, q] / inverses[o][q, q]
-        weight[o] -= weight[o, q] * column
-        inverses[o] -= np.outer(column, inverses[o][q])
-        keep[o, q] = False
-        weight[~keep] = 0
-        # A removed input's own variance is 0; any positive number keeps it out.
-        inverses[o][q, q] = 1.0
-        inverses[o][q, :q] = inverses[o][q, q + 1 :] = 0
-        inverses[o][:q, q] = inverses[o][q + 1 :, q] = 0
-    return weight, keep
-
-
-@pytest.mark.parametrize("shape", [(5, 8), (8, 5)])
-def test_the_surgeon_equals_the_loop(shape):
-    weight, second_moment = normal(*shape), moment(shape[1])
-    solver = jax.jit(optimal_brain_surgeon(), static_argnums=2)
-    found, keep = solver(single(weight), single(second_moment), 0.6)
-    expected, kept = surgeon_by_hand(weight, second_moment, 0.6)
-    np.testing.assert_array_equal(keep, kept)
-    np.testing.assert_allclose(found, expected, **TOLERANCE)
-
-
-def test_what_the_surgeon_leaves_is_the_best_that_its_mask_allows():
-    weight, second_moment = normal(4, 8), moment(8)
-    found, keep = optimal_brain_surgeon()(single(weight), single(second_moment), 0.5)
-    second_moment = damped(second_moment, 0.01)
-    for row, new, stays in zip(weight, np.asarray(found), np.asarray(keep), strict=True):
-        left = second_moment[np.ix_(stays, stays)]
-        best = np.linalg.solve(left, second_moment[stays] @ row)
-        np.testing.assert_allclose(new[stays], best, **TOLERANCE)
-
-
-# Models, whose leaves are solved one after another.
-
-
-def best_for(keep, weight, second_moment) -> np.ndarray:
-    """Each output by itself: the normal equations of what it keeps."""
-    found = np.zeros(keep.shape)
-    for row, stays in enumerate(keep):
-        among = np.ix_(stays, stays)
-        wanted = second_moment[stays] @ np.asarray(weight[row], np.float64)
-        found[row, stays] = np.linalg.solve(second_moment[among], wanted)
-    return found
-
-
-@pytest.mark.parametrize(
-    ("pattern", "block_size"), [(unstructured, 16), (n_of_m(2, 4), 4)], ids=["half", "2:4"]
-)
-@pytest.mark.parametrize("shape", [(6, 16), (20, 12)], ids=str)
-def test_refitted_weights_are_the_best_for_the_mask(shape, pattern, block_size):
-    weight, second_moment = single(normal(*shape)), moment(shape[1])
-    inner = sparsegpt(pattern=pattern, block_size=block_size)
-    solved, keep = jax.jit(refitted(inner, steps=100), static_argnums=2)(
-        weight, single(second_moment), 0.5
-    )
-    begun, mask = inner(weight, single(second_moment), 0.5)
-    np.testing.assert_array_equal(keep, mask)
-    np.testing.assert_array_equal(solved != 0, keep)
-    whole = damped(second_moment, 0.01)
-    best = best_for(np.asarray(keep), weight, whole)
-    np.testing.assert_allclose(solved, best, **TOLERANCE)
-    assert rise(weight, solved, whole) < rise(weight, begun, whole)
-
-
-GONE = {
-    "half": (unstructured, lambda scores, share: in_all(scores, round(share * 72))),
-    "half of each output": (
-        within_outputs,
-        lambda scores, share: in_each_output(scores, 6 * round(share * 12)),
-    ),
-    "2:4": (n_of_m(2, 4), lambda scores, share: in_runs(4, round(share * 4))(scores, 0)),
-}
-
-
-@pytest.mark.parametrize("name", GONE)
-def test_least_squares_equals_the_loop(name):
-    pattern, choose = GONE[name]
-    weight, second_moment = normal(6, 12), moment(12)
-    solver = least_squares(pattern=pattern, rounds=3, steps=100)
-    solved, keep = jax.jit(solver, static_argnums=2)(single(weight), single(second_moment), 0.5)
-    whole, found = damped(second_moment, 0.01), weight
-    for share in (0.5 * 19 / 27, 0.5 * 26 / 27, 0.5):
-        scores = found**2 / np.diag(np.linalg.inv(whole))
-        stays = ~choose(scores.T, share).T
-        found = best_for(stays, weight, whole)
-    np.testing.assert_array_equal(keep, stays)
-    np.testing.assert_allclose(solved, found, **TOLERANCE)
-
-
-def test_least_squares_leaves_less_error_than_one_pass():
-    weight, second_moment = single(normal(24, 32)), single(moment(32))
-    errors = [
-        rise(weight, solver(weight, second_moment, 0.5)[0], second_moment)
-        for solver in (
-            optimal_brain_surgeon(),
-            least_squares(),
-            refitted(sparsegpt()),
-            sparsegpt(),
-        )
-    ]
-    assert errors[0] < 1.1 * errors[1]
-    assert errors[1] < errors[2] < errors[3]
-
-
-def test_refitting_stands_still_where_nothing_is_left_to_fit():
-    weight, second_moment = single(normal(3, 4)), single(np.eye(4))
-    untouched = lambda weight, second_moment, sparsity: (weight, weight != 0)  # noqa: E731
-    solved, _ = refitted(untouched, steps=200)(weight, second_moment, 0.0)
-    np.testing.assert_array_equal(solved, weight)
-    tiny = 1e-19 * weight
-    solved, _ = refitted(sparsegpt(pattern=n_of_m(2, 4)))(tiny, single(moment(4)), 0.5)
-    assert np.all(np.isfinite(solved))
-    dropped = lambda weight, second_moment, sparsity: (0 * weight, weight > 9)  # noqa: E731
-    solved, _ = refitted(dropped)(weight, second_moment, 1.0)
-    np.testing.assert_array_equal(solved, 0 * weight)
 
 
 def model(params, x):
@@ -775,19 +487,3 @@ def test_a_table_is_left_out_where_nothing_is_selected():
     found, report = reconstruct(embedding, params, [jnp.arange(4)], sparsegpt(), 0.5)
     np.testing.assert_array_equal(found["table"], params["table"])
     assert [leaf.name for leaf in report.kept] == ["table"]
-
-
-@pytest.mark.parametrize(
-    ("solver", "options", "message"),
-    [
-        (sparsegpt, {"block_size": 0}, "sparsegpt(block_size=0)"),
-        (sparsegpt, {"damping": 0.0}, "sparsegpt(damping=0.0)"),
-        (optimal_brain_surgeon, {"damping": -1.0}, "optimal_brain_surgeon(damping=-1.0)"),
-        (least_squares, {"rounds": 0}, "least_squares(rounds=0)"),
-        (least_squares, {"steps": 0}, "least_squares(steps=0)"),
-        (refitted, {"solver": sparsegpt(), "damping": 0.0}, "refitted(damping=0.0)"),
-    ],
-)
-def test_numbers_out_of_range_are_refused(solver, options, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        solver(**options)

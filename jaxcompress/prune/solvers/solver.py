@@ -1,4 +1,4 @@
-"""What prunes one matrix: the word that the solvers share."""
+"""What prunes one matrix: the words that the solvers share."""
 
 from collections.abc import Callable
 
@@ -7,3 +7,14 @@ from jaxcompress.core.types import Array
 SparsitySolver = Callable[[Array, Array, float], tuple[Array, Array]]
 """(weight (outputs, inputs), second moment of the inputs (inputs, inputs), sparsity) to
 (weight with removed entries exactly 0, bool mask of what stays); all float32."""
+
+Rounding = Callable[[Array], Callable[[Array, Array], Array]]
+"""weight (outputs, inputs), as it was, to a function that rounds one of its columns:
+(column (outputs,), which of the inputs it is ()) to the values that its codes stand
+for, (outputs,). Ranges are those of the weight as it was."""
+
+
+def unrounded(weight: Array) -> Callable[[Array, Array], Array]:
+    """Columns stay as they are."""
+    del weight
+    return lambda column, position: column

@@ -1,5 +1,6 @@
-"""SparseGPT: inputs of a matrix in turn, the later ones make up for what went."""
+"""SparseGPT: prunes inputs in turn, and adjusts the weights of those that follow."""
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import jax
@@ -11,24 +12,30 @@ from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.types import Array
 from jaxcompress.layerwise.solver import damped, inverse_factor
 from jaxcompress.prune.patterns.pattern import Pattern, unstructured
-from jaxcompress.prune.solvers.solver import SparsitySolver
+from jaxcompress.prune.solvers.solver import Rounding, SparsitySolver, unrounded
 
 _COLUMNS = LeafAxes(contracting=(0,), output=(1,))
 """Of a transposed matrix, whose columns are contiguous rows."""
 
 
 def sparsegpt(
-    *, pattern: Pattern = unstructured, block_size: int = 128, damping: float = 0.01
+    *,
+    pattern: Pattern = unstructured,
+    block_size: int = 128,
+    damping: float = 0.01,
+    rounding: Rounding = unrounded,
 ) -> SparsitySolver:
-    """Prunes block by block of inputs; weights of later inputs take over.
+    """Prunes block by block of inputs; weights of later inputs make up for the errors.
 
         U: upper Cholesky factor of the inverse of H, damped
         score_oj = w_oj² / U_jj²                     the pattern's, for a block of j
-        error_oj = w_oj / U_jj where it goes, else 0
+        w'_oj = 0 where it goes, else rounding(w_oj)
+        error_oj = (w_oj - w'_oj) / U_jj
         w_oi <- w_oi - error_oj · U_ji               for i > j
 
     One pass for all outputs, with one factor of H, so that a matrix of thousands of
-    inputs takes seconds. For `reconstruct`.
+    inputs takes seconds. For `reconstruct`. With a `rounding` the same pass finds
+    weights that are sparse and low-bit at once, as GPTQ finds the latter.
 
     The pattern sees one block at a time. Of its n inputs an output drops on average
     `round_half_even(sparsity · end) - round_half_even(sparsity · begin)`, and the last
@@ -45,6 +52,8 @@ def sparsegpt(
         paper has M.
       damping: share of the mean energy of the inputs that each counts at least, above
         0; more where the calibration data are few.
+      rounding: what the weights that stay are rounded to, such as the values of 4-bit
+        codes; by default they stay as they are.
 
     Returns:
       SparsitySolver. Weights of an input that was always 0 are worth 0, and go first
@@ -78,11 +87,12 @@ def sparsegpt(
         shares = block_shares(sparsity, outputs, inputs, width)
         factor = inverse_factor(damped(second_moment, damping))
         worth = (jnp.diagonal(second_moment) > 0) / jnp.square(jnp.diagonal(factor))
+        rounded = rounding(weight)
         rows = (jnp.arange(inputs), weight.T, factor.T, worth[:, None])
         blocks, whole = inputs // width, inputs // width * width
 
         def block(errors: Array, part: tuple) -> tuple[Array, tuple[Array, Array]]:
-            return _block(pattern, errors, part)
+            return _block(pattern, rounded, errors, part)
 
         parts = [each[:whole].reshape(blocks, width, *each.shape[1:]) for each in rows]
         errors, found = jax.lax.scan(block, jnp.zeros_like(weight.T), (*parts, shares[:blocks]))
@@ -96,11 +106,17 @@ def sparsegpt(
     return solve
 
 
-def _block(pattern: Pattern, errors: Array, part: tuple) -> tuple[Array, tuple[Array, Array]]:
+def _block(
+    pattern: Pattern,
+    rounded: Callable[[Array, Array], Array],
+    errors: Array,
+    part: tuple,
+) -> tuple[Array, tuple[Array, Array]]:
     """The errors (inputs, outputs) with those of a block, its weights and its mask.
 
     Args:
       pattern: where weights may go.
+      rounded: (column (outputs,), its position ()) -> what stays of it.
       errors: (inputs, outputs); 0 for the block and all after it.
       part: of the block: positions (width,), weights (width, outputs) before anything
         went, rows (width, inputs) of Uᵀ, by what squared weights become scores
@@ -115,9 +131,10 @@ def _block(pattern: Pattern, errors: Array, part: tuple) -> tuple[Array, tuple[A
     def column(own: Array, part: tuple) -> tuple[Array, Array]:
         j, weights, stays, factors = part
         weights = weights - _product(factors, own)
-        error = jnp.where(stays, 0.0, weights) / factors[j]
+        left = jnp.where(stays, rounded(weights, start + j), 0.0)
+        error = (weights - left) / factors[j]
         own = jax.lax.dynamic_update_slice(own, error[None], (j, 0))
-        return own, jnp.where(stays, weights, 0.0)
+        return own, left
 
     own, pruned = jax.lax.scan(
         column, jnp.zeros_like(columns), (jnp.arange(width), columns, keep, lower)
