@@ -86,7 +86,7 @@ def encoder(outputs: Callable) -> Callable:
     return fn
 
 
-def weights(seed: int) -> dict[str, Any]:
+def weights(seed: int, layers: int = LAYERS) -> dict[str, Any]:
     """Random weights of the encoder's sizes."""
     random = np.random.default_rng(seed)
 
@@ -107,7 +107,7 @@ def weights(seed: int) -> dict[str, Any]:
     return {
         "embed": normal(ROWS, WIDTH) * ROWS**0.5,
         "positions": normal(LENGTH, WIDTH),
-        "layers": [layer() for _ in range(LAYERS)],
+        "layers": [layer() for _ in range(layers)],
         "head": normal(WIDTH, 2),
     }
 
