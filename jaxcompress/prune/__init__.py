@@ -1,4 +1,4 @@
-"""Which weights go: criteria, patterns, allocation, the optax wrapper, one-shot."""
+"""Pruning: which weights are set to zero, in training and after it."""
 
 from jaxcompress.prune import allocations as allocations
 from jaxcompress.prune import companions as companions

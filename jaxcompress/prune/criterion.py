@@ -1,4 +1,4 @@
-"""What a weight is worth: the word that every way of removing weights shares.
+"""The type of a criterion: how weights are scored for pruning.
 
 No criterion lives here.
 """
@@ -15,7 +15,7 @@ _NONE: Mapping[str, str] = types.MappingProxyType({})
 
 
 class Criterion(NamedTuple):
-    """Three pure functions, and what they know nothing of; the lowest scores go first.
+    """Scores weights by three pure functions; the lowest scores are pruned first.
 
     All trees have the params' structure. A leaf that is not to be pruned stands in them
     as a () float32 zero, so a criterion needs no branch and stores nothing for it.

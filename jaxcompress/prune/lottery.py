@@ -1,4 +1,4 @@
-"""Pruning in rounds: some weights go, the rest are trained, and again.
+"""Iterative pruning: weights are removed and the rest retrained, in rounds.
 
 One round is the matter of `masks`; training is the caller's.
 """
@@ -23,7 +23,7 @@ Restart = Callable[[Params, int], Params]
 
 
 class Tickets(NamedTuple):
-    """A model that lost weights in rounds.
+    """The result of iterative pruning.
 
     Attributes:
       params: trained after the last round, exactly 0 outside the masks.
@@ -37,7 +37,7 @@ class Tickets(NamedTuple):
 
 
 def as_trained(params: Params, turn: int) -> Params:
-    """Each round goes on from the weights as they are: fine-tuning.
+    """Goes on from the trained weights in each round: fine-tuning.
 
     Example:
       >>> jc.prune.lottery.as_trained({"kernel": jnp.ones(1)}, 0)
@@ -55,7 +55,7 @@ def iterative(
     train: Train,
     restart: Restart = as_trained,
 ) -> Tickets:
-    """Removes some weights, trains the rest, and repeats, scoring anew each time.
+    """Prunes some weights, trains the rest, and repeats.
 
     In each round the weights that are gone stay gone, the survivors of the lowest score
     go with them, and the round begins with `restart`'s params under the new masks:
@@ -68,6 +68,8 @@ def iterative(
     `saved` are the params before training or, for deep models, after the first steps of
     it. `restart` gives all params, so those that are not pruned go back as well. For a
     fair control `train` takes the data in the same order each time.
+
+    Also known as: lottery tickets, iterative magnitude pruning (IMP), rewinding.
 
     Args:
       params: trained, not compressed; unchanged.
@@ -116,7 +118,7 @@ def iterative(
 
 
 def shuffled(params: Params, key: Key) -> Params:
-    """The params with the entries of every leaf in random order: a control.
+    """Shuffles the entries of every leaf: a control for lottery tickets.
 
     The distribution of each leaf stays, and what its places had learned is gone.
 

@@ -1,4 +1,4 @@
-"""Penalties whose step lands on exact zeros: one after each update, without masks."""
+"""Proximal steps: penalties that set weights to exact zeros after each update."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ def proximal_l1(
     *,
     select: Selector | None = None,
 ) -> optax.GradientTransformation:
-    """Shortens every weight by the same amount after a step, small ones to exactly 0.
+    """Soft-thresholds every weight after a step, small ones to exactly 0.
 
     Comes last in a chain, where updates are what `apply_updates` adds:
 
@@ -38,6 +38,8 @@ def proximal_l1(
 
     It is the step for `weight · Σ |w|`. A weight may return where the gradient is
     strong enough. `one_shot` or `masks` with `magnitude` reads off what is 0.
+
+    Also known as: proximal L1, ISTA, the lasso's soft thresholding.
 
     Args:
       learning_rate: that of the chain before it: a number, a () array or a schedule.
@@ -81,7 +83,7 @@ def proximal_l1(
 def proximal_trimmed(
     learning_rate: ArrayLike | optax.Schedule, weight: ArrayLike, spared: Masking
 ) -> optax.GradientTransformation:
-    """Shortens only the small weights of each group after a step, down to exactly 0.
+    """Soft-thresholds only the weights that a pattern would drop, down to exactly 0.
 
     Comes last in a chain:
 
@@ -92,6 +94,8 @@ def proximal_trimmed(
     |w| but the largest of each group, which is 0 exactly where the pattern holds. So
     with `by_magnitude(Target(0.5, n_of_m(2, 4)))` weights come to 2:4 while
     the two largest of four are never shortened.
+
+    Also known as: trimmed lasso.
 
     Args:
       learning_rate: that of the chain before it: a number, a () array or a schedule.

@@ -1,4 +1,4 @@
-"""How many weights each leaf grows, of those that all leaves dropped."""
+"""Shares: how many weights each leaf grows, of those that all leaves dropped."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,7 @@ def as_dropped(
     axes: dict[str, LeafAxes],
     dropped: dict[str, Array],
 ) -> dict[str, Array]:
-    """Every slice grows as many as it dropped, so its count stays.
+    """Grows as many weights in every slice as it dropped, so its count stays.
 
     Example:
       >>> jc.prune.shares.as_dropped({}, {}, {}, {"kernel": jnp.array([[3]])})
@@ -44,13 +44,15 @@ def by_mean_score(
     axes: dict[str, LeafAxes],
     dropped: dict[str, Array],
 ) -> dict[str, Array]:
-    """Slices grow in proportion to the mean growth score of their living weights.
+    """Grows weights in proportion to the mean growth score of each slice.
 
         grown_l = min(floor(e · mean_l), room_l)
 
     with the factor e at which the total is that of `dropped`; what rounding leaves over
     goes to the earlier slices among the next in turn. What a full slice cannot take
     goes to the others in proportion.
+
+    Also known as: the redistribution of sparse momentum, SNFS.
 
     Args:
       scores: of the leaves, by name, at least 0 and finite.

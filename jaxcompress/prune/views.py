@@ -1,4 +1,4 @@
-"""Training dense weights that the model sees pruned: views, and their masks.
+"""Views: the model sees pruned weights while all weights are trained.
 
 Here no weight is set to 0 for good: `apply` or `one_shot` does it in the end.
 """
@@ -24,7 +24,7 @@ Masking = Callable[[Params], Masks]
 
 
 def by_magnitude(target: Aim) -> Masking:
-    """The masks of the weights as they are, by size: small ones go.
+    """Gives masks of the current weights by magnitude, inside jit.
 
     Unlike `masks` it works inside jit, and looks for nothing that is not finite.
 
@@ -57,13 +57,15 @@ def by_magnitude(target: Aim) -> Masking:
 
 
 def straight_through(masking: Masking) -> View:
-    """The model sees pruned weights; all weights get the gradient of what it sees.
+    """Shows the model pruned weights, and gives all weights the gradient.
 
         value = where(mask, w, 0)
         d value / d w = 1
 
     A weight that is masked goes on learning, and comes back when it is worth more. Use
     it inside the loss: `fn(view(params), x)`.
+
+    Also known as: STE, the straight-through estimator.
 
     Args:
       masking: for example `by_magnitude(Target(0.5, n_of_m(2, 4)))`, so that
@@ -90,7 +92,7 @@ def straight_through(masking: Masking) -> View:
 
 
 def sr_ste(masking: Masking, decay: float = 2e-4) -> View:
-    """`straight_through` that pulls masked weights to 0, so that masks settle.
+    """Pulls masked weights of `straight_through` to 0, so that masks settle.
 
         value = where(mask, w, 0)
         gradient of w = gradient of value + where(mask, 0, decay · w)
@@ -98,6 +100,8 @@ def sr_ste(masking: Masking, decay: float = 2e-4) -> View:
     The pull comes once with each backward pass through the view, however large the
     gradient of the value is: do not scale the loss, and take means, not sums, of
     gradients over microbatches and devices.
+
+    Also known as: SR-STE.
 
     Args:
       masking: for example `by_magnitude(Target(0.5, n_of_m(2, 4)))`.
@@ -127,7 +131,7 @@ def sr_ste(masking: Masking, decay: float = 2e-4) -> View:
 
 
 def surgery(masks: Masks, params: Params, *, deviations: float, margin: float = 0.1) -> Masks:
-    """Masks in which small weights go and large ones return, others stay as they are.
+    """Updates masks: small weights are pruned, large ones spliced back in.
 
         threshold = mean |w| + deviations · standard deviation of |w|
         mask <- False where |w| < (1 - margin) · threshold
@@ -136,6 +140,8 @@ def surgery(masks: Masks, params: Params, *, deviations: float, margin: float = 
     Each leaf has its own threshold, of all its weights, masked ones included. Call it
     in the training step, now and then and ever more rarely; the model sees
     `straight_through(lambda params: masks)`, so that masked weights go on learning.
+
+    Also known as: Dynamic Network Surgery.
 
     Args:
       masks: of the params' structure, of the leaves' shapes; a () mask stays.

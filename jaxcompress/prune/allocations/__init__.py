@@ -1,4 +1,4 @@
-"""How much goes where: one sparsity for all, or shares by shape and by scores."""
+"""Allocations: how a sparsity is divided among leaves."""
 
 from jaxcompress.prune.allocations.layerwise import erk as erk
 from jaxcompress.prune.allocations.layerwise import lamp as lamp

@@ -19,12 +19,14 @@ from jaxcompress.prune.ranking import count_true
 def erk(
     scores: dict[str, Array], axes: dict[str, LeafAxes], sparsity: Array | float
 ) -> dict[str, Array | float]:
-    """Leaves of many weights per row and column give more, whatever the scores.
+    """Gives leaves with more weights per row and column a higher sparsity.
 
         density_l = min(1, e · (n_1 + n_2 + …) / (n_1 · n_2 · …))
 
     for the sizes n of the axes of a leaf without its batch axes: outputs, inputs, and
     the window of a convolution. The factor e is the one at which the total is right.
+
+    Also known as: ERK (Erdős-Rényi-Kernel).
 
     Args:
       scores: of the leaves, by name; only shapes matter.
@@ -69,13 +71,15 @@ def erk(
 def lamp(
     scores: dict[str, Array], axes: dict[str, LeafAxes], sparsity: Array | float
 ) -> dict[str, Array | float]:
-    """One threshold for all leaves, on scores relative to what is left of the leaf.
+    """Prunes under one threshold on scores relative to the leaf's larger ones.
 
         relative_u = score_u² / sum over v of score_v²,   v: u and all that go after it
 
     The order within a slice stays; the last weight of each has 1, the highest there is,
     so no leaf empties before all are at one weight. Of N weights in all exactly
     `round_half_even(sparsity · N)` go.
+
+    Also known as: LAMP (layer-adaptive magnitude-based pruning).
 
     Args:
       scores: of the leaves, by name, float, at least 0.
@@ -110,7 +114,7 @@ def lamp(
 
 
 def outliers(multiple: float = 5.0, spread: float = 0.08) -> Allocation:
-    """Leaves in which more scores stand out keep more.
+    """Gives leaves with more outliers among their scores a lower sparsity.
 
         D_l = share of scores above multiple · mean, in slice l
         d_l = (D_l - min D) / (max D - min D)
@@ -118,6 +122,8 @@ def outliers(multiple: float = 5.0, spread: float = 0.08) -> Allocation:
 
     with the mean weighted by sizes, so the total is right. Meant for large language
     models with `wanda` scores; each slice along the batch axes is a layer.
+
+    Also known as: OWL (Outlier Weighed Layerwise sparsity).
 
     Args:
       multiple: of the mean score above which one stands out, above 0.

@@ -1,4 +1,4 @@
-"""An allocation by what pruning a leaf alone does to the loss.
+"""An allocation by how much pruning each leaf alone raises the loss.
 
 The rises it goes by are measured in `post_training/trials`.
 """
@@ -36,7 +36,7 @@ class Sensitivity(NamedTuple):
 
 
 def by_sensitivity(sensitivity: Sensitivity) -> Allocation:
-    """Every leaf goes as far as the loss allows it alone, by one rise for all.
+    """Prunes every leaf up to one common rise of the loss.
 
         rise_l(s) = 0 at 0, linear between the sparsities of the measurement, and at
                     each of them the largest rise up to it
@@ -45,6 +45,8 @@ def by_sensitivity(sensitivity: Sensitivity) -> Allocation:
     The common rise r is the one at which the total is right. Where leaves give more at
     no higher rise than the total needs, all of them give the same part of it. A higher
     total takes no less from any leaf.
+
+    Also known as: sensitivity analysis, layer-wise sensitivity pruning.
 
     Args:
       sensitivity: of these leaves, from `sensitivity` with the criterion and pattern

@@ -17,9 +17,11 @@ from jaxcompress.prune.ranking import count_true, order_keys
 
 
 def below(threshold: float) -> Allocation:
-    """Every leaf gives what scores below one threshold, up to the sparsity.
+    """Prunes scores below one threshold, at most the sparsity of each leaf.
 
         sparsity of a slice = min(share of its scores below the threshold, sparsity)
+
+    Also known as: threshold pruning.
 
     Args:
       threshold: on the scale of the criterion's scores, finite.
@@ -43,13 +45,15 @@ def below(threshold: float) -> Allocation:
 
 
 def below_deviations(deviations: float) -> Allocation:
-    """Every leaf gives what scores low for its own size, up to the sparsity.
+    """Prunes scores below a multiple of each leaf's deviation, at most the sparsity.
 
         threshold of a slice = deviations · sqrt(mean over its scores that are not 0 of
         score²)
 
     With `magnitude` the root is the standard deviation of the weights that are left,
     around 0.
+
+    Also known as: the thresholds of Deep Compression.
 
     Args:
       deviations: above 0; the larger, the more goes.
@@ -80,7 +84,7 @@ def below_deviations(deviations: float) -> Allocation:
 
 
 def floored(allocate: Allocation, least: float) -> Allocation:
-    """The same allocation, but every leaf keeps some of its weights.
+    """Limits another allocation so that every leaf keeps some of its weights.
 
         sparsity <- min(sparsity, 1 - kept / n)
         kept = min(least, n), or ceil(least · n)

@@ -1,4 +1,4 @@
-"""How a sparsity is shared out among leaves.
+"""The type of an allocation, and the two that every other one is compared with.
 
 Which weights of a leaf go is the matter of a pattern.
 """
@@ -28,7 +28,9 @@ The dicts go by leaf name, in the tree's order, and hold the leaves that share
 def uniform(
     scores: dict[str, Array], axes: dict[str, LeafAxes], sparsity: Array | float
 ) -> dict[str, Array | float]:
-    """Every leaf gets the same sparsity.
+    """Gives every leaf the same sparsity.
+
+    Also known as: uniform or layer-wise pruning.
 
     Args:
       scores: of the leaves, by name.
@@ -49,11 +51,13 @@ def uniform(
 def globally(
     scores: dict[str, Array], axes: dict[str, LeafAxes], sparsity: Array | float
 ) -> dict[str, Array | float]:
-    """The lowest scores of all leaves together go, under one threshold.
+    """Prunes the lowest scores of all leaves together, under one threshold.
 
     Of N weights in all, `round_half_even(sparsity · N)` go. Among equal scores the
     earlier leaf goes first, in it the earlier slice along its batch axes. A leaf of low
     scores may lose all its weights.
+
+    Also known as: global pruning.
 
     Args:
       scores: of the leaves, by name, float, on one scale.

@@ -1,4 +1,4 @@
-"""What a weight is worth: by its size, its gradients, the data that it meets."""
+"""Criteria: how weights are scored, by size, gradients or data."""
 
 from jaxcompress.prune.criteria.activations import wanda as wanda
 from jaxcompress.prune.criteria.gradients import fisher as fisher

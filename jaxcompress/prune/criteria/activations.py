@@ -1,4 +1,4 @@
-"""What a weight is worth by the data it meets: criteria from calibration."""
+"""Criteria from calibration data: weights scored by the inputs that they multiply."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from jaxcompress.prune.criterion import Criterion
 
 
 def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
-    """A weight is worth its size times that of the input it meets.
+    """Scores a weight by its magnitude times the norm of its input.
 
         score_oi = |w_oi| · sqrt(mean over rows of x_i²)
 
@@ -32,6 +32,8 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
     Meant for large pretrained models without training, with the pattern
     `within_outputs`, `within_groups` or `n_of_m`. The model runs once over the batches,
     as it is: the data that later layers meet after pruning are not looked at.
+
+    Also known as: Wanda.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.

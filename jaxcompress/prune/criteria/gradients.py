@@ -1,45 +1,32 @@
-"""What a weight is worth to the loss: criteria that watch gradients while training.
+"""Criteria that accumulate gradients while training.
 
-They see the raw gradient of every step, so their scores are of the steps so far, and
-leave out what of it is not finite, or is not once squared or times its weight. Where
-there is no training, as in `one_shot`, `informed` shows them gradients first: without
-any there is no score, and to ask for one is an error.
+They see the raw gradient of every step and accumulate it. An entry that is not finite,
+or whose square or product with its weight is not, is ignored. Without gradients there
+are no scores, and asking for them raises; outside training, as for `one_shot`, give
+gradients with `informed`.
 """
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Iterable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.core import Tracer
-from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_range
 from jaxcompress.core.names import named_leaves
-from jaxcompress.core.types import Array, PyTree
+from jaxcompress.core.types import PyTree
+from jaxcompress.prune.criteria.accumulated import accumulated
 from jaxcompress.prune.criteria.weights import aligned
 from jaxcompress.prune.criterion import Criterion
 
 
-class Evidence(NamedTuple):
-    """What a criterion keeps of the gradients that it saw.
-
-    Attributes:
-      count: () int32, how many it saw.
-      sums: float32 of the params' shapes.
-    """
-
-    count: ArrayLike
-    sums: PyTree
-
-
 def saliency(decay: float = 0.9) -> Criterion:
-    """The change of the loss without the weight, to first order, from a mean gradient.
+    """Scores the first-order change of the loss without the weight, by a mean gradient.
 
         m <- decay · m + (1 - decay) · g
         score = |m · w|
+
+    Also known as: first-order Taylor pruning.
 
     Args:
       decay: weight of the past, in [0, 1); 0 looks at the last gradient alone.
@@ -63,7 +50,7 @@ def saliency(decay: float = 0.9) -> Criterion:
     signs of gradients cancel over steps, and the weight is that of the moment.
     """
     check_range("saliency", "decay", decay, 0, 1)
-    return _accumulated(
+    return accumulated(
         "saliency",
         decay,
         1 - decay,
@@ -73,12 +60,14 @@ def saliency(decay: float = 0.9) -> Criterion:
 
 
 def taylor_squared(decay: float = 0.9) -> Criterion:
-    """The squared change of the loss without the weight, to first order.
+    """Scores the mean squared first-order change of the loss without the weight.
 
         v <- decay · v + (1 - decay) · (g · w)²
         score = v
 
     Unlike in `saliency` opposite gradients of different batches do not cancel.
+
+    Also known as: Taylor-FO pruning.
 
     Args:
       decay: weight of the past, in [0, 1).
@@ -101,7 +90,7 @@ def taylor_squared(decay: float = 0.9) -> Criterion:
     that forgets.
     """
     check_range("taylor_squared", "decay", decay, 0, 1)
-    return _accumulated(
+    return accumulated(
         "taylor_squared",
         decay,
         1 - decay,
@@ -111,13 +100,15 @@ def taylor_squared(decay: float = 0.9) -> Criterion:
 
 
 def fisher(decay: float = 0.99) -> Criterion:
-    """The rise of the loss without the weight at a minimum, to second order.
+    """Scores the second-order rise of the loss without the weight at a minimum.
 
         h <- decay · h + (1 - decay) · g²
         score = h · w² / 2
 
     The squared gradient of a batch stands for the curvature: with one example in a
     batch its mean is the diagonal of the empirical Fisher information.
+
+    Also known as: OBD (Optimal Brain Damage), Fisher pruning.
 
     Args:
       decay: weight of the past, in [0, 1).
@@ -140,7 +131,7 @@ def fisher(decay: float = 0.99) -> Criterion:
     of Theis et al. 2018, arXiv:1801.05787, equation 6.
     """
     check_range("fisher", "decay", decay, 0, 1)
-    return _accumulated(
+    return accumulated(
         "fisher",
         decay,
         1 - decay,
@@ -150,10 +141,12 @@ def fisher(decay: float = 0.99) -> Criterion:
 
 
 def gradient_momentum(decay: float = 0.9) -> Criterion:
-    """How hard the loss pulls at the weight, whether it is there or not.
+    """Scores a weight by the magnitude of its mean gradient, also where it is masked.
 
         m <- decay · m + (1 - decay) · g
         score = |m|
+
+    Also known as: the growth of RigL and of sparse momentum.
 
     Args:
       decay: weight of the past, in [0, 1).
@@ -176,7 +169,7 @@ def gradient_momentum(decay: float = 0.9) -> Criterion:
     goes by it.
     """
     check_range("gradient_momentum", "decay", decay, 0, 1)
-    return _accumulated(
+    return accumulated(
         "gradient_momentum",
         decay,
         1 - decay,
@@ -186,13 +179,15 @@ def gradient_momentum(decay: float = 0.9) -> Criterion:
 
 
 def movement() -> Criterion:
-    """Weights that move away from zero are worth something, those moving to it less.
+    """Scores weights higher the more training moves them away from zero.
 
         S <- S - g · w
         score = S
 
     For fine-tuning, where weights begin near good values and their size
     says little.
+
+    Also known as: movement pruning.
 
     Returns:
       Criterion whose state holds S, float32 of the params' shapes; scores have a sign.
@@ -212,7 +207,7 @@ def movement() -> Criterion:
     Differs: a weight that went is 0, so its score stays as it was until others have
     fallen below it.
     """
-    return _accumulated(
+    return accumulated(
         "movement",
         1.0,
         1.0,
@@ -222,7 +217,7 @@ def movement() -> Criterion:
 
 
 def informed(criterion: Criterion, gradients: Iterable[PyTree]) -> Criterion:
-    """The same criterion as if it had seen these gradients already.
+    """Gives a criterion that has already seen some gradients.
 
     So criteria that watch gradients serve `one_shot`, and `prune` from its first step.
 
@@ -270,53 +265,3 @@ def _require_finite(grads: PyTree) -> None:
                 f"informed(gradients=...): those of leaf {name!r} are not finite. Take them from "
                 "batches whose loss is."
             )
-
-
-def _accumulated(
-    name: str,
-    past: float,
-    present: float,
-    *,
-    what: Callable[[Array, Array], Array],
-    score: Callable[[Array, Array], Array],
-) -> Criterion:
-    """From past · sums + present · what(grad, param); read as score(sums, param)."""
-
-    def init(params):
-        sums = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, jnp.float32), params)
-        return Evidence(jnp.zeros((), jnp.int32), sums)
-
-    def update(grads, state, params):
-        def of_leaf(old, grad, param):
-            new = past * old + present * what(_wide(grad), _wide(param))
-            # NaN or infinity would never leave the sums. A gradient that is finite may
-            # still have an infinite square, or meet a param that is not finite.
-            return jnp.where(jnp.isfinite(new), new, old)
-
-        sums = jax.tree.map(of_leaf, state.sums, grads, params)
-        return Evidence(optax.safe_increment(state.count), sums)
-
-    def scores(state, params):
-        _require_gradients(name, state.count)
-        return jax.tree.map(
-            lambda each, param: jnp.where(
-                jnp.asarray(state.count) > 0, score(each, _wide(param)), jnp.nan
-            ),
-            state.sums,
-            params,
-        )
-
-    return Criterion(init, update, scores)
-
-
-def _require_gradients(name: str, count: ArrayLike) -> None:
-    """Raises a ValueError for a count of 0; where it is traced, scores are NaN."""
-    if not isinstance(count, Tracer) and bool(np.asarray(count) == 0):
-        raise ValueError(
-            f"{name}() has seen no gradient, so it has no scores. Outside training give it some: "
-            f"informed({name}(), gradients); in training, prune shows it those of every step."
-        )
-
-
-def _wide(x: Array) -> Array:
-    return x.astype(jnp.float32)

@@ -1,4 +1,4 @@
-"""Pruning before training: scores from the first weights and a few batches, or none.
+"""Criteria for pruning at initialization, before training.
 
 Each computes its scores once, when it is built, and gives a criterion that holds them.
 """
@@ -25,11 +25,13 @@ Batches = Sequence[Any]
 
 
 def snip(fn: Model, params: Params, loss: Loss, batches: Batches) -> Criterion:
-    """How much the loss hangs on a connection, to first order and whatever its sign.
+    """Scores the absolute first-order change of the loss without each connection.
 
         score = |g · w|,   g = gradient of the mean loss
 
     For the first weights, with `allocate=globally`. All batches run in one step.
+
+    Also known as: SNIP.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.
@@ -65,13 +67,15 @@ def snip(fn: Model, params: Params, loss: Loss, batches: Batches) -> Criterion:
 def grasp(
     fn: Model, params: Params, loss: Loss, batches: Batches, *, temperature: float = 200.0
 ) -> Criterion:
-    """Keeps the weights without which the gradient would be smaller.
+    """Scores weights by how much they preserve the gradient flow after pruning.
 
         score = w · (H g),   of the loss at outputs / temperature
 
     g and H are gradient and Hessian of the mean loss. To first order -score is how much
     |g|² / 2 would grow without the weight, so weights that hold the gradient back go
     first.
+
+    Also known as: GraSP.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`; an array of logits.
@@ -120,7 +124,7 @@ def synflow(
     target: Aim,
     rounds: int = 100,
 ) -> Criterion:
-    """Prunes round by round by how much flow a weight carries, so no layer is cut off.
+    """Scores weights by their synaptic flow in many rounds, so no layer is cut off.
 
         R = sum of all outputs of fn(|params|, ones)
         score = |dR/d|w| · w|
@@ -130,6 +134,8 @@ def synflow(
     together: `target=Target(sparsity, allocate=allocations.globally)`. Weights that go
     in an earlier round score lower than those that go later, so give the same target to
     what takes the criterion.
+
+    Also known as: SynFlow.
 
     Args:
       fn: the model in evaluation mode, `fn(params, *inputs) -> outputs`.

@@ -1,4 +1,4 @@
-"""What a weight is worth by itself: criteria from weights, noise, or given scores.
+"""Criteria from weights alone, from noise, or from given scores.
 
 Those that watch gradients live in `gradients`, those that need a model and data in
 `activations` and `initialization`.
@@ -13,9 +13,11 @@ from jaxcompress.prune.criterion import Criterion
 
 
 def magnitude() -> Criterion:
-    """A weight is worth its absolute value.
+    """Scores a weight by its absolute value.
 
         score = |w|
+
+    Also known as: magnitude pruning, L1 pruning; GMP with a cubic schedule.
 
     Returns:
       Criterion without state; scores are float32 of the params' shapes.
@@ -38,10 +40,12 @@ def magnitude() -> Criterion:
 
 
 def random(key: Key) -> Criterion:
-    """Noise: the control that every criterion has to beat.
+    """Scores weights by fixed noise: the control that every criterion has to beat.
 
     Each weight has one number for good, so a schedule that rises takes more weights and
     gives none back.
+
+    Also known as: random pruning.
 
     Args:
       key: of the draw; the same key gives the same scores.
@@ -59,7 +63,9 @@ def random(key: Key) -> Criterion:
 
 
 def fresh_noise(key: Key) -> Criterion:
-    """Noise that is drawn anew at every step: growth at random, as in SET.
+    """Scores weights by noise drawn anew at every step: random growth.
+
+    Also known as: SET, as the growth of `regrow`.
 
     Args:
       key: of the draws; the same key gives the same scores at the same step.
@@ -85,7 +91,7 @@ def fresh_noise(key: Key) -> Criterion:
 
 
 def constant(scores: PyTree) -> Criterion:
-    """Scores that are known beforehand and do not change.
+    """Scores weights by given numbers that do not change.
 
     Args:
       scores: tree of float arrays of the params' names and shapes, or a dict by name.
@@ -123,7 +129,7 @@ def _uniform(key: Key, params: Params) -> PyTree:
 
 
 def stateless(score) -> Criterion:
-    """The criterion of a score that needs nothing but the params."""
+    """Makes a criterion of a score that needs nothing but the params."""
     return Criterion(lambda params: (), lambda grads, state, params: state, score)
 
 

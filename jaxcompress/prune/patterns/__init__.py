@@ -1,4 +1,4 @@
-"""Where weights may go: anywhere, in groups, as whole units, heads or blocks."""
+"""Patterns: which weights may be pruned together, from single ones to whole heads."""
 
 from jaxcompress.prune.patterns.groups import n_of_m as n_of_m
 from jaxcompress.prune.patterns.groups import padded as padded

@@ -23,6 +23,8 @@ def within_groups(size: int) -> Pattern:
     scores the earlier goes first, a NaN before everything. With a schedule the mask
     moves in steps of 1 / size.
 
+    Also known as: N:M or semi-structured sparsity, balanced sparsity.
+
     Args:
       size: weights in a run, at least 2; divides the inputs of every leaf.
 
@@ -53,6 +55,8 @@ def n_of_m(n: int, m: int) -> Pattern:
 
     So every sparsity from 1 - n/m on gives N:M, and a schedule comes to it in steps of
     1/m. 2:4 at sparsity 0.5 is the layout that sparse tensor cores read.
+
+    Also known as: N:M sparsity, 2:4 semi-structured sparsity.
 
     Args:
       n: weights that stay, from 1 to m.
@@ -85,7 +89,7 @@ def n_of_m(n: int, m: int) -> Pattern:
 
 
 def padded(pattern: Pattern, multiple: int) -> Pattern:
-    """The same pattern on inputs filled up to the next multiple.
+    """Applies a pattern to inputs padded to the next multiple of a size.
 
     The filling stands after the last input of each output and counts as the first to
     go, as zeros do that a kernel appends: the last run gives up fewer real weights.

@@ -1,4 +1,4 @@
-"""Where weights may go: from the scores of one leaf and a sparsity to its mask."""
+"""The type of a pattern, and the two without structure."""
 
 import math
 from collections.abc import Callable
@@ -21,13 +21,15 @@ batch axis: then each slice has its own.
 
 
 def unstructured(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
-    """Drops the lowest scores, wherever they are.
+    """Drops the lowest scores of the leaf, wherever they are.
 
     From a leaf of n weights exactly `round_half_even(sparsity · n)` go. Every slice
     along the batch axes, since it is a layer (of a scan) or an expert of its own, gives
     the same number of its lowest; of what is left over the earlier slices give one
     each. With a sparsity for each slice they share the total by largest remainder. In a
     slice the earlier of equal scores goes first; a NaN goes before everything.
+
+    Also known as: unstructured or fine-grained sparsity.
 
     Args:
       scores: (...) float, at most 32 bits; the leaf's own layout.
@@ -62,6 +64,8 @@ def within_outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) 
     From the n weights that one output sums over exactly `round_half_even(sparsity · n)`
     go, so no output loses all of its inputs to the others. Among equal scores the
     earlier index goes first; a NaN goes before everything.
+
+    Also known as: per-output or row-wise sparsity, the comparison group of Wanda.
 
     Args:
       scores: (...) float, at most 32 bits; the leaf's own layout.

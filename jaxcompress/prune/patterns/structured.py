@@ -25,11 +25,13 @@ from jaxcompress.prune.ranking import lowest
 
 
 def outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
-    """Drops whole outputs: all weights that make one of them.
+    """Drops whole outputs: all weights that compute one of them.
 
     Of the n outputs of all slices along the batch axes exactly
     `round_half_even(sparsity · n)` go, as many from each slice but for one: those of
     the lowest mean score in it; among equal means the earlier one.
+
+    Also known as: filter, neuron or channel pruning.
 
     Args:
       scores: (...) float; the leaf's own layout.
@@ -63,6 +65,8 @@ def inputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array
     `round_half_even(sparsity · n)` go, as many from each slice but for one: those of
     the lowest mean score in it; among equal means the earlier one.
 
+    Also known as: input channel pruning.
+
     Args:
       scores: (...) float; the leaf's own layout.
       sparsity: fraction removed, in [0, 1]; () or one per slice, see `Pattern`.
@@ -93,6 +97,8 @@ def heads(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
     For projections of shape (inputs, heads, size). Of the n heads of all slices along
     the batch axes exactly `round_half_even(sparsity · n)` go, as many from each slice
     but for one: those of the lowest mean score in it; among equal means the earlier.
+
+    Also known as: attention head pruning.
 
     Args:
       scores: (...) float; the leaf's own layout.
@@ -170,6 +176,8 @@ def blocks(shape: tuple[int, int]) -> Pattern:
     the lowest mean score in it; among equal means the earlier one, by rows of blocks. A
     block at the edge may be smaller: it counts as one block, and its mean is over what
     it has.
+
+    Also known as: block sparsity.
 
     Args:
       shape: (outputs, inputs) of a block, each at least 1. Several axes of one role

@@ -1,1 +1,1 @@
-"""Pruning without training: masks and params from weights as they are."""
+"""Pruning a trained model without further training."""

@@ -1,4 +1,4 @@
-"""The Fisher information of runs of weights: what each costs, and how others make up.
+"""Block-diagonal Fisher information: costs of weights and updates of the others.
 
 A leaf is cut, per output and along its inputs, as its outputs lie one after another,
 into blocks of weights (blocks, size); what lies in two blocks does not meet.
@@ -40,7 +40,7 @@ class FisherBlocks:
 
 
 def in_blocks(leaf: Array, roles: LeafAxes, size: int) -> Array:
-    """The leaf cut into blocks, every slice along its batch axes by itself.
+    """Cuts a leaf into blocks, every slice along its batch axes by itself.
 
     Args:
       leaf: of any floating dtype.
@@ -69,7 +69,7 @@ def from_blocks(blocks: Array, leaf: Array, roles: LeafAxes) -> Array:
 
 
 def costs(weights: Array, fisher: Array) -> Array:
-    """What the loss rises by without each weight, all others of its block made up.
+    """The rise of the loss without each weight, the others of its block updated.
 
         cost_q = w_q² / (2 · [F⁻¹]_qq)
 
@@ -89,7 +89,7 @@ def costs(weights: Array, fisher: Array) -> Array:
 
 
 def made_up(weights: Array, keep: Array, fisher: Array) -> Array:
-    """The weights that stay, such that the loss rises least without the others.
+    """Updates kept weights so that the loss rises least without the pruned ones.
 
         w_S + (F_SS)⁻¹ · F_SP · w_P,   S: those that stay, P: those that go
 

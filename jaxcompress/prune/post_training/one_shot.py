@@ -1,4 +1,4 @@
-"""Pruning at once, outside training: from weights as they are to masks and params."""
+"""One-shot pruning, outside training."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -36,11 +36,13 @@ def one_shot(
     criterion: Criterion,
     target: Aim,
 ) -> tuple[Params, Report]:
-    """The params with the weights that are worth least set to exactly 0.
+    """Sets the weights with the lowest scores to exactly 0, at once.
 
     For a model that is not trained further, or as a start; `prune` does it while
     training. The params keep their shapes and bytes in memory: a file of them is what
     gets smaller.
+
+    Also known as: one-shot pruning, post-training pruning.
 
     Args:
       params: finite, not yet quantized.
@@ -86,7 +88,7 @@ def masks(
     criterion: Criterion,
     target: Aim,
 ) -> Masks:
-    """The masks that `one_shot` applies, for trees of one's own.
+    """Gives the masks that `one_shot` applies.
 
     Arguments and errors are those of `one_shot`.
 
@@ -105,7 +107,7 @@ def masks(
 
 
 def sparsity_of(masks: Masks, params: Params) -> Sparsities:
-    """How much of the params the masks remove.
+    """Gives the fraction of weights that masks remove, overall and per leaf.
 
     Args:
       masks: of the params' structure.

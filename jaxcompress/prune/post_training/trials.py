@@ -1,4 +1,4 @@
-"""Trials: one leaf pruned at a time, and what that does to the loss."""
+"""Sensitivity analysis: the loss with one leaf pruned at a time."""
 
 import math
 from collections.abc import Sequence
@@ -29,10 +29,12 @@ def sensitivity(
     criterion: Criterion,
     targets: Sequence[Aim] = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98),
 ) -> Sensitivity:
-    """How much the mean loss rises when each leaf alone is pruned, without training.
+    """Measures how much the mean loss rises when each leaf alone is pruned.
 
     Runs on the host: the model once for each leaf, sparsity and batch, compiled once
     per shape of batch; and once more over the batches, to count what reaches each leaf.
+
+    Also known as: sensitivity analysis, layer-wise sensitivity scan.
 
     Args:
       fn: the model in evaluation mode, `fn(params, *inputs) -> outputs`.

@@ -1,4 +1,4 @@
-"""WoodFisher: Optimal Brain Surgeon on the loss, by the Fisher information of blocks.
+"""WoodFisher: second-order pruning by the Fisher information of blocks of weights.
 
 Scores and updates come from one block-diagonal matrix; which weights go is left to
 patterns and allocations.
@@ -41,7 +41,7 @@ def woodfisher(
     *,
     fisher: FisherBlocks = FisherBlocks(),
 ) -> tuple[Params, Report]:
-    """Prunes where the loss rises least; the weights around what went make up for it.
+    """Prunes the weights whose loss rises least, and updates the others of their block.
 
         F = damping · I + mean over examples of g · gᵀ          a block of weights
         score_q = w_q² / (2 · [F⁻¹]_qq)
@@ -51,6 +51,8 @@ def woodfisher(
     The score is what a minimum's loss rises by without q, all others made up. For
     trained models with labels, in a few rounds of rising sparsity or between phases of
     training. Holds `fisher.size` numbers for each weight.
+
+    Also known as: WoodFisher, oBERT's pruner, OBS (Optimal Brain Surgeon) on the loss.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`; each example runs by itself.

@@ -1,1 +1,1 @@
-"""Pruning while training: masks in the optimizer, views, gates, sparse training."""
+"""Pruning while training: optimizers that keep masks in their state."""

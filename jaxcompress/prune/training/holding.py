@@ -1,4 +1,4 @@
-"""Training under masks that stay: what comes after pruning at once."""
+"""Training under fixed masks."""
 
 from typing import Any
 
@@ -25,12 +25,14 @@ _LOOKED = schedules.every(100, begin=1)
 def hold(
     inner: optax.GradientTransformation, masks: Masks
 ) -> optax.GradientTransformationExtraArgs:
-    """Trains with `inner` while the weights outside given masks stay exactly 0.
+    """Trains under fixed masks: pruned weights stay exactly 0.
 
         update = where(mask, inner's update, -param)
 
     For training on after `one_shot`, and for lottery tickets. It must be outermost, as
     `prune`; `masks_of` and `check` read its state.
+
+    Also known as: fine-tuning with fixed masks, sparse fine-tuning.
 
     Args:
       inner: optimizer, without a line search; it sees `where(mask, gradient, 0)`.

@@ -1,4 +1,4 @@
-"""Sparse training: some weights are dropped and as many grown while the count stays."""
+"""Dynamic sparse training: weights are dropped and as many others grown."""
 
 import dataclasses
 from typing import Any
@@ -37,7 +37,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 @dataclasses.dataclass(frozen=True)
 class Growth:
-    """Which weights come, and how many go for them.
+    """Which weights are grown, and how many are dropped for them.
 
     Attributes:
       criterion: what an absent weight would be worth; it sees raw gradients.
@@ -68,7 +68,7 @@ def regrow(
     axes: Axes | None = None,
     when: When = schedules.every(100, begin=100),
 ) -> optax.GradientTransformationExtraArgs:
-    """Trains a sparse model whose masks move: small weights go, promising ones come.
+    """Trains a sparse model that drops small weights and grows promising ones.
 
     At the steps that `when` names, in each leaf or slice along its batch axes with n
     living weights:
@@ -93,6 +93,8 @@ def regrow(
     `prune`, and the same holds for where it stands: outermost, under `MultiSteps`,
     `masked`, `partition` or `inject_hyperparams`. `masks_of` and `check` read its
     state. Begin with `params = apply(masks, params)`; otherwise the first update does.
+
+    Also known as: RigL, SET, sparse momentum, dynamic sparse training (DST).
 
     Args:
       inner: optimizer, without a line search.

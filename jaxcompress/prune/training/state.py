@@ -1,4 +1,4 @@
-"""What pruning remembers in training, and the step that leaves zeros exact.
+"""The optimizer state of pruning, and the masked update that keeps zeros exact.
 
 Which weights go, and when, is decided by the transformations that hold a `PruneState`.
 """
@@ -18,7 +18,7 @@ from jaxcompress.prune.ranking import count_true
 
 
 class PruneState(NamedTuple):
-    """What pruning remembers between steps.
+    """The state of pruning between steps.
 
     Attributes:
       count: () int32, updates so far.
@@ -42,7 +42,7 @@ class PruneState(NamedTuple):
 
 
 def masks_of(opt_state: optax.OptState) -> Masks:
-    """The masks inside an optimizer's state.
+    """Reads the masks from an optimizer's state.
 
     Args:
       opt_state: of a transformation that holds one `prune`, `regrow` or `hold`.
@@ -69,7 +69,7 @@ def masks_of(opt_state: optax.OptState) -> Masks:
 
 
 def apply(masks: Masks, tree: Params) -> Params:
-    """The tree with every removed weight exactly 0.
+    """Sets every weight outside the masks to exactly 0.
 
     For a second set of params that an optimizer keeps (schedule-free evaluation,
     lookahead, averages), and for params from elsewhere. Applying twice equals once.
@@ -92,7 +92,7 @@ def apply(masks: Masks, tree: Params) -> Params:
 
 
 def check(opt_state: optax.OptState) -> None:
-    """Raises an error when pruning did not do what it should; not for use inside jit.
+    """Raises an error where pruned weights were not 0; not for use inside jit.
 
     Weights are looked at where masks change and one update later, before it acts, by
     `hold` at every hundredth update; what happened since then is not known here.

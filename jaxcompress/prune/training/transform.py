@@ -1,4 +1,4 @@
-"""Pruning in training: an optax transformation that wraps an optimizer, exactly."""
+"""Pruning in training: an optax transformation around an optimizer."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def prune(
     *,
     when: When = schedules.every(100),
 ) -> optax.GradientTransformationExtraArgs:
-    """Trains with `inner` while the weights that are worth least stay exactly 0.
+    """Prunes while training: the weights with the lowest scores stay exactly 0.
 
     After `optax.apply_updates` every weight outside the mask is 0, in every dtype, for
     finite params, because its update is its own negative:
@@ -47,6 +47,9 @@ def prune(
     sparsity)`. `check` tells whether that was kept. An optimizer with a second
     set of params (schedule-free, lookahead, averages) needs `apply(masks_of(opt_state),
     second)` before it is used.
+
+    Also known as: GMP (gradual magnitude pruning) with `schedules.cubic`; AC/DC with
+    `schedules.cyclic`; movement pruning with `criteria.movement`.
 
     Args:
       inner: optimizer, without a line search.
