@@ -1,9 +1,6 @@
 """Every criterion scores in float32, keeps its state's form, and equals its oracle."""
 
-import functools
 import re
-from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,60 +10,11 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxcompress import prune
-from jaxcompress.prune.criterion import Criterion
+from tests.prune.families.criteria import CRITERIA
 
-FIXED = np.arange(12, dtype=np.float32).reshape(3, 4)
+CASES = {name: row for name, row in CRITERIA.items() if row.oracle}
 
-
-def decayed(decay: float, terms: list[np.ndarray]) -> np.ndarray:
-    """A running average from zero, by a loop."""
-    return functools.reduce(lambda past, term: decay * past + (1 - decay) * term, terms, 0.0)
-
-
-class Case(NamedTuple):
-    """A criterion and what a leaf is worth after gradients at the same weights."""
-
-    name: str
-    criterion: Criterion
-    oracle: Callable[[np.ndarray, list[np.ndarray]], np.ndarray]
-
-
-CRITERIA = [
-    Case("magnitude", prune.criteria.magnitude(), oracle=lambda w, grads: np.abs(w)),
-    Case(
-        "constant",
-        prune.criteria.constant({"kernel": FIXED}),
-        oracle=lambda w, grads: FIXED if w.shape else np.zeros(()),
-    ),
-    Case(
-        "saliency",
-        prune.criteria.saliency(0.8),
-        oracle=lambda w, grads: np.abs(w * decayed(0.8, grads)),
-    ),
-    Case(
-        "squared change",
-        prune.criteria.taylor_squared(0.8),
-        oracle=lambda w, grads: decayed(0.8, [(w * g) ** 2 for g in grads]),
-    ),
-    Case(
-        "fisher",
-        prune.criteria.fisher(0.7),
-        oracle=lambda w, grads: decayed(0.7, [g**2 for g in grads]) * w**2 / 2,
-    ),
-    Case(
-        "momentum",
-        prune.criteria.gradient_momentum(0.6),
-        oracle=lambda w, grads: np.abs(decayed(0.6, grads)),
-    ),
-    Case("movement", prune.criteria.movement(), oracle=lambda w, grads: -sum(g * w for g in grads)),
-    Case(
-        "informed movement",
-        prune.criteria.informed(prune.criteria.movement(), [{"kernel": FIXED}]),
-        oracle=lambda w, grads: -sum(g * w for g in grads) - (FIXED * w if w.shape else 0),
-    ),
-]
-
-criteria = pytest.mark.parametrize("case", CRITERIA, ids=lambda case: case.name)
+criteria = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 def tree(seed: int, dtype) -> dict:
@@ -81,10 +29,11 @@ def tree(seed: int, dtype) -> dict:
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
 def test_scores_equal_the_oracle(case, dtype):
     params, grads = tree(0, dtype), [tree(seed, dtype) for seed in (1, 2, 3)]
-    state = case.criterion.init(params)
+    criterion = case.make(params)
+    state = criterion.init(params)
     for each in grads:
-        state = case.criterion.update(each, state, params)
-    scores = case.criterion.score(state, params)
+        state = criterion.update(each, state, params)
+    scores = criterion.score(state, params)
     assert jax.tree.structure(scores) == jax.tree.structure(params)
     for name, score in scores.items():
         assert score.dtype == jnp.float32
@@ -98,16 +47,18 @@ def test_scores_equal_the_oracle(case, dtype):
 @criteria
 def test_an_update_keeps_the_form_of_the_state(case):
     params = tree(0, jnp.bfloat16)
-    before = jax.eval_shape(case.criterion.init, params)
-    after = jax.eval_shape(case.criterion.update, params, before, params)
+    criterion = case.make(params)
+    before = jax.eval_shape(criterion.init, params)
+    after = jax.eval_shape(criterion.update, params, before, params)
     assert jax.tree.structure(before) == jax.tree.structure(after)
     assert jax.tree.leaves(before) == jax.tree.leaves(after)
 
 
 @criteria
 def test_a_tree_of_no_leaves_is_scored(case):
-    state = case.criterion.init({})
-    assert case.criterion.score(case.criterion.update({}, state, {}), {}) == {}
+    criterion = case.make({"kernel": jnp.ones(3)})
+    state = criterion.init({})
+    assert criterion.score(criterion.update({}, state, {}), {}) == {}
 
 
 def test_random_scores_are_uniform_differ_by_leaf_and_stay():
@@ -141,7 +92,7 @@ REFUSED = {
     "decay": (lambda: prune.criteria.saliency(1.0), "saliency(decay=1.0) must be in [0, 1)"),
     "negative": (lambda: prune.criteria.fisher(-0.1), "fisher(decay=-0.1) must be in [0, 1)"),
     "missing": (
-        lambda: prune.criteria.constant({"other": FIXED}).init(KERNEL),
+        lambda: prune.criteria.constant({"other": jnp.ones(3)}).init(KERNEL),
         "constant(scores=...): leaf 'kernel' is missing",
     ),
     "shape": (

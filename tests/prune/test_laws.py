@@ -7,7 +7,6 @@ combinations are one program. Which weights go is the matter of each family's ow
 import functools
 import math
 from collections.abc import Callable
-from fractions import Fraction
 from typing import NamedTuple
 
 import jax
@@ -23,6 +22,9 @@ from jaxcompress import optimizers, prune
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.prune.criterion import Criterion
 from tests.inputs import TREES
+from tests.prune.families.allocations import ALLOCATIONS
+from tests.prune.families.criteria import CRITERIA
+from tests.prune.families.patterns import PATTERNS, exact_count
 
 STEPS = 8
 AXES = {
@@ -48,117 +50,12 @@ def model(params, x):
     return jnp.einsum("bd,ldhk->blhk", x @ params["matrix"], params["heads"].astype(x.dtype))
 
 
-def count(sparsity: float, size: int) -> int:
-    """Halves to even, in rational numbers; the sparsity is a float32."""
-    return round(Fraction(float(np.float32(sparsity))) * size)
-
-
-class Pattern(NamedTuple):
-    """A pattern, and how many weights it drops of one (outputs…, inputs) matrix.
-
-    Slices share the total of what they have `pieces` of; of 0 each counts for itself.
-    """
-
-    pattern: prune.patterns.Pattern
-    dropped: Callable[[tuple[int, ...], int, float], int]
-    pieces: Callable[[tuple[int, ...], int], int] = lambda outputs, inputs: 0
-
-
-def in_runs(size: int, most: int) -> Callable:
-    """Of whole runs; of the last one what is missing goes first."""
-
-    def dropped(outputs, inputs, share):
-        of_run = min(count(share, size), most)
-        lengths = [min(size, inputs - start) for start in range(0, inputs, size)]
-        return math.prod(outputs) * sum(max(0, of_run - (size - each)) for each in lengths)
-
-    return dropped
-
-
-def along(axis: int) -> Callable:
-    """Of one of the output axes."""
-    return lambda outputs, inputs, share: (
-        count(share, outputs[axis]) * inputs * math.prod(outputs) // outputs[axis]
-    )
-
-
-def heads_if_any(scores, sparsity, leaf_axes):
-    pattern = prune.patterns.heads if len(leaf_axes.output) > 1 else prune.patterns.outputs
-    return pattern(scores, sparsity, leaf_axes)
-
-
-PATTERNS = {
-    "unstructured": Pattern(
-        prune.patterns.unstructured,
-        lambda o, i, s: count(s, math.prod(o) * i),
-        lambda o, i: math.prod(o) * i,
-    ),
-    "within outputs": Pattern(
-        prune.patterns.within_outputs, lambda o, i, s: math.prod(o) * count(s, i)
-    ),
-    "pairs": Pattern(prune.patterns.within_groups(2), in_runs(2, 2)),
-    "2:4": Pattern(prune.patterns.n_of_m(2, 4), in_runs(4, 2)),
-    "padded 1:3": Pattern(prune.patterns.padded(prune.patterns.n_of_m(1, 3), 3), in_runs(3, 2)),
-    "outputs": Pattern(
-        prune.patterns.outputs,
-        lambda o, i, s: count(s, math.prod(o)) * i,
-        lambda o, i: math.prod(o),
-    ),
-    "inputs": Pattern(
-        prune.patterns.inputs, lambda o, i, s: math.prod(o) * count(s, i), lambda o, i: i
-    ),
-    "heads": Pattern(heads_if_any, along(0), lambda o, i: o[0]),
-    "slices": Pattern(prune.patterns.slices(-1), along(-1), lambda o, i: o[-1]),
-    "blocks": Pattern(
-        prune.patterns.blocks((4, 2)),
-        lambda o, i, s: 8 * count(s, math.prod(o) // 4 * i // 2),
-        lambda o, i: math.prod(o) // 4 * i // 2,
-    ),
-}
-
-
-class Allocation(NamedTuple):
-    """An allocation, and whether all that was asked for goes."""
-
-    allocate: prune.allocations.Allocation
-    total: bool = True
-
-
-ALLOCATIONS = {
-    "uniform": Allocation(prune.allocations.uniform),
-    "globally": Allocation(prune.allocations.globally),
-    "by shapes": Allocation(prune.allocations.erk),
-    "relative": Allocation(prune.allocations.lamp),
-    "outliers": Allocation(prune.allocations.outliers(2.0)),
-    "by sensitivity": Allocation(
-        prune.allocations.by_sensitivity(
-            prune.allocations.Sensitivity((0.5, 1.0), {"matrix": (0.0, 3.0), "heads": (0.3, 0.5)})
-        )
-    ),
-    "below": Allocation(prune.allocations.below(0.4), total=False),
-    "deviations": Allocation(prune.allocations.below_deviations(0.7), total=False),
-    "floored": Allocation(prune.allocations.floored(prune.allocations.globally, 2), total=False),
-}
 SCHEDULES = {
     "constant": lambda step: jnp.float32(0.5),
     "cubic": jc.schedules.cubic(0.0, 0.8, begin=0, end=6),
     "linear": optax.linear_schedule(0.1, 0.7, 6),
     "cosine": lambda step: 0.6 - optax.cosine_decay_schedule(0.6, 6)(step),
     "cyclic": jc.schedules.cyclic(0.5, dense=2, sparse=2, end=6),
-}
-# `snip`, `grasp` and `synflow` give a `constant` one.
-CRITERIA = {
-    "magnitude": prune.criteria.magnitude,
-    "random": lambda: prune.criteria.random(jax.random.key(0)),
-    "fresh noise": lambda: prune.criteria.fresh_noise(jax.random.key(1)),
-    "constant": lambda: prune.criteria.constant(PARAMS),
-    "saliency": prune.criteria.saliency,
-    "squared change": prune.criteria.taylor_squared,
-    "fisher": prune.criteria.fisher,
-    "gradient momentum": prune.criteria.gradient_momentum,
-    "movement": prune.criteria.movement,
-    "informed": lambda: prune.criteria.informed(prune.criteria.fisher(), [PARAMS]),
-    "wanda": lambda: prune.criteria.wanda(model, PARAMS, [X]),
 }
 
 
@@ -188,7 +85,7 @@ def picked_allocation(number) -> prune.allocations.Allocation:
     def allocation(scores, axes, sparsity):
         def branch(one):
             def shares(scores, sparsity):
-                found = one.allocate(scores, axes, sparsity)
+                found = one.make(tuple(scores))(scores, axes, sparsity)
                 return {name: by_slice(found[name], name, scores[name]) for name in scores}
 
             return shares
@@ -241,7 +138,7 @@ def train(optimizer, params, steps=STEPS):
 @functools.cache
 def all_combinations():
     """(params, masks, leaked) of every combination and step, as NumPy arrays."""
-    criteria = [make() for make in CRITERIA.values()]
+    criteria = [row.make(PARAMS, model, X) for row in CRITERIA.values()]
 
     def one(numbers):
         pattern, allocation, schedule, criterion = numbers
@@ -315,7 +212,7 @@ def dropped_of_slices(pattern: str, name: str, sparsity: float) -> list[int]:
     pieces = PATTERNS[pattern].pieces(outputs, inputs)
     shares = [sparsity] * slices
     if pieces:
-        each, more = divmod(count(sparsity, slices * pieces), slices)
+        each, more = divmod(exact_count(sparsity, slices * pieces), slices)
         shares = [(each + (place < more)) / pieces for place in range(slices)]
     return [PATTERNS[pattern].dropped(outputs, inputs, share) for share in shares]
 
@@ -394,7 +291,7 @@ WRAPPERS = {
     "prune": Wrapper(
         sparser,
         list(OPTIMIZERS),
-        lambda step: count(float(jnp.asarray(CUBIC(step // 2 * 2))), 64),
+        lambda step: exact_count(float(jnp.asarray(CUBIC(step // 2 * 2))), 64),
     ),
     "regrow": Wrapper(moving, ["adam", "muon", "lookahead"], lambda step: 32),
 }

@@ -1,10 +1,10 @@
 """Law 1 for every pattern: exact counts per group, earlier ties first, nothing at 0."""
 
 import functools
+import math
 import re
 from collections.abc import Callable
 from fractions import Fraction
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,97 +20,28 @@ from jaxcompress.core.axes import LeafAxes, assumed_axes
 from jaxcompress.prune.patterns import Pattern
 from jaxcompress.prune.patterns.counts import counts_of_slices
 from tests.inputs import ARRAYS
+from tests.prune.families.patterns import (
+    PATTERNS,
+    Row,
+    by_blocks,
+    drop_lowest,
+    exact_count,
+    keep_highest,
+)
 
 MATRIX = LeafAxes((0,), (1,))
 STACKED = LeafAxes(contracting=(0, 2), output=(3,), batch=(1,))
 
 
-def exact_count(sparsity: float, size: int) -> int:
-    """Halves to even, in rational numbers; the sparsity is a float32."""
-    return round(Fraction(float(np.float32(sparsity))) * size)
+# Blocks that divide neither side of the matrix, besides the family's.
+RAGGED = Row(
+    prune.patterns.blocks((2, 3)),
+    by_blocks(2, 3),
+    lambda outputs, i: -(-math.prod(outputs) // 2) * -(-i // 3),
+)
+CASES = {name: row for name, row in PATTERNS.items() if row.oracle} | {"ragged blocks": RAGGED}
 
-
-def keep_highest(scores: np.ndarray, dropped: int) -> np.ndarray:
-    """One group, by a stable sort in which a NaN comes first."""
-    keep = np.ones(scores.size, bool)
-    keep[np.lexsort((scores.ravel(), ~np.isnan(scores.ravel())))[:dropped]] = False
-    return keep.reshape(scores.shape)
-
-
-def drop_lowest(scores: np.ndarray, sparsity: float) -> np.ndarray:
-    return keep_highest(scores, exact_count(sparsity, scores.size))
-
-
-def by_output(oracle: Callable) -> Callable:
-    """The oracle of one output's inputs for each column of a matrix."""
-    return lambda scores, sparsity: np.stack([oracle(each, sparsity) for each in scores.T], axis=1)
-
-
-def by_runs(size: int, most: int) -> Callable:
-    """Every `size` inputs drop their share, at most `most`; missing ones go first."""
-
-    def of_run(run, sparsity):
-        dropped = min(exact_count(sparsity, size), most)
-        return keep_highest(run, max(0, dropped - (size - run.size)))
-
-    def of_output(column, sparsity):
-        runs = [column[i : i + size] for i in range(0, column.size, size)]
-        return np.concatenate([of_run(run, sparsity) for run in runs])
-
-    return by_output(of_output)
-
-
-def by_blocks(height: int | None, width: int | None) -> Callable:
-    """Blocks of (outputs, inputs), by a loop; None is all of them."""
-
-    def of_matrix(scores, sparsity):
-        inputs, outputs = scores.shape
-        tops = range(0, outputs, height or outputs)
-        lefts = range(0, inputs, width or inputs)
-        cells = [
-            (slice(left, left + (width or inputs)), slice(top, top + (height or outputs)))
-            for top in tops
-            for left in lefts
-        ]
-        means = [np.mean(scores[cell], dtype=np.float64) for cell in cells]
-        keep = np.ones(scores.shape, bool)
-        for cell, kept in zip(cells, drop_lowest(np.array(means), sparsity), strict=True):
-            keep[cell] = kept
-        return keep
-
-    return of_matrix
-
-
-class Case(NamedTuple):
-    """A pattern, and what it keeps of a matrix (inputs, outputs), by NumPy.
-
-    Of `units` slices of a leaf share the total; None where each output or run has its
-    own.
-    """
-
-    name: str
-    pattern: Pattern
-    oracle: Callable[[np.ndarray, float], np.ndarray]
-    units: Callable[[int, int], int] | None = None
-
-
-PATTERNS = [
-    Case("unstructured", prune.patterns.unstructured, oracle=drop_lowest, units=lambda i, o: i * o),
-    Case("within outputs", prune.patterns.within_outputs, oracle=by_output(drop_lowest)),
-    Case("pairs", prune.patterns.within_groups(2), oracle=by_runs(2, 2)),
-    Case("2:4", prune.patterns.n_of_m(2, 4), oracle=by_runs(4, 2)),
-    Case("padded 1:3", prune.patterns.padded(prune.patterns.n_of_m(1, 3), 3), oracle=by_runs(3, 2)),
-    Case("outputs", prune.patterns.outputs, oracle=by_blocks(1, None), units=lambda i, o: o),
-    Case("inputs", prune.patterns.inputs, oracle=by_blocks(None, 1), units=lambda i, o: i),
-    Case(
-        "blocks",
-        prune.patterns.blocks((2, 3)),
-        oracle=by_blocks(2, 3),
-        units=lambda i, o: -(-i // 3) * -(-o // 2),
-    ),
-]
-
-patterns = pytest.mark.parametrize("case", PATTERNS, ids=lambda case: case.name)
+patterns = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 @functools.cache
@@ -151,8 +82,7 @@ def test_layers_of_a_stack_with_sparsities_of_their_own_share_the_total(case, va
     exact = [Fraction(share, 64) for share in shares]
     given_shares = np.float32(exact).reshape(1, 3, 1, 1)
     mask = jitted(case.pattern, STACKED)(scores, given_shares)
-    if case.units is not None:
-        size = case.units(4, 2)
+    if size := case.pieces((2,), 4):
         exact = [Fraction(count, size) for count in shared_out(exact, size)]
     expected = np.stack([case.oracle(*pair) for pair in zip(layers, exact, strict=True)])
     np.testing.assert_array_equal(mask.swapaxes(0, 1).reshape(3, 4, 2), expected)
@@ -230,7 +160,7 @@ def test_nan_goes_first_and_infinity_last(case):
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 def test_eight_devices_give_what_one_gives(mesh, axis_type):
-    cases = [case for case in PATTERNS if case.name in ("2:4", "outputs", "blocks")]
+    cases = [PATTERNS[name] for name in ("2:4", "outputs", "blocks")]
     scores = np.random.default_rng(3).integers(0, 50, (8, 12)).astype(np.float32)
     devices = mesh(rows=2, columns=4, axis_type=axis_type)
     with jax.set_mesh(devices):

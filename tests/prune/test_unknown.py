@@ -13,6 +13,7 @@ import pytest
 import jaxcompress as jc
 from jaxcompress import prune
 from jaxcompress.prune.criterion import Criterion
+from tests.prune.families.criteria import CRITERIA
 
 NAN = float("nan")
 PARAMS = {"kernel": jnp.array([[4.0, 1.0], [3.0, 2.0]])}
@@ -28,20 +29,11 @@ def loss(outputs, labels):
     return jnp.sum((outputs - labels) ** 2, axis=-1)
 
 
-# Every criterion, and whether it needs gradients first; `constant` is what `snip`,
-# `grasp` and `synflow` give.
-CRITERIA: dict[str, tuple[Criterion, bool]] = {
-    "magnitude": (prune.criteria.magnitude(), False),
-    "random": (prune.criteria.random(jax.random.key(0)), False),
-    "fresh_noise": (prune.criteria.fresh_noise(jax.random.key(0)), False),
-    "constant": (prune.criteria.constant(PARAMS), False),
-    "wanda": (prune.criteria.wanda(model, PARAMS, [X]), False),
-    "saliency": (prune.criteria.saliency(), True),
-    "taylor_squared": (prune.criteria.taylor_squared(), True),
-    "fisher": (prune.criteria.fisher(), True),
-    "gradient_momentum": (prune.criteria.gradient_momentum(), True),
-    "movement": (prune.criteria.movement(), True),
-}
+def criterion_of(name: str) -> Criterion:
+    return CRITERIA[name].make(PARAMS, model, X)
+
+
+WATCHING = [name for name, row in CRITERIA.items() if row.watches]
 # Every verb that prunes at once by a criterion.
 VERBS: dict[str, Callable] = {
     "one_shot": lambda criterion: prune.one_shot(PARAMS, criterion, 0.5),
@@ -58,17 +50,17 @@ VERBS: dict[str, Callable] = {
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("name", CRITERIA)
 def test_a_criterion_that_needs_gradients_is_refused_without(name, verb):
-    criterion, needy = CRITERIA[name]
-    if needy:
+    criterion = criterion_of(name)
+    if name in WATCHING:
         message = f"{name}() has seen no gradient, so it has no scores. Outside training give it "
         with pytest.raises(ValueError, match=re.escape(message)):
             VERBS[verb](criterion)
     VERBS[verb](prune.criteria.informed(criterion, [GRADS]))
 
 
-@pytest.mark.parametrize("name", [name for name, (_, needy) in CRITERIA.items() if needy])
+@pytest.mark.parametrize("name", WATCHING)
 def test_a_gradient_that_is_not_finite_is_left_out_and_no_score_is_nan_without_one(name):
-    criterion, _ = CRITERIA[name]
+    criterion = criterion_of(name)
     scores = jax.jit(lambda params: criterion.score(criterion.init(params), params))(PARAMS)
     assert bool(jnp.all(jnp.isnan(scores["kernel"])))
     bad = {"kernel": jnp.array([[NAN, 1.0], [jnp.inf, 1.0]])}
@@ -79,9 +71,9 @@ def test_a_gradient_that_is_not_finite_is_left_out_and_no_score_is_nan_without_o
     assert bool(jnp.all(now[:, 1] != before[:, 1]))
 
 
-@pytest.mark.parametrize("name", [name for name, (_, needy) in CRITERIA.items() if needy])
+@pytest.mark.parametrize("name", WATCHING)
 def test_sums_stay_finite_where_squares_overflow_or_a_weight_is_not_finite(name):
-    criterion, _ = CRITERIA[name]
+    criterion = criterion_of(name)
     large = {"kernel": jnp.array([[1e38, 1.0], [-1e38, 1.0]])}
     weights = {"kernel": jnp.array([[1e3, 1.0], [NAN, 1.0]])}
     state = criterion.update(GRADS, criterion.init(PARAMS), PARAMS)
