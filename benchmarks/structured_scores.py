@@ -20,7 +20,7 @@ from benchmarks import runner
 from benchmarks.removal import Training, train
 from benchmarks.structured_lenet import Batches, hard, initial, lenet, scoring, splits
 from jaxcompress.core.types import Params
-from jaxcompress.graph.surgery.couplings import Family
+from jaxcompress.graph.surgery.families import Family
 
 DENSE = Training(epochs=3, learning_rate=2e-3)
 SCORES = ("linearized", "taylor", "second_order", "taylor_squared")

@@ -46,7 +46,7 @@ from jaxcompress.graph.rewrite import Replacement as Replacement
 from jaxcompress.graph.rewrite import rewrite as rewrite
 from jaxcompress.graph.sites import Site as Site
 from jaxcompress.graph.surgery.couplings import Couplings as Couplings
-from jaxcompress.graph.surgery.couplings import Family as Family
 from jaxcompress.graph.surgery.couplings import couplings as couplings
 from jaxcompress.graph.surgery.divisors import Divisors as Divisors
+from jaxcompress.graph.surgery.families import Family as Family
 from jaxcompress.graph.surgery.removal import Removal as Removal

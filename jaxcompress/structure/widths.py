@@ -15,8 +15,9 @@ from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.cost import cost
 from jaxcompress.graph.program import trace
-from jaxcompress.graph.surgery.couplings import Couplings, Family
+from jaxcompress.graph.surgery.couplings import Couplings
 from jaxcompress.graph.surgery.dims import Dim, concatenation, root
+from jaxcompress.graph.surgery.families import Family
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.graph.surgery.shrink import shrink, slice_params
 

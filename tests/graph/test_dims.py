@@ -12,20 +12,15 @@ from jaxcompress.graph.surgery.dims import (
     MisfitError,
     atoms,
     concatenation,
-    cut,
     factors,
-    pieces,
     pin,
     pinned,
     product,
-    refill,
-    reshape,
     reversal,
     segments,
-    split,
-    unify,
 )
 from jaxcompress.graph.surgery.kept import keep, positions
+from jaxcompress.graph.surgery.refinement import cut, pieces, refill, reshape, split, unify
 
 
 def outer(kept: list[np.ndarray]) -> np.ndarray:

@@ -59,6 +59,14 @@ EACH = [
     (amounts.count(Rules({"d/*": 5})), {"multiple_of": 8}, [4, 5, 7, 16]),
     (amounts.count(Rules({"d/*": 12})), {"multiple_of": ONLY_D}, [4, 5, 7, 8]),
     (amounts.count(Rules({"b/*": 1, "c/*": 6})), {}, [4, 4, 1, 20]),
+    # Unit i scores i; one that scores the threshold itself stays.
+    (amounts.below(-1.0), {}, [4, 5, 7, 20]),
+    (amounts.below(2), {}, [2, 3, 5, 18]),
+    (amounts.below(2.5), {}, [1, 2, 4, 17]),
+    (amounts.below(1e9), {}, [1, 1, 1, 1]),
+    (amounts.below(2), {"floors": 3}, [3, 3, 5, 18]),
+    (amounts.below(7), {"multiple_of": ONLY_D}, [1, 1, 1, 16]),
+    (amounts.below(Rules({"d/*": 4.5, "a/*": 1})), {}, [3, 5, 7, 15]),
 ]
 
 
@@ -301,7 +309,29 @@ def test_a_latency_is_that_of_a_compiled_call():
     assert chosen(amounts.within_latency(1e6)) == (9, 12)
 
 
+def test_below_takes_no_unit_at_the_threshold_from_any_layer():
+    def stack(params, x):
+        step = lambda x, w: (x + jnp.tanh(x @ w["up"]) @ w["down"], None)  # noqa: E731
+        return jax.lax.scan(step, x, params)[0]
+
+    params = {"up": jnp.ones((2, 3, 4)), "down": jnp.ones((2, 4, 3))}
+    scores = np.array([[0.1, 0.9, 0.2, 0.3], [0.9, 0.8, 0.1, 0.2]])
+    layered = lambda fn, params, found: dict.fromkeys(found.units, scores)  # noqa: E731
+    (row,) = plan(stack, params, layered, X, cut=amounts.below(0.5)).families
+    # The first layer has three units below, the second two: both lose two.
+    assert (row.kept, row.removed) == (2, ((0, 2), (2, 3)))
+
+
 ERRORS = [
+    (lambda: amounts.below(float("nan")), r"below\(threshold=nan\) must be a finite number"),
+    (
+        lambda: amounts.below(Rules({"a": 0.5, "b": float("inf")})),
+        r"below\(threshold=inf\) must be a finite number",
+    ),
+    (
+        lambda: widths(amounts.below(Rules({"e/*": 0.5}))),
+        r"Rules: 'e/\*' matches nothing. Names are: a/in:1, b/in:1, c/in:1, d/in:1",
+    ),
     (lambda: amounts.fraction(1.0), r"fraction\(removed=1.0\) must be in \[0, 1\)"),
     (lambda: amounts.fraction(Rules({"a": 0.5, "b": -0.1})), r"fraction\(removed=-0.1\)"),
     (lambda: amounts.fraction(float("nan")), r"fraction\(removed=nan\)"),

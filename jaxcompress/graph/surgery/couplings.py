@@ -1,85 +1,20 @@
 """Which axes of which leaves must shrink together, and which must stay whole and why.
 
-The findings of `walk`, seen from the leaves. How they read is the matter of
-`explanation`.
+How the families are found is in `finding`, how they read in `explanation`.
 """
 
 import dataclasses
-import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from jaxcompress.core.types import Model, Params
-from jaxcompress.graph.jaxprs import scan_loop
-from jaxcompress.graph.surgery.axis_rules import creation, rule_of
-from jaxcompress.graph.surgery.axis_rules.rule import Body, Dims, Record
-from jaxcompress.graph.surgery.bodies import equation_of, everywhere, plain_records
-from jaxcompress.graph.surgery.dims import Dim, atoms
+from jaxcompress.graph.surgery.axis_rules.rule import Dims
 from jaxcompress.graph.surgery.explanation import explain
-from jaxcompress.graph.surgery.kept import positions
+from jaxcompress.graph.surgery.families import Family
+from jaxcompress.graph.surgery.finding import families_of
 from jaxcompress.graph.surgery.removal import Removal, cuts_of
-from jaxcompress.graph.surgery.walk import Coupled, couple
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """One axis of one leaf that a family runs along.
-
-    Fields:
-      leaf: the leaf's name.
-      axis: the axis.
-      size: its size.
-    """
-
-    leaf: str
-    axis: int
-    size: int
-    dim: Dim = dataclasses.field(repr=False, compare=False)
-    atom: Dim = dataclasses.field(repr=False, compare=False)
-
-    @functools.cached_property
-    def positions(self) -> np.ndarray:
-        """Where each unit lies along the axis: int (units, indices of one unit)."""
-        return positions(self.dim, self.atom)
-
-
-@dataclasses.dataclass(frozen=True)
-class Family:
-    """Units that are alike: the indices of one axis, wherever the program carries it.
-
-    Fields:
-      name: "leaf:axis" of the place that the program uses first; "#2", "#3" … where an
-        axis holds several families.
-      size: number of units. Removing unit i removes its indices at every place.
-      places: every (leaf, axis) that holds units.
-      reductions: where the units are summed over or the like, as "primitive (source)".
-      pins: why no unit may go, at most three reasons; empty for units that may.
-      layers: length of the scan whose layers may each lose units of their own; 0 where
-        all must lose the same.
-    """
-
-    name: str
-    size: int
-    places: tuple[Place, ...]
-    reductions: tuple[str, ...]
-    pins: tuple[str, ...]
-    layers: int
-    atom: Dim = dataclasses.field(repr=False, compare=False)
-
-    @property
-    def unused(self) -> bool:
-        """True where no data meet the units, so that removing them changes nothing."""
-        return not self.pins and not self.reductions
-
-    @property
-    def unit_shape(self) -> tuple[int, ...]:
-        """Of one number per unit: (units,), or (layers, units) where layers differ."""
-        return (self.layers, self.size) if self.layers else (self.size,)
-
-    @property
-    def removable(self) -> bool:
-        return not self.pins and not self.unused
+from jaxcompress.graph.surgery.walk import couple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +84,7 @@ class Couplings:
         return cuts_of(self.leaves, removed)
 
     def __str__(self) -> str:
-        return explain(self)
+        return explain(self.families, self.pinned, self.unused)
 
 
 def couplings(fn: Model, params: Params, *inputs) -> Couplings:
@@ -176,7 +111,8 @@ def couplings(fn: Model, params: Params, *inputs) -> Couplings:
       >>> couplings(fn, params, jnp.ones((5, 3))).units
       {'in:1': 4}
     """
-    return _Finding(couple(fn, params, *inputs)).couplings()
+    coupled = couple(fn, params, *inputs)
+    return Couplings(families_of(coupled), coupled.leaves)
 
 
 def _gone(family: Family, indices: Sequence) -> np.ndarray:
@@ -216,89 +152,3 @@ def _integers(indices: Sequence) -> np.ndarray | None:
     except ValueError:
         return None
     return rows if np.issubdtype(rows.dtype, np.integer) else None
-
-
-class _Finding:
-    """Reads the families off the records of a program."""
-
-    def __init__(self, coupled: Coupled):
-        self.leaves = coupled.leaves
-        self.records = list(plain_records(coupled.body))
-        self.tied = set(_tied(coupled.body))
-
-    def couplings(self) -> Couplings:
-        places = self.places()
-        reductions = self.reductions()
-        names: dict[str, int] = {}
-        families = []
-        for atom, found in places.items():
-            if atom.size == 1:
-                continue
-            first = f"{found[0].leaf}:{found[0].axis}"
-            names[first] = names.get(first, 0) + 1
-            families.append(
-                Family(
-                    name=first if names[first] == 1 else f"{first}#{names[first]}",
-                    size=atom.size,
-                    places=tuple(found),
-                    reductions=tuple(dict.fromkeys(map(equation_of, reductions.get(atom, ())))),
-                    pins=tuple(map(_pin_in_words, atom.pins)),
-                    layers=0 if atom in self.tied else self.leaves[found[0].leaf][0].size,
-                    atom=atom,
-                )
-            )
-        return Couplings(tuple(families), self.leaves)
-
-    def places(self) -> dict[Dim, list[Place]]:
-        """Per atom its places, in the order in which the leaves are first used."""
-        axes = {id(d): leaf for leaf, dims in self.leaves.items() for d in dims}
-        used = [
-            axes[id(d)]
-            for record in self.records
-            for dims in record.inputs
-            for d in dims
-            if id(d) in axes
-        ]
-        found: dict[Dim, list[Place]] = {}
-        for leaf in dict.fromkeys((*used, *self.leaves)):
-            for axis, d in enumerate(self.leaves[leaf]):
-                for atom in atoms(d):
-                    found.setdefault(atom, []).append(Place(leaf, axis, d.size, d, atom))
-        return found
-
-    def reductions(self) -> dict[Dim, list[Record]]:
-        """Per atom the equations that sum over it."""
-        found: dict[Dim, list[Record]] = {}
-        for record in self.records:
-            for reduction in rule_of(record.eqn.primitive.name).reduces(record):
-                for atom in atoms(record.inputs[reduction.operand][reduction.axis]):
-                    found.setdefault(atom, []).append(record)
-        return found
-
-
-def _tied(body: Body) -> Iterator[Dim]:
-    """The atoms of which all layers of a scan must lose the same indices.
-
-    Those outside of any scan, in a carry or a fixed operand, and those of constants and
-    counted positions.
-    """
-    for nested in everywhere(body):
-        inside = any(record.eqn.primitive.name == "scan" for record in nested.around)
-        yield from _atoms(nested.body.consts)
-        for record in nested.body.records:
-            name = record.eqn.primitive.name
-            if name == "scan" and not inside:
-                # What a scan steps through may differ from layer to layer; the rest is
-                # one array for all layers.
-                fixed, carried = scan_loop(record.eqn)
-                yield from _atoms(record.inputs[: fixed + carried])
-            elif not record.bodies and (not inside or name in creation.RULES):
-                yield from _atoms((*record.inputs, *record.outputs))
-
-
-def _atoms(shapes: Sequence[Dims]) -> Iterator[Dim]:
-    return (atom for dims in shapes for d in dims for atom in atoms(d))
-
-
-def _pin_in_words(reason: Record | str) -> str:
-    return f"needed whole by {equation_of(reason)}" if isinstance(reason, Record) else reason

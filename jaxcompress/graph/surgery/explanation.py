@@ -2,13 +2,11 @@
 
 import re
 import textwrap
-import typing
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-if typing.TYPE_CHECKING:
-    from jaxcompress.graph.surgery.couplings import Couplings, Family, Place
+from jaxcompress.graph.surgery.families import Family, Place
 
 WIDTH = 110
 """Columns of a report."""
@@ -16,12 +14,11 @@ MOST_NAMED = 3
 """Equations of one kind that are named before the rest is only counted."""
 
 
-def explain(couplings: "Couplings") -> str:
+def explain(removable: Sequence[Family], whole: Sequence[Family], unused: Sequence[Family]) -> str:
     """Which leaves go together, which axes stay whole and why."""
-    whole = couplings.pinned
-    families, axes = _count(couplings.families, "family"), _count(whole, "axis")
+    families, axes = _count(removable, "family"), _count(whole, "axis")
     lines = [f"{families} of units can go, {axes} must stay whole."]
-    for alike in _alike(couplings.families):
+    for alike in _alike(removable):
         lines += ["", _title(alike)]
         lines += _wrapped(_places(alike))
         lines += _wrapped(f"reduced by {_reasons(alike, 'reductions')}")
@@ -31,9 +28,9 @@ def explain(couplings: "Couplings") -> str:
         lines += ["", "Stays whole:"]
         for alike in _alike_pinned(whole):
             lines += _wrapped(f"{_reasons(alike, 'pins')}: {_places(alike)}")
-    if couplings.unused:
+    if unused:
         lines += ["", "Meets no data:"]
-        for alike in _alike(couplings.unused):
+        for alike in _alike(unused):
             lines += _wrapped(_places(alike))
     return "\n".join(lines)
 
@@ -49,13 +46,13 @@ def _wrapped(text: str) -> list[str]:
     )
 
 
-def _title(alike: Sequence["Family"]) -> str:
+def _title(alike: Sequence[Family]) -> str:
     name = _starred([family.name for family in alike])
     units = f"{alike[0].size:,} units"
     return f"{name}: {units}" if len(alike) == 1 else f"{name}: {len(alike)} families of {units}"
 
 
-def _alike(families: Sequence["Family"]) -> list[list["Family"]]:
+def _alike(families: Sequence[Family]) -> list[list[Family]]:
     """Families whose places differ in numbers alone."""
 
     def kind(family):
@@ -65,12 +62,12 @@ def _alike(families: Sequence["Family"]) -> list[list["Family"]]:
     return _grouped(families, kind)
 
 
-def _alike_pinned(families: Sequence["Family"]) -> list[list["Family"]]:
+def _alike_pinned(families: Sequence[Family]) -> list[list[Family]]:
     """Families that stay whole for one reason."""
     return _grouped(families, lambda family: tuple(map(_numberless, family.pins)))
 
 
-def _places(alike: Sequence["Family"]) -> str:
+def _places(alike: Sequence[Family]) -> str:
     def kind(place):
         return _numberless(place.leaf), place.axis, _lying(place)
 
@@ -81,7 +78,7 @@ def _places(alike: Sequence["Family"]) -> str:
     )
 
 
-def _lying(place: "Place") -> str:
+def _lying(place: Place) -> str:
     """Where unit 0 lies, unless every unit is just the index of its own number."""
     positions = place.positions
     if positions.shape == (place.size, 1) and (positions[:, 0] == np.arange(place.size)).all():
@@ -97,7 +94,7 @@ def _lying(place: "Place") -> str:
     return f" [unit 0: {where}]"
 
 
-def _reasons(alike: Sequence["Family"], field: str) -> str:
+def _reasons(alike: Sequence[Family], field: str) -> str:
     reasons = dict.fromkeys(_short(reason) for family in alike for reason in getattr(family, field))
     told = [_starred(group) for group in _grouped(reasons, _numberless)]
     more = len(told) - MOST_NAMED

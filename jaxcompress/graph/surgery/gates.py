@@ -14,8 +14,8 @@ from jaxcompress.core.types import Array, Model
 from jaxcompress.graph.surgery.axis_rules import rule_of
 from jaxcompress.graph.surgery.axis_rules.rule import Dims, Record, Reduction
 from jaxcompress.graph.surgery.bodies import opened
-from jaxcompress.graph.surgery.couplings import Family
 from jaxcompress.graph.surgery.dims import Dim, atoms, concatenation, reversal, root
+from jaxcompress.graph.surgery.families import Family
 from jaxcompress.graph.surgery.kept import positions
 from jaxcompress.graph.surgery.walk import couple
 from jaxcompress.graph.surgery.writer import Writer, inlined, written

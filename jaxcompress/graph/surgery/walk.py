@@ -17,7 +17,8 @@ from jaxcompress.graph.jaxprs import aval_of
 from jaxcompress.graph.program import Program, trace
 from jaxcompress.graph.surgery.axis_rules import rule_of
 from jaxcompress.graph.surgery.axis_rules.rule import Body, Dims, Record, fresh
-from jaxcompress.graph.surgery.dims import pin, unify
+from jaxcompress.graph.surgery.dims import pin
+from jaxcompress.graph.surgery.refinement import unify
 from jaxcompress.graph.traversal import forward
 
 

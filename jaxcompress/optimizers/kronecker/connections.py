@@ -5,10 +5,10 @@ is that by the operand only where nothing but moves and casts lies between.
 """
 
 import collections
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from jax.extend.core import JaxprEqn, Literal
+from jax.extend.core import JaxprEqn
 
 from jaxcompress.graph.jaxprs import scan_loop
 from jaxcompress.graph.origins import Weight, sliced
@@ -16,6 +16,7 @@ from jaxcompress.graph.primitives import PLAIN_CALLS
 from jaxcompress.graph.provenance import follow
 from jaxcompress.graph.sites import Site
 from jaxcompress.graph.steps import Block, Step
+from jaxcompress.graph.traversal import forward
 
 _CASTS = ("convert_element_type", "copy", "reshard", "sharding_constraint")
 _MOVES = ("broadcast_in_dim", "reshape", "squeeze", "transpose", *_CASTS)
@@ -44,11 +45,14 @@ class Connections:
 
     def block(self, block: Block, values: Sequence) -> list:
         """The values of the block's results: a Weight, an _Output, or None."""
-        known: dict[Any, Any] = dict(zip(block.jaxpr.invars, values, strict=True))
-        for step in block.steps:
-            results = self.step(step, _read(known, step.eqn.invars))
-            known.update(zip(step.eqn.outvars, results, strict=True))
-        return _read(known, block.jaxpr.outvars)
+        consts = [None] * len(block.jaxpr.constvars)
+        return forward(
+            block.jaxpr,
+            consts,
+            values,
+            lambda index, operands: self.step(block.steps[index], operands),
+            lambda literal: None,
+        )
 
     def step(self, step: Step, operands: list) -> list:
         eqn, name = step.eqn, step.eqn.primitive.name
@@ -98,10 +102,6 @@ class Connections:
             return None
         counts = [self.uses[leaf.name] for leaf in weight.leaves]
         return weight if [*counts, self.uses[_Output(site.name)]] == [1, 1] else None
-
-
-def _read(known: Mapping, atoms: Sequence) -> list:
-    return [None if isinstance(atom, Literal) else known.get(atom) for atom in atoms]
 
 
 def _weight(origin) -> Weight | None:

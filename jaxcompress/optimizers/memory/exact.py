@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.errors import ConcretizationTypeError, TracerArrayConversionError
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 from jaxcompress.core.types import Params, PyTree
 from jaxcompress.graph.jaxprs import aval_of, inner_jaxprs
 from jaxcompress.graph.primitives import CALLS, ENTRY_KEEPING
+from jaxcompress.graph.traversal import forward
 
 MOVES = (ENTRY_KEEPING - {"neg"}) | {"broadcast_in_dim", "reshape", "select_n", "transpose"}
 """What leaves weights weights."""
@@ -133,15 +134,14 @@ class _Walk:
         """arguments whose difference a root was taken of"""
 
     def through(self, jaxpr: Jaxpr, facts: Sequence[Fact]) -> list[Fact]:
-        known = dict(zip(jaxpr.invars, facts, strict=True))
-
-        def read(atom) -> Fact:
-            return Fact() if isinstance(atom, Literal) else known.get(atom, Fact())
-
-        for eqn in jaxpr.eqns:
-            results = self._results(eqn, [read(atom) for atom in eqn.invars])
-            known.update(zip(eqn.outvars, results, strict=True))
-        return [read(atom) for atom in jaxpr.outvars]
+        consts = [Fact()] * len(jaxpr.constvars)
+        return forward(
+            jaxpr,
+            consts,
+            facts,
+            lambda index, facts: self._results(jaxpr.eqns[index], facts),
+            lambda literal: Fact(),
+        )
 
     def _results(self, eqn: JaxprEqn, facts: list[Fact]) -> list[Fact]:
         name = eqn.primitive.name

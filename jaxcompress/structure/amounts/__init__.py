@@ -10,3 +10,4 @@ from jaxcompress.structure.amounts.budgets import within_parameters as within_pa
 from jaxcompress.structure.amounts.latency import within_latency as within_latency
 from jaxcompress.structure.amounts.shares import count as count
 from jaxcompress.structure.amounts.shares import fraction as fraction
+from jaxcompress.structure.amounts.thresholds import below as below

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Loss, Model, Params
-from jaxcompress.graph.surgery.couplings import Couplings, Family
+from jaxcompress.graph.surgery.couplings import Couplings
+from jaxcompress.graph.surgery.families import Family
 from jaxcompress.graph.surgery.gates import with_unit_gates
 from jaxcompress.structure.importance.batches import Batches, average, per_example
 from jaxcompress.structure.importance.scores import Importance, Scores, known

@@ -8,7 +8,8 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.selectors import matching, weights
 from jaxcompress.core.sharding import gathered
 from jaxcompress.core.types import Array, Model, Params, Selector
-from jaxcompress.graph.surgery.couplings import Couplings, Family, Place
+from jaxcompress.graph.surgery.couplings import Couplings
+from jaxcompress.graph.surgery.families import Family, Place
 from jaxcompress.structure.importance.scores import Importance, Scores
 
 

@@ -9,7 +9,8 @@ from jaxcompress.graph.surgery.axis_rules.rule import (
     bind,
     zero,
 )
-from jaxcompress.graph.surgery.dims import Dim, MisfitError, split
+from jaxcompress.graph.surgery.dims import Dim, MisfitError
+from jaxcompress.graph.surgery.refinement import split
 
 
 def couple_dot(record: Record) -> list[Dims]:

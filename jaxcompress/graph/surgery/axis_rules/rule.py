@@ -13,7 +13,8 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, JaxprEqn
 
 from jaxcompress.graph.jaxprs import aval_of, variables
-from jaxcompress.graph.surgery.dims import Dim, pin, unify
+from jaxcompress.graph.surgery.dims import Dim, pin
+from jaxcompress.graph.surgery.refinement import unify
 
 Dims = tuple[Dim, ...]
 """The axes of one array."""

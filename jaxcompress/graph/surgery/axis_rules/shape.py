@@ -7,13 +7,11 @@ from jaxcompress.graph.surgery.dims import (
     Dim,
     MisfitError,
     concatenation,
-    pieces,
     pinned,
     product,
-    reshape,
     reversal,
-    split,
 )
+from jaxcompress.graph.surgery.refinement import pieces, reshape, split
 
 
 def couple_transpose(record: Record) -> list[Dims]:
