@@ -5,15 +5,18 @@ import dataclasses
 import numpy as np
 
 from jaxcompress.core.formats.choices import from_json, to_json
+from jaxcompress.core.formats.codebooks import Codebook
+from jaxcompress.core.formats.floats import Floats
 from jaxcompress.core.formats.integers import Integers
-from jaxcompress.core.formats.scales import SCALES, Float32, Scales
+from jaxcompress.core.formats.scales import SCALES, Fixed, Float32, Scales
 from jaxcompress.core.formats.sharing import SHARINGS, Channel, Group, Sharing, Tensor
+from jaxcompress.core.formats.tables import Table
 from jaxcompress.core.packing import WIDTHS
 
-Levels = Integers
+Levels = Integers | Floats | Table | Codebook
 """What one code stands for, in units of its block's scale."""
 
-LEVELS = (Integers,)
+LEVELS = (Integers, Floats, Table, Codebook)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +49,11 @@ class QuantSpec:
             if not isinstance(value, kinds):
                 names = ", ".join(kind.__name__ for kind in kinds)
                 raise ValueError(f"QuantSpec({field}={value!r}) must be one of {names}.")
+        if isinstance(self.scales, Fixed) and not self.symmetric:
+            raise ValueError(
+                f"QuantSpec({self}) has fixed steps around a zero point that follows the data. "
+                "Make the levels symmetric."
+            )
 
     @property
     def name(self) -> str:
@@ -73,6 +81,11 @@ class QuantSpec:
     def symmetric(self) -> bool:
         """True where no zero point is stored."""
         return self.levels.symmetric
+
+    @property
+    def has_zero(self) -> bool:
+        """True where zero is represented exactly, so that pruned weights stay zero."""
+        return self.levels.has_zero
 
     @property
     def odd(self) -> bool:

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.formats.codebooks import Codebook
 from jaxcompress.core.formats.grids import Grid
 from jaxcompress.core.formats.sharing import scale_shape
 from jaxcompress.core.numerics import known_extremes
@@ -22,8 +23,12 @@ def part_dtypes(spec: QuantSpec) -> dict[str, np.dtype]:
       {'codes': dtype('uint8'), 'scale': dtype('float32')}
     """
     parts = {"codes": spec.stored_dtype, "scale": spec.scales.dtype}
+    if spec.scales.two_levels:
+        parts["second_scale"] = np.dtype(np.float32)
     if not spec.symmetric:
         parts["zero_point"] = np.dtype(np.int32)
+    if isinstance(spec.levels, Codebook):
+        parts["codebook"] = np.dtype(np.float32)
     return parts
 
 
@@ -48,14 +53,34 @@ def shape_fault(spec: QuantSpec, order: tuple[int, ...], length: int, codes, on:
     sizes = codes.shape if bits == 8 else (*codes.shape[:-1], length)
     if not spec.sharing.fits(on.scale.shape, sizes):
         return f"a scale of shape {on.scale.shape} for codes of shape {sizes}"
-    if on.zero_point is not None and on.zero_point.shape != on.scale.shape:
-        return (
-            f"a zero point of shape {on.zero_point.shape} beside a scale of shape {on.scale.shape}"
-        )
+    for name in ("second_scale", "zero_point", "codebook"):
+        part = getattr(on, name)
+        if part is not None and not _goes_with(name, part.shape, on.scale.shape, spec):
+            return f"{_CALLED[name]} of shape {part.shape} beside a scale of shape {on.scale.shape}"
     return ""
 
 
-_CALLED = {"codes": "codes", "scale": "a scale", "zero_point": "a zero point"}
+def _goes_with(name: str, shape: tuple, scale: tuple, spec: QuantSpec) -> bool:
+    """Whether a part of this shape can stand beside a scale of that shape."""
+    if name == "zero_point":
+        return shape == scale
+    blocks = shape
+    if name == "codebook":
+        *blocks, levels = shape or (0,)
+        if levels != 2**spec.bits:
+            return False
+    return len(blocks) == len(scale) and all(
+        count in (1, size) for count, size in zip(blocks, scale, strict=True)
+    )
+
+
+_CALLED = {
+    "codes": "codes",
+    "scale": "a scale",
+    "second_scale": "a second scale",
+    "zero_point": "a zero point",
+    "codebook": "a codebook",
+}
 
 
 def check_parts(codes: Array, on: Grid, spec: QuantSpec, axes: LeafAxes) -> None:
@@ -66,6 +91,7 @@ def check_parts(codes: Array, on: Grid, spec: QuantSpec, axes: LeafAxes) -> None
         value that is known, not traced, is out of range.
     """
     _check_codes(codes, spec, axes)
+    _check_scale_shape(on.scale, codes.shape, spec, axes)
     dtypes = part_dtypes(spec)
     for name in Grid._fields:
         part, given = getattr(on, name), getattr(on, name) is not None
@@ -73,10 +99,17 @@ def check_parts(codes: Array, on: Grid, spec: QuantSpec, axes: LeafAxes) -> None
             called = name.replace("_", " ")
             has = "no" if given else "a"
             _refuse(name, f"{'one' if given else 'none'} is given, and {spec} has {has} {called}")
-        if part is not None:
-            _check_blocks(name, part, dtypes[name], codes.shape, spec, axes)
+        if part is None:
+            continue
+        if part.dtype != dtypes[name]:
+            _refuse(name, f"dtype {part.dtype} must be {dtypes[name]}")
+        if name != "scale" and not _goes_with(name, part.shape, on.scale.shape, spec):
+            wanted = "be" if name == "zero_point" else "go with that of the scale,"
+            _refuse(name, f"shape {part.shape} must {wanted} {on.scale.shape}")
     if on.zero_point is not None:
         _check_within("zero_point", on.zero_point, spec)
+    if on.codebook is not None:
+        _check_codebook(on.codebook)
     _check_within("codes", codes, spec)
     known = known_extremes(on.steps(spec))
     if known and not 0 < known[0] <= known[1] < np.inf:
@@ -100,23 +133,24 @@ def _check_codes(codes: Array, spec: QuantSpec, axes: LeafAxes) -> None:
         )
 
 
-def _check_blocks(
-    argument: str,
-    blocks: Array,
-    dtype: np.dtype,
-    shape: tuple[int, ...],
-    spec: QuantSpec,
-    axes: LeafAxes,
+def _check_scale_shape(
+    scale: Array, shape: tuple[int, ...], spec: QuantSpec, axes: LeafAxes
 ) -> None:
     wanted = scale_shape(shape, spec.sharing, axes)
-    if blocks.dtype != dtype:
-        _refuse(argument, f"dtype {blocks.dtype} must be {dtype}")
-    if blocks.shape != wanted:
+    if scale.shape != wanted:
         _refuse(
-            argument,
-            f"shape {blocks.shape} must be {wanted}, one entry per block of {spec} for codes of "
+            "scale",
+            f"shape {scale.shape} must be {wanted}, one entry per block of {spec} for codes of "
             f"shape {shape}",
         )
+
+
+def _check_codebook(codebook: Array) -> None:
+    known = known_extremes(codebook)
+    if known and not -np.inf < known[0] <= known[1] < np.inf:
+        _refuse("codebook", f"entries reach from {known[0]} to {known[1]}, and must be finite")
+    if known and known_extremes(codebook[..., 0]) not in ((0.0, 0.0), None):
+        _refuse("codebook", "the level of code 0 must be 0, so that pruned weights stay so")
 
 
 def _check_within(argument: str, values: Array, spec: QuantSpec) -> None:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.checks import check_real
-from jaxcompress.core.formats.sharing import Channel, Tensor
+from jaxcompress.core.formats.sharing import Block, Channel, Tensor
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import Rules, as_rules
@@ -90,6 +90,11 @@ def _check_blocks(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes)
         raise ValueError(
             f"{caller}: leaf {name!r} of shape {tuple(leaf.shape)} has no contracting axis for "
             f"{spec}. Give it a spec per channel."
+        )
+    if isinstance(spec.sharing, Block) and not axes.output:
+        raise ValueError(
+            f"{caller}: leaf {name!r} of shape {tuple(leaf.shape)} has no output axis for "
+            f"{spec}. Give it a spec in groups."
         )
     sizes = spec.sharing.sizes(leaf.shape, axes)
     for axis, (length, size) in enumerate(zip(leaf.shape, sizes, strict=True)):

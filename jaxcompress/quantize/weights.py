@@ -57,7 +57,7 @@ def quantize(
       ValueError: a leaf to quantize holds NaN or infinity, is empty, a scalar or
         already quantized; a group does not divide its axis, or its axes are only
         assumed at rank 3 and more; a selector or a rule matches nothing; a pruned
-        weight is not 0.
+        weight is not 0, or its format has no zero.
 
     Example:
       >>> kernel = jnp.array([[1.0, 0.3], [-0.6, 0.0]])
@@ -73,13 +73,14 @@ def quantize(
     assigned = assign("quantize", params, spec, axes, select)
     if masks is not None:
         check_masks("quantize", masks, params)
-    masks = full_masks(params) if masks is None else masks
-    kept = named_leaves(masks)
+    kept = named_leaves(full_masks(params) if masks is None else masks)
     leaves = {}
     for name, leaf in named_leaves(params).items():
         choice = assigned[name]
         if isinstance(choice, Assignment):
             _check_values(name, leaf, kept[name])
+            if masks is not None:
+                _check_zero(name, choice.spec, kept[name])
             leaf = _quantized(leaf, choice, ranges)
         leaves[name] = leaf
     treedef = jax.tree.structure(params, is_leaf=is_compressed)
@@ -133,6 +134,14 @@ def _check_values(name: str, leaf, mask) -> None:
         raise ValueError(
             f"quantize(masks=...): leaf {name!r} holds {alive} weights outside its mask that "
             "are not 0. Apply the masks to the params first."
+        )
+
+
+def _check_zero(name: str, spec: QuantSpec, mask) -> None:
+    if not spec.has_zero and (isinstance(mask, Tracer) or not bool(jnp.all(mask))):
+        raise ValueError(
+            f"quantize(masks=...): leaf {name!r} has pruned weights, and {spec} has no exact zero "
+            "for them. Give it a format with one."
         )
 
 

@@ -13,12 +13,22 @@ from jax.sharding import PartitionSpec as P
 import jaxcompress as jc
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.lowrank import LowRank
+from jaxcompress.quantize import formats, quantize
 from tests.inputs import DENSE, QTENSORS
 
 # As NumPy arrays, since few changes of them compile anything.
 EVERY = {name: jax.tree.map(np.asarray, make()) for name, make in QTENSORS.items()}
+EVERY |= {
+    str(spec): jax.tree.map(
+        np.asarray,
+        quantize({"w": np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)}, spec)[0][
+            "w"
+        ],
+    )
+    for spec in (formats.nf4(group_size=4, scales="e4m3"), formats.codebook(3, group_size=2))
+}
 INT8, UINT4 = EVERY["int8 per channel"], EVERY["uint4 groups"]
-SMALL = [INT8, UINT4, EVERY["int4 layers"]]
+SMALL = [INT8, UINT4, EVERY["int4 layers"], *list(EVERY.values())[-2:]]
 every_kind = pytest.mark.parametrize("leaf", SMALL, ids=str)
 
 

@@ -18,10 +18,13 @@ from jaxcompress.core.formats.coding import decode
 from jaxcompress.core.formats.grids import Grid
 from jaxcompress.core.formats.sharing import spread
 from jaxcompress.core.qtensor import QTensor
-from jaxcompress.quantize import int4, int8, quantize
+from jaxcompress.quantize import formats, int4, int8, quantize
 from jaxcompress.quantize.formats import uint4, uint8
 
-SPECS = [int8(), int4(), int4(group_size=2), uint8(per="tensor"), uint4()]
+SPECS = [
+    *(int8(), int4(), int4(group_size=2), uint8(per="tensor"), uint4()),
+    *(formats.fp4(group_size=2, scales="e4m3"), formats.codebook(4)),
+]
 every_spec = pytest.mark.parametrize("spec", SPECS, ids=str)
 CONV = LeafAxes((0, 1, 2), (3,))
 
@@ -44,7 +47,7 @@ def test_children_and_shapes(spec):
     assert (leaf.ndim, leaf.size, leaf.dtype) == (4, 60, jnp.float32)
     assert leaf.stored_shape == (5, 3, 1, 4)
     assert leaf.codes.shape == (5, 3, 1, 4 * spec.bits // 8)
-    assert leaf.codes.dtype == (jnp.int8 if spec.name == "int8" else jnp.uint8)
+    assert leaf.codes.dtype == spec.stored_dtype
     assert leaf.scale.ndim == leaf.codes.ndim
     assert all(
         size % count == 0 for size, count in zip(leaf.stored_shape, leaf.scale.shape, strict=True)
@@ -67,7 +70,12 @@ def test_materialize_is_the_plain_arithmetic(spec):
             for i, size, count in zip(index, codes.shape, leaf.scale.shape, strict=True)
         )
         zero = 0 if leaf.zero_point is None else np.float32(leaf.zero_point[block])
-        values[index] = (codes[index] - zero) * np.float32(leaf.scale[block])
+        level = (
+            spec.levels.value(codes[index] - zero)
+            if leaf.codebook is None
+            else (leaf.codebook[0, 0, 0, 0, int(codes[index])])
+        )
+        values[index] = np.float32(level) * np.float32(leaf.scales[block])
     np.testing.assert_array_equal(leaf.materialize(), np.transpose(values, (1, 2, 3, 0)))
 
 
@@ -169,21 +177,30 @@ def test_eval_shape(spec):
 
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=str)
-@pytest.mark.parametrize("spec", [int8(), int4(), int4(group_size=2)], ids=str)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *(int8(), int4(), int4(group_size=2), formats.nf4(scales="e4m3"), formats.codebook(3)),
+        formats.fp8_e4m3(block=(2, 2), scales="power_of_two"),
+    ],
+    ids=str,
+)
 def test_eight_devices(mesh, axis_type, spec):
     devices = mesh(model=8, axis_type=axis_type)
     leaf = stored(normal(4, 16), spec)
     dense = np.asarray(leaf.materialize())
     sharding = NamedSharding(devices, P("model"))  # the outputs lead in stored order
-    spread_out = jax.device_put(leaf, sharding)
+    whole = NamedSharding(devices, P())  # as what all outputs share must be
+    places = jax.tree.map(lambda x: sharding if x.shape[0] % 8 == 0 else whole, leaf)
+    spread_out = jax.device_put(leaf, places)
     assert spread_out.codes.sharding == sharding
     with jax.set_mesh(devices):
         np.testing.assert_array_equal(jax.jit(jc.materialize)(spread_out), dense)
         # Quantizing a sharded array gives the same codes.
         sharded = jax.device_put(normal(4, 16), NamedSharding(devices, P(None, "model")))
         again = jax.jit(lambda w: quantize({"w": w}, spec)[0]["w"])(sharded)
-    np.testing.assert_array_equal(again.codes, leaf.codes)
-    np.testing.assert_array_equal(again.scale, leaf.scale)
+    for found, expected in zip(jax.tree.leaves(again), jax.tree.leaves(leaf), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 # Unmodified layers

@@ -13,6 +13,7 @@ from jaxcompress.core.formats.grids import Grid
 from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
+from jaxcompress.quantize import formats
 from tests.inputs import CONVOLUTION, DENSE, INT4, INT4_GROUPS, INT8, LAYERS, UINT4_GROUPS, UINT8
 
 ONE_BIT = QuantSpec(Integers(1, 0, 1, symmetric=False))
@@ -43,14 +44,26 @@ GOOD = {
     "one bit": parts(ONE_BIT, (5, 8), (5, 1), DENSE),
     "a vector": parts(INT8, (8,), (1,), LeafAxes((0,), ())),
     "no rows": parts(INT8, (0, 8), (0, 1), DENSE),
+    "blocks": parts(formats.int4(block=(5, 2)), (5, 8), (1, 4), DENSE),
+    "rows": parts(formats.int4(per="row"), (4, 3, 3, 2), (4, 3, 3, 1), CONVOLUTION),
+    "two levels": parts(formats.nf4(group_size=4, scales="e4m3"), (5, 8), (5, 2), DENSE)
+    | {"scale": np.ones((5, 2), np.uint8), "second_scale": np.ones((1, 1), np.float32)},
+    "powers": parts(formats.fp4(scales="power_of_two"), (5, 8), (5, 1), DENSE)
+    | {"scale": np.full((5, 1), 127, np.uint8)},
+    "codebook": parts(formats.codebook(2), (5, 8), (5, 1), DENSE)
+    | {"codebook": np.tile(np.float32([0, 3, -1, 2]), (1, 1, 1))},
+    "codebooks": parts(formats.codebook(2), (5, 8), (5, 1), DENSE)
+    | {"codebook": np.tile(np.float32([0, 3, -1, 2]), (5, 1, 1))},
 }
+PARTS = ("codes", "scale", "second_scale", "zero_point", "codebook")
 
 
 def built(given) -> QTensor:
-    arrays = {name: given[name] for name in ("codes", "scale", "zero_point")}
-    codes, scale, zero_point = jax.tree.map(jnp.asarray, arrays).values()
+    arrays = {name: given[name] for name in PARTS if name in given}
+    codes, *others = jax.tree.map(jnp.asarray, list(arrays.values()))
+    grid = Grid(**dict(zip(list(arrays)[1:], others, strict=True)))
     static = {name: given[name] for name in ("spec", "dtype", "axes")}
-    return QTensor.from_codes(codes, Grid(scale, zero_point=zero_point), **static)
+    return QTensor.from_codes(codes, grid, **static)
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -106,6 +119,23 @@ SHAPES = [
         change("asymmetric groups", "zero_point", np.zeros((5, 1), np.int32)),
         "zero_point=...): shape (5, 1) must be (5, 2)",
     ),
+    (change("two levels", "second_scale", None), "none is given, and nf4 in groups of 4, e4m3"),
+    (change("int8", "second_scale", np.ones((1, 1), np.float32)), "one is given, and int8 per ch"),
+    (
+        change("two levels", "second_scale", np.ones((5, 4), np.float32)),
+        "second_scale=...): shape (5, 4) must go with that of the scale, (5, 2)",
+    ),
+    (change("two levels", "scale", np.ones((5, 2), np.float32)), "dtype float32 must be uint8"),
+    (change("powers", "scale", np.ones((5, 1), np.float32)), "dtype float32 must be uint8"),
+    (change("codebook", "codebook", None), "none is given, and codebook of 4 per channel has a"),
+    (
+        change("codebook", "codebook", np.zeros((1, 1, 3), np.float32)),
+        "codebook=...): shape (1, 1, 3) must go with that of the scale, (5, 1)",
+    ),
+    (change("codebook", "codebook", np.zeros(4, np.float32)), "shape (4,) must go with that of"),
+    (change("codebook", "codebook", np.zeros((1, 1, 4), np.float16)), "codebook=...): dtype"),
+    (change("blocks", "scale", np.ones((5, 4), np.float32)), "shape (5, 4) must be (1, 4)"),
+    (change("blocks", "codes", np.zeros((6, 8), np.int32)), "is not a whole number of blocks"),
     (change("int8", "dtype", np.int8), "dtype=int8) must be a real floating dtype"),
     (change("int8", "dtype", np.complex64), "dtype=complex64) must be a real floating dtype"),
 ]
@@ -120,6 +150,11 @@ VALUES = [
     (entry("int8", "scale", 0), "scale=...): entries reach from 0.0 to 1.0, and must be finite"),
     (entry("int8", "scale", -1), "scale=...): entries reach from -1.0 to 1.0"),
     (entry("int8", "scale", NAN), "scale=...): entries reach from nan to nan"),
+    (entry("powers", "scale", 255), "scale=...): entries reach from nan to nan"),
+    (entry("two levels", "scale", 127), "scale=...): entries reach from nan to nan"),
+    (entry("two levels", "codes", 9), "entries reach from 0 to 9, and nf4 in groups of 4, e4m3"),
+    (entry("codebook", "codebook", np.inf), "codebook=...): entries reach from -1.0 to inf"),
+    (change("codebook", "codebook", np.ones((1, 1, 4), np.float32)), "level of code 0 must be 0"),
     (entry("int8", "scale", np.inf), "scale=...): entries reach from 1.0 to inf"),
 ]
 
@@ -131,7 +166,7 @@ def test_what_does_not_fit_is_refused(given, message):
 
 
 def as_traced(given):
-    arrays = {name: given[name] for name in ("codes", "scale", "zero_point")}
+    arrays = {name: given[name] for name in PARTS if name in given}
     return jax.eval_shape(lambda arrays: built({**given, **arrays}), arrays)
 
 

@@ -6,6 +6,7 @@ they agree bit for bit.
 
 import jax.numpy as jnp
 
+from jaxcompress.core.formats.codebooks import Codebook
 from jaxcompress.core.formats.grids import Grid
 from jaxcompress.core.formats.sharing import spread
 from jaxcompress.core.spec import QuantSpec
@@ -13,9 +14,12 @@ from jaxcompress.core.types import Array
 
 
 def encode(x: Array, on: Grid, spec: QuantSpec) -> Array:
-    """The code nearest to each value, halves to even, clipped to the spec's codes.
+    """The code of the level nearest to each value, clipped to the spec's codes.
 
-        code = clip(round(x / scale) + zero_point, lowest, highest)
+        code = clip(nearest(x / scale) + zero_point, lowest, highest)
+
+    A value in the middle of two levels goes to the even code; the levels say where they
+    differ.
 
     Args:
       x: (...) float32.
@@ -30,14 +34,17 @@ def encode(x: Array, on: Grid, spec: QuantSpec) -> Array:
       >>> encode(jnp.array([0.4, -9.0]), on, jc.quantize.int4())
       Array([ 1., -7.], dtype=float32)
     """
-    codes = spec.levels.nearest(x / on.steps(spec))
+    steps = x / on.steps(spec)
+    if isinstance(spec.levels, Codebook):
+        return spec.levels.nearest(steps, jnp.asarray(on.codebook))
+    codes = spec.levels.nearest(steps)
     if on.zero_point is not None:
         codes = codes + on.zero_point.astype(jnp.float32)
     return jnp.clip(codes, spec.lowest, spec.highest)
 
 
 def decode(codes: Array, on: Grid, spec: QuantSpec) -> Array:
-    """The values that codes stand for: (code - zero_point) · scale.
+    """The values that codes stand for: value(code - zero_point) · scale.
 
     Args:
       codes: any shape, integers (or floats holding integers).
@@ -55,4 +62,8 @@ def decode(codes: Array, on: Grid, spec: QuantSpec) -> Array:
     steps = codes.astype(jnp.float32)
     if on.zero_point is not None:
         steps = steps - spread(on.zero_point, codes.shape).astype(jnp.float32)
-    return spec.levels.value(steps) * spread(on.steps(spec), codes.shape)
+    if isinstance(spec.levels, Codebook):
+        values = spec.levels.value(codes, jnp.asarray(on.codebook))
+    else:
+        values = spec.levels.value(steps)
+    return values * spread(on.steps(spec), codes.shape)

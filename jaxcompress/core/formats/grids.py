@@ -2,8 +2,13 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.formats.codebooks import Codebook
+from jaxcompress.core.formats.scales import Fixed, PowerOfTwo
+from jaxcompress.core.formats.sharing import Cut
 from jaxcompress.core.observers import Range
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
@@ -45,7 +50,8 @@ def covered(found: Range, spec: QuantSpec) -> Range:
 
     Returns:
       Range of the same shapes, -`LARGEST_END` <= low <= 0 <= high <= `LARGEST_END`;
-      both ends NaN where one that was found is not finite.
+      both ends NaN where one that was found is not finite. That of fixed steps whatever
+      was found.
 
     Example:
       >>> one_sided = Range(jnp.float32(1.0), jnp.float32(3.0))
@@ -54,10 +60,15 @@ def covered(found: Range, spec: QuantSpec) -> Range:
       >>> [float(end) for end in covered(one_sided, jc.quantize.int8())]
       [-3.0, 3.0]
     """
+    if isinstance(spec.scales, Fixed):
+        finite = jnp.isfinite(found.low) & jnp.isfinite(found.high)
+        low, high = (jnp.where(finite, end * spec.scales.step, jnp.nan) for end in spec.levels.ends)
+        return Range(low, high)
+    most = _largest_end(spec)
     if spec.odd:
         # Few operations: compilers repeat them for each weight, not for each block.
         end = jnp.maximum(-found.low, found.high)
-        end = jnp.where(jnp.isfinite(end), jnp.minimum(end, LARGEST_END), jnp.nan)
+        end = jnp.where(jnp.isfinite(end), jnp.minimum(end, most), jnp.nan)
         return Range(-end, end)
     low, high = jnp.minimum(found.low, 0.0), jnp.maximum(found.high, 0.0)
     if spec.symmetric:
@@ -65,11 +76,21 @@ def covered(found: Range, spec: QuantSpec) -> Range:
         mirror = lowest / highest
         low, high = jnp.minimum(low, high * mirror), jnp.maximum(high, low / mirror)
     finite = jnp.isfinite(found.low) & jnp.isfinite(found.high)
-    low, high = jnp.maximum(low, -LARGEST_END), jnp.minimum(high, LARGEST_END)
+    low, high = jnp.maximum(low, -most), jnp.minimum(high, most)
     return Range(jnp.where(finite, low, jnp.nan), jnp.where(finite, high, jnp.nan))
 
 
-def grid(cover: Range, spec: QuantSpec) -> Grid:
+def _largest_end(spec: QuantSpec) -> float:
+    """The largest end of a range whose grid neither overflows nor has a huge scale."""
+    lowest, highest = spec.levels.ends
+    span = highest - lowest
+    # A zero point may push the outermost code half a step beyond the end. XLA divides
+    # by the reciprocal, which for scales above 2**126 is subnormal and taken for zero.
+    most = min(LARGEST_END, 3.4e38 / (1 + 1 / span), 2.0**126 * span / 2)
+    return min(most, LARGEST_END / 2) if isinstance(spec.scales, PowerOfTwo) else most
+
+
+def grid(cover: Range, spec: QuantSpec, parts: Cut | None = None) -> Grid:
     """The grid whose first and last code are the ends of a range.
 
         scale = (high - low) / (highest - lowest)
@@ -81,9 +102,11 @@ def grid(cover: Range, spec: QuantSpec) -> Grid:
         of it becomes zero. Where it is NaN the scale is too, so that a block with
         entries that are not finite stays not finite, though no code says so.
       spec: the format.
+      parts: how the array was cut into the blocks of the range; None for one that was
+        not, all of which shares what blocks share.
 
     Returns:
-      Grid of the range's shape.
+      Grid of the range's shape; its second scale and codebook broadcast to that.
 
     Example:
       >>> wide = Range(jnp.float32(-1.0), jnp.float32(2.0))
@@ -97,12 +120,36 @@ def grid(cover: Range, spec: QuantSpec) -> Grid:
     # Halves, since the difference of two huge ends overflows. One rounded product,
     # since compilers differ in how they divide by a constant or fuse two operations.
     half = cover.high if spec.odd else cover.high * 0.5 - cover.low * 0.5
-    on = Grid(*spec.scales.write(half * (2 / (highest - lowest))))
+    on = Grid(*spec.scales.write(half * (2 / (highest - lowest)), parts))
+    if isinstance(spec.levels, Codebook):
+        apart = [
+            1 if parts is None or axis in parts.leaf else size
+            for axis, size in enumerate(on.scale.shape)
+        ]
+        levels = jnp.broadcast_to(spec.levels.start, (*apart, len(spec.levels.start)))
+        return on._replace(codebook=levels)
     if spec.symmetric:
         return on
     zero_point = spec.lowest - jnp.round(cover.low / on.steps(spec))
     zero_point = jnp.clip(zero_point, spec.lowest, spec.highest).astype(jnp.int32)
     return on._replace(zero_point=zero_point)
+
+
+def stored(on: Grid, parts: Cut, axes: LeafAxes) -> Grid:
+    """The grid of an array that was cut, for codes in (batch…, output…, contracting…).
+
+    Args:
+      on: what `grid` gave for the parts.
+      parts: the cut of the array.
+      axes: what the axes of the whole array do.
+    """
+
+    def moved(each: Array) -> Array:
+        each = jnp.squeeze(each, parts.entries)
+        order = (*axes.order, *range(len(axes.order), each.ndim))  # a codebook has one axis more
+        return jnp.transpose(each, order)
+
+    return jax.tree.map(moved, on)
 
 
 def within(x: Array, cover: Range) -> Array:

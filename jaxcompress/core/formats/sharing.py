@@ -9,10 +9,13 @@ import dataclasses
 import itertools
 from typing import ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.formats.choices import set_whole
+from jaxcompress.core.sharding import explicit_spec
 from jaxcompress.core.types import Array
 
 
@@ -77,10 +80,67 @@ class Group:
         return f"in groups of {self.size}"
 
 
-Sharing = Tensor | Channel | Group
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """One scale for each tile of `rows` outputs by `columns` contracting entries.
+
+    The tile lies on the last output and the last contracting axis.
+    """
+
+    kind: ClassVar[str] = "block"
+
+    rows: int
+    columns: int
+
+    def __post_init__(self):
+        set_whole(self, "rows", "columns")
+        if self.rows < 1 or self.columns < 1:
+            raise ValueError(
+                f"Block(rows={self.rows}, columns={self.columns}) must be at least 1 each."
+            )
+
+    def sizes(self, shape: tuple[int, ...], axes: LeafAxes) -> tuple[int, ...]:
+        """How many entries share a scale along each axis of a leaf of this shape."""
+        tile = {axes.output[-1]: self.rows, axes.contracting[-1]: self.columns}
+        return tuple(tile.get(axis, 1) for axis in range(len(shape)))
+
+    def fits(self, counts: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
+        """Whether so many scales can be those of stored sizes, whatever axes do."""
+        *others, last = zip(counts, sizes, strict=True) if len(counts) == len(sizes) else [(0, 1)]
+        return last[0] * self.columns == last[1] and all(
+            size in (count, count * self.rows) for count, size in others
+        )
+
+    def __str__(self) -> str:
+        return f"in blocks of {self.rows} by {self.columns}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One scale for each row along the last contracting axis.
+
+    Of a batch of data each row of features; of a matrix the same as each channel; of a
+    convolution each place of the window apart.
+    """
+
+    kind: ClassVar[str] = "row"
+
+    def sizes(self, shape: tuple[int, ...], axes: LeafAxes) -> tuple[int, ...]:
+        """How many entries share a scale along each axis of a leaf of this shape."""
+        return _whole(shape, axes.contracting[-1:])
+
+    def fits(self, counts: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
+        """Whether so many scales can be those of stored sizes, whatever axes do."""
+        return counts == (*sizes[:-1], 1)
+
+    def __str__(self) -> str:
+        return "per row"
+
+
+Sharing = Tensor | Channel | Group | Block | Row
 """What shares a scale."""
 
-SHARINGS = (Tensor, Channel, Group)
+SHARINGS = (Tensor, Channel, Group, Block, Row)
 
 
 class Cut(NamedTuple):
@@ -89,12 +149,20 @@ class Cut(NamedTuple):
     Fields:
       shape: of the array with each axis that has several blocks as (blocks, entries).
       shared: the axes of that shape whose entries share a scale.
-      entries: those of `shared` that the cut added.
+      entries: those of `shared` that the cut added, each behind the axis that counts
+        its blocks.
+      leaf: all axes but those of stacked leaves, which share nothing.
     """
 
     shape: tuple[int, ...]
     shared: tuple[int, ...]
     entries: tuple[int, ...]
+    leaf: tuple[int, ...]
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """The axes that count the blocks of an axis that was cut."""
+        return tuple(axis - 1 for axis in self.entries)
 
 
 def cut(shape: tuple[int, ...], sharing: Sharing, axes: LeafAxes) -> Cut:
@@ -108,25 +176,38 @@ def cut(shape: tuple[int, ...], sharing: Sharing, axes: LeafAxes) -> Cut:
     Example:
       >>> dense = jc.LeafAxes(contracting=(0,), output=(1,))
       >>> cut((8, 3), Group(4), dense)
-      Cut(shape=(2, 4, 3), shared=(1,), entries=(1,))
+      Cut(shape=(2, 4, 3), shared=(1,), entries=(1,), leaf=(0, 1, 2))
       >>> cut((8, 3), Channel(), dense)
-      Cut(shape=(8, 3), shared=(0,), entries=())
+      Cut(shape=(8, 3), shared=(0,), entries=(), leaf=(0, 1))
     """
     parted: list[int] = []
     shared: list[int] = []
     entries: list[int] = []
-    whole = {*axes.output, *axes.contracting}
+    leaf: list[int] = []
     for axis, (length, size) in enumerate(zip(shape, sharing.sizes(shape, axes), strict=True)):
-        if size == length and axis in whole:
-            shared.append(len(parted))
-            parted.append(length)
-        elif size == 1:
-            parted.append(length)
-        else:
-            parted += [length // size, size]
-            shared.append(len(parted) - 1)
-            entries.append(len(parted) - 1)
-    return Cut(tuple(parted), tuple(shared), tuple(entries))
+        begin, of_leaf = len(parted), axis not in axes.batch
+        parted += [length] if size in (1, length) else [length // size, size]
+        end = len(parted)
+        shared += [end - 1] if (size == length and of_leaf) or end - begin == 2 else []
+        entries += [end - 1] if end - begin == 2 else []
+        leaf += range(begin, end) if of_leaf else []
+    return Cut(tuple(parted), tuple(shared), tuple(entries), tuple(leaf))
+
+
+def in_blocks(x: Array, parts: Cut) -> Array:
+    """The array in the shape of its cut, whose blocks a mesh may shard."""
+    spec = explicit_spec(x)
+    if spec is None:
+        return x.reshape(parts.shape)
+    places = [*spec, *(None for _ in range(x.ndim - len(spec)))]
+    for axis in parts.entries:
+        places.insert(axis, None)
+    return jax.lax.reshape(x, parts.shape, out_sharding=PartitionSpec(*places))
+
+
+def as_before(blocks: Array, x: Array) -> Array:
+    """What `in_blocks` gave of an array, in that array's own shape and sharding."""
+    return jax.lax.reshape(blocks, x.shape, out_sharding=explicit_spec(x))
 
 
 def scale_shape(shape: tuple[int, ...], sharing: Sharing, axes: LeafAxes) -> tuple[int, ...]:
@@ -158,7 +239,8 @@ def spread(blocks: Array, shape: tuple[int, ...]) -> Array:
     """
     for axis, (count, size) in enumerate(zip(blocks.shape, shape, strict=True)):
         if count not in (1, size):
-            blocks = jnp.repeat(blocks, size // count, axis=axis)
+            spec = explicit_spec(blocks)
+            blocks = jnp.repeat(blocks, size // count, axis=axis, out_sharding=spec)
     return blocks
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.formats.grids import covered, grid
+from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.observers import Range, Reading, as_reading
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
@@ -56,17 +57,18 @@ def dynamic(
       Activations.
 
     Raises:
-      ValueError: `digits` is no count, or above 1 for a spec that is not odd.
+      ValueError: `digits` is no count, or above 1 for codes that are not odd whole
+        numbers.
 
     Example:
       >>> jc.quantize.execution.dynamic().spec.name
       'int8'
     """
     digits = check_count("dynamic", "digits", digits)
-    if digits > 1 and not spec.odd:
+    if digits > 1 and not (isinstance(spec.levels, Integers) and spec.odd):
         raise ValueError(
-            f"dynamic(spec={spec}, digits={digits}) needs an odd spec such as int8() for more than "
-            "one digit."
+            f"dynamic(spec={spec}, digits={digits}) needs odd whole numbers such as int8() for "
+            "more than one digit."
         )
 
     def own(rows: Array, site: Site) -> Range:

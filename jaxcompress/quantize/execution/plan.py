@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.qtensor import QTensor
@@ -243,8 +244,8 @@ def _choice(site: Site, reason: str, seconds: Mapping[str, float]) -> ChosenForm
 
 
 def _check_activations(caller: str, activations: Activations) -> None:
-    if not activations.spec.symmetric:
+    if not (isinstance(activations.spec.levels, Integers) and activations.spec.symmetric):
         raise ValueError(
-            f"{caller}(activations=...): {activations.spec.name} codes are asymmetric, and integer "
-            "products need symmetric ones, for example dynamic(int8())."
+            f"{caller}(activations=...): integer products need symmetric codes of whole numbers, "
+            f"which {activations.spec.name} has not. Take for example dynamic(int8())."
         )

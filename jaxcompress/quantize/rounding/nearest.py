@@ -1,12 +1,11 @@
 """Rounding to nearest: each weight gets the code closest to it."""
 
-import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import to_canonical
 from jaxcompress.core.formats.coding import encode
-from jaxcompress.core.formats.grids import covered, grid
-from jaxcompress.core.formats.sharing import cut
+from jaxcompress.core.formats.grids import covered, grid, stored
+from jaxcompress.core.formats.sharing import as_before, cut, in_blocks
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array
 from jaxcompress.quantize.assignment import Assignment
@@ -20,9 +19,8 @@ def nearest(x: Array, choice: Assignment, ranges: RangeEstimator) -> QTensor:
     """
     spec, axes = choice
     parts = cut(x.shape, spec.sharing, axes)
-    blocks = x.astype(jnp.float32).reshape(parts.shape)
-    on = grid(covered(estimate(ranges, blocks, parts.shared, spec), spec), spec)
-    codes = encode(blocks, on, spec).astype(jnp.int32).reshape(x.shape)
-    on = jax.tree.map(lambda each: jnp.squeeze(each, parts.entries), on)
-    codes, on = jax.tree.map(lambda each: to_canonical(each, axes), (codes, on))
+    blocks = in_blocks(x.astype(jnp.float32), parts)
+    on = grid(covered(estimate(ranges, blocks, parts.shared, spec), spec), spec, parts)
+    codes = as_before(encode(blocks, on, spec).astype(jnp.int32), x)
+    codes, on = to_canonical(codes, axes), stored(on, parts, axes)
     return QTensor.from_rounded(codes, on, spec=spec, dtype=x.dtype, axes=axes)

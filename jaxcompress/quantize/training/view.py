@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.formats.coding import decode, encode
 from jaxcompress.core.formats.grids import covered, grid, within
-from jaxcompress.core.formats.sharing import cut
+from jaxcompress.core.formats.sharing import as_before, cut, in_blocks
 from jaxcompress.core.names import map_named
 from jaxcompress.core.numerics import narrowed, straight_through
 from jaxcompress.core.rules import Rules
@@ -81,8 +81,8 @@ def fake_leaf(x: Array, choice: Assignment, ranges: RangeEstimator) -> Array:
     """Rounds one array as its `QTensor` would, with a straight-through gradient."""
     spec, axes = choice
     parts = cut(x.shape, spec.sharing, axes)
-    blocks = jax.lax.stop_gradient(x).astype(jnp.float32).reshape(parts.shape)
+    blocks = in_blocks(jax.lax.stop_gradient(x).astype(jnp.float32), parts)
     cover = covered(estimate(ranges, blocks, parts.shared, spec), spec)
-    on = grid(cover, spec)
-    value = decode(encode(blocks, on, spec), on, spec).reshape(x.shape)
-    return straight_through(narrowed(value, x.dtype), x, within(blocks, cover).reshape(x.shape))
+    on = grid(cover, spec, parts)
+    value = as_before(decode(encode(blocks, on, spec), on, spec), x)
+    return straight_through(narrowed(value, x.dtype), x, as_before(within(blocks, cover), x))

@@ -12,6 +12,7 @@ import jaxcompress as jc
 from jaxcompress.quantize import (
     ExecutionPlan,
     fake_quantize_activations,
+    formats,
     int4,
     int8,
     plan_execution,
@@ -98,7 +99,10 @@ MODELS = [
     ),
 ]
 BY_NAME = {model.name: model for model in MODELS}
-OTHER_SPECS = [int8(per="tensor"), int4(), int8(group_size=2), int4(group_size=2)]
+OTHER_SPECS = [
+    *(int8(per="tensor"), int4(), int8(group_size=2), int4(group_size=2)),
+    *(formats.int3(scales="bfloat16"), formats.int6(group_size=2, scales="e4m3")),
+]
 CASES = [(model, int8()) for model in MODELS]
 CASES += [
     (BY_NAME[name], spec)
@@ -309,6 +313,15 @@ def test_sites_that_cannot_are_listed_with_the_reason():
     fn = lambda p, x: x @ p["w"]  # noqa: E731
     asymmetric, _ = quantize({"w": normal(4, 4)}, uint8())
     assert plan_execution(fn, asymmetric, x).choices[0].reason == "asymmetric codes"
+    for spec, reason in [
+        (formats.nf4(), "nf4 codes stand for no whole numbers"),
+        (formats.int4(block=(2, 2)), "scales in blocks of 2 by 2, which no integer product"),
+    ]:
+        coded, _ = quantize({"w": normal(4, 4)}, spec)
+        assert plan_execution(fn, coded, x).choices[0].reason.startswith(reason)
+    heads = BY_NAME["heads merged"]
+    rows = planned(heads, quantized(heads, int8(per="row")), "integer")
+    assert rows.choices[0].reason.startswith("scales per row, which no integer product")
     long, _ = quantize({"w": jnp.ones((140_000, 1))}, int8())
     chosen = plan_execution(fn, long, jnp.ones((1, 140_000)), probe=prefer("integer"))
     assert chosen.choices[0].reason == "sums of 140000 products overflow int32"
@@ -333,7 +346,7 @@ def test_refusals():
     x = normal(2, 4)
     with pytest.raises(ValueError, match=r"plan_execution\(params=...\) has no quantized leaf"):
         plan_execution(fn, jc.materialize(params), x)
-    with pytest.raises(ValueError, match=r"\(activations=...\): uint8 codes are asymmetric"):
+    with pytest.raises(ValueError, match=r"symmetric codes of whole numbers, which uint8 has"):
         plan_execution(fn, params, x, activations=dynamic(uint8()))
     elsewhere = ExecutionPlan((), (), {}, dynamic(), "Abacus", jc.Report("plan", ()))
     with pytest.raises(ValueError, match="made on Abacus, this is cpu"):
