@@ -107,35 +107,5 @@ def shrink_groups(x: Array, threshold: ArrayLike, within: tuple[int, ...]) -> Ar
     return x.astype(jnp.float32) * share
 
 
-def scale_l1(x: Array) -> Array:
-    """The sum of magnitudes: on the scales of a norm it silences whole channels.
-
-    Args:
-      x: (…) float.
-
-    Returns:
-      () float32, at least 0.
-
-    Example:
-      >>> scale_l1(jnp.array([1.0, -0.5]))
-      Array(1.5, dtype=float32)
-
-    Source: Liu et al. 2017, arXiv:1708.06519, equation 1.
-    """
-    return jnp.sum(jnp.abs(x.astype(jnp.float32)))
-
-
-def scale_l1_subgradient(x: Array) -> Array:
-    """The gradient of `scale_l1`: the sign, and 0 at 0.
-
-    Args:
-      x: (…) float.
-
-    Returns:
-      float32 of the shape of `x`.
-    """
-    return jnp.sign(x.astype(jnp.float32))
-
-
 def _weight(x: Array, within: tuple[int, ...]) -> float:
     return math.sqrt(math.prod(x.shape[axis] for axis in within))

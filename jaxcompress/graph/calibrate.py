@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.batches import as_inputs
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.observers import Observer, Reading, counted, row_count
 from jaxcompress.core.rules import Rules, as_rules
@@ -135,7 +136,7 @@ def _checked(batches: Iterable) -> Iterator[tuple]:
     """The batches as tuples of inputs; there is one, and none holds a NaN."""
     index = -1
     for index, batch in enumerate(batches):
-        inputs = batch if isinstance(batch, tuple) else (batch,)
+        inputs = as_inputs(batch)
         check_no_nan(f"calibrate(batches): batch {index}", inputs)
         yield inputs
     if index < 0:

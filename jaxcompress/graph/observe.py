@@ -11,10 +11,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, NamedSharding, PartitionSpec, auto_axes
 
 from jaxcompress.core.observers import Observer
 from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.core.sharding import with_whole_results
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.choice import choose
 from jaxcompress.graph.interpret import Handler
@@ -139,18 +139,10 @@ def _reader(observer: Observer) -> Handler:
     def handler(site, apply, data, weight, state):
         # Without it the model's derivative would run through the observer as well.
         seen = jax.lax.stop_gradient(data)
-        return apply(data, weight), unsharded(observer.update, seen, state)
+        # Rows merge axes that an explicit mesh keeps apart.
+        return apply(data, weight), with_whole_results(observer.update, seen, state)
 
     return handler
-
-
-def unsharded(update: Callable, data: Array, state):
-    """Leaves shardings to the compiler: rows merge what explicit meshes keep apart."""
-    mesh = jax.typeof(data).sharding.mesh
-    if AxisType.Explicit not in mesh.axis_types:
-        return update(data, state)
-    whole = NamedSharding(mesh, PartitionSpec())
-    return auto_axes(axes=mesh.axis_names, out_sharding=whole)(update)(data, state)
 
 
 def _resumed(initial: Readings, readings: Mapping[str, Any]) -> Readings:

@@ -103,10 +103,6 @@ class Site:
         return self.leaves[0].shape
 
     @property
-    def leaf_dtype(self) -> np.dtype:
-        return self.leaves[0].dtype
-
-    @property
     def repeats(self) -> int:
         """Executions per call; the body of a while loop counts once."""
         return math.prod(self.scans)

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.observers import Observer
+from jaxcompress.core.sharding import with_whole_results
 from jaxcompress.core.types import Array
 from jaxcompress.graph.interpret import Handler, interpret
-from jaxcompress.graph.observe import unsharded
 from jaxcompress.graph.sites import Site
 from jaxcompress.graph.steps import Step
 from jaxcompress.layerwise.operations import Equation, Value, fused
@@ -55,7 +55,7 @@ def _at_cut(reading: Direct, observing: Observing, programs: Programs) -> Probe:
 
     def step(values: Sequence[Any], states: States) -> States:
         (data,), (state,) = materialize(values), states
-        return [unsharded(observer.update, data, state)]
+        return [with_whole_results(observer.update, data, state)]
 
     data = jax.ShapeDtypeStruct(reading.site.data_shape, reading.site.data_dtype)
     return Probe(
@@ -154,6 +154,6 @@ def _switched(observer: Observer) -> Observer:
 
 def _reader(observer: Observer) -> Handler:
     def handler(site, apply, data, weight, state):
-        return apply(data, weight), unsharded(observer.update, data, state)
+        return apply(data, weight), with_whole_results(observer.update, data, state)
 
     return handler

@@ -10,7 +10,6 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import require_params
 from jaxcompress.core.numerics import narrowed
-from jaxcompress.core.penalties import scale_l1_subgradient
 from jaxcompress.core.selectors import meeting_data
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.optimizers.hyperparameters import check_sizes
@@ -23,7 +22,9 @@ def l1(weight: ArrayLike, *, select: Selector | None = None) -> optax.GradientTr
 
         g <- g + weight · sign(w)
 
-    Weights get small and change sign, rarely exactly 0: pruning is for that.
+    Weights get small and change sign, rarely exactly 0: pruning is for that. On the
+    scales of norms, `select=jc.matching("*/scale")`, it drives whole channels towards
+    0, which `structure.importance.norm_scale` then finds.
 
     Args:
       weight: () at least 0.
@@ -41,8 +42,11 @@ def l1(weight: ArrayLike, *, select: Selector | None = None) -> optax.GradientTr
       >>> params = jnp.array([[3.0, 0.0, -2.0]])
       >>> penalty.update(jnp.ones((1, 3)), penalty.init(params), params)[0]
       Array([[1.5, 1. , 0.5]], dtype=float32)
+
+    Also known as: lasso; on norm scales, network slimming (Liu et al. 2017,
+    arXiv:1708.06519).
     """
-    return _added("l1", weight, scale_l1_subgradient, select)
+    return _added("l1", weight, jnp.sign, select)
 
 
 def l2(weight: ArrayLike, *, select: Selector | None = None) -> optax.GradientTransformation:

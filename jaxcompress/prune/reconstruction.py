@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.batches import as_inputs
 from jaxcompress.core.checks import check_batches, check_share
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.matrices import from_matrices
@@ -108,7 +109,7 @@ def reconstruct(
     """
     check_batches("reconstruct", batches)
     check_share("reconstruct", "correction", correction)
-    batches = [batch if isinstance(batch, tuple) else (batch,) for batch in batches]
+    batches = [as_inputs(batch) for batch in batches]
     target = _of_matrices(target)
     program = trace(fn, params, *batches[0])
     select = target.select or multiplied(program)

@@ -69,46 +69,6 @@ def group_lasso(
     return _added("group_lasso", gradient, units)
 
 
-def scale_l1(weight: ArrayLike, select: Selector) -> optax.GradientTransformation:
-    """Adds the gradient of an L1 penalty on norm scales to the updates.
-
-    A channel whose scale is 0 says nothing but its shift, and can be removed.
-
-        gradient <- gradient + weight · sign(scale)
-
-    Args:
-      weight: () at least 0.
-      select: the scales, for example `matching("*/scale")`.
-
-    Returns:
-      Stateless transformation; it comes first in a chain.
-
-    Raises:
-      ValueError: a number is negative or not finite; when the params are seen: nothing
-        is selected, or a selected leaf is empty; params are missing.
-      TypeError: a selected leaf is compressed or not real floating.
-
-    Example:
-      >>> params = {"scale": jnp.array([1.0, 0.0, -2.0])}
-      >>> penalty = jc.structure.penalties.scale_l1(0.1, jc.matching("scale"))
-      >>> grads = {"scale": jnp.zeros(3)}
-      >>> penalty.update(grads, penalty.init(params), params)[0]["scale"]
-      Array([ 0.1,  0. , -0.1], dtype=float32)
-
-    Source: Liu et al. 2017, arXiv:1708.06519, section 3.
-    """
-    check_size("scale_l1", "weight", weight)
-
-    def gradient(leaf: Array, within: tuple[int, ...]) -> Array:
-        del within
-        return penalties.scale_l1_subgradient(leaf) * weight
-
-    def single(params: Params) -> Groups:
-        return dict.fromkeys(_selected("scale_l1", params, select), ())
-
-    return _added("scale_l1", gradient, single)
-
-
 class ProximalState(NamedTuple):
     """What the proximal step remembers: () int32, updates so far."""
 

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -150,14 +149,6 @@ def test_half_precision_neither_overflows_nor_vanishes():
         x = jnp.full((300, 1), value, jnp.float16)
         expected = float(x[0, 0]) * 300**0.5
         np.testing.assert_allclose(penalties.group_norms(x, (0,)), [[expected]], rtol=1e-5)
-
-
-def test_scales():
-    x = np.array([1.5, -0.25, 0.0], ml_dtypes.bfloat16)
-    assert float(penalties.scale_l1(jnp.asarray(x))) == 1.75
-    gradient = penalties.scale_l1_subgradient(jnp.asarray(x))
-    assert gradient.dtype == jnp.float32
-    assert gradient.tolist() == [1.0, -1.0, 0.0]
 
 
 @pytest.mark.parametrize("threshold", [-1.0, float("nan"), float("inf")])

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcompress import Rules, graph, matching
+from jaxcompress import Rules, graph
 from jaxcompress import structure as s
 from jaxcompress.structure import amounts, importance, penalties, ranks
 
@@ -76,7 +76,6 @@ NUMBERS = {
     "parameters(share": ranks.parameters,
     "factorize(damping": lambda bad: s.factorize(PARAMS, rank=1, damping=bad),
     "group_lasso(weight": penalties.group_lasso,
-    "scale_l1(weight": lambda bad: penalties.scale_l1(bad, matching("*")),
     "proximal_group_lasso(weight": lambda bad: penalties.proximal_group_lasso(0.1, bad),
     "proximal_group_lasso(learning_rate": lambda bad: penalties.proximal_group_lasso(bad, 0.1),
 }

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxcompress import structure
+from jaxcompress import optimizers, structure
 from jaxcompress.core import penalties
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.names import named_leaves
@@ -48,8 +48,8 @@ CASES = [
         "group_lasso", structure.penalties.group_lasso, lambda p, u, w: u + w * unit(p), is_kernel
     ),
     Case(
-        "scale_l1",
-        lambda weight: structure.penalties.scale_l1(weight, everything()),
+        "l1",
+        lambda weight: optimizers.l1(weight, select=everything()),
         lambda p, u, w: u + w * np.sign(p),
         lambda name: True,
     ),
@@ -77,7 +77,7 @@ def test_against_numpy_in_every_container(case, container):
         named_leaves(params).items(), jax.tree.leaves(updates), strict=True
     ):
         expected = np.asarray(update, np.float64)
-        if case.select(name) and (case.name == "scale_l1" or param.ndim > 1):
+        if case.select(name) and (case.name == "l1" or param.ndim > 1):
             expected = case.changed(np.asarray(param, np.float64), expected, 0.3)
         assert result[name].shape == param.shape
         np.testing.assert_allclose(result[name], expected, rtol=0, atol=1e-6)
@@ -227,7 +227,6 @@ BUILDERS = {
     "proximal_group_lasso": lambda weight, select: structure.penalties.proximal_group_lasso(
         0.1, weight, select=select
     ),
-    "scale_l1": structure.penalties.scale_l1,
 }
 
 

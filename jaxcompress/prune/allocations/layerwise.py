@@ -3,13 +3,12 @@
 All of them remove the total that the sparsity asks for.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec, auto_axes
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_positive
+from jaxcompress.core.sharding import with_whole_results
 from jaxcompress.core.types import Array
 from jaxcompress.prune.allocations.totals import Allocation, globally
 from jaxcompress.prune.patterns.pattern import group_axis, group_size, slice_sizes
@@ -199,8 +198,4 @@ def _relative(score: Array, leaf_axes: LeafAxes) -> Array:
         sums = jnp.flip(jnp.cumsum(jnp.flip(squares, -1), axis=-1), -1)
         return squares / _positive(sums)
 
-    mesh = jax.typeof(score).sharding.mesh
-    if AxisType.Explicit not in mesh.axis_types:
-        return of_leaf(score)
-    whole = NamedSharding(mesh, PartitionSpec())
-    return auto_axes(axes=mesh.axis_names, out_sharding=whole)(of_leaf)(score)
+    return with_whole_results(of_leaf, score)

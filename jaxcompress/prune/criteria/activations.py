@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import from_canonical
+from jaxcompress.core.batches import as_inputs
 from jaxcompress.core.checks import check_batches
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.names import map_named
@@ -64,10 +65,9 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
     square in place of the norm, the same order within a leaf; convolutions.
     """
     check_batches("wanda", batches)
-    inputs = batches[0] if isinstance(batches[0], tuple) else (batches[0],)
     readings = calibrate(fn, params, batches, second_moment())
     met: dict[str, _Met] = {}
-    for site in trace(fn, params, *inputs).sites:
+    for site in trace(fn, params, *as_inputs(batches[0])).sites:
         entries = site.as_stored and site.in_order
         for leaf in site.leaves if site.name in readings and entries else ():
             found = _met(readings[site.name], leaf.shape, site)

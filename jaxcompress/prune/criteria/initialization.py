@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.batches import as_inputs
 from jaxcompress.core.checks import check_batches, check_count, check_positive
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named, named_leaves
@@ -222,8 +223,8 @@ def _by_loss(
             params = combine(trained, others)
             losses = []
             for inputs, answers in batches:
-                inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-                losses.append(jnp.mean(loss(fn(params, *inputs), answers)))
+                outputs = fn(params, *as_inputs(inputs))
+                losses.append(jnp.mean(loss(outputs, answers)))
             return sum(losses[1:], start=losses[0]) / len(losses)
 
         return score(trained, mean_loss)

@@ -3,11 +3,10 @@
 import math
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, auto_axes
 
 from jaxcompress.core.axes import LeafAxes, from_canonical, to_canonical
+from jaxcompress.core.sharding import with_results_sharded_alike
 from jaxcompress.core.types import Array
 from jaxcompress.prune.patterns.pattern import check_roles, check_sparsity
 
@@ -60,7 +59,7 @@ def on_matrices(
             sparsity = shares.reshape(*shares.shape[:batch], 1, 1)
         return from_canonical(mask(matrices, sparsity).reshape(canonical.shape), leaf_axes)
 
-    return _sharded_alike(of_leaf, scores, sparsity)
+    return with_results_sharded_alike(of_leaf, scores, sparsity)
 
 
 def on_inputs(
@@ -109,7 +108,7 @@ def on_inputs(
         return mask(inputs, sparsity, first).reshape(shape)
 
     if contracting == tuple(range(first, end)):
-        return _sharded_alike(in_place, scores, sparsity)
+        return with_results_sharded_alike(in_place, scores, sparsity)
     return on_matrices(
         caller,
         lambda matrices, sparsity: mask(matrices, sparsity, matrices.ndim - 1),
@@ -117,12 +116,3 @@ def on_inputs(
         sparsity,
         leaf_axes,
     )
-
-
-def _sharded_alike(function: MatrixMask, scores: Array, sparsity: Array | float) -> Array:
-    """Leaves shardings inside to the compiler: reshapes do not keep explicit ones."""
-    sharding = jax.typeof(scores).sharding
-    if AxisType.Explicit not in sharding.mesh.axis_types:
-        return function(scores, sparsity)
-    free = auto_axes(axes=sharding.mesh.axis_names, out_sharding=sharding)
-    return free(function)(scores, jnp.asarray(sparsity, jnp.float32))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.batches import as_inputs
 from jaxcompress.core.checks import check_batches
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named
@@ -76,7 +77,7 @@ def sensitivity(
     trials = _trials(targets)
     target = as_target("sensitivity", targets[0])
     found = _common(params, targets)
-    examples = [x if isinstance(x, tuple) else (x,) for x, _ in batches]
+    examples = [as_inputs(x) for x, _ in batches]
     unknown = unreached(fn, params, examples) | dict(criterion.unreached)
     found, left_out = chosen.with_data("sensitivity", found, unknown, target)
     roles = {name: each for group in found for name, each in group.axes.items()}

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.batches import as_inputs
 from jaxcompress.core.checks import check_batches, check_finite
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.names import map_named, named_leaves
@@ -140,8 +141,8 @@ def _fishers(
 
     def loss_of(trained, others, example):
         inputs, answers = jax.tree.map(lambda x: x[None], example)
-        inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-        return jnp.sum(loss(fn(combine(trained, others), *inputs), answers))
+        outputs = fn(combine(trained, others), *as_inputs(inputs))
+        return jnp.sum(loss(outputs, answers))
 
     def blocks_of(trained):
         return {name: in_blocks(x, roles[name], size) for name, x in named_leaves(trained).items()}

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.batches import as_inputs
 from jaxcompress.core.types import Array, Loss, Params
 
 Batches = Sequence[Any]
@@ -18,7 +19,7 @@ def average(caller: str, measure: Callable, params: Params, batches: Batches):
     jitted = jax.jit(measure)
     total, count = None, 0
     for inputs, targets in batches:
-        inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+        inputs = as_inputs(inputs)
         size = _examples(caller, inputs, targets)
         share = jax.tree.map(lambda x, size=size: size * x, jitted(params, inputs, targets))
         total = share if total is None else jax.tree.map(jnp.add, total, share)

@@ -64,7 +64,7 @@ def norm_scale(select: Selector | None = None) -> Importance:
     """The magnitude of a unit's norm scale.
 
     It tells little where other scales come after it, and most after training
-    with `scale_l1`.
+    with `optimizers.l1` on the scales.
 
         score_n = |scale_n|
 
