@@ -54,19 +54,19 @@ def difference(
     the entries twice and rounds them otherwise, that is none, and the gradient of any
     model is 0 / 0.
     """
-    small = surgery.slice_params(params, removed)
 
-    def compared(small, params):
+    def compared(params):
+        # Sliced inside: outside, XLA compiles a program for every leaf's shape.
+        small = surgery.slice_params(params, removed)
         shrunk = readings(surgery.shrink(fn, removed), small, inputs, gradients)
-        masked = readings(surgery.masked(fn, removed), params, inputs, gradients)
-        return shrunk, masked
+        output, gradient = readings(surgery.masked(fn, removed), params, inputs, gradients)
+        return shrunk, (output, surgery.slice_params(gradient, removed))
 
     def measured(run) -> Difference:
-        (output, gradient), (whole_output, whole_gradient) = run(small, params)
-        whole_gradient = surgery.slice_params(whole_gradient, removed)
-        return Difference(apart(output, whole_output), apart(gradient, whole_gradient))
+        shrunk, masked = run(params)
+        return Difference(*map(apart, shrunk, masked))
 
-    lowered = jax.jit(compared).lower(small, params)
+    lowered = jax.jit(compared).lower(params)
     found = measured(lowered.compile(compiler_options=QUICKLY))
     settled = all(each <= tolerance for each in found)
     return found if settled else measured(compared)
