@@ -51,6 +51,8 @@ def lowest(x: Array, count: Array | int, *, axis: tuple[int, ...]) -> Array:
         return _ranks(keys, axis[0]) < count
     bound = _bound(_are_below, keys, count, axis)
     below, tied = keys < bound, keys == bound
+    # What equals the bound fills up the count, earliest index first. Where entries
+    # differ nothing is missing, and the second search is skipped.
     missing = count - count_true(below, axis)
 
     def earliest() -> Array:
@@ -138,6 +140,8 @@ def order_keys(x: Array) -> Array:
     # By bits throughout: comparisons of floats may take subnormal numbers for zero.
     bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint32)
     magnitude = bits & ~_SIGN
+    # Bits of positive floats grow with the float; with the sign bit set they lie above
+    # those of negative ones, which count down from it. -0 and +0 meet at the sign bit.
     ordered = jnp.where((bits & _SIGN) == 0, bits | _SIGN, _SIGN - magnitude)
     return jnp.where(magnitude > _INFINITY, np.uint32(0), ordered)
 

@@ -46,7 +46,7 @@ def by_sensitivity(sensitivity: Sensitivity) -> Allocation:
     no higher rise than the total needs, all of them give the same part of it. A higher
     total takes no less from any leaf.
 
-    Also known as: sensitivity analysis, layer-wise sensitivity pruning.
+    Also known as: sensitivity pruning, layer-wise sensitivity analysis.
 
     Args:
       sensitivity: of these leaves, from `sensitivity` with the criterion and pattern

@@ -174,7 +174,9 @@ def synflow(
     inputs = jax.tree.map(
         lambda x: jnp.ones_like(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x, inputs
     )
-    ends = [_sparsities(float(chosen.value_at(0, group.sparsity)), rounds) for group in found]
+    lasts = [float(chosen.value_at(0, group.sparsity)) for group in found]
+    # The density falls by the same factor in each round; the last is exact.
+    ends = [[1 - (1 - s) ** (k / rounds) for s in lasts] for k in range(1, rounds)] + [lasts]
 
     def rounds_of(params, inputs):
         trained, others = partition(params, inexact())
@@ -199,15 +201,10 @@ def synflow(
 
         leaves = named_leaves(params)
         alive = {name: jnp.zeros_like(leaves[name], jnp.float32) for name in roles}
-        numbers = jnp.array(ends, jnp.float32).T, jnp.arange(-rounds, 0, dtype=jnp.float32)
+        numbers = jnp.array(ends, jnp.float32), jnp.arange(-rounds, 0, dtype=jnp.float32)
         return jax.lax.scan(go, alive, numbers)[0]
 
     return _held("synflow", jax.jit(rounds_of)(params, inputs))
-
-
-def _sparsities(last: float, rounds: int) -> list[float]:
-    """The sparsity after each round: densities fall by the same factor in each."""
-    return [1 - (1 - last) ** (k / rounds) for k in range(1, rounds)] + [last]
 
 
 def _by_loss(

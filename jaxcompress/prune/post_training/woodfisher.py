@@ -114,7 +114,8 @@ def woodfisher(
     for name, each in fishers.items():
         _check_gradients(name, each)
         fishers[name] = each + fisher.damping * jnp.eye(fisher.size)[None]
-        scores[name] = _scores(weights[name], fishers[name], leaves[name], roles[name])
+        cost = jax.jit(costs)(weights[name], fishers[name])
+        scores[name] = from_blocks(cost, leaves[name].astype(jnp.float32), roles[name])
         _check_scores(name, scores[name])
     masks = chosen.masks_at(0, scores, found, target)
     solve = jax.jit(made_up)
@@ -168,10 +169,6 @@ def _unreached(fisher: Array, leaf: Array, roles: LeafAxes) -> str:
     """Why a leaf is not known: no example has a gradient in one of its matrices."""
     slices = math.prod(leaf.shape[axis] for axis in roles.batch)
     return missing(jnp.any(fisher.reshape(slices, -1) != 0, axis=1))
-
-
-def _scores(weights: Array, fisher: Array, leaf: Array, roles: LeafAxes) -> Array:
-    return from_blocks(jax.jit(costs)(weights, fisher), leaf.astype(jnp.float32), roles)
 
 
 def _check_gradients(name: str, fisher: Array) -> None:
