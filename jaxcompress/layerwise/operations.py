@@ -133,6 +133,7 @@ def fused(operations: Sequence[Operation], outputs: Sequence[Value]) -> Operatio
     """
     if len(operations) == 1 and operations[0].outputs == tuple(outputs):
         return operations[0]
+    # Inputs in the order in which they are first read: the same for all that are alike.
     made = {value for operation in operations for value in operation.outputs}
     read = (value for operation in operations for value in operation.inputs)
     inputs = tuple(dict.fromkeys(value for value in read if value not in made))

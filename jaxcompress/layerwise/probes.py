@@ -143,7 +143,11 @@ def _start(observer: Observer, step: Step, site: Site, index: tuple[int, ...] | 
 
 
 def _switched(observer: Observer) -> Observer:
-    """The observer that looks while its state says so; the state is (on, its own)."""
+    """The observer that looks while its state says so; the state is (on, its own).
+
+    So the matrices in one loop share one compiled program, and each run takes windows
+    of one matrix's data alone.
+    """
 
     def update(x: Array, state):
         on, own = state

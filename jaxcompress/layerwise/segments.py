@@ -32,7 +32,7 @@ class Direct(NamedTuple):
 
 
 class Rerun(NamedTuple):
-    """A matrix whose data do not live at any cut; they are seen by running further.
+    """A matrix whose data live at no cut; they are seen by running on from the last.
 
     Fields:
       turn: the matrix.
@@ -94,13 +94,19 @@ class _Planner:
         for position, operation in enumerate(self.left):
             turns = [turn for turn in operation.turns if turn in self.unsolved]
             if not isinstance(operation, Equation) or not turns:
+                # What reads an unsolved leaf waits, so that it runs once, with the leaf
+                # that is shipped. Its outputs tell: a layer of a stack waits for itself
+                # alone, though the stack that it reads has layers yet to be solved.
                 (waiting if self.waits(operation.outputs) else ready).append(operation)
             elif direct := self.direct(operation, turns):
+                # The walk goes on: the next leaf may read the same data, as key and
+                # value do after query, and is then solved at the same cut.
                 readings += direct
                 waiting.append(operation)
             else:
-                # Leaves come in the order of the program: beyond this one nothing may
-                # be solved, and nothing has to run yet.
+                # Leaves are solved in the order of the program, so the walk ends at the
+                # first that is not ready. What comes after it could run in part, but
+                # its results would be kept for longer than the program keeps them.
                 waiting += self.left[position:]
                 readings = readings or [self.rerun(turns[0], waiting)]
                 break
@@ -109,6 +115,7 @@ class _Planner:
         return _stage(ready, waiting, readings)
 
     def waits(self, values: Iterable[Value]) -> bool:
+        """Whether one of the values depends on a matrix that is not solved yet."""
         return not all(self.unsolved.isdisjoint(value.turns) for value in values)
 
     def direct(self, operation: Equation, turns: list[Turn]) -> list[Direct]:
@@ -131,6 +138,10 @@ class _Planner:
         return f"it meets data at {most} sites" if most > 1 else ""
 
     def rerun(self, turn: Turn, waiting: Sequence[Operation]) -> Rerun:
+        """How the data of a matrix are seen where no cut has them.
+
+        All matrices before it are solved, those after it are as they were.
+        """
         homes = self.homes[turn]
         reason = self.obstacle(homes[0], [turn]) or "what it meets depends on it"
         return Rerun(turn, tuple(_leading_to(homes, waiting)), tuple(homes), reason)
@@ -144,7 +155,7 @@ def sites_in(operation: Equation) -> list[Site]:
 
 
 def _leading_to(homes: Sequence[Operation], operations: Sequence[Operation]) -> list[Operation]:
-    """The operations whose results reach some of them, and those themselves."""
+    """The homes, and the operations whose results they need, in order."""
     found, ends, wanted = [], set(homes), set()
     for operation in reversed(operations):
         if operation in ends or not wanted.isdisjoint(operation.outputs):
@@ -156,6 +167,8 @@ def _leading_to(homes: Sequence[Operation], operations: Sequence[Operation]) -> 
 def _stage(
     ready: Sequence[Operation], waiting: Sequence[Operation], readings: Sequence[Direct | Rerun]
 ) -> Stage:
+    # Casts of weights, masks and positions are the same for all batches: they are
+    # computed once, and kept once in place of once for each batch.
     shared = [each for each in ready if not each.outputs[0].varies]
     varying = [each for each in ready if each.outputs[0].varies]
     live = frozenset(value for each in waiting for value in each.inputs)

@@ -101,6 +101,7 @@ class _Unroller:
         return value
 
     def constant(self, array) -> Value:
+        """An array of the program; an input to segments, which are alike without it."""
         value = Value(jax.typeof(array), varies=False)
         self.constants[value] = array
         return value
@@ -111,11 +112,9 @@ class _Unroller:
         known |= zip(block.jaxpr.invars, operands, strict=True)
 
         def read(atom) -> Value:
-            return (
-                self.constant(np.asarray(atom.val, aval_of(atom).dtype))
-                if isinstance(atom, Literal)
-                else known[atom]
-            )
+            if not isinstance(atom, Literal):
+                return known[atom]
+            return self.constant(np.asarray(atom.val, aval_of(atom).dtype))
 
         for step in block.steps:
             operands = [read(atom) for atom in step.eqn.invars]
@@ -126,6 +125,7 @@ class _Unroller:
     def step(
         self, step: Step, operands: list[Value], scans: tuple[int, ...], debug_info
     ) -> Sequence[Value]:
+        """The results of one equation: opened, unrolled or as it stands."""
         chosen = {
             name
             for name, site in step.sites.items()
@@ -134,14 +134,15 @@ class _Unroller:
         kind = step.eqn.primitive.name
         if chosen and kind in CALLS and not _is_placed(step.eqn):
             return self.block(step.blocks[0], operands, scans)
-        # A leaf that a scan does not slice meets data in each of its turns, and is
-        # solved for all of them at once: that scan stays one operation.
+        # A leaf that the scan does not slice meets data in all of its steps and is
+        # solved once for all of them, so the scan has to stay one operation.
         if chosen and kind == "scan" and chosen <= step.stacked:
             return self.scan(step, operands, scans)
         turns = tuple(dict.fromkeys(turns_of(step, self.sites, scans)))
         return self.written(equation(step, operands, turns, debug_info))
 
     def scan(self, step: Step, operands: list[Value], scans: tuple[int, ...]) -> list[Value]:
+        """The results of a scan, its body written once for each layer."""
         loop, body = scan_loop(step.eqn), step.blocks[0]
         first = loop.fixed + loop.carried
         fixed, carry = operands[: loop.fixed], operands[loop.fixed : first]
@@ -180,6 +181,7 @@ class _Unroller:
         return value
 
     def written(self, operation: Operation) -> Sequence[Value]:
+        """Appends the operation, and follows a chosen leaf that it moves."""
         self.operations.append(operation)
         weights = [value for value in operation.inputs if value in self.trails]
         others = [value for value in operation.inputs if value not in self.trails]

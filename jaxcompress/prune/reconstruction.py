@@ -26,8 +26,6 @@ from jaxcompress.prune.post_training.one_shot import removal_report
 from jaxcompress.prune.solvers.solver import SparsitySolver
 from jaxcompress.prune.target import Aim, Target, without_steps
 
-RERUN = "the model ran again up to it"
-
 
 def reconstruct(
     fn: Model,
@@ -160,7 +158,8 @@ def _with_reason(row: LeafReport, uncut: str | None) -> LeafReport:
     """The row, which says why the model could not be cut at its leaf."""
     if uncut is None:
         return row
-    return dataclasses.replace(row, reason=f"{row.reason}; {RERUN}, since {uncut}")
+    reason = f"{row.reason}; the model ran again up to it, since {uncut}"
+    return dataclasses.replace(row, reason=reason)
 
 
 def _at(solver: SparsitySolver, sparsity: float) -> Solver:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxcompress as jc
 from jaxcompress.core.formats.coding import decode, encode
@@ -197,6 +198,22 @@ def repeated(params, x):
     return x @ params["own"] @ params["last"]
 
 
+def divided(params, x):
+    """A device's part of the rows, in a function that says where they are."""
+    mesh = jax.make_mesh((2,), ("rows",), (AxisType.Auto,), devices=jax.devices()[:2])
+    rows = PartitionSpec("rows")
+    apart = jax.shard_map(
+        lambda w, x: jnp.tanh(x @ w), mesh=mesh, in_specs=(PartitionSpec(), rows), out_specs=rows
+    )
+    placed = jax.jit(lambda w, x: x @ w, out_shardings=NamedSharding(mesh, rows))
+    return placed(params["placed"], apart(params["apart"], x @ params["first"]))
+
+
+def product(params, x):
+    """Two leaves that meet each other before they meet data."""
+    return jnp.tanh(x @ params["first"]) @ (params["left"] @ params["right"])
+
+
 SCAN, TWICE = "it is read inside a scan that does not slice all leaves in it", "2 sites"
 CASES = {
     "mlp": Case(mlp, {"first": normal(4, 6), "bias": normal(6), "second": normal(6, 4)}),
@@ -242,6 +259,17 @@ CASES = {
         looping,
         {name: normal(4, 4) for name in ("first", "loop", "middle", "branch", "last")},
         uncut={"loop": "it is read inside a while loop", "branch": "it is read inside a cond"},
+    ),
+    "divided": Case(
+        divided,
+        {name: normal(4, 4) for name in ("first", "apart", "placed")},
+        ((4, 4),),
+        uncut={"apart": "it is read inside a shard_map", "placed": "it is read inside a jit"},
+    ),
+    "product": Case(
+        product,
+        {name: normal(4, 4) for name in ("first", "left", "right")},
+        uncut=dict.fromkeys(("left", "right"), "its dot_general is of 2 weights"),
     ),
     "repeated": Case(
         repeated,

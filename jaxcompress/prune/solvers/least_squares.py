@@ -1,4 +1,4 @@
-"""The weights that are best for a mask: least squares over what stays."""
+"""Least squares over the weights that a mask keeps, by conjugate gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ def least_squares(
     steps: int = 50,
     damping: float = 0.01,
 ) -> SparsitySolver:
-    """Prunes in a few rounds, and fits all that stays to each other after each.
+    """Prunes in rounds, and refits all kept weights by least squares after each.
 
     In round t of R, with W the weights as they were and W' as they are:
 
@@ -89,7 +89,7 @@ def least_squares(
 
 
 def refitted(solver: SparsitySolver, *, steps: int = 50, damping: float = 0.01) -> SparsitySolver:
-    """A solver's mask with the weights that leave the least error under it.
+    """Refits the weights that a solver keeps, by least squares on the layer's inputs.
 
         least trace((W - W') · H · (W - W')ᵀ) over W' that is 0 outside the mask
 

@@ -1,4 +1,4 @@
-"""Optimal Brain Surgeon: the weight whose loss costs least goes, the others make up."""
+"""Optimal Brain Surgeon: removes the cheapest weight, adjusts the others, repeats."""
 
 import functools
 
@@ -17,7 +17,9 @@ _IN_CACHE = 2**20
 
 
 def optimal_brain_surgeon(*, damping: float = 0.01) -> SparsitySolver:
-    """Removes one weight at a time, of all outputs the one that costs least.
+    """Removes one weight at a time, the cheapest of all outputs, and adjusts the rest.
+
+    Also known as: OBS, layer-wise OBS (L-OBS), ExactOBS, OBC.
 
         cost_oq = w_oq² / P_qq
         w_o <- w_o - w_oq / P_qq · P[:, q]
