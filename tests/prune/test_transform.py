@@ -55,18 +55,19 @@ class Case(NamedTuple):
     dtypes: tuple = (jnp.float32, jnp.bfloat16, jnp.float16)
 
 
+# What only the inner optimizer distinguishes: one program, a dtype for each in turn.
+INNER = {
+    "adam": optax.adam(0.01),
+    "momentum": optax.sgd(0.01, momentum=0.9),
+    "lion": optax.lion(0.01),
+    "adafactor": optax.adafactor(0.01, min_dim_size_to_factor=2),
+    "rmsprop": optax.rmsprop(0.01),
+    "amsgrad": optax.amsgrad(0.01),
+    "muon": optax.contrib.muon(0.01),
+    "a chain": optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(0.01, weight_decay=0.1)),
+}
 OPTIMIZERS = [
     Case("adam", pruned(optax.adam(0.01))),
-    Case("momentum", pruned(optax.sgd(0.01, momentum=0.9))),
-    Case("lion", pruned(optax.lion(0.01))),
-    Case("adafactor", pruned(optax.adafactor(0.01, min_dim_size_to_factor=2))),
-    Case("rmsprop", pruned(optax.rmsprop(0.01))),
-    Case("amsgrad", pruned(optax.amsgrad(0.01))),
-    Case("muon", pruned(optax.contrib.muon(0.01))),
-    Case(
-        "a chain",
-        pruned(optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(0.01, weight_decay=0.1))),
-    ),
     # `inject_hyperparams` takes no tree that holds both of the narrow dtypes.
     Case("injected", INJECTED, dtypes=(jnp.float32, jnp.bfloat16)),
     Case("injected, float16", INJECTED, dtypes=(jnp.float16,)),
@@ -119,14 +120,28 @@ def train(optimizer, params, steps=STEPS):
     return scan((params, optimizer.init(params)), jnp.arange(steps))
 
 
+def test_pruned_weights_are_zero_under_every_inner_optimizer():
+    dtypes = (jnp.float32, jnp.bfloat16, jnp.float16)
+    params = {
+        name: next(iter(random_params(dtypes[place % 3]).values()))
+        for place, name in enumerate(INNER)
+    }
+    optimizer = pruned(optax.partition(INNER, {name: name for name in INNER}))
+    assert_pruned(params, optimizer, lambda step: step // 3 * 3)
+
+
 @optimizers
 def test_pruned_weights_are_zero_after_every_step_in_every_dtype(case):
-    params = random_params(*case.dtypes)
-    (_, opt_state), (history, masks) = train(case.optimizer, params)
-    removed = [round_to_count(SCHEDULE(case.refreshed(step)), 48) for step in range(STEPS)]
+    assert_pruned(random_params(*case.dtypes), case.optimizer, case.refreshed)
+
+
+def assert_pruned(params, optimizer, refreshed):
+    """Weights outside the masks are 0 after every step, as many as scheduled."""
+    (_, opt_state), (history, masks) = train(optimizer, params)
+    removed = [round_to_count(SCHEDULE(refreshed(step)), 48) for step in range(STEPS)]
     for name in params:
         kernel, keep = history[name]["kernel"], masks[name]["kernel"]
-        assert kernel.dtype == name
+        assert kernel.dtype == params[name]["kernel"].dtype
         np.testing.assert_array_equal(kernel != 0, keep)
         np.testing.assert_array_equal(jnp.sum(~keep, axis=(1, 2)), removed)
         assert bool(jnp.all(history[name]["bias"] != 0))
@@ -163,9 +178,13 @@ def test_eight_devices_give_what_one_gives(mesh, axis_type, allocate):
 def test_every_container_is_trained(name):
     params = TREES[name]()
     optimizer = pruned(optax.sgd(0.01), sparsity=0.5)
-    opt_state = optimizer.init(params)
-    updates, opt_state = optimizer.update(params, opt_state, params)
-    params = optax.apply_updates(params, updates)
+
+    @jax.jit
+    def trained(params):
+        updates, opt_state = optimizer.update(params, optimizer.init(params), params)
+        return optax.apply_updates(params, updates), opt_state
+
+    params, opt_state = trained(params)
     assert jax.tree.structure(masks_of(opt_state)) == jax.tree.structure(params)
     assert sorted(int(jnp.sum(leaf == 0)) for leaf in jax.tree.leaves(params)) == [0, 0, 3, 6]
     assert all(
@@ -254,10 +273,14 @@ def test_extra_arguments_reach_the_inner():
     np.testing.assert_array_equal(updates["kernel"], [[-1.0, 12.0]])
 
 
-@optimizers
-def test_map_params_finds_what_is_shaped_like_params(case):
-    opt_state = case.optimizer.init(random_params(jnp.float32))
-    marked = optax.tree.map_params(case.optimizer, jnp.zeros_like, opt_state)
+EVERY = {case.name: case.optimizer for case in OPTIMIZERS}
+EVERY |= {name: pruned(inner) for name, inner in INNER.items()}
+
+
+@pytest.mark.parametrize("optimizer", EVERY.values(), ids=EVERY)
+def test_map_params_finds_what_is_shaped_like_params(optimizer):
+    opt_state = optimizer.init(random_params(jnp.float32))
+    marked = optax.tree.map_params(optimizer, jnp.zeros_like, opt_state)
     assert jax.tree.structure(marked) == jax.tree.structure(opt_state)
     assert not any(jnp.any(mask) for mask in jax.tree.leaves(masks_of(marked)))
 
