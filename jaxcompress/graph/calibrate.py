@@ -66,7 +66,7 @@ def calibrate(
 
 
 def unreached(fn: Model, params: Params, batches: Iterable[tuple]) -> dict[str, str]:
-    """Why nothing can be known of leaves that no data reached; by name.
+    """Finds the leaves that no data reached, and says why, by name.
 
     One pass over the data, which counts rows. A leaf is judged where the program reads
     it in dots and convolutions alone: what meets a gather's table is not counted.
@@ -106,7 +106,7 @@ def unreached(fn: Model, params: Params, batches: Iterable[tuple]) -> dict[str, 
 
 
 def _missing(counts: list[Array]) -> str:
-    """Of a leaf with these counts at its sites."""
+    """The reason, given the counts of rows at a leaf's sites; empty if reached."""
     # Of several sites one that data reached is enough: slice by slice where they have
     # the same slices, else as a whole.
     if len({count.shape for count in counts}) == 1:

@@ -244,7 +244,7 @@ def _lookup(eqn: JaxprEqn) -> Meeting:
 
 
 def _slice(eqn: JaxprEqn) -> Meeting:
-    """As the gather that `vmap` makes of it."""
+    """A slice at a traced index looks rows up, as the gather `vmap` makes of it."""
     shape, sizes = aval_of(eqn.invars[0]).shape, eqn.params["slice_sizes"]
     rows = tuple(axis for axis, size in enumerate(sizes) if size != shape[axis])
     return Meeting(LeafAxes(_others(len(shape), rows), rows), Lookup(), 0)

@@ -21,7 +21,7 @@ class Leaf(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Weight:
-    """Where a value comes from that leaves give and whose axes are still told apart.
+    """The origin of a value made of leaves whose axes can still be told apart.
 
     Fields:
       leaves: one leaf; or several of like axes, side by side along one axis of the
@@ -55,7 +55,7 @@ class Weight:
 
 
 class Source(enum.Enum):
-    """Where a value comes from that is no leaf; a mixture is the first of them."""
+    """The origin of any other value; of a mixture the first of these that occurs."""
 
     # The order matters: `mixed` takes the first kind that occurs. What touches data is
     # data, whatever else it is made of.
@@ -68,7 +68,7 @@ Origin = Weight | Source
 
 
 def origin_of_leaf(leaf: Leaf) -> Weight:
-    """The leaf itself."""
+    """The origin of the leaf itself."""
     return Weight((leaf,), value_axes.axes_of_leaf(leaf.shape))
 
 
@@ -94,14 +94,14 @@ def mixed(origins: Iterable[Origin]) -> Source:
 
 
 def sliced(origin: Origin, depth: int) -> Origin:
-    """One slice along the leading axis, inside the scan at this depth."""
+    """The origin of a slice along the leading axis, inside the scan at this depth."""
     if not isinstance(origin, Weight):
         return origin
     return dataclasses.replace(origin, axes=origin.axes[1:], sliced_by=(*origin.sliced_by, depth))
 
 
 def redivided(origin: Origin, shape: Shape) -> Origin:
-    """What one device has of a value, or the value of which devices have parts."""
+    """The origin of a value at the size it has inside a shard_map, or outside again."""
     if not isinstance(origin, Weight):
         return origin
     axes = None if origin.side_by_side else value_axes.resized(origin.axes, shape)

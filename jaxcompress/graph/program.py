@@ -20,7 +20,7 @@ from jaxcompress.graph.sites import Site
 from jaxcompress.graph.steps import Block, walk
 
 MOST_REASONS = 2
-"""What became of a leaf in that many places is told."""
+"""Reasons given for a leaf without a site; a leaf may be lost in many places."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Calls, loops and branches built anew around a body that runs differently.
+"""Rebuilds calls, loops and branches around a body that runs differently.
 
 Each by its public form, with the parameters of the equation. Values may be compressed
 leaves: they pass as the trees they are. The states of handled sites go in and come out

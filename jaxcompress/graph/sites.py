@@ -90,7 +90,7 @@ class Site:
 
     @property
     def is_product(self) -> bool:
-        """Whether no weight meets data here, but data of the model each other."""
+        """Whether both operands are computed values, none of them a weight."""
         return self.name.startswith(MARK)
 
     @property
@@ -133,7 +133,7 @@ class Site:
 
     @property
     def observable(self) -> bool:
-        """True where the data are vectors, each of which all of a weight multiplies."""
+        """Whether the data are vectors, each multiplied with the whole weight."""
         return not isinstance(self.layout, Lookup | Ragged) and not self.divided
 
     @property

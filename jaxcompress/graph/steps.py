@@ -59,7 +59,7 @@ class Step:
 
     @property
     def stacked(self) -> frozenset[str]:
-        """Of a scan: the names of what it has one of per slice of the leaves."""
+        """Of a scan: the sites and products that have one state per slice of a leaf."""
         places = self.places.items()
         return frozenset(name for name, site in places if self.depth in site.sliced_by)
 
@@ -234,7 +234,7 @@ class _Walker:
         return blocks, [reduce(join, each) for each in zip(*results, strict=True)]
 
     def divided(self, eqn: JaxprEqn, body: ClosedJaxpr, origins: list[Origin], scans):
-        """Inside, a value is what one device has of it."""
+        """The body of a shard_map, in which each value is one device's part of it."""
         pairs = zip(origins, body.jaxpr.invars, strict=True)
         local = [redivided(origin, aval_of(inside).shape) for origin, inside in pairs]
         self.meshes.append(manual(eqn))

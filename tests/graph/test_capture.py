@@ -12,6 +12,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxcompress import graph
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.rules import Rules
+from jaxcompress.quantize import fake_quantize_model, int8
 from tests.graph.test_rewrite import quantized
 from tests.graph.zoo import mlp, normal, tied_gpt
 
@@ -538,6 +539,34 @@ def test_a_captured_model_can_be_rewritten_and_a_rewritten_one_captured():
         outputs, values = captured(model.params, *model.inputs)
         np.testing.assert_array_equal(values["2"], outputs)
         np.testing.assert_allclose(outputs, expected, rtol=1e-6)
+
+
+def test_of_a_model_on_codes_values_are_captured_before_it_is_quantized():
+    """A product of codes has its own derivative, where values would lose theirs."""
+
+    def by_hand(params, x):
+        features = jnp.tanh(x @ params["a"]) @ params["b"]
+        return jax.nn.relu(features), {"b": features}
+
+    def fn(params, x):
+        return by_hand(params, x)[0]
+
+    params = {"a": normal(1, 4, 6), "b": normal(2, 6, 3)}
+    with pytest.raises(ValueError, match=r"'b' lies in a custom derivative"):
+        graph.capture(fake_quantize_model(fn, int8()), "b")(params, X)
+
+    def derived(model):
+        quantized_model = fake_quantize_model(model, int8())
+
+        def loss(params):
+            outputs, values = quantized_model(params, X)
+            return total(values), (outputs, values)
+
+        return jax.grad(loss, has_aux=True)(params)
+
+    ours, theirs = jax.jit(lambda: (derived(graph.capture(fn, "b")), derived(by_hand)))()
+    assert all(gradient.any() for gradient in ours[0].values())
+    jax.tree.map(assert_near, ours, theirs)
 
 
 @pytest.mark.parametrize("checked", [True, False])

@@ -19,12 +19,12 @@ def couple_call(record: Record) -> list[Dims]:
 
 
 def emit_inline(record: Record, values: list, emitter: Emitter) -> list:
-    """The inner program alone."""
+    """Emits the inner program in place of the call."""
     return emitter.run(record.bodies[0], values)
 
 
 def emit_jit(record: Record, values: list, emitter: Emitter) -> list:
-    """A jitted function of the same name."""
+    """Emits a jitted function of the same name."""
 
     def call(*operands):
         return emitter.run(record.bodies[0], operands)
@@ -34,7 +34,7 @@ def emit_jit(record: Record, values: list, emitter: Emitter) -> list:
 
 
 def emit_checkpoint(record: Record, values: list, emitter: Emitter) -> list:
-    """A rematerialised function with the same policy."""
+    """Emits a rematerialised function with the same policy."""
 
     def call(*operands):
         return emitter.run(record.bodies[0], operands)
@@ -44,7 +44,7 @@ def emit_checkpoint(record: Record, values: list, emitter: Emitter) -> list:
 
 
 def couple_scan(record: Record) -> list[Dims]:
-    """A carry is one array before and after; the axis stepped along stays whole."""
+    """Couples a carry before and after a turn; pins the axis that is stepped along."""
     fixed, carried = scan_loop(record.eqn)
     stacks = record.inputs[fixed + carried :]
     record.pin(*(stack[0] for stack in stacks))
@@ -61,14 +61,14 @@ def couple_scan(record: Record) -> list[Dims]:
 
 
 def couple_arrays(record: Record, before, after) -> None:
-    """Says that arrays are the same, axis by axis."""
+    """Unifies arrays axis by axis."""
     for one, other in zip(before, after, strict=True):
         for a, b in zip(one, other, strict=True):
             record.couple(a, b)
 
 
 def emit_scan(record: Record, values: list, emitter: Emitter) -> list:
-    """A scan, whose writer knows the step it is in."""
+    """Emits a scan whose emitter knows the number of the turn."""
     fixed, carried = scan_loop(record.eqn)
 
     def step(carry, slices):
@@ -84,7 +84,7 @@ def emit_scan(record: Record, values: list, emitter: Emitter) -> list:
 
 
 def couple_while(record: Record) -> list[Dims]:
-    """The carry is one array before, inside and after."""
+    """Couples the carry before, inside and after the loop."""
     test, step = inner_jaxprs(record.eqn)
     for_test, for_step, carry = _while_operands(record, record.inputs)
     again = record.body(step, [*for_step, *carry])
@@ -100,7 +100,7 @@ def _while_operands(record: Record, operands: list) -> tuple[list, list, list]:
 
 
 def emit_while(record: Record, values: list, emitter: Emitter) -> list:
-    """A while loop."""
+    """Emits a while loop."""
     for_test, for_step, carry = _while_operands(record, values)
     test, step = record.bodies
     return lax.while_loop(
@@ -111,7 +111,7 @@ def emit_while(record: Record, values: list, emitter: Emitter) -> list:
 
 
 def couple_branches(record: Record) -> list[Dims]:
-    """Every branch gives the same arrays."""
+    """Couples the results of all branches."""
     operands = record.inputs[1:]
     record.bodies = tuple(record.body(jaxpr, operands) for jaxpr in inner_jaxprs(record.eqn))
     for one, other in itertools.pairwise(record.bodies):
@@ -120,7 +120,7 @@ def couple_branches(record: Record) -> list[Dims]:
 
 
 def emit_branches(record: Record, values: list, emitter: Emitter) -> list:
-    """A switch; a condition is one with two branches."""
+    """Emits a switch; a `cond` is one with two branches."""
 
     def branch(body: Body):
         return lambda *operands: emitter.run(body, operands)

@@ -1,4 +1,4 @@
-"""Dots and convolutions: what they sum over must go on both sides at once."""
+"""Dots and convolutions: an index summed over is removed from both operands or none."""
 
 from jaxcompress.graph.surgery.axis_rules.rule import (
     Dims,
@@ -14,7 +14,7 @@ from jaxcompress.graph.surgery.refinement import split
 
 
 def couple_dot(record: Record) -> list[Dims]:
-    """Contracting and batch axes are one on both sides; the rest goes on."""
+    """Couples contracting and batch axes of both operands; the others pass on."""
     (left_summed, right_summed), (left_batch, right_batch) = record.params["dimension_numbers"]
     left, right = record.inputs
     pairs = zip((*left_summed, *left_batch), (*right_summed, *right_batch), strict=True)
@@ -44,7 +44,7 @@ def _sums(dimension_numbers) -> list[Reduction]:
 
 
 def couple_ragged(record: Record) -> list[Dims]:
-    """As a dot; what falls into groups, and the axis of the groups, stay whole."""
+    """Couples as a dot does; pins the rows that fall into groups, and the groups."""
     left, right, *group_sizes = record.inputs
     numbers = record.params["ragged_dot_dimension_numbers"]
     (summed, right_summed), (batch, right_batch) = numbers.dot_dimension_numbers
@@ -68,7 +68,7 @@ def ragged_reduces(record: Record) -> list[Reduction]:
 
 
 def couple_convolution(record: Record) -> list[Dims]:
-    """Features couple like those of a dot; windows and positions stay whole.
+    """Couples features as a dot does; pins windows and positions.
 
     With g groups the input features are (g, in) and the output features (g, out / g).
     """
@@ -111,7 +111,7 @@ def _convolved(record: Record, batch: Dim, features: Dim) -> Dims:
 
 
 def emit_convolution(record: Record, values: list, emitter: Emitter) -> list:
-    """As many groups as are left."""
+    """Emits a convolution with as many groups as are kept."""
     if record.params["feature_group_count"] == 1 or not record.aside:
         return bind(record, values)
     (groups,) = emitter.sizes(record.aside)

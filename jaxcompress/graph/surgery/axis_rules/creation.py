@@ -4,14 +4,14 @@ from jaxcompress.graph.surgery.axis_rules.rule import Dims, Emitter, Record, Rul
 
 
 def couple_created(record: Record) -> list[Dims]:
-    """New axes; whatever they are made from stays whole."""
+    """Gives free axes; pins those of what the array is made from."""
     for dims in record.inputs:
         record.pin(*dims)
     return [fresh(shape) for shape in record.output_shapes]
 
 
 def emit_created(record: Record, values: list, emitter: Emitter) -> list:
-    """Made at full size, then taken from: positions and dropout masks stay equal."""
+    """Emits the array at full size and takes the kept entries of it."""
     # Made at the size that is left, position 5 might become 3, and a mask be another.
     return [
         emitter.take(result, dims)
@@ -20,7 +20,7 @@ def emit_created(record: Record, values: list, emitter: Emitter) -> list:
 
 
 def couple_nothing(record: Record) -> list[Dims]:
-    """Keeps every axis whole: what has no rule, and what has none on purpose."""
+    """Pins every axis: for what has no rule, or none on purpose."""
     for dims in record.inputs:
         record.pin(*dims)
     return [tuple(record.pinned(size) for size in shape) for shape in record.output_shapes]

@@ -19,7 +19,7 @@ from jaxcompress.graph.surgery.axis_rules.rule import Dims, Emitter, Record, Rul
 
 
 def couple_jvp(record: Record) -> list[Dims]:
-    """A tangent has the axes of its primal."""
+    """Couples the body, and the tangents of its derivative with their primals."""
     results = couple_call(record)
     walk = record.walk.derivative()
     # A unit may go only where the derivative lets it go too: what it sums over or pins
@@ -36,7 +36,7 @@ def couple_jvp(record: Record) -> list[Dims]:
 
 
 def couple_vjp(record: Record) -> list[Dims]:
-    """A cotangent has the axes of its primal."""
+    """Couples the body, and the cotangents of its derivative with their primals."""
     results = couple_call(record)
     walk = record.walk.derivative()
     if walk is not None:
@@ -49,7 +49,7 @@ def couple_vjp(record: Record) -> list[Dims]:
 
 
 def emit_jvp(record: Record, values: list, emitter: Emitter) -> list:
-    """A function whose tangents are those of the derivative walked beside it."""
+    """Emits a `custom_jvp` whose rule is the derivative that was walked, shrunk."""
     if len(record.bodies) == 1:
         return emit_inline(record, values, emitter)
     eqn = record.eqn
@@ -66,7 +66,7 @@ def emit_jvp(record: Record, values: list, emitter: Emitter) -> list:
 
 
 def emit_vjp(record: Record, values: list, emitter: Emitter) -> list:
-    """A function whose cotangents are those of the derivative walked beside it."""
+    """Emits a `custom_vjp` whose rule is the derivative that was walked, shrunk."""
     if len(record.bodies) == 1:
         return emit_inline(record, values, emitter)
     eqn = record.eqn

@@ -9,7 +9,7 @@ from jaxcompress.graph.surgery.dims import Dim
 
 
 def couple_gather(record: Record) -> list[Dims]:
-    """Axes copied whole pass, batching ones couple, all others are pinned."""
+    """Passes axes that are copied whole, couples batching ones, pins all others."""
     (operand, indices), (shape,) = record.inputs, record.output_shapes
     numbers, sizes = record.params["dimension_numbers"], record.params["slice_sizes"]
     batching = numbers.operand_batching_dims
@@ -42,7 +42,7 @@ def _copied(record: Record, d: Dim, size: int) -> Dim:
 
 
 def emit_gather(record: Record, values: list, emitter: Emitter) -> list:
-    """Slices as long as a whole axis follow it; all others are along pinned axes."""
+    """Emits slices at their new length where they are as long as the axis."""
     return bind(record, values, slice_sizes=_whole_or_written(record, emitter))
 
 
@@ -57,18 +57,18 @@ def _whole_or_written(record: Record, emitter: Emitter) -> tuple[int, ...]:
 
 
 def couple_dynamic_slice(record: Record) -> list[Dims]:
-    """Axes taken whole pass, all others are pinned."""
+    """Passes axes that are taken whole, pins all others."""
     operand, (shape,) = record.inputs[0], record.output_shapes
     return [tuple(_copied(record, d, size) for d, size in zip(operand, shape, strict=True))]
 
 
 def emit_dynamic_slice(record: Record, values: list, emitter: Emitter) -> list:
-    """Slices as long as a whole axis follow it."""
+    """Emits slices at their new length where they are as long as the axis."""
     return bind(record, values, slice_sizes=_whole_or_written(record, emitter))
 
 
 def couple_dynamic_update(record: Record) -> list[Dims]:
-    """Axes overwritten whole are one, all others are pinned."""
+    """Couples axes that are overwritten whole, pins all others."""
     operand, update = record.inputs[:2]
     for d, new in zip(operand, update, strict=True):
         _couple_if_whole(record, d, new)
@@ -83,7 +83,7 @@ def _couple_if_whole(record: Record, d: Dim, part: Dim) -> None:
 
 
 def couple_scatter(record: Record) -> list[Dims]:
-    """As gather, the other way round; rows that may be summed stay whole."""
+    """Couples updates and operand as a gather does; pins rows that may be summed."""
     operand, indices, updates = record.inputs
     numbers = record.params["dimension_numbers"]
     batching, inserted = numbers.operand_batching_dims, numbers.inserted_window_dims

@@ -31,7 +31,7 @@ def whole_from_the_end(count: int) -> Rule:
 
 
 def couple_triangular(record: Record) -> list[Dims]:
-    """Every column of the right-hand side is solved for by itself."""
+    """Pins the matrix; passes the columns of the right-hand side, solved one by one."""
     matrix, sides = record.inputs
     couple_arrays(record, [matrix[:-2]], [sides[:-2]])
     record.pin(*matrix[-2:], sides[-2] if record.params["left_side"] else sides[-1])
@@ -39,7 +39,7 @@ def couple_triangular(record: Record) -> list[Dims]:
 
 
 def couple_tridiagonal(record: Record) -> list[Dims]:
-    """As with a triangular matrix; this one is three diagonals."""
+    """Couples as for a triangular matrix, given as three diagonals."""
     *diagonals, sides = record.inputs
     for diagonal in diagonals:
         couple_arrays(record, [diagonal[:-1]], [sides[:-2]])
@@ -49,7 +49,7 @@ def couple_tridiagonal(record: Record) -> list[Dims]:
 
 
 def couple_solve(record: Record) -> list[Dims]:
-    """`solve` undoes the matrix product; the transposes undo and do the same."""
+    """Couples the solution with the right-hand side through product and solves."""
     jaxprs, sides = record.params["jaxprs"], _operands(record, record.inputs)[-1]
     if jaxprs.transpose_solve is None or len(record.eqn.outvars) != len(sides):
         return couple_nothing(record)
@@ -72,7 +72,7 @@ def _operands(record: Record, values: list) -> list[list]:
 
 
 def emit_solve(record: Record, values: list, emitter: Emitter) -> list:
-    """The public form, whose derivatives are made of the same three functions."""
+    """Emits `lax.custom_linear_solve`, whose derivatives use the same functions."""
     if not record.bodies:
         return bind(record, values)
     product, _, solve, transposed, sides = _operands(record, values)

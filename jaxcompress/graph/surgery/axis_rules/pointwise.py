@@ -5,7 +5,7 @@ from jaxcompress.graph.surgery.dims import Dim
 
 
 def couple_pointwise(record: Record) -> list[Dims]:
-    """Axis i of all operands is one axis, but where size one faces another."""
+    """Couples axis i of all operands, but where size one is broadcast."""
     shapes = record.output_shapes
     full = [dims for dims in record.inputs if len(dims) == len(shapes[0])]
     axes = tuple(_meeting(record, full, axis, size) for axis, size in enumerate(shapes[0]))
@@ -21,12 +21,12 @@ def _meeting(record: Record, operands: list[Dims], axis: int, size: int) -> Dim:
 
 
 def couple_through(record: Record) -> list[Dims]:
-    """Every result is its operand."""
+    """Passes every operand on as a result."""
     return list(record.inputs)
 
 
 def couple_bitcast(record: Record) -> list[Dims]:
-    """Equal widths keep the axes; others split entries along a further one."""
+    """Passes axes between dtypes of equal width; pins them where entries are split."""
     (operand,), (shape,) = record.inputs, record.output_shapes
     if len(operand) == len(shape):
         return [operand]

@@ -11,17 +11,17 @@ from jaxcompress.graph.surgery.axis_rules.rule import Dims, Record, Reduction, R
 
 
 def one(dtype: np.dtype):
-    """What changes no product and no conjunction."""
+    """The neutral element of a product and of a conjunction."""
     return np.ones((), dtype)
 
 
 def lowest(dtype: np.dtype):
-    """What no maximum takes over any other entry."""
+    """The neutral element of a maximum."""
     return np.asarray(-np.inf, dtype) if _inexact(dtype) else np.asarray(_range(dtype)[0], dtype)
 
 
 def highest(dtype: np.dtype):
-    """What no minimum takes over any other entry."""
+    """The neutral element of a minimum."""
     return np.asarray(np.inf, dtype) if _inexact(dtype) else np.asarray(_range(dtype)[1], dtype)
 
 
@@ -36,7 +36,7 @@ def _range(dtype: np.dtype) -> tuple:
 
 
 def couple_reduction(record: Record) -> list[Dims]:
-    """The axes that are left."""
+    """Passes the axes that are not reduced."""
     axes = record.params["axes"]
     return [tuple(d for axis, d in enumerate(dims) if axis not in axes) for dims in record.inputs]
 
@@ -51,7 +51,7 @@ def reduction(neutral) -> Rule:
 
 
 def couple_open_reduction(record: Record) -> list[Dims]:
-    """What is not known to have a neutral element needs the axes it takes whole."""
+    """Pins the reduced axes of a function with no known neutral element."""
     count = len(record.eqn.outvars)
     first, *others = record.inputs[:count]
     axes = record.params["dimensions"]
@@ -63,14 +63,14 @@ def couple_open_reduction(record: Record) -> list[Dims]:
 
 
 def couple_position(record: Record) -> list[Dims]:
-    """Where an extreme lies is counted along the axis, so the axis stays whole."""
+    """Pins the axis along which the position of an extreme is counted."""
     (operand,) = record.inputs
     record.pin(*(operand[axis] for axis in record.params["axes"]))
     return couple_reduction(record)
 
 
 def couple_ordered(record: Record, axes: tuple[int, ...]) -> list[Dims]:
-    """Order along these axes matters; each other axis is one for all operands."""
+    """Pins axes whose order matters; couples the others of all operands."""
     first, *others = record.inputs
     for dims in others:
         for a, b in zip(first, dims, strict=True):
@@ -80,17 +80,17 @@ def couple_ordered(record: Record, axes: tuple[int, ...]) -> list[Dims]:
 
 
 def couple_cumulative(record: Record) -> list[Dims]:
-    """A running sum needs its axis whole."""
+    """Pins the axis of a running sum, maximum or the like."""
     return couple_ordered(record, (record.params["axis"],))
 
 
 def couple_sort(record: Record) -> list[Dims]:
-    """Sorting needs its axis whole."""
+    """Pins the axis that is sorted."""
     return couple_ordered(record, (record.params["dimension"],))
 
 
 def couple_top(record: Record) -> list[Dims]:
-    """The largest are chosen among a whole axis."""
+    """Pins the axis along which the largest are chosen."""
     (operand,) = record.inputs
     # `approx_top_k` and JAX releases name the axis differently; unnamed it is the last.
     axis = record.params.get("axis", record.params.get("reduction_dimension", -1)) % len(operand)
@@ -100,7 +100,7 @@ def couple_top(record: Record) -> list[Dims]:
 
 
 def couple_transform(record: Record) -> list[Dims]:
-    """A Fourier transform needs its last axes whole."""
+    """Pins the last axes, which a Fourier transform takes whole."""
     (operand,), (shape,) = record.inputs, record.output_shapes
     first = len(operand) - len(record.params["fft_lengths"])
     record.pin(*operand[first:])
@@ -108,7 +108,7 @@ def couple_transform(record: Record) -> list[Dims]:
 
 
 def couple_window(record: Record) -> list[Dims]:
-    """A window of one entry passes its axis on; any other needs it whole."""
+    """Passes axes along which the window has one entry, pins all others."""
     arrays = [dims for dims in record.inputs if dims]  # initial values are scalars
     axes = []
     for axis, size in enumerate(record.output_shapes[0]):

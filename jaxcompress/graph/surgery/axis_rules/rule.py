@@ -81,7 +81,7 @@ class Record:
             pin(d, self)
 
     def pinned(self, size: int) -> Dim:
-        """A new axis no index of which may go."""
+        """A new axis of which no index may be removed."""
         d = Dim(size)
         pin(d, self)
         return d
@@ -106,15 +106,15 @@ class Emitter(Protocol):
     """Writes equations anew: shrunk, where indices are gone, or masked, by `fill`."""
 
     def kept(self, d: Dim) -> np.ndarray:
-        """Which indices of the axis are there, bool (size,)."""
+        """Which indices of the axis are kept, bool (size,)."""
         ...
 
     def sizes(self, dims: Sequence[Dim]) -> tuple[int, ...]:
-        """Sizes of the axes as they are there."""
+        """How many indices of each axis are kept."""
         ...
 
     def take(self, value, dims: Dims):
-        """What is there of an array made at full size."""
+        """The kept entries of an array made at full size."""
         ...
 
     def fill(self, value, dims: Dims, reduction: Reduction):
@@ -151,19 +151,19 @@ def of_variables(eqn: JaxprEqn, per_operand: Sequence) -> list:
 
 
 def as_it_is(record: Record, values: list, emitter: Emitter) -> list:
-    """Emission of an equation in whose params no size is written."""
+    """Emits an equation in whose params no size is written."""
     del emitter
     return bind(record, values)
 
 
 def reduces_nothing(record: Record) -> list[Reduction]:
-    """What most equations reduce."""
+    """No reduction, as of most equations."""
     del record
     return []
 
 
 class Rule(NamedTuple):
-    """All there is to know about a primitive.
+    """How a primitive treats axes, and how it is emitted without some indices.
 
     Fields:
       couple: says what the operands' axes have to do with one another; gives the
@@ -183,5 +183,5 @@ def fresh(shape: Sequence[int]) -> Dims:
 
 
 def zero(dtype: np.dtype):
-    """What changes no sum."""
+    """The neutral element of a sum."""
     return np.zeros((), dtype)

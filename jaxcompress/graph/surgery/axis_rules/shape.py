@@ -15,20 +15,20 @@ from jaxcompress.graph.surgery.refinement import pieces, reshape, split
 
 
 def couple_transpose(record: Record) -> list[Dims]:
-    """The axes in another order."""
+    """Passes the axes in another order."""
     (operand,) = record.inputs
     return [tuple(operand[axis] for axis in record.params["permutation"])]
 
 
 def couple_reverse(record: Record) -> list[Dims]:
-    """Entries from the last to the first: index i is that of size - 1 - i."""
+    """Passes the axes reversed: index i is that of size - 1 - i."""
     (operand,) = record.inputs
     axes = record.params["dimensions"]
     return [tuple(reversal(d) if axis in axes else d for axis, d in enumerate(operand))]
 
 
 def couple_tile(record: Record) -> list[Dims]:
-    """Copies one after the other: (copies, size) of each axis."""
+    """Makes each axis the product (copies, size)."""
     (operand,) = record.inputs
     copies = fresh(record.params["reps"])
     record.aside.extend(copies)
@@ -36,19 +36,19 @@ def couple_tile(record: Record) -> list[Dims]:
 
 
 def emit_tile(record: Record, values: list, emitter: Emitter) -> list:
-    """As many copies as are left."""
+    """Emits as many copies as are kept."""
     return bind(record, values, reps=emitter.sizes(record.aside))
 
 
 def couple_squeeze(record: Record) -> list[Dims]:
-    """The axes without those of size one."""
+    """Passes the axes but those squeezed."""
     (operand,) = record.inputs
     gone = record.params["dimensions"]
     return [tuple(d for axis, d in enumerate(operand) if axis not in gone)]
 
 
 def couple_broadcast(record: Record) -> list[Dims]:
-    """An axis that keeps its size is the same axis; a new or expanded one is free."""
+    """Passes axes that keep their size; a new or expanded one is free."""
     operand, (shape,) = record.inputs[0], record.output_shapes
     axes = list(fresh(shape))
     for d, axis in zip(operand, record.params["broadcast_dimensions"], strict=True):
@@ -58,22 +58,22 @@ def couple_broadcast(record: Record) -> list[Dims]:
 
 
 def emit_broadcast(record: Record, values: list, emitter: Emitter) -> list:
-    """To the sizes that are left."""
+    """Emits the equation to the kept sizes."""
     return bind(record, values, shape=emitter.sizes(record.outputs[0]))
 
 
 def couple_reshape(record: Record) -> list[Dims]:
-    """The axes split and joined; what cannot be followed is pinned."""
+    """Splits and joins the axes; pins what cannot be followed."""
     return [reshape(record.inputs[0], record.output_shapes[0], record)]
 
 
 def emit_reshape(record: Record, values: list, emitter: Emitter) -> list:
-    """To the sizes that are left."""
+    """Emits the equation to the kept sizes."""
     return bind(record, values, new_sizes=emitter.sizes(record.outputs[0]))
 
 
 def couple_slice(record: Record) -> list[Dims]:
-    """Slices cut an axis; every s-th entry is the outer part of (n / s, s)."""
+    """Cuts axes at slices; every s-th entry is the outer part of (n / s, s)."""
     (operand,) = record.inputs
     found = [_sliced(record, d, *one) for d, one in zip(operand, _slices(record), strict=True)]
     record.aside = [before for before, _ in found]
@@ -112,7 +112,7 @@ def _sliced(record: Record, d: Dim, begin: int, stride: int, size: int) -> tuple
 
 
 def emit_slice(record: Record, values: list, emitter: Emitter) -> list:
-    """From after what is left before, as far as there is."""
+    """Emits the slice from behind the kept indices before it, of the kept length."""
     # x[:, 4:8] with indices 1 and 5 removed is x[:, 3:6]: 3 are left before, 3 inside.
     starts = emitter.sizes(record.aside)
     strides = [stride for _, stride, _ in _slices(record)]
@@ -133,7 +133,7 @@ def pieces_of(d: Dim, sizes: tuple[int, ...]) -> list[Dim]:
 
 
 def couple_split(record: Record) -> list[Dims]:
-    """Consecutive pieces of one axis."""
+    """Cuts one axis into consecutive pieces."""
     (operand,) = record.inputs
     axis, sizes = record.params["axis"], record.params["sizes"]
     try:
@@ -147,14 +147,14 @@ def couple_split(record: Record) -> list[Dims]:
 
 
 def emit_split(record: Record, values: list, emitter: Emitter) -> list:
-    """Pieces of the sizes that are left."""
+    """Emits pieces of the kept sizes."""
     axis = record.params["axis"]
     sizes = tuple(int(emitter.kept(dims[axis]).sum()) for dims in record.outputs)
     return bind(record, values, sizes=sizes)
 
 
 def couple_concatenate(record: Record) -> list[Dims]:
-    """The axes one after the other; all others are one."""
+    """Joins the axes in a row; couples all others."""
     axis = record.params["dimension"]
     first, *others = record.inputs
     for dims in others:
@@ -166,7 +166,7 @@ def couple_concatenate(record: Record) -> list[Dims]:
 
 
 def couple_stack(record: Record) -> list[Dims]:
-    """A new axis that stays whole; all others are one."""
+    """Adds a pinned axis; couples all others."""
     axis = record.params["axis"]
     first, *others = record.inputs
     for dims in others:
@@ -176,7 +176,7 @@ def couple_stack(record: Record) -> list[Dims]:
 
 
 def couple_unstack(record: Record) -> list[Dims]:
-    """The axis taken apart stays whole."""
+    """Pins the axis that is taken apart."""
     (operand,) = record.inputs
     axis = record.params["axis"]
     record.pin(operand[axis])
@@ -184,7 +184,7 @@ def couple_unstack(record: Record) -> list[Dims]:
 
 
 def couple_pad(record: Record) -> list[Dims]:
-    """The operand between two new pieces; pinned if entries go in between, or off."""
+    """Joins each axis with free ones around it; pins it if padded inside or cut."""
     operand, (shape,) = record.inputs[0], record.output_shapes
     axes = []
     for d, size, config in zip(operand, shape, record.params["padding_config"], strict=True):
@@ -202,7 +202,7 @@ def couple_pad(record: Record) -> list[Dims]:
 
 
 def emit_pad(record: Record, values: list, emitter: Emitter) -> list:
-    """As much around as is left of it."""
+    """Emits as much padding as is kept."""
     config = []
     for (before, _, after), written in zip(
         record.aside, record.params["padding_config"], strict=True
