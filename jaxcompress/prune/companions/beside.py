@@ -20,7 +20,7 @@ def per_weight(caller: str, params: Params, selected: PyTree, start: float) -> C
     return begin(params, selected, of_leaf)
 
 
-def check(
+def check_beside(
     caller: str, params: Params, companions: Companions, fits: Callable[[Any, Any], bool]
 ) -> None:
     """Raises an error unless companions fit leaves that are real floating arrays."""
