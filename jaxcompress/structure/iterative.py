@@ -1,4 +1,4 @@
-"""Removal in rounds: some units go, the rest are trained, and again.
+"""Removes units in rounds, with training between them.
 
 One round is the matter of `remove`; training is the caller's.
 """
@@ -47,6 +47,8 @@ def iterative(
     fine_tune: FineTune,
 ) -> Rounds:
     """Removes some units, trains the rest, and repeats, scoring anew each time.
+
+    Also known as: iterative structured pruning, prune and fine-tune.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.
@@ -124,8 +126,9 @@ def after_one_another(first: Removal, second: Removal, names: Sequence[str]) -> 
 
 def _both(first: LeafCut, second: LeafCut) -> LeafCut:
     """The indices of the second are counted without those of the first."""
-    lead = np.broadcast_shapes(first.gone.shape[:-1], second.gone.shape[:-1])
+    lead = np.broadcast_shapes(first.gone.shape[:-1], second.gone.shape[:-1])  # (layers,)
     gone = np.broadcast_to(first.gone, (*lead, first.size)).copy()
+    # Where in the original, layers in a row, each index that the second sees lies.
     kept = np.flatnonzero(~gone.reshape(-1)).reshape(*lead, second.size)
     later = np.broadcast_to(second.gone, (*lead, second.size))
     gone.reshape(-1)[kept[later]] = True

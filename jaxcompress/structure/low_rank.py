@@ -37,7 +37,10 @@ def factorize(
     covariances: Mapping[str, Reading | Array] | None = None,
     damping: float = 1e-6,
 ) -> tuple[Params, Report]:
-    """The params with two factors in place of weights, and what was done to each leaf.
+    """Replaces weights by two thin factors, and reports what was done to each leaf.
+
+    Also known as: low-rank factorization, truncated SVD; with covariances,
+    activation-aware SVD (SVD-LLM), data-aware low rank.
 
     Without covariances a factored weight is the nearest matrix of its rank; with them,
     the one whose outputs on the calibration data are nearest. `materialized(fn)` takes

@@ -1,6 +1,6 @@
-"""Penalties that prepare the removal of whole units, as optax transformations.
+"""Penalties that shrink whole units during training, as optax transformations.
 
-Their maths is in `core/penalties`; what is then removed is decided elsewhere.
+Their maths is in `core/penalties`; what is then removed is decided by `amounts`.
 """
 
 from collections.abc import Callable
@@ -27,8 +27,10 @@ def group_lasso(
 ) -> optax.GradientTransformation:
     """Adds the gradient of a group lasso over output units to the updates.
 
-    All weights into one unit (an output channel) form a group, so units fall silent as
-    a whole. Comes first in a chain, where updates are gradients. Groups get small,
+    Also known as: structured sparsity learning (SSL), L2,1 penalty.
+
+    All weights into one unit (an output channel) form a group, so that whole units
+    shrink. Comes first in a chain, where updates are gradients. Groups get small,
     rarely exactly 0: for that there is `proximal_group_lasso`.
 
         gradient <- gradient + weight · sqrt(entries) · w / ‖w‖   in each group
@@ -82,7 +84,9 @@ def proximal_group_lasso(
     axes: Axes | None = None,
     select: Selector | None = None,
 ) -> optax.GradientTransformation:
-    """Shortens the weights of each output unit after a step, small ones to exactly 0.
+    """Shrinks the weights of each output unit after a step, small ones to exactly 0.
+
+    Also known as: proximal gradient with group lasso, block soft thresholding.
 
     Comes last in a chain, where updates are what `apply_updates` adds:
 

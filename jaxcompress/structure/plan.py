@@ -1,7 +1,4 @@
-"""A dry run of a removal: each family, its scores, what would go and what that saves.
-
-Nothing is removed here; the matter of `remove`.
-"""
+"""A dry run of a removal: what each family would lose, and what that saves."""
 
 import dataclasses
 import fnmatch
@@ -43,7 +40,7 @@ def plan(
     *inputs,
     cut: Cut | Amount,
 ) -> RemovalPlan:
-    """What `remove` would remove, without doing it.
+    """Lists what `remove` would remove and save, without removing it.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.
@@ -159,7 +156,7 @@ def _checked(scores: Scores, found: Couplings) -> dict[str, np.ndarray]:
 
 
 def _check_named(patterns: Sequence[str], reasons: Mapping[str, str], found: Couplings) -> None:
-    """What was asked for by name has scores."""
+    """Raises where a family that was asked for by name has no scores."""
     for pattern in patterns:
         named = fnmatch.filter(found.units, pattern)
         if pattern != "*" and all(name in reasons for name in named):
@@ -170,7 +167,7 @@ def _check_named(patterns: Sequence[str], reasons: Mapping[str, str], found: Cou
 
 
 def _with_scores_only(candidates: Candidates, scores: Mapping[str, np.ndarray]) -> Candidates:
-    """A family without scores is none to choose from: it keeps its units."""
+    """Leaves out families without scores, which keep their units."""
     found = candidates.couplings
     return dataclasses.replace(
         candidates,

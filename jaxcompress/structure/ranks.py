@@ -31,6 +31,8 @@ def at_most(rank: int) -> Ranks:
 def energy(share: float) -> Ranks:
     """The smallest rank that keeps this share of a weight's squared singular values.
 
+    Also known as: explained variance, energy threshold.
+
     With covariances, of the squared outputs over the calibration data.
 
     Args:

@@ -1,6 +1,7 @@
-"""Removal of units: a smaller program, smaller params, and what that did.
+"""Removes units: a smaller program, smaller params, and a report of what that did.
 
-What goes is decided by `plan`. Whole layers are the matter of `depth`.
+Which units go is decided in `plan`. Whole layers and residual blocks go by
+`remove_layers` and `remove_blocks`.
 """
 
 import dataclasses
@@ -77,7 +78,10 @@ def remove(
     *inputs,
     cut: Cut | Amount,
 ) -> SmallerModel[RemovalReport]:
-    """The model without the units that are worth least: smaller arrays, real savings.
+    """Removes the units that are worth least, so that arrays become smaller.
+
+    Also known as: structured pruning, channel, filter, neuron and head pruning, width
+    pruning.
 
     On the batch the smaller program is checked against the masked one, which defines
     what a removal means. `graph.surgery.compensate(fn, params, removal, *inputs)` adds

@@ -19,9 +19,9 @@ from jaxcompress.structure.smaller import SmallerModel
 def remove_blocks(
     fn: Model, params: Params, importance: DepthImportance, *inputs, count: int
 ) -> SmallerModel[DepthReport]:
-    """The model without the residual blocks that are worth least.
+    """Replaces the residual blocks that are worth least by the identity.
 
-    Also known as: block pruning, depth pruning, ShortGPT.
+    Also known as: block pruning, depth pruning, layer removal as in ShortGPT.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.

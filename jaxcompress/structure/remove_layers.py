@@ -24,9 +24,9 @@ def remove_layers(
     *inputs,
     count: Rules[int] | int,
 ) -> SmallerModel[DepthReport]:
-    """The model without the layers that are worth least: shorter scans, smaller leaves.
+    """Removes the layers of a scanned stack that are worth least: a shorter scan.
 
-    Also known as: depth pruning, layer dropping, ShortGPT.
+    Also known as: depth pruning, layer dropping, layer removal as in ShortGPT.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.

@@ -21,7 +21,7 @@ from jaxcompress.graph import Site, rewrite
 
 
 def run_low_rank(fn: Model) -> Model:
-    """The model that multiplies data with the two factors of each low-rank weight.
+    """Runs each low-rank weight as two thin products instead of forming the weight.
 
       dot           to the rank, then to the outputs
       convolution   the same window to `rank` channels, then 1×1; not with feature

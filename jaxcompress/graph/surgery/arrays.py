@@ -1,4 +1,4 @@
-"""What arrays hold after a removal: nothing of what went, or all of it but unseen.
+"""Arrays after a removal: smaller, or of full size with removed entries neutral.
 
 Shrunk: what was removed is absent from every array. Masked: all arrays keep their
 shapes, and in front of every equation that reduces over a removed index the entry is

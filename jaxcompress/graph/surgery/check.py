@@ -1,4 +1,4 @@
-"""Whether a removal did what it means, measured on the user's own batch."""
+"""Checks a removal on the user's batch: shrunk and zeroed models against the masked."""
 
 from typing import NamedTuple
 

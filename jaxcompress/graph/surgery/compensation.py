@@ -41,8 +41,8 @@ class Consumer:
     Fields:
       equation: "primitive (source)".
       spread: largest standard deviation over the batch of a removed unit that it read,
-        in the unit's own measure. At 0 the compensation is exact, above it puts a mean
-        in place of what varied.
+        in the unit's own measure. At 0 the compensation is exact; above, a mean
+        replaces what varied.
     """
 
     equation: str
@@ -50,7 +50,7 @@ class Consumer:
 
 
 class Compensated(NamedTuple):
-    """A shrunk model that adds what removed units said on average.
+    """A shrunk model with the removed units' mean contribution added.
 
     Fields:
       fn: the smaller model, `fn(params, *inputs) -> outputs`; jit it.
@@ -74,7 +74,9 @@ class Compensated(NamedTuple):
 
 
 def compensate(fn: Model, params: Params, removed: Removal, *inputs) -> Compensated:
-    """The shrunk model with the mean of what was removed added where it was read.
+    """Adds removed units' mean contribution to the layers that read them.
+
+    Also known as: bias compensation, mean replacement, constant folding of dead units.
 
     For a consumer with weights W that reads z, of which R is removed:
 

@@ -1,4 +1,4 @@
-"""Equations that sum over removed units, and what they make of the units' mean."""
+"""The equations that read removed units, and the units' mean contribution to them."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from jaxcompress.graph.traversal import forward
 
 
 class Contribution(NamedTuple):
-    """What a consumer makes of the mean of its removed inputs.
+    """The mean contribution of removed units to an equation that reads them.
 
     Fields:
       correction: of the consumer's output's rank.
@@ -82,7 +82,7 @@ def summing_records(body: Body, removed: RemovedIndices) -> Iterator[Record]:
 def contribution(
     record: Record, operand: int, values: Sequence, removed: RemovedIndices
 ) -> Contribution:
-    """What the equation makes of the mean of its removed inputs, and their spread."""
+    """The equation run on the mean of its removed inputs alone, and their spread."""
     value = values[operand]
     summed = _summed_axes(record, operand)
     averaged = tuple(axis for axis in range(value.ndim) if axis not in _kept_axes(record, operand))

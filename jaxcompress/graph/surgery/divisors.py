@@ -1,4 +1,4 @@
-"""Divisors of means over removed units: kept as they were, or those of the new width.
+"""Divisors of means over removed units: the width before, or the new width.
 
 A norm divides sums by its width, which the traced program holds as a number. What a
 removal makes of that number is a choice of what the smaller model is to be.

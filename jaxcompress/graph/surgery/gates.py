@@ -112,7 +112,7 @@ def reading(measure: Callable[[Array], Array]) -> Meeting:
 
 
 class Gated:
-    """Shapes stay; what an equation reduces over gated units meets the gates first.
+    """Arrays of full size; a reduction sees its units behind their gates.
 
     Args:
       gates: per atom (units,), or (layers, units).
@@ -161,14 +161,18 @@ def _spread(d: Dim, gates: Mapping[Dim, Array]) -> Array:
         return jnp.concatenate(parts)
     if d.form is reversal:
         return parts[0][::-1]
+    # An index of a product is a tuple of its factors' indices: it is open as far as all
+    # of them are.
     gate = parts[0]
     for part in parts[1:]:
-        gate = (gate[:, None] * part[None, :]).reshape(-1)
+        gate = (gate[:, None] * part[None, :]).reshape(-1)  # (major, minor) -> (size,)
     return gate
 
 
 def _atom(family: Family, leaves: Mapping[str, Dims]) -> Dim:
     """The family's units in a program coupled anew."""
+    # Dims belong to one trace, so the family's own atom is unknown in this one: its
+    # units are found again where they lie along an axis of a leaf.
     place = family.places[0]
     d = leaves[place.leaf][place.axis]
     for atom in atoms(d):

@@ -24,9 +24,11 @@ def keep(d: Dim, removed: RemovedIndices) -> np.ndarray:
         return np.concatenate(parts, axis=-1)
     if d.form is reversal:
         return parts[0][..., ::-1]
+    # An index of a product stays where the index of every factor stays, major first.
     kept = parts[0]
     for part in parts[1:]:
-        kept = (kept[..., :, None] & part[..., None, :]).reshape(*lead, -1)
+        kept = kept[..., :, None] & part[..., None, :]  # (layers…, major, minor)
+        kept = kept.reshape(*lead, -1)
     return kept
 
 
@@ -44,11 +46,15 @@ def positions(d: Dim, atom: Dim) -> np.ndarray:
             begin + positions(part, atom) for begin, part in zip(begins, d.parts, strict=False)
         ]
     elif d.form is product:
+        # For each factor the axis is (outer, factor, inner): where the factor holds the
+        # atom, every outer and inner index repeats the place.
         inner = d.size
         for part in d.parts:
             outer, inner = d.size // inner, inner // part.size
-            own = positions(part, atom)[:, None, :, None]
+            own = positions(part, atom)[:, None, :, None]  # (atom, 1, places, 1)
             steps = np.arange(outer)[None, :, None, None] * part.size + own
-            found.append((steps * inner + np.arange(inner)).reshape(atom.size, -1))
+            places = steps * inner + np.arange(inner)  # (atom, outer, places, inner)
+            found.append(places.reshape(atom.size, -1))
     together = np.concatenate(found, axis=1)
+    # Two parts may hold the atom, as in d × d: index (i, i) is then found twice.
     return np.stack([np.unique(row) for row in together]) if len(found) > 2 else together

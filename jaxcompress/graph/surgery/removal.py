@@ -96,12 +96,15 @@ def resolve(removal: Removal, leaves: Mapping[str, Dims]) -> RemovedIndices:
             )
         d = leaves[cut.leaf][cut.axis]
         for atom in atoms(d):
-            gone = cut.gone[..., positions(d, atom)].all(axis=-1)
+            # A unit went where all of its indices along the axis did.
+            gone = cut.gone[..., positions(d, atom)].all(axis=-1)  # ((layers,) units)
             if gone.any():
                 removed[atom] = gone
     for atom in removed:
         if atom.pins:
             raise ValueError(_misfit(removal, "an axis must stay whole at these input shapes"))
+    # Read back from the atoms, the same cuts must come out; else the removal was made
+    # where other axes went together.
     if cuts_of(leaves, removed).cuts != removal.cuts:
         raise ValueError(_misfit(removal, "the axes are coupled otherwise at these input shapes"))
     return removed

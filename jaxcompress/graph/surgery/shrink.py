@@ -1,4 +1,4 @@
-"""Smaller programs and smaller params: what a removal leaves of a model.
+"""Makes programs and params smaller by a removal, or masks or zeroes what it removes.
 
 The function returned computes with sliced params what the masked program computes with
 all of them. It is traced and coupled anew for every input shape, so
@@ -189,6 +189,8 @@ def _sliced(leaf, cut: LeafCut):
     if sharding is None:
         return _kept(leaf, cut)
     _check_divisible(leaf, cut, sharding)
+    # Gathered, cut and spread again: a take along a sharded axis raises on an explicit
+    # mesh, and comes back replicated on an automatic one.
     mesh = sharding.mesh
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     return jax.device_put(_kept(jax.device_put(leaf, whole), cut), sharding)
@@ -198,6 +200,7 @@ def _kept(leaf, cut: LeafCut):
     gone = cut.gone
     if gone.ndim == 1:
         return jnp.take(leaf, np.flatnonzero(~gone), axis=cut.axis)
+    # Each layer keeps indices of its own, equally many, so the result is one array.
     kept = np.stack([np.flatnonzero(~layer) for layer in gone])  # (layers, kept)
     others = [axis for axis in range(1, leaf.ndim) if axis != cut.axis]
     return jnp.take_along_axis(leaf, np.expand_dims(kept, others), axis=cut.axis)

@@ -1,4 +1,4 @@
-"""As few units as bring the whole model down to a budget."""
+"""Budgets for the whole model: parameters, bytes, multiply-adds."""
 
 from jaxcompress.core.checks import check_positive
 from jaxcompress.structure.amounts.amount import Amount
@@ -14,7 +14,9 @@ from jaxcompress.structure.widths import (
 
 
 def within_parameters(limit: int) -> Amount:
-    """As few units as bring the leaves down to so many numbers.
+    """Removes as few units as bring the model down to a number of parameters.
+
+    Also known as: parameter budget, global structured pruning.
 
     Step by step the units go whose score is least for the numbers that they save, as
     the model then is. Scores should be comparable between families: rises of a loss
@@ -40,7 +42,7 @@ def within_parameters(limit: int) -> Amount:
 
 
 def within_bytes(limit: int) -> Amount:
-    """As few units as bring the leaves down to so many bytes in memory.
+    """Removes as few units as bring the model down to a number of bytes in memory.
 
     As `within_parameters`, for what they save of bytes.
 
@@ -59,7 +61,9 @@ def within_bytes(limit: int) -> Amount:
 
 
 def within_macs(limit: int) -> Amount:
-    """As few units as bring one call down to so many multiply-adds.
+    """Removes as few units as bring one call down to a number of multiply-adds.
+
+    Also known as: FLOPs budget, MACs budget.
 
     As `within_parameters`, for what they save of multiply-adds. These are counted on
     the shrunk program itself, for the given inputs: pass one example

@@ -1,4 +1,4 @@
-"""As few units as bring one call within a time."""
+"""A budget for the time of one call, measured on shrunk models."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,9 @@ Probe = Callable[..., float]
 
 
 def within_latency(milliseconds: float, probe: Probe | None = None) -> Amount:
-    """As few units as bring one call within a time, by timing some shrunk models.
+    """Removes as few units as bring one call within a time, measured on shrunk models.
+
+    Also known as: latency budget, hardware-aware pruning.
 
     Units go in the order of `within_macs`; how many is bisected, so about ten models
     are compiled and timed. Measured times scatter: take it for a search, and time what

@@ -58,6 +58,8 @@ def _steps(candidates: Candidates, scores: HostScores, ledger: Ledger) -> Iterat
         rise = lost[name][units - width] - lost[name][units - widths[name]]
         return rise / saved if saved else math.inf
 
+    # A family's price changes only with widths of families that share a leaf with it,
+    # so that only those are priced again after a step.
     prices = {name: price(name) for name in widths if left[name]}
     while prices:
         name = min(prices, key=prices.__getitem__)

@@ -13,7 +13,9 @@ from jaxcompress.structure.widths import (
 
 
 def fraction(removed: Rules[float] | float) -> Amount:
-    """The same share of every family, never below its floor.
+    """Removes the same share of the units of every family, never below its floor.
+
+    Also known as: uniform pruning ratio, layer-wise ratio.
 
     Args:
       removed: share of the units that go, in [0, 1), or `Rules` of it over family
@@ -47,7 +49,7 @@ def fraction(removed: Rules[float] | float) -> Amount:
 
 
 def count(removed: Rules[int] | int) -> Amount:
-    """The same number of units of every family.
+    """Removes the same number of units from every family.
 
     Args:
       removed: units that go, at least 0, or `Rules` of it over family names. The width

@@ -1,7 +1,8 @@
-"""What a unit is worth: how much the loss would rise without it, or a simpler guess.
+"""Importance scores of units, residual blocks and layers.
 
-Every importance is made by a factory and has one form. How many units go, and in which
-order families lose them, is the matter of `amounts`.
+Each factory gives a function from a model to scores: how much the loss rises without
+the unit, or an estimate of that. How many units are then removed is decided in
+`amounts`.
 """
 
 from jaxcompress.structure.importance.ablation import exact as exact

@@ -1,4 +1,4 @@
-"""The rise of the loss without a unit, by leaving each out in turn."""
+"""Scores units by ablation: the loss without each, measured."""
 
 import math
 from collections.abc import Callable
@@ -16,9 +16,11 @@ from jaxcompress.structure.importance.scores import Importance, Scores, known
 
 
 def exact(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
-    """How much the mean loss rises without a unit, by leaving each out in turn.
+    """Scores each unit by how much the mean loss rises when it alone is left out.
 
         score_n = L(model without n) - L(model)
+
+    Also known as: oracle pruning, ablation, leave-one-out importance.
 
     The model runs once per unit and batch, compiled once per family.
 

@@ -1,4 +1,4 @@
-"""What a unit is worth by its activations."""
+"""Scores units by their activations."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,16 +17,17 @@ Measure = Callable[[Array], Array]
 
 
 def activation(batches: Sequence[Any], measure: Measure = jnp.abs) -> Importance:
-    """What units say on average, where they are summed up.
+    """Scores each unit by its mean activation on a batch.
 
         score_n = mean over examples and positions of measure(z_n)
 
-    summed over the places where the unit is summed up. The derivative of the outputs is
-    run through, so the model must have one.
+    added up over the equations that sum over the unit, such as the next layer's dot.
+    Also known as: activation magnitude; with `nonzero`, one minus APoZ (the average
+    percentage of zeros). Readings travel as gradients, so the model must have one.
 
     Args:
       batches: each an input or a tuple of the model's inputs.
-      measure: `jnp.abs`, or `nonzero` for how often the unit says anything.
+      measure: `jnp.abs`, or `nonzero` for how often the unit is not exactly 0.
 
     Returns:
       Importance; scores are at least 0 where the measure is. Families of which nothing

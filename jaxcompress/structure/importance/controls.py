@@ -8,7 +8,9 @@ from jaxcompress.structure.importance.scores import Importance, Scores
 
 
 def random(key: Key) -> Importance:
-    """Uniform noise in [0, 1): the control that an importance has to beat.
+    """Scores units at random, in [0, 1): the control that an importance has to beat.
+
+    Also known as: random pruning.
 
     Args:
       key: of the draw; the same key gives the same scores.

@@ -1,4 +1,4 @@
-"""What a residual block or a layer is worth, by leaving each out in turn."""
+"""Scores residual blocks and layers by ablation: the loss without each, measured."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ DepthImportance = Callable[..., DepthScores]
 
 
 def exact_blocks(loss: Loss, batches: Batches) -> DepthImportance:
-    """How much the mean loss rises without a residual block, leaving each out in turn.
+    """Scores each residual block by how much the mean loss rises without it alone.
 
         score_n = L(model without block n) - L(model)
 
@@ -71,7 +71,7 @@ def exact_blocks(loss: Loss, batches: Batches) -> DepthImportance:
 
 
 def exact_layers(loss: Loss, batches: Batches) -> DepthImportance:
-    """How much the mean loss rises without a layer, leaving each out in turn.
+    """Scores each layer by how much the mean loss rises when it alone is left out.
 
         score_n = L(model without layer n) - L(model)
 

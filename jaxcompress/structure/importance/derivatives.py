@@ -1,4 +1,4 @@
-"""What a unit is worth by the gradient of the loss in its gate.
+"""Scores units by the gradient of the loss with respect to their gates.
 
 One backward pass scores all units at once.
 """
@@ -16,12 +16,15 @@ from jaxcompress.structure.importance.scores import Importance, Scores, known
 
 
 def taylor(loss: Loss, batches: Batches) -> Importance:
-    """How much the loss changes without a unit, to first order and whatever its sign.
+    """Scores each unit by the size of the loss's change without it, to first order.
 
         score_n = mean over examples of |sum over positions of dL/dz_n · z_n|
 
     for the activation z_n where it is summed up: the derivative by a gate of 1 there.
     One backward pass per example scores all families.
+
+    Also known as: Taylor pruning, first-order Taylor expansion, gradient times
+    activation.
 
     Args:
       loss: (outputs, targets) to one number per example.
@@ -55,9 +58,11 @@ def taylor(loss: Loss, batches: Batches) -> Importance:
 
 
 def taylor_squared(loss: Loss, batches: Batches) -> Importance:
-    """The squared change of the loss without a unit, to first order.
+    """Scores each unit by the squared change of the loss, to first order.
 
         score_n = mean over batches of (dL/dgate_n)² = (sum over its weights of g · w)²
+
+    Also known as: Taylor-FO, Taylor-FO-BN, group Taylor importance.
 
     Args:
       loss: (outputs, targets) to one number per example.
@@ -81,9 +86,11 @@ def taylor_squared(loss: Loss, batches: Batches) -> Importance:
 
 
 def second_order(loss: Loss, batches: Batches) -> Importance:
-    """How much the loss rises without a unit at a minimum, to second order.
+    """Scores each unit by the loss's rise without it at a minimum, to second order.
 
         score_n = h_nn · gate_n² / 2,   h_nn = mean over examples of (dL/dgate_n)²
+
+    Also known as: Optimal Brain Damage on units, Fisher pruning.
 
     The Fisher information of a unit's gate stands for its curvature, so all its weights
     count together, and interactions of units do not.

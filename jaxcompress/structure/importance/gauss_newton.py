@@ -1,4 +1,4 @@
-"""What a unit is worth if the outputs were linear in its gate."""
+"""Scores units as if the outputs were linear in their gates, as in Gauss-Newton."""
 
 import math
 from collections.abc import Callable
@@ -19,9 +19,11 @@ from jaxcompress.structure.importance.scores import Importance, Scores, known
 
 
 def linearized(loss: Loss, batches: Batches, *, chunk_bytes: int = 2**21) -> Importance:
-    """How much the mean loss rises without a unit, were outputs linear in its gate.
+    """Scores each unit by the loss's rise if outputs were linear in the unit's gate.
 
         score_n = mean over examples of L(y - dy/dgate_n) - L(y)
+
+    Also known as: linearized ablation, Gauss-Newton importance.
 
     Signed, as `exact` is, and far nearer to it than derivatives of the loss are: these
     vanish where the model fits its data, while the loss itself is taken as it is here.

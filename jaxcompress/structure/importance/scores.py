@@ -1,4 +1,4 @@
-"""What an importance gives: scores of units, checked, and made comparable."""
+"""Scores of units: their form, their checks, and their normalization."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,9 @@ Importance = Callable[[Model, Params, Couplings], Scores]
 
 
 def normalized(importance: Importance) -> Importance:
-    """The same importance with scores of length 1 in each layer, so layers compare.
+    """Divides an importance's scores by their norm in each layer, so layers compare.
+
+    Also known as: layer-wise l2-normalization.
 
         score_n <- score_n / sqrt(sum over the layer's units of score²)
 

@@ -1,4 +1,4 @@
-"""What a unit is worth by the size of its weights."""
+"""Scores units by the size of their weights."""
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,11 @@ from jaxcompress.structure.importance.scores import Importance, Scores
 
 
 def magnitude(*, order: int = 2, select: Selector | None = None) -> Importance:
-    """The size of all weights of a unit: into it, out of it, wherever it lies.
+    """Scores each unit by the norm of all its weights, incoming and outgoing.
 
         score_n = (sum over its weights of |w|^order)^(1 / order)
+
+    Also known as: L1-norm and L2-norm filter pruning, group magnitude.
 
     Args:
       order: 1 or 2.
@@ -61,12 +63,12 @@ def magnitude(*, order: int = 2, select: Selector | None = None) -> Importance:
 
 
 def norm_scale(select: Selector | None = None) -> Importance:
-    """The magnitude of a unit's norm scale.
-
-    It tells little where other scales come after it, and most after training
-    with `optimizers.l1` on the scales.
+    """Scores each unit by the size of its norm scale (the gamma of batch norm).
 
         score_n = |scale_n|
+
+    Also known as: network slimming, BN-scale pruning. Most useful after training with
+    `optimizers.l1` on the scales; little where other scales follow.
 
     Args:
       select: the scales; by default `matching("*scale")`.
