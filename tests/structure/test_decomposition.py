@@ -1,5 +1,6 @@
 """Factors of one matrix: best of their rank, plain and weighted by the inputs."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -29,6 +30,18 @@ def approximation(found, rank):
     return left @ right
 
 
+def approximations(weight, ranks, *weighting):
+    """The product of the factors at each rank, all of them from one program."""
+
+    def factors(weight, *weighting):
+        found = weighted(weight, *weighting, 1e-6) if weighting else plain(weight)
+        return [found.factors(rank) for rank in ranks]
+
+    arrays = [jnp.asarray(array, jnp.float32) for array in (weight, *weighting)]
+    found = jax.jit(factors)(*arrays)
+    return [np.asarray(left, np.float64) @ np.asarray(right, np.float64) for left, right in found]
+
+
 def squared(x):
     return np.sum(np.square(x), axis=(-2, -1))
 
@@ -36,10 +49,10 @@ def squared(x):
 @every_shape
 def test_plain_factors_leave_out_the_smallest_singular_values(shape):
     weight = normal(*shape)
-    found = plain(jnp.asarray(weight, jnp.float32))
     values = np.linalg.svd(weight, compute_uv=False)
-    for rank in range(1, found.full_rank + 1):
-        error = squared(weight - approximation(found, rank))
+    ranks = range(1, min(shape[-2:]) + 1)
+    for rank, product in zip(ranks, approximations(weight, ranks), strict=True):
+        error = squared(weight - product)
         tail = np.sum(values[..., rank:] ** 2, axis=-1)
         # Rounding the factors moves the product by some epsilons.
         np.testing.assert_allclose(error, tail, rtol=0, atol=1e3 * EPSILON * squared(weight).max())
@@ -47,13 +60,9 @@ def test_plain_factors_leave_out_the_smallest_singular_values(shape):
 
 @every_shape
 def test_full_rank_is_exact(shape):
-    weight = normal(*shape)
-    n = shape[-1]
-    for found in (
-        plain(jnp.asarray(weight, jnp.float32)),
-        weighted(jnp.asarray(weight, jnp.float32), jnp.asarray(covariance(inputs(n))), 1e-6),
-    ):
-        product = approximation(found, found.full_rank)
+    weight, full = normal(*shape), [min(shape[-2:])]
+    for weighting in ((), (covariance(inputs(shape[-1])),)):
+        (product,) = approximations(weight, full, *weighting)
         np.testing.assert_allclose(product, weight, rtol=0, atol=1e-4)
 
 
