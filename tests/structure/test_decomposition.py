@@ -34,7 +34,7 @@ def approximations(weight, ranks, *weighting):
     """The product of the factors at each rank, all of them from one program."""
 
     def factors(weight, *weighting):
-        found = weighted(weight, *weighting, 1e-6) if weighting else plain(weight)
+        found = weighted(weight, weighting[0], 1e-6) if weighting else plain(weight)
         return [found.factors(rank) for rank in ranks]
 
     arrays = [jnp.asarray(array, jnp.float32) for array in (weight, *weighting)]
