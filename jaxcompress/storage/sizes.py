@@ -99,17 +99,25 @@ def entropy_bits(values: np.ndarray) -> float:
 
     Source: Shannon 1948, "A Mathematical Theory of Communication", section 6.
     """
-    counts = np.bincount(values) if values.dtype.itemsize <= 2 else _run_lengths(np.sort(values))
-    counts = counts[counts > 0]
-    # Most counts of floats are 1: a logarithm of each kind of count is enough.
-    kinds, often = np.unique(counts, return_counts=True)
-    return float(np.sum(often * kinds * np.log2(values.size / kinds)))
+    if values.dtype.itemsize <= 2:
+        counts = np.bincount(values)
+        repeats = counts[counts > 1]
+    else:
+        repeats = _repeats(np.sort(values))
+    # Most floats come once: they are counted together.
+    single = values.size - int(repeats.sum())
+    several = float(np.sum(repeats * np.log2(values.size / repeats)))
+    return several + (single * math.log2(values.size) if single else 0.0)
 
 
-def _run_lengths(ordered: np.ndarray) -> np.ndarray:
-    """How often each value comes, of an ordered array."""
-    ends = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
-    return np.diff(ends, prepend=0, append=ordered.size)
+def _repeats(ordered: np.ndarray) -> np.ndarray:
+    """How often each value comes that comes more than once, of an ordered array."""
+    same = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if not same.size:
+        return same
+    # Where positions that equal the next one follow each other, the value is the same.
+    ends = np.flatnonzero(np.diff(same) != 1)
+    return np.diff(ends, prepend=-1, append=same.size - 1) + 1
 
 
 def _entropy(path: str, source: Source) -> int:

@@ -65,6 +65,8 @@ def test_memory_of_four_bit_numbers_is_what_the_device_says():
         ([0, 1], 2),
         ([0, 1, 2, 3] * 5, 40),
         ([0] * 8 + [1, 1, 2, 2, 3, 4, 5, 6], 8 * 1 + 4 * 3 + 4 * 4),
+        ([5, 1, 2, 1, 2, 9, 7, 8], 4 * 2 + 4 * 3),
+        (range(64), 64 * 6),
     ],
 )
 def test_entropy_by_hand(values, bits):

@@ -61,6 +61,7 @@ def test_bytes_are_the_bits_of_all_words_in_order(bits, size):
     values = random.integers(0, 2**bits - 1, size, word_dtype(bits), endpoint=True)
     number = sum(int(value) << (bits * i) for i, value in enumerate(values))
     packed = words_to_bytes(Words(values, bits))
+    assert packed.flags.c_contiguous
     assert packed.tobytes() == number.to_bytes(-(-size * bits // 8), "little")
     np.testing.assert_array_equal(bytes_to_words(packed, size, bits), values)
 

@@ -55,13 +55,13 @@ def words_to_bytes(words: Words) -> np.ndarray:
     group, whole, dtype = _group(bits)
     padded = np.zeros(-(-values.size // group) * group, np.uint8)
     padded[: values.size] = values
-    columns = padded.reshape(-1, group)  # words that fill `whole` bytes together
-    joined = np.zeros(len(columns), dtype)
-    for i in range(group):
-        joined |= columns[:, i].astype(dtype) << dtype.type(i * bits)
-    # (groups, bytes of the dtype): little-endian, so that the first bytes are filled.
-    filled = joined.view(np.uint8).reshape(-1, dtype.itemsize)[:, :whole]
-    return filled.reshape(-1)[: packed_bytes(values.size, bits)]
+    # One number of `group` bytes holds a word in each byte; its words move together.
+    apart = padded.view(dtype)
+    joined = apart & dtype.type(_ones(bits, 0))
+    for i in range(1, group):
+        joined |= (apart >> dtype.type(i * (8 - bits))) & dtype.type(_ones(bits, i * bits))
+    filled = joined.view(np.uint8).reshape(-1, group)[:, :whole]  # (groups, whole bytes)
+    return np.ascontiguousarray(filled).reshape(-1)[: packed_bytes(values.size, bits)]
 
 
 def bytes_to_words(packed: np.ndarray, size: int, bits: int) -> np.ndarray:
@@ -79,17 +79,21 @@ def bytes_to_words(packed: np.ndarray, size: int, bits: int) -> np.ndarray:
     group, whole, dtype = _group(bits)
     padded = np.zeros(-(-packed.size // whole) * whole, np.uint8)
     padded[: packed.size] = packed
-    filled = np.zeros((padded.size // whole, dtype.itemsize), np.uint8)
+    filled = np.zeros((padded.size // whole, group), np.uint8)
     filled[:, :whole] = padded.reshape(-1, whole)
     joined = filled.view(dtype)[:, 0]
-    values = np.empty((len(joined), group), np.uint8)
-    for i in range(group):
-        values[:, i] = (joined >> dtype.type(i * bits)) & dtype.type(2**bits - 1)
-    return values.reshape(-1)[:size]
+    apart = joined & dtype.type(_ones(bits, 0))
+    for i in range(1, group):
+        apart |= (joined & dtype.type(_ones(bits, i * bits))) << dtype.type(i * (8 - bits))
+    return apart.view(np.uint8)[:size]
 
 
 def _group(bits: int) -> tuple[int, int, np.dtype]:
-    """The fewest words that fill whole bytes, these bytes, and what holds them all."""
+    """The fewest words that fill whole bytes, these bytes, and a byte for each word."""
     group = 8 // math.gcd(bits, 8)
-    whole = group * bits // 8
-    return group, whole, np.dtype("u1" if whole == 1 else "<u8")
+    return group, group * bits // 8, np.dtype(f"<u{group}")
+
+
+def _ones(bits: int, begin: int) -> int:
+    """So many bits that are set, from this one on."""
+    return (2**bits - 1) << begin

@@ -3,18 +3,26 @@
 Eager JAX would compile a program for every shape that a file holds.
 """
 
+import math
+
 import numpy as np
+
+from jaxcompress.storage.container import memory
 
 
 def pack(values: np.ndarray, bits: int) -> np.ndarray:
-    """`core.packing.pack` in NumPy, bit for bit: planes along the last axis."""
+    """`core.packing.pack` in NumPy, bit for bit: planes along the last axis.
+
+    Into memory that a JAX array can take over as it is.
+    """
     planes = 8 // bits
-    length = -(-values.shape[-1] * bits // 8)
-    padding = [(0, 0)] * (values.ndim - 1) + [(0, planes * length - values.shape[-1])]
-    split = np.pad(values, padding).reshape(*values.shape[:-1], planes, length)
-    packed = split[..., 0, :].copy()
-    for plane in range(1, planes):
-        packed |= split[..., plane, :] << np.uint8(plane * bits)
+    size = -(-values.shape[-1] * bits // 8)
+    lead = values.shape[:-1]
+    packed = memory.aligned(math.prod(lead) * size).reshape(*lead, size)
+    packed[:] = 0
+    for plane in range(planes):
+        part = values[..., plane * size : (plane + 1) * size]  # (..., size) or fewer at the end
+        packed[..., : part.shape[-1]] |= part << np.uint8(plane * bits)
     return packed
 
 
