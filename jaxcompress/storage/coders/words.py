@@ -53,13 +53,16 @@ def words_to_bytes(words: Words) -> np.ndarray:
     if bits == 1:
         return np.packbits(values, bitorder="little")
     group, whole, dtype = _group(bits)
-    padded = np.zeros(-(-values.size // group) * group, np.uint8)
-    padded[: values.size] = values
+    padded = values
+    if values.size % group:
+        padded = np.pad(values, (0, -values.size % group))
     # One number of `group` bytes holds a word in each byte; its words move together.
     apart = padded.view(dtype)
     joined = apart & dtype.type(_ones(bits, 0))
     for i in range(1, group):
         joined |= (apart >> dtype.type(i * (8 - bits))) & dtype.type(_ones(bits, i * bits))
+    if whole == 1:
+        return joined.astype(np.uint8)
     filled = joined.view(np.uint8).reshape(-1, group)[:, :whole]  # (groups, whole bytes)
     return np.ascontiguousarray(filled).reshape(-1)[: packed_bytes(values.size, bits)]
 
@@ -77,15 +80,23 @@ def bytes_to_words(packed: np.ndarray, size: int, bits: int) -> np.ndarray:
     if bits == 1:
         return np.unpackbits(packed, count=size, bitorder="little")
     group, whole, dtype = _group(bits)
-    padded = np.zeros(-(-packed.size // whole) * whole, np.uint8)
-    padded[: packed.size] = packed
-    filled = np.zeros((padded.size // whole, group), np.uint8)
-    filled[:, :whole] = padded.reshape(-1, whole)
-    joined = filled.view(dtype)[:, 0]
+    joined = _widened(packed, whole, dtype)
     apart = joined & dtype.type(_ones(bits, 0))
     for i in range(1, group):
         apart |= (joined & dtype.type(_ones(bits, i * bits))) << dtype.type(i * (8 - bits))
     return apart.view(np.uint8)[:size]
+
+
+def _widened(packed: np.ndarray, whole: int, dtype: np.dtype) -> np.ndarray:
+    """Every `whole` bytes as one number of a wider dtype, the last filled up with 0."""
+    if whole == 1:
+        return packed.astype(dtype)
+    rows = -(-packed.size // whole)
+    padded = np.zeros(rows * whole, np.uint8)
+    padded[: packed.size] = packed
+    widened = np.zeros((rows, dtype.itemsize), np.uint8)
+    widened[:, :whole] = padded.reshape(rows, whole)
+    return widened.view(dtype)[:, 0]
 
 
 def _group(bits: int) -> tuple[int, int, np.dtype]:

@@ -19,8 +19,8 @@ def pack(values: np.ndarray, bits: int) -> np.ndarray:
     size = -(-values.shape[-1] * bits // 8)
     lead = values.shape[:-1]
     packed = memory.aligned(math.prod(lead) * size).reshape(*lead, size)
-    packed[:] = 0
-    for plane in range(planes):
+    packed[:] = values[..., :size]
+    for plane in range(1, planes):
         part = values[..., plane * size : (plane + 1) * size]  # (..., size) or fewer at the end
         packed[..., : part.shape[-1]] |= part << np.uint8(plane * bits)
     return packed

@@ -166,8 +166,8 @@ def _zero_offsets(zero_point: np.ndarray, spec: QuantSpec) -> np.ndarray:
 
 
 def _check_offsets(name: str, offsets: np.ndarray, spec: QuantSpec) -> None:
-    low, high = offsets.min(initial=0), offsets.max(initial=0)
-    if low < 0 or high > spec.highest - spec.lowest:
+    low = 0 if offsets.dtype == np.uint8 else offsets.min(initial=0)
+    if low < 0 or offsets.max(initial=0) > spec.highest - spec.lowest:
         raise ValueError(f"has {name} outside of [{spec.lowest}, {spec.highest}]")
 
 

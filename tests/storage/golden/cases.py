@@ -201,6 +201,23 @@ TREES = {
 }
 """By file name. The tree of `nnx` is saved as an `nnx.State`."""
 
+WIDTHS = {
+    f"int{bits}": (bits, 1 - 2 ** (bits - 1), 2 ** (bits - 1) - 1) for bits in range(2, 9)
+} | {f"uint{bits}": (bits, 0, 2**bits - 1) for bits in range(1, 9)}
+
+
+def widths() -> dict:
+    """Codes of every width, dense and pruned; version 1 had 1, 2, 4 and 8 bits."""
+    every = {
+        name: codes(spec(name, *grid, "group", 20), (7, 40), (7, 2))
+        for name, grid in WIDTHS.items()
+    }
+    return {"dense": every, "pruned": {name: pruned(leaf) for name, leaf in every.items()}}
+
+
+TREES_2 = TREES | {"widths": widths}
+"""Those of format version 2."""
+
 METADATA = {"about": 'a "quoted" text, é', "sha256 of nothing": '"sha256":"' + "0" * 64 + '"'}
 
 

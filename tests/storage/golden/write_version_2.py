@@ -1,0 +1,70 @@
+"""Writes the golden files of format version 2, with the code that first wrote them.
+
+    python -m tests.storage.golden.write_version_2
+
+The files are kept; this page is how they were made. Later code does not run it.
+"""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tests.storage.golden import cases
+
+FOLDER = pathlib.Path(__file__).parent / "version_2"
+
+
+def leaf(case):
+    """The leaf of the library that a case describes."""
+    from jaxcompress import LeafAxes, LowRank, QTensor
+    from jaxcompress.core.formats.grids import Grid
+    from jaxcompress.core.spec import from_version_1
+
+    if isinstance(case, cases.Product):
+        parts = leaf(case.left), leaf(case.right)
+        return LowRank.from_factors(*parts, dtype=jnp.float32, axes=LeafAxes((0,), (1,)))
+    if not isinstance(case, cases.Codes):
+        return case
+    return QTensor.from_codes(
+        jnp.asarray(case.codes),
+        Grid(
+            jnp.asarray(case.scale),
+            zero_point=None if case.zero_point is None else jnp.asarray(case.zero_point),
+        ),
+        spec=from_version_1(case.spec),
+        dtype=cases.dtype_named(case.dtype),
+        axes=LeafAxes(*case.roles),
+    )
+
+
+def nnx_state(tree):
+    """The same leaves as the state of an NNX module."""
+    from flax import nnx
+
+    class Dense(nnx.Module):
+        def __init__(self, kernel, bias):
+            self.kernel, self.bias = nnx.Param(kernel), nnx.Param(jnp.asarray(bias))
+
+    return nnx.state(nnx.Dict({name: Dense(**layer) for name, layer in tree.items()}))
+
+
+def main() -> None:
+    from jaxcompress import named_leaves, storage
+
+    FOLDER.mkdir(exist_ok=True)
+    for name, tree in cases.TREES_2.items():
+        described = tree()
+        built = jax.tree.map(leaf, described, is_leaf=cases.is_leaf)
+        if name == "nnx":
+            built = nnx_state(built)
+        path = FOLDER / f"{name}.safetensors"
+        storage.save(path, built, metadata=cases.METADATA if name == "containers" else {})
+        leaves = jax.tree.leaves(described, is_leaf=cases.is_leaf)
+        fields = cases.expected(dict(zip(named_leaves(built), leaves, strict=True)))
+        np.savez_compressed(path.with_suffix(".npz"), allow_pickle=False, **fields)
+
+
+if __name__ == "__main__":
+    main()
