@@ -87,7 +87,9 @@ def of_array(x: np.ndarray, dtype: str = "") -> Source:
 
 def of_codes(shape: tuple[int, ...], bits: int, values: Callable[[], np.ndarray]) -> Source:
     """Codes of a few bits each; `values` gives them as uint8 of this shape."""
-    return Source(f"bits{bits}", shape, lambda: Words(values().reshape(-1), bits))
+    return Source(
+        f"bits{bits}", shape, lambda: Words(np.ascontiguousarray(values()).reshape(-1), bits)
+    )
 
 
 def planned(source: Source) -> Part:
