@@ -37,7 +37,7 @@ def tree(name: str):
     return quantize.quantize(params, quantize.int4())[0] if name == "int4" else params
 
 
-def one(name: str) -> dict[str, float]:
+def one(name: str) -> dict[str, float | int]:
     """Median seconds of each verb in this process, by the package that it imports."""
     import jax
 
@@ -60,9 +60,8 @@ def one(name: str) -> dict[str, float]:
                 call()
                 seconds[verb].append(time.perf_counter() - begin)
         file_bytes = os.path.getsize(path)
-    return {verb: statistics.median(found) for verb, found in seconds.items()} | {
-        "file_bytes": file_bytes
-    }
+    medians = {verb: statistics.median(found) for verb, found in seconds.items()}
+    return {"file_bytes": file_bytes, **medians}
 
 
 def measure(name: str, checkouts: dict[str, pathlib.Path]) -> dict:

@@ -25,6 +25,7 @@ from jaxcompress.storage.container.dtypes import WORD_BITS, known_dtype
 from jaxcompress.storage.container.parts import decoded, encoded, of_codes, planned
 from tests.inputs import ARRAYS, DENSE, INT4, QTENSORS, TREES
 from tests.storage.bits import assert_same_bits, assert_same_leaves
+from tests.storage.formats import of_every_format
 
 LEAVES = (
     ARRAYS
@@ -280,6 +281,19 @@ def test_an_array_that_changes_while_it_is_saved_is_refused(path, monkeypatch):
     with pytest.raises(ValueError, match="an array changed while it was saved"):
         save(path, tree)
     assert not path.exists()
+
+
+def test_every_format_comes_back_in_its_own_bits(path):
+    tree = of_every_format()
+    save(path, tree)
+    assert_same_bits(load(path), tree)
+    assert size(tree).disk == path.stat().st_size
+    for stored in describe(path).leaves:
+        leaf = tree[stored.name]
+        assert isinstance(leaf, QTensor)
+        others = sum(x.nbytes for x in jax.tree.leaves(dataclasses.replace(leaf, codes=None)))
+        assert stored.spec == str(leaf.spec)
+        assert stored.size_bytes <= 32 * 32 * leaf.spec.bits // 8 + others
 
 
 @pytest.mark.parametrize("bits", range(1, 9))

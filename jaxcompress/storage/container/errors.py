@@ -20,6 +20,13 @@ def reading(caller: str, path: str | os.PathLike) -> Iterator[None]:
     except FileError as error:
         raise FileError(f"{caller}({os.fspath(path)!r}): {error}") from error
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        fault = str(error) if type(error) is ValueError else repr(error)
         raise FileError(
-            f"{caller}({os.fspath(path)!r}): the file contradicts itself: {error!r}. Save it again."
+            f"{caller}({os.fspath(path)!r}): the file contradicts itself: "
+            f"{_shortened(fault)}. Save it again."
         ) from error
+
+
+def _shortened(text: str) -> str:
+    """A text that may quote a file, without its middle where it is long."""
+    return text if len(text) <= 300 else f"{text[:200]} … {text[-99:]}"

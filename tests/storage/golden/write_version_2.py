@@ -5,6 +5,7 @@
 The files are kept; this page is how they were made. Later code does not run it.
 """
 
+import json
 import pathlib
 
 import jax
@@ -64,6 +65,29 @@ def main() -> None:
         leaves = jax.tree.leaves(described, is_leaf=cases.is_leaf)
         fields = cases.expected(dict(zip(named_leaves(built), leaves, strict=True)))
         np.savez_compressed(path.with_suffix(".npz"), allow_pickle=False, **fields)
+    save_formats()
+
+
+def save_formats() -> None:
+    """Leaves of every format as the library quantizes them, and what they hold."""
+    from jaxcompress import storage
+    from tests.storage.formats import of_every_format
+
+    tree = of_every_format()
+    storage.save(FOLDER / "formats.safetensors", tree)
+    kinds = {name: ["Codes", leaf.dtype.name, leaf.shape] for name, leaf in tree.items()}
+    fields = {"|leaves": np.asarray(json.dumps(kinds))}
+    for name, leaf in tree.items():
+        fields[name] = as_bytes(leaf.materialize())
+        fields[f"{name}|codes"] = np.asarray(leaf.unpacked_codes)
+        for part, x in leaf.grid._asdict().items():
+            if x is not None:
+                fields[f"{name}|{part}"] = as_bytes(x)
+    np.savez_compressed(FOLDER / "formats.npz", allow_pickle=False, **fields)
+
+
+def as_bytes(x) -> np.ndarray:
+    return np.frombuffer(np.asarray(x).tobytes(), np.uint8)
 
 
 if __name__ == "__main__":
