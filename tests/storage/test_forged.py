@@ -172,6 +172,15 @@ def test_numbers_that_a_spec_has_not_are_refused(path, texts, data):
         load(path)
 
 
+@pytest.mark.parametrize("coder", ["plain", "bitmask"])
+def test_zero_points_of_more_codes_than_bytes_take_no_memory(path, coder):
+    spec = INT4_FIELDS_1 | {"lowest": 0, "highest": 15, "symmetric": False, "per": "tensor"}
+    leaf = [coder, "float32", [2**40, 1], 0, [], [1, 1]]
+    forged_1(path, {"specs": [spec], "leaves": [leaf]}, {"x": np.ones(20, np.uint8)})
+    with pytest.raises(FileError, match=r"do(es)? not lie in"):
+        load(path)
+
+
 def test_a_record_for_an_array_that_is_no_bytes_is_refused(path):
     forged_1(path, {"leaves": [["plain", "int8", [16]]]}, {"x": np.zeros(4, np.float32)})
     with pytest.raises(FileError, match=r"float32\[4\], no bytes"):

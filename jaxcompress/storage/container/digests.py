@@ -35,10 +35,14 @@ def sealed(header: bytes) -> bytes:
     return header.replace(_field(UNSEALED), _field(hashlib.sha256(header).hexdigest()))
 
 
+def unsealed(header: bytes, digest: str) -> bytes:
+    """The header with zeros in the place of its digest."""
+    return header.replace(_field(digest), _field(UNSEALED))
+
+
 def check_header(header: bytes, digest: str) -> None:
     """Raises a FileError where the header is not the one that was sealed."""
-    unsealed = header.replace(_field(digest), _field(UNSEALED))
-    if hashlib.sha256(unsealed).hexdigest() != digest:
+    if hashlib.sha256(unsealed(header, digest)).hexdigest() != digest:
         raise FileError("the checksum of the header does not match: it was altered. Copy it again.")
 
 

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,7 @@ import numpy as np
 from jaxcompress.core.packing import WIDTHS
 from jaxcompress.core.spec import QuantSpec, from_version_1
 from jaxcompress.storage.coders.words import packed_bytes, word_dtype
-from jaxcompress.storage.container import forms, memory, planes, quantized
+from jaxcompress.storage.container import digests, forms, memory, planes, quantized
 from jaxcompress.storage.container.arrays import on_device
 from jaxcompress.storage.container.contents import Contents, Leaf, Version, users_texts
 from jaxcompress.storage.container.dtypes import PYTHON_TYPES, WORD_BITS, known_dtype, word_count
@@ -113,7 +113,7 @@ def _leaf(name: str, entry: Entry, record: Record | None, specs: tuple) -> Leaf:
 
 def _array(data: np.ndarray, record: Record, dtype: np.dtype):
     size, bits = word_count(dtype, math.prod(record.shape)), WORD_BITS[dtype.name]
-    values = _values(data, record.coder, size, bits, np.zeros((), word_dtype(bits)))
+    values = _values(data, record.coder, size, bits, lambda: word_dtype(bits).type(0))
     x = values.view(dtype).reshape(record.shape)
     return x.item() if record.dtype in PYTHON_TYPES else on_device(x)
 
@@ -140,17 +140,24 @@ def _quantized(data: np.ndarray, record: Record, spec: QuantSpec):
     scale, zero, coded = np.split(data, ends)
     zero = None if spec.symmetric else zero.reshape(record.blocks)
     base = np.uint8(spec.lowest % 256 if spec.bits == 8 else 0)
-    words = quantized.spread_zero(zero, spec, record.shape) + base
-    size = math.prod(record.shape)
-    absent = np.broadcast_to(words, record.shape).reshape(-1)
-    values = _values(coded, record.coder, size, spec.bits, absent)
+
+    def absent() -> np.ndarray:
+        words = quantized.spread_zero(zero, spec, record.shape) + base
+        return np.broadcast_to(words, record.shape).reshape(-1)
+
+    values = _values(coded, record.coder, math.prod(record.shape), spec.bits, absent)
     others = {"scale": scale.view("<f4").reshape(record.blocks)}
     offsets = values.reshape(record.shape) - base
     return quantized.of_offsets(offsets, zero, others, spec, *_statics(record))
 
 
-def _values(coded: np.ndarray, coder: str, size: int, bits: int, absent: np.ndarray) -> np.ndarray:
-    """The words that a coder of version 1 wrote; `absent` where a mask has a zero."""
+def _values(
+    coded: np.ndarray, coder: str, size: int, bits: int, absent: Callable[[], np.ndarray]
+) -> np.ndarray:
+    """The words that a coder of version 1 wrote; `absent` gives those a mask left out.
+
+    It is asked only once the bytes have shown that there are so many words.
+    """
     if coder == "plain":
         return _unpacked(coded, bits, size)
     length = packed_bytes(size, 1)
@@ -158,7 +165,7 @@ def _values(coded: np.ndarray, coder: str, size: int, bits: int, absent: np.ndar
         raise ValueError(f"a mask of {size} entries does not lie in {coded.size} bytes")
     present = np.unpackbits(coded[:length], count=size, bitorder="little").view(bool)
     others = _unpacked(coded[length:], bits, int(np.count_nonzero(present)))
-    values = np.full(size, absent, word_dtype(bits))
+    values = np.full(size, absent(), word_dtype(bits))
     values[present] = others
     return values
 
@@ -216,7 +223,7 @@ def verify(file: io.FileIO, contents: Contents) -> None:
 def _verified(file: io.FileIO, contents: Contents, kept: set[str]) -> dict[str, np.ndarray]:
     """The bytes of the kept arrays, under the digest of the whole file."""
     sealed = contents.checksum
-    unsealed = contents.header.content.replace(_field(sealed), _field("0" * 64))
+    unsealed = digests.unsealed(contents.header.content, sealed)
     digest, buffers = hashlib.sha256(unsealed), {}
     for name, entry in in_order(contents.header.entries):
         if name in kept:
@@ -226,11 +233,6 @@ def _verified(file: io.FileIO, contents: Contents, kept: set[str]) -> dict[str, 
     if digest.hexdigest() != sealed:
         raise FileError("the checksum does not match: the file was altered. Copy it again.")
     return buffers
-
-
-def _field(digest: str) -> bytes:
-    # Inside a text every quote is escaped, so only the checksum itself looks like this.
-    return f'"sha256":"{digest}"'.encode()
 
 
 READER = Version(contents, leaves, verify)
