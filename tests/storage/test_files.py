@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import hypothesis
 import hypothesis.strategies as st
@@ -392,7 +393,7 @@ def test_the_key_of_a_dropout_layer_is_named(path):
 def test_a_quantized_leaf_that_breaks_its_promise_is_refused(path):
     leaf, narrow = QTENSORS["uint4 groups"](), QTENSORS["int4 groups"]()
     broken = {
-        "outside": dataclasses.replace(leaf, zero_point=leaf.zero_point + 16),
+        "outside": dataclasses.replace(leaf, zero_point=jnp.asarray(leaf.zero_point) + 16),
         "missing": dataclasses.replace(leaf, zero_point=None),
         "half": dataclasses.replace(leaf, scale=leaf.scale.astype(jnp.float16)),
         "code": dataclasses.replace(narrow, codes=narrow.codes | jnp.uint8(15)),
@@ -437,8 +438,9 @@ def test_texts_of_the_user_are_kept(path):
     assert safetensors.read(path).metadata["about"] == 'a "quoted" text'
     with pytest.raises(ValueError, match=r"save\(metadata=...\) has the reserved name 'sha256'"):
         save(path, {}, metadata={"sha256": "0"})
+    numbers: Any = {"seed": 1}
     with pytest.raises(TypeError, match=r"save\(metadata=...\) has 'seed': 1; .* text"):
-        save(path, {}, metadata={"seed": 1})
+        save(path, {}, metadata=numbers)
 
 
 def test_a_reserved_leaf_name_is_refused(path):

@@ -76,7 +76,7 @@ def test_entropy_by_hand(values, bits):
 
 def test_entropy_of_a_leaf_adds_scales_and_zero_points():
     leaf = QTENSORS["uint4 groups"]()
-    steps = np.asarray(leaf.unpacked_codes) - np.repeat(leaf.zero_point, 4, axis=1)
+    steps = np.asarray(leaf.unpacked_codes) - np.repeat(np.asarray(leaf.zero_point), 4, axis=1)
     probabilities = np.bincount(steps.reshape(-1) % 16) / steps.size
     bits = -sum(steps.size * p * np.log2(p) for p in probabilities if p > 0)
     assert size(leaf).entropy == 10 * 4 + 10 * 4 // 8 + int(np.ceil(bits / 8))

@@ -7,6 +7,7 @@ The files are kept; this page is how they were made. Later code does not run it.
 
 import json
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from tests.storage.golden import cases
 FOLDER = pathlib.Path(__file__).parent / "version_2"
 
 
-def leaf(case):
+def leaf(case) -> Any:
     """The leaf of the library that a case describes."""
     from jaxcompress import LeafAxes, LowRank, QTensor
     from jaxcompress.core.formats.grids import Grid
