@@ -73,6 +73,8 @@ def l2(weight: ArrayLike, *, select: Selector | None = None) -> optax.GradientTr
       >>> params = jnp.array([[3.0, 0.0, -2.0]])
       >>> penalty.update(jnp.ones((1, 3)), penalty.init(params), params)[0]
       Array([[2.5, 1. , 0. ]], dtype=float32)
+
+    Also known as: L2 regularization, ridge, Tikhonov.
     """
     return _added("l2", weight, lambda leaf: leaf, select)
 
@@ -103,6 +105,8 @@ def weight_decay(
       >>> params = jnp.array([[3.0, -2.0]])
       >>> decayed.update(jnp.ones((1, 2)), decayed.init(params), params)[0]
       Array([[2.5, 0. ]], dtype=float32)
+
+    Also known as: decoupled weight decay, the W of AdamW.
 
     Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2. Differs: as in
     optax and PyTorch the decay follows the learning rate and not only its schedule.

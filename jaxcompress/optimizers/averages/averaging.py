@@ -73,6 +73,8 @@ def averaged(
       >>> params, jc.optimizers.evaluation_params(opt_state, params)
       (Array([2.], dtype=float32), Array([1.667], dtype=float32))
 
+    Also known as: EMA of weights, Polyak averaging, SWA.
+
     Source: Polyak and Juditsky 1992, "Acceleration of stochastic approximation by
     averaging", with weights that fall as in arXiv:1412.6980, section 7.2.
     """

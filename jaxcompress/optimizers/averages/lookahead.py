@@ -72,6 +72,8 @@ def lookahead(
       >>> way
       [1.0, 1.0, 2.0, 2.0]
 
+    Also known as: slow and fast weights.
+
     Source: Zhang et al. 2019, arXiv:1907.08610, algorithm 1. Differs from
     `optax.lookahead`: params stay one tree, and any wrapper goes inside or outside.
     """

@@ -66,6 +66,8 @@ def adagrad(
       >>> optimizer = jc.optimizers.adagrad(0.1)
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.1], dtype=float32)
+
+    Also known as: adaptive gradient.
     """
     return descending("adagrad", _adagrad("adagrad", eps, eps_root, initial), learning_rate)
 

@@ -108,6 +108,8 @@ def adamw(
       >>> optimizer.update(jnp.array([[2.0]]), optimizer.init(params), params)[0]
       Array([[-0.3]], dtype=float32)
 
+    Also known as: Adam with decoupled weight decay.
+
     Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2, with the
     differences of `weight_decay`.
     """

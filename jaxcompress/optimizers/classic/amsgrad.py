@@ -74,6 +74,8 @@ def amsgrad(
       >>> optimizer = jc.optimizers.amsgrad(0.1)
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.1], dtype=float32)
+
+    Also known as: `amsgrad=True` of PyTorch's Adam.
     """
     return descending("amsgrad", _amsgrad("amsgrad", b1, b2, eps, eps_root), learning_rate)
 

@@ -29,6 +29,8 @@ def sgd(learning_rate: ArrayLike | optax.Schedule) -> optax.GradientTransformati
       >>> optimizer = jc.optimizers.sgd(0.1)
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.2], dtype=float32)
+
+    Also known as: stochastic gradient descent.
     """
     return descending("sgd", leafwise("sgd", lambda count, gradient: (gradient,)), learning_rate)
 
@@ -109,6 +111,8 @@ def heavy_ball(
       >>> optimizer = jc.optimizers.heavy_ball(0.1)
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.2], dtype=float32)
+
+    Also known as: SGD with momentum, Polyak momentum.
     """
     return descending("heavy_ball", _heavy_ball("heavy_ball", momentum), learning_rate)
 
@@ -131,6 +135,8 @@ def nesterov(
       >>> optimizer = jc.optimizers.nesterov(0.1)
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.38], dtype=float32)
+
+    Also known as: Nesterov's accelerated gradient, NAG.
     """
     return descending("nesterov", _nesterov("nesterov", momentum), learning_rate)
 

@@ -73,6 +73,8 @@ def nadam(
       >>> optimizer = jc.optimizers.nadam(0.3, b1=0.5)
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.4], dtype=float32)
+
+    Also known as: Nesterov-accelerated Adam.
     """
     return descending("nadam", _nadam("nadam", b1, b2, eps, eps_root), learning_rate)
 

@@ -140,6 +140,8 @@ def centered_rmsprop(
       >>> optimizer = jc.optimizers.centered_rmsprop(0.1, decay=0.5)
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.2], dtype=float32)
+
+    Also known as: RMSprop of Graves, `centered=True` elsewhere.
     """
     scaled = _centered("centered_rmsprop", decay, eps, eps_root)
     return _descending("centered_rmsprop", scaled, momentum, learning_rate)

@@ -104,6 +104,8 @@ def gauss_newton(
       >>> w = jnp.array([3.0, -2.0])
       >>> optimizer.update(w, optimizer.init(w), w, outputs=lambda w: w, loss=half)[0]
       Array([-1.5,  1. ], dtype=float32)
+
+    Also known as: Levenberg-Marquardt, where damped.
     """
     check_search("gauss_newton", damping, iterations, tolerance)
     scaled = scale_by_gauss_newton(damping=damping, iterations=iterations, tolerance=tolerance)

@@ -94,6 +94,8 @@ def newton_cg(
       >>> updates, _ = optimizer.update(jax.grad(loss)(w), opt_state, w, loss=loss)
       >>> np.asarray(updates).round(3)
       array([-3.,  2.], dtype=float32)
+
+    Also known as: Hessian-free optimization, truncated Newton.
     """
     check_search("newton_cg", damping, iterations, tolerance)
     scaled = scale_by_newton_cg(damping=damping, iterations=iterations, tolerance=tolerance)

@@ -212,6 +212,8 @@ def kfac(
       >>> updates, state = optimizer.update(grads, state, params, factors=factors)
       >>> bool(jnp.all(updates["kernel"] < 0))
       True
+
+    Also known as: K-FAC, Kronecker-factored approximate curvature.
     """
     check_sizes("kfac", learning_rate=learning_rate, limit=limit)
     _check("kfac", decay, damping, every=every, measure_every=measure_every)

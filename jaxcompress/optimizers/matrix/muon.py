@@ -209,6 +209,8 @@ def muon(
       {'bias': Array([-0.01, -0.01], dtype=float32),
        'kernel': Array([[-0.0696]], dtype=float32)}
 
+    Also known as: momentum orthogonalized by Newton-Schulz.
+
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; decay and
     `adam_scale` from Liu et al. 2025, arXiv:2502.16982.
     """

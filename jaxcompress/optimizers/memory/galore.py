@@ -82,6 +82,8 @@ def galore(
       >>> optax.tree.get(state, "first_moment")["kernel"].shape
       (1, 4, 64)
 
+    Also known as: gradient low-rank projection.
+
     Source: Zhao et al. 2024, arXiv:2403.03507, algorithm 2. Differs: singular vectors
     are the eigenvectors of the shorter side's Gram matrix, and each is turned to the
     side of the one before, since their signs are arbitrary but the moments stay.

@@ -114,6 +114,8 @@ def round_params(key: Key) -> optax.GradientTransformationExtraArgs:
       >>> updates["kernel"].dtype
       dtype('float32')
 
+    Also known as: stochastic rounding of weights, pure bfloat16 training.
+
     Source: Zamirai et al. 2020, arXiv:2010.06192, section 4.
     """
 

@@ -15,7 +15,7 @@ from jaxcompress.core.names import leaf_names, map_named
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.types import Array, Key, Params, PyTree, Selector
 from jaxcompress.optimizers.leafwise import check_gradients, in_nodes_of
-from jaxcompress.optimizers.memory.codes import Format, dynamic8, is_stored
+from jaxcompress.optimizers.memory.codes import Format, Stored, dynamic8, is_stored
 from jaxcompress.optimizers.memory.exact import Exact, exact_leaves, follows_values
 
 LARGE = 4096
@@ -212,17 +212,21 @@ def _encoded(stored: PyTree, state: PyTree, key: Key | None) -> PyTree:
         if is_stored(form):
             own = None if key is None else jax.random.fold_in(key, rank)
             leaf = form.format.encode(leaf * one.astype(leaf.dtype), own)
-            one = _one_after(leaf.codes)
+            one = _one_after(leaf)
         encoded.append(leaf)
     return jax.tree.unflatten(structure, encoded)
 
 
-def _one_after(codes: Array) -> Array:
-    """1, once the codes are there; of bfloat16, which may hold NaN, the bits count."""
-    first = codes[(0,) * codes.ndim]
-    if first.dtype == jnp.bfloat16:
-        first = jax.lax.bitcast_convert_type(first, jnp.uint16)
-    return 1 + jnp.minimum(first.astype(jnp.float32), 0)
+def _one_after(stored: Stored) -> Array:
+    """The number 1, known only once the array has been read to be encoded."""
+    # Of a scale where there is one: a maximum, which XLA computes once. The program of
+    # a code it fuses into all that waits for the code: that of the first array into the
+    # second, both into the third, and so minutes of compilation for 32 layers.
+    waited = stored.codes if stored.scales is None else stored.scales
+    kind = jnp.uint16 if waited.dtype == jnp.bfloat16 else jnp.uint32
+    # Bits, since there may be NaN; their minimum with 0 is 0, which XLA does not see.
+    bits = jax.lax.bitcast_convert_type(waited[(0,) * waited.ndim], kind)
+    return 1 + jnp.minimum(bits.astype(jnp.float32), 0)
 
 
 def _selected_shapes(params: Params, select: Selector) -> dict[tuple, tuple[int, ...]]:

@@ -60,6 +60,8 @@ def clip_units(
       Array([[0.3, 0. ],
              [0.4, 0.1]], dtype=float32)
 
+    Also known as: adaptive gradient clipping, AGC.
+
     Source: Brock et al. 2021, arXiv:2102.06171, equation 3. Differs from
     `optax.adaptive_grad_clip`: units follow the program's axes, and norms are taken in
     float32 without overflow.

@@ -63,6 +63,8 @@ def skip_nonfinite(
 
     Differs from `optax.apply_if_finite`, which after enough errors in a row lets the
     next one through, and whose updates of +0.0 turn -0.0 into 0.0.
+
+    Also known as: NaN guard, skipping bad steps.
     """
     inner = optax.with_extra_args_support(inner)
 

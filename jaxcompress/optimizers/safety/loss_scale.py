@@ -133,6 +133,8 @@ def dynamic_loss_scale(
       >>> updates
       Array([-0.001, -0.001], dtype=float16)
 
+    Also known as: loss scaling for mixed precision, GradScaler.
+
     Source: Micikevicius et al. 2018, arXiv:1710.03740, section 3.2. Differs: kept
     within [1, 2**24]; PyTorch's numbers as defaults but for a lower start.
     """
