@@ -1,6 +1,6 @@
 """Scores residual blocks and layers by ablation: the loss without each, measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from jaxcompress.structure.importance.batches import (
     per_example,
 )
 
-DepthScores = dict[str, Array | Reading]
+DepthScores = Mapping[str, Array | Reading]
 """By name of a residual block a float32 number (), or by name of a stack (length,), the
 higher the more it is worth. A `Reading` also counts the examples that reached each; of
 a block or layer that none reached, nothing is known."""

@@ -15,7 +15,7 @@ def one(dtype: np.dtype):
     return np.ones((), dtype)
 
 
-def lowest(dtype: np.dtype):
+def smallest(dtype: np.dtype):
     """The neutral element of a maximum."""
     return np.asarray(-np.inf, dtype) if _inexact(dtype) else np.asarray(_range(dtype)[0], dtype)
 
@@ -152,7 +152,7 @@ RULES = {
     "fft": Rule(couple_transform),
     "reduce": Rule(couple_open_reduction),
     "reduce_and": reduction(one),
-    "reduce_max": reduction(lowest),
+    "reduce_max": reduction(smallest),
     "reduce_min": reduction(highest),
     "reduce_or": reduction(zero),
     "reduce_prod": reduction(one),
