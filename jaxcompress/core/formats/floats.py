@@ -96,6 +96,21 @@ class Floats:
         count = jnp.where(normal, in_binade.astype(jnp.float32), even)
         return jnp.where(x < 0, -count, count)
 
+    def position(self, x: Array) -> Array:
+        """Where each entry lies among the floats: its count, with a fraction.
+
+        For rounding at random. A float32 itself, so of a count above 64 it keeps 17
+        bits of the fraction; `nearest` is exact.
+        """
+        magnitude = jnp.abs(x)
+        dropped = _FRACTION - self.fraction_bits
+        bits = jax.lax.bitcast_convert_type(magnitude, jnp.int32) - (self._below << dropped)
+        in_binade = bits.astype(jnp.float32) * np.float32(2.0**-dropped)
+        even = magnitude * np.float32(2.0**-self._least_step)
+        normal = magnitude >= np.float32(2.0**self._least_exponent)
+        count = jnp.where(normal, in_binade, even)
+        return jnp.where(x < 0, -count, count)
+
     def value(self, codes: Array) -> Array:
         """The floats that codes count, as float32."""
         count = jnp.abs(codes.astype(jnp.int32))

@@ -1,7 +1,7 @@
 """Low-bit codes for arrays that change a little at each step: one array in, one out.
 
-A format is the largest magnitude of a block as its scale, and a map from [0, 1] to
-code numbers.
+What codes stand for, and the way there and back, are in `core.formats`; here arrays are
+cut into blocks and kept between steps.
 """
 
 import dataclasses
@@ -13,14 +13,13 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from jaxcompress.core.checks import check_count
+from jaxcompress.core.formats.runs import decode_runs, encode_runs
+from jaxcompress.core.formats.shares import Decades, EvenSteps, Shares, SmallFloats
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.packing import pack, unpack
 from jaxcompress.core.sharding import explicit_spec, gathered, placed
 from jaxcompress.core.types import Array, Key
-from jaxcompress.optimizers.memory.maps import Decades, EvenSteps, Map, Signs, SmallFloats
 from jaxcompress.optimizers.memory.rounding import random_words, rounded_to_bfloat16
-
-SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 @jax.tree_util.register_dataclass
@@ -70,7 +69,7 @@ class BlockFormat:
     name: str
     bits: int
     block_size: int
-    map: Map
+    levels: Shares
 
     def __post_init__(self):
         check_count(self.name, "block_size", self.block_size, least=2)
@@ -83,63 +82,26 @@ class BlockFormat:
         Args:
           x: any shape, real floating.
           key: for stochastic rounding, which is right in the mean; without one,
-            rounding is to the nearest entry of the map.
+            rounding is to the nearest level.
 
         Returns:
           Stored.
         """
         blocks = _blocks(x.astype(jnp.float32), self.block_size)  # (blocks, block_size)
-        # Two plain reductions: XLA on a CPU is twice as fast with them as with one of
-        # magnitudes, and fuses both.
-        highest = jnp.max(blocks, axis=1, keepdims=True)  # (blocks, 1)
-        lowest = jnp.min(blocks, axis=1, keepdims=True)
-        largest = jnp.maximum(highest, -lowest)
-        finite, above = jnp.isfinite(largest), largest >= SMALLEST
-        scales = jnp.where(finite, jnp.where(above, largest, 0.0), jnp.nan)
-        signs = self._signs(lowest < 0)
-        codes = self._codes(blocks, jnp.where(finite, scales, 0.0), signs, key)
+        words = None if key is None else random_words(key, blocks.shape)
+        codes, scales = encode_runs(blocks, self.levels, words)
         packed = codes if self.bits == 8 else pack(codes, self.bits)
-        kept = jnp.squeeze(jnp.where(signs.both, -scales, scales), 1)
-        return Stored(packed, kept, x.shape, np.dtype(x.dtype), self, explicit_spec(x))
+        return Stored(packed, scales, x.shape, np.dtype(x.dtype), self, explicit_spec(x))
 
     def decode(self, stored: Stored) -> Array:
         """The array that codes stand for, of the shape and dtype that was encoded."""
         codes = stored.codes
         if self.bits < 8:
             codes = unpack(codes, self.bits, self.block_size)
-        scales = jnp.asarray(stored.scales)[:, None]
-        signs = self._signs(scales < 0)
-        shares = self.map.value(codes.astype(jnp.float32) - signs.center, signs)
-        flat = (shares * jnp.abs(scales)).reshape(-1)[: math.prod(stored.shape)]
+        runs = decode_runs(codes, jnp.asarray(stored.scales), self.levels)
+        flat = runs.reshape(-1)[: math.prod(stored.shape)]
         whole = flat.reshape(stored.shape).astype(stored.dtype)
         return placed(whole, stored.spec)
-
-    def _signs(self, both: Array) -> Signs:
-        highest = jnp.where(both, float(self.map.signed), float(self.map.unsigned))
-        return Signs(both, jnp.where(both, highest, 0.0), highest)
-
-    def _codes(self, blocks: Array, scales: Array, signs: Signs, key: Key | None) -> Array:
-        """The codes of blocks whose scales are known and finite; uint8, not packed."""
-        # Twice, since the reciprocal of a scale above 2**126 is subnormal.
-        towards_one = jnp.where(scales > 1, 2.0**-64, 1.0)
-        reciprocals = jnp.where(scales > 0, 1 / (scales * towards_one), 0.0)
-        shares = blocks * towards_one * reciprocals
-        positions = self.map.position(shares, signs)
-        codes = jnp.round(positions) if key is None else _rounded(positions, signs, key)
-        # What is above 0 stays so, where nothing is below; no share is above 2.
-        vanishes = (shares > jnp.where(signs.both, 2.0, 0.0)) & (codes < 1)
-        codes = signs.center + jnp.where(vanishes, 1.0, codes)
-        return codes.astype(jnp.int32).astype(jnp.uint8)
-
-
-def _rounded(positions: Array, signs: Signs, key: Key) -> Array:
-    """Positions to one of their two neighbours, right in the mean; odd for one key."""
-    # 16 random bits: with more, 127 and almost 1 would add up to 128. The factor lets
-    # no rounding keep the largest entry below its own code.
-    words = random_words(key, positions.shape) >> 16
-    raised = jnp.abs(positions) * (1 + 2.0**-21) + words.astype(jnp.float32) * 2.0**-16
-    codes = jnp.minimum(jnp.floor(raised), signs.highest)
-    return jnp.where(positions < 0, -codes, codes)
 
 
 @dataclasses.dataclass(frozen=True)

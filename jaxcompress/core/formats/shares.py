@@ -1,10 +1,11 @@
-"""Maps between shares of a block's scale, in [-1, 1], and code numbers.
+"""Levels as shares of a block's largest magnitude, finer where none is below zero.
 
-Where a map is piecewise linear and concave, the position of a number among the codes is
-the least of a few straight lines, the value of a code the greatest of their inverses;
-where codes are small floats, both are read off the bits of a large one. No table, no
-search, no gather. Numbers of both signs have half the codes for each sign, so a map
-comes in two finenesses, chosen block by block.
+The moments of an optimizer are such blocks. Numbers of both signs have half the codes
+for each sign, so levels come in two finenesses, chosen block by block. Where levels are
+piecewise linear and concave, the position of a number among the codes is the least of a
+few straight lines, the value of a code the greatest of their inverses; where codes are
+small floats, both are read off the bits of a large one. No table, no search, no gather:
+an update is as long as these take.
 """
 
 import dataclasses
@@ -12,10 +13,10 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.formats.floats import FP8_E4M3
 from jaxcompress.core.types import Array
 
 
@@ -120,44 +121,24 @@ def _most(lines: Iterable[Array]) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class SmallFloats:
-    """The floats of 8 to a binade from 0 to 448, as shares of 448.
+    """The floats of e4m3 from 0 to 448, as shares of 448; the same for both finenesses.
 
-    A float's bits, read as a whole number, rise linearly within each binade. So a
-    large float tells its position among small ones by its bits less the bits of the
-    smallest, at the scale of one small step. Codes below 8 are the even steps below the
-    lowest binade. Members are those of `EvenSteps`.
+    Members are those of `EvenSteps`.
     """
 
-    signed: int = 126
-    unsigned: int = 126
+    signed: int = FP8_E4M3.highest
+    unsigned: int = FP8_E4M3.highest
 
     def position(self, shares: Array, signs: Signs) -> Array:
         del signs
-        return _odd(self._position, shares)
+        return FP8_E4M3.position(shares * np.float32(FP8_E4M3.ends[1]))
 
     def value(self, codes: Array, signs: Signs) -> Array:
         del signs
-        return _odd(self._value, codes)
-
-    def _position(self, shares: Array) -> Array:
-        numbers = shares * np.float32(448)
-        bits = jax.lax.bitcast_convert_type(numbers, jnp.int32) - _ONE_STEP * _BELOW
-        in_binade = bits.astype(jnp.float32) * np.float32(1 / _ONE_STEP)
-        return jnp.where(numbers < 2.0**-6, numbers * np.float32(2.0**9), in_binade)
-
-    def _value(self, codes: Array) -> Array:
-        bits = (codes.astype(jnp.int32) + _BELOW) * _ONE_STEP
-        in_binade = jax.lax.bitcast_convert_type(bits, jnp.float32)
-        numbers = jnp.where(codes < 8, codes * np.float32(2.0**-9), in_binade)
+        shares = FP8_E4M3.value(codes) * np.float32(1 / FP8_E4M3.ends[1])
         # By name: XLA may gather the factors of a product as it likes.
-        return jnp.where(codes < self.signed, numbers * np.float32(1 / 448), 1.0)
+        return jnp.where(jnp.abs(codes) < self.signed, shares, jnp.clip(codes, -1.0, 1.0))
 
 
-_ONE_STEP = 1 << 20
-"""What one step of 3 bits of fraction adds to the bits of a float32."""
-
-_BELOW = 8 * (127 - 7)
-"""The steps, in a float32, below code 0: binade -6 begins with code 8."""
-
-Map = EvenSteps | Decades | SmallFloats
+Shares = EvenSteps | Decades | SmallFloats
 """What `position` and `value` are defined by."""
