@@ -11,6 +11,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import jaxcompress as jc
 from jaxcompress.layerwise.turns import sites_of, turns
 from jaxcompress.prune import Target, one_shot, reconstruct
+from jaxcompress.prune.allocations import erk
 from jaxcompress.prune.patterns import n_of_m, within_outputs
 from jaxcompress.prune.solvers import sparsegpt
 from tests.prune.by_hand import (
@@ -284,6 +285,20 @@ def apply_kernel(params, x):
 KERNEL = {"kernel": single(normal(6, 4))}
 DATA = single(normal(20, 6))
 REFUSED = {
+    "a pattern": (
+        apply_kernel,
+        KERNEL,
+        [DATA],
+        {"target": Target(0.5, n_of_m(2, 4))},
+        "reconstruct: Target(pattern=...) has no meaning here. Solvers take a pattern",
+    ),
+    "an allocation": (
+        apply_kernel,
+        KERNEL,
+        [DATA],
+        {"target": Target(0.5, allocate=erk)},
+        "reconstruct: Target(allocate=...) has no meaning here",
+    ),
     "no batch": (apply_kernel, KERNEL, [], {}, "reconstruct(batches=[]) holds no batch"),
     "sparsity": (apply_kernel, KERNEL, [DATA], {"target": 1.0}, "reconstruct(target=1.0)"),
     "correction": (
