@@ -245,8 +245,9 @@ def test_a_correction_sees_every_turn_of_a_loop():
             0
         ]
 
-    sparsity = jc.Rules({"first": 0.5, "shared": 0.0})
-    found, _ = reconstruct(fn, params, [x], sparsegpt(), sparsity, correction=1.0)
+    found, _ = reconstruct(
+        fn, params, [x], sparsegpt(), jc.Rules({"first": 0.5, "shared": 0.0}), correction=1.0
+    )
     kernel = np.asarray(params["shared"], np.float64)
     inputs = []
     for first in (params["first"], found["first"]):
