@@ -132,26 +132,29 @@ def magnitude(model, params):
 def test_forms_agree_with_the_fake_quantized_model(model, spec):
     """Integer execution is the model on rounded data; the others are the model."""
     params = quantized(model, spec)
-    dense = jc.materialize(params)
-    expected = {
-        "integer": fake_quantize_activations(model.fn, dynamic())(dense, model.x),
-        "scaled": model.fn(dense, model.x),
-        "materialized": model.fn(dense, model.x),
-    }
+    plans = {form: planned(model, params, form) for form in FORMS}
+
+    @jax.jit
+    def outputs(params, x):
+        dense = jc.materialize(params)
+        plain = model.fn(dense, x)
+        rounded = fake_quantize_activations(model.fn, dynamic())(dense, x)
+        expected = {"integer": rounded, "scaled": plain, "materialized": plain}
+        return expected, {form: run(model.fn, plans[form])(params, x) for form in FORMS}
+
+    expected, found = outputs(params, model.x)
     grouped_conv = "conv" in model.name and spec.sharing.kind == "group"
     impossible = model.obstacle or ("groups inside the window" if grouped_conv else "")
     for form in FORMS:
-        chosen = planned(model, params, form)
-        (choice,) = chosen.choices
+        (choice,) = plans[form].choices
         assert choice.reason.startswith(impossible)
         assert bool(choice.reason) == bool(impossible)
         if form not in choice.seconds:
             continue
         assert choice.form == form
-        found = run(model.fn, chosen)(params, model.x)
-        assert found.dtype == expected[form].dtype
+        assert found[form].dtype == expected[form].dtype
         np.testing.assert_allclose(
-            found, expected[form], rtol=0, atol=64 * EPS * magnitude(model, params) + 1e-7
+            found[form], expected[form], rtol=0, atol=64 * EPS * magnitude(model, params) + 1e-7
         )
 
 

@@ -114,7 +114,7 @@ def test_a_tree_without_leaves_passes():
 
 def test_vmap_over_models():
     stack = jnp.asarray(np.random.default_rng(1).normal(size=(3, 4, 2)), jnp.float32)
-    view = fake_quantize(int8())
+    view = jax.jit(fake_quantize(int8()))
     seen = jax.vmap(view)({"w": stack})["w"]
     for one, each in zip(stack, seen, strict=True):
         np.testing.assert_array_equal(each, view({"w": one})["w"])
