@@ -10,7 +10,7 @@ from jaxcompress.quantize.ranges.estimator import Axis, extremes, unknown
 def min_max(spec: QuantSpec | None = None, axis: Axis = None) -> Observer:
     """Observes the smallest and the largest value: nothing is clipped.
 
-    Also known as: absmax calibration, for symmetric formats.
+    Also known as: absmax calibration.
 
     Args:
       spec: what the range is for; None for any format. For an odd one the range is that
