@@ -11,6 +11,7 @@ import pytest
 from jaxcompress.core.observers import Observer, Range, covariance, second_moment
 from jaxcompress.quantize import int8
 from jaxcompress.quantize.ranges import min_max, moving_average
+from tests.quantize.ranges.test_ranges import RANGES
 
 SHAPE = (2, 5, 3)  # batch, rows, contracting
 EPSILON = np.finfo(np.float32).eps
@@ -86,7 +87,13 @@ CASES = [
         merges_exactly=True,
     ),
 ]
-every_observer = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+# Range estimators have a table of their own; here they keep what every observer keeps.
+ESTIMATORS = [
+    Case(f"{row.name} as of weights", row.ranges(int8(), (-1,)), lambda batches: [], False)
+    for row in RANGES
+]
+with_oracle = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every_observer = pytest.mark.parametrize("case", CASES + ESTIMATORS, ids=lambda case: case.name)
 
 
 def batches(count: int = 4, dtype=jnp.float32) -> list[jax.Array]:
@@ -108,7 +115,7 @@ def assert_reads(observer: Observer, state, expected: list):
         np.testing.assert_allclose(actual, wanted, rtol=20 * EPSILON)
 
 
-@every_observer
+@with_oracle
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16], ids=str)
 def test_against_numpy(case, dtype):
     data = batches(dtype=dtype)
