@@ -24,7 +24,7 @@ ROOMS = {
     "optimizers": ("optimizers",),
     "graph": ("graph", "structure"),
     "kernels": ("quantization",),
-    "storage": ("shipping",),
+    "storage": ("storage", "shipping"),
     "validate": ("shipping",),
     "auto": ("shipping",),
     "report": ("shipping",),

@@ -99,7 +99,7 @@ def test_gathers_are_left_alone_and_rules_choose():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match=r"digits=2\) needs an odd spec"):
+    with pytest.raises(ValueError, match=r"digits=2\) needs odd whole numbers"):
         dynamic(uint8(), digits=2)
     with pytest.raises(ValueError, match="digits=0"):
         dynamic(digits=0)
