@@ -14,7 +14,7 @@ from jaxcompress.quantize.ranges import min_max, moving_average
 from tests.quantize.ranges.test_ranges import RANGES
 
 SHAPE = (2, 5, 3)  # batch, rows, contracting
-EPSILON = np.finfo(np.float32).eps
+EPSILON = float(np.finfo(np.float32).eps)
 
 
 def moving_average_by_hand(batches, decay, axis=None):
@@ -210,7 +210,7 @@ def test_a_stack_of_states_reads_as_each_alone(case):
 def test_before_any_data():
     struct = jax.ShapeDtypeStruct(SHAPE, jnp.float32)
     read = [observer.read(observer.init(struct)) for observer in (min_max(), moving_average())]
-    assert read == [Range(jnp.inf, -jnp.inf)] * 2
+    assert read == [Range(jnp.array(jnp.inf), jnp.array(-jnp.inf))] * 2
     np.testing.assert_array_equal(
         second_moment().read(second_moment().init(struct)), np.zeros((2, 3))
     )

@@ -258,7 +258,9 @@ class Refusal(NamedTuple):
     message: str
 
 
-def refuse(name, params, message, error=ValueError, spec=None, **options):
+def refuse(
+    name, params, message, error: type[Exception] = ValueError, spec=None, **options
+) -> Refusal:
     return Refusal(name, lambda: quantize(params, spec or int8(), **options), error, message)
 
 

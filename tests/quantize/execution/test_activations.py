@@ -104,6 +104,6 @@ def test_refusals():
     with pytest.raises(ValueError, match="digits=0"):
         dynamic(digits=0)
     with pytest.raises(ValueError, match="range of 'kernel' is"):
-        static({"kernel": min_max().init(jnp.ones(1))})
+        static({"kernel": min_max().init(jax.ShapeDtypeStruct((1,), jnp.float32))})
     with pytest.raises(ValueError, match=r"no range for site 'kernel'.* has: other"):
         seen_data(dense, static({"other": Range(jnp.float32(0), jnp.float32(1))}), jnp.ones((1, 2)))

@@ -1,6 +1,7 @@
 """Execution on codes: every form against plain arithmetic, and how a plan decides."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -37,9 +38,9 @@ class Model(NamedTuple):
     """A model whose weights are `params` and that takes `x`."""
 
     name: str
-    fn: object
+    fn: Callable
     params: dict
-    x: object
+    x: jax.Array
     obstacle: str = ""
 
 
@@ -285,7 +286,9 @@ def test_a_site_in_its_model_costs_what_it_does_alone():
     chosen = plan_execution(layer, params, x, probe=prefer("materialized"))
     compiled = jax.jit(run(layer, chosen)).lower(params, x).compile()
     assert "optimization_barrier" in jax.jit(run(layer, chosen)).lower(params, x).as_text()
-    assert compiled.memory_analysis().temp_size_in_bytes < 64 * 64
+    memory = compiled.memory_analysis()
+    assert memory is not None
+    assert memory.temp_size_in_bytes < 64 * 64
 
 
 def test_sites_of_one_kind_are_timed_once():

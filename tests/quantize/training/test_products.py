@@ -10,6 +10,8 @@ import pytest
 
 import jaxcompress as jc
 from jaxcompress.core.observers import Range
+from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.types import Model
 from jaxcompress.quantize import (
     fake_quantize,
     fake_quantize_activations,
@@ -21,9 +23,10 @@ from jaxcompress.quantize import (
     run,
 )
 from jaxcompress.quantize.assignment import Assignment
-from jaxcompress.quantize.execution import dynamic, static
+from jaxcompress.quantize.execution import Activations, dynamic, static
 from jaxcompress.quantize.formats import uint8
 from jaxcompress.quantize.ranges import min_max
+from jaxcompress.quantize.ranges.estimator import RangeEstimator
 from jaxcompress.quantize.training.latent import Latent
 
 CLIPPED = static({"w": Range(jnp.float32(-1.0), jnp.float32(1.0))})
@@ -51,14 +54,14 @@ class Case(NamedTuple):
     """A model of one weight, and whether its products are of codes."""
 
     name: str
-    fn: object
+    fn: Model
     weight: tuple
     x: tuple
-    spec: object = int8()
-    activations: object = dynamic()
+    spec: QuantSpec = int8()
+    activations: Activations = dynamic()
     codes: bool = True
     dtype: object = jnp.float32
-    ranges: object = min_max
+    ranges: RangeEstimator = min_max
     largest: float = jnp.inf  # of the data, beyond which it is clipped
 
 
