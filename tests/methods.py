@@ -38,8 +38,8 @@ AUTHORS = re.compile(r"^((?:[^.,;]|et al\.)*?\d{4})")
 INTRODUCTION = """# Methods
 
 Every function that a room exports: what it is usually called, the call (after `jc.`), the page
-that says when to use it, and where it comes from. Made by `python -m tests.methods` from the
-docstrings, which say how each differs from its source.
+that says when to use it, and where it comes from. Made by `.venv/bin/python -m tests.methods`
+from the docstrings, which say how each differs from its source.
 """
 
 

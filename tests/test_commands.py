@@ -69,6 +69,7 @@ COMMANDS = {
         "run below for each name, which may take hours, as far as its options"
     ),
     ".venv/bin/python -m benchmarks.records": "run by tests/test_benchmark_runner.py",
+    ".venv/bin/python -m tests.methods": "what it writes is compared by tests/test_methods.py",
     "python examples/prune_while_training.py": pytest.param(in_python, marks=pytest.mark.slow),
     "python -m benchmarks.race show": pytest.param(in_python, marks=pytest.mark.slow),
 }
