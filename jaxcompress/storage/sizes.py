@@ -66,7 +66,7 @@ def size(tree: PyTree) -> Size:
     Example:
       >>> sparse = {"kernel": jnp.zeros((100, 100)).at[0, 0].set(1.0)}
       >>> jc.storage.size(sparse).dense, jc.storage.size(sparse).disk
-      (40000, 1598)
+      (40000, 1582)
     """
     planned = plan("size", tree, NO_TEXT)
     return Size(

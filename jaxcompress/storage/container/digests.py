@@ -1,6 +1,6 @@
 """Digests: one for the bytes of each leaf, one for the header that lists them.
 
-A leaf's is the first 24 bytes of its SHA-256 in URL-safe base64: 32 characters. The
+A leaf's is the first 12 bytes of its SHA-256 in URL-safe base64: 16 characters. The
 header's is the SHA-256 of the header in which its own 64 digits are zeros. Since it
 covers the digests of all leaves, it names the content of the whole file.
 """
@@ -10,8 +10,8 @@ import hashlib
 
 from jaxcompress.storage.container.errors import FileError
 
-_BYTES = 24
-NONE = "-" * 32
+_BYTES = 12
+NONE = "-" * 16
 UNSEALED = "0" * 64
 
 
