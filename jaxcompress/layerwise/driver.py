@@ -146,7 +146,10 @@ class _Leaves:
                 f"{self.caller}(solver=...): leaf {name!r} gets weights that are not finite. Raise "
                 "the solver's damping, or give more data."
             )
-        self.now[name] = _with_matrices(self.now[name], self.axes[name], index, solved)
+        leaf, axes = self.now[name], self.axes[name]
+        matrices = _matrices(leaf, axes)
+        solved = narrowed(solved, leaf.dtype).reshape(matrices[index].shape)
+        self.now[name] = from_matrices(matrices.at[index].set(solved), axes, like=leaf)
 
     def solved(self) -> tuple[dict[str, Any], dict[str, Solution]]:
         """What takes the leaves' places, and the solutions of all their matrices."""
@@ -185,13 +188,6 @@ def _matrices(leaf: Array, axes: LeafAxes) -> Array:
     """The leaf as (batch…, outputs, inputs), whole on every device."""
     matrices = as_matrices(leaf, axes)
     return matrices.reshape(*(leaf.shape[axis] for axis in axes.batch), *matrices.shape[1:])
-
-
-def _with_matrices(leaf: Array, axes: LeafAxes, index: tuple[int, ...], new: Array) -> Array:
-    """The leaf, as it lies, with other values for the matrices at an index."""
-    matrices = _matrices(leaf, axes)
-    new = narrowed(new, leaf.dtype).reshape(matrices[index].shape)
-    return from_matrices(matrices.at[index].set(new), axes, like=leaf)
 
 
 def _in_order(found: Mapping[tuple[int, ...], Solution]) -> Solution:

@@ -113,7 +113,7 @@ def cross_moment(
       ValueError: one of the two meets the leaf more often than the other, or a loop
         whose length is not known does.
     """
-    found = []
+    found: list[Products] = []
     for old, new, probe in zip(before, now, probes, strict=True):
         for batch in range(len(new.batches)):
             met, meets = (
@@ -121,14 +121,14 @@ def cross_moment(
                 for stream in (old, new)
             )
             found += map(_products, met, meets)
-    total, rows, alike = functools.reduce(_merged, found)
-    if not alike:
+    totals, rows, alike = zip(*found, strict=True)
+    if not all(alike):
         raise ValueError(
             f"{caller}(correction=...): once earlier leaves are solved, the model meets leaf "
             f"{name!r} another number of times, or it does so in a loop of unknown length. Pass "
             "correction=0."
         )
-    return total / rows
+    return functools.reduce(jnp.add, totals) / functools.reduce(jnp.add, rows)
 
 
 @jax.jit
@@ -136,8 +136,3 @@ def _products(met: Recording, meets: Recording) -> Products:
     (x, before), (y, now) = met, meets
     total = jnp.einsum("e...mi,e...mj->...ij", x, y, precision=jax.lax.Precision.HIGHEST)
     return total, now * x.shape[-2], (before == now) & (now <= len(x))
-
-
-def _merged(first: Products, second: Products) -> Products:
-    (total, rows, alike), (more, further, as_well) = first, second
-    return total + more, rows + further, alike & as_well

@@ -108,20 +108,17 @@ def layer_of(stack: Value, index: Value, layer: Value) -> Operation:
 
     Which one is an input: so the segments of all layers are one program.
     """
-    return Operation(_layer, "layer", (stack, index), (layer,))
 
+    def take(stack: Array, index: Array) -> list[Array]:
+        return [jax.lax.dynamic_index_in_dim(stack, index, keepdims=False)]
 
-def _layer(stack: Array, index: Array) -> list[Array]:
-    return [jax.lax.dynamic_index_in_dim(stack, index, keepdims=False)]
+    return Operation(take, "layer", (stack, index), (layer,))
 
 
 def stack_of(layers: Sequence[Value], aval) -> Operation:
     """Puts layers on a stack."""
-    return Operation(_stack, "stack", tuple(layers), (made_of(layers, aval),))
-
-
-def _stack(*layers: Array) -> list[Array]:
-    return [jnp.stack(layers)]
+    outputs = (made_of(layers, aval),)
+    return Operation(lambda *arrays: [jnp.stack(arrays)], "stack", tuple(layers), outputs)
 
 
 def fused(operations: Sequence[Operation], outputs: Sequence[Value]) -> Operation:

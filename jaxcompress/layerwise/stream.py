@@ -64,10 +64,12 @@ class Stream:
     def advance(self, stage: Stage) -> None:
         """Runs one segment for all batches, and keeps what lives after it."""
         self.shared |= self._run(stage.shared, {})
-        size = sum(_size_bytes(value) for value in stage.each.outputs) * len(self.batches)
-        kept = _on_host if size > MOST_ON_DEVICE else _as_it_is
+        avals = [value.aval for value in stage.each.outputs]
+        size = sum(aval.size * aval.dtype.itemsize for aval in avals) * len(self.batches)
         for index, known in enumerate(self.batches):
-            made = {value: kept(x) for value, x in self._run(stage.each, known).items()}
+            made = self._run(stage.each, known)
+            if size > MOST_ON_DEVICE:
+                made = {value: _on_host(x) for value, x in made.items()}
             known |= made
             self.batches[index] = {value: known[value] for value in known if value in stage.live}
         self.shared = {value: x for value, x in self.shared.items() if value in stage.live}
@@ -90,16 +92,9 @@ class Stream:
             return self.params[self.names[value]]
         for place in (known, self.shared):
             if value in place:
-                return _on_device(place[value])
+                x = place[value]
+                return jax.device_put(*x) if isinstance(x, _OnHost) else x
         return self.constants[value]
-
-
-def _size_bytes(value: Value) -> int:
-    return value.aval.size * value.aval.dtype.itemsize
-
-
-def _as_it_is(x: Array) -> Array:
-    return x
 
 
 def _on_host(x: Array) -> Any:
@@ -108,7 +103,3 @@ def _on_host(x: Array) -> Any:
     if jnp.issubdtype(x.dtype, jax.dtypes.extended) or not x.is_fully_addressable:
         return x
     return _OnHost(jax.device_get(x), x.sharding)
-
-
-def _on_device(x: Any) -> Any:
-    return jax.device_put(*x) if isinstance(x, _OnHost) else x

@@ -113,7 +113,17 @@ def factorize(
         for name, leaf in leaves.items()
     }
     treedef = jax.tree.structure(params, is_leaf=is_compressed)
-    rows = tuple(_row(name, leaf, results[name]) for name, leaf in leaves.items())
+    rows = tuple(
+        LeafReport(
+            name,
+            tuple(leaf.shape),
+            result.action,
+            result.reason,
+            size_bytes(leaf),
+            size_bytes(result.leaf),
+        )
+        for (name, leaf), result in zip(leaves.items(), results.values(), strict=True)
+    )
     factored = [result.leaf for result in results.values()]
     return jax.tree.unflatten(treedef, factored), Report("factorize", rows)
 
@@ -145,7 +155,8 @@ def _target(
     axes = axes if axes.meets_data else assumed_axes(leaf)
     _check_leaf(name, leaf, axes)
     canonical = to_canonical(jnp.asarray(leaf), axes)
-    batch, window = _sizes(canonical.shape, axes)
+    batch = canonical.shape[: len(axes.batch)]
+    window = canonical.shape[canonical.ndim - len(axes.contracting) :]
     weight = canonical.reshape(*batch, -1, math.prod(window))  # (batch…, outputs, contracting)
     source = "axes assumed" if axes.assumed else "axes from the program"
     if name not in inputs:
@@ -189,11 +200,6 @@ def _factored(leaf, target: _Target, rank: int) -> _Result:
     return _Result(result, f"rank {rank} of {found.full_rank}", f"{kept}; {reason}")
 
 
-def _row(name: str, leaf, result: _Result) -> LeafReport:
-    sizes = size_bytes(leaf), size_bytes(result.leaf)
-    return LeafReport(name, tuple(leaf.shape), result.action, result.reason, *sizes)
-
-
 def _by_leaf(leaves: Mapping, covariances: Mapping[str, Reading | Array]) -> dict[str, Reading]:
     """The mean covariance over the sites of each leaf that data reached."""
     found: dict[str, list[Reading]] = {}
@@ -215,11 +221,6 @@ def _mean(readings: list[Reading]) -> Reading:
     sites = sum(on.astype(jnp.float32) for on in seen)
     counts = [each.count for each in readings]
     return Reading(sum(shares) / jnp.maximum(sites, 1), sum(counts[1:], counts[0]))
-
-
-def _sizes(shape: tuple[int, ...], axes: LeafAxes) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The (batch, contracting) sizes of a leaf in canonical order."""
-    return shape[: len(axes.batch)], shape[len(shape) - len(axes.contracting) :]
 
 
 def _check_leaf(name: str, leaf, axes: LeafAxes) -> None:

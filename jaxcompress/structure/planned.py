@@ -1,7 +1,6 @@
 """What a removal would take and leave, as a value and as a table."""
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -73,9 +72,10 @@ class RemovalPlan:
             )
             for row in self.families
         ]
+        before, after = dataclasses.asdict(self.before), dataclasses.asdict(self.after)
         totals = [
-            f"{name}: {before:,} to {after:,} ({after / before:.1%})"
-            for name, before, after in _pairs(self.before, self.after)
+            f"{name}: {before[name]:,} to {after[name]:,} ({after[name] / before[name]:.1%})"
+            for name in before
         ]
         whole: dict[str, list[str]] = {}
         for row in self.families:
@@ -97,8 +97,3 @@ def _listed(removed: tuple) -> str:
         return f"{rows.shape[1]} in each layer"
     shown = " ".join(map(str, rows[0][:MOST_SHOWN]))
     return shown if rows.size <= MOST_SHOWN else f"{shown} … ({rows.size})"
-
-
-def _pairs(before: Totals, after: Totals) -> Iterator[tuple[str, int, int]]:
-    for field in dataclasses.fields(Totals):
-        yield field.name, getattr(before, field.name), getattr(after, field.name)

@@ -115,7 +115,8 @@ def budget(count: int) -> Ranks:
     count = check_count("budget", "count", count)
 
     def ranks(found: Mapping[str, Decomposition]) -> dict[str, int]:
-        least = sum(_parameters(each, 1) for each in found.values())
+        # A weight whose factors hold no fewer parameters stays as it is.
+        least = sum(min(each.cost, each.size) for each in found.values())
         if least > count:
             raise ValueError(
                 f"budget(count={count}): rank 1 in all {len(found)} weights holds {least:,} "
@@ -182,8 +183,3 @@ def _check_share(caller: str, share: float) -> None:
     check_share(caller, "share", share)
     if share == 0:
         raise ValueError(f"{caller}(share={share}) must be above 0.")
-
-
-def _parameters(found: Decomposition, rank: int) -> int:
-    """Parameters at a rank; those of the weight itself where factors hold no fewer."""
-    return min(rank * found.cost, found.size)

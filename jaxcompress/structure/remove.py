@@ -14,7 +14,6 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.surgery.check import (
-    RemovalCheck,
     check_removal,
     difference,
     refuse_more_than_rounding,
@@ -57,18 +56,17 @@ class RemovalReport:
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:
-        return (
+        text = (
             f"{self.plan}\n\n{self.leaves}\n\n"
             f"Relative difference of the outputs: {self.to_masked:.1e} to the masked program, "
-            f"{self.to_zeroed:.1e} to zeroed weights." + self._means()
+            f"{self.to_zeroed:.1e} to zeroed weights."
         )
-
-    def _means(self) -> str:
-        """How far models with either divisor are from the whole one."""
-        if not self.to_whole:
-            return ""
-        apart = " and ".join(f"{found:.1e} with {name}" for name, found in self.to_whole.items())
-        return f"\nMeans run over removed units: {apart} divisors to the whole model."
+        if self.to_whole:
+            apart = " and ".join(
+                f"{found:.1e} with {name}" for name, found in self.to_whole.items()
+            )
+            text += f"\nMeans run over removed units: {apart} divisors to the whole model."
+        return text
 
 
 def remove(
@@ -116,17 +114,12 @@ def remove(
     planned = plan(fn, params, importance, *inputs, cut=cut)
     removal = planned.removal
     smaller, small = shrink(fn, removal), slice_params(params, removal)
-    check = _checked(fn, params, removal, inputs)
+    check = check_removal(fn, params, removal, *inputs)
+    refuse_more_than_rounding("remove", check.shrunk, jax.eval_shape(fn, params, *inputs))
     leaves = _leaves(params, small, removal)
     to_whole = _to_whole(fn, params, removal, inputs)
     report = RemovalReport(planned, leaves, check.shrunk, check.zeroed, to_whole)
     return SmallerModel(smaller, small, removal, report)
-
-
-def _checked(fn: Model, params: Params, removal: Removal, inputs: tuple) -> RemovalCheck:
-    check = check_removal(fn, params, removal, *inputs)
-    refuse_more_than_rounding("remove", check.shrunk, jax.eval_shape(fn, params, *inputs))
-    return check
 
 
 def _to_whole(fn: Model, params: Params, removal: Removal, inputs: tuple) -> dict[str, float]:

@@ -131,7 +131,8 @@ def _in_two_products(site: Site, apply: Callable, data: Array, weight) -> Array:
     left, right = (
         narrowed(factor, weight.dtype) for factor in materialize((weight.left, weight.right))
     )
-    equation = _equation(apply, data, weight)
+    array = jax.ShapeDtypeStruct(weight.shape, weight.dtype)
+    equation = jax.make_jaxpr(apply)(data, array).eqns[-1].params
     match site.primitive:
         case "dot_general":
             return _dot(site, equation, data, left, right)
@@ -141,7 +142,9 @@ def _in_two_products(site: Site, apply: Callable, data: Array, weight) -> Array:
             return _along(features, apply(data, kernel), left.T, site, equation)
         case "gather" if (axis := _copied_axis(equation, weight)) is not None:
             table = jnp.transpose(left, inverse(weight.permutation))
-            rows = apply(data, table, slice_sizes=_narrowed(equation, weight))
+            sizes = list(equation["slice_sizes"])
+            sizes[weight.permutation[-1]] = weight.rank
+            rows = apply(data, table, slice_sizes=tuple(sizes))
             return _along(axis, rows, right, site, {})
     return apply(data, weight)
 
@@ -150,12 +153,6 @@ def _meets_as_factored(site: Site, weight: LowRank) -> bool:
     axes = site.operand_axes
     same = weight.permutation == axes.order and weight.output_ndim == len(axes.output)
     return same and weight.batch_ndim == len(axes.batch)
-
-
-def _equation(apply: Callable, data: Array, weight: LowRank) -> dict[str, Any]:
-    """The parameters of the site's equation."""
-    array = jax.ShapeDtypeStruct(weight.shape, weight.dtype)
-    return jax.make_jaxpr(apply)(data, array).eqns[-1].params
 
 
 def _dot(site: Site, equation: dict, data: Array, left: Array, right: Array) -> Array:
@@ -205,10 +202,3 @@ def _copied_axis(equation: dict, weight: LowRank) -> int | None:
     if not (fill is None or fill == 0 or np.isnan(fill)):
         return None
     return numbers.offset_dims[sum(axis not in removed for axis in range(copied))]
-
-
-def _narrowed(equation: dict, weight: LowRank) -> tuple[int, ...]:
-    *_, copied = weight.permutation
-    return tuple(
-        weight.rank if axis == copied else size for axis, size in enumerate(equation["slice_sizes"])
-    )

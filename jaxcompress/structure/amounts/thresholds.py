@@ -49,14 +49,12 @@ def below(threshold: Rules[float] | float) -> Amount:
 
     def widths(candidates: Candidates, scores: HostScores) -> Widths:
         present = candidates.present
+        # Layers of a stack keep one width: that of the layer that has the fewest below.
         return present | {
-            name: candidates.allowed(name, present[name] - _fewest_below(scores[name], least))
+            name: candidates.allowed(
+                name, present[name] - int((scores[name] < least).sum(axis=-1).min())
+            )
             for name, least in rules.assign(candidates.ladders).items()
         }
 
     return Amount(check, widths)
-
-
-def _fewest_below(scores, threshold: float) -> int:
-    """How many of (…, units) scores are below, in the layer that has the fewest."""
-    return int((scores < threshold).sum(axis=-1).min())
