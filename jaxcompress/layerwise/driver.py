@@ -81,7 +81,7 @@ def solve(
         convolutions without groups) that read all of it alike and as it is stored; it
         meets data whose products are not finite, or nothing but 0; batches of one shape
         make a program with another order of leaves than those of another; a solver
-        finds weights that are not finite; a corrected leaf meets more or fewer inputs
+        finds weights that are not finite, or of another shape; a corrected leaf meets more or fewer inputs
         than it did, or some in a loop of unknown length.
 
     Example:
@@ -140,7 +140,14 @@ class _Leaves:
     def solve(self, turn: Turn, weight: Array, met: Array) -> None:
         """Solves (batch…, outputs, inputs) matrices on their second moments."""
         name, index = turn
-        self.found[name][index], solved = self.mapped(self.solvers[name])(_flat(weight), _flat(met))
+        flat = _flat(weight)
+        self.found[name][index], solved = self.mapped(self.solvers[name])(flat, _flat(met))
+        if jnp.shape(solved) != flat.shape:
+            raise ValueError(
+                f"{self.caller}(solver=...): leaf {name!r} gets a matrix of shape "
+                f"{jnp.shape(solved)[1:]} for one of shape {flat.shape[1:]}. A solver gives "
+                "(outputs, inputs), as it takes them."
+            )
         if not bool(jnp.all(jnp.isfinite(solved))):
             raise ValueError(
                 f"{self.caller}(solver=...): leaf {name!r} gets weights that are not finite. Raise "

@@ -5,6 +5,8 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
+
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.batches import as_inputs
 from jaxcompress.core.checks import check_batches, check_share
@@ -83,7 +85,8 @@ def reconstruct(
         than in dots (or convolutions without groups) that read all of it alike and as
         it is stored, or is to be corrected in a loop of unknown length; no data reach a
         leaf that `select` or a rule of its own names, any, or one any more once those
-        before it are pruned; a solver finds no finite weights.
+        before it are pruned; a solver finds no finite weights, gives a matrix or masks
+        of another shape, or weights outside its masks.
       TypeError: a selected leaf is not real floating or already compressed, or a
         sparsity is a schedule.
 
@@ -125,6 +128,8 @@ def reconstruct(
         for name in group.axes
     }
     solved = solve("reconstruct", fn, params, batches, solvers, correction)
+    for name, (weights, keep) in solved.solutions.items():
+        _check_solution(name, weights, keep)
     leaves = named_leaves(params)
     masks = {
         name: from_matrices(keep, solved.axes[name], like=leaves[name])
@@ -152,6 +157,20 @@ def _of_matrices(target: Aim) -> Target:
             "program."
         )
     return target
+
+
+def _check_solution(name: str, weights: Array, keep: Array) -> None:
+    """Raises a ValueError unless masks say which weights are there."""
+    if keep.dtype != bool or keep.shape != weights.shape:
+        raise ValueError(
+            f"reconstruct(solver=...): leaf {name!r} gets masks of dtype {keep.dtype} and shape "
+            f"{keep.shape[1:]}. A solver gives bool masks of a matrix's shape {weights.shape[1:]}."
+        )
+    if bool(jnp.any(jnp.where(keep, 0, weights))):
+        raise ValueError(
+            f"reconstruct(solver=...): leaf {name!r} gets weights outside the masks that are not "
+            "0. A solver gives where(mask, weight, 0), and the mask."
+        )
 
 
 def _with_reason(row: LeafReport, uncut: str | None) -> LeafReport:

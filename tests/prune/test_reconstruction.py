@@ -395,6 +395,34 @@ REFUSED = {
         {"solver": sparsegpt(pattern=n_of_m(2, 4), block_size=6)},
         "sparsegpt(block_size=6): the pattern does not take",
     ),
+    "a solver of another layout": (
+        apply_kernel,
+        {"kernel": jnp.ones((6, 4))},
+        [DATA],
+        {"solver": lambda weight, moment, sparsity: (weight.T, weight.T > 2)},
+        "leaf 'kernel' gets a matrix of shape (6, 4) for one of shape (4, 6)",
+    ),
+    "a solver without masks": (
+        apply_kernel,
+        {"kernel": jnp.ones((6, 4))},
+        [DATA],
+        {"solver": lambda weight, moment, sparsity: weight},
+        "leaf 'kernel' gets a matrix of shape (6,) for one of shape (4, 6)",
+    ),
+    "masks that are numbers": (
+        apply_kernel,
+        KERNEL,
+        [DATA],
+        {"solver": lambda weight, moment, sparsity: (weight, jnp.ones_like(weight))},
+        "leaf 'kernel' gets masks of dtype float32",
+    ),
+    "weights outside the masks": (
+        apply_kernel,
+        KERNEL,
+        [DATA],
+        {"solver": lambda weight, moment, sparsity: (weight + 1, weight > 100)},
+        "leaf 'kernel' gets weights outside the masks that are not 0",
+    ),
 }
 
 

@@ -6,7 +6,8 @@ from jaxcompress.core.types import Array
 
 SparsitySolver = Callable[[Array, Array, float], tuple[Array, Array]]
 """(weight (outputs, inputs), second moment of the inputs (inputs, inputs), sparsity) to
-(weight with removed entries exactly 0, bool mask of what stays); all float32."""
+(weight with removed entries exactly 0, bool mask of what stays); all float32. Compiled,
+so it is made of `jax.numpy`."""
 
 Rounding = Callable[[Array], Callable[[Array, Array], Array]]
 """weight (outputs, inputs), as it was, to a function that rounds one of its columns:
