@@ -1,6 +1,10 @@
-"""A batch of data: one input of the model, or a tuple of its inputs."""
+"""Batches of data: each is one input of the model, or a tuple of its inputs."""
 
+from collections.abc import Iterable
 from typing import Any
+
+import jax
+import numpy as np
 
 
 def as_inputs(batch: Any) -> tuple:
@@ -11,3 +15,34 @@ def as_inputs(batch: Any) -> tuple:
       (({'ids': 1},), (1, 2))
     """
     return batch if isinstance(batch, tuple) else (batch,)
+
+
+def as_batches(caller: str, batches: Iterable[Any]) -> list[Any]:
+    """The batches as a list, to be gone through more than once; a generator is used up.
+
+    Raises:
+      ValueError: there is no batch, or a batch holds an empty array.
+      TypeError: `batches` is one array, one dict, or nothing to go through.
+
+    Example:
+      >>> as_batches("wanda", (np.full(2, value) for value in (1, 2)))
+      [array([1, 1]), array([2, 2])]
+    """
+    # Iterating over one array would take its rows for batches, over a dict its names.
+    single = hasattr(batches, "shape") or isinstance(batches, (dict, str))
+    if single or not isinstance(batches, Iterable):
+        raise TypeError(
+            f"{caller}(batches=...) is a {type(batches).__name__}, no list of batches. Pass "
+            "[batch], also where there is one."
+        )
+    batches = list(batches)
+    if not batches:
+        raise ValueError(f"{caller}(batches=[]) holds no batch. Pass at least one.")
+    for index, batch in enumerate(batches):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(batch):
+            if np.size(leaf) == 0:
+                raise ValueError(
+                    f"{caller}(batches): batch {index} holds no example in "
+                    f"batch{jax.tree_util.keystr(path)}, of shape {np.shape(leaf)}. Leave it out."
+                )
+    return batches

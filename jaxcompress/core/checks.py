@@ -6,11 +6,8 @@ bool: what counts steps, entries or bits indexes arrays and divides step numbers
 2.0 behaves otherwise than 2.
 """
 
-from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -126,19 +123,6 @@ def check_finite(caller: str, name: str, leaf) -> None:
             f"{first}. "
             "Compress a model that trained without them."
         )
-
-
-def check_batches(caller: str, batches: Sequence[Any]) -> None:
-    """Raises a ValueError when there is no batch, or a batch holds an empty array."""
-    if not batches:
-        raise ValueError(f"{caller}(batches=[]) holds no batch. Pass at least one.")
-    for index, batch in enumerate(batches):
-        for path, leaf in jax.tree_util.tree_leaves_with_path(batch):
-            if np.size(leaf) == 0:
-                raise ValueError(
-                    f"{caller}(batches): batch {index} holds no example in "
-                    f"batch{jax.tree_util.keystr(path)}, of shape {np.shape(leaf)}. Leave it out."
-                )
 
 
 def require_params(caller: str, params: Params) -> None:

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.checks import check_finite
+from jaxcompress.core.batches import as_batches
+from jaxcompress.core.checks import check_finite, check_share
 from jaxcompress.core.matrices import as_matrices, from_matrices
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
@@ -79,10 +80,11 @@ def solve(
     Raises:
       ValueError: a leaf is not finite, or meets data elsewhere than in dots (or
         convolutions without groups) that read all of it alike and as it is stored; it
-        meets data whose products are not finite, or nothing but 0; batches of one shape
-        make a program with another order of leaves than those of another; a solver
-        finds weights that are not finite, or of another shape; a corrected leaf meets more or fewer inputs
-        than it did, or some in a loop of unknown length.
+        meets data whose products are not finite, or nothing but 0; there is no batch,
+        an empty one, or batches of one shape make a program with another order of
+        leaves than those of another; a solver finds weights that are not finite, or of
+        another shape; the correction is outside [0, 1]; a corrected leaf meets more or
+        fewer inputs than it did, or some in a loop of unknown length.
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
@@ -93,7 +95,8 @@ def solve(
       Array([[1., 0.],
              [0., 4.]], dtype=float32)
     """
-    plans = plans_of(caller, fn, params, batches, solvers)
+    check_share(caller, "correction", correction)
+    plans = plans_of(caller, fn, params, as_batches(caller, batches), solvers)
     leaves = _Leaves(caller, params, solvers, plans[0].axes)
     frontier = Frontier(caller, plans, leaves.now, leaves.before if correction else None)
     for stage in zip(*(plan.stages for plan in plans), strict=True):

@@ -2,14 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.batches import as_inputs
-from jaxcompress.core.checks import check_batches, check_share
+from jaxcompress.core.batches import as_batches, as_inputs
+from jaxcompress.core.checks import check_share
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.matrices import from_matrices
 from jaxcompress.core.names import map_named, named_leaves
@@ -32,7 +32,7 @@ from jaxcompress.prune.target import Aim, Target, without_steps
 def reconstruct(
     fn: Model,
     params: Params,
-    batches: Sequence[Any],
+    batches: Iterable[Any],
     solver: SparsitySolver,
     target: Aim,
     *,
@@ -108,9 +108,8 @@ def reconstruct(
     Differs: leaf by leaf, in place of all of a block at once; the correction comes
     before the solver, and not in its steps.
     """
-    check_batches("reconstruct", batches)
     check_share("reconstruct", "correction", correction)
-    batches = [as_inputs(batch) for batch in batches]
+    batches = [as_inputs(batch) for batch in as_batches("reconstruct", batches)]
     target = _of_matrices(target)
     program = trace(fn, params, *batches[0])
     select = target.select or multiplied(program)

@@ -1,14 +1,13 @@
 """Criteria from calibration data: weights scored by the inputs that they multiply."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple, cast
 
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import from_canonical
-from jaxcompress.core.batches import as_inputs
-from jaxcompress.core.checks import check_batches
+from jaxcompress.core.batches import as_batches, as_inputs
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.names import map_named
 from jaxcompress.core.observers import Reading, second_moment
@@ -22,7 +21,7 @@ from jaxcompress.prune.criteria.weights import stateless
 from jaxcompress.prune.criterion import Criterion
 
 
-def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
+def wanda(fn: Model, params: Params, batches: Iterable[Any]) -> Criterion:
     """Scores a weight by its magnitude times the norm of its input.
 
         score_oi = |w_oi| · sqrt(mean over rows of x_i²)
@@ -64,7 +63,7 @@ def wanda(fn: Model, params: Params, batches: Sequence[Any]) -> Criterion:
     Source: Sun et al. 2023, arXiv:2306.11695, equation 1. Differs: the root of the mean
     square in place of the norm, the same order within a leaf; convolutions.
     """
-    check_batches("wanda", batches)
+    batches = as_batches("wanda", batches)
     readings = calibrate(fn, params, batches, second_moment())
     met: dict[str, _Met] = {}
     for site in trace(fn, params, *as_inputs(batches[0])).sites:

@@ -3,14 +3,14 @@
 Each computes its scores once, when it is built, and gives a criterion that holds them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.batches import as_inputs
-from jaxcompress.core.checks import check_batches, check_count, check_positive
+from jaxcompress.core.batches import as_batches, as_inputs
+from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.partition import combine, partition
@@ -21,7 +21,7 @@ from jaxcompress.prune.criteria.weights import constant
 from jaxcompress.prune.criterion import Criterion
 from jaxcompress.prune.target import Aim, without_steps
 
-Batches = Sequence[Any]
+Batches = Iterable[Any]
 """Pairs (inputs, targets); inputs are one input of the model or a tuple of them."""
 
 
@@ -211,7 +211,7 @@ def _by_loss(
     caller: str, score: Callable, fn: Model, params: Params, loss: Loss, batches: Batches
 ) -> Criterion:
     """The criterion that holds score(trained leaves, their mean loss)."""
-    check_batches(caller, batches)
+    batches = as_batches(caller, batches)
 
     def scores_of(params, batches):
         trained, others = partition(params, inexact())

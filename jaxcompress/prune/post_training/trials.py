@@ -1,15 +1,14 @@
 """Sensitivity analysis: the loss with one leaf pruned at a time."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.batches import as_inputs
-from jaxcompress.core.checks import check_batches
+from jaxcompress.core.batches import as_batches, as_inputs
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named
 from jaxcompress.core.rules import Rules
@@ -26,7 +25,7 @@ def sensitivity(
     fn: Model,
     params: Params,
     loss: Loss,
-    batches: Sequence[Any],
+    batches: Iterable[Any],
     criterion: Criterion,
     targets: Sequence[Aim] = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98),
 ) -> Sensitivity:
@@ -73,7 +72,7 @@ def sensitivity(
     Source: Han et al. 2015, arXiv:1506.02626, section 5, figure 6. Differs: the loss in
     place of the accuracy.
     """
-    check_batches("sensitivity", batches)
+    batches = as_batches("sensitivity", batches)
     trials = _trials(targets)
     target = as_target("sensitivity", targets[0])
     found = _common(params, targets)

@@ -6,15 +6,15 @@ patterns and allocations.
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.batches import as_inputs
-from jaxcompress.core.checks import check_batches, check_finite
+from jaxcompress.core.batches import as_batches, as_inputs
+from jaxcompress.core.checks import check_finite
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.partition import combine, partition
@@ -37,7 +37,7 @@ def woodfisher(
     fn: Model,
     params: Params,
     loss: Loss,
-    batches: Sequence[Any],
+    batches: Iterable[Any],
     target: Aim,
     *,
     fisher: FisherBlocks = FisherBlocks(),
@@ -94,7 +94,7 @@ def woodfisher(
     same with less rounding; all weights that go of a block go together, where the sum
     of updates for one weight each is right for one alone.
     """
-    check_batches("woodfisher", batches)
+    batches = as_batches("woodfisher", batches)
     target = without_steps("woodfisher", target)
     found = chosen.fixed_groups("woodfisher", params, target)
     roles = {name: each for group in found for name, each in group.axes.items()}
@@ -132,7 +132,7 @@ def _fishers(
     fn: Model,
     params: Params,
     loss: Loss,
-    batches: Sequence[Any],
+    batches: Iterable[Any],
     found: list[chosen.Group],
     size: int,
 ) -> dict[str, Array]:
