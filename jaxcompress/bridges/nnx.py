@@ -94,7 +94,13 @@ def functional(
         module = _merge(trained, materialize(params), _reseeded(rest, key))
         outputs = module(*inputs, **training)
         new = nnx.state(module, lambda path, variable: path in paths)
-        return outputs, jax.tree.map(_passed_through, params, new, is_leaf=is_compressed)
+        # The module met the arrays of compressed weights; these come back as they came.
+        return outputs, jax.tree.map(
+            lambda old, now: old if is_compressed(old) else now,
+            params,
+            new,
+            is_leaf=is_compressed,
+        )
 
     def restore(params: Params) -> nnx.Module:
         return _merge(graphdef, params, rest)
@@ -209,11 +215,6 @@ def _merge(graphdef: nnx.GraphDef, params: Params, rest: PyTree) -> nnx.Module:
     return nnx.merge(graphdef, _copied(params), _copied(rest))
 
 
-def _passed_through(leaf, new):
-    """A compressed weight as it came, where the module met the array it stands for."""
-    return leaf if is_compressed(leaf) else new
-
-
 def _copied(state: PyTree) -> PyTree:
     """New variables of the same arrays, made at the trace level of the caller."""
     return jax.tree.map(lambda leaf: leaf, state, is_leaf=is_compressed)
@@ -223,11 +224,9 @@ def _reseeded(rest: PyTree, key: Key) -> PyTree:
     """Every random stream from `key`, each its own, as they are counted in the tree."""
     leaves, structure = jax.tree.flatten(rest)
     fresh = [
-        jax.random.split(jax.random.fold_in(key, index), leaf.shape) if _is_key(leaf) else leaf
+        jax.random.split(jax.random.fold_in(key, index), leaf.shape)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        else leaf
         for index, leaf in enumerate(leaves)
     ]
     return jax.tree.unflatten(structure, fresh)
-
-
-def _is_key(leaf) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -133,7 +133,11 @@ def materialize(tree: PyTree) -> PyTree:
       Array([[1., 0.],
              [0., 1.]], dtype=float32)
     """
-    return jax.tree.map(_plain, tree, is_leaf=is_compressed)
+    return jax.tree.map(
+        lambda leaf: leaf.materialize() if is_compressed(leaf) else leaf,
+        tree,
+        is_leaf=is_compressed,
+    )
 
 
 def materialized(fn: Callable) -> Callable:
@@ -163,7 +167,8 @@ def materialized(fn: Callable) -> Callable:
 
     @functools.wraps(fn)
     def on_arrays(*args, **kwargs):
-        if not _holds_compressed((fn, args, kwargs)):
+        leaves = jax.tree.leaves((fn, args, kwargs), is_leaf=is_compressed)
+        if not any(map(is_compressed, leaves)):
             return fn(*args, **kwargs)
         function, args, kwargs = materialize((fn, args, kwargs))
         return function(*args, **kwargs)
@@ -174,14 +179,6 @@ def materialized(fn: Callable) -> Callable:
 def logical(tree: PyTree) -> PyTree:
     """Gives shapes and dtypes of the arrays that the leaves stand for."""
     return jax.tree.map(_struct, tree, is_leaf=is_compressed)
-
-
-def _holds_compressed(tree: PyTree) -> bool:
-    return any(map(is_compressed, jax.tree.leaves(tree, is_leaf=is_compressed)))
-
-
-def _plain(leaf):
-    return leaf.materialize() if is_compressed(leaf) else leaf
 
 
 def _struct(leaf) -> jax.ShapeDtypeStruct:

@@ -117,7 +117,8 @@ class LowRank(CompressedLeaf):
     @property
     def stacked(self) -> bool:
         leads = self.batch_ndim > 0 and self.permutation[0] == 0
-        return leads and all(_leads(factor) for factor in (self.left, self.right))
+        quantized = (each for each in (self.left, self.right) if isinstance(each, QTensor))
+        return leads and all(factor.stacked for factor in quantized)
 
     @property
     def factors(self) -> dict[str, Array | QTensor]:
@@ -196,7 +197,3 @@ class LowRank(CompressedLeaf):
             if isinstance(factor, QTensor)
         ]
         return f"LowRank(rank={self.rank}, shape={self.shape}, dtype={self.dtype}{''.join(specs)})"
-
-
-def _leads(factor: Array | QTensor) -> bool:
-    return factor.stacked if isinstance(factor, QTensor) else True

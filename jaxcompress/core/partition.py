@@ -53,11 +53,9 @@ def combine(first: PyTree, second: PyTree) -> Params:
       >>> jc.combine({"a": 1, "b": None}, {"a": None, "b": 2})
       {'a': 1, 'b': 2}
     """
-    return jax.tree.map(_whichever, first, second, is_leaf=_is_hole_or_compressed)
-
-
-def _is_hole_or_compressed(leaf) -> bool:
-    return leaf is None or is_compressed(leaf)
+    return jax.tree.map(
+        _whichever, first, second, is_leaf=lambda leaf: leaf is None or is_compressed(leaf)
+    )
 
 
 def _whichever(first, second):

@@ -72,7 +72,11 @@ def recalibrate(
     """
     found: dict[str, _Sum] = {}
     passed: set[str] = set()
-    names = [name for name, leaf in named_leaves(params).items() if _is_real(leaf)]
+    names = [
+        name
+        for name, leaf in named_leaves(params).items()
+        if not is_compressed(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)
+    ]
 
     @jax.jit
     def update(params: Params, inputs: tuple, key: Key) -> dict[str, Array]:
@@ -90,7 +94,9 @@ def recalibrate(
         unknown = [name for name in names if name not in found and name not in passed]
         new = _moved(each, params, key, unknown)
         zeros = dict.fromkeys((*found, *new), 0.0)
-        start = _chosen(zeros, each(_filled(params, zeros)))
+        after = each(_filled(params, zeros))
+        # Sum in float32: bfloat16 stops growing after about 256 equal terms.
+        start = {name: after[name].astype(jnp.float32) for name in zeros}
         momentum = _momentum(each, params, {name: start[name] for name in new})
         found |= {name: _Sum(momentum[name], jnp.zeros_like(start[name]), 0) for name in new}
         for name in _reached(each, params, start):
@@ -185,11 +191,6 @@ def _momentum(update: Update, params: Params, start: dict[str, Array]) -> dict[s
     return momentum
 
 
-def _chosen(names: Iterable[str], leaves: dict[str, Array]) -> dict[str, Array]:
-    # Sum in float32: bfloat16 stops growing after about 256 equal terms.
-    return {name: leaves[name].astype(jnp.float32) for name in names}
-
-
 def _filled(params: Params, values: dict) -> Params:
     """The params with these values in the named leaves, whose shape and dtype stay."""
 
@@ -197,7 +198,3 @@ def _filled(params: Params, values: dict) -> Params:
         return jnp.full_like(leaf, values[name]) if name in values else leaf
 
     return map_named(replaced, params)
-
-
-def _is_real(leaf) -> bool:
-    return not is_compressed(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)

@@ -107,13 +107,12 @@ def latency(variants: list[Variant], images: np.ndarray) -> dict[int, dict[str, 
     Returns:
       Timing per variant name, per batch size.
     """
-    return {batch: _in_turn(variants, jnp.asarray(images[:batch])) for batch in LATENCY_BATCHES}
-
-
-def _in_turn(variants: list[Variant], x: jax.Array) -> dict[str, Timing]:
-    plans: dict = {}
-    calls = {variant.name: _call(variant, x, plans) for variant in variants}
-    return interleaved(calls, repeats=ROUNDS)
+    timings = {}
+    for batch in LATENCY_BATCHES:
+        x, plans = jnp.asarray(images[:batch]), {}
+        calls = {variant.name: _call(variant, x, plans) for variant in variants}
+        timings[batch] = interleaved(calls, repeats=ROUNDS)
+    return timings
 
 
 def _call(variant: Variant, x: jax.Array, plans: dict) -> Callable[[], jax.Array]:

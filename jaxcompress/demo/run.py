@@ -83,7 +83,10 @@ def run(recipe: Recipe, *, out: pathlib.Path, data: pathlib.Path | None = None) 
       OSError: `out` cannot be written.
     """
     begin = time.perf_counter()
-    splits = _splits(recipe, data)
+    if data is None:
+        splits = bundled_digits(fractions=recipe.fractions, seed=recipe.seed)
+    else:
+        splits = mnist_folder(data, seed=recipe.seed)
     planned = plan(recipe, splits)
     print(
         f"{splits.source}: {len(splits.train)} images to train on, {len(splits.validation)} to "
@@ -108,12 +111,6 @@ def results_table(results: Results, splits: Splits) -> Table:
     rows = [_row(variant, results) for variant in results.variants]
     title = f"{len(splits.test)} test images of {splits.source}, {results.recipe.framework}"
     return report.table(rows, columns=COLUMNS, title=title, captions=_captions(results))
-
-
-def _splits(recipe: Recipe, data: pathlib.Path | None) -> Splits:
-    if data is None:
-        return bundled_digits(fractions=recipe.fractions, seed=recipe.seed)
-    return mnist_folder(data, seed=recipe.seed)
 
 
 def _variants(shop: Workshop) -> tuple[Variant, ...]:
@@ -206,7 +203,12 @@ def _not_compressed(results: Results) -> list[str]:
 
 
 def _write(results: Results, splits: Splits, out: pathlib.Path) -> None:
-    points = [_point(name, proof) for name, proof in results.proofs.items()]
+    points = [
+        report.Point(
+            name, proof.file_bytes, proof.evaluation.accuracy, *proof.evaluation.accuracy_interval
+        )
+        for name, proof in results.proofs.items()
+    ]
     picture = report.pareto(points, out / "pareto.png", title="Bytes against accuracy")
     results.recipe.save(out / "recipe.json")
     (out / "report.json").write_text(json.dumps(_json(results), indent=2) + "\n")
@@ -217,11 +219,6 @@ def _write(results: Results, splits: Splits, out: pathlib.Path) -> None:
     ]
     page = report.page("jaxcompress: what compression cost", sections)
     (out / "report.html").write_text(page, encoding="utf-8")
-
-
-def _point(name: str, proof: Proof) -> report.Point:
-    low, high = proof.evaluation.accuracy_interval
-    return report.Point(name, proof.file_bytes, proof.evaluation.accuracy, low, high)
 
 
 def _report_sections(results: Results) -> list:

@@ -18,7 +18,7 @@ from jaxcompress.core.types import Array
 from jaxcompress.graph.layouts import Convolution, Dot, Layout, Lookup, Ragged
 from jaxcompress.graph.origins import Leaf
 from jaxcompress.graph.products import MARK
-from jaxcompress.graph.value_axes import Part, ValueAxes
+from jaxcompress.graph.value_axes import ValueAxes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,7 +195,9 @@ class Site:
         # the leaf, and joined again.
         axes = self.operand_axes.contracting
         parts = [(part, axis) for axis in axes for part in self.operand_parts[axis]]
-        order = sorted(range(len(parts)), key=lambda i: (_leaf_axis(parts[i][0]), parts[i][1]))
+        # Parts that are of no axis of the leaf come first.
+        places = [(-1 if part.axis is None else part.axis, axis) for part, axis in parts]
+        order = sorted(range(len(parts)), key=places.__getitem__)
         # (batch…, rows, inputs) to (batch…, rows, part, part…)
         apart = vectors.reshape(*vectors.shape[:-1], *(part.size for part, _ in parts))
         first = vectors.ndim - 1
@@ -227,11 +229,6 @@ class Site:
                 f"Site.output: {self.name!r} is a {self.primitive}; only a dot has rows of outputs."
             )
         return self.layout.output(y)
-
-
-def _leaf_axis(part: Part) -> int:
-    """Which of the leaf's axes; -1 where a part is of none."""
-    return -1 if part.axis is None else part.axis
 
 
 def source_of(eqn: JaxprEqn) -> str:

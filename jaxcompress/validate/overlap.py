@@ -35,7 +35,10 @@ def check_disjoint(**splits: ArrayLike) -> None:
     """
     arrays = {name: np.asarray(examples) for name, examples in splits.items()}
     _check_comparable(arrays)
-    hashes = {name: _hashes(examples) for name, examples in arrays.items()}
+    hashes = {
+        name: [hashlib.blake2b(each.tobytes(), digest_size=16).digest() for each in examples]
+        for name, examples in arrays.items()
+    }
     overlaps = [
         _overlap(first, hashes[first], second, hashes[second])
         for first, second in itertools.combinations(hashes, 2)
@@ -43,10 +46,6 @@ def check_disjoint(**splits: ArrayLike) -> None:
     found = "; ".join(overlap for overlap in overlaps if overlap)
     if found:
         raise ValueError(f"check_disjoint: {found}.")
-
-
-def _hashes(examples: np.ndarray) -> list[bytes]:
-    return [hashlib.blake2b(example.tobytes(), digest_size=16).digest() for example in examples]
 
 
 def _overlap(first: str, first_hashes: list[bytes], second: str, second_hashes: list[bytes]) -> str:

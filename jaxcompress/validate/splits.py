@@ -52,9 +52,14 @@ def split(
     """
     n = check_count("split", "n", n)
     check_count("split", "seed", seed, least=0)
-    _check_fractions(fractions)
+    if min(fractions, default=0) <= 0 or not math.isclose(math.fsum(fractions), 1):
+        raise ValueError(
+            f"split(fractions={tuple(fractions)}) needs fractions above 0 that sum to 1."
+        )
+    if labels is not None and np.shape(labels) != (n,):
+        raise ValueError(f"split(labels of shape {np.shape(labels)}) needs the shape ({n},).")
     rng = np.random.default_rng(seed)
-    order = rng.permutation(n) if labels is None else _spread(_checked_labels(labels, n), rng)
+    order = rng.permutation(n) if labels is None else _spread(np.asarray(labels), rng)
     ends = [round(n * share) for share in itertools.accumulate(fractions[:-1])]
     parts = tuple(np.sort(part) for part in np.split(order, ends))
     if not all(part.size for part in parts):
@@ -72,17 +77,3 @@ def _spread(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         members = rng.permutation(np.flatnonzero(labels == label))
         places[members] = (np.arange(members.size) + rng.random()) / members.size
     return np.argsort(places, kind="stable")
-
-
-def _check_fractions(fractions: Sequence[float]) -> None:
-    if min(fractions, default=0) <= 0 or not math.isclose(math.fsum(fractions), 1):
-        raise ValueError(
-            f"split(fractions={tuple(fractions)}) needs fractions above 0 that sum to 1."
-        )
-
-
-def _checked_labels(labels: ArrayLike, n: int) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.shape != (n,):
-        raise ValueError(f"split(labels of shape {labels.shape}) needs the shape ({n},).")
-    return labels

@@ -52,15 +52,12 @@ def plain_records(body: Body) -> Iterator[Record]:
     """Equations that run no program of their own, in program order; no derivatives."""
     for record in body.records:
         if record.bodies:
-            for inner in record.bodies[:1] if _has_derivative(record) else record.bodies:
+            # The second body of these is the gradient that the function defines itself.
+            own_gradient = record.eqn.primitive.name in ("custom_jvp_call", "custom_vjp_call")
+            for inner in record.bodies[:1] if own_gradient else record.bodies:
                 yield from plain_records(inner)
         else:
             yield record
-
-
-def _has_derivative(record: Record) -> bool:
-    """Whether the second body is the gradient that the function defines for itself."""
-    return record.eqn.primitive.name in ("custom_jvp_call", "custom_vjp_call")
 
 
 def opened(body: Body, chosen: Callable[[Record], bool]) -> set[Record]:

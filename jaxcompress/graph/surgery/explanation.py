@@ -26,7 +26,7 @@ def explain(removable: Sequence[Family], whole: Sequence[Family], unused: Sequen
             lines.append(f"    each of {alike[0].layers} layers may lose units of its own")
     if whole:
         lines += ["", "Stays whole:"]
-        for alike in _alike_pinned(whole):
+        for alike in _grouped(whole, lambda family: tuple(map(_numberless, family.pins))):
             lines += _wrapped(f"{_reasons(alike, 'pins')}: {_places(alike)}")
     if unused:
         lines += ["", "Meets no data:"]
@@ -60,11 +60,6 @@ def _alike(families: Sequence[Family]) -> list[list[Family]]:
         return family.size, family.layers, frozenset(places)
 
     return _grouped(families, kind)
-
-
-def _alike_pinned(families: Sequence[Family]) -> list[list[Family]]:
-    """Families that stay whole for one reason."""
-    return _grouped(families, lambda family: tuple(map(_numberless, family.pins)))
 
 
 def _places(alike: Sequence[Family]) -> str:

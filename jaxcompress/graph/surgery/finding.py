@@ -30,7 +30,10 @@ def families_of(coupled: Coupled) -> tuple[Family, ...]:
                 size=atom.size,
                 places=tuple(places),
                 reductions=tuple(dict.fromkeys(map(equation_of, reductions.get(atom, ())))),
-                pins=tuple(map(_pin_in_words, atom.pins)),
+                pins=tuple(
+                    f"needed whole by {equation_of(pin)}" if isinstance(pin, Record) else pin
+                    for pin in atom.pins
+                ),
                 layers=0 if atom in tied else coupled.leaves[places[0].leaf][0].size,
                 atom=atom,
             )
@@ -85,7 +88,3 @@ def _tied(body: Body) -> Iterator[Dim]:
 
 def _atoms(shapes: Sequence[Dims]) -> Iterator[Dim]:
     return (atom for dims in shapes for d in dims for atom in atoms(d))
-
-
-def _pin_in_words(reason: Record | str) -> str:
-    return f"needed whole by {equation_of(reason)}" if isinstance(reason, Record) else reason

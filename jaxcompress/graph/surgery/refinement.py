@@ -46,7 +46,9 @@ def unify(a: Dim, b: Dim, reason) -> None:
         _link(a, b)
     elif pinned(a) or pinned(b):
         # Nothing of either may go, so how their pieces match need not be known.
-        _pin_alike(a, b)
+        for each in dict.fromkeys(r for atom in (*atoms(a), *atoms(b)) for r in atom.pins):
+            pin(a, each)
+            pin(b, each)
     else:
         try:
             _unify_structures(a, b, reason)
@@ -64,12 +66,6 @@ def _link(atom: Dim, d: Dim) -> None:
     for reason in atom.pins:
         pin(d, reason)
     atom.link = d
-
-
-def _pin_alike(a: Dim, b: Dim) -> None:
-    for reason in dict.fromkeys(r for atom in (*atoms(a), *atoms(b)) for r in atom.pins):
-        pin(a, reason)
-        pin(b, reason)
 
 
 def _unify_structures(a: Dim, b: Dim, reason) -> None:

@@ -185,8 +185,10 @@ def _sliced(leaf, cut: LeafCut):
         shape = list(leaf.shape)
         shape[cut.axis] -= cut.count
         return jax.ShapeDtypeStruct(tuple(shape), leaf.dtype)
-    sharding = leaf.sharding if _is_sharded(leaf) else None
-    if sharding is None:
+    if not isinstance(leaf, jax.Array) or isinstance(leaf, jax.core.Tracer):
+        return _kept(leaf, cut)
+    sharding = leaf.sharding
+    if not isinstance(sharding, jax.sharding.NamedSharding):
         return _kept(leaf, cut)
     _check_divisible(leaf, cut, sharding)
     # Gathered, cut and spread again: a take along a sharded axis raises on an explicit
@@ -204,11 +206,6 @@ def _kept(leaf, cut: LeafCut):
     kept = np.stack([np.flatnonzero(~layer) for layer in gone])  # (layers, kept)
     others = [axis for axis in range(1, leaf.ndim) if axis != cut.axis]
     return jnp.take_along_axis(leaf, np.expand_dims(kept, others), axis=cut.axis)
-
-
-def _is_sharded(leaf) -> bool:
-    concrete = isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)
-    return concrete and isinstance(leaf.sharding, jax.sharding.NamedSharding)
 
 
 def _check_divisible(leaf, cut: LeafCut, sharding: jax.sharding.NamedSharding) -> None:

@@ -248,12 +248,9 @@ def _why_not(
         for pin in d.pins:
             # The scan itself keeps what it steps through whole; that is no objection.
             if pin is not record:
-                return f"its layers are needed whole by {_in_words(pin)}"
+                reader = equation_of(pin) if isinstance(pin, Record) else pin
+                return f"its layers are needed whole by {reader}"
     return ""
-
-
-def _in_words(pin: Record | str) -> str:
-    return equation_of(pin) if isinstance(pin, Record) else pin
 
 
 def _reduced(body: Body) -> dict[Dim, Record]:

@@ -96,12 +96,11 @@ class _Walk:
             records.append(record)
             return record.outputs
 
-        results = forward(jaxpr.jaxpr, consts, operands, through, _axes_of_literal)
+        def of_literal(literal: Literal) -> Dims:
+            return fresh(aval_of(literal).shape)
+
+        results = forward(jaxpr.jaxpr, consts, operands, through, of_literal)
         return Body(jaxpr, consts, tuple(operands), tuple(records), tuple(results))
 
     def derivative(self) -> "_Walk | None":
         return _Walk(self.depth + 1) if self.depth == 0 else None
-
-
-def _axes_of_literal(literal: Literal) -> Dims:
-    return fresh(aval_of(literal).shape)

@@ -13,7 +13,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.formats.sharing import Block, Group, Row
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.qtensor import QTensor
@@ -27,6 +26,7 @@ from jaxcompress.kernels import (
     stack_digits,
 )
 from jaxcompress.quantize.execution.activations import Activations, encode, finite_rows
+from jaxcompress.quantize.execution.obstacles import obstacle
 
 Form = Callable[[Site, Callable, Array, QTensor], Array]
 """(site, apply, data, weight) to the output of the site's equation."""
@@ -137,22 +137,13 @@ def _obstacle(site: Site, weight) -> str:
         return f"a {site.primitive} looks rows up and multiplies nothing"
     if not site.observable:
         return f"a {site.primitive} whose rows meet matrices that the data choose"
-    if not jnp.issubdtype(site.data_dtype, jnp.floating):
-        return f"the data are {site.data_dtype}"
-    if not isinstance(weight.spec.levels, Integers):
-        return f"{weight.spec.name} codes stand for no whole numbers"
-    if not weight.spec.symmetric:
-        return "asymmetric codes"
-    if weight.permutation != site.operand_axes.order:
-        return "quantized along other axes than it meets data with; pass axes=graph.axes(...)"
+    if reason := obstacle(site, weight.spec, weight.permutation, weight.shape, largest=127):
+        return reason
     rows = isinstance(weight.spec.sharing, Row) and len(site.operand_axes.contracting) > 1
     if rows or isinstance(weight.spec.sharing, Block):
         return f"scales {weight.spec.sharing}, which no integer product multiplies with"
     if not site.is_matmul and isinstance(weight.spec.sharing, Group):
         return "groups inside the window of a convolution"
-    terms = math.prod(weight.shape[axis] for axis in site.operand_axes.contracting)
-    if terms * 127 * max(-weight.spec.lowest, weight.spec.highest) >= 2**31:
-        return f"sums of {terms} products overflow int32"
     return ""
 
 

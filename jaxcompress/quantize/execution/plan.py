@@ -145,7 +145,12 @@ def _trial(running: Model, params: Params, inputs: tuple, probe: Probe) -> Trial
     @cache
     def arguments():
         codes, data = _filled((params, inputs))
-        return codes, jax.tree.map(_formed, codes, is_leaf=is_compressed), data
+        arrays = jax.tree.map(
+            lambda leaf: leaf.materialize() if isinstance(leaf, QTensor) else leaf,
+            codes,
+            is_leaf=is_compressed,
+        )
+        return codes, arrays, data
 
     @cache
     def held_dense(names: tuple[str, ...]) -> Params:
@@ -160,10 +165,6 @@ def _trial(running: Model, params: Params, inputs: tuple, probe: Probe) -> Trial
         return jitted(held_dense(names), *arguments()[2])
 
     return lambda names: probe({DENSE: dense, PLANNED: partial(planned, names)})
-
-
-def _formed(leaf):
-    return leaf.materialize() if isinstance(leaf, QTensor) else leaf
 
 
 def _filled(tree: PyTree) -> PyTree:
@@ -190,16 +191,12 @@ def _stops(fn: Model, params: Params, inputs: tuple) -> list[_Stop]:
     stops: dict[str, _Stop] = {}
 
     def record(site: Site, apply: Callable, data: Array, weight):
-        shapes = jax.tree.map(_shape, (data, weight))
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (data, weight))
         stops[site.name] = _Stop(site, apply, *shapes)
         return apply(data, weight)
 
     jax.eval_shape(rewrite(fn, record), params, *inputs)
     return list(stops.values())
-
-
-def _shape(x: Array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(x.shape, x.dtype)
 
 
 def _choices(
@@ -213,7 +210,10 @@ def _choices(
         key = _kind(stop, names)
         if key not in timed:
             timed[key] = probe(_candidates(stop, {name: forms[name] for name in names}))
-        choices.append(_choice(stop.site, reason, timed[key]))
+        seconds = timed[key]
+        form = min((name for name in seconds if name != DENSE), key=seconds.__getitem__)
+        site = stop.site
+        choices.append(ChosenForm(site.name, site.leaf, form, reason, seconds, site.repeats))
     return tuple(choices)
 
 
@@ -236,11 +236,6 @@ def _candidates(stop: _Stop, forms: Mapping[str, Form]) -> dict[str, Callable[[]
         for name, form in forms.items()
     }
     return {**calls, DENSE: partial(jax.jit(stop.apply), data, materialize(weight))}
-
-
-def _choice(site: Site, reason: str, seconds: Mapping[str, float]) -> ChosenForm:
-    form = min((name for name in seconds if name != DENSE), key=seconds.__getitem__)
-    return ChosenForm(site.name, site.leaf, form, reason, seconds, site.repeats)
 
 
 def _check_activations(caller: str, activations: Activations) -> None:

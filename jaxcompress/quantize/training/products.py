@@ -1,6 +1,5 @@
 """Quantization-aware training on integer products, the ones that execution forms."""
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from jaxcompress.core.types import Array, Model, Params, Selector
 from jaxcompress.graph import Site, rewrite
 from jaxcompress.quantize.assignment import Assignment, assign
 from jaxcompress.quantize.execution.activations import Activations, dynamic, finite_rows
+from jaxcompress.quantize.execution.obstacles import obstacle
 from jaxcompress.quantize.ranges.estimator import RangeEstimator, estimate
 from jaxcompress.quantize.ranges.extremes import min_max
 from jaxcompress.quantize.training.activations import rounded_data
@@ -99,17 +99,15 @@ def fake_quantize_model(
 
 def _has_codes(site: Site, weight: Latent, activations: Activations) -> bool:
     """Whether a site can multiply codes and scale the product."""
-    terms = math.prod(weight.shape[axis] for axis in site.operand_axes.contracting)
-    specs = weight.spec, activations.spec
-    largest = max(max(-spec.lowest, spec.highest) for spec in specs)
+    data = activations.spec
+    largest = max(-data.lowest, data.highest)
     return (
         site.is_matmul
-        and all(isinstance(spec.levels, Integers) and spec.symmetric for spec in specs)
-        and isinstance(weight.spec.sharing, Channel | Tensor)
-        and jnp.issubdtype(site.data_dtype, jnp.floating)
+        and isinstance(data.levels, Integers)
+        and data.symmetric
         and activations.digits == 1
-        and weight.axes.order == site.operand_axes.order
-        and terms * largest**2 < 2**31
+        and isinstance(weight.spec.sharing, Channel | Tensor)
+        and not obstacle(site, weight.spec, weight.axes.order, weight.shape, largest)
     )
 
 

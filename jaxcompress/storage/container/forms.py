@@ -163,7 +163,9 @@ def restored(record: Record, data: np.ndarray, specs: Sequence[QuantSpec]):
     leaf, rest = _restored(record, data, specs)
     if rest.size:
         raise ValueError(f"{rest.size} bytes more than its parts take")
-    return leaf if isinstance(record, Node) else _finished(leaf, record)
+    if isinstance(record, Node):
+        return leaf
+    return leaf.item() if record.dtype in PYTHON_TYPES else on_device(leaf)
 
 
 def _restored(record: Record, data: np.ndarray, specs: Sequence[QuantSpec]):
@@ -175,7 +177,3 @@ def _restored(record: Record, data: np.ndarray, specs: Sequence[QuantSpec]):
     for name, child in record.children.items():
         children[name], data = _restored(child, data, specs)
     return form_named(record.kind).restored(record.fields, children, specs), data
-
-
-def _finished(x: np.ndarray, part: Part):
-    return x.item() if part.dtype in PYTHON_TYPES else on_device(x)

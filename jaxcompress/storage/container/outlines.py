@@ -35,7 +35,9 @@ def to_text(tree: PyTree) -> str:
       '["l",0,["d",[3,["t",0,null]]]]'
     """
     shape = _outline(jax.tree.structure(tree, is_leaf=is_compressed))
-    return "" if shape in (FOREIGN, _implied(tree)) else _compact(shape)
+    if shape in (FOREIGN, _implied(tree)):
+        return ""
+    return json.dumps(shape, separators=(",", ":"), ensure_ascii=False)
 
 
 def from_text(text: str, leaves: Iterable) -> PyTree:
@@ -134,7 +136,3 @@ def _following(leaves: Iterator):
     for leaf in leaves:
         return leaf
     raise ValueError("the outline has more leaves than the file")
-
-
-def _compact(shape: Outline) -> str:
-    return json.dumps(shape, separators=(",", ":"), ensure_ascii=False)
