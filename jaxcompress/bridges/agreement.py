@@ -21,7 +21,7 @@ PROGRAM = "Use the program, removed.fn, with removed.params."
 
 
 class Smaller(Protocol):
-    """What removals give: a smaller program, its params, and what went."""
+    """Result of a removal: a smaller program, its params, and what was removed."""
 
     @property
     def fn(self) -> Model: ...
@@ -82,7 +82,7 @@ def agreement(caller: str, fn: Model, removed: Smaller, inputs: tuple, mend: str
 
 
 def check_shapes(caller: str, found: Params, params: Params) -> None:
-    """A module's leaves are those of the smaller params.
+    """Raises unless a module's leaves have the shapes of the smaller params.
 
     Raises:
       ValueError: a leaf is missing, left over or of another shape.

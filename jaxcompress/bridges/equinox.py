@@ -83,7 +83,7 @@ def functional(model: equinox.Module, *, call: Call = each_example) -> Functiona
 def stateful(
     model: equinox.Module, state: equinox.nn.State, *, call: Call = each_example_with_state
 ) -> Functional:
-    """The same of a model with state, as `equinox.nn.make_with_state` gives them.
+    """The pure functions of a model with state, of `equinox.nn.make_with_state`.
 
     Args:
       model: any module.
@@ -133,7 +133,7 @@ def shrunk(
     sizes: Keywords = NO_KEYWORDS,
     call: Call = each_example,
 ) -> Shrunk:
-    """The module without what was removed: smaller arrays, and static fields that fit.
+    """Shrinks the module after a removal: its arrays, and static fields that fit them.
 
     Fields of Equinox's own layers (`out_features`, `num_heads`, `shape`, ...) are set
     where the smaller arrays say what they are; those of other classes only by `sizes`.
@@ -189,7 +189,7 @@ def shrunk_stateful(
     sizes: Keywords = NO_KEYWORDS,
     call: Call = each_example_with_state,
 ) -> Shrunk:
-    """The same of a model with state, such as the statistics of batch norms.
+    """Shrinks a model with state, such as the statistics of batch norms.
 
     Args:
       model, state: what `stateful` was given; unchanged.
@@ -211,7 +211,7 @@ def shrunk_stateful(
 
 
 def _check(bridge: Functional, removed: Smaller) -> None:
-    """The removal is of this module."""
+    """Raises unless the removal was made for this module."""
     shapes = jax.eval_shape(lambda: bridge.params)
     check_shapes("equinox.shrunk", slice_params(shapes, removed.removal), removed.params)
 

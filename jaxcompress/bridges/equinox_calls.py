@@ -28,7 +28,7 @@ def each_example(model: Callable, *inputs, key: Key | None) -> Any:
 def each_example_with_state(
     model: Callable, state: equinox.nn.State, *inputs, key: Key | None
 ) -> tuple[Any, equinox.nn.State]:
-    """The same of a model with state, that all examples share.
+    """The model on every example, with a state that all examples share.
 
     The examples lie along the axis "batch", over which batch norms average.
     """

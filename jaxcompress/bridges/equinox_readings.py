@@ -1,4 +1,4 @@
-"""At which axes of a layer's leaves its fields stand, for Equinox's layers.
+"""Which axes of an Equinox layer's arrays its size fields describe.
 
 Weights there are (outputs, inputs, …). No framework is known here.
 """

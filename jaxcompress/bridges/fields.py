@@ -1,4 +1,4 @@
-"""Fields of layers, set to what the smaller arrays of a module say.
+"""Sets the size fields of layers to the sizes of their smaller arrays.
 
 For frameworks whose modules carry their layers. No framework is known here.
 """

@@ -1,4 +1,4 @@
-"""What a bridge gives: a model as pure functions of one parameter tree.
+"""The result of a bridge: a model as pure functions of one parameter tree.
 
 No framework is known here.
 """

@@ -148,7 +148,7 @@ def sizes(
 def check_rebuilt(
     rebuilt: linen.Module, removed: Smaller, *inputs, evaluation: Keywords = NO_KEYWORDS
 ) -> float:
-    """Whether a module that was built anew is the model without what was removed.
+    """Checks that a rebuilt module computes what the smaller program computes.
 
     Its `init` must give the shapes of the smaller params and, on the batch, it must
     compute what the shrunk program does: a layer norm divides by the new width and
@@ -180,7 +180,7 @@ def check_rebuilt(
 def shrunk(
     module: linen.Module, removed: Smaller, *inputs, evaluation: Keywords = NO_KEYWORDS
 ) -> Shrunk:
-    """The module built anew, where its own constructor fields are all its sizes.
+    """Rebuilds a module whose own constructor fields hold all its sizes.
 
     Of its integers and tuples of integers those are changed that bring the shapes of
     `init` in line with the smaller params. Then it is checked as by `check_rebuilt`.

@@ -115,7 +115,7 @@ def shrunk(
     sizes: Keywords = NO_KEYWORDS,
     evaluation: Keywords = NO_KEYWORDS,
 ) -> Shrunk:
-    """The module without what was removed: smaller variables, and fields that fit.
+    """Shrinks the module after a removal: its variables, and fields that fit them.
 
     Fields of Flax's own layers (`out_features`, `num_heads`, ...) are set where the
     smaller arrays say what they are; those of other classes only by `sizes`. On the
@@ -221,7 +221,7 @@ def _copied(state: PyTree) -> PyTree:
 
 
 def _reseeded(rest: PyTree, key: Key) -> PyTree:
-    """Every random stream from `key`, each its own, as they are counted in the tree."""
+    """Reseeds every random stream from `key` and its position in the tree."""
     leaves, structure = jax.tree.flatten(rest)
     fresh = [
         jax.random.split(jax.random.fold_in(key, index), leaf.shape)

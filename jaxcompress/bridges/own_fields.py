@@ -22,7 +22,7 @@ class Entry(NamedTuple):
 def refit(
     module: Any, removal: Removal, listed: SizeReport, misfits: Callable[[Any], float]
 ) -> tuple[Any, tuple[Size, ...]]:
-    """The module with those of its integers changed that bring its shapes in line.
+    """Changes those integers of a module that make its shapes fit.
 
     Every integer that equals a size before is changed, since sizes may only do together
     (heads and their joint width). Then each is put back, or changed to another size,

@@ -1,4 +1,4 @@
-"""At which axes of a layer's leaves its fields stand.
+"""Which axes of a layer's arrays its size fields describe.
 
 One reading per kind of layer, for Linen and NNX alike: it gives every field that either
 may have. No framework is known here.

@@ -1,6 +1,6 @@
 """Sizes that layers keep in fields beside their arrays, before and after a removal.
 
-What stands where is the matter of `readings`. No framework is known here.
+Which axes a field describes is in `readings`. No framework is known here.
 """
 
 import dataclasses
@@ -117,7 +117,7 @@ def tuples(axes: tuple[Extent, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def groups_kept(groups: int, axis: Extent) -> int:
-    """How many groups do not go whole; those that stay have to be alike."""
+    """Groups left after a removal; all of them where those left differ in size."""
     gone = axis.gone.reshape(*axis.gone.shape[:-1], groups, -1)  # (…, groups, size)
     kept = groups - int(gone.all(axis=-1).sum(axis=-1).max())
     return kept if kept and axis.after % kept == 0 else groups

@@ -1,4 +1,4 @@
-"""The main job: train, compress, prove, save. Run it with `jaxcompress demo`.
+"""Trains, compresses, measures and saves a model. Run it with `jaxcompress demo`.
 
 A reader's way through: `recipe` (every choice), `data`, `models`, `training` (one loop
 for all variants), `steps` (what each trains with), `plan` (what is checked before),

@@ -1,4 +1,4 @@
-"""A folder of results that is there whole or not at all."""
+"""Writes a folder of results completely or not at all."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def whole(out: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a folder to write to; what is in it goes to `out` once all is written.
+    """Gives a temporary folder, whose files move to `out` once all are written.
 
     The folder to write to lies in the nearest folder that exists, so that what cannot
     be written is known at once and the move is a renaming. After an error nothing is

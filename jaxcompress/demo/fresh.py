@@ -1,4 +1,4 @@
-"""The check in another process: a file must give the very bits there that it gave here.
+"""Checks that a file gives bit-identical outputs in another process.
 
 That process is `python -m jaxcompress.demo.fresh CHECKS`: it reads the list of files
 and images, and prints digests.

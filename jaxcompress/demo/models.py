@@ -13,7 +13,7 @@ POOL_ABOVE = 16
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """What has to be known to build the network again in another process.
+    """What builds the network again in another process: its framework and sizes.
 
     Fields:
       framework: "nnx" or "linen".

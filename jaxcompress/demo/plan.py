@@ -1,4 +1,4 @@
-"""What is decided and checked before anything is trained: networks, axes, groups."""
+"""Chooses networks, axes and groups, and checks them before training."""
 
 import dataclasses
 import importlib.util

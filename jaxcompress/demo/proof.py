@@ -1,4 +1,4 @@
-"""What each variant cost: bytes, memory, accuracy, a paired test, latency."""
+"""Measures each variant: bytes, memory, accuracy, a paired test, latency."""
 
 import dataclasses
 import pathlib

@@ -45,7 +45,7 @@ COLUMNS = (
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """All that the demo found.
+    """All results of the demo.
 
     Fields:
       recipe: what was asked for.
@@ -65,7 +65,7 @@ class Results:
 
 
 def run(recipe: Recipe, *, out: pathlib.Path, data: pathlib.Path | None = None) -> Results:
-    """Trains, compresses, proves, saves; prints one table and says where everything is.
+    """Trains, compresses, proves, saves; prints one table and where the files are.
 
     Args:
       recipe: all choices.
@@ -171,7 +171,7 @@ def _row(variant: Variant, results: Results) -> dict:
 
 
 def _captions(results: Results) -> list[str]:
-    """What a reader has to know beside the figures, and what was not compressed."""
+    """Notes that explain the figures, and what was not compressed."""
     wrong = [name for name, same in results.identical.items() if not same]
     identical = (
         "Every file was read in a fresh process and gave identical outputs."

@@ -14,23 +14,23 @@ PRUNE_EVERY = 20
 
 
 def dense_step(recipe: Recipe) -> Step:
-    """From scratch, with the labels alone."""
+    """A step that trains from scratch on the labels alone."""
     return Step(_from_scratch(recipe, recipe.dense_steps), _cross_entropy, _as_it_is)
 
 
 def pruning_step(recipe: Recipe, axes: Axes) -> Step:
-    """The dense model trains on while weights go."""
+    """A step that goes on training the dense model while pruning it."""
     optimizer = _pruning(recipe, recipe.prune_steps, axes)
     return Step(optimizer, _cross_entropy, _as_it_is)
 
 
 def distilling_step(recipe: Recipe) -> Step:
-    """A student from scratch, with the teacher's answers and the labels."""
+    """A step that trains a student from scratch on the teacher's outputs and labels."""
     return Step(_from_scratch(recipe, recipe.distill_steps), _soft_and_hard(recipe), _as_it_is)
 
 
 def combined_step(recipe: Recipe, spec: Rules, axes: Axes) -> Step:
-    """The student trains on while weights go and it sees them rounded to `spec`."""
+    """A step that goes on training the student, pruned and rounded to `spec`."""
     optimizer = _pruning(recipe, recipe.combined_steps, axes)
     return Step(optimizer, _soft_and_hard(recipe), quantize.fake_quantize(spec, axes=axes))
 

@@ -1,4 +1,4 @@
-"""One training loop for all: what differs is the view, the loss and the optimizer."""
+"""One training loop for all variants, given a view, a loss and an optimizer."""
 
 from collections.abc import Callable
 from functools import partial
@@ -45,7 +45,7 @@ def train(
     batch_size: int,
     seed: int,
 ) -> Params:
-    """Trains the model's weights, its norm statistics following.
+    """Trains the model's weights and updates its norm statistics.
 
     Args:
       model: gives `train_fn` and the starting params.

@@ -1,4 +1,4 @@
-"""What people look at: tables, the Pareto plot, and one self-contained page.
+"""Reports: tables, the Pareto plot, and a self-contained HTML page.
 
 Values come in as plain rows and points; nothing here measures or compresses.
 """

@@ -13,7 +13,7 @@ from jaxcompress.report.tables import Table
 
 @dataclasses.dataclass(frozen=True)
 class Heading:
-    """The heading of what follows it."""
+    """A section heading."""
 
     text: str
 
@@ -68,7 +68,7 @@ Section = Heading | Paragraph | Preformatted | Picture | Table
 
 
 def page(title: str, sections: Sequence[Section]) -> str:
-    """The page as one HTML text that needs nothing else.
+    """Renders sections as one self-contained HTML page.
 
     It follows the reader's light or dark setting, fits a phone, and forbids the browser
     any request. The same sections give the same text.
@@ -132,7 +132,7 @@ def _table(table: Table) -> str:
 
 
 def _row(cells: tuple[str, ...], kinds: list[str]) -> str:
-    """A table's row; its first cell is what the others are about."""
+    """A table row; its first cell is the row's header."""
     tags = ['th scope="row"', *["td"] * (len(cells) - 1)]
     return "".join(
         ["<tr>"]

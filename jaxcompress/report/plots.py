@@ -16,7 +16,7 @@ _INK, _MUTED, _RULE, _ACCENT = "#1d2430", "#8a919c", "#e6e8eb", "#0b5c8a"
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """One model: what it weighs and how good it is.
+    """One model in the plot: its size and its accuracy.
 
     Invariants:
       - `size_bytes` is above 0, and 0 <= low <= accuracy <= high <= 1.
@@ -102,7 +102,7 @@ def pareto(points: Sequence[Point], path: str | pathlib.Path, *, title: str = ""
 
 
 def pareto_svg(points: Sequence[Point], *, title: str = "") -> bytes:
-    """The plot of `pareto` as the bytes of an SVG file, its letters drawn as shapes."""
+    """The plot of `pareto` as the bytes of an SVG file, its text drawn as shapes."""
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     return _drawn(points, title, format="svg", metadata=metadata)
 
@@ -199,7 +199,7 @@ def _marks(axes, points: Sequence[Point]) -> None:
 
 
 def _labels(axes, points: Sequence[Point]) -> None:
-    """Each label where it covers least of what is there."""
+    """Places each label where it covers the fewest pixels of other marks."""
     renderer = axes.figure.canvas.get_renderer()
     taken = [_box(axes, *line) for line in _lines(points)]
     for point in sorted(points, key=lambda point: point.size_bytes):
@@ -213,7 +213,7 @@ def _labels(axes, points: Sequence[Point]) -> None:
 
 
 def _places(point: Point) -> list[tuple]:
-    """Where a label may stand: its anchor, its offset in points, its alignments."""
+    """Candidate positions of a label: anchor, offset in points, alignments."""
     beside = [
         (point.accuracy, (8 * side, 7 * end), across, along)
         for side, across in ((1, "left"), (-1, "right"))

@@ -1,4 +1,4 @@
-"""Real bytes: one self-contained file, what it holds, and how large everything is."""
+"""Saves trees as self-contained files, describes the files and measures sizes."""
 
 from jaxcompress.storage.container.errors import FileError as FileError
 from jaxcompress.storage.description import FileReport as FileReport

@@ -1,4 +1,4 @@
-"""How many bytes a tree takes, in four readings."""
+"""Bytes of a tree: dense, in memory, on disk, and by its entropy."""
 
 import dataclasses
 import math
@@ -111,7 +111,7 @@ def entropy_bits(values: np.ndarray) -> float:
 
 
 def _repeats(ordered: np.ndarray) -> np.ndarray:
-    """How often each value comes that comes more than once, of an ordered array."""
+    """Counts of the values that occur more than once in a sorted array."""
     same = np.flatnonzero(ordered[1:] == ordered[:-1])
     if not same.size:
         return same

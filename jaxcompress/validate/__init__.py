@@ -1,4 +1,4 @@
-"""What compression cost: disjoint splits, metrics, intervals and paired tests.
+"""Validation: disjoint splits, metrics, confidence intervals and paired tests.
 
 Nothing here knows how a model was compressed, and nothing here trains one.
 """

@@ -1,4 +1,4 @@
-"""Whether a candidate is as good as a reference: paired, with intervals, in words.
+"""Paired comparison of two models: differences, intervals and a verdict in words.
 
 The intervals themselves are in `intervals`. Comparing many candidates needs a
 correction that is not here.
@@ -128,7 +128,7 @@ def compare(
 
 
 def verdict(low: float, high: float, *, margin: float = 0.01) -> str:
-    """What an interval of the difference of accuracy allows to say, in words.
+    """States in words what an interval of the accuracy difference supports.
 
     The first line that holds is the verdict; one always does. At a margin of one point:
 

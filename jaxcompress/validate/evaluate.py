@@ -1,4 +1,4 @@
-"""A model's answers on many examples, in batches of one size, and what they are worth.
+"""Evaluates a model on many examples, in batches of one size.
 
 Per-example results are kept, because a paired comparison needs them; the comparison
 itself is in `compare`.
@@ -20,7 +20,7 @@ from jaxcompress.validate.intervals import mean_interval, wilson
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a classifier answered, example by example, and the figures that follow.
+    """A classifier's predictions and losses per example, and their means.
 
     Invariants:
       - The three arrays are NumPy, of shape (n,), n at least 1, in the order

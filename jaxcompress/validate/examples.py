@@ -1,4 +1,4 @@
-"""Labelled examples as one value, for what judges a model again and again."""
+"""Labelled examples as one value, for code that evaluates a model repeatedly."""
 
 from typing import NamedTuple
 

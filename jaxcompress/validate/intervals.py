@@ -1,4 +1,4 @@
-"""How sure a figure is: intervals around a proportion and around a mean.
+"""Confidence intervals of a proportion and of a mean.
 
 The statistics are scipy's, imported when first called because `scipy.stats` takes a
 second to import.

@@ -1,4 +1,4 @@
-"""How good each answer is: one number per example, never reduced.
+"""Metrics per example, never reduced.
 
 Means, intervals and tests over examples live in `intervals` and `compare`; losses to
 train on live in `distill`. Shapes and dtypes are checked always, values only where they
@@ -69,7 +69,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, ignore: int | None = 
 
 
 def agreement(logits: ArrayLike, other_logits: ArrayLike) -> Array:
-    """Whether two models answer the same class, right or wrong.
+    """Whether two models predict the same class.
 
     Args:
       logits: (n, classes), floating.

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 
 def check_disjoint(**splits: ArrayLike) -> None:
-    """Raises when an example of one set is also in another; otherwise says nothing.
+    """Raises when an example of one set is also in another.
 
     Use it on training, validation, test and calibration data before any figure is
     believed. Examples are equal when their bytes are; duplicates inside

@@ -1,4 +1,4 @@
-"""Which examples train, which choose and which judge: index arrays, fixed by a seed.
+"""Splits into training, validation and test sets: index arrays, fixed by a seed.
 
 Cross-validation is not here. Whether the examples themselves repeat
 is asked in `overlap`.
@@ -71,7 +71,7 @@ def split(
 
 
 def _spread(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Indices in an order whose every stretch holds the classes in proportion."""
+    """Orders examples so that every run of them holds the classes in proportion."""
     places = np.empty(labels.size)
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))

@@ -1,4 +1,4 @@
-"""What a coder is: words to bytes and back, bit for bit."""
+"""The interface of coders: words to bytes and back, bit for bit."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from jaxcompress.storage.coders.words import Words
 
 
 class Coder(NamedTuple):
-    """A way to write words down.
+    """A lossless code of words.
 
     Invariants:
       - `decode(encode(words), words.values.size, words.bits)` gives the values again,

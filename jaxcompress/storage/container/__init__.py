@@ -1,1 +1,1 @@
-"""The file: a safetensors container whose texts say how a tree lies in it."""
+"""The file format: a safetensors container whose metadata describes the tree."""

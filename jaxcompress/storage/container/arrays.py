@@ -24,7 +24,7 @@ def on_device(x):
 
 
 def source(leaf) -> Source:
-    """An array or a Python number as what is to be stored."""
+    """The source that stores an array or a Python number."""
     python_name = f"python {type(leaf).__name__}"
     return of_array(on_host(leaf), python_name if python_name in PYTHON_TYPES else "")
 

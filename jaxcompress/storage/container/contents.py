@@ -1,4 +1,4 @@
-"""What a file says of its leaves, whatever its version."""
+"""The leaves that a file describes, for every format version."""
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -64,5 +64,5 @@ class Version(NamedTuple):
 
 
 def users_texts(texts: Mapping[str, str], reserved: Iterable[str]) -> dict[str, str]:
-    """The texts without ours."""
+    """The metadata without the library's own entries."""
     return {name: text for name, text in texts.items() if name not in reserved}

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Writes a file atomically."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """A file to write beside `path`, which takes its place once all went well.
+    """Gives a temporary file beside `path`, which replaces `path` on success.
 
     A reader sees the old file or the new one. After an error there is only the old one.
 

@@ -1,4 +1,4 @@
-"""What is raised for a file that cannot be read."""
+"""The error for a file that cannot be read."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ class FileError(ValueError):
 
 @contextlib.contextmanager
 def reading(caller: str, path: str | os.PathLike) -> Iterator[None]:
-    """A problem with the file's content becomes a `FileError` that says who reads what.
+    """Turns errors of a file's content into a `FileError` with caller and path.
 
     Code inside raises `FileError("found. Mend.")`; what the file system raises passes.
     """

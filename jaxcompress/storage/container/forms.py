@@ -120,7 +120,7 @@ def form_of(leaf) -> Form | None:
 
 
 def form_named(kind: str) -> Form:
-    """The row that files call so.
+    """The row of the kind that a file names.
 
     Raises:
       ValueError: there is none.

@@ -1,6 +1,6 @@
 """The header of a safetensors file: what each array is and where it lies, checked.
 
-Nothing that it claims is believed beyond the size of the file.
+All its offsets are checked against the size of the file.
 """
 
 import io

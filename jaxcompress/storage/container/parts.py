@@ -81,7 +81,7 @@ def declared(coder: Coder, dtype: str, shape: tuple[int, ...], size_bytes: int) 
 
 
 def of_array(x: np.ndarray, dtype: str = "") -> Source:
-    """An array on the host as what is to be stored; `dtype` where it is a number's."""
+    """The source that stores an array on the host; `dtype` where it is a number's."""
     return Source(dtype or x.dtype.name, x.shape, lambda: array_words(x))
 
 

@@ -1,4 +1,4 @@
-"""What a file of a tree will be, to the byte, before anything is encoded."""
+"""Plans the file of a tree, exact to the byte, before anything is encoded."""
 
 import json
 import math
@@ -115,7 +115,7 @@ class Plan(NamedTuple):
 
 
 def plan(caller: str, tree: PyTree, metadata: Mapping[str, str]) -> Plan:
-    """The smallest file of a tree.
+    """Plans the smallest file of a tree.
 
     Raises:
       TypeError: a leaf cannot be stored.

@@ -81,10 +81,10 @@ def _record(shared, own: Iterator, coders: Sequence[Coder], depth: int) -> Recor
 
 
 def check_sizes(numbers: Sequence) -> None:
-    """Refuses what is no list of whole numbers from 0 on.
+    """Raises a ValueError unless given a list of integers that are 0 or more.
 
     Raises:
-      ValueError: one is another thing.
+      ValueError: one is something else.
     """
     for number in numbers:
         if type(number) is not int or number < 0:

@@ -51,7 +51,7 @@ class Record(NamedTuple):
 
 
 def contents(header: Header) -> Contents:
-    """What the header says; nothing is believed before `leaves` or `verify` read it.
+    """What the header says, unverified until `leaves` or `verify` reads the file.
 
     Raises:
       ValueError: the header contradicts itself.
@@ -71,7 +71,7 @@ def contents(header: Header) -> Contents:
 def _spec(fields) -> QuantSpec:
     spec = from_version_1(fields)
     if spec.bits not in WIDTHS:
-        raise ValueError(f"a spec of {spec.bits} bits, which version 1 had not")
+        raise ValueError(f"a spec of {spec.bits} bits, which version 1 did not have")
     return spec
 
 
@@ -216,7 +216,7 @@ def leaves(file: io.FileIO, contents: Contents, names: Iterable[str]) -> Iterato
 
 
 def verify(file: io.FileIO, contents: Contents) -> None:
-    """Reads the whole file and keeps nothing."""
+    """Verifies the whole file and keeps no leaf."""
     _verified(file, contents, set())
 
 

@@ -97,7 +97,7 @@ def leaves(file: io.FileIO, contents: Contents, names: Iterable[str]) -> Iterato
 
 
 def verify(file: io.FileIO, contents: Contents) -> None:
-    """Reads every leaf's bytes and keeps none."""
+    """Verifies every leaf's bytes and keeps none."""
     sealed = _digests(contents)
     for name, entry in in_order(contents.header.entries):
         digest = digests.LeafDigest()
