@@ -59,18 +59,14 @@ def _open(step: Step, operands: list, states: States, handlers: Handlers) -> tup
     def run(block: Block, values, states: States):
         return interpret(block, list(values), states, handlers)
 
-    with _scope_of(step.eqn):
+    # A profile shows the name scopes that an equation was written in.
+    scope = str(step.eqn.source_info.name_stack)
+    with jax.named_scope(scope) if scope else contextlib.nullcontext():
         if step.blocks:
             return rebuild(step, operands, states, run)
         handled = [site for site in step.places.values() if site.name in handlers]
         output, states = _meet(handled, step.eqn, operands, states, handlers)
         return [output], states
-
-
-def _scope_of(eqn: JaxprEqn):
-    """The name scopes an equation was written in; a profile shows them."""
-    scope = str(eqn.source_info.name_stack)
-    return jax.named_scope(scope) if scope else contextlib.nullcontext()
 
 
 def _meet(

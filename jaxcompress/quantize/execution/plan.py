@@ -12,7 +12,7 @@ from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.timing import Probe, median_seconds
-from jaxcompress.core.types import Array, Model, Params, PyTree
+from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph import Site, rewrite
 from jaxcompress.quantize.execution.activations import Activations, dynamic
 from jaxcompress.quantize.execution.choices import (
@@ -144,7 +144,10 @@ def _trial(running: Model, params: Params, inputs: tuple, probe: Probe) -> Trial
 
     @cache
     def arguments():
-        codes, data = _filled((params, inputs))
+        codes, data = jax.tree.map(
+            lambda x: jnp.ones(x.shape, x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x,
+            (params, inputs),
+        )
         arrays = jax.tree.map(
             lambda leaf: leaf.materialize() if isinstance(leaf, QTensor) else leaf,
             codes,
@@ -165,15 +168,6 @@ def _trial(running: Model, params: Params, inputs: tuple, probe: Probe) -> Trial
         return jitted(held_dense(names), *arguments()[2])
 
     return lambda names: probe({DENSE: dense, PLANNED: partial(planned, names)})
-
-
-def _filled(tree: PyTree) -> PyTree:
-    """Replaces shapes by arrays of ones."""
-
-    def filled(x):
-        return jnp.ones(x.shape, x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x
-
-    return jax.tree.map(filled, tree)
 
 
 class _Stop(NamedTuple):

@@ -122,7 +122,9 @@ def plan(caller: str, tree: PyTree, metadata: Mapping[str, str]) -> Plan:
       ValueError: a text has a reserved name, or a leaf breaks what its kind promises.
     """
     _check_metadata(caller, metadata)
-    specs = tuple(dict.fromkeys(leaf.spec for leaf in _quantized(tree)))
+    # Quantized leaves inside of others, such as the factors of a product, count too.
+    nodes = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, QTensor))
+    specs = tuple(dict.fromkeys(node.spec for node in nodes if isinstance(node, QTensor)))
     named = named_leaves(tree)
     leaves = {name: stored(caller, name, leaf, specs) for name, leaf in named.items()}
     return Plan(leaves, specs, outlines.to_text(tree), dict(metadata))
@@ -175,12 +177,6 @@ def _planned(leaf, specs: Sequence[QuantSpec], path: str = "") -> tuple[Record, 
         children[name], below = _planned(child, specs, f"{path}/{name}".lstrip("/"))
         sources |= below
     return Node(form.kind, form.fields(leaf, specs), children), sources
-
-
-def _quantized(tree: PyTree) -> list[QTensor]:
-    """Every quantized leaf, those inside of others too."""
-    found = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, QTensor))
-    return [leaf for leaf in found if isinstance(leaf, QTensor)]
 
 
 def _check_metadata(caller: str, metadata: Mapping[str, str]) -> None:
