@@ -1,4 +1,4 @@
-"""A trained model solved layer by layer, each on the inputs that it meets.
+"""Layer-by-layer solving of a trained model, each layer on its own inputs.
 
 What solves one matrix comes from the methods: pruning, quantization, low rank.
 """

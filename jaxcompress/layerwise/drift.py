@@ -1,4 +1,4 @@
-"""Drift: how leaves solved before have changed what a leaf meets, and its correction.
+"""Drift: how leaves solved before change a leaf's inputs, and its correction.
 
 With x what a leaf's matrix met in the model as it was, and x' what it meets now, the
 means of x x'ᵀ and x' x'ᵀ are all that its weights have to know.
@@ -16,7 +16,7 @@ DAMPING = 0.01
 
 
 def corrected(weight: Array, cross: Array, second_moment: Array, share: float) -> Array:
-    """The weights that answer what is met now more as before.
+    """Moves weights towards those that map the changed inputs to the former outputs.
 
         W + share · W · (E[x x'ᵀ] - E[x' x'ᵀ]) · E[x' x'ᵀ]⁻¹,   the inverse damped
 

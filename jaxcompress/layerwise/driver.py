@@ -1,4 +1,4 @@
-"""The driver: each leaf is solved on what the leaves solved before it make of the data.
+"""The driver: solves each leaf on the inputs that the leaves solved before it give.
 
 The program runs once, in segments cut at the leaves (`segments`); what becomes of one
 matrix is decided by a solver (`solver`).
@@ -27,7 +27,7 @@ from jaxcompress.layerwise.turns import Turn
 
 
 class Solved(NamedTuple):
-    """What became of the solved leaves, by name.
+    """The solved leaves, by name.
 
     Fields:
       leaves: what takes their place.
@@ -67,7 +67,7 @@ def solve(
     between the last cut and the leaf runs once more for it.
 
     Args:
-      caller: who is told in errors.
+      caller: the name of the verb in errors.
       fn: the model, `fn(params, *inputs) -> outputs`.
       params: tree of arrays; leaves that are not solved may be compressed.
       batches: tuples of the model's inputs, at least one.
@@ -162,7 +162,7 @@ class _Leaves:
         self.now[name] = from_matrices(matrices.at[index].set(solved), axes, like=leaf)
 
     def solved(self) -> tuple[dict[str, Any], dict[str, Solution]]:
-        """What takes the leaves' places, and the solutions of all their matrices."""
+        """The replacements of the leaves, and the solutions of all their matrices."""
         solutions = {name: _in_order(found) for name, found in self.found.items()}
         leaves = {
             name: solver.leaf(solutions[name], self.before[name], self.axes[name])

@@ -1,4 +1,4 @@
-"""The model at a cut: the streams of all batches, and what matrices meet there."""
+"""The model at a cut: the streams of all batches, and moments of inputs there."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ class Frontier:
     Each stage and each reading comes once for each plan.
 
     Args:
-      caller: who is told in errors.
+      caller: the name of the verb in errors.
       plans: for each shape of batch.
       now: the leaves as they are, by name; they may change between segments.
       before: the leaves as they were, or None where nothing is to be corrected.

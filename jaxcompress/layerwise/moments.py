@@ -1,4 +1,4 @@
-"""Moments of what matrices meet: E[x xᵀ], and E[x x'ᵀ] with x of the model before."""
+"""Moments of matrices' inputs: E[x xᵀ], and E[x x'ᵀ] with x before any solving."""
 
 import functools
 import glob
@@ -59,7 +59,7 @@ def second_moments(site: Site, executions: int) -> Observer:
 
 
 def recordings(site: Site, executions: int) -> Observer:
-    """Keeps the windows of so many executions, those of each layer of a stack apart."""
+    """Keeps the windows of so many executions, separately for each layer of a stack."""
 
     def init(x: jax.ShapeDtypeStruct) -> Recording:
         return jnp.zeros((executions, *x.shape), jnp.float32), jnp.zeros((), jnp.int32)
@@ -101,7 +101,7 @@ def cross_moment(
     """E[x x'ᵀ] of what a matrix met in the model as it was, and what it meets now.
 
     Args:
-      caller: who is told in errors.
+      caller: the name of the verb in errors.
       name: of the leaf.
       before, now: the two models' streams of the same batches.
       probes: the matrix's in each stream, by `recordings`.

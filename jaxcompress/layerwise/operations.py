@@ -32,7 +32,7 @@ class Value:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Operation:
-    """What gives some values from others; equal to itself alone.
+    """Computes some values from others; equal to itself alone.
 
     Fields:
       run: values of the inputs -> values of the outputs.
@@ -97,7 +97,7 @@ def equation(
 
 
 def made_of(inputs: Iterable[Value], aval) -> Value:
-    """What is made of these inputs alone."""
+    """A value computed from these inputs alone."""
     inputs = tuple(inputs)
     turns = frozenset[Turn]().union(*(value.turns for value in inputs))
     return Value(aval, any(value.varies for value in inputs), turns)
@@ -106,7 +106,7 @@ def made_of(inputs: Iterable[Value], aval) -> Value:
 def layer_of(stack: Value, index: Value, layer: Value) -> Operation:
     """Takes one layer of a stack.
 
-    Which one is an input: so the segments of all layers are one program.
+    Its index is an input, so that the segments of all layers are one program.
     """
 
     def take(stack: Array, index: Array) -> list[Array]:

@@ -41,7 +41,7 @@ def plans_of(
     """One plan for each shape of batch, all with the same leaves at the same cuts.
 
     Args:
-      caller: who is told in errors.
+      caller: the name of the verb in errors.
       fn: the model.
       params: its tree.
       batches: tuples of the model's inputs, at least one.

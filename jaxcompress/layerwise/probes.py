@@ -1,4 +1,4 @@
-"""What observers of a matrix see at a cut, or by running on from it."""
+"""How the inputs of a matrix are observed: at a cut, or by running on from it."""
 
 import math
 from collections.abc import Callable, Hashable, Sequence
@@ -70,7 +70,7 @@ def _at_cut(reading: Direct, observing: Observing, programs: Programs) -> Probe:
 def _beyond_cut(rerun: Rerun, observing: Observing, programs: Programs) -> Probe:
     """Runs on from the cut.
 
-    Matrices that have the same homes share a program: states say who looks.
+    Matrices that have the same homes share a program; states select the observers.
     """
     seen = [(home, site) for home in rerun.homes for site in sites_in(home)]
     observers = [_switched(observing(site, _executions(home.step, site))) for home, site in seen]

@@ -18,7 +18,7 @@ from jaxcompress.layerwise.turns import Turn
 
 
 class Direct(NamedTuple):
-    """A matrix whose data live at the cut.
+    """A matrix whose inputs are values of the cut.
 
     Fields:
       turn: the matrix.
@@ -32,7 +32,7 @@ class Direct(NamedTuple):
 
 
 class Rerun(NamedTuple):
-    """A matrix whose data live at no cut; they are seen by running on from the last.
+    """A matrix whose inputs are at no cut; observed by running on from the last one.
 
     Fields:
       turn: the matrix.

@@ -38,7 +38,7 @@ class Solver(NamedTuple):
 
 
 def weight_solver(solve: Callable[[Array, Array], Array]) -> Solver:
-    """A solver whose solution is the weight itself, and whose leaf an array.
+    """A solver whose solution is the weight itself, and whose leaf is an array.
 
     Args:
       solve: (weight (outputs, inputs), second moment (inputs, inputs)) -> weight, all

@@ -1,4 +1,4 @@
-"""The batches on their way through the model, segment after segment."""
+"""Runs batches through the model, segment by segment."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -28,14 +28,14 @@ class Programs:
 
 
 class _OnHost(NamedTuple):
-    """An array that the host keeps, and how it lay on the devices."""
+    """An array in host memory, and its sharding on the devices."""
 
     array: Any
     sharding: jax.sharding.Sharding
 
 
 class Stream:
-    """What the model has computed so far, for each batch of one shape.
+    """The values that are live after a segment, for each batch of one shape.
 
     Args:
       program: the flat program of batches of this shape.
@@ -62,7 +62,7 @@ class Stream:
         ]
 
     def advance(self, stage: Stage) -> None:
-        """Runs one segment for all batches, and keeps what lives after it."""
+        """Runs one segment for all batches, and keeps the values live after it."""
         self.shared |= self._run(stage.shared, {})
         avals = [value.aval for value in stage.each.outputs]
         size = sum(aval.size * aval.dtype.itemsize for aval in avals) * len(self.batches)
@@ -75,7 +75,7 @@ class Stream:
         self.shared = {value: x for value, x in self.shared.items() if value in stage.live}
 
     def values(self, wanted: Sequence[Value], batch: int) -> list[Any]:
-        """What the values are in a batch, as the model stands."""
+        """The present values of a batch."""
         return [self._value(value, self.batches[batch]) for value in wanted]
 
     def _run(self, operation: Operation, known: Mapping[Value, Any]) -> dict[Value, Array]:

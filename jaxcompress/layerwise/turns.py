@@ -1,4 +1,4 @@
-"""Turns: which matrix of a program comes when, and which leaves are matrices at all."""
+"""Turns: the order of a program's matrices, and which leaves are matrices."""
 
 import dataclasses
 import math
@@ -110,7 +110,7 @@ def turns_of(step: Step, sites: Sites, scans: tuple[int, ...]) -> Iterator[Turn]
 
 
 def order_of_layers(scan: JaxprEqn) -> range:
-    """Which layer of a scan comes when."""
+    """The order in which a scan visits its layers."""
     layers = range(scan.params["length"])
     return layers[::-1] if scan.params["reverse"] else layers
 

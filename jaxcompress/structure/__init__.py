@@ -1,7 +1,7 @@
 """Smaller arrays: fewer units and layers, low rank, and training that prepares.
 
 importance/   what a unit, layer or block is worth
-amounts/      how many units go
+amounts/      how many units are removed
 ranks         which rank each weight gets
 penalties     optax transformations that push whole units towards 0
 """

@@ -15,7 +15,7 @@ class Cut:
     """How much is removed, from which families, and what they keep.
 
     Fields:
-      amount: how many units go, one of `amounts`.
+      amount: how many units are removed, one of `amounts`.
       floors: units that every family keeps at least, or `Rules` over family names.
       multiple_of: what widths are rounded to where a family loses units, for example 8,
         128, or the size of a mesh axis; or `Rules` over family names.

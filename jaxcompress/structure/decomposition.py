@@ -1,6 +1,6 @@
 """The best factors of one matrix, plain or weighted by the inputs it meets.
 
-Maths on one array. Which rank is taken is the matter of `ranks`.
+Maths on one array. `ranks` chooses the rank.
 """
 
 import dataclasses
@@ -69,7 +69,7 @@ class Decomposition:
 
     @cached_property
     def left_out(self) -> np.ndarray:
-        """(full rank + 1,) float64: relative squared error by rank; most of a batch."""
+        """(full rank + 1,) float64: relative squared error, the largest of a batch."""
         energies = self.energies.reshape(-1, self.full_rank)
         tails = np.cumsum(energies[:, ::-1], axis=-1)[:, ::-1]
         return np.append(tails.max(axis=0), 0.0)
@@ -99,7 +99,7 @@ class Decomposition:
 
 
 def plain(weight: Array) -> Decomposition:
-    """The decomposition that counts every input direction alike.
+    """The decomposition whose error weighs every input direction equally.
 
     Args:
       weight: (batch…, outputs, contracting) float.
@@ -112,7 +112,7 @@ def plain(weight: Array) -> Decomposition:
 
 
 def weighted(weight: Array, covariance: Array, damping: float) -> Decomposition:
-    """The decomposition that counts input directions as often as data take them.
+    """The decomposition whose error is weighted by the covariance of the inputs.
 
     Args:
       weight: (batch…, outputs, contracting) float.

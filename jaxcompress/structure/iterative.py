@@ -1,6 +1,6 @@
 """Removes units in rounds, with training between them.
 
-One round is the matter of `remove`; training is the caller's.
+`remove` removes units in each round; the caller trains.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class Rounds(NamedTuple):
     Fields:
       fn: the smaller model; jit it.
       params: its params, trained after the last round.
-      removal: what went in all rounds together, of the original model.
+      removal: what all rounds together removed from the original model.
       reports: one per round.
     """
 
@@ -95,7 +95,7 @@ def iterative(
 
 
 def _divisors(rounds: Sequence[Cut]) -> Divisors:
-    """What means divide by in all rounds, as one removal has one choice."""
+    """The divisor of means in all rounds, since one removal has one choice of it."""
     if not rounds:
         raise ValueError("iterative(cuts=[]) has no round. Give one cut per round.")
     chosen = {cut.divisors for cut in rounds}
@@ -105,7 +105,7 @@ def _divisors(rounds: Sequence[Cut]) -> Divisors:
 
 
 def after_one_another(first: Removal, second: Removal, names: Sequence[str]) -> Removal:
-    """One removal that does what two do, the second on what the first leaves.
+    """Composes two removals, the second of the model that the first leaves, into one.
 
     Args:
       first: of the original model.

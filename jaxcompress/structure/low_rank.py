@@ -129,7 +129,7 @@ def factorize(
 
 
 class _Result(NamedTuple):
-    """What became of one leaf, and the report's action and reason."""
+    """The leaf in place of one leaf, and the report's action and reason."""
 
     leaf: Any
     action: str

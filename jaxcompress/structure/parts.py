@@ -1,4 +1,4 @@
-"""Residual blocks and layers as parts of a model: which go, and the report of it."""
+"""Residual blocks and layers as parts of a model: which are removed, and the report."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class Part:
     Fields:
       name: of the block, or "stack[layer]".
       score: what it is worth; None where that is not known.
-      removed: whether it went.
+      removed: whether it was removed.
       reason: why its score is not known; empty where it is.
     """
 
@@ -31,7 +31,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class DepthReport:
-    """What a removal of blocks or layers did; printed, a table.
+    """The report of a removal of blocks or layers; prints as a table.
 
     Fields:
       parts: every block, or every layer of every stack that was asked for.
@@ -46,7 +46,7 @@ class DepthReport:
 
     @property
     def removed(self) -> tuple[str, ...]:
-        """Names of the parts that went."""
+        """Names of the removed parts."""
         return tuple(part.name for part in self.parts if part.removed)
 
     def to_json(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def parts(
       names: of the parts.
       scores: (parts,) float.
       reached: (parts,) bool, whether a score is known.
-      count: how many go.
+      count: how many are removed.
 
     Raises:
       ValueError: a known score is not finite, or fewer parts than `count` have one.

@@ -72,7 +72,7 @@ def group_lasso(
 
 
 class ProximalState(NamedTuple):
-    """What the proximal step remembers: () int32, updates so far."""
+    """State of the proximal step: () int32, updates so far."""
 
     count: ArrayLike
 

@@ -104,7 +104,7 @@ def _check_plain(params: Params) -> None:
 
 
 def _chosen(found: Couplings, patterns: Sequence[str]) -> Couplings:
-    """Those families alone that can lose units and were asked for."""
+    """The families that can lose units and were asked for."""
     names = list(found.units)
     if not names:
         raise ValueError(f"plan: no family can lose units. The model's couplings:\n{found}")

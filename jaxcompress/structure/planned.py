@@ -1,4 +1,4 @@
-"""What a removal would take and leave, as a value and as a table."""
+"""The plan of a removal, as a value and as a table."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ class FamilyPlan:
       units: how many it has.
       kept: how many stay, in each layer.
       layers: layers of a scan that lose units of their own; 0 for none.
-      removed: the units that go, rising; per layer where layers differ.
+      removed: indices of the removed units, ascending; per layer where layers differ.
       scores: of all units, per layer where layers differ; empty where nothing is known
         of them.
       parameters_saved: numbers in leaves, if this family alone were narrower.
@@ -45,11 +45,11 @@ class FamilyPlan:
 
 @dataclasses.dataclass(frozen=True)
 class RemovalPlan:
-    """What a removal would take and leave; printed, a table.
+    """The plan of a removal; prints as a table.
 
     Fields:
       families: one row per family that was asked for.
-      removal: what would go.
+      removal: what would be removed.
       before, after: what the model holds and costs; multiply-adds of one call.
     """
 
@@ -89,7 +89,7 @@ def _range(scores: tuple) -> str:
 
 
 def _listed(removed: tuple) -> str:
-    """The units that go, the first few by number."""
+    """The removed units, the first few by number."""
     rows = np.atleast_2d(np.asarray(removed, int))
     if not rows.size:
         return "none"

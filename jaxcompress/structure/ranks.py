@@ -1,4 +1,4 @@
-"""Which rank each weight gets; its factors are the matter of `decomposition`."""
+"""Rules for the rank of each weight; `decomposition` computes the factors."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -86,7 +86,7 @@ def parameters(share: float) -> Ranks:
 
 
 def budget(count: int) -> Ranks:
-    """The ranks of all weights together that leave out least within so many parameters.
+    """The ranks of all weights with the least error within a number of parameters.
 
     From rank 1 everywhere, the next parameters go where they save the most relative
     squared error each. A weight may also stay as it is, at the cost and without the
@@ -130,7 +130,7 @@ def budget(count: int) -> Ranks:
 
 
 class _Step(NamedTuple):
-    """More parameters for one weight: to `rank`, and what of its error that saves."""
+    """A rise of one weight's rank to `rank`: its parameters and the error it saves."""
 
     name: str
     rank: int

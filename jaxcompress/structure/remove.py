@@ -1,6 +1,6 @@
 """Removes units: a smaller program, smaller params, and a report of what that did.
 
-Which units go is decided in `plan`. Whole layers and residual blocks go by
+`plan` chooses the units. Whole layers and residual blocks are removed by
 `remove_layers` and `remove_blocks`.
 """
 
@@ -32,10 +32,10 @@ from jaxcompress.structure.smaller import SmallerModel
 
 @dataclasses.dataclass(frozen=True)
 class RemovalReport:
-    """What a removal did; printed, tables.
+    """The report of a removal of units; prints as tables.
 
     Fields:
-      plan: what went and what it saved.
+      plan: what was removed and what that saved.
       leaves: what became of each leaf.
       to_masked: largest difference of the outputs on the batch to those of the masked
         program, relative to the largest output; rounding alone.
@@ -76,7 +76,7 @@ def remove(
     *inputs,
     cut: Cut | Amount,
 ) -> SmallerModel[RemovalReport]:
-    """Removes the units that are worth least, so that arrays become smaller.
+    """Removes the units with the lowest scores, so that arrays become smaller.
 
     Also known as: structured pruning, channel, filter, neuron and head pruning, width
     pruning.

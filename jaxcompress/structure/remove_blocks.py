@@ -19,7 +19,7 @@ from jaxcompress.structure.smaller import SmallerModel
 def remove_blocks(
     fn: Model, params: Params, importance: DepthImportance, *inputs, count: int
 ) -> SmallerModel[DepthReport]:
-    """Replaces the residual blocks that are worth least by the identity.
+    """Replaces the residual blocks with the lowest scores by the identity.
 
     Also known as: block pruning, depth pruning, layer removal as in ShortGPT.
 
@@ -29,10 +29,10 @@ def remove_blocks(
       importance: what blocks are worth. A block that no data reached has no score; it
         stays, and the report says so.
       inputs: a batch of arrays.
-      count: blocks that go, at least 0 and at most all that have scores.
+      count: blocks to remove, at least 0 and at most all that have scores.
 
     Returns:
-      SmallerModel; leaves of blocks that went are empty along axis 0.
+      SmallerModel; leaves of removed blocks are empty along axis 0.
 
     Raises:
       ValueError: the model has fewer blocks, or fewer with scores, or a score is
@@ -74,7 +74,7 @@ def remove_blocks(
 
 
 def _read(scores: DepthScores, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Of every block its score, and whether data reached it."""
+    """The score of every block, and whether data reached it."""
     for name in names:
         if name not in scores:
             raise ValueError(f"remove_blocks(importance=...) scores no block {name!r}.")

@@ -24,7 +24,7 @@ def remove_layers(
     *inputs,
     count: Rules[int] | int,
 ) -> SmallerModel[DepthReport]:
-    """Removes the layers of a scanned stack that are worth least: a shorter scan.
+    """Removes the layers of a scanned stack with the lowest scores: a shorter scan.
 
     Also known as: depth pruning, layer dropping, layer removal as in ShortGPT.
 
@@ -34,7 +34,7 @@ def remove_layers(
       importance: what layers are worth. A layer that no data reached has no score; it
         stays, and the report says so.
       inputs: a batch of arrays.
-      count: layers that go, of every stack, or `Rules` over stack names.
+      count: layers to remove from every stack, or `Rules` over stack names.
 
     Returns:
       SmallerModel; its report names layers "stack[layer]".
@@ -75,7 +75,7 @@ def remove_layers(
 
 
 def _counts(found: Stacks, count: Rules[int] | int) -> Mapping[str, int]:
-    """How many layers go, by stack name."""
+    """How many layers are removed, by stack name."""
     if not found.found:
         scans = " ".join(f"{reason}." for reason in found.refused)
         raise ValueError(
@@ -94,7 +94,7 @@ def _counts(found: Stacks, count: Rules[int] | int) -> Mapping[str, int]:
 
 
 def _layers(stack: Stack, scores: DepthScores, count: int) -> tuple[Part, ...]:
-    """The layers of a stack, and which of them go."""
+    """The layers of a stack, and which of them are removed."""
     if stack.name not in scores:
         raise ValueError(f"remove_layers(importance=...) scores no stack {stack.name!r}.")
     reading = as_reading(scores[stack.name])

@@ -1,6 +1,6 @@
 """Running low-rank weights as two thin products.
 
-Finding the factors is the matter of `low_rank`.
+`low_rank` finds the factors.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""What every removal gives: a smaller model, and a report of what that did."""
+"""The result of every removal: a smaller model, and a report."""
 
 from typing import Generic, NamedTuple, TypeVar
 
@@ -14,8 +14,8 @@ class SmallerModel(NamedTuple, Generic[ReportType]):
     Fields:
       fn: the smaller model; it traces the original at every call, so jit it.
       params: the smaller params, of the same structure.
-      removal: what went, of the original model: `graph.surgery.slice_params` cuts other
-        params alike.
+      removal: of the original model; `graph.surgery.slice_params` cuts other params
+        by it.
       report: what that did.
     """
 

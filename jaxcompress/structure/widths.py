@@ -1,6 +1,6 @@
 """The widths that families may take, and what a model of such widths holds and costs.
 
-Which widths are taken is the matter of `amounts`.
+`amounts` chooses among the widths.
 """
 
 import dataclasses
@@ -59,7 +59,7 @@ class Candidates:
         return min(each for each in self.ladders[name] if each >= width)
 
     def removal(self, widths: Widths, scores: Mapping[str, np.ndarray]) -> Removal:
-        """What goes at these widths: in each family the units of the lowest scores."""
+        """The removal to these widths: the lowest scores of each family."""
         present = self.present
         return self.couplings.removal(
             {
@@ -70,13 +70,13 @@ class Candidates:
         )
 
     def any_removal(self, widths: Widths) -> Removal:
-        """What some model of these widths lacks."""
+        """A removal to these widths, with units chosen by index."""
         alike = {f.name: np.zeros(f.unit_shape) for f in self.couplings.families}
         return self.removal(widths, alike)
 
 
 def least_worth(scores: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the lowest scores, rising; of equal scores the earlier goes."""
+    """Indices of the lowest scores, ascending; ties go to the earlier index."""
     order = np.argsort(scores, axis=-1, kind="stable")
     return np.sort(order[..., :count], axis=-1)
 

@@ -1,6 +1,6 @@
-"""How many units go: of each family, or of all together down to a budget.
+"""How many units are removed: of each family, or of all down to a budget.
 
-What units are worth is the matter of `importance`.
+`importance` scores the units.
 """
 
 from jaxcompress.structure.amounts.amount import Amount as Amount

@@ -1,7 +1,6 @@
 """An amount chooses the width of every family.
 
-Within a family the units of the lowest scores go. What units are worth is the matter
-of `importance`.
+Within a family the units of the lowest scores are removed; `importance` scores them.
 """
 
 from collections.abc import Callable, Mapping

@@ -18,7 +18,7 @@ def within_parameters(limit: int) -> Amount:
 
     Also known as: parameter budget, global structured pruning.
 
-    Step by step the units go whose score is least for the numbers that they save, as
+    Each step removes the units whose score is least for the numbers they save, as
     the model then is. Scores should be comparable between families: rises of a loss
     are, others after `normalized`. The model that is left fits, and without the last
     step it would not.

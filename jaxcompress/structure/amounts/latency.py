@@ -25,9 +25,9 @@ def within_latency(milliseconds: float, probe: Probe | None = None) -> Amount:
 
     Also known as: latency budget, hardware-aware pruning.
 
-    Units go in the order of `within_macs`; how many is bisected, so about ten models
-    are compiled and timed. Measured times scatter: take it for a search, and time what
-    comes of it against the dense model.
+    Units are removed in the order of `within_macs`; their number is bisected, so about
+    ten models are compiled and timed. Measured times scatter: use it to search, and
+    time the result against the dense model.
 
     Args:
       milliseconds: of one call on the given inputs, above 0.

@@ -23,7 +23,7 @@ def down_to(
     measured: Callable[[Candidates, Removal], float],
     shown: Callable[[float], str],
 ) -> Amount:
-    """As few steps as bring what is measured to the limit."""
+    """Takes the fewest narrowing steps that bring a measure within the limit."""
 
     def check(candidates: Candidates) -> None:
         least = measured(candidates, candidates.any_removal(candidates.narrowest))

@@ -18,7 +18,7 @@ def fraction(removed: Rules[float] | float) -> Amount:
     Also known as: uniform pruning ratio, layer-wise ratio.
 
     Args:
-      removed: share of the units that go, in [0, 1), or `Rules` of it over family
+      removed: share of the units, in [0, 1), or `Rules` of it over family
         names. The width is rounded up to an allowed one.
 
     Returns:
@@ -52,8 +52,8 @@ def count(removed: Rules[int] | int) -> Amount:
     """Removes the same number of units from every family.
 
     Args:
-      removed: units that go, at least 0, or `Rules` of it over family names. The width
-        is rounded up to an allowed one.
+      removed: number of units, at least 0, or `Rules` of it over family names. The
+        width is rounded up to an allowed one.
 
     Returns:
       Amount.

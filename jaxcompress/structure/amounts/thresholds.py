@@ -11,11 +11,11 @@ def below(threshold: Rules[float] | float) -> Amount:
 
     Also known as: threshold pruning; with `importance.norm_scale`, network slimming.
 
-    No unit at or above it goes. Some below it may stay, those of the highest scores: a
-    family keeps at least its floor, and the next wider of the allowed widths; where
-    each layer of a scan loses units of its own, all lose as many as the layer with the
-    fewest below, since their arrays are stacked. Scores of different families compare
-    where they are rises of a loss, or after `importance.normalized`.
+    No unit at or above it is removed. Some below it may stay, those of the highest
+    scores: a family keeps at least its floor, and the next wider of the allowed widths;
+    where each layer of a scan loses units of its own, all lose as many as the layer
+    with the fewest below, since their arrays are stacked. Scores of different families
+    compare where they are rises of a loss, or after `importance.normalized`.
 
     Args:
       threshold: in the measure of the importance, finite, or `Rules` of it over family

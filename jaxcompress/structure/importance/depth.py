@@ -115,7 +115,7 @@ def exact_layers(loss: Loss, batches: Batches) -> DepthImportance:
 
 
 def _rise(caller: str, loss: Loss, outputs: PyTree, targets) -> Callable:
-    """Of another model's outputs: the mean rise of a batch, and whether they differ."""
+    """Maps another model's outputs to the mean rise of loss, and if they differ."""
     before = per_example(caller, loss, outputs, targets)
 
     def rise(others: PyTree) -> tuple[Array, Array]:
@@ -128,6 +128,6 @@ def _rise(caller: str, loss: Loss, outputs: PyTree, targets) -> Callable:
 
 
 def _counted(found: tuple[Array, Array], batches: Batches) -> Reading:
-    """Mean rises, and of how many examples the batch came out otherwise."""
+    """Mean rises, and how many examples are in batches whose outputs differ."""
     rises, share = found
     return Reading(rises, jnp.round(share * number_of_examples(batches)).astype(jnp.int32))

@@ -58,7 +58,7 @@ def known(caller: str, scores: Scores) -> Scores:
     """The scores, emptied for families that no data reached.
 
     Where every unit of a layer scores exactly 0, its data never arrived (a branch never
-    taken, an expert without tokens) or say nothing: which unit is worth least is not
+    taken, an expert without tokens) or say nothing: which unit matters least is not
     known, so its family is left whole.
 
     Raises:
