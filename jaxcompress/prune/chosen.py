@@ -1,4 +1,4 @@
-"""The leaves that a target chooses, and their masks, in training and at once."""
+"""The leaves that a target chooses, and their masks, in training and after it."""
 
 import functools
 import numbers

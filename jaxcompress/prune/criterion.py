@@ -1,6 +1,6 @@
 """The type of a criterion: how weights are scored for pruning.
 
-No criterion lives here.
+Criteria themselves are in `criteria`.
 """
 
 import types

@@ -1,6 +1,6 @@
 """Iterative pruning: weights are removed and the rest retrained, in rounds.
 
-One round is the matter of `masks`; training is the caller's.
+`masks` prunes in each round; the caller trains.
 """
 
 from collections.abc import Callable, Sequence

@@ -18,7 +18,7 @@ from jaxcompress.prune.views import Masking
 
 
 class ProximalState(NamedTuple):
-    """What the proximal step remembers: () int32, updates so far."""
+    """State of the proximal step: () int32, updates so far."""
 
     count: ArrayLike
 

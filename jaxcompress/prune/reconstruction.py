@@ -14,7 +14,7 @@ from jaxcompress.core.evidence import missing
 from jaxcompress.core.matrices import from_matrices
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.numerics import narrowed
-from jaxcompress.core.report import LeafReport, Report
+from jaxcompress.core.report import Report
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.program import axes, trace
 from jaxcompress.layerwise.driver import solve
@@ -137,12 +137,17 @@ def reconstruct(
     pruned = map_named(lambda name, leaf: solved.leaves.get(name, leaf), params)
     removing = chosen.mask_tree(masks, params)
     report = removal_report("reconstruct", params, removing, found, left)
-    rows = tuple(_with_reason(row, solved.uncut.get(row.name)) for row in report.leaves)
-    return pruned, dataclasses.replace(report, leaves=rows)
+    rows = []
+    for row in report.leaves:
+        if row.name in solved.uncut:
+            reason = f"{row.reason}; the model ran again up to it, since {solved.uncut[row.name]}"
+            row = dataclasses.replace(row, reason=reason)
+        rows.append(row)
+    return pruned, dataclasses.replace(report, leaves=tuple(rows))
 
 
 def _of_matrices(target: Aim) -> Target:
-    """The target, which says of each matrix how much goes, and no more."""
+    """The target, checked to give no more than the sparsity of each matrix."""
     target = without_steps("reconstruct", target)
     given = {
         "pattern": target.pattern is not unstructured,
@@ -170,14 +175,6 @@ def _check_solution(name: str, weights: Array, keep: Array) -> None:
             f"reconstruct(solver=...): leaf {name!r} gets weights outside the masks that are not "
             "0. A solver gives where(mask, weight, 0), and the mask."
         )
-
-
-def _with_reason(row: LeafReport, uncut: str | None) -> LeafReport:
-    """The row, which says why the model could not be cut at its leaf."""
-    if uncut is None:
-        return row
-    reason = f"{row.reason}; the model ran again up to it, since {uncut}"
-    return dataclasses.replace(row, reason=reason)
 
 
 def _at(solver: SparsitySolver, sparsity: float) -> Solver:

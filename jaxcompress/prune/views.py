@@ -138,7 +138,7 @@ def surgery(masks: Masks, params: Params, *, deviations: float, margin: float = 
                 True where |w| >= (1 + margin) · threshold
 
     Each leaf has its own threshold, of all its weights, masked ones included. Call it
-    in the training step, now and then and ever more rarely; the model sees
+    in the training step, at ever longer intervals; the model sees
     `straight_through(lambda params: masks)`, so that masked weights go on learning.
 
     Also known as: Dynamic Network Surgery.

@@ -71,7 +71,7 @@ def below_deviations(deviations: float) -> Allocation:
       {'kernel': Array([0.75], dtype=float32)}
 
     Source: Han et al. 2015, arXiv:1506.02626, section 3, "quality parameter". Differs:
-    the ceiling; weights that went do not count.
+    the ceiling; removed weights do not count.
     """
     check_positive("below_deviations", "deviations", deviations)
 

@@ -1,6 +1,6 @@
 """The type of an allocation, and the two that every other one is compared with.
 
-Which weights of a leaf go is the matter of a pattern.
+A pattern chooses which weights of a leaf are removed.
 """
 
 import functools

@@ -34,7 +34,7 @@ TINY = 1e-16
 def variational_dropout(
     *, start: float = -10.0, threshold: float = 3.0, select: Selector | None = None
 ) -> Companion:
-    """Adds noise of learned variance to weights, and removes those that it drowns.
+    """Adds noise of learned variance to weights, and removes those with too much of it.
 
     The companions are one log_variance for each weight. The penalty is the divergence
     from a prior that favours sparse weights, summed over all of them: add it to the

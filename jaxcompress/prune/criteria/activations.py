@@ -122,7 +122,7 @@ def _met(reading: Reading, shape: tuple[int, ...], site: Site) -> _Met | None:
 
 
 def _first(one: _Met, other: _Met) -> _Met:
-    """What the first tells, and where no data reached it, what the other does."""
+    """The first reading, or the other one where no data reached the first."""
     if one.count.shape != other.count.shape:
         return one if bool(jnp.all(one.count)) else other
     return _Met(

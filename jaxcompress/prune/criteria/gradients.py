@@ -33,7 +33,7 @@ def saliency(decay: float = 0.9) -> Criterion:
 
     Returns:
       Criterion whose state holds m, float32 of the params' shapes. A weight that is 0
-      is worth 0, so one that went does not return before others are worth as little.
+      is worth 0, so a removed one does not return before others are worth as little.
 
     Raises:
       ValueError: `decay` is outside [0, 1); scores are asked for before any gradient.
@@ -204,7 +204,7 @@ def movement() -> Criterion:
       {'kernel': Array([ 2. , -0.3], dtype=float32)}
 
     Source: Sanh et al. 2020, arXiv:2005.07683, section 4, hard movement pruning.
-    Differs: a weight that went is 0, so its score stays as it was until others have
+    Differs: a removed weight is 0, so its score stays as it was until others have
     fallen below it.
     """
     return accumulated(

@@ -148,7 +148,7 @@ def synflow(
 
     Returns:
       Criterion with constant scores: the last round's for weights that stay, and
-      k - n - 1 for those that went in round k.
+      k - n - 1 for those removed in round k.
 
     Raises:
       ValueError: a number is outside its range, nothing is selected, or scores are not
@@ -181,7 +181,13 @@ def synflow(
     def rounds_of(params, inputs):
         trained, others = partition(params, inexact())
         sizes = jax.tree.map(jnp.abs, trained)
-        flow = jax.grad(lambda sizes: _total(fn(combine(sizes, others), *inputs)))
+
+        def total(sizes) -> Array:
+            outputs = jax.tree.leaves(fn(combine(sizes, others), *inputs))
+            totals = [jnp.sum(each.astype(jnp.float32)) for each in outputs]
+            return sum(totals[1:], start=totals[0])
+
+        flow = jax.grad(total)
 
         def go(scores, numbers):
             ends, dropped = numbers
@@ -247,9 +253,3 @@ def _times(weights: PyTree, derivatives: PyTree) -> PyTree:
         weights,
         derivatives,
     )
-
-
-def _total(outputs: PyTree) -> Array:
-    """The sum of all numbers of all outputs, () float32."""
-    totals = [jnp.sum(each.astype(jnp.float32)) for each in jax.tree.leaves(outputs)]
-    return sum(totals[1:], start=totals[0])

@@ -1,6 +1,6 @@
 """Criteria from weights alone, from noise, or from given scores.
 
-Those that watch gradients live in `gradients`, those that need a model and data in
+Those that accumulate gradients are in `gradients`, those that need a model and data in
 `activations` and `initialization`.
 """
 

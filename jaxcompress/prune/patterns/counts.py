@@ -74,9 +74,9 @@ def _largest_remainders(sparsity: Array, size: int) -> Array:
 
 
 def _as_meant(quota: Fixed) -> Fixed:
-    """The quotas; those that are a whole number but for rounding are that number.
+    """The quotas, made whole where they differ from a whole number only by rounding.
 
-    A share is a float32: it tells no more of the count that it stands for.
+    A share is a float32, which resolves the count that it stands for no further.
     """
     above = (quota.high >> 31) > 0
     nearest = quota.whole + above.astype(jnp.uint32)

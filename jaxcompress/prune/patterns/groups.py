@@ -137,16 +137,11 @@ def _in_runs(name: str, size: int, dropped: Callable[[Array | float], Array | in
                 f"{name}: {size} does not divide the {inputs} inputs of an output. Leave the leaf "
                 f"out with select=, or take padded({name}, {size})."
             )
-        return ~_lowest_in_runs(scores, dropped(sparsity), size, axis)
+        runs = scores.reshape(*scores.shape[:axis], -1, size, *scores.shape[axis + 1 :])
+        count = dropped(sparsity)
+        counts = jnp.expand_dims(count, axis) if jnp.ndim(count) else count
+        return ~lowest(runs, counts, axis=(axis + 1,)).reshape(scores.shape)
 
     return lambda scores, sparsity, leaf_axes: on_inputs(
         name, of_inputs, scores, sparsity, leaf_axes
     )
-
-
-def _lowest_in_runs(scores: Array, count: Array | int, size: int, axis: int) -> Array:
-    """Marks `count` of the lowest of every run of `size` along an axis."""
-    shape = scores.shape
-    runs = scores.reshape(*shape[:axis], -1, size, *shape[axis + 1 :])
-    counts = jnp.expand_dims(count, axis) if jnp.ndim(count) else count
-    return lowest(runs, counts, axis=(axis + 1,)).reshape(shape)

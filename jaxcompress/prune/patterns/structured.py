@@ -2,7 +2,7 @@
 
 A piece is worth the mean of its scores. Where batch axes split a leaf, its pieces are
 shared out among the slices as `counts_of_slices` says, so that the leaf's total is
-exact. The arrays keep their shapes; to make them smaller is the matter of `structure`.
+exact. The arrays keep their shapes; `structure` makes them smaller.
 """
 
 import math

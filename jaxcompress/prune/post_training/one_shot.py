@@ -154,14 +154,14 @@ def _masks(
     found: list[chosen.Group],
     target: Target,
 ) -> Masks:
-    params = jax.tree.map(_magnitudes_of_complex, params, is_leaf=is_compressed)
+    # Criteria see the absolute values of complex leaves.
+    params = jax.tree.map(
+        lambda leaf: jnp.abs(leaf) if jnp.issubdtype(leaf.dtype, jnp.complexfloating) else leaf,
+        params,
+        is_leaf=is_compressed,
+    )
     scores = chosen.scores_of(caller, criterion, params, found)
     return chosen.mask_tree(chosen.masks_at(0, scores, found, target), params)
-
-
-def _magnitudes_of_complex(leaf):
-    """What a criterion sees of a complex leaf: its absolute values."""
-    return jnp.abs(leaf) if jnp.issubdtype(leaf.dtype, jnp.complexfloating) else leaf
 
 
 def removal_report(
@@ -171,7 +171,7 @@ def removal_report(
     found: list[chosen.Group],
     left: Mapping[str, str],
 ) -> Report:
-    """What masks removed from each leaf; why some were left out, by name."""
+    """Reports what masks removed from each leaf, and why those in `left` were kept."""
     axes = {name: leaf_axes for group in found for name, leaf_axes in group.axes.items()}
     fractions = sparsity_of(removing, params)
     rows = tuple(

@@ -120,7 +120,7 @@ def sensitivity(
 
 
 def _trials(targets: Sequence[Aim]) -> list[tuple[float, Pattern]]:
-    """What each leaf is tried at: sparsity and pattern, at last without any weight."""
+    """The sparsity and pattern of each trial; the last removes every weight."""
     trials, before = [], 0.0
     for target in (without_steps("sensitivity", target) for target in targets):
         if isinstance(target.sparsity, Rules):

@@ -1,4 +1,4 @@
-"""What prunes one matrix: the words that the solvers share."""
+"""The types of functions that prune one matrix."""
 
 from collections.abc import Callable
 

@@ -47,8 +47,8 @@ def sparsegpt(
 
     Args:
       pattern: where weights of one block may go.
-      block_size: inputs whose mask is found at once, from weights that have taken over
-        what went before, at least 1; a multiple of the pattern's groups. For N:M the
+      block_size: inputs whose mask is found at once, from weights that make up for the
+        blocks before, at least 1; a multiple of the pattern's groups. For N:M the
         paper has M.
       damping: share of the mean energy of the inputs that each counts at least, above
         0; more where the calibration data are few.

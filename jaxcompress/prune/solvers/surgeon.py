@@ -79,7 +79,7 @@ def optimal_brain_surgeon(*, damping: float = 0.01) -> SparsitySolver:
 def _emptied(
     row: Array, inverse: Array, seen: Array, count: Array | int
 ) -> tuple[Array, Array, Array]:
-    """An output without `count` weights, what stays, and what each cost in its turn.
+    """One output without `count` weights, its mask, and the cost of each removal.
 
     Args:
       row: (inputs,) float32.

@@ -192,7 +192,7 @@ def masked_update(
 
 
 def leaked_by(state: PruneState, weights: Params, due: Array) -> Array:
-    """`state.leaked`, with what lives outside the masks now if it is due to look.
+    """`state.leaked`, updated with the nonzero weights outside the masks if `due`.
 
     On CPU counting takes longer than a step of Adam.
     """
@@ -220,7 +220,7 @@ def refuse_line_search(caller: str, inner_state: optax.OptState) -> None:
 
 
 def _alive_outside(masks: Masks, weights: Params) -> Array:
-    """How many weights of each leaf live outside its mask, (leaves,) int32."""
+    """How many nonzero weights each leaf has outside its mask, (leaves,) int32."""
     alive = jax.tree.map(
         lambda mask, leaf: count_true(~mask & (leaf != 0), tuple(range(leaf.ndim))), masks, weights
     )

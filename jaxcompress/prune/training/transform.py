@@ -39,12 +39,12 @@ def prune(
     The criterion sees raw gradients, `inner` sees `where(keep, gradient, 0)`. New masks
     are found at the steps that `when` names, from scores at that step; in between they
     stay. A weight may return when the sparsity falls or another one is worth less.
-    Where a score or the sparsity is NaN, masks stay as they are, and `check` tells.
+    Where a score or the sparsity is NaN, masks stay as they are, and `check` raises.
 
-    It must be outermost, since what changes its updates lets pruned weights live.
+    It must be outermost: a change of its updates can make pruned weights nonzero.
     Around it go `optax.MultiSteps`, `optax.masked`, `optax.partition`, and
     `inject_hyperparams` as `lambda rate, sparsity: prune(adamw(rate), criterion,
-    sparsity)`. `check` tells whether that was kept. An optimizer with a second
+    sparsity)`. `check` raises if that was not kept. An optimizer with a second
     set of params (schedule-free, lookahead, averages) needs `apply(masks_of(opt_state),
     second)` before it is used.
 
