@@ -1,4 +1,4 @@
-"""Weight penalties: what pulls weights to zero, coupled to the gradient or not."""
+"""Weight penalties, coupled to the gradient (L1, L2) or decoupled from it."""
 
 from collections.abc import Callable
 from typing import Any

@@ -16,7 +16,7 @@ from jaxcompress.core.types import Array, Params, PyTree
 
 
 class MomentsState(NamedTuple):
-    """What an optimizer that looks at each number by itself remembers.
+    """The state of an optimizer that looks at each number by itself.
 
     Attributes:
       count: () int32, updates so far.

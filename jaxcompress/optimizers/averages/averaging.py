@@ -18,7 +18,7 @@ from jaxcompress.optimizers.moments import as_float32, unbiased
 
 
 class AveragedState(NamedTuple):
-    """What `averaged` remembers.
+    """The state of `averaged`.
 
     Attributes:
       count: () int32, updates so far.

@@ -17,7 +17,7 @@ from jaxcompress.optimizers.moments import as_float32
 
 
 class LookaheadState(NamedTuple):
-    """What lookahead remembers; the params that train are the fast weights.
+    """The state of lookahead; the params that train are the fast weights.
 
     Attributes:
       count: () int32, updates so far.

@@ -26,7 +26,7 @@ from jaxcompress.optimizers.moments import as_float32, average, divided, root, u
 
 
 class ScheduleFreeState(NamedTuple):
-    """What a schedule-free optimizer remembers; y are the params that train.
+    """The state of a schedule-free optimizer; y are the params that train.
 
     Attributes:
       count: () int32, updates so far.
@@ -227,7 +227,7 @@ def schedule_free_adamw(
 
 
 def averaged_point(y: Array, z: Array, x: Array, b1: ArrayLike) -> Array:
-    """The average x of one leaf: as stored, or else as y = (1 - b1) · z + b1 · x tells.
+    """The average x of one leaf: as stored, or solved from y = (1 - b1) · z + b1 · x.
 
     Args:
       y: (…) real floating.

@@ -11,7 +11,7 @@ from jaxcompress.optimizers.moments import as_float32
 
 
 def sgd(learning_rate: ArrayLike | optax.Schedule) -> optax.GradientTransformation:
-    """Gradient descent: as plain as it gets, and no state but a count.
+    """Plain gradient descent; its state is a count alone.
 
         w <- w - learning_rate · g
 
@@ -36,7 +36,7 @@ def sgd(learning_rate: ArrayLike | optax.Schedule) -> optax.GradientTransformati
 
 
 def scale_by_heavy_ball(momentum: ArrayLike = 0.9) -> optax.GradientTransformation:
-    """The heavy ball: gradients pile up and fade.
+    """Heavy-ball momentum: a sum of gradients that decays exponentially.
 
         m <- momentum · m + g
         update = m
@@ -66,7 +66,7 @@ def scale_by_heavy_ball(momentum: ArrayLike = 0.9) -> optax.GradientTransformati
 
 
 def scale_by_nesterov(momentum: ArrayLike = 0.9) -> optax.GradientTransformation:
-    """Nesterov's momentum: the heavy ball, seen one step ahead.
+    """Nesterov's momentum: heavy-ball momentum taken one step ahead.
 
         m <- momentum · m + g
         update = g + momentum · m

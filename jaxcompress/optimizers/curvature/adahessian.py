@@ -49,7 +49,7 @@ def scale_by_adahessian(
       b1: () in [0, 1), how long the mean of gradients remembers.
       b2: () in [0, 1), how long the mean of squares remembers.
       eps: () at least 0.
-      axes: from `graph.axes`, which tells convolution kernels and their output axis;
+      axes: from `graph.axes`, which names convolution kernels and their output axis;
         see `window`. By default leaves of rank 4 and more are kernels whose window is
         all but the last two axes, as in HWIO.
 
@@ -146,7 +146,7 @@ def adahessian(
       weight_decay: () at least 0.
       select: which leaves decay; by default matrices and kernels, see `weights`. Under
         `inject_hyperparams` it goes into `static_args`.
-      axes: from `graph.axes`, which tells convolution kernels.
+      axes: from `graph.axes`, which names convolution kernels.
 
     Raises:
       ValueError: a number is outside its range; in `update`: there is no `diagonal`,

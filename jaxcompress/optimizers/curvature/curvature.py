@@ -1,4 +1,4 @@
-"""What optimizers that are told a curvature share: their state, and asking for it.
+"""State and checks that optimizers share which are given a curvature.
 
 The curvature comes as an extra argument of `update`, a function of a key. So it is
 evaluated only at the steps that need it, and the key that it draws with is in the
@@ -21,7 +21,7 @@ Diagonal = Callable[[Key], PyTree]
 
 
 class CurvatureState(NamedTuple):
-    """What an optimizer with a diagonal curvature remembers.
+    """The state of an optimizer with a diagonal curvature.
 
     Attributes:
       count: () int32, updates so far.

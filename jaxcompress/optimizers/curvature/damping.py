@@ -23,7 +23,7 @@ ROUNDING = 2.0**-20
 
 
 class NewtonState(NamedTuple):
-    """What a Newton step remembers: () float32, the damping of the next one."""
+    """The state of a Newton step: () float32, the damping of the next one."""
 
     damping: ArrayLike
 
@@ -73,14 +73,14 @@ def damped(
 
 
 def adapted(damping: Array, actual: Array, predicted: Array, resolution: Array) -> Array:
-    """The next damping, from the reduction of the loss and what the model said of it.
+    """The next damping, from the actual and the predicted reduction of the loss.
 
     Args:
       damping: () float32.
       actual: () float32, by how much the step lowers the loss; NaN counts as no
         reduction.
       predicted: () float32, the same by the quadratic model.
-      resolution: () float32; reductions below it tell nothing, and leave it alone.
+      resolution: () float32; reductions below it are noise and change nothing.
 
     Returns:
       () float32 in [1e-12, 1e12].
@@ -92,8 +92,8 @@ def adapted(damping: Array, actual: Array, predicted: Array, resolution: Array) 
     """
     worse = ~(actual >= predicted / 4)
     factor = jnp.where(worse, 1.5, jnp.where(actual > 0.75 * predicted, 2 / 3, 1.0))
-    tells = ~(jnp.maximum(predicted, jnp.abs(actual)) <= resolution)
-    return jnp.clip(damping * jnp.where(tells, factor, 1.0), LEAST, MOST)
+    resolved = ~(jnp.maximum(predicted, jnp.abs(actual)) <= resolution)
+    return jnp.clip(damping * jnp.where(resolved, factor, 1.0), LEAST, MOST)
 
 
 def check_search(caller: str, damping: float, iterations: int, tolerance: float) -> None:

@@ -15,7 +15,7 @@ from jaxcompress.optimizers.descent import descending
 def scale_by_gauss_newton(
     *, damping: float = 1.0, iterations: int = 20, tolerance: float = 1e-4
 ) -> optax.GradientTransformationExtraArgs:
-    """The Gauss-Newton step: as `scale_by_newton_cg` with a matrix never negative.
+    """The Gauss-Newton step: `scale_by_newton_cg` with a positive semi-definite matrix.
 
         G = Jᵀ H_out J,   (G + damping · I) update = g
 

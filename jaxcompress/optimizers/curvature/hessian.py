@@ -68,7 +68,13 @@ def hutchinson(loss: ScalarLoss, params: Params, key: Key) -> PyTree:
     """
     leaves, outline = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves)) if leaves else ()
-    signs = outline.unflatten([_signs(*pair) for pair in zip(leaves, keys, strict=True)])
+    # ±1 at random; a product with ones is sharded as the leaf is.
+    signs = outline.unflatten(
+        [
+            jnp.ones_like(leaf, jnp.float32) * jax.random.rademacher(each, leaf.shape, jnp.float32)
+            for leaf, each in zip(leaves, keys, strict=True)
+        ]
+    )
     products = hessian_vector(loss, params, signs)
     return jax.tree.map(jnp.multiply, signs, products)
 
@@ -106,8 +112,3 @@ def gauss_newton_bartlett(logits: Callable[[Params], Array], params: Params, key
     gradient, examples = jax.grad(total, has_aux=True)(in_float32(params))
     # Of the sum of losses: examples · (gradient / examples)².
     return jax.tree.map(lambda leaf: leaf * (leaf / examples), gradient)
-
-
-def _signs(leaf: Array, key: Key) -> Array:
-    """±1 at random in float32, sharded as the leaf is."""
-    return jnp.ones_like(leaf, jnp.float32) * jax.random.rademacher(key, leaf.shape, jnp.float32)

@@ -1,4 +1,4 @@
-"""L-BFGS: an inverse Hessian from the last few steps and what they did to gradients."""
+"""L-BFGS: an inverse Hessian from the last few steps and changes of the gradient."""
 
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ SMALLEST = 1e-30
 
 
 class LbfgsState(NamedTuple):
-    """What L-BFGS remembers, in float32.
+    """The state of L-BFGS, in float32.
 
     Attributes:
       count: () int32, updates so far.
@@ -209,7 +209,7 @@ def _with_newest(state: LbfgsState, params: PyTree, gradient: PyTree) -> tuple:
 
 
 def _first_scale(gradient: PyTree, steps: PyTree, changes: PyTree, weights: Array) -> Array:
-    """Of the identity before all pairs: s·y / y·y of the newest, or a unit step."""
+    """Of the initial inverse Hessian: s·y / y·y of the newest pair, or a unit step."""
     step, change = jax.tree.map(lambda leaf: leaf[-1], (steps, changes))
     by_pair = divided(inner_product(step, change), inner_product(change, change))
     length = jnp.sqrt(inner_product(gradient, gradient))

@@ -1,4 +1,4 @@
-"""What a model's outputs say of its labels: losses on labels drawn from the model.
+"""Losses on labels that are drawn from the model's own predictions.
 
 With such labels the mean square of gradients is the Fisher matrix, which for these
 losses is the Gauss-Newton matrix. With the labels of the data it is neither.

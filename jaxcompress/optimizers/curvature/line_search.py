@@ -1,4 +1,4 @@
-"""How far to go along a direction, by trying: optax's search, whatever the dtype."""
+"""Line search: the zoom search of optax, for params of any dtype."""
 
 import functools
 from collections.abc import Callable

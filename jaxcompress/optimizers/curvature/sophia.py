@@ -1,4 +1,4 @@
-"""Sophia: momentum over a curvature that is looked at now and then, then clipped."""
+"""Sophia: momentum over an occasionally estimated curvature, then clipped."""
 
 from numbers import Real
 from typing import Any

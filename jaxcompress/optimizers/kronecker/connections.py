@@ -1,4 +1,4 @@
-"""Where leaves go in a program: which meet data as they are, which are biases.
+"""How a program uses its leaves: which meet data as they are, which are biases.
 
 `graph.provenance` follows a weight through masks and norms too; a derivative by a leaf
 is that by the operand only where nothing but moves and casts lies between.
@@ -23,7 +23,7 @@ _MOVES = ("broadcast_in_dim", "reshape", "squeeze", "transpose", *_CASTS)
 
 
 class _Output(NamedTuple):
-    """What a site gives, perhaps cast."""
+    """The output of a site, perhaps cast."""
 
     site: str
 
@@ -79,10 +79,11 @@ class Connections:
     def scan(self, step: Step, operands: list) -> None:
         loop = scan_loop(step.eqn)
         first = loop.fixed + loop.carried
-        slices = [
-            _weight(sliced(operand, step.depth)) if operand is not None else None
+        origins = [
+            sliced(operand, step.depth) if operand is not None else None
             for operand in operands[first:]
         ]
+        slices = [origin if isinstance(origin, Weight) else None for origin in origins]
         # What is passed on to the scan is used in it: it counts once, inside.
         self.uses.subtract(_names(operands[first:]))
         self.use(self.block(step.blocks[0], [None] * first + slices))
@@ -102,10 +103,6 @@ class Connections:
             return None
         counts = [self.uses[leaf.name] for leaf in weight.leaves]
         return weight if [*counts, self.uses[_Output(site.name)]] == [1, 1] else None
-
-
-def _weight(origin) -> Weight | None:
-    return origin if isinstance(origin, Weight) else None
 
 
 def _names(operands: Iterable) -> list:

@@ -12,7 +12,7 @@ from jaxcompress.graph.program import trace
 from jaxcompress.graph.rewrite import run_program
 from jaxcompress.optimizers.curvature.likelihoods import Likelihood, categorical
 from jaxcompress.optimizers.kronecker.factors import AllFactors, Factors
-from jaxcompress.optimizers.kronecker.layers import KfacLayer, Place, output_axes, places
+from jaxcompress.optimizers.kronecker.layers import Place, output_axes, places
 from jaxcompress.optimizers.matrix.products import product
 
 
@@ -64,8 +64,10 @@ def kfac_factors(
         return apply(data, weight) + probe.astype(site.dtype), (probe, seen)
 
     def total(probes: dict[str, Array]) -> tuple[Array, tuple]:
-        moments = {name: _zeros(place.layer) for name, place in found.items()}
-        states = {name: (probes[name], moments[name]) for name in found}
+        states = {}
+        for name, place in found.items():
+            sides = (place.layer.inputs, place.layer.inputs)
+            states[name] = (probes[name], jnp.zeros((*place.layer.batch, *sides), jnp.float32))
         handlers = dict.fromkeys(found, handler)
         outputs, states = run_program(program, params, inputs, states, handlers)
         losses = likelihood(outputs, key)
@@ -83,10 +85,6 @@ def kfac_factors(
         )
         for name, place in found.items()
     }
-
-
-def _zeros(layer: KfacLayer) -> Array:
-    return jnp.zeros((*layer.batch, layer.inputs, layer.inputs), jnp.float32)
 
 
 def _second_moment(rows: Array) -> Array:

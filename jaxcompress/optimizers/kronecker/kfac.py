@@ -27,7 +27,7 @@ from jaxcompress.optimizers.moments import average, unbiased
 
 
 class KfacState(NamedTuple):
-    """What K-FAC remembers.
+    """The state of K-FAC.
 
     Attributes:
       count: () int32, updates so far.
@@ -236,7 +236,7 @@ def _nothing_yet(layer: KfacLayer) -> Factors:
 
 
 def _chosen(factors: AllFactors, like: AllFactors) -> AllFactors:
-    """The factors of our layers; those of others are not needed."""
+    """The factors of the layers of this transformation, without those of others."""
     shapes = jax.tree.map(jnp.shape, like)
     for name in like:
         given = jax.tree.map(jnp.shape, factors[name]) if name in factors else None

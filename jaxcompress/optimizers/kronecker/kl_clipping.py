@@ -19,7 +19,7 @@ from jaxcompress.optimizers.moments import as_float32, divided
 
 
 class KlState(NamedTuple):
-    """What clipping remembers: () int32 updates so far, and the inner state."""
+    """The state of clipping: () int32 updates so far, and the inner state."""
 
     count: ArrayLike
     inner: optax.OptState

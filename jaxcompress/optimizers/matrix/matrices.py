@@ -20,7 +20,7 @@ Sides = dict[str, Array]
 def hidden(axes: Axes | None = None) -> Selector:
     """Leaves that multiply data as matrices: dense kernels and convolution kernels.
 
-    Left out are biases, norms and, where `axes` tells, tables that are only looked up.
+    Left out are biases, norms and, given `axes`, tables that are only looked up.
     What no program tells apart is named by hand: the last layer, a table that is also
     the last layer, and without `axes` every table:
 

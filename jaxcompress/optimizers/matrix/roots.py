@@ -112,7 +112,7 @@ def _damped_inverse(matrix: Array, ridge: Array) -> Array:
 
 
 class _Newton(NamedTuple):
-    """Of each matrix: the root so far, what is still to be divided out, how far off."""
+    """For each matrix: the root so far, the factor that remains, and its residual."""
 
     root: Array
     rest: Array

@@ -40,7 +40,7 @@ from jaxcompress.optimizers.moments import as_float32, average
 
 
 class ShampooState(NamedTuple):
-    """What Shampoo remembers.
+    """The state of Shampoo.
 
     Attributes:
       count: () int32, updates so far.

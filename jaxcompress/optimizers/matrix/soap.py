@@ -36,7 +36,7 @@ from jaxcompress.optimizers.moments import average, divided, root, unbiased
 
 
 class SoapState(NamedTuple):
-    """What SOAP remembers.
+    """The state of SOAP.
 
     Attributes:
       count: () int32, updates so far.

@@ -54,7 +54,7 @@ class BlockFormat:
 
     A block that holds a number below 0 has its center in the middle of the codes, any
     other at code 0, and so twice the codes. Which it is, is seen anew at every encoding
-    and stored as the sign of the scale: no optimizer need tell what its numbers are.
+    and stored as the sign of the scale: no optimizer has to declare it.
 
     Invariants:
       - 0 maps to exactly 0, ±s to exactly ±s; blocks of both signs are odd.
@@ -131,7 +131,7 @@ Format = BlockFormat | Bfloat16Format
 
 
 def dynamic8(block_size: int = 2048) -> BlockFormat:
-    """Eight bits whose exponent takes as many as it needs: six decades, fine near 1.
+    """Eight-bit codes with a dynamic exponent: six decades, finest near 1.
 
     A code is a run of e zeros, a one, and a fraction j of the n bits left, n = 6 - e
     (7 - e unsigned). It stands for a number in decade e:

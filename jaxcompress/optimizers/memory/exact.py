@@ -1,7 +1,7 @@
-"""Which arrays of an optimizer's state bear no rounding, read from its programs.
+"""Which arrays of an optimizer's state must not be rounded, read from its programs.
 
-Codes are off by some percent of a block's largest magnitude. A mean of gradients bears
-that. Weights do not, since what moves them is smaller; and neither do two arrays of
+Codes are off by some percent of a block's largest magnitude. A mean of gradients
+tolerates that. Weights do not, since their updates are smaller; nor do two arrays of
 which one is subtracted from the other under a root, where the difference may come out
 below 0. Both are seen in the jaxprs of `init` and `update`, whatever fields are called.
 """
@@ -31,7 +31,7 @@ EVEN = frozenset(("abs", "exp", "exp2", "square"))
 
 
 class Exact(NamedTuple):
-    """Of each leaf of a state, why it must not be rounded.
+    """Why each leaf of a state must not be rounded.
 
     Attributes:
       copies: whether an update copies params to it.

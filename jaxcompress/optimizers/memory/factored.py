@@ -41,7 +41,7 @@ def scale_by_factored(
       limit: () above 0, the largest root mean square of a matrix's update; infinity for
         none.
       axes: from `graph.axes`; by default the layout of `assumed_axes`. Layers of a
-        scan and experts are matrices of their own, if `axes` tells.
+        scan and experts are matrices of their own, if `axes` is given.
 
     Returns:
       Transformation with a `MomentsState` of the moments `row_moment` and
@@ -61,8 +61,8 @@ def scale_by_factored(
              [ 0.,  0.]], dtype=float32)
 
     Source: Shazeer and Stern 2018, arXiv:1804.04235, algorithm 4. Differs from
-    `optax.scale_by_factored_rms`: matrices are told by what axes do and not by which
-    are longest, and none is too small.
+    `optax.scale_by_factored_rms`: matrices are found by the roles of axes, not by
+    which are longest, and none is too small.
     """
     return _factored("scale_by_factored", exponent, eps, limit, axes)
 

@@ -1,4 +1,4 @@
-"""GaLore: an optimizer that sees matrices in the few directions where gradients lie."""
+"""GaLore: an optimizer on gradients of matrices, projected to a low rank."""
 
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from jaxcompress.optimizers.moments import as_float32
 
 
 class GaloreState(NamedTuple):
-    """What GaLore remembers.
+    """The state of GaLore.
 
     Attributes:
       count: () int32, updates so far.
@@ -64,7 +64,7 @@ def galore(
       scale: () at least 0.
       select: which leaves; by default `hidden(axes)`.
       axes: from `graph.axes`; by default the layout of `assumed_axes`. Layers of a
-        scan and experts have directions of their own, if `axes` tells.
+        scan and experts have directions of their own, if `axes` is given.
 
     Returns:
       Transformation with a `GaloreState`.

@@ -75,7 +75,7 @@ def rounded_to_bfloat16(x: Array, key: Key) -> Array:
 
 
 class RoundingState(NamedTuple):
-    """What parameter rounding remembers between steps.
+    """The state of parameter rounding.
 
     Attributes:
       key: () key, split at each step.
@@ -85,7 +85,7 @@ class RoundingState(NamedTuple):
 
 
 def round_params(key: Key) -> optax.GradientTransformationExtraArgs:
-    """Makes bfloat16 parameters land where stochastic rounding puts them.
+    """Rounds bfloat16 parameters stochastically at each update.
 
     The last link of a chain. Updates far below a parameter's last bit then act in the
     mean, where `optax.apply_updates` would round every one of them away:

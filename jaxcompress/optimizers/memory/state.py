@@ -80,7 +80,7 @@ def quantize_state(
       inner: any transformation.
       format: `dynamic8()`, `linear8()`, `linear4()`, `fp8()` or `bfloat16()`; or
         `Rules` over the names of the state's arrays, such as "0/moments/first_moment/
-        kernel", where one moment bears more rounding than another. An array that no
+        kernel", where one moment tolerates more rounding than another. An array that no
         rule matches stays as it is.
       select: the params whose state is compressed.
       key: for stochastic rounding, which is right in the mean; without it codes are
@@ -143,7 +143,11 @@ def quantize_state(
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         check_gradients("quantize_state", updates, params)
         given, state = state, _as_begun(state, init, params)
-        before = jax.tree.map(_decoded, state.inner, is_leaf=is_stored)
+        before = jax.tree.map(
+            lambda node: node.format.decode(node) if is_stored(node) else node,
+            state.inner,
+            is_leaf=is_stored,
+        )
         run = functools.partial(inner.update, **extra)
         _check_coded(state.inner, exact_leaves(run, updates, before, params))
         updates, after = run(updates, before, params)
@@ -166,7 +170,7 @@ def _as_begun(state: PyTree, init: Callable, params: Params) -> PyTree:
 def _seen_beforehand(
     inner: optax.GradientTransformation, state: optax.OptState, params: Params
 ) -> Exact:
-    """What must not be rounded, as far as an update without extra arguments tells."""
+    """What must not be rounded, found from an update without extra arguments."""
     try:
         return exact_leaves(inner.update, params, state, params)
     except (TypeError, ValueError):
@@ -176,7 +180,7 @@ def _seen_beforehand(
 
 
 def _check_coded(state: PyTree, exact: Exact) -> None:
-    """Raises a ValueError where codes hold what bears no rounding."""
+    """Raises a ValueError where codes hold an array that must not be rounded."""
     leaves = jax.tree_util.tree_leaves_with_path(state, is_leaf=is_stored)
     for (path, leaf), copies, rooted in zip(leaves, *exact, strict=True):
         if is_stored(leaf) and (copies or rooted):
@@ -194,10 +198,6 @@ def _check_coded(state: PyTree, exact: Exact) -> None:
 
 def _name(path: tuple) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-def _decoded(node):
-    return node.format.decode(node) if is_stored(node) else node
 
 
 def _encoded(stored: PyTree, state: PyTree, key: Key | None) -> PyTree:

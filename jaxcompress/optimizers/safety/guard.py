@@ -13,7 +13,7 @@ from jaxcompress.optimizers.leafwise import check_gradients
 
 
 class SkipState(NamedTuple):
-    """What the guard remembers.
+    """The state of the guard.
 
     Attributes:
       skipped: () int32, steps skipped so far.
@@ -102,7 +102,7 @@ def skip_nonfinite(
 def check_skips(opt_state: optax.OptState, *, most: int = 100) -> None:
     """Raises an error when a guard only skips, or will; not for use inside jit.
 
-    Call it now and then, where losses are logged.
+    Call it where losses are logged.
 
     Args:
       opt_state: of a transformation that holds `skip_nonfinite` or

@@ -18,7 +18,7 @@ LARGEST = 2.0**24
 
 
 class LossScaleState(NamedTuple):
-    """What loss scaling remembers.
+    """The state of loss scaling.
 
     Attributes:
       loss_scale: () float32, what the loss is multiplied by.
@@ -108,7 +108,7 @@ def dynamic_loss_scale(
 
     `optax.MultiSteps` goes inside: there the accumulated gradients are unscaled, and an
     overflow never reaches them. Around it MultiSteps would stay NaN after the first
-    overflow, and no step would ever be taken again; `check_skips` tells.
+    overflow, and no step would ever be taken again; `check_skips` raises.
 
     Args:
       inner: optimizer, clipping included, since it sees the true gradients.

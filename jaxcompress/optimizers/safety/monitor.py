@@ -106,8 +106,10 @@ def monitor(
             updates,
         )
         updates, inner_state = inner.update(updates, state.inner, params, **extra)
+        steps, sizes = jax.tree.map(length, (updates, params))
+        # 0 where both are, as of a leaf of zeros that stays.
         ratios = jax.tree.map(
-            lambda step, leaf: _ratio(length(step), length(leaf)), updates, params
+            lambda step, size: jnp.where(step == 0, 0.0, step / size), steps, sizes
         )
         return updates, MonitorState(norms, ratios, dead, inner_state)
 
@@ -177,8 +179,3 @@ def dead_fraction(gradient: Array, within: tuple[int, ...]) -> Array:
     """
     dead = jnp.all(gradient == 0, axis=within)
     return jnp.sum(dead, dtype=jnp.float32) / max(dead.size, 1)
-
-
-def _ratio(step: Array, size: Array) -> Array:
-    """The update's length over the params', and 0 where both are."""
-    return jnp.where(step == 0, 0.0, step / size)

@@ -15,7 +15,7 @@ from jaxcompress.optimizers.moments import as_float32
 
 
 class NoiseState(NamedTuple):
-    """What the noise remembers: () int32 updates so far, and the key of the next."""
+    """The state of the noise: () int32 updates so far, and the key of the next."""
 
     count: ArrayLike
     key: Key
