@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.formats.codebooks import Codebook
-from jaxcompress.core.formats.scales import Fixed, PowerOfTwo
+from jaxcompress.core.formats.scales import SMALLEST_SCALE, Fixed, PowerOfTwo
 from jaxcompress.core.formats.sharing import Cut
 from jaxcompress.core.observers import Range
 from jaxcompress.core.spec import QuantSpec
@@ -97,10 +97,11 @@ def grid(cover: Range, spec: QuantSpec, parts: Cut | None = None) -> Grid:
         zero_point = lowest - round(low / scale)
 
     Args:
-      cover: what `covered` gave. Where it is the point zero the scale is 1; a scale
-        never falls below `SMALLEST_SCALE`, so what is smaller than half
-        of it becomes zero. Where it is NaN the scale is too, so that a block with
-        entries that are not finite stays not finite, though no code says so.
+      cover: what `covered` gave. Where it is the point zero the scale is 1, or
+        `SMALLEST_SCALE` in a format without a zero; a scale never falls below that, so
+        what is smaller than half of it becomes zero. Where it is NaN the scale is too,
+        so that a block with entries that are not finite stays not finite, though no
+        code says so.
       spec: the format.
       parts: how the array was cut into the blocks of the range; None for one that was
         not, all of which shares what blocks share.
@@ -120,7 +121,11 @@ def grid(cover: Range, spec: QuantSpec, parts: Cut | None = None) -> Grid:
     # Halves, since the difference of two huge ends overflows. One rounded product,
     # since compilers differ in how they divide by a constant or fuse two operations.
     half = cover.high if spec.odd else cover.high * 0.5 - cover.low * 0.5
-    on = Grid(*spec.scales.write(half * (2 / (highest - lowest)), parts))
+    scale = half * (2 / (highest - lowest))
+    if not spec.has_zero:
+        # At the scale 1 of a block of zeros their codes would stand for ones.
+        scale = jnp.maximum(scale, SMALLEST_SCALE)
+    on = Grid(*spec.scales.write(scale, parts))
     if isinstance(spec.levels, Codebook):
         apart = [
             1 if parts is None or axis in parts.leaf else size

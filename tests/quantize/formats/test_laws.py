@@ -12,6 +12,7 @@ import jaxcompress as jc
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.formats.coding import decode, encode
 from jaxcompress.core.formats.grids import LARGEST_END, Grid, covered, grid
+from jaxcompress.core.formats.scales import SMALLEST_SCALE
 from jaxcompress.core.formats.sharing import cut
 from jaxcompress.core.observers import Range
 from jaxcompress.core.spec import QuantSpec
@@ -90,6 +91,12 @@ def test_zero_and_minus(case):
         assert not np.any(trip.codes[trip.blocks == 0])
     if case.odd:
         np.testing.assert_array_equal(round_trip(-x, spec).values, -trip.values)
+
+
+@every_format
+def test_a_leaf_of_zeros_stays_as_small_as_scales_get(case):
+    values = np.asarray(round_trip(np.zeros((16, 64), np.float32), case.build()).values)
+    assert np.all(np.abs(values) <= (0.0 if case.zero else SMALLEST_SCALE))
 
 
 @every_format
