@@ -71,6 +71,23 @@ def check_size(caller: str, argument: str, value: object) -> None:
         raise ValueError(f"{caller}({argument}={value}) must be finite and at least 0.")
 
 
+def check_kind(caller: str, argument: str, value: object, kind: type, mend: str) -> None:
+    """Raises a TypeError unless value is an instance of the class.
+
+    For what functions of this package build, where a neighbour is easily passed.
+
+    Example:
+      >>> check_kind("dynamic", "spec", jc.quantize.int8, jc.QuantSpec, "Call it.")
+      Traceback (most recent call last):
+      TypeError: dynamic(spec=...) must be of type QuantSpec, not function. Call it.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(
+            f"{caller}({argument}=...) must be of type {kind.__name__}, not "
+            f"{type(value).__name__}. {mend}"
+        )
+
+
 def check_floating(caller: str, argument: str, dtype) -> None:
     """Raises a ValueError unless it is a real floating dtype.
 

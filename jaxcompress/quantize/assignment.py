@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.checks import check_real
+from jaxcompress.core.checks import check_kind, check_real
 from jaxcompress.core.formats.sharing import Block, Channel, Tensor
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
@@ -40,7 +40,8 @@ def assign(
       Dict in the tree's order.
 
     Raises:
-      TypeError: a selected leaf with a spec is not of a real floating dtype.
+      TypeError: a selected leaf with a spec is not of a real floating dtype, or what it
+        gets is no spec.
       ValueError: nothing is selected, a rule matches nothing, or a leaf and its spec do
         not fit.
     """
@@ -65,6 +66,7 @@ def assign(
 
 def _fitted(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -> Assignment:
     """Checks one leaf by its shape and assigns it the spec."""
+    check_kind(caller, "spec", spec, QuantSpec, "Call a format, as int8(), or give Rules of them.")
     if is_compressed(leaf):
         raise ValueError(
             f"{caller}: leaf {name!r} is already {leaf!r}. Leave it out with select=, or "

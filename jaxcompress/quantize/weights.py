@@ -53,7 +53,8 @@ def quantize(
       (params, report). Leaves that are not quantized are the same objects as before.
 
     Raises:
-      TypeError: a leaf to quantize is of an integer, bool or complex dtype.
+      TypeError: a leaf to quantize is of an integer, bool or complex dtype, or what it
+        gets is no QuantSpec.
       ValueError: a leaf to quantize holds NaN or infinity, is empty, a scalar or
         already quantized; a group does not divide its axis, or its axes are only
         assumed at rank 3 and more; a selector or a rule matches nothing; a pruned

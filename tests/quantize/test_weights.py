@@ -310,6 +310,20 @@ REFUSALS = [
         "exactly the structure of the params",
         masks={"v": jnp.ones((2, 2), bool)},
     ),
+    refuse(
+        "a format that was not called",
+        {"w": jnp.ones((2, 2))},
+        r"quantize\(spec=...\) must be of type QuantSpec, not function. Call a format",
+        TypeError,
+        spec=int8,
+    ),
+    refuse(
+        "a rule of no format",
+        {"w": jnp.ones((2, 2))},
+        r"must be of type QuantSpec, not str",
+        TypeError,
+        spec=jc.Rules({"w": "int8"}),
+    ),
     refuse("other axes", {"w": jnp.ones((2, 2))}, "axes= has no leaf 'w'", axes={}),
 ]
 

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxcompress.core.checks import check_count
+from jaxcompress.core.checks import check_count, check_kind
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.formats.grids import covered, grid
 from jaxcompress.core.formats.integers import Integers
+from jaxcompress.core.formats.sharing import Block, Group
 from jaxcompress.core.observers import Range, Reading, as_reading
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
@@ -48,7 +49,8 @@ def dynamic(
     entries of the input share one range.
 
     Args:
-      spec: the grid.
+      spec: the levels and the storage of scales; rows share a scale whatever `per` it
+        has.
       digits: codes per number. Two digits of `int8()` carry 16 bits through integer
         products: the accurate choice where only the weights shall be coarse.
       ranges: the estimator that sees a row as one batch.
@@ -57,13 +59,15 @@ def dynamic(
       Activations.
 
     Raises:
-      ValueError: `digits` is no count, or above 1 for codes that are not odd whole
-        numbers.
+      TypeError: `spec` is no QuantSpec.
+      ValueError: `spec` has groups or blocks, `digits` is no count, or above 1 for
+        codes that are not odd whole numbers.
 
     Example:
       >>> jc.quantize.execution.dynamic().spec.name
       'int8'
     """
+    _check_spec("dynamic", spec)
     digits = check_count("dynamic", "digits", digits)
     if digits > 1 and not (isinstance(spec.levels, Integers) and spec.odd):
         raise ValueError(
@@ -95,14 +99,18 @@ def static(readings: Mapping[str, Reading | Range], spec: QuantSpec = int8()) ->
       Activations. What lies outside a range is clipped.
 
     Raises:
-      ValueError: no data reached any site, a range is not finite, or (when applied) a
-        site has no reading, or one without data is of a leaf with a rule of its own.
+      TypeError: `readings` is no mapping, or `spec` no QuantSpec.
+      ValueError: `spec` has groups or blocks, no data reached any site, a range is not
+        finite, or (when applied) a site has no reading, or one without data is of a
+        leaf with a rule of its own.
 
     Example:
       >>> seen = {"kernel": Range(jnp.float32(-1.0), jnp.float32(2.0))}
       >>> jc.quantize.execution.static(seen).digits
       1
     """
+    check_kind("static", "readings", readings, Mapping, "Pass what graph.calibrate gave.")
+    _check_spec("static", spec)
     found = {name: as_reading(reading) for name, reading in readings.items()}
     unreached = frozenset(name for name, reading in found.items() if missing(reading.count))
     if found and len(unreached) == len(found):
@@ -152,6 +160,21 @@ def finite_rows(rows: Array) -> Array:
     """(…, M, 1) bool: whether all of a row is finite, which its codes cannot say."""
     # `dynamic` takes the same largest entry, so XLA reads the rows once for both.
     return jnp.isfinite(jnp.max(jnp.abs(rows), -1, keepdims=True))
+
+
+def check_activations(caller: str, activations: Activations) -> None:
+    """Raises a TypeError unless it is what `dynamic` and `static` give."""
+    mend = "Make them with execution.dynamic() or execution.static(readings)."
+    check_kind(caller, "activations", activations, Activations, mend)
+
+
+def _check_spec(caller: str, spec: QuantSpec) -> None:
+    check_kind(caller, "spec", spec, QuantSpec, "Call a format, as int8().")
+    if isinstance(spec.sharing, Group | Block):
+        raise ValueError(
+            f"{caller}(spec={spec}): data have a scale for each row or site, none for parts of a "
+            "row. Take a format without group_size or block."
+        )
 
 
 def _own_range(rows: Array, site: Site, spec: QuantSpec, ranges: RangeEstimator) -> Range:

@@ -14,7 +14,7 @@ from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.timing import Probe, median_seconds
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph import Site, rewrite
-from jaxcompress.quantize.execution.activations import Activations, dynamic
+from jaxcompress.quantize.execution.activations import Activations, check_activations, dynamic
 from jaxcompress.quantize.execution.choices import (
     DENSE,
     PLANNED,
@@ -71,6 +71,7 @@ def plan_execution(
       also names sites without calibrated ranges since no data reached them.
 
     Raises:
+      TypeError: `activations` are none.
       ValueError: no leaf is quantized, or `activations` are not symmetric codes of at
         most 8 bits.
 
@@ -81,7 +82,8 @@ def plan_execution(
       >>> sorted(fastest.choices[0].seconds)
       ['dense', 'integer', 'materialized', 'scaled']
     """
-    _check_activations("plan_execution", activations)
+    check_activations("plan_execution", activations)
+    _check_codes("plan_execution", activations)
     quantized = [name for name, leaf in named_leaves(params).items() if isinstance(leaf, QTensor)]
     if not quantized:
         raise ValueError(
@@ -232,7 +234,7 @@ def _candidates(stop: _Stop, forms: Mapping[str, Form]) -> dict[str, Callable[[]
     return {**calls, DENSE: partial(jax.jit(stop.apply), data, materialize(weight))}
 
 
-def _check_activations(caller: str, activations: Activations) -> None:
+def _check_codes(caller: str, activations: Activations) -> None:
     if not (isinstance(activations.spec.levels, Integers) and activations.spec.symmetric):
         raise ValueError(
             f"{caller}(activations=...): integer products need symmetric codes of whole numbers, "

@@ -10,7 +10,7 @@ from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Array, Model
 from jaxcompress.graph import Site, rewrite
 from jaxcompress.kernels import digits as digits_of
-from jaxcompress.quantize.execution.activations import Activations
+from jaxcompress.quantize.execution.activations import Activations, check_activations
 
 
 def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Model:
@@ -31,6 +31,7 @@ def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Mo
       Function of the same arguments and outputs.
 
     Raises:
+      TypeError: `activations` are none.
       ValueError: (when traced) a rule matches nothing, a site has no reading, or no
         data reached one of a leaf that a rule names.
 
@@ -45,6 +46,8 @@ def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Mo
     Source: Jacob et al. 2018, arXiv:1712.05877, section 3.
     """
     pairs = activations.pairs if isinstance(activations, Rules) else (("*", activations),)
+    for _, value in pairs:
+        check_activations("fake_quantize_activations", value)
     return rewrite(fn, Rules((pattern, rounded_data(value, pattern)) for pattern, value in pairs))
 
 

@@ -19,7 +19,12 @@ from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Model, Params, Selector
 from jaxcompress.graph import Site, rewrite
 from jaxcompress.quantize.assignment import Assignment, assign
-from jaxcompress.quantize.execution.activations import Activations, dynamic, finite_rows
+from jaxcompress.quantize.execution.activations import (
+    Activations,
+    check_activations,
+    dynamic,
+    finite_rows,
+)
 from jaxcompress.quantize.execution.obstacles import obstacle
 from jaxcompress.quantize.ranges.estimator import RangeEstimator, estimate
 from jaxcompress.quantize.ranges.extremes import min_max
@@ -61,7 +66,7 @@ def fake_quantize_model(
       it.
 
     Raises:
-      TypeError: (when called) as `fake_quantize`.
+      TypeError: `activations` are none, or (when called) as `fake_quantize`.
       ValueError: (when called) as `fake_quantize`, or a site has no reading.
 
     Example:
@@ -76,6 +81,7 @@ def fake_quantize_model(
     Source: Jacob et al. 2018, arXiv:1712.05877, section 3. Differs: the forward pass
     multiplies integers.
     """
+    check_activations("fake_quantize_model", activations)
     in_floats = rounded_data(activations)
 
     def replacement(site: Site, apply: Callable, data: Array, weight) -> Array:

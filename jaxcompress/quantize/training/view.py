@@ -50,7 +50,7 @@ def fake_quantize(
 
     Raises:
       TypeError: (when applied) a leaf to quantize is of an integer, bool
-        or complex dtype.
+        or complex dtype, or what it gets is no QuantSpec.
       ValueError: (when applied) as `quantize`, save for what only values show.
 
     Example:

@@ -7,9 +7,16 @@ import pytest
 
 import jaxcompress as jc
 from jaxcompress.core.observers import Range
-from jaxcompress.quantize import fake_quantize_activations, int4, int8
+from jaxcompress.quantize import (
+    fake_quantize_activations,
+    fake_quantize_model,
+    int4,
+    int8,
+    plan_execution,
+    run,
+)
 from jaxcompress.quantize.execution import dynamic, static
-from jaxcompress.quantize.formats import uint8
+from jaxcompress.quantize.formats import mxfp4, uint8
 from jaxcompress.quantize.ranges import min_max
 
 
@@ -96,6 +103,38 @@ def test_gathers_are_left_alone_and_rules_choose():
     np.testing.assert_array_equal(only_table(params, tokens), fn(params, tokens))
     both = fake_quantize_activations(fn, dynamic(int4()))
     assert np.any(np.asarray(both(params, tokens)) != np.asarray(fn(params, tokens)))
+
+
+SPEC_WANTED = r"\(spec=...\) must be of type QuantSpec, not function. Call a format"
+DATA_WANTED = r"\(activations=...\) must be of type Activations, not QuantSpec. Make them with"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: dynamic(int8), "dynamic" + SPEC_WANTED),
+        (lambda: static({}, int8), "static" + SPEC_WANTED),
+        (lambda: static(int8()), r"static\(readings=...\) must be of type Mapping, not QuantSpec"),
+        (lambda: seen_data(dense, int8(), jnp.ones((1, 2))), "activations" + DATA_WANTED),
+        (
+            lambda: seen_data(dense, jc.Rules({"kernel": int8()}), jnp.ones((1, 2))),
+            "activations" + DATA_WANTED,
+        ),
+        (lambda: fake_quantize_model(dense, int8(), int8()), "model" + DATA_WANTED),
+        (lambda: plan_execution(dense, {}, activations=int8()), "execution" + DATA_WANTED),
+        (lambda: run(dense, int8()), r"run\(plan=...\) must be of type ExecutionPlan"),
+    ],
+)
+def test_what_is_easily_confused_is_refused(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("spec", [mxfp4(), int8(group_size=4), int8(block=(2, 4))], ids=str)
+def test_parts_of_a_row_of_data_have_no_scale(spec):
+    for build in (dynamic, lambda spec: static({}, spec)):
+        with pytest.raises(ValueError, match="data have a scale for each row or site, none for"):
+            build(spec)
 
 
 def test_refusals():
