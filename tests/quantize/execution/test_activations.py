@@ -1,5 +1,7 @@
 """Low-bit data: what each quantizer does to the data at a site, and its gradient."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -105,6 +107,8 @@ def test_gathers_are_left_alone_and_rules_choose():
     assert np.any(np.asarray(both(params, tokens)) != np.asarray(fn(params, tokens)))
 
 
+UNCALLED: Any = int8
+SPEC: Any = int8()
 SPEC_WANTED = r"\(spec=...\) must be of type QuantSpec, not function. Call a format"
 DATA_WANTED = r"\(activations=...\) must be of type Activations, not QuantSpec. Make them with"
 
@@ -112,17 +116,17 @@ DATA_WANTED = r"\(activations=...\) must be of type Activations, not QuantSpec. 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: dynamic(int8), "dynamic" + SPEC_WANTED),
-        (lambda: static({}, int8), "static" + SPEC_WANTED),
-        (lambda: static(int8()), r"static\(readings=...\) must be of type Mapping, not QuantSpec"),
-        (lambda: seen_data(dense, int8(), jnp.ones((1, 2))), "activations" + DATA_WANTED),
+        (lambda: dynamic(UNCALLED), "dynamic" + SPEC_WANTED),
+        (lambda: static({}, UNCALLED), "static" + SPEC_WANTED),
+        (lambda: static(SPEC), r"static\(readings=...\) must be of type Mapping, not QuantSpec"),
+        (lambda: seen_data(dense, SPEC, jnp.ones((1, 2))), "activations" + DATA_WANTED),
         (
             lambda: seen_data(dense, jc.Rules({"kernel": int8()}), jnp.ones((1, 2))),
             "activations" + DATA_WANTED,
         ),
-        (lambda: fake_quantize_model(dense, int8(), int8()), "model" + DATA_WANTED),
-        (lambda: plan_execution(dense, {}, activations=int8()), "execution" + DATA_WANTED),
-        (lambda: run(dense, int8()), r"run\(plan=...\) must be of type ExecutionPlan"),
+        (lambda: fake_quantize_model(dense, SPEC, SPEC), "model" + DATA_WANTED),
+        (lambda: plan_execution(dense, {}, activations=SPEC), "execution" + DATA_WANTED),
+        (lambda: run(dense, SPEC), r"run\(plan=...\) must be of type ExecutionPlan"),
     ],
 )
 def test_what_is_easily_confused_is_refused(call, message):

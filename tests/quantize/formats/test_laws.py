@@ -32,11 +32,11 @@ def normal(*shape, seed=0):
 class Trip(NamedTuple):
     """An array on the way to codes and back, and once more on the same grid."""
 
-    blocks: np.ndarray
-    codes: np.ndarray
+    blocks: jax.Array
+    codes: jax.Array
     grid: Grid
-    values: np.ndarray
-    again: np.ndarray
+    values: jax.Array
+    again: jax.Array
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -276,9 +276,9 @@ def test_leaves_that_no_block_fits_are_refused(case):
 def test_an_own_codebook_is_what_codes_stand_for():
     """As a method that learns levels puts them in."""
     spec = formats.codebook(2)
-    book = np.float32([0.0, 3.0, -1.0, 0.25])
-    x = np.float32([[0.1, -0.6, 1.7, 9.0]])
-    on = Grid(jnp.ones((1, 1)), codebook=jnp.asarray(book).reshape(1, 1, 4))
+    book = jnp.asarray([0.0, 3.0, -1.0, 0.25])
+    x = jnp.asarray([[0.1, -0.6, 1.7, 9.0]])
+    on = Grid(jnp.ones((1, 1)), codebook=book.reshape(1, 1, 4))
     codes = encode(x, on, spec)
     leaf = jc.QTensor.from_codes(
         codes.astype(jnp.int32), on, spec=spec, dtype=jnp.float32, axes=DENSE
