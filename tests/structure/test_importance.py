@@ -201,11 +201,12 @@ def test_exact_scores_are_those_of_one_masked_program_per_unit(name):
 def test_exact_scores_of_scanned_layers_are_those_of_one_layer_alone():
     model, found = MODELS["scanned"], COUPLINGS["scanned"]
     scores = importance.exact(loss, model.batches)(model.fn, model.params, found)["layers/up:2"]
-    before = mean_loss(model.fn, model.params, model.batches)
+    program = jax.jit(model.fn)
+    before = mean_loss(program, model.params, model.batches)
     layers = model.params["layers"]
     for layer, unit in np.ndindex(2, 5):
         silent = layers | {"down": layers["down"].at[layer, unit].set(0)}
-        rise = mean_loss(model.fn, model.params | {"layers": silent}, model.batches) - before
+        rise = mean_loss(program, model.params | {"layers": silent}, model.batches) - before
         assert scores[layer, unit] == pytest.approx(rise, abs=500 * EPS * before)
 
 
@@ -213,12 +214,13 @@ def test_exact_scores_of_grouped_heads_are_those_of_the_whole_group():
     model = MODELS["transformer"]
     (family,) = HEADS.families
     scores = importance.exact(loss, model.batches)(model.fn, model.params, HEADS)[family.name]
-    before = mean_loss(model.fn, model.params, model.batches)
+    program = jax.jit(model.fn)
+    before = mean_loss(program, model.params, model.batches)
     layers = model.params["layers"]
     for layer, group in np.ndindex(2, 2):
         queries = slice(2 * group, 2 * group + 2)  # two query heads read each key head
         silent = layers | {"out": layers["out"].at[layer, queries].set(0)}
-        rise = mean_loss(model.fn, model.params | {"layers": silent}, model.batches) - before
+        rise = mean_loss(program, model.params | {"layers": silent}, model.batches) - before
         assert scores[layer, group] == pytest.approx(rise, abs=500 * EPS * before)
 
 
@@ -389,8 +391,8 @@ def test_gates_work_where_a_maximum_and_a_custom_gradient_run_over_units():
     x = normal(3, 5, 3)
     found = graph.couplings(fn, params, x)
     (family,) = found.families
-    program = with_unit_gates(fn, [family])
-    masked = surgery.masked(fn, found.removal({family.name: [1]}))
+    program = jax.jit(with_unit_gates(fn, [family]))
+    masked = jax.jit(surgery.masked(fn, found.removal({family.name: [1]})))
     gate = jnp.ones(4).at[1].set(0.0)
     closed = program(params, x, gates={family.name: gate})
     np.testing.assert_allclose(closed, masked(params, x), atol=10 * EPS)
