@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from jaxcompress.core.checks import check_kind
 from jaxcompress.core.leaf import is_compressed, logical
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.types import PyTree
@@ -32,7 +33,8 @@ def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] =
       Bytes on disk.
 
     Raises:
-      TypeError: a leaf cannot be stored: a random key, a function, an unknown dtype.
+      TypeError: a leaf cannot be stored: a random key, a function, an unknown dtype; or
+        `metadata` is no mapping of texts.
       ValueError: a text has a reserved name, or two leaves have one name.
 
     Example:
@@ -94,6 +96,7 @@ def load_leaf(path: str | os.PathLike, name: str) -> Any:
 
     Raises:
       KeyError: the file has no such leaf.
+      TypeError: `name` is no text.
       FileError: the leaf or the header is truncated or altered, or the file is foreign,
         or of a later format.
       OSError: there is no such file.
@@ -106,13 +109,14 @@ def load_leaf(path: str | os.PathLike, name: str) -> Any:
       ...     load_leaf(f"{folder}/model.safetensors", "dense/bias")
       Array([1., 1.], dtype=float32)
     """
+    check_kind("load_leaf", "name", name, str, "describe(path) lists the names.")
 
     def wanted(contents: Contents) -> list[str]:
         return [name] if name in contents.leaves else []
 
     opened, leaves = archive.read("load_leaf", path, wanted)
     if not leaves:
-        near = difflib.get_close_matches(str(name), opened.leaves, n=3, cutoff=0.4)
+        near = difflib.get_close_matches(name, opened.leaves, n=3, cutoff=0.4)
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise KeyError(
             f"load_leaf({os.fspath(path)!r}, {name!r}): the file has no such leaf, and "

@@ -257,6 +257,32 @@ def test_a_leaf_that_is_not_there_is_named_beside_those_like_it(path):
         load_leaf(path, "dense/kernal")
 
 
+WRONG: Any = [1]
+DESCRIPTOR: Any = 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda path: load_leaf(path, WRONG),
+            r"load_leaf\(name=...\) must be of type str, not list",
+        ),
+        (
+            lambda path: save(path, {}, metadata=WRONG),
+            r"save\(metadata=...\) must be of type Mapping",
+        ),
+        (lambda path: load(DESCRIPTOR), "expected str, bytes or os.PathLike object, not int"),
+        (lambda path: describe(DESCRIPTOR), "expected str, bytes or os.PathLike object, not int"),
+        (lambda path: save(DESCRIPTOR, {}), "not '?int"),
+    ],
+)
+def test_arguments_of_another_type_do_not_blame_the_file(path, call, message):
+    save(path, {"x": np.ones(3)})
+    with pytest.raises(TypeError, match=message):
+        call(path)
+
+
 def test_an_altered_leaf_hides_no_other(path):
     save(path, {"a": np.ones(300, np.float32), "b": np.arange(300, dtype=np.float32)})
     content = bytearray(path.read_bytes())

@@ -15,15 +15,15 @@ def reading(caller: str, path: str | os.PathLike) -> Iterator[None]:
 
     Code inside raises `FileError("found. Mend.")`; what the file system raises passes.
     """
+    name = os.fspath(path)  # refuses numbers, which `open` takes for files that are open already
     try:
         yield
     except FileError as error:
-        raise FileError(f"{caller}({os.fspath(path)!r}): {error}") from error
+        raise FileError(f"{caller}({name!r}): {error}") from error
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         fault = str(error) if type(error) is ValueError else repr(error)
         raise FileError(
-            f"{caller}({os.fspath(path)!r}): the file contradicts itself: "
-            f"{_shortened(fault)}. Save it again."
+            f"{caller}({name!r}): the file contradicts itself: {_shortened(fault)}. Save it again."
         ) from error
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxcompress.core.checks import check_kind
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.qtensor import QTensor
@@ -180,6 +181,7 @@ def _planned(leaf, specs: Sequence[QuantSpec], path: str = "") -> tuple[Record, 
 
 
 def _check_metadata(caller: str, metadata: Mapping[str, str]) -> None:
+    check_kind(caller, "metadata", metadata, Mapping, "Pass texts by name.")
     for name, text in metadata.items():
         if name in RESERVED:
             raise ValueError(
