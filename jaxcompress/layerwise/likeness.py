@@ -45,7 +45,13 @@ def equation_likeness(eqn: JaxprEqn) -> Hashable:
 def _equation(eqn: JaxprEqn, number: Callable[[Any], int]) -> Hashable:
     operands = tuple(_operand(atom, number) for atom in eqn.invars)
     results = tuple((number(variable), aval_of(variable)) for variable in eqn.outvars)
-    return eqn.primitive.name, _params(eqn), operands, results
+    # How a call is differentiated is a new function object in every layer, and nothing
+    # is differentiated here: such a call is its body.
+    if eqn.primitive.name in _CUSTOM_DERIVATIVES:
+        params = tuple(_jaxpr(inner) for inner in inner_jaxprs(eqn))
+    else:
+        params = _static(eqn.params)
+    return eqn.primitive.name, params, operands, results
 
 
 def _numbering() -> Callable[[Any], int]:
@@ -60,14 +66,6 @@ def _operand(atom, number: Callable[[Any], int]) -> Hashable:
     value = np.asarray(atom.val)
     # By its bytes: 0.0 equals -0.0, and NaN not itself.
     return "literal", aval_of(atom), value.dtype, value.shape, value.tobytes()
-
-
-def _params(eqn: JaxprEqn) -> Hashable:
-    # How a call is differentiated is a new function object in every layer, and nothing
-    # is differentiated here: such a call is its body.
-    if eqn.primitive.name in _CUSTOM_DERIVATIVES:
-        return tuple(_jaxpr(inner) for inner in inner_jaxprs(eqn))
-    return _static(eqn.params)
 
 
 def _static(value: Any) -> Hashable:

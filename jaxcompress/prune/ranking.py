@@ -49,7 +49,7 @@ def lowest(x: Array, count: Array | int, *, axis: tuple[int, ...]) -> Array:
     keys = order_keys(x)
     if len(axis) == 1 and x.shape[axis[0]] <= _COMPARED and not _is_split(x, axis[0]):
         return _ranks(keys, axis[0]) < count
-    bound = _bound(_are_below, keys, count, axis)
+    bound = _bound(lambda keys, bound, axis: keys < bound, keys, count, axis)
     below, tied = keys < bound, keys == bound
     # What equals the bound fills up the count, earliest index first. Where entries
     # differ nothing is missing, and the second search is skipped.
@@ -60,12 +60,6 @@ def lowest(x: Array, count: Array | int, *, axis: tuple[int, ...]) -> Array:
         return _are_before(tied, _bound(_are_before, tied, missing, axis, bits=bits), axis)
 
     return below | jax.lax.cond(jnp.any(missing > 0), earliest, lambda: tied & (missing > 0))
-
-
-def _are_below(keys: Array, bound: Array, axis: tuple[int, ...]) -> Array:
-    """Which keys lie below the bound of their group."""
-    del axis
-    return keys < bound
 
 
 def _are_before(marked: Array, last: Array, axis: tuple[int, ...]) -> Array:

@@ -32,7 +32,7 @@ class Target:
       sparsity: fraction to remove, in [0, 1): a number, a () array (clipped to [0, 1];
         it may be traced), a schedule from step to number where there are steps, or
         `Rules` of those. Leaves without a rule stay whole.
-      pattern: where weights may go, of `prune.patterns`.
+      pattern: where weights may be removed, of `prune.patterns`.
       allocate: how the sparsity of each rule is shared out among the leaves that it
         matches, of `prune.allocations`.
       select: which leaves; by default those that meet data.

@@ -146,7 +146,7 @@ def surgery(masks: Masks, params: Params, *, deviations: float, margin: float = 
     Args:
       masks: of the params' structure, of the leaves' shapes; a () mask stays.
       params: dense.
-      deviations: above or below 0: the larger, the more goes.
+      deviations: above or below 0: the larger, the more is removed.
       margin: half the width of the band in which a mask stays, in [0, 1).
 
     Returns:

@@ -65,7 +65,7 @@ class RemovalPlan:
                 row.name,
                 f"{row.layers} × {row.units}" if row.layers else f"{row.units}",
                 f"{row.kept}",
-                _range(row.scores),
+                f"{np.min(row.scores):.3g} … {np.max(row.scores):.3g}" if row.scores else "none",
                 _listed(row.removed),
                 f"{row.parameters_saved:,}",
                 f"{row.macs_saved:,}",
@@ -82,10 +82,6 @@ class RemovalPlan:
             whole.setdefault(row.reason, []).append(row.name)
         notes = [f"Whole, since {why}: {', '.join(names)}." for why, names in whole.items() if why]
         return "\n".join([*aligned([header, *rows]), *totals, *notes])
-
-
-def _range(scores: tuple) -> str:
-    return f"{np.min(scores):.3g} … {np.max(scores):.3g}" if scores else "none"
 
 
 def _listed(removed: tuple) -> str:

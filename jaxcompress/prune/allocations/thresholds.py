@@ -56,7 +56,7 @@ def below_deviations(deviations: float) -> Allocation:
     Also known as: the thresholds of Deep Compression.
 
     Args:
-      deviations: above 0; the larger, the more goes.
+      deviations: above 0; the larger, the more is removed.
 
     Returns:
       Allocation to one float32 sparsity for each slice along the batch axes.
@@ -118,17 +118,14 @@ def floored(allocate: Allocation, least: float) -> Allocation:
         scores: dict[str, Array], axes: dict[str, LeafAxes], sparsity: Array | float
     ) -> dict[str, Array | float]:
         shares = allocate(scores, axes, sparsity)
-        sizes = {name: group_size(score, axes[name]) for name, score in scores.items()}
-        return {
-            name: jnp.minimum(jnp.float32(shares[name]), 1 - _kept(size, least) / size)
-            for name, size in sizes.items()
-        }
+        ceilings = {}
+        for name, score in scores.items():
+            size = group_size(score, axes[name])
+            kept = math.ceil(least * size) if least < 1 else min(size, int(least))
+            ceilings[name] = 1 - kept / size
+        return {name: jnp.minimum(jnp.float32(shares[name]), ceilings[name]) for name in scores}
 
     return allocation
-
-
-def _kept(size: int, least: float) -> int:
-    return math.ceil(least * size) if least < 1 else min(size, int(least))
 
 
 def _up_to(threshold: Callable[[Array, tuple[int, ...]], Array]) -> Allocation:

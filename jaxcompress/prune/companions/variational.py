@@ -46,7 +46,7 @@ def variational_dropout(
 
     Args:
       start: log_variance of every weight at first, finite.
-      threshold: of the log noise ratio, finite: the lower, the more goes.
+      threshold: of the log noise ratio, finite: the lower, the more is removed.
       select: which leaves; by default those that meet data.
 
     Returns:

@@ -130,11 +130,11 @@ def synflow(
         R = sum of all outputs of fn(|params|, ones)
         score = |dR/d|w| · w|
 
-    In round k of n the lowest scores go until the density is density^(k / n), then R is
-    taken of what is left. Needs no data. The published method ranks all leaves
-    together: `target=Target(sparsity, allocate=allocations.globally)`. Weights that go
-    in an earlier round score lower than those that go later, so give the same target to
-    what takes the criterion.
+    In round k of n the lowest scores are removed until the density is density^(k / n),
+    then R is taken of the weights left. Needs no data. The published method ranks
+    all leaves together: `target=Target(sparsity, allocate=allocations.globally)`.
+    Weights removed in an earlier round score lower than those removed later, so give
+    the same target to what takes the criterion.
 
     Also known as: SynFlow.
 
@@ -142,7 +142,7 @@ def synflow(
       fn: the model in evaluation mode, `fn(params, *inputs) -> outputs`.
       params: tree of arrays as training begins with them.
       inputs: trees of arrays; every number of a floating one is replaced by 1.
-      target: which weights go in the end, how much and where: a `Target`, or its
+      target: which weights to remove, how much and where: a `Target`, or its
         sparsity.
       rounds: n, at least 1.
 

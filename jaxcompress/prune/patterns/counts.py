@@ -1,4 +1,4 @@
-"""How many weights go from each slice along the batch axes, so that the total is right.
+"""How many weights each slice along the batch axes loses, so that the total is right.
 
 A slice is a layer of a scan, an expert, or a channel of a depthwise kernel.
 """
@@ -18,7 +18,7 @@ _RESOLUTION_BITS = 22
 
 
 def counts_of_slices(sparsity: Array | float, size: int, slices: tuple[int, ...]) -> Array | int:
-    """How many of `size` units go from every slice: whole numbers of the right total.
+    """How many of `size` units every slice loses: whole numbers of the right total.
 
         quota_i = sparsity_i · size
         total   = round_half_even(sum of quota_i)

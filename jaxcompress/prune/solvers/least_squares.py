@@ -31,16 +31,16 @@ def least_squares(
 
         share = sparsity · (1 - (1 - t / R)³)
         score_oj = w'_oj² / [H⁻¹]_jj             the pattern's, for the whole matrix
-        W' <- least trace((W - W') · H · (W - W')ᵀ) over W' that is 0 where it goes
+        W' <- least trace((W - W') · H · (W - W')ᵀ) over W' that is 0 where removed
 
     Where data have more rows than a matrix has inputs, it leaves about as little error
     as `optimal_brain_surgeon` and less than `sparsegpt`; with fewer, the scores, which
-    are those before anything went, say little, and `optimal_brain_surgeon` or
+    are those before any removal, say little, and `optimal_brain_surgeon` or
     `refitted(sparsegpt())` find the better mask. At most rounds · steps · outputs ·
     inputs² multiply-adds, all in products of whole matrices.
 
     Args:
-      pattern: where weights may go; it sees the whole matrix.
+      pattern: where weights may be removed; it sees the whole matrix.
       rounds: at least 1; the first ones take most.
       steps: of conjugate gradients in a round, at most, at least 1; fewer where all
         outputs have arrived.

@@ -46,7 +46,7 @@ def sparsegpt(
     Among equal scores the earlier input goes first.
 
     Args:
-      pattern: where weights of one block may go.
+      pattern: where weights of one block may be removed.
       block_size: inputs whose mask is found at once, from weights that make up for the
         blocks before, at least 1; a multiple of the pattern's groups. For N:M the
         paper has M.
@@ -115,7 +115,7 @@ def _block(
     """The errors (inputs, outputs) with those of a block, its weights and its mask.
 
     Args:
-      pattern: where weights may go.
+      pattern: where weights may be removed.
       rounded: (column (outputs,), its position ()) -> what stays of it.
       errors: (inputs, outputs); 0 for the block and all after it.
       part: of the block: positions (width,), weights (width, outputs) before anything

@@ -98,7 +98,7 @@ def regrow(
 
     Args:
       inner: optimizer, without a line search.
-      growth: what comes for what goes: a `Growth`, or its criterion.
+      growth: how many weights are dropped and which grow: a `Growth`, or its criterion.
       masks: to begin with, for example `masks(params, random(key), Target(0.9,
         allocate=erk))`; looked up by name. A leaf with a () mask stays whole.
       axes: from `graph.axes`, for batch axes; by default the layout of `assumed_axes`.
