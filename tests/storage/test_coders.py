@@ -72,13 +72,13 @@ def test_a_byte_too_few_or_too_many_is_refused(case, bits):
     values = (np.arange(19) % 2).astype(word_dtype(bits))
     coded = case.coder.encode(Words(values, bits))
     for wrong in (coded[:0], coded[:-1], np.append(coded, coded[:1])):
-        with pytest.raises(ValueError, match=r"do(es)? not lie in"):
+        with pytest.raises(ValueError, match=r"do(es)? not fit"):
             case.coder.decode(wrong, values.size, bits)
 
 
 @every_coder
 def test_more_words_than_bytes_can_tell_take_no_memory(case):
-    with pytest.raises(ValueError, match=r"do(es)? not lie in 3 bytes"):
+    with pytest.raises(ValueError, match=r"do(es)? not fit 3 bytes"):
         case.coder.decode(np.zeros(3, np.uint8), 10**18, 4)
 
 

@@ -104,10 +104,10 @@ BROKEN = {
         r"shapes \(6, 2\) and \(3, 8\) have no product",
     ),
     "too many output axes": ([FACTORS, "float32", [-1, -2], 9], "have no product"),
-    "no order": ([FACTORS, "float32", [-1, -1]], r"\[-1, -1\] is no order of 2 axes"),
-    "unknown dtype": ([FACTORS, "object"], "'object' is no dtype"),
+    "no order": ([FACTORS, "float32", [-1, -1]], r"\[-1, -1\] is not an order of 2 axes"),
+    "unknown dtype": ([FACTORS, "object"], "'object' is not a dtype"),
     "a factor of ints": ([FACTORS | {"left": jnp.ones((6, 2), int)}], "has a left factor of int32"),
-    "no number of axes": ([FACTORS, "float32", [], -1], "-1 is no size"),
+    "no number of axes": ([FACTORS, "float32", [], -1], "-1 is not a size"),
 }
 
 

@@ -65,9 +65,9 @@ def test_a_leaf_that_is_a_folder_is_refused(names):
     [
         ('["l",0]', "more leaves"),
         ('["l",0,0,0]', "more leaves"),
-        ('["x",0,0]', "no outline"),
-        ("[]", "no outline"),
-        ('"l"', "no outline"),
+        ('["x",0,0]', "not the outline"),
+        ("[]", "not the outline"),
+        ('"l"', "not the outline"),
         ("[", "Expecting"),
         ("0", "fewer leaves"),
     ],

@@ -182,7 +182,7 @@ def four_bytes_shorter(path):
 
 
 HEADER, FIRST, LAST = 1, 2, 3
-WENT, ALTERED = "bytes went while the file was read", r"checksum of leaf '.' does not match"
+WENT, ALTERED = "bytes were lost while the file was read", r"checksum of leaf '.' does not match"
 CHANGES = {
     "emptied under the header": (load, HEADER, lambda path: os.truncate(path, 0), WENT),
     "cut before the arrays": (load, FIRST, lambda path: os.truncate(path, 99), WENT),

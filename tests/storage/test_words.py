@@ -76,11 +76,11 @@ def test_packing_in_memory_is_that_of_core(bits, shape):
 
 
 def test_a_wrong_length_is_refused():
-    with pytest.raises(ValueError, match="5 words of 4 bits do not lie in 2 bytes"):
+    with pytest.raises(ValueError, match="5 words of 4 bits do not fit 2 bytes"):
         bytes_to_words(np.zeros(2, np.uint8), 5, 4)
 
 
 @pytest.mark.parametrize("name", ["object", 5, ["int8"], None])
 def test_an_unknown_dtype_is_refused(name):
-    with pytest.raises(ValueError, match="is no dtype that can be stored"):
+    with pytest.raises(ValueError, match="is not a dtype that can be stored"):
         known_dtype(name)

@@ -26,7 +26,7 @@ def obstacle(
     if not jnp.issubdtype(site.data_dtype, jnp.floating):
         return f"the data are {site.data_dtype}"
     if not isinstance(spec.levels, Integers):
-        return f"{spec.name} codes stand for no whole numbers"
+        return f"{spec.name} codes are not integers"
     if not spec.symmetric:
         return "asymmetric codes"
     if order != site.operand_axes.order:

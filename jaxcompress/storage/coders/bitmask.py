@@ -27,7 +27,7 @@ def _encode(words: Words) -> np.ndarray:
 def _decode(coded: np.ndarray, size: int, bits: int) -> np.ndarray:
     length = packed_bytes(size, 1)
     if coded.size < length:
-        raise ValueError(f"a mask of {size} entries does not lie in {coded.size} bytes")
+        raise ValueError(f"a mask of {size} entries does not fit {coded.size} bytes")
     present = np.unpackbits(coded[:length], count=size, bitorder="little").view(bool)
     others = bytes_to_words(coded[length:], int(np.count_nonzero(present)), bits)
     values = np.zeros(size, word_dtype(bits))

@@ -74,7 +74,7 @@ def bytes_to_words(packed: np.ndarray, size: int, bits: int) -> np.ndarray:
       ValueError: `packed` is not as long as `size` words are.
     """
     if packed.size != packed_bytes(size, bits):
-        raise ValueError(f"{size} words of {bits} bits do not lie in {packed.size} bytes")
+        raise ValueError(f"{size} words of {bits} bits do not fit {packed.size} bytes")
     if bits % 8 == 0:
         return packed.view(word_dtype(bits))
     if bits == 1:

@@ -41,7 +41,7 @@ def known_dtype(name: str) -> np.dtype:
       ValueError: the name is another.
     """
     if not isinstance(name, str) or name not in WORD_BITS:
-        raise ValueError(f"{name!r} is no dtype that can be stored")
+        raise ValueError(f"{name!r} is not a dtype that can be stored")
     return np.dtype(getattr(ml_dtypes, name, name))
 
 

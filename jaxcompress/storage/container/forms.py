@@ -110,7 +110,7 @@ def checked_order(order: Sequence[int], ndim: int) -> tuple[int, ...]:
     listed = list(order)
     last = all(type(axis) is int and axis < 0 for axis in listed) and len(listed) <= ndim
     if not last or sorted(permutation_of(tuple(listed), ndim)) != list(range(ndim)):
-        raise ValueError(f"{listed} is no order of {ndim} axes")
+        raise ValueError(f"{listed} is not an order of {ndim} axes")
     return tuple(listed)
 
 

@@ -91,7 +91,7 @@ def read(file: io.FileIO) -> Header:
     if length > min(size - LENGTH_BYTES, LARGEST_HEADER):
         raise FileError(
             f"the header claims {length} bytes where {size - LENGTH_BYTES} follow: the file is "
-            "truncated or no safetensors file. Copy it again."
+            "truncated or not a safetensors file. Copy it again."
         )
     text = memory.following(file, length, lambda piece: None).tobytes()
     fields = _parse(text)
@@ -108,11 +108,11 @@ def _parse(text: bytes) -> dict:
         raise
     except (ValueError, RecursionError) as error:
         raise FileError(
-            f"the header is not JSON ({error}): the file is altered or no safetensors file. Copy "
-            "it again."
+            f"the header is not JSON ({error}): the file is altered or not a "
+            "safetensors file. Copy it again."
         ) from error
     if not isinstance(fields, dict):
-        raise FileError("the header is not a JSON object: this is no safetensors file.")
+        raise FileError("the header is not a JSON object: this is not a safetensors file.")
     return fields
 
 
@@ -145,7 +145,7 @@ def _entry(name: str, fields) -> Entry:
     dtype, shape, span = DTYPES[fields["dtype"]], fields["shape"], fields["data_offsets"]
     if not (_sizes(shape) and _sizes(span) and len(span) == 2 and span[0] <= span[1]):
         raise FileError(
-            f"array {name!r} has shape {shape!r} and data_offsets {span!r}, which are no sizes. "
+            f"array {name!r} has shape {shape!r} and data_offsets {span!r}, which are not sizes. "
             "Write the file again."
         )
     if math.prod(shape) * dtype.itemsize != span[1] - span[0]:

@@ -54,6 +54,6 @@ def _fill(file: io.RawIOBase, read: np.ndarray, seen: Seen) -> None:
     while done < size_bytes:
         count = file.readinto(read[done : done + _PIECE].data)
         if not count:
-            raise ValueError(f"{size_bytes - done} bytes went while the file was read")
+            raise ValueError(f"{size_bytes - done} bytes were lost while the file was read")
         seen(read[done : done + count].data)
         done += count

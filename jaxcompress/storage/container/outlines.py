@@ -129,7 +129,7 @@ def _rebuilt(shape: Outline, leaves: Iterator) -> PyTree:
             return {key: _rebuilt(child, leaves) for key, child in items}
         case 0:
             return _following(leaves)
-    raise ValueError(f"{shape!r} is no outline of a tree")
+    raise ValueError(f"{shape!r} is not the outline of a tree")
 
 
 def _following(leaves: Iterator):

@@ -69,7 +69,7 @@ def _record(shared, own: Iterator, coders: Sequence[Coder], depth: int) -> Recor
         case [int(coder), str(dtype)]:
             shape, size_bytes = next(own, None), next(own, -1)
             if not isinstance(shape, list):
-                raise ValueError(f"{shape!r} is no shape")
+                raise ValueError(f"{shape!r} is not a shape")
             check_sizes([coder, *shape, size_bytes])
             return declared(coders[coder], dtype, tuple(shape), size_bytes)
         case [str(kind), list(fields), dict(children)] if depth < _DEEPEST:
@@ -77,7 +77,7 @@ def _record(shared, own: Iterator, coders: Sequence[Coder], depth: int) -> Recor
                 name: _record(child, own, coders, depth + 1) for name, child in children.items()
             }
             return Node(kind, fields, below)
-    raise ValueError(f"{shared} is no layout of a leaf")
+    raise ValueError(f"{shared} is not a layout of a leaf")
 
 
 def check_sizes(numbers: Sequence) -> None:
@@ -88,4 +88,4 @@ def check_sizes(numbers: Sequence) -> None:
     """
     for number in numbers:
         if type(number) is not int or number < 0:
-            raise ValueError(f"{number!r} is no size")
+            raise ValueError(f"{number!r} is not a size")

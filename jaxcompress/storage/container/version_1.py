@@ -79,7 +79,7 @@ def _record(fields) -> Record | None:
     if fields == 0:
         return None
     if len(fields) not in (3, 6):
-        raise ValueError(f"{fields} is no record of a leaf")
+        raise ValueError(f"{fields} is not a record of a leaf")
     coder, dtype, shape, spec, order, blocks = [*fields, *Record._field_defaults.values()][:6]
     check_sizes([*shape, *blocks, *([spec] if len(fields) == 6 else [])])
     if coder not in _CODERS:
@@ -99,7 +99,7 @@ def _leaf(name: str, entry: Entry, record: Record | None, specs: tuple) -> Leaf:
             lambda data: on_device(data[0].view(entry.dtype).reshape(entry.shape)),
         )
     if entry.dtype != np.uint8 or len(entry.shape) != 1:
-        raise ValueError(f"a leaf with a record is {entry.dtype}{list(entry.shape)}, no bytes")
+        raise ValueError(f"a leaf with a record is {entry.dtype}{list(entry.shape)}, not bytes")
     if record.spec < 0:
         dtype = known_dtype(PYTHON_TYPES.get(record.dtype, record.dtype))
         struct = jax.ShapeDtypeStruct(record.shape, dtype)
@@ -136,7 +136,7 @@ def _quantized(data: np.ndarray, record: Record, spec: QuantSpec):
     count = math.prod(record.blocks)
     ends = [4 * count, 4 * count + (0 if spec.symmetric else count)]
     if data.size < ends[-1]:
-        raise ValueError(f"{count} scales do not lie in {data.size} bytes")
+        raise ValueError(f"{count} scales do not fit {data.size} bytes")
     scale, zero, coded = np.split(data, ends)
     zero = None if spec.symmetric else zero.reshape(record.blocks)
     base = np.uint8(spec.lowest % 256 if spec.bits == 8 else 0)
@@ -162,7 +162,7 @@ def _values(
         return _unpacked(coded, bits, size)
     length = packed_bytes(size, 1)
     if coded.size < length:
-        raise ValueError(f"a mask of {size} entries does not lie in {coded.size} bytes")
+        raise ValueError(f"a mask of {size} entries does not fit {coded.size} bytes")
     present = np.unpackbits(coded[:length], count=size, bitorder="little").view(bool)
     others = _unpacked(coded[length:], bits, int(np.count_nonzero(present)))
     values = np.full(size, absent(), word_dtype(bits))
@@ -172,7 +172,7 @@ def _values(
 
 def _unpacked(packed: np.ndarray, bits: int, size: int) -> np.ndarray:
     if packed.size != packed_bytes(size, bits):
-        raise ValueError(f"{size} words of {bits} bits do not lie in {packed.size} bytes")
+        raise ValueError(f"{size} words of {bits} bits do not fit {packed.size} bytes")
     return planes.unpack(packed, bits, size) if bits < 8 else packed.view(word_dtype(bits))
 
 

@@ -49,7 +49,7 @@ def _record(name: str, entry: Entry, fields, layouts: list, coders: list[Coder])
             record = from_json(layouts[position], own, coders)
             _check_bytes(name, entry, record)
             return record
-    raise ValueError(f"{fields!r} is no digest and record of leaf {name!r}")
+    raise ValueError(f"{fields!r} is not a digest and record of leaf {name!r}")
 
 
 def _leaf(name: str, entry: Entry, record: Record, specs: tuple) -> Leaf:

@@ -320,7 +320,7 @@ def test_sites_that_cannot_are_listed_with_the_reason():
     asymmetric, _ = quantize({"w": normal(4, 4)}, uint8())
     assert plan_execution(fn, asymmetric, x).choices[0].reason == "asymmetric codes"
     for spec, reason in [
-        (formats.nf4(), "nf4 codes stand for no whole numbers"),
+        (formats.nf4(), "nf4 codes are not integers"),
         (formats.int4(block=(2, 2)), "scales in blocks of 2 by 2, which no integer product"),
     ]:
         coded, _ = quantize({"w": normal(4, 4)}, spec)
