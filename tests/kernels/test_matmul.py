@@ -1,7 +1,8 @@
 """The integer products against int64 NumPy, and what they lower to elsewhere."""
 
 import re
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import hypothesis
 import hypothesis.strategies as st
@@ -58,8 +59,8 @@ def in_groups(given):
 
 class Case(NamedTuple):
     name: str
-    product: object
-    oracle: object
+    product: Callable
+    oracle: Callable
 
 
 KERNELS = [
@@ -83,7 +84,10 @@ S = jnp.ones((3, 2))
 HALVES = jnp.full((2, 8), 1.7)
 PARTS = jnp.ones((2, 2, 8), jnp.int8)
 REFUSALS = [
-    (lambda: int8_matmul(1.7, W), "int8_matmul(x=...) of dtype float must be int8 codes"),
+    (
+        lambda: int8_matmul(cast(Any, 1.7), W),
+        "int8_matmul(x=...) of dtype float must be int8 codes",
+    ),
     (lambda: int8_matmul(HALVES, W), "int8_matmul(x=...) of dtype float32 must be int8 codes"),
     (lambda: int8_matmul(X, HALVES), "int8_matmul(w=...) of dtype float32 must be int8 codes"),
     (lambda: int8_matmul(X, P), "int8_matmul(w=...) of dtype uint8 must be int8 codes"),
@@ -98,14 +102,17 @@ REFUSALS = [
     (lambda: packed_matmul(HALVES, P, -7), "packed_matmul(x=...) of dtype float32"),
     (lambda: packed_matmul(X, W, -7), "packed_matmul(packed=...) of dtype int8 must be uint8"),
     (lambda: packed_matmul(X, P[:, :3], -7), "must share K, two codes in a byte"),
-    (lambda: packed_matmul(X, P, -7.5), "packed_matmul(lowest=-7.5) must be"),
+    (lambda: packed_matmul(X, P, cast(Any, -7.5)), "packed_matmul(lowest=-7.5) must be"),
     (lambda: packed_grouped_matmul(X, P, S[:, :1], -7), "scale (3, 1) must have an even G"),
     (lambda: packed_grouped_matmul(X, P, S[:2], -7), "scale (2, 2) must share N"),
     (lambda: packed_grouped_matmul(X, P, S, True), "packed_grouped_matmul(lowest=True) must be"),
     (lambda: digits(X, S, count=2), "digits(x=...) of dtype int8 must be real floating"),
     (lambda: digits(HALVES, X, count=2), "digits(scale=...) of dtype int8 must be real floating"),
     (lambda: digits(HALVES, S[:2, :1], count=0), "digits(count=0) must be at least 1"),
-    (lambda: digits(HALVES, S[:2, :1], count=1.5), "digits(count=1.5) must be at least 1"),
+    (
+        lambda: digits(HALVES, S[:2, :1], count=cast(Any, 1.5)),
+        "digits(count=1.5) must be at least 1",
+    ),
     (lambda: digits(HALVES, S[:2, :1], count=1, highest=128), "digits(highest=128) must be in"),
     (lambda: two_digit_matmul(X, W), "two_digit_matmul(x=...) of dtype int8 must be real"),
     (lambda: two_digit_matmul(HALVES, HALVES), "two_digit_matmul(w=...) of dtype float32"),
@@ -127,7 +134,7 @@ SHAPES = [(1, 8, 3), (1, 4, 1), (2, 8, 5), (5, 12, 600), (3, 16, 512), (4, 8, 10
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_products(case, shape):
     given = inputs(*shape)
-    found = case.product(given)
+    found = jax.jit(case.product)(given)
     expected = case.oracle(given)
     # Integers are exact; float32 sums of `groups` terms round each.
     size = 0 if found.dtype == jnp.int32 else 127 * 7 * 2 * shape[1] * 4 * EPS
@@ -137,9 +144,8 @@ def test_products(case, shape):
 @pytest.mark.parametrize("length", [1, 3, 7])
 def test_packed_weights_of_odd_length(length):
     given = inputs(2, length, 4)
-    np.testing.assert_array_equal(
-        packed_matmul(codes(given.x), packed(given.w), LOWEST), exact(given)
-    )
+    product = jax.jit(lambda given: packed_matmul(codes(given.x), packed(given.w), LOWEST))
+    np.testing.assert_array_equal(product(given), exact(given))
 
 
 def test_the_extreme_codes_do_not_overflow():
@@ -162,14 +168,15 @@ def test_two_digits_keep_sixteen_bits(rows):
     rng = np.random.default_rng(1)
     x = rng.normal(size=(rows, 64)).astype(np.float32)
     w = rng.integers(-127, 128, (9, 64))
-    found = np.asarray(two_digit_matmul(jnp.asarray(x), codes(w)), np.float64)
+    found = np.asarray(jax.jit(two_digit_matmul)(x, codes(w)), np.float64)
     expected = x.astype(np.float64) @ w.T
     size = np.abs(x).max(1, keepdims=True) * np.abs(w).sum(1)
     assert np.all(np.abs(found - expected) <= size * (1 / 64516 + 4 * EPS))
 
 
 def test_two_digits_of_zero_rows():
-    assert not two_digit_matmul(jnp.zeros((1, 4)), jnp.ones((2, 4), jnp.int8)).any()
+    found = jax.jit(two_digit_matmul)(jnp.zeros((1, 4)), jnp.ones((2, 4), jnp.int8))
+    assert not np.any(found)
 
 
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
