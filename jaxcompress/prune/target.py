@@ -3,6 +3,7 @@
 import dataclasses
 import numbers
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -40,7 +41,8 @@ class Target:
 
     Raises:
       ValueError: a number is outside [0, 1), an array is NaN, or a schedule at step 0.
-      TypeError: `pattern`, `allocate` or `select` is not a function.
+      TypeError: a sparsity is no number, or `pattern`, `allocate` or `select` is not a
+        function.
 
     Example:
       >>> half = jc.prune.Target(0.5, jc.prune.patterns.n_of_m(2, 4))
@@ -76,6 +78,7 @@ def as_target(caller: str, target: Aim) -> Target:
 
     Raises:
       ValueError: a number is outside [0, 1), an array is NaN, or a schedule at step 0.
+      TypeError: a sparsity is no number.
     """
     if isinstance(target, Target):
         return target
@@ -103,13 +106,19 @@ def check_sparsity(caller: str, argument: str, value: Rules[Sparsity] | Sparsity
     """Raises a ValueError for a number outside [0, 1), and for an array that is NaN.
 
     Of a schedule the first value is looked at; a traced one passes, and so do arrays
-    outside [0, 1], which are clipped.
+    outside [0, 1], which are clipped. What is no number at all is a TypeError.
     """
     for _, each in as_rules(value).pairs:
         if isinstance(each, numbers.Real):
             check_range(caller, argument, float(each), 0, 1)
             continue
         first = each(jnp.zeros((), jnp.int32)) if callable(each) else each
+        numeric = isinstance(first, numbers.Real | np.generic | np.ndarray | jax.Array)
+        if not numeric or getattr(first, "shape", ()) != ():
+            raise TypeError(
+                f"{caller}({argument}={each!r}): a sparsity is a number in [0, 1), a () array, a "
+                "schedule of those, or Rules of them by leaf name."
+            )
         if not isinstance(first, Tracer) and np.any(np.isnan(np.asarray(first, np.float32))):
             what = f"{each} is NaN at step 0" if callable(each) else f"{each} is NaN"
             raise ValueError(f"{caller}({argument}=...): {what}. Give a share in [0, 1).")

@@ -25,8 +25,9 @@ class Cut:
         `graph.Divisors.NEW`, the width after, as a smaller module does.
 
     Raises:
-      ValueError: a floor or multiple is below 1 or no count.
-      TypeError: `families` is one string instead of several.
+      ValueError: a floor or multiple is below 1 or no count, `divisors` is none of
+        `Divisors`, or `families` is empty.
+      TypeError: `amount` is none of `amounts`, or `families` no list of patterns.
 
     Example:
       >>> half = jc.structure.amounts.fraction(0.5)
@@ -41,14 +42,25 @@ class Cut:
     divisors: Divisors = Divisors.KEPT
 
     def __post_init__(self) -> None:
+        if not isinstance(self.amount, Amount):
+            raise TypeError(
+                f"Cut(amount={self.amount!r}) must be one of structure.amounts, for example "
+                "amounts.fraction(0.5)."
+            )
         for field in ("floors", "multiple_of"):
             as_rules(getattr(self, field)).map(partial(check_count, "Cut", field))
+        Divisors(self.divisors)
         if isinstance(self.families, str):
             raise TypeError(
                 f"Cut(families={self.families!r}) must be patterns: [{self.families!r}]."
             )
+        # A generator would be used up by the first check.
+        if not isinstance(self.families, Sequence):
+            raise TypeError(f"Cut(families={self.families!r}) must be a list of patterns.")
+        if not self.families:
+            raise ValueError("Cut(families=[]) names no family, so nothing could go.")
 
 
 def as_cut(cut: Cut | Amount) -> Cut:
     """The cut; an amount alone takes from every family and keeps one unit of each."""
-    return Cut(cut) if isinstance(cut, Amount) else cut
+    return cut if isinstance(cut, Cut) else Cut(cut)

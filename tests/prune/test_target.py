@@ -51,6 +51,28 @@ def test_what_is_no_function_is_refused_when_built(argument):
         prune.Target(0.5, **{argument: wrong})
 
 
+NO_NUMBERS = {
+    "text": "half",
+    "none": None,
+    "a dict": {"kernel": 0.5},
+    "a number for each leaf": jnp.array([0.5, 0.5]),
+    "rules of text": jc.Rules({"kernel": "half"}),
+    "a schedule of arrays": lambda step: jnp.full(2, 0.5),
+    "a target": prune.Target(0.5),
+}
+
+
+@pytest.mark.parametrize("name", NO_NUMBERS)
+def test_a_sparsity_that_is_no_number_is_refused_when_built(name):
+    with pytest.raises(TypeError, match=r"Target\(sparsity=.*a sparsity is a number in \[0, 1\)"):
+        prune.Target(NO_NUMBERS[name])
+
+
+@pytest.mark.parametrize("sparsity", [0, np.float32(0.5), np.array(0.5), jnp.array(0.5)], ids=repr)
+def test_every_kind_of_number_is_a_sparsity(sparsity):
+    assert prune.Target(sparsity).sparsity is sparsity
+
+
 def test_a_target_does_not_change():
     target = prune.Target(0.5)
     with pytest.raises(dataclasses.FrozenInstanceError):
