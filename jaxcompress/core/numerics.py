@@ -70,6 +70,48 @@ def narrowed(x: Array, dtype) -> Array:
     return jnp.where(jnp.isfinite(x), jnp.clip(x, -largest, largest), x).astype(dtype)
 
 
+def not_finite(x: Array, axis=None, *, keepdims: bool = False) -> Array:
+    """Gives NaN where an entry along axes is NaN or infinite, and 0 where none is.
+
+    To be added to a maximum or minimum: what XLA compiles for a CPU may lose a NaN
+    among a few thousand floats (jax 0.10 to 0.12), and a sum never does. In one pass
+    with the maximum it costs a few percent; a maximum of bits or of bools costs half.
+
+    Args:
+      x: real floating, any shape.
+      axis: what is reduced, all axes by default.
+      keepdims: as in `jnp.sum`.
+
+    Returns:
+      float32.
+
+    Example:
+      >>> not_finite(jnp.array([[1.0, -3.0], [2.0, jnp.inf]]), axis=1)
+      Array([ 0., nan], dtype=float32)
+    """
+    return jnp.sum(x.astype(jnp.float32) * 0.0, axis, keepdims=keepdims)
+
+
+def largest_magnitude(x: Array, axis=None, *, keepdims: bool = False) -> Array:
+    """Finds the largest |x| along axes; NaN where an entry is NaN or infinite.
+
+    Args:
+      x: real floating, any shape.
+      axis: what is reduced, all axes by default.
+      keepdims: as in `jnp.max`.
+
+    Returns:
+      float32; 0 where there are no entries.
+
+    Example:
+      >>> largest_magnitude(jnp.array([[1.0, -3.0], [2.0, jnp.nan]]), axis=1)
+      Array([ 3., nan], dtype=float32)
+    """
+    values = x.astype(jnp.float32)
+    largest = jnp.max(jnp.abs(values), axis, keepdims=keepdims, initial=0.0)
+    return largest + not_finite(values, axis, keepdims=keepdims)
+
+
 def known_extremes(x: Array) -> tuple[float, float] | None:
     """Finds the extremes of the part of an array that this process holds.
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_count, check_range
+from jaxcompress.core.numerics import largest_magnitude
 from jaxcompress.core.types import Array
 from jaxcompress.kernels.matmul import int8_matmul
 from jaxcompress.kernels.operands import check_codes, check_floats, check_sizes
@@ -79,7 +80,7 @@ def two_digit_matmul(x: Array, w: Array) -> Array:
 
 @jax.custom_jvp
 def _two_digit_matmul(x: Array, w: Array) -> Array:
-    largest = jnp.max(jnp.abs(x), axis=1, keepdims=True)
+    largest = largest_magnitude(x, 1, keepdims=True)
     # NaN or infinite where a row is not finite, and with it the whole row.
     scale = jnp.where(largest == 0, 1.0, largest / 127)
     return stack_digits(lambda rows: int8_matmul(rows, w), *digits(x, scale, count=2))

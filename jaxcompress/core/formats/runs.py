@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.formats.shares import Shares, Signs
+from jaxcompress.core.numerics import not_finite
 from jaxcompress.core.types import Array
 
 SMALLEST = float(np.finfo(np.float32).tiny)
@@ -35,7 +36,7 @@ def encode_runs(runs: Array, levels: Shares, words: Array | None) -> tuple[Array
     # magnitudes, and fuses both.
     highest = jnp.max(runs, axis=1, keepdims=True)  # (runs, 1)
     lowest = jnp.min(runs, axis=1, keepdims=True)
-    largest = jnp.maximum(highest, -lowest)
+    largest = jnp.maximum(highest, -lowest) + not_finite(runs, 1, keepdims=True)
     finite, above = jnp.isfinite(largest), largest >= SMALLEST
     scales = jnp.where(finite, jnp.where(above, largest, 0.0), jnp.nan)
     signs = _signs(lowest < 0, levels)

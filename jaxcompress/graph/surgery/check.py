@@ -93,7 +93,9 @@ def _half_the_digits(outputs: PyTree) -> float:
 
 
 def _largest(x) -> float:
-    return float(jnp.max(jnp.abs(_real(x)), initial=0))
+    real = _real(x)
+    # The maximum alone may lose a NaN, as `core.numerics.largest_magnitude` explains.
+    return float("nan") if jnp.any(jnp.isnan(real)) else float(jnp.max(jnp.abs(real), initial=0))
 
 
 def _real(x):

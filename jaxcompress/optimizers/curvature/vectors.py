@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxcompress.core.numerics import narrowed
+from jaxcompress.core.numerics import largest_magnitude, narrowed
 from jaxcompress.core.types import Array, PyTree
 
 
@@ -55,5 +55,5 @@ def largest_entry(tree: PyTree) -> Array:
     """The largest magnitude of all leaves, () float32; 0 for a tree without entries."""
     largest = jnp.zeros((), jnp.float32)
     for leaf in jax.tree.leaves(tree):
-        largest = jnp.maximum(largest, jnp.max(jnp.abs(leaf), initial=0.0))
+        largest = jnp.maximum(largest, largest_magnitude(leaf))
     return largest

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jaxcompress.core.numerics import largest_magnitude
 from jaxcompress.core.types import Array, PyTree
 from jaxcompress.optimizers.matrix.products import on_each, product, triangular_inverse
 from jaxcompress.optimizers.moments import divided
@@ -161,7 +162,7 @@ def orthonormal(x: Array) -> Array:
         x = divided(x, jnp.sqrt(jnp.sum(x * x, axis=-2, keepdims=True)))
         among = product(x.mT, x)
         # How far eigenvalues are from 1, at most: up to a half, all are positive.
-        excess = jnp.max(jnp.sum(jnp.abs(among - identity), axis=-1), axis=-1)
+        excess = largest_magnitude(jnp.sum(jnp.abs(among - identity), axis=-1), -1)
         ridge = jnp.where(excess > 0.5, shift, 0.0)[:, None, None]
         lower = jax.lax.linalg.cholesky(among + ridge * identity, symmetrize_input=False)
         return product(x, triangular_inverse(lower).mT), excess, passes + 1
@@ -172,5 +173,5 @@ def orthonormal(x: Array) -> Array:
 
 def largest_entry(matrix: Array) -> Array:
     """(batch, 1, 1): what each matrix is divided by to be in range; 1 for zeros."""
-    largest = jnp.max(jnp.abs(matrix), axis=(1, 2), keepdims=True)
+    largest = largest_magnitude(matrix, (1, 2), keepdims=True)
     return jnp.where(largest == 0, 1.0, largest)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jaxcompress.core.numerics import largest_magnitude
 from jaxcompress.core.types import Array, PyTree
 from jaxcompress.optimizers.matrix.eigenbases import largest_entry
 from jaxcompress.optimizers.matrix.matrices import identities
@@ -182,7 +183,7 @@ def _newton(matrix: Array, power: int) -> tuple[Array, Array]:
     scale = jnp.where(largest > 0, largest, 1.0)
 
     def off(rest: Array) -> Array:
-        return jnp.max(jnp.abs(rest - identity), axis=(1, 2))
+        return largest_magnitude(rest - identity, (1, 2))
 
     def unfinished(now: _Newton) -> Array:
         return jnp.any(now.residual > CONVERGED) & (now.steps < MOST_STEPS)

@@ -10,6 +10,7 @@ from jaxcompress.core.evidence import missing
 from jaxcompress.core.formats.grids import covered, grid
 from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.formats.sharing import Block, Group
+from jaxcompress.core.numerics import largest_magnitude
 from jaxcompress.core.observers import Range, Reading, as_reading
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
@@ -159,7 +160,7 @@ def encode(x: Array, site: Site, activations: Activations) -> tuple[Array, Array
 def finite_rows(rows: Array) -> Array:
     """(…, M, 1) bool: whether all of a row is finite, which its codes cannot say."""
     # `dynamic` takes the same largest entry, so XLA reads the rows once for both.
-    return jnp.isfinite(jnp.max(jnp.abs(rows), -1, keepdims=True))
+    return jnp.isfinite(largest_magnitude(rows, -1, keepdims=True))
 
 
 def check_activations(caller: str, activations: Activations) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.numerics import largest_magnitude, not_finite
 from jaxcompress.core.observers import Observer, Range
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
@@ -56,9 +57,11 @@ def extremes(x: Array, spec: QuantSpec | None, axis: Axis) -> Range:
     values, keepdims = x.astype(jnp.float32), axis is not None
     if spec is not None and spec.odd:
         # An odd grid covers the mirror image too: one pass over the data, not two.
-        largest = jnp.max(jnp.abs(values), axis, keepdims=keepdims, initial=-jnp.inf)
+        largest = largest_magnitude(values, axis, keepdims=keepdims)
+        largest = largest if x.size else jnp.full_like(largest, -jnp.inf)
         return Range(-largest, largest)
+    lost = not_finite(values, axis, keepdims=keepdims)
     return Range(
-        jnp.min(values, axis, keepdims=keepdims, initial=jnp.inf),
-        jnp.max(values, axis, keepdims=keepdims, initial=-jnp.inf),
+        jnp.min(values, axis, keepdims=keepdims, initial=jnp.inf) + lost,
+        jnp.max(values, axis, keepdims=keepdims, initial=-jnp.inf) + lost,
     )
