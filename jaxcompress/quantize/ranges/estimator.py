@@ -48,7 +48,7 @@ def estimate(ranges: RangeEstimator, x: Array, axis: Axis, spec: QuantSpec) -> R
 
 def unknown(x: jax.ShapeDtypeStruct, axis: Axis) -> Range:
     """The range before any data: from inf to -inf, of the shape that `axis` leaves."""
-    shape = jax.eval_shape(lambda x: jnp.max(x, axis, keepdims=axis is not None), x).shape
+    shape = jax.eval_shape(lambda x: jnp.sum(x, axis, keepdims=axis is not None), x).shape
     return Range(jnp.full(shape, jnp.inf, jnp.float32), jnp.full(shape, -jnp.inf, jnp.float32))
 
 
