@@ -1,26 +1,18 @@
 """Proximal steps: penalties that set weights to exact zeros after each update."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
 
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import check_size, require_params
-from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.masks import check_masks
-from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.names import named_leaves
+from jaxcompress.core.proximal import Operator, proximal
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.prune import chosen
 from jaxcompress.prune.views import Masking
-
-
-class ProximalState(NamedTuple):
-    """State of the proximal step: () int32, updates so far."""
-
-    count: ArrayLike
 
 
 def proximal_l1(
@@ -66,7 +58,7 @@ def proximal_l1(
     Source: Parikh and Boyd 2014, "Proximal Algorithms", sections 4.2 and 6.5.2.
     """
 
-    def spare_none(params: Params) -> dict[str, Array]:
+    def operators(params: Params) -> dict[str, Operator]:
         leaves, wanted = named_leaves(params), named_leaves((select or weights())(params))
         selected = [name for name in leaves if wanted[name]]
         if leaves and not selected:
@@ -75,9 +67,9 @@ def proximal_l1(
             )
         for name in selected:
             chosen.check_leaf("proximal_l1", name, leaves[name])
-        return {name: jnp.zeros((), bool) for name in selected}
+        return dict.fromkeys(selected, soft_threshold)
 
-    return _proximal("proximal_l1", learning_rate, weight, spare_none)
+    return proximal("proximal_l1", learning_rate, weight, operators)
 
 
 def proximal_trimmed(
@@ -127,12 +119,16 @@ def proximal_trimmed(
     lasso. Differs: any pattern in place of the largest weights of all.
     """
 
-    def spare(params: Params) -> dict[str, Array]:
+    def operators(params: Params) -> dict[str, Operator]:
         masks = spared(params)
         check_masks("proximal_trimmed", masks, params)
-        return {name: mask for name, mask in named_leaves(masks).items() if mask.shape != ()}
+        return {
+            name: partial(_trimmed, mask)
+            for name, mask in named_leaves(masks).items()
+            if mask.shape != ()
+        }
 
-    return _proximal("proximal_trimmed", learning_rate, weight, spare)
+    return proximal("proximal_trimmed", learning_rate, weight, operators)
 
 
 def soft_threshold(x: Array, threshold: ArrayLike) -> Array:
@@ -153,41 +149,5 @@ def soft_threshold(x: Array, threshold: ArrayLike) -> Array:
     return jnp.where(jnp.abs(x) > threshold, x - jnp.sign(x) * threshold, 0.0)
 
 
-def _proximal(
-    caller: str,
-    learning_rate: ArrayLike | optax.Schedule,
-    weight: ArrayLike,
-    spared: Callable[[Params], dict[str, Array]],
-) -> optax.GradientTransformation:
-    """The step on the leaves that `spared` names, where their masks are False."""
-    check_size(caller, "learning_rate", learning_rate)
-    check_size(caller, "weight", weight)
-
-    def init(params: Params) -> ProximalState:
-        spared(params)
-        return ProximalState(jnp.zeros((), jnp.int32))
-
-    def update(updates: optax.Updates, state: Any, params: Params = None):
-        require_params(caller, params)
-        rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
-        reached = map_named(lambda _, leaf, update: _sum(leaf, update), params, updates)
-        masks = spared(reached)
-
-        def landing(name: str, leaf: Array, target: Array, update: Array) -> Array:
-            if name not in masks:
-                return update
-            shrunk = soft_threshold(target, rate * weight)
-            # The sum with the parameter is then exactly 0 where the target is.
-            return jnp.where(masks[name], target, shrunk) - leaf.astype(target.dtype)
-
-        updates = map_named(landing, params, reached, updates)
-        return updates, ProximalState(optax.safe_increment(state.count))
-
-    return optax.GradientTransformation(init, update)
-
-
-def _sum(leaf: Array, update: Array) -> Array:
-    if is_compressed(leaf):
-        return leaf
-    wide = jnp.promote_types(jnp.promote_types(leaf.dtype, update.dtype), jnp.float32)
-    return leaf.astype(wide) + update.astype(wide)
+def _trimmed(mask: Array, target: Array, threshold: ArrayLike) -> Array:
+    return jnp.where(mask, target, soft_threshold(target, threshold))

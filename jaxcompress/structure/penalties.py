@@ -4,9 +4,9 @@ Their maths is in `core/penalties`; what is then removed is decided by `amounts`
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
-import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
@@ -15,6 +15,7 @@ from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_real, check_size, require_params
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.proximal import Operator, proximal
 from jaxcompress.core.selectors import axes_of, weights
 from jaxcompress.core.types import Array, Params, Selector
 
@@ -71,12 +72,6 @@ def group_lasso(
     return _added("group_lasso", gradient, units)
 
 
-class ProximalState(NamedTuple):
-    """State of the proximal step: () int32, updates so far."""
-
-    count: ArrayLike
-
-
 def proximal_group_lasso(
     learning_rate: ArrayLike | optax.Schedule,
     weight: ArrayLike,
@@ -122,31 +117,16 @@ def proximal_group_lasso(
 
     Source: Parikh and Boyd 2014, "Proximal Algorithms", sections 4.2 and 6.5.1.
     """
-    check_size("proximal_group_lasso", "learning_rate", learning_rate)
-    check_size("proximal_group_lasso", "weight", weight)
 
-    def init(params: Params) -> ProximalState:
-        _groups("proximal_group_lasso", params, axes, select)
-        return ProximalState(jnp.zeros((), jnp.int32))
+    def operators(params: Params) -> dict[str, Operator]:
+        groups = _groups("proximal_group_lasso", params, axes, select)
+        return {name: partial(_shrunk, within) for name, within in groups.items()}
 
-    def update(updates: optax.Updates, state: Any, params: Params = None):
-        require_params("proximal_group_lasso", params)
-        rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
-        within = _groups("proximal_group_lasso", params, axes, select)
+    return proximal("proximal_group_lasso", learning_rate, weight, operators)
 
-        def landing(name: str, leaf: Array, update: Array) -> Array:
-            if name not in within:
-                return update
-            wide = jnp.promote_types(jnp.promote_types(leaf.dtype, update.dtype), jnp.float32)
-            target = leaf.astype(wide) + update.astype(wide)
-            shrunk = penalties.shrink_groups(target, rate * weight, within[name])
-            # The sum with the parameter is then exactly 0 where the group is.
-            return shrunk.astype(wide) - leaf.astype(wide)
 
-        updates = map_named(landing, params, updates)
-        return updates, ProximalState(optax.safe_increment(state.count))
-
-    return optax.GradientTransformation(init, update)
+def _shrunk(within: tuple[int, ...], target: Array, threshold: ArrayLike) -> Array:
+    return penalties.shrink_groups(target, threshold, within).astype(target.dtype)
 
 
 def _added(

@@ -69,14 +69,17 @@ def synflow_by_hand(first, last, sparsity, rounds):
     ]
 
 
-def test_synflow_equals_a_loop_over_rounds():
+@pytest.mark.parametrize(
+    "target", [0.8, prune.Target(0.8, allocate=prune.allocations.globally)], ids=["bare", "target"]
+)
+def test_synflow_equals_a_loop_over_rounds(target):
     first, last = RANDOM.standard_normal((5, 6)), RANDOM.standard_normal((6, 4))
     params = {"first": jnp.asarray(first, jnp.float32), "last": jnp.asarray(last, jnp.float32)}
     criterion = prune.criteria.synflow(
         lambda params, x: jnp.maximum(x @ params["first"], 0) @ params["last"],
         params,
         jnp.zeros((1, 5)),
-        target=prune.Target(0.8, allocate=prune.allocations.globally),
+        target=target,
         rounds=7,
     )
     scores = criterion.init(params)

@@ -11,6 +11,7 @@ import pytest
 
 import jaxcompress as jc
 from jaxcompress import prune
+from jaxcompress.core.proximal import ProximalState
 from jaxcompress.prune.companions import hard_concrete, l0_gates, variational_dropout
 from jaxcompress.prune.companions.variational import divergence as fitted_divergence
 from jaxcompress.prune.companions.variational import log_noise_ratio, noisy
@@ -219,9 +220,7 @@ REFUSED = {
         "proximal_l1(select=...) selects no leaf. Leaves are: bias.",
     ),
     "params": (
-        lambda: prune.penalties.proximal_l1(0.1, 1.0).update(
-            KERNEL, prune.penalties.ProximalState(0)
-        ),
+        lambda: prune.penalties.proximal_l1(0.1, 1.0).update(KERNEL, ProximalState(0)),
         "proximal_l1(...).update(updates, state, params) needs the params.",
     ),
     "opening": (lambda: l0_gates(1.0), "l0_gates(opening=1.0) must be in"),

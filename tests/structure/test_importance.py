@@ -168,7 +168,7 @@ def cases(found: list) -> list[Case]:
     ]
 
 
-NAMES = [case.name for case in cases([])]
+NAMES = [case.name for case in cases(MODELS["scanned"].batches)]
 
 
 @pytest.mark.parametrize("index", range(len(NAMES)), ids=NAMES)
@@ -182,6 +182,25 @@ def test_one_finite_number_per_unit_of_every_family(index):
     for score in scores.values():
         assert score.dtype == jnp.float32
         assert jnp.isfinite(score).all()
+
+
+FROM_BATCHES = {
+    "exact": lambda batches: importance.exact(loss, batches),
+    "taylor": lambda batches: importance.taylor(loss, batches),
+    "linearized": lambda batches: importance.linearized(loss, batches),
+    "activation": lambda batches: importance.activation(x for x, _ in batches),
+}
+
+
+@pytest.mark.parametrize("name", FROM_BATCHES)
+def test_a_generator_of_batches_serves_every_family_and_round(name):
+    model, found = MODELS["mlp"], COUPLINGS["mlp"]
+    generated = FROM_BATCHES[name](batch for batch in model.batches)
+    first, second = (generated(model.fn, model.params, found) for _ in range(2))
+    listed = FROM_BATCHES[name](model.batches)(model.fn, model.params, found)
+    for scores in (first, second):
+        assert scores.keys() == listed.keys()
+        jax.tree.map(np.testing.assert_array_equal, scores, listed)
 
 
 @pytest.mark.parametrize("name", ["mlp", "lenet", "scanned"])

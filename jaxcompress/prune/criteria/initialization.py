@@ -3,6 +3,7 @@
 Each computes its scores once, when it is built, and gives a criterion that holds them.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,9 +18,10 @@ from jaxcompress.core.partition import combine, partition
 from jaxcompress.core.selectors import inexact
 from jaxcompress.core.types import Array, Loss, Model, Params, PyTree
 from jaxcompress.prune import chosen
+from jaxcompress.prune.allocations.totals import globally
 from jaxcompress.prune.criteria.weights import constant
 from jaxcompress.prune.criterion import Criterion
-from jaxcompress.prune.target import Aim, without_steps
+from jaxcompress.prune.target import Aim, Target, as_target, without_steps
 
 Batches = Iterable[Any]
 """Pairs (inputs, targets); inputs are one input of the model or a tuple of them."""
@@ -131,10 +133,10 @@ def synflow(
         score = |dR/d|w| · w|
 
     In round k of n the lowest scores are removed until the density is density^(k / n),
-    then R is taken of the weights left. Needs no data. The published method ranks
-    all leaves together: `target=Target(sparsity, allocate=allocations.globally)`.
-    Weights removed in an earlier round score lower than those removed later, so give
-    the same target to what takes the criterion.
+    then R is taken of the weights left. Needs no data. As published, all leaves are
+    ranked together: a bare sparsity stands for `Target(sparsity, allocate=globally)`
+    here. Weights removed in an earlier round score lower than those removed later, so
+    give that target to what takes the criterion too.
 
     Also known as: SynFlow.
 
@@ -167,6 +169,8 @@ def synflow(
 
     Source: Tanaka et al. 2020, arXiv:2006.05467, algorithm 1.
     """
+    if not isinstance(target, Target):
+        target = dataclasses.replace(as_target("synflow", target), allocate=globally)
     target = without_steps("synflow", target)
     rounds = check_count("synflow", "rounds", rounds)
     found = chosen.fixed_groups("synflow", params, target)

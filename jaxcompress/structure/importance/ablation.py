@@ -6,6 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.batches import as_batches
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Loss, Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings
@@ -34,7 +35,7 @@ def exact(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
       Families without a unit that changes the loss have empty scores.
 
     Raises:
-      ValueError: `chunk` is no count; when applied: there is no batch, no unit changes
+      ValueError: `chunk` is no count; there is no batch; when applied: no unit changes
         the loss, or the loss is not one number per example.
 
     Example:
@@ -49,6 +50,7 @@ def exact(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
     Source: the oracle of Molchanov et al. 2017, arXiv:1611.06440, section 2.2.
     """
     chunk = check_count("exact", "chunk", chunk)
+    batches = as_batches("exact", batches)
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
         rises = {

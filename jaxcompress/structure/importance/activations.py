@@ -1,11 +1,12 @@
 """Scores units by their activations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.batches import as_batches
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings
 from jaxcompress.graph.surgery.gates import open_gates, reading, with_unit_gates
@@ -16,7 +17,7 @@ Measure = Callable[[Array], Array]
 """What of an activation is averaged, entry by entry."""
 
 
-def activation(batches: Sequence[Any], measure: Measure = jnp.abs) -> Importance:
+def activation(batches: Iterable[Any], measure: Measure = jnp.abs) -> Importance:
     """Scores each unit by its mean activation on a batch.
 
         score_n = mean over examples and positions of measure(z_n)
@@ -34,7 +35,7 @@ def activation(batches: Sequence[Any], measure: Measure = jnp.abs) -> Importance
       but zeros is summed up, as in a branch never taken, have empty scores.
 
     Raises:
-      ValueError: when applied: there is no batch, or it reaches no family.
+      ValueError: there is no batch; when applied: it reaches no family.
 
     Example:
       >>> fn = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
@@ -46,6 +47,7 @@ def activation(batches: Sequence[Any], measure: Measure = jnp.abs) -> Importance
     Source: Hu et al. 2016, arXiv:1607.03250, section 3.1, for the share of zeros, of
     which `nonzero` is what is left of 1.
     """
+    pairs = [(inputs, ()) for inputs in as_batches("activation", batches)]
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
         program = with_unit_gates(fn, couplings.families, reading(measure))
@@ -57,7 +59,6 @@ def activation(batches: Sequence[Any], measure: Measure = jnp.abs) -> Importance
             (readings,) = pull(jax.tree.map(_cotangent, outputs))
             return readings
 
-        pairs = [(inputs, ()) for inputs in batches]
         return known("activation", average("activation", read, params, pairs))
 
     return importance

@@ -1,6 +1,6 @@
 """Means over the examples of batches, and losses checked to be one per example."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from jaxcompress.core.batches import as_inputs
 from jaxcompress.core.types import Array, Loss, Params
 
-Batches = Sequence[Any]
-"""Pairs (inputs, targets), gone through more than once; inputs are one input of the
-model or a tuple of them. Axis 0 of every array counts examples."""
+Batches = Iterable[Any]
+"""Pairs (inputs, targets), listed once; inputs are one input of the model or a tuple of
+them. Axis 0 of every array counts examples."""
 
 
-def average(caller: str, measure: Callable, params: Params, batches: Batches):
+def average(caller: str, measure: Callable, params: Params, batches: Sequence[Any]):
     """The mean over examples of what a batch gives, its own mean over examples."""
     jitted = jax.jit(measure)
     total, count = None, 0
@@ -24,12 +24,10 @@ def average(caller: str, measure: Callable, params: Params, batches: Batches):
         share = jax.tree.map(lambda x, size=size: size * x, jitted(params, inputs, targets))
         total = share if total is None else jax.tree.map(jnp.add, total, share)
         count += size
-    if total is None:
-        raise ValueError(f"{caller}(batches=[]) holds no batch. Pass at least one.")
     return jax.tree.map(lambda x: x / count, total)
 
 
-def number_of_examples(batches: Batches) -> int:
+def number_of_examples(batches: Sequence[Any]) -> int:
     """How many examples all batches hold."""
     return sum(len(jax.tree.leaves(targets)[0]) for _, targets in batches)
 

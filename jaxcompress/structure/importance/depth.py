@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.batches import as_batches
 from jaxcompress.core.observers import Reading
 from jaxcompress.core.types import Array, Loss, Model, Params, PyTree
 from jaxcompress.graph.surgery.blocks import residual_blocks, with_block_gates
@@ -41,11 +42,12 @@ def exact_blocks(loss: Loss, batches: Batches) -> DepthImportance:
       without the block, and counts are 0 where no outputs change without it.
 
     Raises:
-      ValueError: when applied: there is no batch, or the loss is not one number per
+      ValueError: there is no batch; when applied: the loss is not one number per
         example.
 
     Source: Veit et al. 2016, arXiv:1605.06431, section 4.1, deletes single blocks.
     """
+    batches = as_batches("exact_blocks", batches)
 
     def importance(fn: Model, params: Params, *inputs) -> DepthScores:
         program = with_block_gates(fn)
@@ -86,11 +88,12 @@ def exact_layers(loss: Loss, batches: Batches) -> DepthImportance:
       without the layer, and counts are 0 where no outputs change without it.
 
     Raises:
-      ValueError: when applied: there is no batch, or the loss is not one number per
+      ValueError: there is no batch; when applied: the loss is not one number per
         example.
 
     Source: Mozer and Smolensky 1989, "Skeletonization", for blocks instead of units.
     """
+    batches = as_batches("exact_layers", batches)
 
     def importance(fn: Model, params: Params, *inputs) -> DepthScores:
         program = with_layer_gates(fn)
@@ -127,7 +130,7 @@ def _rise(caller: str, loss: Loss, outputs: PyTree, targets) -> Callable:
     return rise
 
 
-def _counted(found: tuple[Array, Array], batches: Batches) -> Reading:
+def _counted(found: tuple[Array, Array], batches: list) -> Reading:
     """Mean rises, and how many examples are in batches whose outputs differ."""
     rises, share = found
     return Reading(rises, jnp.round(share * number_of_examples(batches)).astype(jnp.int32))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.batches import as_batches
 from jaxcompress.core.types import Array, Loss, Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings
 from jaxcompress.graph.surgery.gates import open_gates, with_unit_gates
@@ -34,7 +35,7 @@ def taylor(loss: Loss, batches: Batches) -> Importance:
       Importance; scores are at least 0.
 
     Raises:
-      ValueError: when applied: there is no batch, it reaches no family, or the loss
+      ValueError: there is no batch; when applied: it reaches no family, or the loss
         is not one number per example.
 
     Example:
@@ -72,7 +73,7 @@ def taylor_squared(loss: Loss, batches: Batches) -> Importance:
       Importance; scores are at least 0.
 
     Raises:
-      ValueError: when applied: there is no batch, it reaches no family, or the loss
+      ValueError: there is no batch; when applied: it reaches no family, or the loss
         is not one number per example.
 
     Source: Molchanov et al. 2019, arXiv:1906.10771, equations 8 and 9. Differs: the
@@ -103,7 +104,7 @@ def second_order(loss: Loss, batches: Batches) -> Importance:
       Importance; scores are at least 0.
 
     Raises:
-      ValueError: when applied: there is no batch, it reaches no family, or the loss
+      ValueError: there is no batch; when applied: it reaches no family, or the loss
         is not one number per example.
 
     Source: LeCun et al. 1990, "Optimal Brain Damage", equation 5, on gates; the Fisher
@@ -120,6 +121,7 @@ def _by_gradients(
     caller: str, loss: Loss, batches: Batches, score: Callable[[Array], Array]
 ) -> Importance:
     """Scores from each example's gradient in the gates, (examples, …)."""
+    batches = as_batches(caller, batches)
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
         program = with_unit_gates(fn, couplings.families)

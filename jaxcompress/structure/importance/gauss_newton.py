@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr
 from jax.flatten_util import ravel_pytree
 
+from jaxcompress.core.batches import as_batches
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Array, Loss, Model, Params
 from jaxcompress.graph.jaxprs import aval_of
@@ -47,7 +48,7 @@ def linearized(loss: Loss, batches: Batches, *, chunk_bytes: int = 2**21) -> Imp
       Importance; a score is negative where the model does better without the unit.
 
     Raises:
-      ValueError: `chunk_bytes` is no count; when applied: there is no batch, it reaches
+      ValueError: `chunk_bytes` is no count; there is no batch; when applied: it reaches
         no family, or the loss is not one number per example.
 
     Example:
@@ -63,6 +64,7 @@ def linearized(loss: Loss, batches: Batches, *, chunk_bytes: int = 2**21) -> Imp
     to first order are the outputs and not the loss, as in Gauss-Newton methods.
     """
     chunk_bytes = check_count("linearized", "chunk_bytes", chunk_bytes)
+    batches = as_batches("linearized", batches)
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
         program = with_unit_gates(fn, couplings.families)
