@@ -7,6 +7,7 @@ bool: what counts steps, entries or bits indexes arrays and divides step numbers
 """
 
 from numbers import Integral, Real
+from typing import Any, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -71,8 +72,8 @@ def check_size(caller: str, argument: str, value: object) -> None:
         raise ValueError(f"{caller}({argument}={value}) must be finite and at least 0.")
 
 
-def check_kind(caller: str, argument: str, value: object, kind: type, mend: str) -> None:
-    """Raises a TypeError unless value is an instance of the class.
+def check_kind(caller: str, argument: str, value: object, kind: Any, mend: str) -> None:
+    """Raises a TypeError unless value is of the class, or of one of a union.
 
     For what functions of this package build, where a neighbour is easily passed.
 
@@ -82,9 +83,9 @@ def check_kind(caller: str, argument: str, value: object, kind: type, mend: str)
       TypeError: dynamic(spec=...) must be of type QuantSpec, not function. Call it.
     """
     if not isinstance(value, kind):
+        names = " or ".join(each.__name__ for each in get_args(kind) or (kind,))
         raise TypeError(
-            f"{caller}({argument}=...) must be of type {kind.__name__}, not "
-            f"{type(value).__name__}. {mend}"
+            f"{caller}({argument}=...) must be of type {names}, not {type(value).__name__}. {mend}"
         )
 
 

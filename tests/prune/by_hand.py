@@ -11,6 +11,14 @@ import numpy as np
 TOLERANCE = {"rtol": 500 * 2**-23, "atol": 500 * 2**-23}
 
 
+RANDOM = np.random.default_rng(0)
+START = RANDOM.bit_generator.state
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RANDOM.standard_normal(shape)
+
+
 def single(x) -> jax.Array:
     return jnp.asarray(x, jnp.float32)
 

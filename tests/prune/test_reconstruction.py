@@ -17,22 +17,11 @@ from jaxcompress.prune.solvers import sparsegpt
 from tests.prune.by_hand import (
     TOLERANCE,
     damped,
+    normal,
     rise,
     single,
     sparsegpt_by_hand,
 )
-
-RANDOM = np.random.default_rng(0)
-START = RANDOM.bit_generator.state
-
-
-@pytest.fixture(autouse=True)
-def same_numbers_in_any_order_of_tests():
-    RANDOM.bit_generator.state = START
-
-
-def normal(*shape: int) -> np.ndarray:
-    return RANDOM.standard_normal(shape)
 
 
 def model(params, x):

@@ -24,22 +24,11 @@ from tests.prune.by_hand import (
     in_all,
     in_each_output,
     in_runs,
+    normal,
     rise,
     single,
     sparsegpt_by_hand,
 )
-
-RANDOM = np.random.default_rng(0)
-START = RANDOM.bit_generator.state
-
-
-@pytest.fixture(autouse=True)
-def same_numbers_in_any_order_of_tests():
-    RANDOM.bit_generator.state = START
-
-
-def normal(*shape: int) -> np.ndarray:
-    return RANDOM.standard_normal(shape)
 
 
 def moment(inputs: int) -> np.ndarray:

@@ -57,7 +57,18 @@ WHOLE = Shrunk({})
 """The arrays as they were."""
 
 
-class Masked:
+class FullSize:
+    """Every array keeps its shape, whatever stands in for removed entries."""
+
+    def kept(self, d: Dim) -> np.ndarray:
+        return np.ones(d.size, bool)
+
+    def take(self, value, dims: Dims):
+        del dims
+        return value
+
+
+class Masked(FullSize):
     """Every array keeps its shape; no reduction sees a removed entry.
 
     Args:
@@ -71,13 +82,6 @@ class Masked:
 
     def changes(self, record: Record) -> bool:
         return loses(record, self.removed)
-
-    def kept(self, d: Dim) -> np.ndarray:
-        return np.ones(d.size, bool)
-
-    def take(self, value, dims: Dims):
-        del dims
-        return value
 
     def fill(self, value, dims: Dims, reduction: Reduction):
         kept = keep(dims[reduction.axis], self.removed)

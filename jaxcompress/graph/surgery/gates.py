@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.types import Array, Model
+from jaxcompress.graph.surgery.arrays import FullSize
 from jaxcompress.graph.surgery.axis_rules import rule_of
 from jaxcompress.graph.surgery.axis_rules.rule import Dims, Record, Reduction
 from jaxcompress.graph.surgery.bodies import opened
@@ -111,7 +112,7 @@ def reading(measure: Callable[[Array], Array]) -> Meeting:
     return lambda value, gate, neutral: meet(value, gate)
 
 
-class Gated:
+class Gated(FullSize):
     """Arrays of full size; a reduction sees its units behind their gates.
 
     Args:
@@ -126,13 +127,6 @@ class Gated:
     def changes(self, record: Record) -> bool:
         reductions = rule_of(record.eqn.primitive.name).reduces(record)
         return any(self._holds(record.inputs[r.operand][r.axis]) for r in reductions)
-
-    def kept(self, d: Dim) -> np.ndarray:
-        return np.ones(d.size, bool)
-
-    def take(self, value, dims: Dims):
-        del dims
-        return value
 
     def fill(self, value, dims: Dims, reduction: Reduction):
         d = dims[reduction.axis]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcompress.core.checks import check_array, check_real
+from jaxcompress.core.checks import check_array, check_kind, check_real
 from jaxcompress.core.correspondence import start_of_param
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import leaf_names, map_named
@@ -116,6 +116,8 @@ def quantize_state(
     the update itself is the inner one's.
     """
     formats = as_rules(format)
+    for _, each in formats.pairs:
+        check_kind("quantize_state", "format", each, Format, "Call one, as dynamic8().")
     inner = optax.with_extra_args_support(inner)
 
     def init(params: Params) -> CompressedState:
