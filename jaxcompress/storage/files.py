@@ -25,7 +25,8 @@ def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] =
     leaf at a time takes memory.
 
     Args:
-      path: where; an existing file is replaced once the new one is complete.
+      path: where; an existing file is replaced once the new one is complete, and keeps
+        its mode. Of a symbolic link the target is replaced.
       tree: arrays, `QTensor`s, `LowRank`s and Python numbers in any pytree.
       metadata: texts to keep beside the leaves.
 
@@ -35,7 +36,9 @@ def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] =
     Raises:
       TypeError: a leaf cannot be stored: a random key, a function, an unknown dtype; or
         `metadata` is no mapping of texts.
-      ValueError: a text has a reserved name, or two leaves have one name.
+      ValueError: a text has a reserved name, two leaves have one name, or `path` is a
+        directory, FIFO, socket or device.
+      OSError: there is no such folder, or the file cannot be written.
 
     Example:
       >>> import tempfile

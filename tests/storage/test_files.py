@@ -299,9 +299,9 @@ def test_an_array_that_changes_while_it_is_saved_is_refused(path, monkeypatch):
     tree = {"a": changing}
 
     @contextlib.contextmanager
-    def replacing(path, replacing=disk.replacing):
+    def replacing(caller, path, replacing=disk.replacing):
         changing[7] = 1
-        with replacing(path) as file:
+        with replacing(caller, path) as file:
             yield file
 
     monkeypatch.setattr(disk, "replacing", replacing)

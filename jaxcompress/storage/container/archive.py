@@ -27,7 +27,7 @@ def write(caller: str, path: str | os.PathLike, tree: PyTree, metadata: Mapping[
       ValueError: a text has a reserved name, or a leaf breaks what its kind promises.
     """
     planned, found = plan(caller, tree, metadata), {}
-    with disk.replacing(path) as file:
+    with disk.replacing(caller, path) as file:
         # The header lists the digests of what follows it, and is as long without them.
         file.seek(len(planned.header({})))
         for name, _ in in_order(planned.entries):

@@ -133,7 +133,7 @@ def write(
         the container cannot hold.
     """
     entries = placed(arrays)
-    with disk.replacing(path) as file:
+    with disk.replacing("safetensors.write", path) as file:
         file.write(header(entries, metadata))
         for name, entry in in_order(entries):
             x = np.ascontiguousarray(arrays[name], entry.dtype)
