@@ -34,10 +34,11 @@ def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] =
       Bytes on disk.
 
     Raises:
-      TypeError: a leaf cannot be stored: a random key, a function, an unknown dtype; or
-        `metadata` is no mapping of texts.
-      ValueError: a text has a reserved name, two leaves have one name, or `path` is a
-        directory, FIFO, socket or device.
+      TypeError: a leaf cannot be stored: a random key, a function, a masked or traced
+        array, an unknown dtype; or the key of a dict is more than text, a number, a
+        truth value, None or a tuple of these; or `metadata` is no mapping of texts.
+      ValueError: a text has a reserved name, two leaves have one name, a leaf was
+        deleted, or `path` is a directory, FIFO, socket or device.
       OSError: there is no such folder, or the file cannot be written.
 
     Example:
@@ -64,9 +65,9 @@ def load(path: str | os.PathLike, like: PyTree = None) -> PyTree:
       like: a tree of the wanted structure, of arrays or of shapes as `jax.eval_shape`
         gives them. Of a leaf that is compressed in the file it says shape and dtype of
         the array that leaf stands for; the leaf itself comes back. Needed for the nodes
-        that a file does not describe: `nnx.State`, Equinox modules, named tuples, dicts
-        with keys other than texts and ints. Without it, dict, list, tuple and None come
-        back as they were, and other nodes as nested dicts by name.
+        that a file does not describe: `nnx.State`, Equinox modules, named tuples.
+        Without it, dict, list, tuple and None come back as they were, and any other
+        node as the dict of its children by name.
 
     Returns:
       The tree. Arrays are JAX arrays on the default device; 64-bit ones are NumPy

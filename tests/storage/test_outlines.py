@@ -1,8 +1,10 @@
 """Outlines: plain containers come back as they were, others leave only names."""
 
 import collections
+import math
 
 import jax
+import numpy as np
 import pytest
 
 from jaxcompress.core.names import named_leaves
@@ -18,23 +20,42 @@ PLAIN = {
     "dropped params": {"params": {"dense": {"kernel": 2}}, "state": {"mean": 3}},
     "list in tuple in dict": {"a": ([1, 2], 3), "b": [None, {}]},
     "number keys": {2: 1, 10: {-1: 2}},
+    "truth keys": {True: 1, False: [2]},
+    "numbers of all kinds": {False: 1, 2: 2, 0.5: (3,), -1e300: 4},
+    "tuple keys": {("a", 1): 1, ("a", 2): (None, [2])},
+    "tuples of anything": {((), (None,)): 1, (("b", True), (2.5,)): [2]},
+    "key that is none": {None: [1]},
     "slash in a key": {"a/b": 1, "a": {"c": 2}},
     "clashing names": {"a": 1, "a/b": 2},
     "dot": {".": 1},
     "empty key": {"": 1},
     "keys that look like ours": {"l": 1, "t": {"d": 2}},
 }
-FOREIGN = {
-    "ordered dict": collections.OrderedDict(a=1),
-    "named tuple": collections.namedtuple("Pair", "a b")(1, 2),
-    "deep inside": [{"a": collections.OrderedDict(a=1)}],
-    "truth keys": {True: 1},
+Pair = collections.namedtuple("Pair", "a b")
+Single = collections.namedtuple("Single", "value")
+OTHERS = {
+    "ordered dict": (collections.OrderedDict(b=1, a=[2]), {"b": 1, "a": [2]}),
+    "default dict": (collections.defaultdict(list, b=1, a=2), {"b": 1, "a": 2}),
+    "named tuple": (Pair([1], None), {"a": [1], "b": None}),
+    "named tuple without fields": ((collections.namedtuple("Empty", "")(),), ({},)),
+    "named tuple of a value": (Single(1), {"value": 1}),
+    "beside it": ([{"c": Pair(1, 2)}, (3, None)], [{"c": {"a": 1, "b": 2}}, (3, None)]),
+    "partial": (jax.tree_util.Partial(max, (1,), key=2), {"0": ((1,),), "1": {"key": 2}}),
+}
+KEYS = {
+    "bytes": ({b"a": 1}, r"has the key b'a' of type bytes"),
+    "NumPy number": ({np.int64(3): 1}, r"has the key np.int64\(3\) of type int64"),
+    "NaN": ({float("nan"): 1}, "has the key nan of type float"),
+    "infinity": ({-math.inf: 1}, "has the key -inf of type float"),
+    "large number": ({2**63: 1}, "has the key 9223372036854775808 of type int"),
+    "in a tuple": ({("a", b"b"): 1}, r"has the key \('a', b'b'\) of type tuple"),
+    "kinds": ({"a": 1, ("a", 1): 2}, "has keys of the kinds str, tuple, which JAX cannot sort"),
 }
 
 
 @pytest.mark.parametrize("tree", PLAIN.values(), ids=PLAIN)
 def test_plain_containers_come_back(tree):
-    text, leaves = to_text(tree), named_leaves(tree)
+    text, leaves = to_text("save", tree), named_leaves(tree)
     again = from_text(text, leaves.values()) if text else from_names(leaves)
     assert again == tree
     assert jax.tree.structure(again) == jax.tree.structure(tree)
@@ -42,12 +63,19 @@ def test_plain_containers_come_back(tree):
 
 @pytest.mark.parametrize("name", ["leaf", "empty dict", "names say it all"])
 def test_what_names_say_takes_no_outline(name):
-    assert to_text(PLAIN[name]) == ""
+    assert to_text("save", PLAIN[name]) == ""
 
 
-@pytest.mark.parametrize("tree", FOREIGN.values(), ids=FOREIGN)
-def test_other_nodes_have_none(tree):
-    assert to_text(tree) == ""
+@pytest.mark.parametrize(("tree", "expected"), OTHERS.values(), ids=OTHERS)
+def test_other_nodes_come_back_as_dicts_and_change_none_around_them(tree, expected):
+    text, leaves = to_text("save", tree), named_leaves(tree)
+    assert (from_text(text, leaves.values()) if text else from_names(leaves)) == expected
+
+
+@pytest.mark.parametrize(("node", "message"), KEYS.values(), ids=KEYS)
+def test_keys_that_would_not_come_back_are_refused(node, message):
+    with pytest.raises(TypeError, match=rf"^save\(tree\): the dict at 'x/1' {message}.* Use "):
+        to_text("save", {"x": [0, node]})
 
 
 def test_names_nest_in_any_order():

@@ -119,16 +119,17 @@ def plan(caller: str, tree: PyTree, metadata: Mapping[str, str]) -> Plan:
     """Plans the smallest file of a tree.
 
     Raises:
-      TypeError: a leaf cannot be stored.
+      TypeError: a leaf or the key of a dict cannot be stored.
       ValueError: a text has a reserved name, or a leaf breaks what its kind promises.
     """
     _check_metadata(caller, metadata)
+    outline = outlines.to_text(caller, tree)
     # Quantized leaves inside of others, such as the factors of a product, count too.
     nodes = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, QTensor))
     specs = tuple(dict.fromkeys(node.spec for node in nodes if isinstance(node, QTensor)))
     named = named_leaves(tree)
     leaves = {name: stored(caller, name, leaf, specs) for name, leaf in named.items()}
-    return Plan(leaves, specs, outlines.to_text(tree), dict(metadata))
+    return Plan(leaves, specs, outline, dict(metadata))
 
 
 def stored(caller: str, name: str, leaf, specs: Sequence[QuantSpec]) -> Stored:

@@ -9,6 +9,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -29,6 +30,7 @@ from jaxcompress.storage.container.header import (
 from jaxcompress.storage.container.header import read as header_of
 
 _CODES = {dtype.name: code for code, dtype in DTYPES.items()}
+_HALF = re.compile("[\ud800-\udfff]")
 NO_TEXT: Mapping[str, str] = MappingProxyType({})
 
 
@@ -97,13 +99,20 @@ def header(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
     """What stands before the arrays' bytes: the length and the JSON.
 
     Raises:
-      ValueError: it is longer than readers take.
+      ValueError: it is longer than readers take, or has a text that UTF-8 has not.
     """
     fields: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
     for name, (dtype, shape, begin, end) in entries.items():
         code = _CODES[dtype.name]
         fields[name] = {"dtype": code, "shape": shape, "data_offsets": (begin, end)}
-    text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+    characters = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+    if half := _HALF.search(characters):
+        around = characters[max(half.start() - 20, 0) : half.end() + 20]
+        raise ValueError(
+            f"safetensors: names and texts hold {half[0]!r}, half a surrogate pair, which UTF-8 "
+            f"does not have, in {around!r}. Take it out."
+        )
+    text = characters.encode()
     text += b" " * (-len(text) % 8)
     if len(text) > LARGEST_HEADER:
         raise ValueError(
