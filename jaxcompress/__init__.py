@@ -10,6 +10,7 @@ import importlib
 import sys
 import typing
 
+from jaxcompress.core import exports
 from jaxcompress.core import observers as observers
 from jaxcompress.core import schedules as schedules
 from jaxcompress.core.axes import Axes as Axes
@@ -83,5 +84,4 @@ def __getattr__(name: str):
     raise AttributeError(f"module 'jaxcompress' has no attribute {name!r}")
 
 
-def __dir__() -> list[str]:
-    return sorted(_ROOMS | globals().keys())
+exports.list_imports(globals(), lazily=_ROOMS)

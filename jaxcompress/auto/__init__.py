@@ -2,3 +2,6 @@
 
 from jaxcompress.auto.sensitivity import LeafSensitivity as LeafSensitivity
 from jaxcompress.auto.sensitivity import sensitivity as sensitivity
+from jaxcompress.core import exports
+
+exports.list_imports(globals())

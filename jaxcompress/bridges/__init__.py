@@ -5,12 +5,14 @@ modules that import a framework.
 """
 
 import importlib
+import importlib.util
 import typing
 
 from jaxcompress.bridges.agreement import Shrunk as Shrunk
 from jaxcompress.bridges.functional import Functional as Functional
 from jaxcompress.bridges.sizes import Size as Size
 from jaxcompress.bridges.sizes import SizeReport as SizeReport
+from jaxcompress.core import exports
 
 if typing.TYPE_CHECKING:
     from jaxcompress.bridges import equinox as equinox
@@ -18,7 +20,7 @@ if typing.TYPE_CHECKING:
     from jaxcompress.bridges import linen as linen
     from jaxcompress.bridges import nnx as nnx
 
-_FRAMEWORKS = frozenset(("equinox", "haiku", "linen", "nnx"))
+_FRAMEWORKS = {"equinox": "equinox", "haiku": "haiku", "linen": "flax", "nnx": "flax"}
 
 
 def __getattr__(name: str):
@@ -27,5 +29,6 @@ def __getattr__(name: str):
     raise AttributeError(f"module 'jaxcompress.bridges' has no attribute {name!r}")
 
 
-def __dir__() -> list[str]:
-    return sorted(_FRAMEWORKS | globals().keys())
+_INSTALLED = [name for name, needed in _FRAMEWORKS.items() if importlib.util.find_spec(needed)]
+
+exports.list_imports(globals(), lazily=_INSTALLED)

@@ -10,8 +10,11 @@ from typing import Any
 import haiku
 
 from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords
+from jaxcompress.core import exports
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.types import Key, Params
+
+exports.list_definitions(globals())
 
 
 def functional(

@@ -26,11 +26,14 @@ from jaxcompress.bridges.sizes import (
     extents_of,
     reading_of,
 )
+from jaxcompress.core import exports
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.types import Key, Params
 from jaxcompress.graph.surgery.removal import restored
 
-LAYERS: Readings = {
+exports.list_definitions(globals())
+
+_LAYERS: Readings = {
     linen.Dense: readings.linear,
     linen.DenseGeneral: readings.linear_general,
     linen.Einsum: readings.einsum,
@@ -242,7 +245,7 @@ def _called(
         # On the way into a lifted transform a layer has a name, but no path yet.
         placed = path or layer.name == module.name
         inside = any(path[:length] in called for length in range(len(path) + 1))
-        reading = reading_of(layer, LAYERS)
+        reading = reading_of(layer, _LAYERS)
         if reading is not None and placed and not inside:
             called[path] = layer, reading
         return call(*arguments, **keywords)

@@ -14,11 +14,14 @@ from jaxcompress.bridges.agreement import Shrunk, Smaller, agreement, check_shap
 from jaxcompress.bridges.fields import Layer, given, own_integers, resized
 from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords
 from jaxcompress.bridges.sizes import Readings, SizeReport, extents_of, listed
+from jaxcompress.core import exports
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.types import Key, Params, PyTree
 from jaxcompress.graph.surgery.shrink import slice_params
 
-LAYERS: Readings = {
+exports.list_definitions(globals())
+
+_LAYERS: Readings = {
     nnx.Linear: readings.linear,
     nnx.LinearGeneral: readings.linear_general,
     nnx.Einsum: readings.einsum,
@@ -163,7 +166,7 @@ def shrunk(
     modules = _modules(module)
     own = tuple(own_integers(modules, removed, "flax"))
     changed = [
-        *resized(_layers(module, removed), LAYERS, setattr),
+        *resized(_layers(module, removed), _LAYERS, setattr),
         *given("nnx.shrunk", modules, sizes, own, setattr),
     ]
     left = tuple(size for size in own if size.name not in sizes)

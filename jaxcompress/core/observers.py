@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.types import Array
+from jaxcompress.core import exports
+from jaxcompress.core.types import Array, PyTree
 
-State = Any
+exports.list_definitions(globals())
+
 
 MOST_ROWS = 2**31 - 1
 """Where a count of rows stands still."""
@@ -31,10 +33,10 @@ class Observer(NamedTuple):
         in any grouping.
     """
 
-    init: Callable[[jax.ShapeDtypeStruct], State]
-    update: Callable[[Array, State], State]
-    read: Callable[[State], Any]
-    merge: Callable[[State, State], State]
+    init: Callable[[jax.ShapeDtypeStruct], PyTree]
+    update: Callable[[Array, PyTree], PyTree]
+    read: Callable[[PyTree], Any]
+    merge: Callable[[PyTree, PyTree], PyTree]
 
 
 class Reading(NamedTuple):

@@ -12,8 +12,11 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxcompress.core import exports
 from jaxcompress.core.checks import check_count, check_share
 from jaxcompress.core.types import Array, When
+
+exports.list_definitions(globals())
 
 
 def cubic(initial: float, final: float, *, begin: int, end: int) -> optax.Schedule:

@@ -10,6 +10,9 @@ it serves losses without labels too:
     loss = jnp.sum(losses, where=counts) / counts.sum()
 """
 
+from jaxcompress.core import exports
 from jaxcompress.core.labels import counted as counted
 from jaxcompress.distill import outputs as outputs
 from jaxcompress.distill.mixing import mix as mix
+
+exports.list_imports(globals())

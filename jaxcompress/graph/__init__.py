@@ -26,6 +26,7 @@ here works on them. `docs/graph.md` is the guide.
       surgery       which axes go together, and programs with units removed
 """
 
+from jaxcompress.core import exports
 from jaxcompress.graph import surgery as surgery
 from jaxcompress.graph.calibrate import calibrate as calibrate
 from jaxcompress.graph.capture import capture as capture
@@ -50,3 +51,5 @@ from jaxcompress.graph.surgery.couplings import couplings as couplings
 from jaxcompress.graph.surgery.divisors import Divisors as Divisors
 from jaxcompress.graph.surgery.families import Family as Family
 from jaxcompress.graph.surgery.removal import Removal as Removal
+
+exports.list_imports(globals())

@@ -15,6 +15,7 @@ What optax has and needs nothing more (clipping by norm and by value, accumulati
 schedules, chains) is used from there.
 """
 
+from jaxcompress.core import exports
 from jaxcompress.optimizers.averages.averaging import AveragedState as AveragedState
 from jaxcompress.optimizers.averages.averaging import averaged as averaged
 from jaxcompress.optimizers.averages.averaging import evaluation_params as evaluation_params
@@ -126,3 +127,5 @@ from jaxcompress.optimizers.safety.monitor import monitor as monitor
 from jaxcompress.optimizers.safety.monitor import read as read
 from jaxcompress.optimizers.safety.noise import NoiseState as NoiseState
 from jaxcompress.optimizers.safety.noise import gradient_noise as gradient_noise
+
+exports.list_imports(globals())

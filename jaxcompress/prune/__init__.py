@@ -1,5 +1,6 @@
 """Pruning: which weights are set to zero, in training and after it."""
 
+from jaxcompress.core import exports
 from jaxcompress.prune import allocations as allocations
 from jaxcompress.prune import companions as companions
 from jaxcompress.prune import criteria as criteria
@@ -27,3 +28,5 @@ from jaxcompress.prune.training.state import apply as apply
 from jaxcompress.prune.training.state import check as check
 from jaxcompress.prune.training.state import masks_of as masks_of
 from jaxcompress.prune.training.transform import prune as prune
+
+exports.list_imports(globals())

@@ -9,11 +9,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core import exports
 from jaxcompress.core.masks import apply_masks
 from jaxcompress.core.types import Array, Key, Masks, Params
 from jaxcompress.prune.criterion import Criterion
 from jaxcompress.prune.post_training.one_shot import masks as masks_of_round
 from jaxcompress.prune.target import Aim
+
+exports.list_definitions(globals())
 
 Train = Callable[[Params, Masks, int], Params]
 """(params, masks, round from 0) to the params after training under the masks."""

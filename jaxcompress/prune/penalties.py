@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxcompress.core import exports
 from jaxcompress.core.masks import check_masks
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.proximal import Operator, proximal
@@ -13,6 +14,8 @@ from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.prune import chosen
 from jaxcompress.prune.views import Masking
+
+exports.list_definitions(globals())
 
 
 def proximal_l1(

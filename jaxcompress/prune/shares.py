@@ -5,11 +5,14 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core import exports
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.types import Array
 from jaxcompress.prune.allocations.totals import first_of_slices, total
 from jaxcompress.prune.patterns.pattern import group_axis, group_size
 from jaxcompress.prune.ranking import count_true, cut
+
+exports.list_definitions(globals())
 
 Share = Callable[
     [dict[str, Array], dict[str, Array], dict[str, LeafAxes], dict[str, Array]], dict[str, Array]

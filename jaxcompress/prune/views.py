@@ -8,6 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core import exports
 from jaxcompress.core.checks import check_number, check_range
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.masks import apply_mask, check_masks
@@ -18,6 +19,8 @@ from jaxcompress.core.types import Array, Masks, Params, View
 from jaxcompress.prune import chosen
 from jaxcompress.prune.criteria.weights import magnitude
 from jaxcompress.prune.target import Aim, without_steps
+
+exports.list_definitions(globals())
 
 Masking = Callable[[Params], Masks]
 """Params to their masks, traceable; `lambda params: masks` for masks that are known."""

@@ -4,6 +4,7 @@ Families: `formats` (what a code stands for), `ranges` (which interval the codes
 and `execution` (how activations become codes). The verbs stand here.
 """
 
+from jaxcompress.core import exports
 from jaxcompress.quantize import execution as execution
 from jaxcompress.quantize import formats as formats
 from jaxcompress.quantize import ranges as ranges
@@ -19,3 +20,5 @@ from jaxcompress.quantize.training.products import fake_quantize_model as fake_q
 from jaxcompress.quantize.training.view import fake_quantize as fake_quantize
 from jaxcompress.quantize.weights import explain as explain
 from jaxcompress.quantize.weights import quantize as quantize
+
+exports.list_imports(globals())

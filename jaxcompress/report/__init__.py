@@ -3,6 +3,7 @@
 Values come in as plain rows and points; nothing here measures or compresses.
 """
 
+from jaxcompress.core import exports
 from jaxcompress.report.page import Heading as Heading
 from jaxcompress.report.page import Paragraph as Paragraph
 from jaxcompress.report.page import Picture as Picture
@@ -17,3 +18,5 @@ from jaxcompress.report.tables import Column as Column
 from jaxcompress.report.tables import Table as Table
 from jaxcompress.report.tables import show as show
 from jaxcompress.report.tables import table as table
+
+exports.list_imports(globals())

@@ -1,5 +1,6 @@
 """Saves trees as self-contained files, describes the files and measures sizes."""
 
+from jaxcompress.core import exports
 from jaxcompress.storage.container.errors import FileError as FileError
 from jaxcompress.storage.description import FileReport as FileReport
 from jaxcompress.storage.description import StoredLeaf as StoredLeaf
@@ -9,3 +10,5 @@ from jaxcompress.storage.files import load_leaf as load_leaf
 from jaxcompress.storage.files import save as save
 from jaxcompress.storage.sizes import Size as Size
 from jaxcompress.storage.sizes import size as size
+
+exports.list_imports(globals())

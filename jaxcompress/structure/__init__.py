@@ -6,6 +6,7 @@ ranks         which rank each weight gets
 penalties     optax transformations that push whole units towards 0
 """
 
+from jaxcompress.core import exports
 from jaxcompress.structure import amounts as amounts
 from jaxcompress.structure import importance as importance
 from jaxcompress.structure import penalties as penalties
@@ -28,3 +29,5 @@ from jaxcompress.structure.run import close_factors as close_factors
 from jaxcompress.structure.run import open_factors as open_factors
 from jaxcompress.structure.run import run_low_rank as run_low_rank
 from jaxcompress.structure.smaller import SmallerModel as SmallerModel
+
+exports.list_imports(globals())

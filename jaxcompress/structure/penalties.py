@@ -10,7 +10,7 @@ from typing import Any
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core import penalties
+from jaxcompress.core import exports, penalties
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_real, check_size, require_params
 from jaxcompress.core.leaf import is_compressed
@@ -18,6 +18,8 @@ from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.proximal import Operator, proximal
 from jaxcompress.core.selectors import axes_of, weights
 from jaxcompress.core.types import Array, Params, Selector
+
+exports.list_definitions(globals())
 
 Groups = dict[str, tuple[int, ...]]
 """By leaf name, the axes along which the entries of one group lie."""

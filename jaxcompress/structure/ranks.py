@@ -5,8 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxcompress.core import exports
 from jaxcompress.core.checks import check_count, check_share
 from jaxcompress.structure.decomposition import Decomposition
+
+exports.list_definitions(globals())
 
 Ranks = Callable[[Mapping[str, Decomposition]], dict[str, int]]
 """Decompositions by leaf name, of the leaves that share a rule, to a rank for each.

@@ -3,6 +3,7 @@
 Nothing here knows how a model was compressed, and nothing here trains one.
 """
 
+from jaxcompress.core import exports
 from jaxcompress.core.labels import counted as counted
 from jaxcompress.validate.compare import Comparison as Comparison
 from jaxcompress.validate.compare import compare as compare
@@ -19,3 +20,5 @@ from jaxcompress.validate.metrics import correct as correct
 from jaxcompress.validate.metrics import cross_entropy as cross_entropy
 from jaxcompress.validate.overlap import check_disjoint as check_disjoint
 from jaxcompress.validate.splits import split as split
+
+exports.list_imports(globals())

@@ -16,6 +16,7 @@ records of that walk once more, with arrays that lack indices (`arrays`) or equa
 that do something else.
 """
 
+from jaxcompress.core import exports
 from jaxcompress.graph.surgery.blocks import ResidualBlock as ResidualBlock
 from jaxcompress.graph.surgery.blocks import residual_blocks as residual_blocks
 from jaxcompress.graph.surgery.blocks import with_block_gates as with_block_gates
@@ -37,3 +38,5 @@ from jaxcompress.graph.surgery.stacks import Stacks as Stacks
 from jaxcompress.graph.surgery.stacks import stacks as stacks
 from jaxcompress.graph.surgery.stacks import with_layer_gates as with_layer_gates
 from jaxcompress.graph.surgery.stacks import without_layers as without_layers
+
+exports.list_imports(globals())

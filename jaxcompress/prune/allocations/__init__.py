@@ -1,5 +1,6 @@
 """Allocations: how a sparsity is divided among leaves."""
 
+from jaxcompress.core import exports
 from jaxcompress.prune.allocations.layerwise import erk as erk
 from jaxcompress.prune.allocations.layerwise import lamp as lamp
 from jaxcompress.prune.allocations.layerwise import outliers as outliers
@@ -11,3 +12,5 @@ from jaxcompress.prune.allocations.thresholds import floored as floored
 from jaxcompress.prune.allocations.totals import Allocation as Allocation
 from jaxcompress.prune.allocations.totals import globally as globally
 from jaxcompress.prune.allocations.totals import uniform as uniform
+
+exports.list_imports(globals())

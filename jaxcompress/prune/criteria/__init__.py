@@ -1,5 +1,6 @@
 """Criteria: how weights are scored, by size, gradients or data."""
 
+from jaxcompress.core import exports
 from jaxcompress.prune.criteria.activations import wanda as wanda
 from jaxcompress.prune.criteria.gradients import fisher as fisher
 from jaxcompress.prune.criteria.gradients import gradient_momentum as gradient_momentum
@@ -15,3 +16,5 @@ from jaxcompress.prune.criteria.weights import fresh_noise as fresh_noise
 from jaxcompress.prune.criteria.weights import magnitude as magnitude
 from jaxcompress.prune.criteria.weights import random as random
 from jaxcompress.prune.criterion import Criterion as Criterion
+
+exports.list_imports(globals())

@@ -1,6 +1,9 @@
 """Execution on codes: how activations become codes, which product each site runs."""
 
+from jaxcompress.core import exports
 from jaxcompress.quantize.execution.activations import Activations as Activations
 from jaxcompress.quantize.execution.activations import dynamic as dynamic
 from jaxcompress.quantize.execution.activations import static as static
 from jaxcompress.quantize.execution.choices import ChosenForm as ChosenForm
+
+exports.list_imports(globals())

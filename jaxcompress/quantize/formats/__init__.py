@@ -1,5 +1,6 @@
 """Number formats: what one code stands for, what shares a scale, how it is stored."""
 
+from jaxcompress.core import exports
 from jaxcompress.quantize.formats.integers import fixed_point as fixed_point
 from jaxcompress.quantize.formats.integers import int2 as int2
 from jaxcompress.quantize.formats.integers import int3 as int3
@@ -26,3 +27,5 @@ from jaxcompress.quantize.formats.tables import nvfp4 as nvfp4
 from jaxcompress.quantize.formats.tables import power_of_two as power_of_two
 from jaxcompress.quantize.formats.tables import table as table
 from jaxcompress.quantize.formats.tables import ternary as ternary
+
+exports.list_imports(globals())

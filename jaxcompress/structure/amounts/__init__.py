@@ -3,6 +3,7 @@
 `importance` scores the units.
 """
 
+from jaxcompress.core import exports
 from jaxcompress.structure.amounts.amount import Amount as Amount
 from jaxcompress.structure.amounts.budgets import within_bytes as within_bytes
 from jaxcompress.structure.amounts.budgets import within_macs as within_macs
@@ -11,3 +12,5 @@ from jaxcompress.structure.amounts.latency import within_latency as within_laten
 from jaxcompress.structure.amounts.shares import count as count
 from jaxcompress.structure.amounts.shares import fraction as fraction
 from jaxcompress.structure.amounts.thresholds import below as below
+
+exports.list_imports(globals())

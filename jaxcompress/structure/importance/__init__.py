@@ -5,6 +5,7 @@ the unit, or an estimate of that. How many units are then removed is decided in
 `amounts`.
 """
 
+from jaxcompress.core import exports
 from jaxcompress.structure.importance.ablation import exact as exact
 from jaxcompress.structure.importance.activations import activation as activation
 from jaxcompress.structure.importance.activations import nonzero as nonzero
@@ -20,3 +21,5 @@ from jaxcompress.structure.importance.scores import Importance as Importance
 from jaxcompress.structure.importance.scores import normalized as normalized
 from jaxcompress.structure.importance.weights import magnitude as magnitude
 from jaxcompress.structure.importance.weights import norm_scale as norm_scale
+
+exports.list_imports(globals())

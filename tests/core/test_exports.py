@@ -1,0 +1,111 @@
+"""What rooms and families export is what `dir`, `help` and the reference list."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import pydoc
+import re
+import runpy
+import sys
+
+import pytest
+
+import jaxcompress as jc
+from tests import reference
+
+BRIDGES = {"equinox": {"equinox"}, "flax": {"linen", "nnx"}, "haiku": {"haiku"}}
+"""By framework the bridges that need it."""
+ABSENT = {
+    f"jaxcompress.bridges.{name}"
+    for framework, names in BRIDGES.items()
+    for name in names
+    if not importlib.util.find_spec(framework)
+}
+
+
+def definitions(module) -> set[str]:
+    """The public names that a file defines."""
+    found = set()
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return {name for name in found if not name.startswith("_")}
+
+
+def listed(module) -> set[str]:
+    """By the source: what a package imports as the same name, what a file defines."""
+    names = set(reference.imports(module)) if hasattr(module, "__path__") else definitions(module)
+    return {name for name in names if f"{module.__name__}.{name}" not in ABSENT}
+
+
+def modules(name: str = "jaxcompress") -> dict:
+    """The rooms and families by what their sources list, the top among them."""
+    module = importlib.import_module(name)
+    found = {name: module}
+    for member in sorted(listed(module)):
+        if inspect.ismodule(getattr(module, member)):
+            found |= modules(f"{name}.{member}")
+    return found
+
+
+MODULES = modules()
+
+
+def in_help(module) -> set[str]:
+    """The names that `help(module)` shows."""
+    text = pydoc.plain(pydoc.render_doc(module))
+    sections = dict(re.findall(r"^([A-Z ]+)\n((?:    .*\n|\n)+)", text, re.M))
+    # An alias of `Any`, which is a class, stands there as `Axes = class Any`.
+    classes = re.findall(r"^    (?:class )?(\w+)(?: = class|\()", sections.get("CLASSES", ""), re.M)
+    functions = re.findall(r"^    (\w+)\(", sections.get("FUNCTIONS", ""), re.M)
+    data = re.findall(r"^    (\w+) = ", sections.get("DATA", ""), re.M)
+    return {*classes, *functions, *data}
+
+
+def test_rooms_families_and_their_names_are_many():
+    assert len(MODULES) > 30
+    assert sum(len(listed(module)) for module in MODULES.values()) > 400
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_dir_and_help_list_what_the_source_exports(name):
+    module = MODULES[name]
+    expected = listed(module)
+    assert set(dir(module)) == expected
+    assert set(getattr(module, "__all__", expected)) == expected
+    values = {each for each in expected if not inspect.ismodule(getattr(module, each))}
+    assert in_help(module) == values
+
+
+def test_the_reference_has_a_page_with_every_name_of_each_room_and_family():
+    pytest.importorskip("pdoc", reason="the extra `docs` is not installed")
+    pages = reference.pages()
+    assert set(pages) == set(MODULES)
+    for name, page in pages.items():
+        public = {member for member in page.members if not member.startswith("_")}
+        assert public == set(dir(MODULES[name])), name
+
+
+@pytest.mark.slow
+def test_the_written_pages_show_every_name_and_lead_to_every_family(tmp_path):
+    pytest.importorskip("pdoc", reason="the extra `docs` is not installed")
+    reference.write(tmp_path)
+    pages = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")}
+    assert pages == {"index.html", *(f"{name.replace('.', '/')}.html" for name in MODULES)}
+    for name, module in MODULES.items():
+        text = (tmp_path / f"{name.replace('.', '/')}.html").read_text(encoding="utf-8")
+        assert set(re.findall(r'<section id="(\w+)">', text)) == set(dir(module)), name
+        families = {each for each in dir(module) if inspect.ismodule(getattr(module, each))}
+        assert set(re.findall(r"<li><a href=\"[\w/]*\w+\.html\">(\w+)</a></li>", text)) == families
+
+
+@pytest.mark.parametrize("framework", ["equinox", "flax", "haiku"])
+def test_bridges_of_frameworks_that_are_not_installed_are_not_listed(framework, monkeypatch):
+    monkeypatch.setitem(sys.modules, framework, None)
+    names = runpy.run_path(inspect.getfile(jc.bridges))["__all__"]
+    assert {"equinox", "haiku", "linen", "nnx"} - set(names) >= BRIDGES[framework]
+    assert {"Functional", "Shrunk"} < set(names)
