@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.leaf import is_compressed
-from jaxcompress.core.names import leaf_names
+from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Array, Masks, Params
 
 
@@ -45,17 +45,17 @@ def apply_masks(masks: Masks, tree: Params) -> Params:
     """Sets every removed weight of a tree to exactly 0; applying twice equals once.
 
     Args:
-      masks: tree of bool arrays that broadcast to the leaves of `tree`.
-      tree: params, updates or gradients of the same structure.
+      masks: bool arrays that broadcast to the leaves of `tree`, of its structure or
+        under its names.
+      tree: params, updates or gradients.
 
     Returns:
-      Tree of the same structure, shapes and dtypes.
+      Tree of the structure, shapes and dtypes of `tree`.
 
     Raises:
-      ValueError: a mask does not broadcast to its leaf.
+      ValueError: a leaf has no mask, or one that does not broadcast to it.
     """
-    check_masks("apply_masks", masks, tree)
-    return jax.tree.map(apply_mask, masks, tree)
+    return jax.tree.map(apply_mask, fitted("apply_masks", masks, tree), tree)
 
 
 def kept(mask: Array, size: int) -> Array:
@@ -63,26 +63,47 @@ def kept(mask: Array, size: int) -> Array:
     return jnp.sum(mask, dtype=jnp.int32) * (size // mask.size)
 
 
-def check_masks(caller: str, masks: Masks, params: Params) -> None:
-    """Raises a ValueError unless `masks` has the params' structure and broadcasts."""
-    if jax.tree.structure(masks) != jax.tree.structure(params, is_leaf=is_compressed):
-        raise ValueError(f"{caller}(masks=...) must have exactly the structure of the params.")
-    for name, mask, leaf in zip(
-        jax.tree.leaves(leaf_names(params)),
-        jax.tree.leaves(masks),
-        jax.tree.leaves(params, is_leaf=is_compressed),
-        strict=True,
-    ):
-        if mask.dtype != bool:
+def fitted(caller: str, masks: Masks, params: Params) -> Masks:
+    """The masks in the params' structure.
+
+    Those of another container (the state of an `nnx.Optimizer`, a dict of the same
+    names) are found by name.
+
+    Args:
+      caller: the name that errors give.
+      masks: a bool array for each leaf, and no other.
+      params: arrays, shapes or compressed leaves.
+
+    Returns:
+      Tree of the params' structure.
+
+    Raises:
+      ValueError: a leaf has no mask, a mask has no leaf, is not bool, or does not
+        broadcast to its leaf.
+
+    Example:
+      >>> nested = {"params": {"kernel": jnp.array(True)}}
+      >>> fitted("apply", nested, {"kernel": jnp.ones(2)})
+      {'kernel': Array(True, dtype=bool)}
+    """
+    known, leaves = named_leaves(masks), named_leaves(params)
+    for name in known | leaves:
+        if name not in known or name not in leaves:
+            lacking = "no mask for leaf" if name not in known else "a mask for what is no leaf,"
             raise ValueError(
-                f"{caller}(masks=...): leaf {name!r} has dtype {mask.dtype}, masks are bool."
+                f"{caller}(masks=...) has {lacking} {name!r}. Make the masks for exactly these "
+                "params, with a () True for a leaf that stays whole."
             )
-        if not _broadcasts(mask.shape, leaf.shape):
+        if known[name].dtype != bool:
             raise ValueError(
-                f"{caller}(masks=...): the mask of leaf {name!r} has shape {mask.shape}, which "
-                f"does not broadcast to "
-                f"{tuple(leaf.shape)}."
+                f"{caller}(masks=...): leaf {name!r} has dtype {known[name].dtype}, masks are bool."
             )
+        if not _broadcasts(known[name].shape, leaves[name].shape):
+            raise ValueError(
+                f"{caller}(masks=...): the mask of leaf {name!r} has shape {known[name].shape}, "
+                f"which does not broadcast to {tuple(leaves[name].shape)}."
+            )
+    return map_named(lambda name, _: known[name], params)
 
 
 def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:

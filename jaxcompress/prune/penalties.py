@@ -7,7 +7,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core import exports
-from jaxcompress.core.masks import check_masks
+from jaxcompress.core.masks import fitted
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.proximal import Operator, proximal
 from jaxcompress.core.selectors import weights
@@ -123,8 +123,7 @@ def proximal_trimmed(
     """
 
     def operators(params: Params) -> dict[str, Operator]:
-        masks = spared(params)
-        check_masks("proximal_trimmed", masks, params)
+        masks = fitted("proximal_trimmed", spared(params), params)
         return {
             name: partial(_trimmed, mask)
             for name, mask in named_leaves(masks).items()

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxcompress.core import exports
 from jaxcompress.core.checks import check_number, check_range
 from jaxcompress.core.leaf import is_compressed
-from jaxcompress.core.masks import apply_mask, check_masks
+from jaxcompress.core.masks import apply_mask, fitted
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.numerics import straight_through as passing
@@ -147,7 +147,7 @@ def surgery(masks: Masks, params: Params, *, deviations: float, margin: float = 
     Also known as: Dynamic Network Surgery.
 
     Args:
-      masks: of the params' structure, of the leaves' shapes; a () mask stays.
+      masks: of the leaves' shapes, looked up by name; a () mask stays.
       params: dense.
       deviations: above or below 0: the larger, the more is removed.
       margin: half the width of the band in which a mask stays, in [0, 1).
@@ -170,7 +170,7 @@ def surgery(masks: Masks, params: Params, *, deviations: float, margin: float = 
     """
     check_number("surgery", "deviations", deviations)
     check_range("surgery", "margin", margin, 0, 1)
-    check_masks("surgery", masks, params)
+    masks = fitted("surgery", masks, params)
 
     def renewed(mask: Array, leaf) -> Array:
         if mask.shape == ():
@@ -186,8 +186,7 @@ def _masked(caller: str, masking: Masking, learning: Callable[[Array, Array], Ar
     """Shows where(mask, w, 0); the gradient goes to `learning(mask, w)`."""
 
     def view(params: Params) -> Params:
-        masks = masking(params)
-        check_masks(caller, masks, params)
+        masks = fitted(caller, masking(params), params)
 
         def seen(_, leaf, mask: Array):
             if is_compressed(leaf) or mask.shape == ():

@@ -7,7 +7,7 @@ from jax.core import Tracer
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_finite
 from jaxcompress.core.leaf import is_compressed
-from jaxcompress.core.masks import check_masks, full_masks
+from jaxcompress.core.masks import fitted, full_masks
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.report import KEPT, LeafReport, Report
@@ -72,9 +72,7 @@ def quantize(
       'not selected: rank 1'
     """
     assigned = assign("quantize", params, spec, axes, select)
-    if masks is not None:
-        check_masks("quantize", masks, params)
-    kept = named_leaves(full_masks(params) if masks is None else masks)
+    kept = named_leaves(full_masks(params) if masks is None else fitted("quantize", masks, params))
     leaves = {}
     for name, leaf in named_leaves(params).items():
         choice = assigned[name]

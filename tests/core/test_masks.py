@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcompress.core.masks import apply_masks, check_masks, full_masks, kept
+from jaxcompress.core.masks import apply_masks, fitted, full_masks, kept
 
 PARAMS = {"kernel": jnp.array([[1.0, jnp.nan], [jnp.inf, 4.0]]), "bias": jnp.array([5.0, 6.0])}
 
@@ -45,7 +45,11 @@ def test_dtypes_stay(dtype):
 @pytest.mark.parametrize(
     ("masks", "message"),
     [
-        ({"kernel": jnp.array(True)}, "exactly the structure"),
+        ({"kernel": jnp.array(True)}, r"caller\(masks=...\) has no mask for leaf 'bias'"),
+        (
+            {"kernel": jnp.array(True), "bias": jnp.array(True), "tail": jnp.array(True)},
+            "a mask for what is no leaf, 'tail'",
+        ),
         ({"kernel": jnp.array(1.0), "bias": jnp.array(True)}, "'kernel' has dtype float32"),
         ({"kernel": jnp.ones(3, bool), "bias": jnp.array(True)}, r"'kernel' has shape \(3,\)"),
         (
@@ -53,8 +57,8 @@ def test_dtypes_stay(dtype):
             r"'kernel' has shape \(1,",
         ),
     ],
-    ids=["structure", "dtype", "shape", "rank"],
+    ids=["missing", "left over", "dtype", "shape", "rank"],
 )
 def test_wrong_masks_are_refused(masks, message):
     with pytest.raises(ValueError, match=message):
-        check_masks("caller", masks, PARAMS)
+        fitted("caller", masks, PARAMS)

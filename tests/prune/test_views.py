@@ -117,7 +117,7 @@ REFUSED = {
     "sparsity": (lambda: prune.views.by_magnitude(1.0), "by_magnitude(target=1.0) must be"),
     "masks": (
         lambda: prune.views.straight_through(lambda params: {})({"kernel": jnp.ones(2)}),
-        "straight_through(masks=...) must have exactly the structure",
+        "straight_through(masks=...) has no mask for leaf 'kernel'",
     ),
 }
 

@@ -307,7 +307,7 @@ REFUSALS = [
     refuse(
         "other structure",
         {"w": jnp.ones((2, 2))},
-        "exactly the structure of the params",
+        r"quantize\(masks=...\) has a mask for what is no leaf, 'v'",
         masks={"v": jnp.ones((2, 2), bool)},
     ),
     refuse(

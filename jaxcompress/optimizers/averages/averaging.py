@@ -8,6 +8,8 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import require_params
+from jaxcompress.core.flax_leaf import unwrapped
+from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.averages.lookahead import LookaheadState
@@ -30,10 +32,15 @@ class AveragedState(NamedTuple):
     mean: PyTree
     inner: optax.OptState
 
-    def average(self, params: Params) -> PyTree:
-        """The mean of the params."""
-        del params
+    @property
+    def held(self) -> PyTree:
+        """A tree of what is averaged."""
         return self.mean
+
+    def average(self, params: dict[str, Array]) -> dict[str, Array]:
+        """The mean of the params, by name."""
+        del params
+        return named_leaves(self.mean)
 
 
 AVERAGES = (AveragedState, LookaheadState, ScheduleFreeState)
@@ -114,14 +121,14 @@ def evaluation_params(opt_state: optax.OptState, params: Params) -> Params:
     Args:
       opt_state: of a transformation that holds one of these, in whatever goes around;
         after `optax.partition` several, each for its params.
-      params: those that train, as of the same step.
+      params: those that train, as of the same step; looked up by name.
 
     Returns:
       Tree of the structure, shapes and dtypes of `params`; leaves that no average
       covers are as they were.
 
     Raises:
-      ValueError: `opt_state` holds no such state.
+      ValueError: `opt_state` holds no such state, or one of other params.
 
     Example:
       >>> optimizer = optax.chain(jc.optimizers.lookahead(optax.sgd(1.0)))
@@ -134,23 +141,24 @@ def evaluation_params(opt_state: optax.OptState, params: Params) -> Params:
     def is_average(node) -> bool:
         return isinstance(node, AVERAGES)
 
-    def covered(average: PyTree, param: PyTree) -> PyTree:
-        if isinstance(average, optax.MaskedNode):
-            return param
-        return narrowed(average, param.dtype)
-
-    nodes = jax.tree.leaves(opt_state, is_leaf=is_average)
+    nodes = jax.tree.leaves(unwrapped(opt_state), is_leaf=is_average)
     states = [node for node in nodes if is_average(node)]
     if not states:
         raise ValueError(
             "evaluation_params(opt_state, params) finds no state of schedule_free, lookahead or "
             "averaged. Pass the opt_state of an optimizer that holds one."
         )
+    leaves, averages = named_leaves(params), {}
     for state in states:
-        params = jax.tree.map(
-            covered,
-            state.average(params),
-            params,
-            is_leaf=lambda node: isinstance(node, optax.MaskedNode),
-        )
-    return params
+        held = named_leaves(state.held)
+        if not held.keys() <= leaves.keys():
+            name = next(name for name in held if name not in leaves)
+            raise ValueError(
+                f"evaluation_params(opt_state, params): the state averages leaf {name!r}, which is "
+                "not among the params. Pass the params that this optimizer trains."
+            )
+        averages |= state.average(leaves)
+    return map_named(
+        lambda name, leaf: narrowed(averages[name], leaf.dtype) if name in averages else leaf,
+        params,
+    )

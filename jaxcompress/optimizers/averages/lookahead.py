@@ -9,6 +9,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import require_params
+from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.hyperparameters import check_counts
@@ -29,10 +30,15 @@ class LookaheadState(NamedTuple):
     slow: PyTree
     inner: optax.OptState
 
-    def average(self, params: Params) -> PyTree:
-        """The slow weights, which are what to evaluate."""
-        del params
+    @property
+    def held(self) -> PyTree:
+        """A tree of what is averaged."""
         return self.slow
+
+    def average(self, params: dict[str, Array]) -> dict[str, Array]:
+        """The slow weights by name, which are what to evaluate."""
+        del params
+        return named_leaves(self.slow)
 
 
 def lookahead(

@@ -12,6 +12,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_positive, require_params
+from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.descent import decay_after
@@ -45,15 +46,15 @@ class ScheduleFreeState(NamedTuple):
     x: PyTree
     inner: optax.OptState
 
-    def average(self, params: Params) -> PyTree:
-        """The tree x, float32; an `optax.MaskedNode` where a mask left params out."""
-        return jax.tree.map(
-            lambda z, y, x: z if _is_masked(z) else averaged_point(y, z, x, self.b1),
-            self.z,
-            params,
-            self.x,
-            is_leaf=_is_masked,
-        )
+    @property
+    def held(self) -> PyTree:
+        """A tree of what is averaged."""
+        return self.z
+
+    def average(self, params: dict[str, Array]) -> dict[str, Array]:
+        """The average x of the params by name, float32."""
+        z, x = named_leaves(self.z), named_leaves(self.x)
+        return {name: averaged_point(params[name], z[name], x[name], self.b1) for name in z}
 
 
 def schedule_free(
@@ -254,10 +255,6 @@ def _kept(dtype, x: Array) -> Array:
 
 def _is_narrow(dtype) -> bool:
     return jnp.finfo(dtype).bits < 32
-
-
-def _is_masked(node) -> bool:
-    return isinstance(node, optax.MaskedNode)
 
 
 def _wide(tree: PyTree) -> PyTree:

@@ -144,7 +144,7 @@ def quantize_state(
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         check_gradients("quantize_state", updates, params)
-        given, state = state, _as_begun(state, init, params)
+        given, state = state, _as_begun(state, init, updates if params is None else params)
         before = jax.tree.map(
             lambda node: node.format.decode(node) if is_stored(node) else node,
             state.inner,
@@ -162,7 +162,7 @@ def quantize_state(
 
 def _as_begun(state: PyTree, init: Callable, params: Params) -> PyTree:
     """The leaves of the state in the nodes that `init` makes; see `in_nodes_of`."""
-    if params is None or any(map(is_stored, jax.tree.leaves(state, is_leaf=is_stored))):
+    if any(map(is_stored, jax.tree.leaves(state, is_leaf=is_stored))):
         return state
     begun = jax.eval_shape(init, params)
     fits = len(jax.tree.leaves(begun)) == len(jax.tree.leaves(state))

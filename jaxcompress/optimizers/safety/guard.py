@@ -8,6 +8,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count
+from jaxcompress.core.flax_leaf import unwrapped
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.leafwise import check_gradients
 
@@ -153,7 +154,7 @@ def check_order(caller: str, opt_state: optax.OptState) -> None:
 
 def _nodes(opt_state: optax.OptState, kind) -> list:
     """The outermost nodes of a class in a state."""
-    nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, kind))
+    nodes = jax.tree.leaves(unwrapped(opt_state), is_leaf=lambda node: isinstance(node, kind))
     return [node for node in nodes if isinstance(node, kind)]
 
 

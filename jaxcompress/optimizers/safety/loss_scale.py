@@ -8,6 +8,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count, check_range
+from jaxcompress.core.flax_leaf import unwrapped
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.leafwise import check_gradients
@@ -46,7 +47,7 @@ def scale_loss(loss: Array, opt_state: optax.OptState) -> Array:
       >>> jc.optimizers.scale_loss(jnp.float16(0.5), optimizer.init(jnp.zeros(1)))
       Array(4., dtype=float32)
     """
-    scale = optax.tree.get(opt_state, "loss_scale")
+    scale = optax.tree.get(unwrapped(opt_state), "loss_scale")
     if scale is None:
         raise ValueError(
             "scale_loss(loss, opt_state) finds no loss scale. Pass what the init of "

@@ -9,6 +9,7 @@ import optax
 
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import require_params
+from jaxcompress.core.flax_leaf import unwrapped
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.selectors import axes_of
@@ -135,7 +136,9 @@ def read(opt_state: optax.OptState) -> dict[str, Reading]:
       ['kernel']
     """
     check_order("read(opt_state)", opt_state)
-    nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, MonitorState))
+    nodes = jax.tree.leaves(
+        unwrapped(opt_state), is_leaf=lambda node: isinstance(node, MonitorState)
+    )
     states = [node for node in nodes if isinstance(node, MonitorState)]
     if len(states) != 1:
         raise ValueError(

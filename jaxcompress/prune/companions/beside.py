@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxcompress.core.companions import Companions, begin, require, seen
+from jaxcompress.core.flax_leaf import unwrapped
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.prune import chosen
 
@@ -20,9 +21,11 @@ def per_weight(caller: str, params: Params, selected: PyTree, start: float) -> C
     return begin(params, selected, of_leaf)
 
 
-def check_beside(
+def fitting(
     caller: str, params: Params, companions: Companions, fits: Callable[[Any, Any], bool]
-) -> None:
-    """Raises an error unless companions fit leaves that are real floating arrays."""
+) -> Companions:
+    """The companions as arrays by name; raises where they do not fit."""
+    companions = dict(unwrapped(companions))
     require(caller, params, companions, fits)
     seen(params, companions, lambda name, leaf: chosen.check_leaf(caller, name, leaf))
+    return companions

@@ -21,7 +21,7 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.prune.companions import hard_concrete
-from jaxcompress.prune.companions.beside import check_beside, per_weight
+from jaxcompress.prune.companions.beside import fitting, per_weight
 
 
 def l0_gates(opening: float = 0.9, *, select: Selector | None = None) -> Companion:
@@ -71,14 +71,14 @@ def l0_gates(opening: float = 0.9, *, select: Selector | None = None) -> Compani
         return per_weight("l0_gates", params, (select or weights())(params), log_alpha)
 
     def view(params: Params, companions: Companions, step: Step = Step()) -> Params:
-        check_beside("l0_gates", params, companions, that_broadcasts)
+        companions = fitting("l0_gates", params, companions, that_broadcasts)
         keys = keys_of("l0_gates", companions, step)
         draws = {name: hard_concrete.sample(each, keys[name]) for name, each in companions.items()}
         return _times(params, draws)
 
     def freeze(params: Params, companions: Companions, step: Step = Step()) -> Params:
         del step
-        check_beside("l0_gates", params, companions, that_broadcasts)
+        companions = fitting("l0_gates", params, companions, that_broadcasts)
         return _times(
             params, {name: hard_concrete.at_test(each) for name, each in companions.items()}
         )
@@ -88,7 +88,7 @@ def l0_gates(opening: float = 0.9, *, select: Selector | None = None) -> Compani
 
 def _expected_count(params: Params, log_alphas: Companions) -> Array:
     """How many of the gated weights are not 0 on average, () float32."""
-    check_beside("l0_gates", params, log_alphas, that_broadcasts)
+    log_alphas = fitting("l0_gates", params, log_alphas, that_broadcasts)
     leaves = named_leaves(params)
     return sum(
         (

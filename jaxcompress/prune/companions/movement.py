@@ -26,7 +26,7 @@ from jaxcompress.core.numerics import straight_through
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.prune import chosen
-from jaxcompress.prune.companions.beside import check_beside, per_weight
+from jaxcompress.prune.companions.beside import fitting, per_weight
 from jaxcompress.prune.target import Aim, as_target
 
 
@@ -82,7 +82,7 @@ def soft_movement(
         return per_weight("soft_movement", params, (select or weights())(params), start)
 
     def view(params: Params, companions: Companions, step: Step = Step()) -> Params:
-        check_beside("soft_movement", params, companions, of_equal_shape)
+        companions = fitting("soft_movement", params, companions, of_equal_shape)
         limit = threshold(step.count) if callable(threshold) else threshold
         masks = {name: jax.lax.stop_gradient(each > limit) for name, each in companions.items()}
         return _masked(params, companions, masks)
@@ -129,7 +129,7 @@ def hard_movement(target: Aim, *, start: float = 0.0) -> Companion:
         return per_weight("hard_movement", params, selected, start)
 
     def view(params: Params, companions: Companions, step: Step = Step()) -> Params:
-        check_beside("hard_movement", params, companions, of_equal_shape)
+        companions = fitting("hard_movement", params, companions, of_equal_shape)
         # The leaves are those with scores, also where a user took some scores out.
         scored = dataclasses.replace(
             target, select=lambda params: map_named(lambda name, _: name in companions, params)
@@ -157,7 +157,7 @@ def _masked(params: Params, scores: Companions, masks: dict[str, Array]) -> Para
 
 def _mean_sigmoid(params: Params, scores: Companions) -> Array:
     """The mean of sigmoid(S) over all scores, () float32 in [0, 1]."""
-    check_beside("soft_movement", params, scores, of_equal_shape)
+    scores = fitting("soft_movement", params, scores, of_equal_shape)
     size = sum(each.size for each in scores.values())
     totals = [jnp.sum(jax.nn.sigmoid(each.astype(jnp.float32))) for each in scores.values()]
     return sum(totals[1:], start=totals[0]) / size

@@ -22,7 +22,7 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Key, Params, Selector
-from jaxcompress.prune.companions.beside import check_beside, per_weight
+from jaxcompress.prune.companions.beside import fitting, per_weight
 
 K1, K2, K3 = 0.63576, 1.87320, 1.48695
 """Of the fitted approximation of the divergence."""
@@ -74,7 +74,7 @@ def variational_dropout(
         return per_weight("variational_dropout", params, (select or weights())(params), start)
 
     def view(params: Params, companions: Companions, step: Step = Step()) -> Params:
-        check_beside("variational_dropout", params, companions, of_equal_shape)
+        companions = fitting("variational_dropout", params, companions, of_equal_shape)
         keys = keys_of("variational_dropout", companions, step)
         return seen(
             params, companions, lambda name, leaf: noisy(leaf, companions[name], keys[name])
@@ -82,7 +82,7 @@ def variational_dropout(
 
     def freeze(params: Params, companions: Companions, step: Step = Step()) -> Params:
         del step
-        check_beside("variational_dropout", params, companions, of_equal_shape)
+        companions = fitting("variational_dropout", params, companions, of_equal_shape)
 
         def of_leaf(name: str, leaf: Array) -> Array:
             return apply_mask(log_noise_ratio(leaf, companions[name]) <= threshold, leaf)
@@ -90,7 +90,7 @@ def variational_dropout(
         return seen(params, companions, of_leaf)
 
     def penalty(params: Params, companions: Companions) -> Array:
-        check_beside("variational_dropout", params, companions, of_equal_shape)
+        companions = fitting("variational_dropout", params, companions, of_equal_shape)
         leaves = named_leaves(params)
         terms = [
             divergence(log_noise_ratio(leaves[name], each)) for name, each in companions.items()

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.leaf import is_compressed
-from jaxcompress.core.masks import apply_masks, check_masks, kept
+from jaxcompress.core.masks import apply_masks, fitted, kept
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.selectors import reasons_left_out
@@ -110,14 +110,14 @@ def sparsity_of(masks: Masks, params: Params) -> Sparsities:
     """Gives the fraction of weights that masks remove, overall and per leaf.
 
     Args:
-      masks: of the params' structure.
+      masks: a mask for each leaf; looked up by name.
       params: arrays or shapes.
 
     Returns:
       Fractions in [0, 1], overall and of each leaf.
 
     Raises:
-      ValueError: a mask does not broadcast to its leaf, or the trees differ.
+      ValueError: a leaf has no mask, a mask has no leaf, or does not broadcast to it.
 
     Example:
       >>> params = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(2)}
@@ -125,8 +125,7 @@ def sparsity_of(masks: Masks, params: Params) -> Sparsities:
       >>> jc.prune.sparsity_of(masks, params)
       Sparsities(overall=0.5, leaves={'bias': 0.0, 'kernel': 0.667})
     """
-    check_masks("sparsity_of", masks, params)
-    leaves = named_leaves(params)
+    masks, leaves = fitted("sparsity_of", masks, params), named_leaves(params)
     removed = {
         name: leaves[name].size - int(kept(mask, leaves[name].size))
         for name, mask in named_leaves(masks).items()

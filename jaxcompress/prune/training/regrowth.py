@@ -252,4 +252,9 @@ def _restarted(
             return leaf
         return jnp.where(there[path[begin:]], first.astype(leaf.dtype), leaf)
 
-    return jax.tree_util.tree_map_with_path(restarted, state, start)
+    # Leaf by leaf: `nnx.Optimizer` gives other nodes back than those of `init`.
+    leaves, structure = jax.tree_util.tree_flatten_with_path(state)
+    pairs = zip(leaves, jax.tree.leaves(start), strict=True)
+    return jax.tree.unflatten(
+        structure, [restarted(path, leaf, first) for (path, leaf), first in pairs]
+    )

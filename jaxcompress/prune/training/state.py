@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core.masks import apply_masks, check_masks, cleared
+from jaxcompress.core.flax_leaf import unwrapped
+from jaxcompress.core.masks import apply_mask, cleared, fitted
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Array, Masks, Params, PyTree
 from jaxcompress.prune import chosen
@@ -45,10 +46,12 @@ def masks_of(opt_state: optax.OptState) -> Masks:
     """Reads the masks from an optimizer's state.
 
     Args:
-      opt_state: of a transformation that holds one `prune`, `regrow` or `hold`.
+      opt_state: of a transformation that holds one `prune`, `regrow` or `hold`; that
+        of an `nnx.Optimizer`, too.
 
     Returns:
-      Tree of the params' structure, see `PruneState`.
+      Tree of the params' structure, see `PruneState`; of an `nnx.Optimizer` an
+      `nnx.State` of arrays.
 
     Raises:
       ValueError: there is no `prune` in it, or more than one.
@@ -75,20 +78,20 @@ def apply(masks: Masks, tree: Params) -> Params:
     lookahead, averages), and for params from elsewhere. Applying twice equals once.
 
     Args:
-      masks: as `masks_of` or `masks` gives them.
-      tree: of the same structure.
+      masks: as `masks_of` or `masks` gives them; looked up by name.
+      tree: params, of the same leaf names.
 
     Returns:
-      Tree of the same structure, shapes and dtypes.
+      Tree of the structure, shapes and dtypes of `tree`.
 
     Raises:
-      ValueError: the trees differ, or a mask does not broadcast to its leaf.
+      ValueError: a leaf has no mask, a mask has no leaf, or does not broadcast to it.
 
     Example:
       >>> jc.prune.apply({"kernel": jnp.array([True, False])}, {"kernel": jnp.ones(2)})
       {'kernel': Array([1., 0.], dtype=float32)}
     """
-    return apply_masks(masks, tree)
+    return jax.tree.map(apply_mask, fitted("apply", masks, tree), tree)
 
 
 def check(opt_state: optax.OptState) -> None:
@@ -142,15 +145,9 @@ def starting_masks(caller: str, masks: Masks, params: Params) -> Masks:
         it; a masked leaf is empty.
       TypeError: a masked leaf is not real floating, or is already compressed.
     """
-    known = named_leaves(masks)
-    missing = [name for name in named_leaves(params) if name not in known]
-    if missing:
-        raise ValueError(
-            f"{caller}(masks=...) has no mask for leaf {missing[0]!r}. Make the masks for these "
-            "params, with a () True for a leaf that stays whole."
-        )
-    own = map_named(lambda name, _: jnp.asarray(known[name]), params)
-    check_masks(caller, own, params)
+    leaves = named_leaves(params)
+    known = {name: mask for name, mask in named_leaves(masks).items() if name in leaves}
+    own = fitted(caller, jax.tree.map(jnp.asarray, known), params)
 
     def start(name: str, leaf, mask: Array) -> Array:
         if mask.shape == ():
@@ -234,8 +231,8 @@ def _landing_on_zero(update: Array, mask: Array, param: Array) -> Array:
 
 
 def _prune_states(caller: str, opt_state: optax.OptState) -> list[PruneState]:
-    leaves = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, PruneState))
-    states = [leaf for leaf in leaves if isinstance(leaf, PruneState)]
+    nodes = jax.tree.leaves(unwrapped(opt_state), is_leaf=lambda node: isinstance(node, PruneState))
+    states = [node for node in nodes if isinstance(node, PruneState)]
     if not states:
         raise ValueError(f"{caller}(opt_state) holds no state of prune. Pass what its init gave.")
     return states
