@@ -38,7 +38,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Where Flax is not installed, its bridges and the demo are not there to be collected;
 # nor are the bridges of other frameworks without them.
 collect_ignore_glob = [
-    f"jaxcompress/bridges/{framework}*.py"
+    f"jaxcompress/bridges/{framework}*"
     for framework in ("equinox", "haiku")
     if importlib.util.find_spec(framework) is None
 ]

@@ -1,9 +1,27 @@
 """jaxcompress makes a trained JAX model smaller and faster, and proves what that cost.
 
-A model is a pure function and its parameter tree, `fn(params, *inputs) -> outputs`. The
-words that every part shares are importable from here; everything else lives in its
-room: `graph`, `layerwise`, `optimizers`, `prune`, `quantize`, `distill`, `structure`,
-`storage`, `validate`, `auto`, `report` and `bridges`, loaded when first touched.
+A model is a pure function and its parameter tree, `fn(params, *inputs) -> outputs`.
+What every part shares is here; the rest is in rooms, loaded when first touched:
+
+    graph        the model as a program: what each axis does, cost, values inside
+    prune        which weights are set to zero
+    quantize     fewer bits for weights and activations
+    structure    smaller arrays: units, heads, layers and ranks removed
+    distill      losses from a teacher
+    optimizers   optax transformations, and states in fewer bits
+    layerwise    a trained model solved layer by layer
+    storage      files and sizes
+    validate     splits, metrics, intervals, paired tests
+    auto         how sensitive each leaf is
+    report       tables, plots, one HTML page
+    kernels      integer matrix products
+    bridges      Linen, NNX, Equinox and Haiku models as fn and params
+    schedules    of a sparsity, and of the steps at which something happens
+    observers    what is measured of the data that meet a weight
+
+In signatures, `Params` is any tree of arrays, `Masks` a tree of that structure with
+bool leaves (True keeps), `Model` the function above, `Selector` a function from params
+to a tree of bool, and `View` one from params to params.
 """
 
 import importlib

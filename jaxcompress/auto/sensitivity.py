@@ -23,7 +23,7 @@ from jaxcompress.validate.evaluate import in_batches
 class LeafSensitivity(NamedTuple):
     """What compressing one leaf alone changes.
 
-    Fields:
+    Attributes:
       name: the leaf.
       loss_increase: mean loss with this leaf alone compressed minus mean loss without,
         in nats; NaN where it is not known.

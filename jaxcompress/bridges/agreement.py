@@ -34,7 +34,7 @@ class Smaller(Protocol):
 class Shrunk(NamedTuple):
     """A framework's module without what was removed.
 
-    Fields:
+    Attributes:
       module: the module.
       sizes: the fields that were changed.
       difference: largest difference of its outputs on the batch to those of the shrunk

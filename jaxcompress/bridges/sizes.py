@@ -19,7 +19,7 @@ from jaxcompress.graph.surgery.removal import Removal
 class Size:
     """One field of one layer.
 
-    Fields:
+    Attributes:
       path: the layer's path, joined by "/"; "." is the model itself.
       layer: the name of its class.
       field: the field's name.
@@ -43,7 +43,7 @@ class Size:
 class SizeReport:
     """The fields that a removal changes; printed, a table.
 
-    Fields:
+    Attributes:
       changed: one row per field that no longer fits its layer's arrays.
       left: integers of the user's own classes, above layers that lost units. Whether
         they are sizes cannot be read off.

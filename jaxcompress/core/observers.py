@@ -25,7 +25,7 @@ MOST_ROWS = 2**31 - 1
 class Observer(NamedTuple):
     """A statistic of data, as four pure functions.
 
-    Fields:
+    Attributes:
       init: (x: jax.ShapeDtypeStruct) -> state.
       update: (x, state) -> state, one batch later.
       read: state -> what was learned.
@@ -42,7 +42,7 @@ class Observer(NamedTuple):
 class Reading(NamedTuple):
     """The value of an observer, and how many rows of data it is from.
 
-    Fields:
+    Attributes:
       value: what `observer.read` gave.
       count: (stack…, batch…) int32: for each matrix of the leaf, the rows with an entry
         other than 0. Where it is 0 no data reached the matrix, as in a branch never
@@ -65,7 +65,7 @@ def counted(observer: Observer) -> Observer:
       Observer whose reading is a `Reading`; counts merge by sum.
 
     Example:
-      >>> observer = counted(second_moment())
+      >>> observer = jc.observers.counted(jc.observers.second_moment())
       >>> x = jnp.array([[1.0, 2.0], [0.0, 0.0]])
       >>> reading = observer.read(observer.update(x, observer.init(x)))
       >>> reading.value.tolist(), int(reading.count)
@@ -82,7 +82,7 @@ def row_count() -> Observer:
       Observer whose reading is (batch…) int32, at most `MOST_ROWS`; merges by sum.
 
     Example:
-      >>> observer = row_count()
+      >>> observer = jc.observers.row_count()
       >>> x = jnp.array([[1.0, 2.0], [0.0, 0.0]])
       >>> int(observer.read(observer.update(x, observer.init(x))))
       1
@@ -134,7 +134,7 @@ def second_moment() -> Observer:
       float32; merges by sum.
 
     Example:
-      >>> observer = second_moment()
+      >>> observer = jc.observers.second_moment()
       >>> x = jnp.array([[1.0, 2.0], [3.0, 0.0]])
       >>> observer.read(observer.update(x, observer.init(x)))
       Array([5., 2.], dtype=float32)
@@ -169,7 +169,7 @@ def covariance() -> Observer:
       contracting) float32; merges by sum.
 
     Example:
-      >>> observer = covariance()
+      >>> observer = jc.observers.covariance()
       >>> x = jnp.array([[1.0, 2.0], [3.0, 0.0]])
       >>> observer.read(observer.update(x, observer.init(x)))
       Array([[5., 1.],

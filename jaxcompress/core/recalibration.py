@@ -109,7 +109,7 @@ def recalibrate(
 class _Sum(NamedTuple):
     """What the batches that reach a statistic add up to.
 
-    Fields:
+    Attributes:
       momentum: of the running average, of each entry.
       total: the sum of what it is after one batch from 0, float32.
       count: of the batches.

@@ -9,7 +9,7 @@ from typing import Any
 class LeafReport:
     """What a transform did to one leaf.
 
-    Fields:
+    Attributes:
       name: the leaf's name.
       shape: its logical shape.
       action: what was done, for example "int8 per channel"; "kept" where nothing was.

@@ -16,7 +16,7 @@ def matching(*patterns: str) -> Selector:
     """Selects leaves whose name matches a shell-style pattern; `*` also crosses "/".
 
     Args:
-      patterns: for example "*/kernel" or "encoder/*"; case counts.
+      patterns: for example `"*/kernel"` or `"encoder/*"`; case counts.
 
     Returns:
       Selector.

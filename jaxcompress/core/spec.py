@@ -29,7 +29,7 @@ class QuantSpec:
 
         value = levels.value(code - zero_point) · scale
 
-    Fields:
+    Attributes:
       levels: what one code stands for, in units of its block's scale.
       sharing: which entries share a scale. Stacked axes never share.
       scales: how the scales are stored.

@@ -14,7 +14,7 @@ Probe = Callable[[Mapping[str, Callable[[], Any]]], dict[str, float]]
 class Timing(NamedTuple):
     """How long one call took beside the others.
 
-    Fields:
+    Attributes:
       median_seconds: the middle of all rounds.
       ratio: how many times as fast as the first call; above 1 is faster.
       spread: distance between the quartiles, as a share of the median.

@@ -15,7 +15,7 @@ POOL_ABOVE = 16
 class Architecture:
     """What builds the network again in another process: its framework and sizes.
 
-    Fields:
+    Attributes:
       framework: "nnx" or "linen".
       widths: channels of the two convolutions and units of the hidden layer.
       image: height, width and channels.

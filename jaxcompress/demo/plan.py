@@ -28,7 +28,7 @@ from jaxcompress.demo.training import Step, trainable
 class Subject:
     """A network before training, and what its shapes decide.
 
-    Fields:
+    Attributes:
       architecture: rebuilds the network in another process.
       model: the network with freshly drawn params.
       axes: what every axis of its weights does.

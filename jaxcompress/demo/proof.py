@@ -26,7 +26,7 @@ ROUNDS = 40
 class Proof:
     """The figures of one variant; times are not among them, since they do not repeat.
 
-    Fields:
+    Attributes:
       parameters: numbers the model stores, statistics included.
       size: dense, memory, disk and entropy bytes.
       file_bytes: of the file as it lies on disk.

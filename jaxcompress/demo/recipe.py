@@ -21,7 +21,7 @@ from jaxcompress.quantize import int4, int8
 class Recipe:
     """What the demo trains and how it compresses.
 
-    Fields:
+    Attributes:
       seed: of the split, the initial weights, the order of examples and the bootstrap.
       framework: "nnx" or "linen".
       fractions: shares of training, validation and test images, where one set

@@ -47,7 +47,7 @@ COLUMNS = (
 class Results:
     """All results of the demo.
 
-    Fields:
+    Attributes:
       recipe: what was asked for.
       variants: the dense model first.
       proofs: the figures of each variant, by name.

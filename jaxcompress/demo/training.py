@@ -23,7 +23,7 @@ trainable = none_of(matching("*/mean", "*/var"))
 class Step(NamedTuple):
     """What training needs beside the model.
 
-    Fields:
+    Attributes:
       optimizer: an optax transformation over the weights.
       loss: (logits, labels, teacher logits) -> one number per example.
       view: how the model sees its weights.

@@ -26,7 +26,7 @@ BATCH = 256
 class Shipped(NamedTuple):
     """What a model file holds.
 
-    Fields:
+    Attributes:
       params: arrays and quantized leaves.
       ranges: the calibrated range of the data at each site; empty where activations
         stay float.
@@ -40,7 +40,7 @@ class Shipped(NamedTuple):
 class Variant:
     """One compressed model.
 
-    Fields:
+    Attributes:
       name: shown in the table.
       architecture: rebuilds the network in another process.
       model: the network; its own params are those it started from.
@@ -68,7 +68,7 @@ class Variant:
 class Workshop:
     """What every variant starts from.
 
-    Fields:
+    Attributes:
       recipe: the choices.
       splits: the data; only the training set is read here.
       plan: the networks before training, and what their shapes decide.

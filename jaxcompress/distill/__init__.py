@@ -6,7 +6,7 @@ padding, `ignore=` gives them the loss 0 and `counted` says which are left to di
 it serves losses without labels too:
 
     counts = counted(labels, ignore=-100)
-    losses = outputs.soft_targets(logits, teacher_logits)
+    losses = distill.outputs.soft_targets(logits, teacher_logits)
     loss = jnp.sum(losses, where=counts) / counts.sum()
 """
 

@@ -2,29 +2,28 @@
 
 A model is traced once to JAX's own program. Each weight is followed from its leaf to
 its *sites*, the dots, convolutions and gathers in which it meets data; everything else
-here works on them. `docs/graph.md` is the guide.
+here works on them.
 
-    to read this room in order
-      program       `trace`: the program, its sites and products; `axes` of leaves
-      jaxprs        what is read from jaxprs, and how JAX releases differ in them
-      origins       where a value comes from: data, a leaf with known axes, or neither
-      provenance    follows it through one equation; `value_axes` through shapes
-      meetings      which operand of an equation is a weight; `layouts` how data lie
-      formulas      what an einsum says of its dot; `products` names data times data
-      steps         the walk over all equations, into calls, loops and branches
-      sites         `Site`: what is known of one place
-
-    to run it with something else inside
-      interpret     runs a program with handlers at sites; `rebuild` calls and loops
-      choice        which sites the patterns of rules choose
-      rewrite       other outputs at sites
-      observe       statistics of what meets weights; `calibrate` over batches
-      capture       values at sites, with gradients
-
-    to count, and to remove
-      cost          multiply-adds and bytes
-      surgery       which axes go together, and programs with units removed
+    what is there        trace, axes
+    statistics           observe (of rows or windows), calibrate over batches
+    values at sites      capture, inputs, outputs
+    other outputs        rewrite
+    count                cost, compiled
+    what goes together   couplings; surgery removes it
 """
+
+# To read this room in order:
+#   program       `trace`: the program, its sites and products; `axes` of leaves
+#   jaxprs        what is read from jaxprs, and how JAX releases differ in them
+#   origins       where a value comes from: data, a leaf with known axes, or neither
+#   provenance    follows it through one equation; `value_axes` through shapes
+#   meetings      which operand of an equation is a weight; `layouts` how data lie
+#   formulas      what an einsum says of its dot; `products` names data times data
+#   steps         the walk over all equations, into calls, loops and branches
+#   sites         `Site`: what is known of one place
+#   interpret     runs a program with handlers at sites; `rebuild` calls and loops
+#   choice        which sites the patterns of rules choose
+#   then what is done at sites: rewrite, observe, calibrate, capture, cost, surgery
 
 from jaxcompress.core import exports
 from jaxcompress.graph import surgery as surgery

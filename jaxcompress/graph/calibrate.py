@@ -48,10 +48,10 @@ def calibrate(
       TypeError: a leaf of the params or of a batch is no array; it is named.
 
     Example:
-      >>> from jaxcompress.core.observers import second_moment
       >>> fn = lambda params, x: x @ params["kernel"]
       >>> batches = [jnp.array([[1.0, 2.0]]), jnp.array([[3.0, 0.0]])]
-      >>> readings = calibrate(fn, {"kernel": jnp.eye(2)}, batches, second_moment())
+      >>> observer = jc.observers.second_moment()
+      >>> readings = jc.graph.calibrate(fn, {"kernel": jnp.eye(2)}, batches, observer)
       >>> readings["kernel"].value, int(readings["kernel"].count)
       (Array([5., 2.], dtype=float32), 2)
     """

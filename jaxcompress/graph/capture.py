@@ -40,11 +40,11 @@ def capture(fn: Model, sites: str | Iterable[str] | Rules[Taken]) -> Callable:
     bias and activation: capture the input of the site that reads it to have those. What
     lies around a site adds leading axes, outermost first:
 
-      a scan                    one entry per turn, so layers in a scan are stacked
-      a shard_map               one entry per device, in the order of its mesh axes
-      a branch not taken        zeros
-      a while loop              refused: it has no gradient, and no number of turns
-      a custom derivative       refused: its rule is silent about values inside
+        a scan                    one entry per turn, so layers in a scan are stacked
+        a shard_map               one entry per device, in the order of its mesh axes
+        a branch not taken        zeros
+        a while loop              refused: it has no gradient, and no number of turns
+        a custom derivative       refused: its rule is silent about values inside
 
     Outputs are those of `fn`. The model is traced again in each call: jit the result.
     Under `jax.vmap` capture the function of one example and map the result, then every
@@ -69,7 +69,7 @@ def capture(fn: Model, sites: str | Iterable[str] | Rules[Taken]) -> Callable:
     Example:
       >>> fn = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
       >>> params = {"in": jnp.eye(2), "out": jnp.ones((2, 1))}
-      >>> hidden = capture(fn, jc.Rules({"out": inputs}))
+      >>> hidden = jc.graph.capture(fn, jc.Rules({"out": jc.graph.inputs}))
       >>> y, values = hidden(params, jnp.array([[0.0, 1.0]]))
       >>> values["out"]
       Array([[0.       , 0.7615942]], dtype=float32)

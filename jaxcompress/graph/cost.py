@@ -18,7 +18,7 @@ from jaxcompress.graph.sites import Site
 class SiteCost:
     """One site in one call of the model.
 
-    Fields:
+    Attributes:
       name: the site's name.
       primitive: what kind of equation it is.
       repeats: executions per call.
@@ -39,7 +39,7 @@ class SiteCost:
 class Cost:
     """What the sites of a program cost, and all of them together.
 
-    Fields:
+    Attributes:
       sites: one row per site, in program order.
       macs: multiply-adds of all sites.
       weight_bytes: bytes of all leaves that meet data, each counted once.
@@ -56,7 +56,7 @@ class Cost:
 class CompiledCost:
     """What XLA says of the program it compiled; None where the platform does not say.
 
-    Fields:
+    Attributes:
       flops: floating-point operations as XLA counts them; a loop's body counts once.
       bytes_accessed: bytes read and written by its operations, before any cache.
       argument_bytes: bytes of params and inputs.
@@ -87,7 +87,7 @@ def cost(program: Program) -> Cost:
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
       >>> params = {"kernel": jnp.ones((3, 8))}
-      >>> total = cost(jc.graph.trace(fn, params, jnp.ones((5, 3))))
+      >>> total = jc.graph.cost(jc.graph.trace(fn, params, jnp.ones((5, 3))))
       >>> total.macs, total.weight_bytes, total.activation_bytes
       (120, 96, 220)
     """
@@ -132,7 +132,8 @@ def compiled(fn: Model, params: Params, *inputs) -> CompiledCost:
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
-      >>> compiled(fn, {"kernel": jnp.ones((3, 8))}, jnp.ones((5, 3))).argument_bytes
+      >>> params, x = {"kernel": jnp.ones((3, 8))}, jnp.ones((5, 3))
+      >>> jc.graph.compiled(fn, params, x).argument_bytes
       156
     """
     program = jax.jit(lambda params, inputs: fn(params, *inputs)).lower(params, inputs).compile()

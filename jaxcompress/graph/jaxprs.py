@@ -57,7 +57,7 @@ def _loses_axis(outside, inside) -> bool:
 class Manual(NamedTuple):
     """How a shard_map divides arrays among devices.
 
-    Fields:
+    Attributes:
       axes: names of the mesh axes that its body knows, in the mesh's order.
       devices: how many devices lie along them.
       checked: whether types in the body say over which of them a value differs.

@@ -24,7 +24,7 @@ AxisOrder = Callable[[int], tuple]
 class Dot:
     """A `dot_general`: what the data's axes do, each group in the order of the leaf's.
 
-    Fields:
+    Attributes:
       data: positions of the data's (batch, free, contracting) axes.
       data_shape: the data's shape.
       output_shape: sizes of the (batch, free, weight output) axes.
@@ -53,7 +53,7 @@ class Dot:
 class Sweep(NamedTuple):
     """How the window of a convolution moves along one axis of the data.
 
-    Fields:
+    Attributes:
       padding: zeros before, after and between the data's entries; cuts where negative.
       positions: how many outputs there are along the axis.
       stride: entries from one position to the next.
@@ -79,7 +79,7 @@ class Sweep(NamedTuple):
 class Convolution:
     """A `conv_general_dilated`: where features and positions are, and which meet.
 
-    Fields:
+    Attributes:
       data_axes: of the data, (examples, features, positions…).
       kernel_axes: of the weight operand, (outputs, features that one output sums over,
         window…).
@@ -140,7 +140,7 @@ Layout = Dot | Convolution | Lookup | Ragged
 class Meeting(NamedTuple):
     """What an equation does with a weight operand.
 
-    Fields:
+    Attributes:
       roles: the role of each axis of the weight operand.
       layout: how data and output lie.
       macs: multiply-adds of one execution.

@@ -66,13 +66,13 @@ def observe(fn: Model, rules: Rules[Observer] | Observer, of: Vectors = rows) ->
     at a convolution (rows, inputs of a window). Gathers, whose data are indices,
     are not observed.
 
-      a site in a scan that slices its leaf    one state per slice: leading axes
-        (a product: that slices any leaf)      `site.stack`
-      in any other loop                        one state, carried from turn to turn
-      in a branch not taken                    the state stays as it was
-      in the condition of a while loop         not observed
-      in a shard_map                           one state, of the rows of all devices;
-                                               none where a device has parts of rows
+        a site in a scan that slices its leaf    one state per slice: leading axes
+          (a product: that slices any leaf)      `site.stack`
+        in any other loop                        one state, carried from turn to turn
+        in a branch not taken                    the state stays as it was
+        in the condition of a while loop         not observed
+        in a shard_map                           one state, of the rows of all devices;
+                                                 none where a device has parts of rows
 
     Outputs and gradients are those of `fn`, bit for bit; readings have no gradient.
     Under jit the data are whole, however they are sharded, and so are the readings. The
@@ -96,7 +96,7 @@ def observe(fn: Model, rules: Rules[Observer] | Observer, of: Vectors = rows) ->
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
-      >>> observed = observe(fn, jc.quantize.ranges.min_max())
+      >>> observed = jc.graph.observe(fn, jc.quantize.ranges.min_max())
       >>> _, readings = observed({"kernel": jnp.eye(2)}, jnp.array([[-1.0, 3.0]]))
       >>> float(readings["kernel"].low), float(readings["kernel"].high)
       (-1.0, 3.0)

@@ -23,7 +23,7 @@ class Leaf(NamedTuple):
 class Weight:
     """The origin of a value made of leaves whose axes can still be told apart.
 
-    Fields:
+    Attributes:
       leaves: one leaf; or several of like axes, side by side along one axis of the
         value, or added or multiplied entry by entry.
       axes: the axes of the value in terms of those of its leaves.

@@ -27,7 +27,7 @@ MOST_REASONS = 2
 class Program:
     """What a model computes for params and inputs of given shapes.
 
-    Fields:
+    Attributes:
       block: the steps; their operands are the leaves of the params, then those
         of the inputs.
       sites: every site of a weight, in program order.
@@ -77,7 +77,7 @@ def trace(fn: Model, params: Params, *inputs) -> Program:
     Example:
       >>> fn = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
       >>> params = {"in": jnp.ones((3, 8)), "out": jnp.ones((8, 2))}
-      >>> program = trace(fn, params, jnp.ones((5, 3)))
+      >>> program = jc.graph.trace(fn, params, jnp.ones((5, 3)))
       >>> [(site.name, site.macs) for site in program.sites]
       [('in', 120), ('out', 80)]
     """
@@ -120,7 +120,7 @@ def axes(fn: Model, params: Params, *inputs) -> Axes:
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
-      >>> roles = axes(fn, {"kernel": jnp.ones((3, 8))}, jnp.ones((5, 3)))
+      >>> roles = jc.graph.axes(fn, {"kernel": jnp.ones((3, 8))}, jnp.ones((5, 3)))
       >>> roles["kernel"].contracting, roles["kernel"].output
       ((0,), (1,))
     """

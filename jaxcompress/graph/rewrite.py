@@ -28,13 +28,13 @@ def rewrite(fn: Model, rules: Rules[Replacement] | Replacement) -> Model:
     a leaf that a rule matches, and gives an array of `site.output_shape` and
     `site.dtype`.
 
-      data      the other operand of the site's equation
-      weight    the operand as it arrives: an array; or a compressed leaf as stored,
-                in the operand's orientation, where only transposes, casts, calls and
-                loops lie between
-      apply     the site's own equation, `apply(data, weight, **changed)`; takes
-                compressed leaves too, and changes parameters such as
-                `preferred_element_type`
+        data      the other operand of the site's equation
+        weight    the operand as it arrives: an array; or a compressed leaf as stored,
+                  in the operand's orientation, where only transposes, casts, calls and
+                  loops lie between
+        apply     the site's own equation, `apply(data, weight, **changed)`; takes
+                  compressed leaves too, and changes parameters such as
+                  `preferred_element_type`
 
     A rule whose pattern begins with "@" is for products, such as attention's two: their
     first operand is then the data, the second the weight.
@@ -62,7 +62,7 @@ def rewrite(fn: Model, rules: Rules[Replacement] | Replacement) -> Model:
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
       >>> double = lambda site, apply, data, weight: 2 * apply(data, weight)
-      >>> rewrite(fn, double)({"kernel": jnp.eye(2)}, jnp.array([[1.0, 2.0]]))
+      >>> jc.graph.rewrite(fn, double)({"kernel": jnp.eye(2)}, jnp.array([[1.0, 2.0]]))
       Array([[2., 4.]], dtype=float32)
     """
     rules = as_rules(rules)

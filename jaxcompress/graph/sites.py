@@ -28,7 +28,7 @@ class Site:
     Of a product, in which data meet data, all that is said of the weight and of its
     leaf is said of the second operand: in an einsum, of its formula's.
 
-    Fields:
+    Attributes:
       name: unique; the leaf's name, then "leaf#2", "leaf#3" … in program order. Of a
         product "@", the scopes it was written in, and an einsum's formula or "dot".
       leaves: the leaf; or several of like axes that lie side by side in the operand, as

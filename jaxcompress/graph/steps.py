@@ -33,7 +33,7 @@ class Block(NamedTuple):
 class Step:
     """One occurrence of an equation.
 
-    Fields:
+    Attributes:
       eqn: the equation.
       depth: how many scans are around it.
       sites: every site of a weight in it by name, at any depth; the equation itself may
@@ -67,7 +67,7 @@ class Step:
 class Walked(NamedTuple):
     """A program whose weights were followed.
 
-    Fields:
+    Attributes:
       block: its steps.
       sites: the sites of its weights, in program order.
       products: its products, in program order.

@@ -34,7 +34,7 @@ def digits(x: Array, scale: Array, *, count: int, highest: int = 127) -> tuple[A
       ValueError: `count` or `highest` is out of range.
 
     Example:
-      >>> parts, scales = digits(jnp.array([1.3]), jnp.array([1.0]), count=2)
+      >>> parts, scales = jc.kernels.digits(jnp.array([1.3]), jnp.array([1.0]), count=2)
       >>> parts[:, 0], float((parts * scales).sum())
       (Array([ 1, 76], dtype=int8), 1.299)
     """
@@ -70,7 +70,8 @@ def two_digit_matmul(x: Array, w: Array) -> Array:
       ValueError: operands do not fit each other.
 
     Example:
-      >>> two_digit_matmul(jnp.array([[0.5, 1.0]]), jnp.array([[3, 4]], jnp.int8))
+      >>> x, w = jnp.array([[0.5, 1.0]]), jnp.array([[3, 4]], jnp.int8)
+      >>> jc.kernels.two_digit_matmul(x, w)
       Array([[5.5]], dtype=float32)
     """
     check_floats("two_digit_matmul", x=x)
@@ -110,7 +111,8 @@ def stack_digits(product, parts: Array, scales: Array) -> Array:
     Example:
       >>> parts, scales = jnp.ones((2, 1, 3), jnp.int8), jnp.array([[[1.0]], [[0.5]]])
       >>> w = jnp.ones((1, 3), jnp.int8)
-      >>> stack_digits(lambda rows: int8_matmul(rows, w), parts, scales)
+      >>> product = lambda rows: jc.kernels.int8_matmul(rows, w)
+      >>> jc.kernels.stack_digits(product, parts, scales)
       Array([[4.5]], dtype=float32)
     """
     check_codes("stack_digits", jnp.int8, ndim=3, parts=parts)

@@ -28,7 +28,7 @@ def int8_matmul(x: Array, w: Array) -> Array:
 
     Example:
       >>> x, w = jnp.array([[1, 2]], jnp.int8), jnp.array([[3, 4], [5, 6]], jnp.int8)
-      >>> int8_matmul(x, w)
+      >>> jc.kernels.int8_matmul(x, w)
       Array([[11, 17]], dtype=int32)
     """
     check_codes("int8_matmul", jnp.int8, x=x, w=w)
@@ -59,7 +59,7 @@ def grouped_matmul(x: Array, w: Array, scale: Array) -> Array:
 
     Example:
       >>> x, w = jnp.array([[1, 2]], jnp.int8), jnp.array([[3, 4]], jnp.int8)
-      >>> grouped_matmul(x, w, jnp.array([[1.0, 0.5]]))
+      >>> jc.kernels.grouped_matmul(x, w, jnp.array([[1.0, 0.5]]))
       Array([[7.]], dtype=float32)
     """
     check_codes("grouped_matmul", jnp.int8, x=x, w=w)

@@ -33,7 +33,7 @@ def packed_matmul(x: Array, packed: Array, lowest: int) -> Array:
     Example:
       >>> packed = jnp.array([[3 | 4 << 4]], jnp.uint8)  # offsets 3 and 4
       >>> x = jnp.array([[1, 2]], jnp.int8)
-      >>> packed_matmul(x, packed, -7)  # 1 · (3 - 7) + 2 · (4 - 7)
+      >>> jc.kernels.packed_matmul(x, packed, -7)  # 1 · (3 - 7) + 2 · (4 - 7)
       Array([[-10]], dtype=int32)
     """
     _check_packed("packed_matmul", x, packed, lowest)
@@ -69,7 +69,7 @@ def packed_grouped_matmul(x: Array, packed: Array, scale: Array, lowest: int) ->
     Example:
       >>> packed = jnp.array([[3 | 4 << 4]], jnp.uint8)  # offsets 3 and 4
       >>> x = jnp.array([[1, 2]], jnp.int8)
-      >>> packed_grouped_matmul(x, packed, jnp.array([[1.0, 0.5]]), -7)
+      >>> jc.kernels.packed_grouped_matmul(x, packed, jnp.array([[1.0, 0.5]]), -7)
       Array([[-7.]], dtype=float32)
     """
     groups = scale.shape[1]

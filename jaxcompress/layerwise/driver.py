@@ -29,7 +29,7 @@ from jaxcompress.layerwise.turns import Turn
 class Solved(NamedTuple):
     """The solved leaves, by name.
 
-    Fields:
+    Attributes:
       leaves: what takes their place.
       solutions: what the solver found, for all matrices of a leaf on a leading axis.
       axes: the roles of a leaf's axes, in the order in which its matrices lie.
@@ -91,7 +91,8 @@ def solve(
       >>> params, x = {"kernel": jnp.eye(2)}, jnp.array([[1.0, 2.0]])
       >>> by_energy = lambda weight, moment: weight * jnp.diagonal(moment)[None]
       >>> solver = jc.layerwise.weight_solver(by_energy)
-      >>> solve("weighted", fn, params, [(x,)], {"kernel": solver}).leaves["kernel"]
+      >>> solved = jc.layerwise.solve("mine", fn, params, [(x,)], {"kernel": solver})
+      >>> solved.leaves["kernel"]
       Array([[1., 0.],
              [0., 4.]], dtype=float32)
     """

@@ -19,7 +19,7 @@ from jaxcompress.layerwise.turns import Turn
 class Value:
     """One array of the flat program; equal to itself alone.
 
-    Fields:
+    Attributes:
       aval: its type.
       varies: whether it depends on the batch; else it is the same for all batches.
       turns: the matrices of chosen leaves that it depends on.
@@ -34,7 +34,7 @@ class Value:
 class Operation:
     """Computes some values from others; equal to itself alone.
 
-    Fields:
+    Attributes:
       run: values of the inputs -> values of the outputs.
       likeness: equal for operations that compute the same from their inputs.
       inputs: what it reads.
@@ -56,7 +56,7 @@ class Operation:
 class Equation(Operation):
     """One equation of the program, as it stands there.
 
-    Fields:
+    Attributes:
       block: the equation alone, with the sites in it.
       operands: the values at its operands' places.
       meeting: its turns.

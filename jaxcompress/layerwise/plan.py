@@ -17,7 +17,7 @@ from jaxcompress.layerwise.unrolled import Unrolled, unrolled
 class Plan(NamedTuple):
     """How the model runs over batches of one shape.
 
-    Fields:
+    Attributes:
       program: the model, flat.
       stages: its segments, each with the leaves at its end.
       batches: the leaves of each batch's inputs.

@@ -28,7 +28,7 @@ States = list[Any]
 class Probe(NamedTuple):
     """How the inputs of one matrix are observed.
 
-    Fields:
+    Attributes:
       inputs: the values that it takes.
       start: the states before any batch.
       step: (values, states) -> states, one batch later; compiled.

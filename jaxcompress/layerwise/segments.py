@@ -20,7 +20,7 @@ from jaxcompress.layerwise.turns import Turn
 class Direct(NamedTuple):
     """A matrix whose inputs are values of the cut.
 
-    Fields:
+    Attributes:
       turn: the matrix.
       site: where it meets them.
       data: what it meets.
@@ -34,7 +34,7 @@ class Direct(NamedTuple):
 class Rerun(NamedTuple):
     """A matrix whose inputs are at no cut; observed by running on from the last one.
 
-    Fields:
+    Attributes:
       turn: the matrix.
       operations: all that lies between the cut and the last of its sites.
       homes: of those, the ones that hold its sites.
@@ -50,7 +50,7 @@ class Rerun(NamedTuple):
 class Stage(NamedTuple):
     """A segment and the leaves at its end.
 
-    Fields:
+    Attributes:
       shared: what is the same for all batches, run once.
       each: what is run for each batch.
       live: the values that the cut has to keep.

@@ -23,7 +23,7 @@ Solution = PyTree
 class Solver(NamedTuple):
     """How a leaf is solved, matrix by matrix, and what it becomes.
 
-    Fields:
+    Attributes:
       solve: (weight (outputs, inputs), second moment (inputs, inputs)), both float32,
         -> solution. Compiled, and mapped over the matrices of a leaf.
       weight: solution -> (outputs, inputs) float32: what the leaves after it see.
@@ -45,8 +45,8 @@ def weight_solver(solve: Callable[[Array, Array], Array]) -> Solver:
         float32.
 
     Example:
-      >>> halved = weight_solver(lambda weight, second_moment: weight / 2)
-      >>> roles = LeafAxes(contracting=(0,), output=(1,))
+      >>> halved = jc.layerwise.weight_solver(lambda weight, second_moment: weight / 2)
+      >>> roles = jc.LeafAxes(contracting=(0,), output=(1,))
       >>> halved.leaf(jnp.ones((1, 3, 2)), jnp.zeros((2, 3)), roles).shape
       (2, 3)
     """

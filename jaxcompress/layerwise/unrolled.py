@@ -38,7 +38,7 @@ layer of the result is made of one layer of the leaf, and of scalars."""
 class Unrolled(NamedTuple):
     """The flat program.
 
-    Fields:
+    Attributes:
       operations: in the order of the program.
       leaves: of the params, by name.
       inputs: the leaves of a batch, in their order.
@@ -72,7 +72,7 @@ def unrolled(program: Program, sites: Sites) -> Unrolled:
 class _Trail(NamedTuple):
     """How a value is made of one chosen leaf, layer by layer.
 
-    Fields:
+    Attributes:
       name: of the leaf.
       operations: that lead from the leaf to the value.
       layer: which layer of the leaf the value is, outermost scan first.

@@ -1,18 +1,18 @@
 """Gradient transformations, from gradient descent to K-FAC.
 
-    classic/    each number by itself: SGD to AMSGrad and Lion
-    matrix/     kernels as matrices: Muon, SOAP, Shampoo
-    curvature/  Hessian diagonals, Newton, Gauss-Newton, L-BFGS
-    kronecker/  K-FAC
-    memory/     states in codes, factored, shared or low-rank; rounded params
-    averages/   schedule-free, lookahead, running means
-    safety/     clipping, guards, loss scaling, monitors, noise
+    classic      each number by itself: SGD to AMSGrad and Lion
+    matrix       kernels as matrices: Muon, SOAP, Shampoo
+    curvature    Hessian diagonals, Newton, Gauss-Newton, L-BFGS
+    kronecker    K-FAC
+    memory       states in codes, factored, shared or low-rank; rounded params
+    averages     schedule-free, lookahead, running means
+    safety       clipping, guards, loss scaling, monitors, noise
 
-Every optimizer is an optax transformation whose state and arithmetic are float32, and
-whose updates have the gradients' dtype. `quantize_state` around one keeps its state in
-fewer bits.
-What optax has and needs nothing more (clipping by norm and by value, accumulation,
-schedules, chains) is used from there.
+All names are here, as in optax. Every optimizer is an optax transformation whose state
+and arithmetic are float32, and whose updates have the gradients' dtype.
+`quantize_state` around one keeps its state in fewer bits. What optax has and needs
+nothing more (clipping by norm and by value, accumulation, schedules, chains) is used
+from there.
 """
 
 from jaxcompress.core import exports

@@ -49,7 +49,8 @@ def leafwise(
         compressed.
 
     Example:
-      >>> halved = leafwise("halved", lambda count, gradient: (gradient / 2,))
+      >>> half = lambda count, gradient: (gradient / 2,)
+      >>> halved = jc.optimizers.leafwise("halved", half)
       >>> halved.update({"w": jnp.ones(2)}, halved.init({"w": jnp.ones(2)}))[0]
       {'w': Array([0.5, 0.5], dtype=float32)}
     """

@@ -1,4 +1,13 @@
-"""Pruning: which weights are set to zero, in training and after it."""
+"""Pruning: which weights are set to zero, in training and after it.
+
+    while training    prune, regrow, hold; views, companions, penalties
+    after training    one_shot, masks; reconstruct, woodfisher with solvers
+    in rounds         iterative, lottery
+    what is chosen    Target: criteria, patterns, allocations
+    to check          masks_of, apply, check, sparsity_of, sensitivity
+
+Every criterion goes with every pattern, allocation and schedule.
+"""
 
 from jaxcompress.core import exports
 from jaxcompress.prune import allocations as allocations

@@ -80,7 +80,7 @@ def proximal_trimmed(
 ) -> optax.GradientTransformation:
     """Soft-thresholds only the weights that a pattern would drop, down to exactly 0.
 
-    Comes last in a chain:
+    It comes last in an `optax.chain`:
 
         v = w + update
         w <- v where spared(v), else sign(v) · max(0, |v| - learning_rate · weight)
@@ -144,7 +144,7 @@ def soft_threshold(x: Array, threshold: ArrayLike) -> Array:
       Of x's shape, at least float32.
 
     Example:
-      >>> soft_threshold(jnp.array([-3.0, 0.5]), 1.0)
+      >>> jc.prune.penalties.soft_threshold(jnp.array([-3.0, 0.5]), 1.0)
       Array([-2.,  0.], dtype=float32)
     """
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))

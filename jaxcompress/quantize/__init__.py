@@ -1,7 +1,12 @@
 """Quantization: low-bit weights and activations, after training, in training and run.
 
-Families: `formats` (what a code stands for), `ranges` (which interval the codes cover)
-and `execution` (how activations become codes). The verbs stand here.
+    weights      quantize, explain
+    training     fake_quantize, fake_quantize_activations, fake_quantize_model
+    execution    plan_execution, run, with execution.dynamic or execution.static
+    formats      what a code stands for; int8 and int4 stand here, too
+    ranges       which interval the codes cover
+
+The spec that weights are quantized by is the one that they are trained with.
 """
 
 from jaxcompress.core import exports

@@ -1,4 +1,10 @@
-"""Saves trees as self-contained files, describes the files and measures sizes."""
+"""Saves trees as self-contained files, describes the files and measures sizes.
+
+    files    save, load, load_leaf of one leaf, describe
+    sizes    size: bytes in a file, in memory, and dense
+
+A file holds params of any structure, compressed leaves among them, bit for bit.
+"""
 
 from jaxcompress.core import exports
 from jaxcompress.storage.container.errors import FileError as FileError

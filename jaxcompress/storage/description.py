@@ -15,7 +15,7 @@ from jaxcompress.storage.container.header import Header
 class StoredLeaf:
     """One leaf of a file.
 
-    Fields:
+    Attributes:
       name: the leaf's name.
       shape: of the array it stands for.
       dtype: of that array.
@@ -37,7 +37,7 @@ class StoredLeaf:
 class FileReport:
     """What `describe` found. `print` it for a table.
 
-    Fields:
+    Attributes:
       path: the file.
       size_bytes: the whole file.
       header_bytes: its part that is no leaf's data.

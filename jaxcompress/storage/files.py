@@ -44,8 +44,9 @@ def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] =
     Example:
       >>> import tempfile
       >>> with tempfile.TemporaryDirectory() as folder:
-      ...     size_bytes = save(f"{folder}/model.safetensors", {"kernel": jnp.eye(2)})
-      ...     load(f"{folder}/model.safetensors")
+      ...     path = f"{folder}/model.safetensors"
+      ...     size_bytes = jc.storage.save(path, {"kernel": jnp.eye(2)})
+      ...     jc.storage.load(path)
       {'kernel': Array([[1., 0.],
              [0., 1.]], dtype=float32)}
     """
@@ -109,8 +110,8 @@ def load_leaf(path: str | os.PathLike, name: str) -> Any:
       >>> import tempfile
       >>> with tempfile.TemporaryDirectory() as folder:
       ...     params = {"dense": {"kernel": jnp.eye(2), "bias": jnp.ones(2)}}
-      ...     size_bytes = save(f"{folder}/model.safetensors", params)
-      ...     load_leaf(f"{folder}/model.safetensors", "dense/bias")
+      ...     size_bytes = jc.storage.save(f"{folder}/model.safetensors", params)
+      ...     jc.storage.load_leaf(f"{folder}/model.safetensors", "dense/bias")
       Array([1., 1.], dtype=float32)
     """
     check_kind("load_leaf", "name", name, str, "describe(path) lists the names.")

@@ -22,7 +22,7 @@ SIDE = ("scale", "second_scale", "zero_point", "codebook")
 class Size:
     """Bytes of a tree. `print` it for a table.
 
-    Fields:
+    Attributes:
       dense: 4 bytes for each number the tree stands for, whatever its dtype.
       memory: bytes of its arrays now, as the device holds them; copies on several
         devices count.

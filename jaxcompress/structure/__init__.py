@@ -1,9 +1,12 @@
 """Smaller arrays: fewer units and layers, low rank, and training that prepares.
 
-importance/   what a unit, layer or block is worth
-amounts/      how many units are removed
-ranks         which rank each weight gets
-penalties     optax transformations that push whole units towards 0
+    units, heads, channels    remove, in rounds iterative; plan changes nothing
+    layers and blocks         remove_layers, remove_blocks
+    low rank                  factorize, run_low_rank, open_factors; ranks
+    what is removed           Cut: importance scores, amounts say how many
+    before it                 penalties that push whole units towards 0
+
+What a removal gives computes what the model without those units does, and runs faster.
 """
 
 from jaxcompress.core import exports

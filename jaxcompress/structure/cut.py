@@ -14,7 +14,7 @@ from jaxcompress.structure.amounts.amount import Amount
 class Cut:
     """How much is removed, from which families, and what they keep.
 
-    Fields:
+    Attributes:
       amount: how many units are removed, one of `amounts`.
       floors: units that every family keeps at least, or `Rules` over family names.
       multiple_of: what widths are rounded to where a family loses units, for example 8,

@@ -25,7 +25,7 @@ FineTune = Callable[[Model, Params, int], Params]
 class Rounds(NamedTuple):
     """A model that lost units in rounds.
 
-    Fields:
+    Attributes:
       fn: the smaller model; jit it.
       params: its params, trained after the last round.
       removal: what all rounds together removed from the original model.
@@ -70,7 +70,7 @@ def iterative(
     Example:
       >>> fn = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
       >>> params = {"in": jnp.eye(4), "out": jnp.array([[1.0], [4.0], [3.0], [2.0]])}
-      >>> rounds = iterative(
+      >>> rounds = jc.structure.iterative(
       ...     fn,
       ...     params,
       ...     jc.structure.importance.magnitude(),

@@ -16,7 +16,7 @@ NO_DATA = "no data reached it, or nothing depends on it"
 class Part:
     """A residual block, or one layer of a stack.
 
-    Fields:
+    Attributes:
       name: of the block, or "stack[layer]".
       score: what it is worth; None where that is not known.
       removed: whether it was removed.
@@ -33,7 +33,7 @@ class Part:
 class DepthReport:
     """The report of a removal of blocks or layers; prints as a table.
 
-    Fields:
+    Attributes:
       parts: every block, or every layer of every stack that was asked for.
       refused: scans that are no stack of layers, and why; empty for blocks.
       to_skipped: largest relative difference of the outputs on the batch to those of

@@ -1,6 +1,6 @@
 """Penalties that shrink whole units during training, as optax transformations.
 
-Their maths is in `core/penalties`; what is then removed is decided by `amounts`.
+What is then removed is decided by `amounts`.
 """
 
 from collections.abc import Callable

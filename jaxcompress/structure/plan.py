@@ -65,7 +65,7 @@ def plan(
       >>> params = {"in": jnp.eye(4), "out": jnp.array([[1.0], [4.0], [3.0], [2.0]])}
       >>> magnitude = jc.structure.importance.magnitude()
       >>> two = jc.structure.amounts.count(2)
-      >>> print(plan(fn, params, magnitude, jnp.ones((1, 4)), cut=two))
+      >>> print(jc.structure.plan(fn, params, magnitude, jnp.ones((1, 4)), cut=two))
       family  units  kept  scores         removed  saves parameters  macs
       in:1    4      2     1.41 … 4.12    0 3      10                10
       parameters: 20 to 10 (50.0%)

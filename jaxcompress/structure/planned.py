@@ -18,7 +18,7 @@ MOST_SHOWN = 8
 class FamilyPlan:
     """What one family would lose.
 
-    Fields:
+    Attributes:
       name: the family's name.
       units: how many it has.
       kept: how many stay, in each layer.
@@ -47,7 +47,7 @@ class FamilyPlan:
 class RemovalPlan:
     """The plan of a removal; prints as a table.
 
-    Fields:
+    Attributes:
       families: one row per family that was asked for.
       removal: what would be removed.
       before, after: what the model holds and costs; multiply-adds of one call.

@@ -45,9 +45,11 @@ def energy(share: float) -> Ranks:
       ValueError: `share` is outside (0, 1].
 
     Example:
-      >>> weight = jnp.diag(jnp.array([3.0, 1.0, 0.1]))
-      >>> energy(0.9)({"a": jc.structure.decomposition.plain(weight)})
-      {'a': 2}
+      >>> weight = jnp.diag(jnp.array([3.0, 1.0, 0.1, 0.1, 0.1, 0.1]))
+      >>> rank = jc.structure.ranks.energy(0.9)
+      >>> small, _ = jc.structure.factorize({"kernel": weight}, rank=rank)
+      >>> small["kernel"].left.shape
+      (6, 2)
     """
     _check_share("energy", share)
 
@@ -70,8 +72,10 @@ def parameters(share: float) -> Ranks:
         rank 1 is too much.
 
     Example:
-      >>> parameters(0.5)({"a": jc.structure.decomposition.plain(jnp.ones((64, 64)))})
-      {'a': 16}
+      >>> rank = jc.structure.ranks.parameters(0.5)
+      >>> small, _ = jc.structure.factorize({"kernel": jnp.ones((64, 64))}, rank=rank)
+      >>> small["kernel"].left.shape
+      (64, 16)
     """
     _check_share("parameters", share)
 
@@ -108,12 +112,10 @@ def budget(count: int) -> Ranks:
 
     Example:
       >>> steep, flat = jnp.diag(jnp.array([9.0, 1, 1, 1])), jnp.diag(jnp.ones(4))
-      >>> leaves = {
-      ...     "steep": jc.structure.decomposition.plain(steep),
-      ...     "flat": jc.structure.decomposition.plain(flat),
-      ... }
-      >>> budget(24)(leaves)
-      {'steep': 1, 'flat': 4}
+      >>> rank = jc.structure.ranks.budget(24)
+      >>> small, _ = jc.structure.factorize({"steep": steep, "flat": flat}, rank=rank)
+      >>> small["steep"].left.shape, small["flat"].shape
+      ((4, 1), (4, 4))
     """
     count = check_count("budget", "count", count)
 

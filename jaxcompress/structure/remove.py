@@ -34,7 +34,7 @@ from jaxcompress.structure.smaller import SmallerModel
 class RemovalReport:
     """The report of a removal of units; prints as tables.
 
-    Fields:
+    Attributes:
       plan: what was removed and what that saved.
       leaves: what became of each leaf.
       to_masked: largest difference of the outputs on the batch to those of the masked
@@ -107,7 +107,8 @@ def remove(
       >>> params = {"in": jnp.eye(4), "out": jnp.array([[1.0], [4.0], [3.0], [2.0]])}
       >>> x = jnp.ones((1, 4))
       >>> half = jc.structure.amounts.fraction(0.5)
-      >>> removed = remove(fn, params, jc.structure.importance.magnitude(), x, cut=half)
+      >>> score = jc.structure.importance.magnitude()
+      >>> removed = jc.structure.remove(fn, params, score, x, cut=half)
       >>> removed.params["in"].shape, removed.fn(removed.params, x)
       ((4, 2), Array([[7.]], dtype=float32))
     """

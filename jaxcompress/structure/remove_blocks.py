@@ -47,10 +47,11 @@ def remove_blocks(
       ...     return x + x @ params["second"]
       >>> params = {"first": 3 * jnp.eye(2), "second": jnp.eye(2)}
       >>> size = lambda fn, params, x: {name: w.sum() for name, w in params.items()}
-      >>> smaller = remove_blocks(fn, params, size, jnp.ones((1, 2)), count=1)
+      >>> x = jnp.ones((1, 2))
+      >>> smaller = jc.structure.remove_blocks(fn, params, size, x, count=1)
       >>> smaller.params["second"].shape, smaller.report.removed
       ((0, 2), ('second',))
-      >>> smaller.fn(smaller.params, jnp.ones((1, 2)))
+      >>> smaller.fn(smaller.params, x)
       Array([[4., 4.]], dtype=float32)
     """
     names = [block.name for block in residual_blocks(fn, params, *inputs)]

@@ -49,10 +49,10 @@ def remove_layers(
     Example:
       >>> def fn(params, x):
       ...     return jax.lax.scan(lambda x, w: (x + w, None), x, params["layers"])[0]
-      >>> params = {"layers": jnp.array([[1.0], [2.0], [4.0]])}
+      >>> params, x = {"layers": jnp.array([[1.0], [2.0], [4.0]])}, jnp.zeros(1)
       >>> size = lambda fn, params, x: {"layers": params["layers"][:, 0]}
-      >>> shallower = remove_layers(fn, params, size, jnp.zeros(1), count=1)
-      >>> shallower.params["layers"].shape, shallower.fn(shallower.params, jnp.zeros(1))
+      >>> shallower = jc.structure.remove_layers(fn, params, size, x, count=1)
+      >>> shallower.params["layers"].shape, shallower.fn(shallower.params, x)
       ((2, 1), Array([6.], dtype=float32))
     """
     found = stacks(fn, params, *inputs)

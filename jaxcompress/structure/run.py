@@ -23,10 +23,10 @@ from jaxcompress.graph import Site, rewrite
 def run_low_rank(fn: Model) -> Model:
     """Runs each low-rank weight as two thin products instead of forming the weight.
 
-      dot           to the rank, then to the outputs
-      convolution   the same window to `rank` channels, then 1×1; not with feature
-                    groups
-      gather        rows of the left factor, then the right one; along one axis
+        dot           to the rank, then to the outputs
+        convolution   the same window to `rank` channels, then 1×1; not with feature
+                      groups
+        gather        rows of the left factor, then the right one; along one axis
 
     Elsewhere, and where a weight is factored along other axes than it meets data with,
     the array that the factors stand for is formed. Jit the result.

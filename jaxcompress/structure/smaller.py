@@ -11,7 +11,7 @@ ReportType = TypeVar("ReportType")
 class SmallerModel(NamedTuple, Generic[ReportType]):
     """A model without some of its units, residual blocks or layers.
 
-    Fields:
+    Attributes:
       fn: the smaller model; it traces the original at every call, so jit it.
       params: the smaller params, of the same structure.
       removal: of the original model; `graph.surgery.slice_params` cuts other params

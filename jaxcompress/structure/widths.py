@@ -32,7 +32,7 @@ Prices = Mapping[str, float]
 class Candidates:
     """A model, and how narrow each family of it may become.
 
-    Fields:
+    Attributes:
       fn, params, inputs: the model on a batch.
       couplings: of the families that may lose units.
       ladders: by family name the widths it may take, falling from the present one.
@@ -99,7 +99,7 @@ def ladder(family: Family, floor: int, multiple: int) -> tuple[int, ...]:
 class Totals:
     """What a model holds, and what a call of it costs.
 
-    Fields:
+    Attributes:
       parameters: numbers in all leaves.
       size_bytes: bytes of all leaves in memory.
       macs: multiply-adds at its sites, of one call on the given inputs.

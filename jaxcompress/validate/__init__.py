@@ -1,5 +1,10 @@
 """Validation: disjoint splits, metrics, confidence intervals and paired tests.
 
+    data          split, check_disjoint
+    one model     predict, evaluate with correct or cross_entropy
+    two models    compare, verdict, agreement
+    intervals     mean_interval, wilson, bootstrap_interval
+
 Nothing here knows how a model was compressed, and nothing here trains one.
 """
 

@@ -10,7 +10,7 @@ from jaxcompress.core.types import PyTree
 class Examples(NamedTuple):
     """Held-out examples with labels, and how a judge reads them: see `evaluate`.
 
-    Fields:
+    Attributes:
       inputs: array, or tree of arrays, with first axis n, n at least 1.
       labels: (n,), integer in [0, classes).
       ignore: the label of examples to leave out, such as -100 for padding.

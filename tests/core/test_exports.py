@@ -1,6 +1,8 @@
 """What rooms and families export is what `dir`, `help` and the reference list."""
 
 import ast
+import builtins
+import doctest
 import importlib
 import importlib.util
 import inspect
@@ -53,6 +55,7 @@ def modules(name: str = "jaxcompress") -> dict:
 
 
 MODULES = modules()
+HEADINGS = {"Args", "Returns", "Raises", "Attributes", "Invariants", "Example"}
 
 
 def in_help(module) -> set[str]:
@@ -79,6 +82,72 @@ def test_dir_and_help_list_what_the_source_exports(name):
     assert set(getattr(module, "__all__", expected)) == expected
     values = {each for each in expected if not inspect.ismodule(getattr(module, each))}
     assert in_help(module) == values
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_headings_of_docstrings_are_those_of_sections(name):
+    """The reference takes any short line that ends with a colon for a heading."""
+    module = MODULES[name]
+    for each in [module, *(getattr(module, member) for member in dir(module))]:
+        found = re.findall(r"^([A-Z][A-Za-z ]+):\n", inspect.getdoc(each) or "", re.M)
+        assert set(found) <= HEADINGS, each
+
+
+def examples(each) -> ast.Module:
+    """The examples of a docstring, and of the methods of a class, as one program."""
+    methods = vars(each).values() if inspect.isclass(each) else ()
+    docstrings = (inspect.getdoc(one) or "" for one in (each, *methods) if callable(one))
+    parser = doctest.DocTestParser()
+    sources = (example.source for text in docstrings for example in parser.get_examples(text))
+    return ast.parse("".join(sources))
+
+
+def bound(program: ast.Module) -> set[str]:
+    """The names that a program assigns, defines, imports or takes as arguments."""
+    found = set()
+    for node in ast.walk(program):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+                found.add(name)
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                found.add(name)
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                found |= {alias.asname or alias.name for alias in names}
+    return found
+
+
+def hidden(program: ast.Module) -> set[str]:
+    """What a program takes from `jc` by a name that no `dir` lists, or from nowhere."""
+    given = {"jax", "jc", "jnp", "np", "optax", *dir(builtins)} | bound(program)
+    found = {node.id for node in ast.walk(program) if isinstance(node, ast.Name)} - given
+    for path in re.findall(r"\bjc((?:\.\w+)+)", ast.unparse(program)):
+        owner = jc
+        for name in path[1:].split("."):
+            if inspect.ismodule(owner) and name not in dir(owner):
+                found.add(f"jc{path}")
+            owner = getattr(owner, name, None)
+    return found
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_use_names_that_are_listed(name):
+    module = MODULES[name]
+    for each in (getattr(module, member) for member in dir(module)):
+        if inspect.isfunction(each) or inspect.isclass(each):
+            assert hidden(examples(each)) == set(), each
+
+
+@pytest.mark.parametrize(
+    ("example", "names"),
+    [
+        ("jc.prune.masks({}, jnp.zeros(2))", set()),
+        ("masks({}, 1)", {"masks"}),
+        ("jc.structure.decomposition.plain(1).x", {"jc.structure.decomposition.plain"}),
+        ("for x in [1]: f = lambda y: x + y", set()),
+    ],
+)
+def test_a_hidden_name_is_seen(example, names):
+    assert hidden(ast.parse(example)) == names
 
 
 def test_the_reference_has_a_page_with_every_name_of_each_room_and_family():

@@ -23,7 +23,7 @@ SEQUENCES = normal(4, 2, 5, 8)
 class Case(NamedTuple):
     """A model, what to capture, and a model that returns the same values by hand.
 
-    Fields:
+    Attributes:
       by_hand: `by_hand(params, *inputs) -> values by site name`.
       around: what is done to the model and to what captures, as `jax.vmap`.
     """

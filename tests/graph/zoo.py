@@ -25,7 +25,7 @@ def forward(loss: Callable, params):
 class Model(NamedTuple):
     """A model in evaluation mode with params and inputs it runs on.
 
-    Fields:
+    Attributes:
       same_text: False where an identity rewrite writes the same program in another way.
       derivative: how a loss of the params is differentiated.
       mapped: False where JAX itself cannot map the model over examples.

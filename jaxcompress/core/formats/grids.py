@@ -20,7 +20,7 @@ LARGEST_END = 3.1e38
 class Grid(NamedTuple):
     """What codes are read with: value = (code - zero_point) · scale.
 
-    Fields:
+    Attributes:
       scale: as `spec.scales` stores it, one entry per block.
       second_scale: float32 that the stored scale is a multiple of; None where
         `spec.scales` has one level alone.

@@ -146,7 +146,7 @@ SHARINGS = (Tensor, Channel, Group, Block, Row)
 class Cut(NamedTuple):
     """How an array is cut into the blocks that share a scale, as it lies.
 
-    Fields:
+    Attributes:
       shape: of the array with each axis that has several blocks as (blocks, entries).
       shared: the axes of that shape whose entries share a scale.
       entries: those of `shared` that the cut added, each behind the axis that counts

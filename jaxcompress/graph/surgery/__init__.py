@@ -4,17 +4,17 @@ The one door through which other rooms change a program. Everything here takes
 `fn(params, *inputs)` and gives functions of that form; the programs in between stay
 inside. `graph.couplings` says which indices of which leaves go together.
 
-    removal of units     masked, shrink, slice_params, zero_params, check_removal
-    means of the removed compensate
-    gates on units       with_unit_gates, open_gates, reading
-    residual blocks      residual_blocks, with_block_gates, without_blocks
-    stacks of layers     stacks, with_layer_gates, without_layers
-
-How it works: `walk` follows every axis through the program by the `axis_rules` of its
-primitives, on `dims` that are unified as facts are found; `writer` then runs the
-records of that walk once more, with arrays that lack indices (`arrays`) or equations
-that do something else.
+    removal of units        masked, shrink, slice_params, zero_params, check_removal
+    means of the removed    compensate
+    gates on units          with_unit_gates, open_gates, reading
+    residual blocks         residual_blocks, with_block_gates, without_blocks
+    stacks of layers        stacks, with_layer_gates, without_layers
 """
+
+# How it works: `walk` follows every axis through the program by the `axis_rules` of
+# its primitives, on `dims` that are unified as facts are found; `writer` then runs the
+# records of that walk once more, with arrays that lack indices (`arrays`) or equations
+# that do something else.
 
 from jaxcompress.core import exports
 from jaxcompress.graph.surgery.blocks import ResidualBlock as ResidualBlock

@@ -30,7 +30,7 @@ from jaxcompress.graph.traversal import forward
 class ResidualBlock:
     """What an addition adds to a value that it was computed from.
 
-    Fields:
+    Attributes:
       name: the path that its own leaves have in common, or the first of them.
       leaves: those that nothing else reads.
       source: where the addition is written.
@@ -68,7 +68,8 @@ def residual_blocks(fn: Model, params: Params, *inputs) -> tuple[ResidualBlock, 
       ...     return x
       >>> layer = {"kernel": jnp.eye(3), "bias": jnp.zeros(3)}
       >>> params = {"first": layer, "second": layer}
-      >>> [block.name for block in residual_blocks(fn, params, jnp.ones((2, 3)))]
+      >>> blocks = jc.graph.surgery.residual_blocks(fn, params, jnp.ones((2, 3)))
+      >>> [block.name for block in blocks]
       ['first', 'second']
     """
     return _blocks(couple(fn, params, *inputs))
@@ -89,8 +90,9 @@ def with_block_gates(fn: Model) -> Callable:
 
     Example:
       >>> fn = lambda params, x: x + x @ params["kernel"]
-      >>> gates = {"kernel": jnp.array(False)}
-      >>> with_block_gates(fn)({"kernel": jnp.eye(2)}, jnp.ones((1, 2)), gates=gates)
+      >>> gated = jc.graph.surgery.with_block_gates(fn)
+      >>> params, gates = {"kernel": jnp.eye(2)}, {"kernel": jnp.array(False)}
+      >>> gated(params, jnp.ones((1, 2)), gates=gates)
       Array([[1., 1.]], dtype=float32)
     """
 
@@ -124,7 +126,7 @@ def without_blocks(
     Example:
       >>> fn = lambda params, x: x + x @ params["kernel"]
       >>> params, x = {"kernel": jnp.eye(2)}, jnp.ones((1, 2))
-      >>> model, removal = without_blocks(fn, params, ["kernel"], x)
+      >>> model, removal = jc.graph.surgery.without_blocks(fn, params, ["kernel"], x)
       >>> model(jc.graph.surgery.slice_params(params, removal), x)
       Array([[1., 1.]], dtype=float32)
     """

@@ -11,7 +11,7 @@ from jaxcompress.graph.surgery.axis_rules.rule import Body, Record
 class Nested(NamedTuple):
     """A body somewhere in a program.
 
-    Fields:
+    Attributes:
       body: its records.
       around: the calls, loops and branches that it lies in, outermost first.
     """

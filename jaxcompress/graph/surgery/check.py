@@ -13,7 +13,7 @@ from jaxcompress.graph.surgery.shrink import masked, shrink, slice_params, zero_
 class RemovalCheck(NamedTuple):
     """How far programs are from the masked program, which defines the removal.
 
-    Fields:
+    Attributes:
       shrunk: largest difference of the shrunk program's outputs, as a share of the
         largest output; rounding, or the program is wrong.
       zeroed: the same of the model with zeroed weights. Not rounding where zero is not

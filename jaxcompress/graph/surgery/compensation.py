@@ -38,7 +38,7 @@ from jaxcompress.graph.surgery.writer import Writer, inlined, written
 class Consumer:
     """An equation that sums over removed units and weighs them with params.
 
-    Fields:
+    Attributes:
       equation: "primitive (source)".
       spread: largest standard deviation over the batch of a removed unit that it read,
         in the unit's own measure. At 0 the compensation is exact; above, a mean
@@ -52,7 +52,7 @@ class Consumer:
 class Compensated(NamedTuple):
     """A shrunk model with the removed units' mean contribution added.
 
-    Fields:
+    Attributes:
       fn: the smaller model, `fn(params, *inputs) -> outputs`; jit it.
       params: {"params": the sliced params, "compensation": one array per consumer, by
         its number in program order}.

@@ -19,7 +19,7 @@ from jaxcompress.graph.traversal import forward
 class Contribution(NamedTuple):
     """The mean contribution of removed units to an equation that reads them.
 
-    Fields:
+    Attributes:
       correction: of the consumer's output's rank.
       spread: () the largest standard deviation of a removed input.
       reached: () whether it read anything but zeros.

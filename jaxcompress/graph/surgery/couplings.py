@@ -21,7 +21,7 @@ from jaxcompress.graph.surgery.walk import couple
 class Couplings:
     """All families of a program; printed, it tells what goes together and why.
 
-    Fields:
+    Attributes:
       all: every family that has a place in a leaf, in the order of first use; what has
         but one index has no unit to spare and is left out.
     """
@@ -66,7 +66,8 @@ class Couplings:
         Example:
           >>> fn = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
           >>> params = {"in": jnp.ones((3, 4)), "out": jnp.ones((4, 2))}
-          >>> removed = couplings(fn, params, jnp.ones((5, 3))).removal({"in:1": [2]})
+          >>> couplings = jc.graph.couplings(fn, params, jnp.ones((5, 3)))
+          >>> removed = couplings.removal({"in:1": [2]})
           >>> [(cut.leaf, cut.axis, cut.indices) for cut in removed.cuts]
           [('in', 1, (2,)), ('out', 0, (2,))]
         """
@@ -108,7 +109,7 @@ def couplings(fn: Model, params: Params, *inputs) -> Couplings:
     Example:
       >>> fn = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
       >>> params = {"in": jnp.ones((3, 4)), "out": jnp.ones((4, 2))}
-      >>> couplings(fn, params, jnp.ones((5, 3))).units
+      >>> jc.graph.couplings(fn, params, jnp.ones((5, 3))).units
       {'in:1': 4}
     """
     coupled = couple(fn, params, *inputs)

@@ -23,7 +23,7 @@ from jaxcompress.graph.surgery.writer import NO_EDITS, Edit, Writer
 class Divisors(enum.StrEnum):
     """What means over removed units divide by.
 
-    Values:
+    Attributes:
       KEPT: the width before, as where removed units stay in their place and are 0. The
         smaller program then equals the model that skips them.
       NEW: the width after, as a framework's own layer of that width does. Norms then
@@ -37,7 +37,7 @@ class Divisors(enum.StrEnum):
 class Divisor(NamedTuple):
     """Where an equation reads the width that a mean divides by.
 
-    Fields:
+    Attributes:
       operand: its position among the equation's operands.
       value: the new width, in the literal's dtype.
     """

@@ -13,7 +13,7 @@ from jaxcompress.graph.surgery.kept import positions
 class Place:
     """One axis of one leaf that a family runs along.
 
-    Fields:
+    Attributes:
       leaf: the leaf's name.
       axis: the axis.
       size: its size.
@@ -35,7 +35,7 @@ class Place:
 class Family:
     """Units that are alike: the indices of one axis, wherever the program carries it.
 
-    Fields:
+    Attributes:
       name: "leaf:axis" of the place that the program uses first; "#2", "#3" … where an
         axis holds several families.
       size: number of units. Removing unit i removes its indices at every place.

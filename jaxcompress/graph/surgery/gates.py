@@ -65,7 +65,7 @@ def with_unit_gates(fn: Model, families: Sequence[Family], meet: Meeting = switc
       >>> x = jnp.ones((1, 3))
       >>> families = jc.graph.couplings(fn, params, x).families
       >>> gates = {"in:1": jnp.array([1.0, 1.0, 0.5, 0.0])}
-      >>> with_unit_gates(fn, families)(params, x, gates=gates)
+      >>> jc.graph.surgery.with_unit_gates(fn, families)(params, x, gates=gates)
       Array([[2.49]], dtype=float32)
     """
     known = {family.name: family for family in families}

@@ -14,7 +14,7 @@ from jaxcompress.graph.surgery.walk import Coupled
 class Needs(NamedTuple):
     """What the results of a program need.
 
-    Fields:
+    Attributes:
       leaves: names of the leaves that something reads.
       idle: the equations, also those in calls, that nothing needs.
     """

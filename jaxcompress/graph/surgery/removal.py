@@ -20,7 +20,7 @@ from jaxcompress.graph.surgery.kept import RemovedIndices, keep, positions
 class LeafCut:
     """Indices that one axis of one leaf loses.
 
-    Fields:
+    Attributes:
       leaf: the leaf's name.
       axis: the axis.
       size: its size before.
@@ -51,7 +51,7 @@ class LeafCut:
 class Removal:
     """What a model loses, at every leaf axis; made by `Couplings.removal`.
 
-    Fields:
+    Attributes:
       cuts: indices that leaves lose.
       divisors: what means over removed units divide by in the smaller program.
     """

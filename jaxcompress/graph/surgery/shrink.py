@@ -146,7 +146,7 @@ def zero_params(params: Params, removed: Removal) -> Params:
       >>> params = {"in": jnp.ones((3, 4)), "out": jnp.ones((4, 1))}
       >>> x = jnp.ones((5, 3))
       >>> removed = jc.graph.couplings(fn, params, x).removal({"in:1": [1]})
-      >>> zero_params(params, removed)["in"][0]
+      >>> jc.graph.surgery.zero_params(params, removed)["in"][0]
       Array([1., 0., 1., 1.], dtype=float32)
     """
     return _with_cuts("zero_params", params, removed, _zeroed)

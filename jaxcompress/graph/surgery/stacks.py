@@ -31,7 +31,7 @@ from jaxcompress.graph.surgery.writer import Edit, Writer, written
 class Stack:
     """Layers that one scan runs through, each with rows of its own in the same leaves.
 
-    Fields:
+    Attributes:
       name: that of its first leaf.
       length: how many layers.
       leaves: the leaves that hold a row per layer.
@@ -46,7 +46,7 @@ class Stack:
 class Stacks(NamedTuple):
     """The scans of a program.
 
-    Fields:
+    Attributes:
       found: those that are stacks of layers, in program order.
       refused: why each of the others is none, as "scan (source): reason".
     """
@@ -74,7 +74,7 @@ def stacks(fn: Model, params: Params, *inputs) -> Stacks:
       >>> def fn(params, x):
       ...     return jax.lax.scan(lambda x, w: (x @ w, None), x, params["layers"])[0]
       >>> params = {"layers": jnp.ones((4, 3, 3))}
-      >>> (stack,) = stacks(fn, params, jnp.ones((2, 3))).found
+      >>> (stack,) = jc.graph.surgery.stacks(fn, params, jnp.ones((2, 3))).found
       >>> stack.name, stack.length
       ('layers', 4)
     """
@@ -99,7 +99,7 @@ def with_layer_gates(fn: Model) -> Callable:
       ...     return jax.lax.scan(lambda x, w: (x + w, None), x, params["layers"])[0]
       >>> params = {"layers": jnp.array([[1.0], [2.0], [4.0]])}
       >>> gates = {"layers": jnp.array([True, False, True])}
-      >>> with_layer_gates(fn)(params, jnp.zeros(1), gates=gates)
+      >>> jc.graph.surgery.with_layer_gates(fn)(params, jnp.zeros(1), gates=gates)
       Array([5.], dtype=float32)
     """
 
@@ -133,7 +133,8 @@ def without_layers(
       >>> def fn(params, x):
       ...     return jax.lax.scan(lambda x, w: (x + w, None), x, params["layers"])[0]
       >>> params, x = {"layers": jnp.array([[1.0], [2.0], [4.0]])}, jnp.zeros(1)
-      >>> model, removal = without_layers(fn, params, {"layers": [1]}, x)
+      >>> layers = {"layers": [1]}
+      >>> model, removal = jc.graph.surgery.without_layers(fn, params, layers, x)
       >>> model(jc.graph.surgery.slice_params(params, removal), x)
       Array([5.], dtype=float32)
     """

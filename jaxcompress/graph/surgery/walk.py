@@ -25,7 +25,7 @@ from jaxcompress.graph.traversal import forward
 class Coupled(NamedTuple):
     """A program whose axes are known.
 
-    Fields:
+    Attributes:
       program: the program.
       leaves: the axes of every leaf, by name.
       body: the records of its equations.

@@ -25,7 +25,7 @@ from jaxcompress.optimizers.kronecker.connections import Connections
 class KfacLayer:
     """A dense or convolutional layer whose Fisher matrix has two Kronecker factors.
 
-    Fields:
+    Attributes:
       kernel: the name of its weight.
       bias: the name of its bias; empty for a layer without one.
       axes: the roles of the kernel's axes; batch axes count layers of a scan or

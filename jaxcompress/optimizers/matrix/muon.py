@@ -62,7 +62,7 @@ def orthogonalized(x: Array, steps: ArrayLike = 5, eps: ArrayLike = 1e-7) -> Arr
 
     Example:
       >>> x = jnp.array([[[3.0, 0.0, 0.0], [0.0, 0.5, 0.0]]])
-      >>> jnp.linalg.svd(orthogonalized(x), compute_uv=False).round(2)
+      >>> jnp.linalg.svd(jc.optimizers.orthogonalized(x), compute_uv=False).round(2)
       Array([[1.04, 0.71]], dtype=float32)
 
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.

@@ -58,7 +58,8 @@ def rounded_to_bfloat16(x: Array, key: Key) -> Array:
       NaN too; finite numbers stay finite.
 
     Example:
-      >>> rounded_to_bfloat16(jnp.array([1.0, jnp.inf]), jax.random.key(0))
+      >>> x = jnp.array([1.0, jnp.inf])
+      >>> jc.optimizers.rounded_to_bfloat16(x, jax.random.key(0))
       Array([1, inf], dtype=bfloat16)
 
     Source: Zamirai et al. 2020, arXiv:2010.06192, section 4. Differs: a number beyond

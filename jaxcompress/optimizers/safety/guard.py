@@ -117,7 +117,7 @@ def check_skips(opt_state: optax.OptState, *, most: int = 100) -> None:
 
     Example:
       >>> guarded = jc.optimizers.skip_nonfinite(optax.sgd(0.1))
-      >>> check_skips(optax.MultiSteps(guarded, 2).init(jnp.ones(2)))
+      >>> jc.optimizers.check_skips(optax.MultiSteps(guarded, 2).init(jnp.ones(2)))
       Traceback (most recent call last):
       ValueError: check_skips(opt_state): a guard lies inside optax.MultiSteps, ...
     """

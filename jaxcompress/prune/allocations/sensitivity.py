@@ -55,7 +55,7 @@ def by_sensitivity(sensitivity: Sensitivity) -> Allocation:
     Returns:
       Allocation to one () float32 sparsity for each leaf, whatever the scores. As each
       leaf rounds to a whole count, the total may be off by half a weight for each
-      leaf; sums are float32, so from 2**22 weights on by one in 2**22 of them.
+      leaf; sums are float32, so from `2**22` weights on by one in `2**22`.
 
     Raises:
       ValueError: numbers are not as `Sensitivity` says, or are not finite; when

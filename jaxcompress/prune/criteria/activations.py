@@ -100,7 +100,7 @@ def wanda(fn: Model, params: Params, batches: Iterable[Any]) -> Criterion:
 class _Met(NamedTuple):
     """What a leaf meets at a site.
 
-    Fields:
+    Attributes:
       square: the mean square of each weight's input, broadcasts to the leaf.
       count: (stack…, batch…) of the rows that told it.
       seen: whether some did, broadcasts to the leaf.

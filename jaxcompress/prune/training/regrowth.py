@@ -83,7 +83,7 @@ def regrow(
     accumulated gradients. Factored moments, which weights share, go on, and so do codes
     of moments: let `quantize_state` go around `regrow`, not inside.
 
-    The methods by name:
+    By name, the methods are:
 
         SET              fresh_noise(key)
         RigL             gradient_momentum(0.0), the last dense gradient

@@ -24,7 +24,7 @@ from jaxcompress.quantize.ranges.extremes import min_max
 class Activations(NamedTuple):
     """How the data at a site becomes codes; made by `dynamic` and `static`.
 
-    Fields:
+    Attributes:
       ranges: (rows, site) -> Range that broadcasts to the rows, which are what
         `site.rows` gives, in float32.
       spec: the grid of the codes; what shares a scale is the matter of `ranges`.
@@ -106,7 +106,7 @@ def static(readings: Mapping[str, Reading | Range], spec: QuantSpec = int8()) ->
         leaf with a rule of its own.
 
     Example:
-      >>> seen = {"kernel": Range(jnp.float32(-1.0), jnp.float32(2.0))}
+      >>> seen = {"kernel": jc.observers.Range(jnp.float32(-1.0), jnp.float32(2.0))}
       >>> jc.quantize.execution.static(seen).digits
       1
     """

@@ -23,7 +23,7 @@ OWN_RANGES = "no data reached all of it in calibration, so ranges are those of t
 class ChosenForm:
     """The form that was fastest at one site, and what each form took.
 
-    Fields:
+    Attributes:
       site: name of the site.
       leaf: name of its leaf.
       form: the fastest form that reads the codes: "integer", "scaled" or

@@ -44,10 +44,10 @@ def plan_execution(
     number of rows. So each site is timed by itself, once per kind of site,
     in these forms:
 
-      integer       codes times codes, int8 × int8 -> int32, both scales after
-      scaled        codes widened to the data's dtype, the scale after
-      materialized  the model's own equation on the array formed from the codes
-      dense         the same on an array held in memory, to compare with
+        integer       codes times codes, int8 × int8 -> int32, both scales after
+        scaled        codes widened to the data's dtype, the scale after
+        materialized  the model's own equation on the array formed from the codes
+        dense         the same on an array held in memory, to compare with
 
     A site alone is not that site in its model, so the whole model is timed next, on
     codes and on plain arrays. Where it is slower, leaves are held dense, those that win

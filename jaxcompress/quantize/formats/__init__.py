@@ -1,4 +1,8 @@
-"""Number formats: what one code stands for, what shares a scale, how it is stored."""
+"""Number formats: what one code stands for, what shares a scale, how it is stored.
+
+`fixed_point`, `mxfp4` and `nvfp4` fix what shares a scale; all others take the keyword
+arguments of `Keywords`: `per`, `group_size`, `block` and `scales`.
+"""
 
 from jaxcompress.core import exports
 from jaxcompress.quantize.formats.integers import fixed_point as fixed_point
@@ -16,6 +20,7 @@ from jaxcompress.quantize.formats.integers import uint5 as uint5
 from jaxcompress.quantize.formats.integers import uint6 as uint6
 from jaxcompress.quantize.formats.integers import uint7 as uint7
 from jaxcompress.quantize.formats.integers import uint8 as uint8
+from jaxcompress.quantize.formats.keywords import Keywords as Keywords
 from jaxcompress.quantize.formats.tables import binary as binary
 from jaxcompress.quantize.formats.tables import codebook as codebook
 from jaxcompress.quantize.formats.tables import fp4 as fp4

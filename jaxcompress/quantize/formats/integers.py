@@ -1,7 +1,6 @@
 """Integer formats, with and without a zero point, and fixed point.
 
-All take the keyword arguments of `keywords.Keywords`: `per`, `group_size`, `block` and
-`scales`.
+All but fixed point take the keyword arguments of `Keywords`.
 """
 
 from typing import Unpack
@@ -20,8 +19,9 @@ def int8(**keywords: Unpack[Keywords]) -> QuantSpec:
     Odd: the code of -x is minus the code of x. The form that integer units multiply.
 
     Args:
-      keywords: what shares a scale and how scales are stored, as `keywords.Keywords`
-        says; by default each output channel has one of float32.
+      keywords: `per` ("channel", "tensor" or "row"), `group_size` or `block` say what
+        shares a scale, `scales` how it is stored, see `quantize.formats.Keywords`; by
+        default each output channel has a float32 scale.
 
     Returns:
       QuantSpec.
@@ -55,6 +55,9 @@ def int4(**keywords: Unpack[Keywords]) -> QuantSpec:
     """Signed 4-bit codes from -7 to 7, two in a byte.
 
     Odd: -8 is left out, so that positive and negative weights are treated alike.
+
+    Args:
+      keywords: as in `int8`; groups of 32 to 128 are usual.
 
     Example:
       >>> str(jc.quantize.int4(group_size=64, scales="bfloat16"))

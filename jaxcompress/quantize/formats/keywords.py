@@ -24,7 +24,7 @@ SHARED: dict[str, sharing.Sharing] = {
 class Keywords(TypedDict, total=False):
     """What shares a scale, and how scales are stored.
 
-    Fields:
+    Attributes:
       per: what shares one scale, an output "channel" (the default), the whole "tensor"
         or a "row" along the last contracting axis.
       group_size: numbers per scale along the last contracting axis. Above 0 it takes

@@ -1,7 +1,7 @@
 """Formats whose codes stand for levels: floats, quantiles, powers of two, signs.
 
 All but `mxfp4` and `nvfp4`, which fix theirs, take the keyword arguments of
-`keywords.Keywords`: `per`, `group_size`, `block` and `scales`.
+`Keywords`: `per`, `group_size`, `block` and `scales`.
 """
 
 from collections.abc import Sequence
@@ -118,7 +118,7 @@ def power_of_two(bits: int, **keywords: Unpack[Keywords]) -> QuantSpec:
 
     Args:
       bits: of a code with its sign, 2 to 8.
-      keywords: as `keywords.Keywords`.
+      keywords: as `Keywords`.
 
     Returns:
       QuantSpec.
@@ -146,7 +146,7 @@ def table(name: str, levels: Sequence[float], **keywords: Unpack[Keywords]) -> Q
       name: what reports call the format.
       levels: 2 to 256 ascending numbers on both sides of zero. Without 0 among them,
         pruned weights are refused.
-      keywords: as `keywords.Keywords`.
+      keywords: as `Keywords`.
 
     Returns:
       QuantSpec.
@@ -171,7 +171,7 @@ def codebook(bits: int, **keywords: Unpack[Keywords]) -> QuantSpec:
 
     Args:
       bits: of a code, 2 to 8.
-      keywords: as `keywords.Keywords`.
+      keywords: as `Keywords`.
 
     Returns:
       QuantSpec.

@@ -17,7 +17,7 @@ class Coder(NamedTuple):
       - `decode` allocates nothing that the length of `coded` has not shown to be there.
       - A change of what `encode` writes is a new version; old versions keep decoding.
 
-    Fields:
+    Attributes:
       name: what files call it.
       version: of the bytes it writes, from 1 on.
       size_bytes: words -> how many bytes `encode` gives, found without writing them.

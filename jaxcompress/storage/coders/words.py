@@ -13,7 +13,7 @@ import numpy as np
 class Words(NamedTuple):
     """What a coder codes.
 
-    Fields:
+    Attributes:
       values: (n,) unsigned integers below 2**bits, of `word_dtype(bits)`; the exact
         bits of each number. Exactly zero is the word 0, so that -0.0 and NaN are other
         words, and a quantized weight that is 0 is the word 0 too.

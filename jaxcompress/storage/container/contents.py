@@ -12,7 +12,7 @@ from jaxcompress.storage.container.header import Header
 class Leaf(NamedTuple):
     """One leaf of a file.
 
-    Fields:
+    Attributes:
       arrays: the container's arrays that hold it.
       outlined: the leaf with shapes for arrays.
       dtype: what reports call its dtype.
@@ -31,7 +31,7 @@ class Leaf(NamedTuple):
 class Contents(NamedTuple):
     """A file whose header was checked.
 
-    Fields:
+    Attributes:
       header: the container's.
       version: of the format.
       checksum: SHA-256 digits that name the content.
@@ -51,7 +51,7 @@ class Contents(NamedTuple):
 class Version(NamedTuple):
     """How files of one version are read.
 
-    Fields:
+    Attributes:
       contents: header -> Contents; a ValueError where the header contradicts itself.
       leaves: (file, contents, names) -> the named leaves, each by its name once all its
         bytes were verified; a FileError where they were altered.

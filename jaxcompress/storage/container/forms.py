@@ -23,7 +23,7 @@ from jaxcompress.storage.container.records import Node, Record, check_sizes
 class Form(NamedTuple):
     """How one kind of compressed leaf lies in a file.
 
-    Fields:
+    Attributes:
       kind: what files call it.
       type: its class.
       fields: (leaf, specs) -> what is no array, as JSON.

@@ -55,7 +55,7 @@ class Entry(NamedTuple):
 class Header(NamedTuple):
     """What stands before the arrays' bytes, checked against the size of the file.
 
-    Fields:
+    Attributes:
       content: the length and the JSON, as they stand in the file.
       entries: the arrays by name, in the header's order; they fill what follows.
       metadata: the texts beside them.

@@ -24,7 +24,7 @@ _CODE_BITS = {f"bits{bits}": bits for bits in range(1, 9)}
 class Source(NamedTuple):
     """An array that is to be stored.
 
-    Fields:
+    Attributes:
       dtype: a name in `WORD_BITS` or `PYTHON_TYPES`, or "bits3" for codes of 3 bits.
       shape: of the array.
       words: gives its words; called once to choose a coder and once to write.
@@ -45,7 +45,7 @@ class Codes(NamedTuple):
 class Part(NamedTuple):
     """How an array lies in a file.
 
-    Fields:
+    Attributes:
       coder: of its words.
       dtype: as `Source` says.
       shape: of the array.

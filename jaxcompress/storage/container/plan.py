@@ -37,7 +37,7 @@ that a difference is to be added to."""
 class Stored(NamedTuple):
     """One leaf as the container will hold it.
 
-    Fields:
+    Attributes:
       record: how it lies there; None where the container's own array is the leaf.
       struct: shape and dtype of the container's array.
       parts: how each of its arrays is coded, in the order of bytes.
@@ -66,7 +66,7 @@ class Stored(NamedTuple):
 class Plan(NamedTuple):
     """A file that can be written.
 
-    Fields:
+    Attributes:
       leaves: by name, in the tree's order.
       specs: the specs that records refer to by position.
       outline: of the tree.

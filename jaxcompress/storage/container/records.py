@@ -17,7 +17,7 @@ _DEEPEST = 4
 class Node(NamedTuple):
     """A compressed leaf.
 
-    Fields:
+    Attributes:
       kind: a name in `forms.FORMS`.
       fields: what is no array, as JSON.
       children: its parts by name, in the order of their bytes.

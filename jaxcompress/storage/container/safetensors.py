@@ -38,7 +38,7 @@ NO_TEXT: Mapping[str, str] = MappingProxyType({})
 class Container:
     """A file that was read once; later changes of it change nothing here.
 
-    Fields:
+    Attributes:
       entries: the arrays by name, in the header's order.
       metadata: the texts beside them.
       buffers: (n,) uint8 by name, the bytes of each array in memory of their own.

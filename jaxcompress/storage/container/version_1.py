@@ -33,7 +33,7 @@ _CODERS = ("plain", "bitmask")
 class Record(NamedTuple):
     """How to read a leaf that is a run of bytes. Files hold it as a JSON list.
 
-    Fields:
+    Attributes:
       coder: name of the coder of its words.
       dtype: of the numbers it stands for, or a name in `PYTHON_TYPES`.
       shape: of its codes in stored order, unpacked; of an array, its shape.

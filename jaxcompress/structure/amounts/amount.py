@@ -20,7 +20,7 @@ HostScores = Mapping[str, np.ndarray]
 class Amount(NamedTuple):
     """Two functions.
 
-    Fields:
+    Attributes:
       check: (candidates) -> None; raises a ValueError, before anything is scored, where
         no widths will do.
       widths: (candidates, scores) -> the width of every candidate.

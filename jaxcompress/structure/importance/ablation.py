@@ -43,8 +43,9 @@ def exact(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
       >>> params = {"in": jnp.eye(2), "out": jnp.array([[3.0], [1.0]])}
       >>> x = jnp.ones((1, 2))
       >>> squares = lambda outputs, targets: ((outputs - targets) ** 2).sum(-1)
-      >>> couplings = jc.graph.couplings(fn, params, x)
-      >>> exact(squares, [(x, jnp.full((1, 1), 4.0))])(fn, params, couplings)
+      >>> batches = [(x, jnp.full((1, 1), 4.0))]
+      >>> score = jc.structure.importance.exact(squares, batches)
+      >>> score(fn, params, jc.graph.couplings(fn, params, x))
       {'in:1': Array([9., 1.], dtype=float32)}
 
     Source: the oracle of Molchanov et al. 2017, arXiv:1611.06440, section 2.2.

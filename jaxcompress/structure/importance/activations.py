@@ -40,8 +40,9 @@ def activation(batches: Iterable[Any], measure: Measure = jnp.abs) -> Importance
     Example:
       >>> fn = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
       >>> params = {"in": jnp.diag(jnp.array([2.0, -1.0])), "out": jnp.ones((2, 1))}
-      >>> couplings = jc.graph.couplings(fn, params, jnp.ones((1, 2)))
-      >>> activation([jnp.array([[1.0, 1.0], [3.0, -1.0]])])(fn, params, couplings)
+      >>> x = jnp.array([[1.0, 1.0], [3.0, -1.0]])
+      >>> score = jc.structure.importance.activation([x])
+      >>> score(fn, params, jc.graph.couplings(fn, params, x))
       {'in:1': Array([4. , 0.5], dtype=float32)}
 
     Source: Hu et al. 2016, arXiv:1607.03250, section 3.1, for the share of zeros, of

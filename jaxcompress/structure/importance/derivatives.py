@@ -42,9 +42,9 @@ def taylor(loss: Loss, batches: Batches) -> Importance:
       >>> fn = lambda params, x: (x @ params["in"]) @ params["out"]
       >>> params = {"in": jnp.eye(2), "out": jnp.array([[3.0], [1.0]])}
       >>> x = jnp.ones((1, 2))
-      >>> outputs = lambda outputs, targets: outputs.sum(-1) * targets
-      >>> couplings = jc.graph.couplings(fn, params, x)
-      >>> taylor(outputs, [(x, jnp.array([-1.0]))])(fn, params, couplings)
+      >>> loss = lambda outputs, targets: outputs.sum(-1) * targets
+      >>> score = jc.structure.importance.taylor(loss, [(x, jnp.array([-1.0]))])
+      >>> score(fn, params, jc.graph.couplings(fn, params, x))
       {'in:1': Array([3., 1.], dtype=float32)}
 
     Source: Molchanov et al. 2017, arXiv:1611.06440, equation 8. Differs: the sum over

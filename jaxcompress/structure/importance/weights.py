@@ -34,7 +34,7 @@ def magnitude(*, order: int = 2, select: Selector | None = None) -> Importance:
       >>> fn = lambda params, x: (x @ params["in"]) @ params["out"]
       >>> params = {"in": jnp.eye(2), "out": jnp.array([[3.0], [1.0]])}
       >>> couplings = jc.graph.couplings(fn, params, jnp.ones((1, 2)))
-      >>> magnitude(order=1)(fn, params, couplings)
+      >>> jc.structure.importance.magnitude(order=1)(fn, params, couplings)
       {'in:1': Array([4., 2.], dtype=float32)}
 
     Source: Li et al. 2017, arXiv:1608.08710, section 3.1. Differs: over the whole

@@ -14,7 +14,7 @@ from jaxcompress.quantize import formats
 class Case(NamedTuple):
     """A format and what it must be.
 
-    Fields:
+    Attributes:
       build: the function of `quantize.formats`, its own arguments bound; it takes the
         keywords that all share, unless `fixed`.
       levels: every value of a code in units of the scale, by an oracle of its own; of a

@@ -21,7 +21,7 @@ DTYPES = (
 class Codes(NamedTuple):
     """A quantized leaf.
 
-    Fields:
+    Attributes:
       spec: the JSON of its spec, as version 1 has it.
       codes: in stored order (batch…, output…, contracting…), one integer each.
       scale: float32, one entry per block.

@@ -90,7 +90,7 @@ class Record:
 class Reduction(NamedTuple):
     """An operand's axis that an equation sums over, or the like.
 
-    Fields:
+    Attributes:
       operand: position of the operand.
       axis: its axis.
       neutral: entry of the operand's dtype that changes no result, made
@@ -165,7 +165,7 @@ def reduces_nothing(record: Record) -> list[Reduction]:
 class Rule(NamedTuple):
     """How a primitive treats axes, and how it is emitted without some indices.
 
-    Fields:
+    Attributes:
       couple: says what the operands' axes have to do with one another; gives the
         results' axes.
       emit: the equation on operands that lack what was removed.
