@@ -35,6 +35,11 @@ import jaxcompress
 jax.config.update("jax_enable_x64", False)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# A file that pytest is first to import is bound in its package, over a function of that
+# name: `structure/remove.py` over `structure.remove`. So every room is loaded before.
+for name in dir(jaxcompress):
+    getattr(jaxcompress, name)
+
 # Where Flax is not installed, its bridges and the demo are not there to be collected;
 # nor are the bridges of other frameworks without them.
 collect_ignore_glob = [
