@@ -7,7 +7,7 @@ matrices of their own.
 import math
 
 from jaxcompress.core.axes import LeafAxes, from_canonical, to_canonical
-from jaxcompress.core.sharding import explicit_spec, gathered, placed
+from jaxcompress.core.sharding import explicit_sharding, gathered, placed
 from jaxcompress.core.types import Array
 
 
@@ -47,4 +47,4 @@ def from_matrices(matrices: Array, roles: LeafAxes, like: Array) -> Array:
       (4, 3)
     """
     ordered = matrices.reshape([like.shape[axis] for axis in roles.order])
-    return placed(from_canonical(ordered, roles), explicit_spec(like))
+    return placed(from_canonical(ordered, roles), explicit_sharding(like))

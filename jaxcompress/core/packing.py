@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.numerics import known_extremes
+from jaxcompress.core.sharding import gathered_along, placed, sharding_of
 from jaxcompress.core.types import Array
 
 WIDTHS = (1, 2, 4, 8)
@@ -45,11 +46,11 @@ def pack(codes: Array, bits: int) -> Array:
     planes = 8 // bits
     length = packed_length(codes.shape[-1], bits)
     padding = [(0, 0)] * (codes.ndim - 1) + [(0, planes * length - codes.shape[-1])]
-    padded = jnp.pad(codes, padding)
+    padded = jnp.pad(gathered_along(codes, -1), padding)
     packed = jnp.zeros((*codes.shape[:-1], length), jnp.uint8)
     for plane in range(planes):
         packed |= padded[..., plane * length : (plane + 1) * length] << jnp.uint8(plane * bits)
-    return packed
+    return placed(packed, sharding_of(packed.shape, like=codes))
 
 
 def unpack(packed: Array, bits: int, length: int) -> Array:
@@ -79,8 +80,10 @@ def unpack(packed: Array, bits: int, length: int) -> Array:
         )
     planes = 8 // bits
     mask = jnp.uint8(2**bits - 1)
-    parts = [(packed >> jnp.uint8(plane * bits)) & mask for plane in range(planes)]
-    return jnp.concatenate(parts, axis=-1)[..., :length]
+    whole = gathered_along(packed, -1)
+    parts = [(whole >> jnp.uint8(plane * bits)) & mask for plane in range(planes)]
+    codes = jnp.concatenate(parts, axis=-1)[..., :length]
+    return placed(codes, sharding_of(codes.shape, like=packed))
 
 
 def packed_length(length: int, bits: int) -> int:

@@ -1,5 +1,6 @@
 """Gathers arrays that an explicit mesh shards, where reshapes need it, and back."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -9,15 +10,40 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec, auto_axes
 from jaxcompress.core.types import Array, PyTree
 
 
-def explicit_spec(x: Array) -> PartitionSpec | None:
+def explicit_sharding(x: Array) -> NamedSharding | None:
     """Reads the sharding from an array's type, which has it under explicit mesh axes.
+
+    It names the mesh, so that it can be asked for outside of `jax.set_mesh` too, where
+    a bare `PartitionSpec` is refused.
+
+    Example:
+      >>> explicit_sharding(jnp.ones(2)) is None
+      True
+    """
+    sharding = jax.typeof(x).sharding
+    return sharding if any(axis is not None for axis in sharding.spec) else None
+
+
+def explicit_spec(x: Array) -> PartitionSpec | None:
+    """The `PartitionSpec` of the `explicit_sharding`, for what outlives its mesh.
 
     Example:
       >>> explicit_spec(jnp.ones(2)) is None
       True
     """
-    spec = jax.typeof(x).sharding.spec
-    return spec if any(axis is not None for axis in spec) else None
+    sharding = explicit_sharding(x)
+    return None if sharding is None else sharding.spec
+
+
+def is_split(x: Array, axis: int) -> bool:
+    """Whether an explicit mesh splits the axis: nothing can be picked or cut along it.
+
+    Example:
+      >>> is_split(jnp.ones(2), 0)
+      False
+    """
+    sharding = explicit_sharding(x)
+    return sharding is not None and _places(sharding, x.ndim)[axis] is not None
 
 
 def gathered(x: Array) -> Array:
@@ -29,20 +55,61 @@ def gathered(x: Array) -> Array:
       >>> gathered(jnp.ones(2))
       Array([1., 1.], dtype=float32)
     """
-    if explicit_spec(x) is None:
-        return x
-    mesh = jax.typeof(x).sharding.mesh
-    return jax.sharding.reshard(x, NamedSharding(mesh, PartitionSpec()))
+    sharding = explicit_sharding(x)
+    return x if sharding is None else placed(x, NamedSharding(sharding.mesh, PartitionSpec()))
 
 
-def placed(x: Array, spec: PartitionSpec | None) -> Array:
-    """Shards an array by an `explicit_spec`; for None it stays as it is.
+def gathered_along(x: Array, axis: int) -> Array:
+    """Gathers an array along one axis, its other axes stay sharded.
 
     Example:
-      >>> placed(jnp.ones(2), explicit_spec(jnp.ones(2)))
+      >>> gathered_along(jnp.ones(2), 0)
       Array([1., 1.], dtype=float32)
     """
-    return x if spec is None else jax.sharding.reshard(x, spec)
+    sharding = explicit_sharding(x)
+    if sharding is None or not is_split(x, axis):
+        return x
+    places = _places(sharding, x.ndim)
+    places[axis] = None
+    return placed(x, NamedSharding(sharding.mesh, PartitionSpec(*places)))
+
+
+def placed(x: Array, sharding: NamedSharding | PartitionSpec | None) -> Array:
+    """Shards an array as `explicit_sharding` gave it; for None it stays as it is.
+
+    Args:
+      x: the array.
+      sharding: how. A `PartitionSpec` is one of the array's own mesh or, for an array
+        without one, of the mesh that `jax.set_mesh` sets.
+
+    Example:
+      >>> placed(jnp.ones(2), explicit_sharding(jnp.ones(2)))
+      Array([1., 1.], dtype=float32)
+    """
+    mesh = jax.typeof(x).sharding.mesh
+    if isinstance(sharding, PartitionSpec) and not mesh.empty:
+        sharding = NamedSharding(mesh, sharding)
+    return x if sharding is None else jax.sharding.reshard(x, sharding)
+
+
+def sharding_of(shape: tuple[int, ...], like: Array) -> NamedSharding | None:
+    """The explicit sharding of an array, for one of another shape and the same axes.
+
+    Axes that the mesh does not divide are whole on every device.
+
+    Example:
+      >>> sharding_of((3,), like=jnp.ones(2)) is None
+      True
+    """
+    sharding = explicit_sharding(like)
+    if sharding is None:
+        return None
+    sizes = sharding.mesh.shape
+    places = [
+        None if size % math.prod(sizes[name] for name in _names(place)) else place
+        for size, place in zip(shape, _places(sharding, len(shape)), strict=True)
+    ]
+    return NamedSharding(sharding.mesh, PartitionSpec(*places))
 
 
 def with_whole_results(function: Callable[..., PyTree], x: Array, *rest: PyTree) -> PyTree:
@@ -83,3 +150,12 @@ def _by_the_compiler(function: Callable, results: NamedSharding, *arguments: PyT
         return function(*arguments)
     free = auto_axes(axes=mesh.axis_names, out_sharding=results)
     return free(function)(*jax.tree.map(jnp.asarray, arguments))
+
+
+def _places(sharding: NamedSharding, ndim: int) -> list:
+    """What splits each axis; a spec may end before the axes do."""
+    return [*sharding.spec, *(None for _ in range(ndim - len(sharding.spec)))]
+
+
+def _names(place: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return () if place is None else (place,) if isinstance(place, str) else tuple(place)

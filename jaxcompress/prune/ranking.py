@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.order import inverse
-from jaxcompress.core.sharding import explicit_spec
+from jaxcompress.core.sharding import is_split
 from jaxcompress.core.types import Array
 
 _SIGN = np.uint32(0x80000000)
@@ -47,7 +47,7 @@ def lowest(x: Array, count: Array | int, *, axis: tuple[int, ...]) -> Array:
       Array([False,  True, False,  True], dtype=bool)
     """
     keys = order_keys(x)
-    if len(axis) == 1 and x.shape[axis[0]] <= _COMPARED and not _is_split(x, axis[0]):
+    if len(axis) == 1 and x.shape[axis[0]] <= _COMPARED and not is_split(x, axis[0]):
         return _ranks(keys, axis[0]) < count
     bound = _bound(lambda keys, bound, axis: keys < bound, keys, count, axis)
     below, tied = keys < bound, keys == bound
@@ -109,12 +109,6 @@ def _ranks(keys: Array, axis: int) -> Array:
         for place, entry in enumerate(entries)
     ]
     return jnp.stack([jnp.broadcast_to(rank, keys.shape[:-1]) for rank in ranks], axis)
-
-
-def _is_split(x: Array, axis: int) -> bool:
-    """Whether an explicit mesh splits the axis, so that no entry is picked on it."""
-    spec = explicit_spec(x)
-    return spec is not None and spec[axis] is not None
 
 
 def order_keys(x: Array) -> Array:

@@ -11,11 +11,11 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.formats.choices import set_whole
-from jaxcompress.core.sharding import explicit_spec
+from jaxcompress.core.sharding import explicit_sharding, placed, sharding_of
 from jaxcompress.core.types import Array
 
 
@@ -195,19 +195,21 @@ def cut(shape: tuple[int, ...], sharing: Sharing, axes: LeafAxes) -> Cut:
 
 
 def in_blocks(x: Array, parts: Cut) -> Array:
-    """The array in the shape of its cut, whose blocks a mesh may shard."""
-    spec = explicit_spec(x)
-    if spec is None:
+    """The array in the shape of its cut; blocks that a mesh would cut are gathered."""
+    counts = [size for axis, size in enumerate(parts.shape) if axis not in parts.entries]
+    sharding = sharding_of(tuple(counts), like=x)
+    if sharding is None:
         return x.reshape(parts.shape)
-    places = [*spec, *(None for _ in range(x.ndim - len(spec)))]
+    places = list(sharding.spec)
     for axis in parts.entries:
         places.insert(axis, None)
-    return jax.lax.reshape(x, parts.shape, out_sharding=PartitionSpec(*places))
+    in_parts = NamedSharding(sharding.mesh, PartitionSpec(*places))
+    return jax.lax.reshape(placed(x, sharding), parts.shape, out_sharding=in_parts)
 
 
 def as_before(blocks: Array, x: Array) -> Array:
     """What `in_blocks` gave of an array, in that array's own shape and sharding."""
-    return jax.lax.reshape(blocks, x.shape, out_sharding=explicit_spec(x))
+    return jax.lax.reshape(blocks, x.shape, out_sharding=explicit_sharding(x))
 
 
 def scale_shape(shape: tuple[int, ...], sharing: Sharing, axes: LeafAxes) -> tuple[int, ...]:
@@ -239,8 +241,8 @@ def spread(blocks: Array, shape: tuple[int, ...]) -> Array:
     """
     for axis, (count, size) in enumerate(zip(blocks.shape, shape, strict=True)):
         if count not in (1, size):
-            spec = explicit_spec(blocks)
-            blocks = jnp.repeat(blocks, size // count, axis=axis, out_sharding=spec)
+            sharding = explicit_sharding(blocks)
+            blocks = jnp.repeat(blocks, size // count, axis=axis, out_sharding=sharding)
     return blocks
 
 

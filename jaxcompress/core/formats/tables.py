@@ -7,7 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.sharding import explicit_spec
+from jaxcompress.core.sharding import explicit_sharding
 from jaxcompress.core.types import Array
 
 
@@ -89,7 +89,7 @@ class Table:
 
 def entries_at(table: Array, index: Array) -> Array:
     """The entries of a one-dimensional table, sharded as the index is."""
-    return jnp.asarray(table).at[index].get(mode="clip", out_sharding=explicit_spec(index))
+    return jnp.asarray(table).at[index].get(mode="clip", out_sharding=explicit_sharding(index))
 
 
 def count_below(x: Array, middles: Array, bits: int, first: Array | int = 0) -> Array:

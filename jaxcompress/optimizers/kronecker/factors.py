@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import from_canonical, to_canonical
 from jaxcompress.core.numerics import narrowed
-from jaxcompress.core.sharding import explicit_spec, gathered, placed
+from jaxcompress.core.sharding import explicit_sharding, gathered, placed
 from jaxcompress.core.types import Array
 from jaxcompress.optimizers.kronecker.layers import KfacLayer
 from jaxcompress.optimizers.matrix.products import product
@@ -86,6 +86,6 @@ def natural_updates(
     results = [from_canonical(kernel, layer.axes)]
     results += [solved[..., -1].reshape(bias.shape) for bias in leaves[1:]]
     return {
-        name: placed(narrowed(result, grads[name].dtype), explicit_spec(grads[name]))
+        name: placed(narrowed(result, grads[name].dtype), explicit_sharding(grads[name]))
         for name, result in zip(names, results, strict=True)
     }

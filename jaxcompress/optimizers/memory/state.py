@@ -1,6 +1,7 @@
 """An optimizer whose state is kept in fewer bits between steps."""
 
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from jaxcompress.core.correspondence import start_of_param
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import leaf_names, map_named
 from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.core.sharding import with_whole_results
 from jaxcompress.core.types import Array, Key, Params, PyTree, Selector
 from jaxcompress.optimizers.leafwise import check_gradients, in_nodes_of
 from jaxcompress.optimizers.memory.codes import Format, Stored, dynamic8, is_stored
@@ -227,7 +229,8 @@ def _one_after(stored: Stored) -> Array:
     waited = stored.codes if stored.scales is None else stored.scales
     kind = jnp.uint16 if waited.dtype == jnp.bfloat16 else jnp.uint32
     # Bits, since there may be NaN; their minimum with 0 is 0, which XLA does not see.
-    bits = jax.lax.bitcast_convert_type(waited[(0,) * waited.ndim], kind)
+    first = with_whole_results(operator.itemgetter((0,) * waited.ndim), waited)
+    bits = jax.lax.bitcast_convert_type(first, kind)
     return 1 + jnp.minimum(bits.astype(jnp.float32), 0)
 
 
