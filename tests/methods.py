@@ -11,7 +11,7 @@ import importlib
 import inspect
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -52,14 +52,14 @@ class Method(NamedTuple):
     source: str
 
 
-def exported(module: str) -> dict[str, object]:
+def exported(module: str) -> dict[str, Callable]:
     """The functions that a module gives by its name, those of its families among them.
 
     A package gives what it imports under the same name, a module what it defines.
     """
     loaded = importlib.import_module(f"jaxcompress.{module}")
     path = pathlib.Path(inspect.getfile(loaded))
-    found: dict[str, object] = {}
+    found: dict[str, Callable] = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             found[f"{module}.{node.name}"] = getattr(loaded, node.name)

@@ -1,17 +1,22 @@
-"""Argument checks that many callables share; each message names the mend.
+"""Checks of numbers and of leaves that many callables share; each names the mend.
 
-What a number may be is decided here once: a *number* is finite, and a *count* is an
-int or a NumPy integer. A float is no count even when it is whole, and neither is a
-bool: what counts steps, entries or bits indexes arrays and divides step numbers, where
-2.0 behaves otherwise than 2.
+What a number may be is decided here once: a *number* is a finite Python, NumPy or JAX
+scalar, and a *count* is an int or a NumPy integer. A float is no count even when it is
+whole: what counts steps, entries or bits indexes arrays and divides step numbers, where
+2.0 behaves otherwise than 2. A bool is neither. The value of a traced scalar is not
+known, so that it passes every range. Kinds other than numbers are checked in `kinds`.
 """
 
+import math
+from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, get_args
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
+from jaxcompress.core.messages import shown
 from jaxcompress.core.types import Params
 
 
@@ -29,64 +34,75 @@ def check_count(caller: str, argument: str, value: object, least: int = 1) -> in
       ValueError: every(steps=2.5) must be at least 1, and an int.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ValueError(f"{caller}({argument}={value}) must be at least {least}, and an int.")
+        rule = f"at least {least}, and an int"
+        raise ValueError(f"{caller}({argument}={shown(value)}) must be {rule}.")
     return int(value)
 
 
 def check_whole(caller: str, argument: str, value: object) -> None:
     """Raises a ValueError unless value is an int, of either sign, as an axis is."""
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise ValueError(f"{caller}({argument}={value}) must be an int.")
+        raise ValueError(f"{caller}({argument}={shown(value)}) must be an int.")
 
 
 def check_number(caller: str, argument: str, value: object) -> None:
     """Raises a ValueError unless value is a finite real number."""
-    if not (isinstance(value, Real) and np.isfinite(float(value))):
-        raise ValueError(f"{caller}({argument}={value}) must be a finite number.")
+    _check(caller, argument, value, math.isfinite, "a finite number")
 
 
-def check_range(caller: str, argument: str, value: float, low: float, high: float) -> None:
+def check_range(caller: str, argument: str, value: object, low: float, high: float) -> None:
     """Raises a ValueError unless low <= value < high; a NaN never passes."""
-    if not low <= value < high:
-        raise ValueError(f"{caller}({argument}={value}) must be in [{low}, {high}).")
+    _check(caller, argument, value, lambda x: low <= x < high, f"in [{low}, {high})")
 
 
-def check_share(caller: str, argument: str, value: float) -> None:
+def check_share(caller: str, argument: str, value: object) -> None:
     """Raises a ValueError unless 0 <= value <= 1; a NaN never passes."""
-    if not 0 <= value <= 1:
-        raise ValueError(f"{caller}({argument}={value}) must be in [0, 1].")
+    _check(caller, argument, value, lambda x: 0 <= x <= 1, "in [0, 1]")
 
 
-def check_positive(caller: str, argument: str, value: float) -> None:
+def check_positive(caller: str, argument: str, value: object) -> None:
     """Raises a ValueError unless value > 0 and finite."""
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{caller}({argument}={value}) must be above 0, and finite.")
+    _check(caller, argument, value, lambda x: 0 < x < math.inf, "above 0, and finite")
 
 
 def check_size(caller: str, argument: str, value: object) -> None:
-    """Raises a ValueError for a number that is negative or not finite.
-
-    For what may also be an array, whose value may be traced, or a schedule: both pass.
-    """
-    if isinstance(value, Real) and not 0 <= float(value) < float("inf"):
-        raise ValueError(f"{caller}({argument}={value}) must be finite and at least 0.")
+    """Raises a ValueError unless value >= 0 and finite."""
+    _check(caller, argument, value, lambda x: 0 <= x < math.inf, "finite and at least 0")
 
 
-def check_kind(caller: str, argument: str, value: object, kind: Any, mend: str) -> None:
-    """Raises a TypeError unless value is of the class, or of one of a union.
+def check_rate(caller: str, argument: str, value: object) -> None:
+    """Raises a ValueError unless value is of `check_size`, or a schedule of such.
 
-    For what functions of this package build, where a neighbour is easily passed.
+    A schedule is any function; its values are not looked at.
 
     Example:
-      >>> check_kind("dynamic", "spec", jc.quantize.int8, jc.QuantSpec, "Call it.")
+      >>> check_rate("sgd", "learning_rate", optax.constant_schedule(0.1))
+      >>> check_rate("sgd", "learning_rate", "0.1")
       Traceback (most recent call last):
-      TypeError: dynamic(spec=...) must be of type QuantSpec, not function. Call it.
+      ValueError: sgd(learning_rate='0.1') must be finite and at least 0, or a schedule.
     """
-    if not isinstance(value, kind):
-        names = " or ".join(each.__name__ for each in get_args(kind) or (kind,))
-        raise TypeError(
-            f"{caller}({argument}=...) must be of type {names}, not {type(value).__name__}. {mend}"
-        )
+    if not callable(value):
+        rule = "finite and at least 0, or a schedule"
+        _check(caller, argument, value, lambda x: 0 <= x < math.inf, rule)
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a real scalar of Python, NumPy or JAX; a bool is none."""
+    if isinstance(value, bool | np.bool_):
+        return False
+    if isinstance(value, Real):
+        return True
+    dtype = getattr(value, "dtype", np.dtype(bool))
+    real = jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating)
+    return real and getattr(value, "shape", None) == ()
+
+
+def _check(
+    caller: str, argument: str, value: Any, holds: Callable[[float], bool], rule: str
+) -> None:
+    """Raises a ValueError unless the rule holds for the number, or it is traced."""
+    if not (is_number(value) and (isinstance(value, Tracer) or holds(float(value)))):
+        raise ValueError(f"{caller}({argument}={shown(value)}) must be {rule}.")
 
 
 def check_floating(caller: str, argument: str, dtype) -> None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import check_size, require_params
+from jaxcompress.core.checks import check_rate, check_size, require_params
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named
 from jaxcompress.core.types import Array, Params
@@ -47,7 +47,7 @@ def proximal(
 
     Source: Parikh and Boyd 2014, "Proximal Algorithms", section 4.2.
     """
-    check_size(caller, "learning_rate", learning_rate)
+    check_rate(caller, "learning_rate", learning_rate)
     check_size(caller, "weight", weight)
 
     def init(params: Params) -> ProximalState:

@@ -5,9 +5,11 @@ from fnmatch import fnmatchcase
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcompress.core.axes import Axes, LeafAxes, assumed_axes
 from jaxcompress.core.checks import check_array
+from jaxcompress.core.messages import shown, suggestion
 from jaxcompress.core.names import leaf_names, map_named, named_leaves
 from jaxcompress.core.types import Params, Selector
 
@@ -144,6 +146,35 @@ def none_of(*selectors: Selector) -> Selector:
       {'body': True, 'head': False}
     """
     return _combined(lambda chosen: not any(chosen), selectors)
+
+
+def chosen_by(caller: str, select: Selector, params: Params) -> dict[str, bool]:
+    """Whether a selector chooses each leaf, by name.
+
+    Raises:
+      TypeError: what it gives is no tree of bool in the params' structure.
+
+    Example:
+      >>> chosen_by("quantize", jc.weights, {"kernel": jnp.ones((2, 2))})
+      Traceback (most recent call last):
+      TypeError: quantize(select=weights) gives <lambda> at '.', and must give a bool
+      for every leaf of the params. Did you mean weights(...), which gives a selector?
+    """
+    if not callable(select):
+        raise TypeError(
+            f"{caller}(select={shown(select)}) must be a selector, for example "
+            "jc.matching('*/kernel')."
+        )
+    chosen, names = named_leaves(select(params)), list(named_leaves(params))
+    wrong = {name: each for name, each in chosen.items() if not isinstance(each, bool | np.bool_)}
+    missing = [name for name in names if name not in chosen]
+    if wrong or missing or len(chosen) > len(names):
+        name, each = next(iter(wrong.items()), ((missing or list(chosen))[0], "nothing"))
+        raise TypeError(
+            f"{caller}(select={shown(select)}) gives {shown(each)} at {name!r}, and must give a "
+            f"bool for every leaf of the params.{suggestion(select, 'a selector')}"
+        )
+    return chosen
 
 
 def axes_of(name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:

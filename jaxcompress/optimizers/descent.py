@@ -5,9 +5,10 @@ from numbers import Real
 import optax
 from jax.typing import ArrayLike
 
+from jaxcompress.core.kinds import check_select
 from jaxcompress.core.types import Selector
 from jaxcompress.optimizers.decay import weight_decay as decoupled
-from jaxcompress.optimizers.hyperparameters import check_sizes
+from jaxcompress.optimizers.hyperparameters import check_rates, check_sizes
 
 
 def descending(
@@ -36,7 +37,9 @@ def descending(
       >>> optimizer.update(jnp.array([2.0]), optimizer.init(jnp.zeros(1)))[0]
       Array([-0.1], dtype=float32)
     """
-    check_sizes(caller, learning_rate=learning_rate, weight_decay=weight_decay)
+    check_rates(caller, learning_rate=learning_rate)
+    check_sizes(caller, weight_decay=weight_decay)
+    check_select(caller, "select", select)
     return optax.chain(decay_after(scaled, weight_decay, select), descent(learning_rate))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import check_count, check_range, check_size
+from jaxcompress.core.checks import check_count, check_range, check_rate, check_size
 from jaxcompress.core.types import Array
 
 
@@ -19,21 +19,26 @@ def check_decays(caller: str, **decays: ArrayLike) -> None:
     running mean never starts.
     """
     for argument, value in decays.items():
-        if isinstance(value, Real):
-            check_range(caller, argument, float(value), 0, 1)
-            continue
+        check_range(caller, argument, value, 0, 1)
         dtype = jnp.result_type(value)
-        if jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32:
+        narrow = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32
+        if narrow and not isinstance(value, Real):
             raise ValueError(
                 f"{caller}({argument}=...) is an array of dtype {dtype}, too narrow for a decay. "
                 "Make it float32; in optax.inject_hyperparams with hyperparam_dtype=jnp.float32."
             )
 
 
-def check_sizes(caller: str, **sizes: ArrayLike | optax.Schedule) -> None:
-    """Raises a ValueError for a negative or non-finite number; see `check_size`."""
+def check_sizes(caller: str, **sizes: ArrayLike) -> None:
+    """Raises a ValueError unless each is a finite number of at least 0."""
     for argument, value in sizes.items():
         check_size(caller, argument, value)
+
+
+def check_rates(caller: str, **rates: ArrayLike | optax.Schedule) -> None:
+    """Raises a ValueError unless each is as in `check_sizes`, or a schedule."""
+    for argument, value in rates.items():
+        check_rate(caller, argument, value)
 
 
 def check_counts(caller: str, least: int = 1, **counts: ArrayLike) -> tuple[Any, ...]:

@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.checks import check_kind, check_real
+from jaxcompress.core.checks import check_real
 from jaxcompress.core.formats.sharing import Block, Channel, Tensor
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import Rules, as_rules

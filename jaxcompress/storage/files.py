@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxcompress.core.checks import check_kind
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import is_compressed, logical
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.types import PyTree

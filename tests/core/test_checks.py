@@ -3,6 +3,8 @@
 import re
 from fractions import Fraction
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,13 +13,17 @@ from jaxcompress.core.checks import (
     check_number,
     check_positive,
     check_range,
+    check_rate,
     check_share,
     check_size,
     check_whole,
 )
+from jaxcompress.core.messages import shown
 
 NAN, INFINITY = float("nan"), float("inf")
-ONE = [1, 1.0, np.int8(1), np.uint64(1), np.float16(1), np.float64(1)]
+ONE = [1, 1.0, np.int8(1), np.uint64(1), np.float16(1), jnp.int8(1), jnp.bfloat16(1), np.array(1.0)]
+NO_NUMBER = [NAN, INFINITY, np.float32(NAN), jnp.float32(NAN), True, np.bool_(True), 1j, "1", None]
+NO_NUMBER += [np.ones(1), ..., [1.0]]
 
 CHECKS = [
     (
@@ -28,11 +34,12 @@ CHECKS = [
     ),
     (check_count, (0,), [0, 1, np.int32(0)], [-1, 0.0, NAN, False]),
     (check_whole, (), [0, -3, np.int8(1)], [1.0, NAN, True, np.float32(1), "1", None]),
-    (check_number, (), [0, -2.5, *ONE, Fraction(1, 3)], [NAN, INFINITY, -INFINITY, 1j, "1", None]),
-    (check_range, (0, 1), [0, 0.0, 0.5], [1, -1e-9, NAN, INFINITY]),
-    (check_share, (), [0, 0.5, *ONE], [1 + 1e-9, -1e-9, NAN, INFINITY]),
-    (check_positive, (), [1e-30, *ONE], [0, -1, NAN, INFINITY]),
-    (check_size, (), [0, *ONE, abs, np.array([-1.0])], [-1, NAN, INFINITY, np.float32(NAN)]),
+    (check_number, (), [0, -2.5, *ONE, Fraction(1, 3)], [-INFINITY, *NO_NUMBER]),
+    (check_range, (0, 1), [0, 0.0, 0.5], [1, -1e-9, *NO_NUMBER]),
+    (check_share, (), [0, 0.5, *ONE], [1 + 1e-9, -1e-9, *NO_NUMBER]),
+    (check_positive, (), [1e-30, *ONE], [0, -1, *NO_NUMBER]),
+    (check_size, (), [0, *ONE], [-1, jnp.float32(-1), abs, *NO_NUMBER]),
+    (check_rate, (), [0, *ONE, abs], [-1, jnp.float32(-1), *NO_NUMBER]),
 ]
 
 
@@ -49,5 +56,14 @@ def test_what_passes_and_what_is_refused(check, bounds, right, wrong):
     for value in right:
         check("thing", "size", value, *bounds)
     for value in wrong:
-        with pytest.raises(ValueError, match=re.escape(f"thing(size={value}) must be ")):
+        with pytest.raises(ValueError, match=re.escape(f"thing(size={shown(value)}) must be ")):
             check("thing", "size", value, *bounds)
+
+
+@pytest.mark.parametrize(
+    ("check", "bounds"), [row[:2] for row in CHECKS if row[0] not in (check_count, check_whole)]
+)
+def test_a_traced_scalar_passes_and_a_traced_array_does_not(check, bounds):
+    jax.jit(lambda value: check("thing", "size", value, *bounds))(jnp.float32(-7))
+    with pytest.raises(ValueError, match=r"thing\(size=a traced float32\[1\]\) must be "):
+        jax.jit(lambda value: check("thing", "size", value, *bounds))(jnp.ones(1))

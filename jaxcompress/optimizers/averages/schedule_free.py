@@ -16,7 +16,12 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.descent import decay_after
-from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes
+from jaxcompress.optimizers.hyperparameters import (
+    check_counts,
+    check_decays,
+    check_rates,
+    check_sizes,
+)
 from jaxcompress.optimizers.leafwise import (
     check_gradients,
     check_trainable,
@@ -269,8 +274,14 @@ def _rate(learning_rate: ArrayLike | optax.Schedule, warmup: ArrayLike, count: A
 
 
 def _check(
-    caller: str, *, b1: ArrayLike, warmup: ArrayLike, **sizes: ArrayLike | optax.Schedule
+    caller: str,
+    *,
+    learning_rate: ArrayLike | optax.Schedule,
+    b1: ArrayLike,
+    warmup: ArrayLike,
+    **sizes: ArrayLike,
 ) -> None:
+    check_rates(caller, learning_rate=learning_rate)
     check_sizes(caller, **sizes)
     check_counts(caller, least=0, warmup=warmup)
     check_decays(caller, b1=b1)

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxcompress.core.types import Array
 from jaxcompress.optimizers.classic.momentum import scale_by_heavy_ball
 from jaxcompress.optimizers.descent import descent
-from jaxcompress.optimizers.hyperparameters import check_decays, check_sizes
+from jaxcompress.optimizers.hyperparameters import check_decays, check_rates, check_sizes
 from jaxcompress.optimizers.leafwise import leafwise
 from jaxcompress.optimizers.moments import average, divided, root
 
@@ -185,7 +185,7 @@ def _descending(
 ) -> optax.GradientTransformation:
     """`scaled`, then a heavy ball, then the learning rate; no state for momentum 0."""
     check_decays(caller, momentum=momentum)
-    check_sizes(caller, learning_rate=learning_rate)
+    check_rates(caller, learning_rate=learning_rate)
     still = isinstance(momentum, Real) and momentum == 0
     ball = optax.identity() if still else scale_by_heavy_ball(momentum)
     return optax.chain(scaled, ball, descent(learning_rate))

@@ -13,7 +13,12 @@ from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Key, Params, Selector
 from jaxcompress.optimizers.curvature.curvature import require_function
 from jaxcompress.optimizers.descent import descending
-from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes
+from jaxcompress.optimizers.hyperparameters import (
+    check_counts,
+    check_decays,
+    check_rates,
+    check_sizes,
+)
 from jaxcompress.optimizers.kronecker.factors import (
     AllFactors,
     Factors,
@@ -215,7 +220,8 @@ def kfac(
 
     Also known as: K-FAC, Kronecker-factored approximate curvature.
     """
-    check_sizes("kfac", learning_rate=learning_rate, limit=limit)
+    check_rates("kfac", learning_rate=learning_rate)
+    check_sizes("kfac", limit=limit)
     _check("kfac", decay, damping, every=every, measure_every=measure_every)
     scaled = scale_by_kfac(
         layers,

@@ -13,7 +13,7 @@ from jaxcompress.optimizers.curvature.vectors import (
     inner_product,
     multiple,
 )
-from jaxcompress.optimizers.hyperparameters import check_sizes
+from jaxcompress.optimizers.hyperparameters import check_rates, check_sizes
 from jaxcompress.optimizers.leafwise import check_gradients
 from jaxcompress.optimizers.moments import as_float32, divided
 
@@ -57,7 +57,8 @@ def clip_kl(
     Source: Ba, Grosse and Martens 2017, "Distributed second-order optimization using
     Kronecker-factored approximations", section 5.
     """
-    check_sizes("clip_kl", learning_rate=learning_rate, limit=limit)
+    check_rates("clip_kl", learning_rate=learning_rate)
+    check_sizes("clip_kl", limit=limit)
     inner = optax.with_extra_args_support(inner)
 
     def init(params: Params) -> KlState:

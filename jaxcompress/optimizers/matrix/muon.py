@@ -19,7 +19,12 @@ from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.optimizers.classic.adam import adamw
 from jaxcompress.optimizers.classic.momentum import scale_by_nesterov
 from jaxcompress.optimizers.descent import descending
-from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes
+from jaxcompress.optimizers.hyperparameters import (
+    check_counts,
+    check_decays,
+    check_rates,
+    check_sizes,
+)
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.matrix.matrices import hidden, matrix_axes
 from jaxcompress.optimizers.matrix.products import product
@@ -216,7 +221,8 @@ def muon(
     """
     check_decays("muon", momentum=momentum, b1=b1, b2=b2)
     rest = learning_rate if adam_learning_rate is None else adam_learning_rate
-    check_sizes("muon", learning_rate=learning_rate, adam_learning_rate=rest, eps=eps)
+    check_rates("muon", learning_rate=learning_rate, adam_learning_rate=rest)
+    check_sizes("muon", eps=eps)
     check_sizes("muon", weight_decay=weight_decay)
     check_counts("muon", steps=steps)
     chosen = select or hidden(axes)

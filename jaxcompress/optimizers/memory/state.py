@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcompress.core.checks import check_array, check_kind, check_real
+from jaxcompress.core.checks import check_array, check_real
 from jaxcompress.core.correspondence import start_of_param
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import leaf_names, map_named
 from jaxcompress.core.rules import Rules, as_rules

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxcompress.core.checks import check_count, check_kind
+from jaxcompress.core.checks import check_count
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.formats.grids import covered, grid
 from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.formats.sharing import Block, Group
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.numerics import largest_magnitude
 from jaxcompress.core.observers import Range, Reading, as_reading
 from jaxcompress.core.spec import QuantSpec

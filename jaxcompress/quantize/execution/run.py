@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import jax
 
-from jaxcompress.core.checks import check_kind
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph import Site, rewrite

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxcompress.core.checks import check_kind
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.qtensor import QTensor

@@ -1,0 +1,116 @@
+"""Each kind of argument: what passes its check, and what is refused by name."""
+
+import pathlib
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxcompress as jc
+from jaxcompress.core import kinds
+from jaxcompress.core.selectors import chosen_by
+
+AXES = {"kernel": jc.LeafAxes((0,), (1,))}
+PARAMS = {"kernel": jnp.ones((2, 2))}
+
+
+def mend(check):
+    """The check with a mend, for those that take one."""
+    return lambda caller, argument, value: check(caller, argument, value, "Pass another.")
+
+
+KINDS = [
+    (
+        "function",
+        mend(kinds.check_function),
+        [len, jax.nn.relu, jax.jit(len), int],
+        [None, 1, "len"],
+    ),
+    (
+        "key",
+        kinds.check_key,
+        [jax.random.key(0), jax.random.PRNGKey(0), jax.random.key(0, impl="rbg")],
+        [None, 0, np.zeros(2), jax.random.split(jax.random.key(0)), jax.random.key],
+    ),
+    (
+        "transformation",
+        kinds.check_transformation,
+        [
+            optax.sgd(0.1),
+            optax.MultiSteps(optax.sgd(0.1), 2),
+            optax.with_extra_args_support(optax.sgd(0.1)),
+            jc.optimizers.muon(0.1),
+        ],
+        [None, optax.sgd, "adam", 0.1, {"init": len, "update": len}],
+    ),
+    ("select", kinds.check_select, [None, jc.weights(), jc.weights], ["*/kernel", True, {}]),
+    (
+        "arrays",
+        kinds.check_arrays,
+        [
+            {},
+            None,
+            1.0,
+            PARAMS,
+            {"w": np.ones(1), "n": 1, "z": 1j, "flag": True, "key": jax.random.key(0)},
+            jax.eval_shape(lambda: PARAMS),
+            jc.quantize.quantize(PARAMS, jc.quantize.int8())[0],
+        ],
+        ["text", {"f": jax.nn.relu}, [object]],
+    ),
+    ("mapping", mend(kinds.check_mapping), [{}, AXES], [[], "text", None, jnp.ones(1)]),
+    ("text", kinds.check_text, ["", "text"], [b"text", None, 1, ["text"]]),
+    ("path", kinds.check_path, ["model", pathlib.Path("model")], [b"model", None, 1, {}]),
+]
+
+
+@pytest.mark.parametrize(
+    ("check", "right", "wrong"), [pytest.param(*row[1:], id=row[0]) for row in KINDS]
+)
+def test_what_passes_and_what_is_refused(check, right, wrong):
+    for value in right:
+        check("thing", "part", value)
+    for value in wrong:
+        with pytest.raises(TypeError, match=r"^thing\(part=.*\).*(must be|no array)"):
+            check("thing", "part", value)
+
+
+def test_a_traced_key_passes():
+    jax.jit(lambda key: kinds.check_key("thing", "key", key))(jax.random.key(0))
+    jax.vmap(lambda key: kinds.check_key("thing", "key", key))(jax.random.split(jax.random.key(0)))
+
+
+def test_axes_by_name():
+    assert kinds.named_axes("thing", None) is None
+    assert kinds.named_axes("thing", AXES) == AXES
+    for wrong in (PARAMS, "text", 1.5, [jc.weights], {"kernel": "output"}):
+        with pytest.raises(TypeError, match=r"thing\(axes=...\) holds .*graph\.axes"):
+            kinds.named_axes("thing", wrong)
+
+
+def test_every_entry_of_a_list_is_checked():
+    kinds.check_each("thing", "names", ["a", "b"], kinds.check_text)
+    for wrong in ("ab", None, {"a": 1}, ["a", 1]):
+        with pytest.raises(TypeError, match=r"thing\(names="):
+            kinds.check_each("thing", "names", wrong, kinds.check_text)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [True, "kernel", {"kernel": "kernel"}, {"kernel": 1}, {}, {"other": True}, {"kernel": [True]}],
+    ids=str,
+)
+def test_what_a_selector_gives_is_a_bool_for_every_leaf(given):
+    with pytest.raises(TypeError, match=re.escape("thing(select=")):
+        chosen_by("thing", lambda params: given, PARAMS)
+
+
+def test_a_selector_chooses_by_name():
+    assert chosen_by("thing", jc.weights(), PARAMS | {"bias": jnp.ones(2)}) == {
+        "kernel": True,
+        "bias": False,
+    }
+    assert chosen_by("thing", jc.everything(), {}) == {}

@@ -1,0 +1,47 @@
+"""Every public function, by the name it is called with, and its arguments."""
+
+import inspect
+from collections.abc import Callable, Iterator
+
+import jaxcompress
+from tests import methods
+
+ROOMS = (
+    "auto",
+    "bridges",
+    "distill",
+    "graph",
+    "kernels",
+    "layerwise",
+    "optimizers",
+    "prune",
+    "quantize",
+    "report",
+    "storage",
+    "structure",
+    "validate",
+)
+TOP = "top"
+"""What `jc` itself gives, `jc.schedules` and `jc.observers` among it."""
+
+
+def functions(room: str) -> dict[str, Callable]:
+    """The public functions of a room and of its families, by what follows `jc.`."""
+    if room != TOP:
+        return methods.exported(room)
+    words = {
+        name: value
+        for name, value in vars(jaxcompress).items()
+        if inspect.isfunction(value) and not name.startswith("_")
+    }
+    shared = methods.exported("core.schedules") | methods.exported("core.observers")
+    return words | {name.removeprefix("core."): value for name, value in shared.items()}
+
+
+def arguments(function: Callable) -> Iterator[str]:
+    """The names of what can be passed; keywords of a typed dict count one by one."""
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            yield from parameter.annotation.__args__[0].__annotations__
+        else:
+            yield parameter.name

@@ -1,0 +1,60 @@
+"""Calling a public function with one wrong argument, and saying how that ended."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from tests.doors.surface import arguments
+from tests.doors.values import WRONG
+
+
+class Ending(NamedTuple):
+    """How a call with one wrong argument ended.
+
+    Fields:
+      argument: what was wrong.
+      value: a name of `WRONG`.
+      how: "refused" with a message that names the function and the argument, or
+        "accepted", or an exception that says less.
+    """
+
+    argument: str
+    value: str
+    how: str
+
+
+def called(function: Callable, given: Mapping[str, Any]) -> Any:
+    """The function's result with its arguments given by name; `*inputs` is a tuple."""
+    keywords, rest = dict(given), _variadic(function)
+    if rest is None:
+        return function(**keywords)
+    names = list(inspect.signature(function).parameters)
+    before = [keywords.pop(name) for name in names[: names.index(rest)]]
+    return function(*before, *keywords.pop(rest, ()), **keywords)
+
+
+def endings(name: str, function: Callable, valid: Mapping[str, Any]) -> Iterator[Ending]:
+    """Each argument of a valid call in turn replaced by each value of `WRONG`."""
+    for argument in arguments(function):
+        for label, make in WRONG.items():
+            wrong = (make(),) if argument == _variadic(function) else make()
+            how = _ending(name, function, argument, {**valid, argument: wrong})
+            yield Ending(argument, label, how)
+
+
+def _variadic(function: Callable) -> str | None:
+    parameters = inspect.signature(function).parameters.values()
+    return next((each.name for each in parameters if each.kind is each.VAR_POSITIONAL), None)
+
+
+def _ending(name: str, function: Callable, argument: str, given: Mapping[str, Any]) -> str:
+    try:
+        called(function, given)
+    except (TypeError, ValueError) as error:
+        said = str(error)
+        if name.rpartition(".")[2] in said and argument in said:
+            return "refused"
+        return f"{type(error).__name__}: {' '.join(said.split())[:120]}"
+    except Exception as error:  # what a wrong argument must not end in
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+    return "accepted"

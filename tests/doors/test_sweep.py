@@ -1,0 +1,34 @@
+"""Every public function, each argument, eleven mostly wrong values.
+
+A wrong value raises a ValueError or a TypeError that names the function and the
+argument. What is accepted instead stands in the table of the room, with its kind.
+"""
+
+import pytest
+
+from tests.doors import optimizers
+from tests.doors.surface import functions
+from tests.doors.sweep import called, endings
+from tests.doors.table import Doors
+
+ROOMS: dict[str, Doors] = {"optimizers": optimizers.DOORS}
+CALLS = [
+    pytest.param(doors, name, function, id=name)
+    for room, doors in ROOMS.items()
+    for name, function in functions(room).items()
+    if name not in doors.left_out
+]
+
+
+@pytest.mark.parametrize(("doors", "name", "function"), CALLS)
+def test_a_wrong_argument_is_refused_by_name(doors, name, function):
+    called(function, doors.valid(name, function))
+    accepted = doors.accepted(name, function)
+    wrong = [
+        ending
+        for ending in endings(name, function, doors.valid(name, function))
+        if ending.how != "refused"
+        and not (ending.how == "accepted" and ending.value in accepted[ending.argument])
+        and not (ending.how != "accepted" and (name, ending.argument) in doors.foreign)
+    ]
+    assert not wrong, "\n".join(map(str, wrong))
