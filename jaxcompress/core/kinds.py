@@ -1,20 +1,17 @@
-"""Checks of what an argument is: a function, a key, an optimizer, a tree of arrays.
+"""Checks of what an argument is: a function, a key, an optimizer, a text.
 
 One check per kind, for every public callable; each raises a TypeError that names the
-callable, the argument and the mend. Numbers are checked in `checks`.
+callable, the argument and the mend. Numbers are checked in `checks`, trees in `trees`.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.messages import shown, suggestion
-from jaxcompress.core.names import named_leaves
-from jaxcompress.core.types import PyTree
 
 
 def check_kind(caller: str, argument: str, value: object, kind: Any, mend: str) -> None:
@@ -82,65 +79,45 @@ def check_transformation(caller: str, argument: str, value: object) -> None:
         )
 
 
-def check_select(caller: str, argument: str, value: object) -> None:
-    """Raises a TypeError unless value is a selector, or None for the default.
+def check_selector(caller: str, argument: str, value: object) -> None:
+    """Raises a TypeError unless value is a selector.
 
-    What a selector gives is checked where it meets params, by `selectors.chosen_by`.
+    What a selector gives is checked where it meets params, by `trees.chosen_by`.
+
+    Example:
+      >>> check_selector("partition", "select", jc.weights)
+      Traceback (most recent call last):
+      TypeError: partition(select=weights) must be a selector, for example
+      jc.matching('*/kernel'). Did you mean weights(...), which gives one?
     """
-    if value is not None and not callable(value):
+    uncalled = suggestion(value, "one")
+    if uncalled or not callable(value):
         raise TypeError(
             f"{caller}({argument}={shown(value)}) must be a selector, for example "
-            "jc.matching('*/kernel')."
+            f"jc.matching('*/kernel').{uncalled}"
         )
 
 
-def named_axes(caller: str, axes: Axes | None) -> dict[str, LeafAxes] | None:
-    """The axes by leaf name, None where there are none.
-
-    Raises:
-      TypeError: it is no tree of `LeafAxes`.
-
-    Example:
-      >>> named_axes("weights", {"kernel": jnp.ones((2, 2))})
-      Traceback (most recent call last):
-      TypeError: weights(axes=...) holds float32[2, 2] at 'kernel', no LeafAxes. Make it
-      with graph.axes(fn, params, *inputs).
-    """
-    if axes is None:
-        return None
-    known = named_leaves(axes)
-    for name, each in known.items():
-        if not isinstance(each, LeafAxes):
-            raise TypeError(
-                f"{caller}(axes=...) holds {shown(each)} at {name!r}, no LeafAxes. Make it with "
-                "graph.axes(fn, params, *inputs)."
-            )
-    return known
-
-
-def check_arrays(caller: str, argument: str, tree: PyTree) -> None:
-    """Raises a TypeError unless each leaf is an array, a shape, a number or compressed.
-
-    Example:
-      >>> check_arrays("quantize", "params", {"activation": jax.nn.relu})
-      Traceback (most recent call last):
-      TypeError: quantize(params=...): leaf 'activation' is relu of type custom_jvp, no
-      array. Of a module take the arrays alone, as its bridge does.
-    """
-    for name, leaf in named_leaves(tree).items():
-        is_array = hasattr(leaf, "shape") and hasattr(leaf, "dtype")
-        if not is_array and not isinstance(leaf, int | float | complex):
-            raise TypeError(
-                f"{caller}({argument}=...): leaf {name!r} is {shown(leaf)} of type "
-                f"{type(leaf).__name__}, no array. Of a module take the arrays alone, as its "
-                "bridge does."
-            )
+def check_select(caller: str, select: object) -> None:
+    """As `check_selector` of `select`, whose None stands for a default."""
+    if select is not None:
+        check_selector(caller, "select", select)
 
 
 def check_mapping(caller: str, argument: str, value: object, mend: str) -> None:
     """Raises a TypeError unless value is a dict or another mapping."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{caller}({argument}={shown(value)}) must be a mapping. {mend}")
+
+
+def check_iterable(caller: str, argument: str, value: object, mend: str) -> None:
+    """Raises a TypeError unless value can be gone through, and is no array and no text.
+
+    The rows of an array, the keys of a dict and the letters of a text are rarely meant.
+    """
+    single = hasattr(value, "shape") or isinstance(value, Mapping | str | bytes)
+    if single or not isinstance(value, Iterable):
+        raise TypeError(f"{caller}({argument}={shown(value)}) must be a list. {mend}")
 
 
 def check_text(caller: str, argument: str, value: object) -> None:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.kinds import check_function
 from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.types import Array, PyTree
 
@@ -164,6 +165,7 @@ def materialized(fn: Callable) -> Callable:
       >>> jax.jit(jc.materialized(fn))(params, jnp.ones(2))
       Array([-1., -1.], dtype=float32)
     """
+    check_function("materialized", "fn", fn, "Pass the model, fn(params, *inputs).")
 
     @functools.wraps(fn)
     def on_arrays(*args, **kwargs):

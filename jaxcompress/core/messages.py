@@ -41,7 +41,11 @@ def shortened(text: str) -> str:
 
 
 def suggestion(value: object, expected: str) -> str:
-    """Asks whether a function of ours or of optax was to be called; else empty."""
-    if inspect.isfunction(value) and value.__module__.startswith(("jaxcompress", "optax")):
+    """Asks whether a function of ours or of optax was to be called; else empty.
+
+    What such functions give are functions inside them, which are passed as they are.
+    """
+    ours = inspect.isfunction(value) and value.__module__.startswith(("jaxcompress", "optax"))
+    if ours and "<" not in value.__qualname__:
         return f" Did you mean {value.__name__}(...), which gives {expected}?"
     return ""

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core import exports
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.types import Array, PyTree
 
 exports.list_definitions(globals())
@@ -71,6 +72,7 @@ def counted(observer: Observer) -> Observer:
       >>> reading.value.tolist(), int(reading.count)
       ([0.5, 2.0], 1)
     """
+    check_kind("counted", "observer", observer, Observer, "For example second_moment().")
     both = together(observer, row_count())
     return both._replace(read=lambda state: Reading(*both.read(state)))
 
@@ -104,6 +106,8 @@ def row_count() -> Observer:
 
 def together(first: Observer, second: Observer) -> Observer:
     """Joins two observers of the same data; states and readings are pairs."""
+    for argument, observer in (("first", first), ("second", second)):
+        check_kind("together", argument, observer, Observer, "For example second_moment().")
     return Observer(
         init=lambda x: (first.init(x), second.init(x)),
         update=lambda x, state: (first.update(x, state[0]), second.update(x, state[1])),

@@ -3,6 +3,8 @@
 import jax
 
 from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.names import map_named
+from jaxcompress.core.trees import chosen_by, first_difference
 from jaxcompress.core.types import Params, PyTree, Selector
 
 
@@ -20,19 +22,18 @@ def partition(tree: Params, select: Selector) -> tuple[PyTree, PyTree]:
       (selected, others). Where a leaf belongs to the other tree there is `None`, an
       empty subtree, so both trees pass through `jax.grad`, optax and jit.
 
+    Raises:
+      TypeError: `select` gives no tree of bool for the params.
+
     Example:
       >>> params = {"kernel": jnp.ones((2, 2)), "steps": jnp.zeros((), jnp.int32)}
       >>> trainable, frozen = jc.partition(params, jc.inexact())
       >>> trainable["steps"], frozen["kernel"]
       (None, None)
     """
-    selected = select(tree)
-    first = jax.tree.map(
-        lambda leaf, chosen: leaf if chosen else None, tree, selected, is_leaf=is_compressed
-    )
-    second = jax.tree.map(
-        lambda leaf, chosen: None if chosen else leaf, tree, selected, is_leaf=is_compressed
-    )
+    selected = chosen_by("partition", select, tree)
+    first = map_named(lambda name, leaf: leaf if selected[name] else None, tree)
+    second = map_named(lambda name, leaf: None if selected[name] else leaf, tree)
     return first, second
 
 
@@ -47,15 +48,23 @@ def combine(first: PyTree, second: PyTree) -> Params:
       The full tree.
 
     Raises:
-      ValueError: a leaf is in both trees.
+      ValueError: a leaf is in both trees, or the trees are not of one outline.
 
     Example:
       >>> jc.combine({"a": 1, "b": None}, {"a": None, "b": 2})
       {'a': 1, 'b': 2}
     """
-    return jax.tree.map(
-        _whichever, first, second, is_leaf=lambda leaf: leaf is None or is_compressed(leaf)
-    )
+    outlines = [jax.tree.structure(tree, is_leaf=_is_place) for tree in (first, second)]
+    if outlines[0] != outlines[1]:
+        raise ValueError(
+            f"combine(first=..., second=...): the trees differ, {first_difference(first, second)}. "
+            "Pass the two trees of one `partition`."
+        )
+    return jax.tree.map(_whichever, first, second, is_leaf=_is_place)
+
+
+def _is_place(leaf) -> bool:
+    return leaf is None or is_compressed(leaf)
 
 
 def _whichever(first, second):

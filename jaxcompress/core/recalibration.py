@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.kinds import check_function, check_iterable, check_key
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Key, Params
 
 Update = Callable[[Params], dict[str, Array]]
@@ -70,12 +72,16 @@ def recalibrate(
     Differs: the variance is the average of the batches' own, as a running average's is;
     how the mean varies between batches is not added.
     """
+    check_function("recalibrate", "train_fn", train_fn, "Pass train_fn(params, *inputs, key).")
+    check_arrays("recalibrate", "params", params)
+    check_iterable("recalibrate", "batches", batches, "Pass one tuple of inputs each.")
+    check_key("recalibrate", "key", key)
     found: dict[str, _Sum] = {}
     passed: set[str] = set()
     names = [
         name
         for name, leaf in named_leaves(params).items()
-        if not is_compressed(leaf) and jnp.issubdtype(leaf.dtype, jnp.floating)
+        if not is_compressed(leaf) and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
     ]
 
     @jax.jit

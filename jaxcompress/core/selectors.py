@@ -5,12 +5,12 @@ from fnmatch import fnmatchcase
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxcompress.core.axes import Axes, LeafAxes, assumed_axes
-from jaxcompress.core.checks import check_array
-from jaxcompress.core.messages import shown, suggestion
+from jaxcompress.core.checks import check_array, check_count
+from jaxcompress.core.kinds import check_selector, check_text
 from jaxcompress.core.names import leaf_names, map_named, named_leaves
+from jaxcompress.core.trees import chosen_by, named_axes
 from jaxcompress.core.types import Params, Selector
 
 
@@ -32,6 +32,8 @@ def matching(*patterns: str) -> Selector:
       >>> jc.matching("*/kernel")(params)
       {'dense': {'bias': False, 'kernel': True}}
     """
+    for pattern in patterns:
+        check_text("matching", "patterns", pattern)
     if not patterns:
         raise ValueError("matching() needs at least one pattern, for example '*/kernel'.")
 
@@ -52,6 +54,7 @@ def inexact() -> Selector:
 
 def at_least(size: int) -> Selector:
     """Selects leaves with `size` entries or more."""
+    size = check_count("at_least", "size", size, least=0)
     return _each(lambda leaf: leaf.size >= size)
 
 
@@ -77,7 +80,7 @@ def weights(axes: Axes | None = None) -> Selector:
       >>> jc.weights()({"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)})
       {'bias': False, 'kernel': True}
     """
-    known = None if axes is None else named_leaves(axes)
+    known = named_axes("weights", axes)
 
     def chosen(name: str, leaf) -> bool:
         return not why_left_out(leaf, axes_of(name, leaf, known))
@@ -91,7 +94,7 @@ def meeting_data(axes: Axes | None = None) -> Selector:
     Args:
       axes: as of `weights`.
     """
-    known = None if axes is None else named_leaves(axes)
+    known = named_axes("meeting_data", axes)
 
     def chosen(name: str, leaf) -> bool:
         meets_data = axes_of(name, leaf, known).meets_data
@@ -130,12 +133,12 @@ def reasons_left_out(params: Params, axes: Axes | None) -> dict[str, str]:
 
 def all_of(*selectors: Selector) -> Selector:
     """Selects leaves that every selector chooses."""
-    return _combined(all, selectors)
+    return _combined("all_of", all, selectors)
 
 
 def any_of(*selectors: Selector) -> Selector:
     """Selects leaves that at least one selector chooses."""
-    return _combined(any, selectors)
+    return _combined("any_of", any, selectors)
 
 
 def none_of(*selectors: Selector) -> Selector:
@@ -145,36 +148,7 @@ def none_of(*selectors: Selector) -> Selector:
       >>> jc.none_of(jc.matching("head"))({"head": jnp.ones(2), "body": jnp.ones(2)})
       {'body': True, 'head': False}
     """
-    return _combined(lambda chosen: not any(chosen), selectors)
-
-
-def chosen_by(caller: str, select: Selector, params: Params) -> dict[str, bool]:
-    """Whether a selector chooses each leaf, by name.
-
-    Raises:
-      TypeError: what it gives is no tree of bool in the params' structure.
-
-    Example:
-      >>> chosen_by("quantize", jc.weights, {"kernel": jnp.ones((2, 2))})
-      Traceback (most recent call last):
-      TypeError: quantize(select=weights) gives <lambda> at '.', and must give a bool
-      for every leaf of the params. Did you mean weights(...), which gives a selector?
-    """
-    if not callable(select):
-        raise TypeError(
-            f"{caller}(select={shown(select)}) must be a selector, for example "
-            "jc.matching('*/kernel')."
-        )
-    chosen, names = named_leaves(select(params)), list(named_leaves(params))
-    wrong = {name: each for name, each in chosen.items() if not isinstance(each, bool | np.bool_)}
-    missing = [name for name in names if name not in chosen]
-    if wrong or missing or len(chosen) > len(names):
-        name, each = next(iter(wrong.items()), ((missing or list(chosen))[0], "nothing"))
-        raise TypeError(
-            f"{caller}(select={shown(select)}) gives {shown(each)} at {name!r}, and must give a "
-            f"bool for every leaf of the params.{suggestion(select, 'a selector')}"
-        )
-    return chosen
+    return _combined("none_of", lambda chosen: not any(chosen), selectors)
 
 
 def axes_of(name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
@@ -210,10 +184,14 @@ def _each(choose: Callable) -> Selector:
     return lambda params: map_named(chosen, params)
 
 
-def _combined(join: Callable, selectors: tuple[Selector, ...]) -> Selector:
+def _combined(caller: str, join: Callable, selectors: tuple[Selector, ...]) -> Selector:
+    for selector in selectors:
+        check_selector(caller, "selectors", selector)
+
     def select(params: Params):
-        chosen = [selector(params) for selector in selectors]
-        return jax.tree.map(lambda _, *each: join(each), leaf_names(params), *chosen)
+        chosen = [chosen_by(caller, selector, params) for selector in selectors]
+        names = leaf_names(params)
+        return jax.tree.map(lambda name: join([each[name] for each in chosen]), names)
 
     return select
 

@@ -39,7 +39,7 @@ def descending(
     """
     check_rates(caller, learning_rate=learning_rate)
     check_sizes(caller, weight_decay=weight_decay)
-    check_select(caller, "select", select)
+    check_select(caller, select)
     return optax.chain(decay_after(scaled, weight_decay, select), descent(learning_rate))
 
 

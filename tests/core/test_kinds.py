@@ -10,8 +10,7 @@ import optax
 import pytest
 
 import jaxcompress as jc
-from jaxcompress.core import kinds
-from jaxcompress.core.selectors import chosen_by
+from jaxcompress.core import kinds, trees
 
 AXES = {"kernel": jc.LeafAxes((0,), (1,))}
 PARAMS = {"kernel": jnp.ones((2, 2))}
@@ -46,10 +45,10 @@ KINDS = [
         ],
         [None, optax.sgd, "adam", 0.1, {"init": len, "update": len}],
     ),
-    ("select", kinds.check_select, [None, jc.weights(), jc.weights], ["*/kernel", True, {}]),
+    ("selector", kinds.check_selector, [jc.weights(), len], [None, "*/kernel", True, jc.weights]),
     (
         "arrays",
-        kinds.check_arrays,
+        trees.check_arrays,
         [
             {},
             None,
@@ -84,11 +83,11 @@ def test_a_traced_key_passes():
 
 
 def test_axes_by_name():
-    assert kinds.named_axes("thing", None) is None
-    assert kinds.named_axes("thing", AXES) == AXES
+    assert trees.named_axes("thing", None) is None
+    assert trees.named_axes("thing", AXES) == AXES
     for wrong in (PARAMS, "text", 1.5, [jc.weights], {"kernel": "output"}):
         with pytest.raises(TypeError, match=r"thing\(axes=...\) holds .*graph\.axes"):
-            kinds.named_axes("thing", wrong)
+            trees.named_axes("thing", wrong)
 
 
 def test_every_entry_of_a_list_is_checked():
@@ -105,12 +104,12 @@ def test_every_entry_of_a_list_is_checked():
 )
 def test_what_a_selector_gives_is_a_bool_for_every_leaf(given):
     with pytest.raises(TypeError, match=re.escape("thing(select=")):
-        chosen_by("thing", lambda params: given, PARAMS)
+        trees.chosen_by("thing", lambda params: given, PARAMS)
 
 
 def test_a_selector_chooses_by_name():
-    assert chosen_by("thing", jc.weights(), PARAMS | {"bias": jnp.ones(2)}) == {
+    assert trees.chosen_by("thing", jc.weights(), PARAMS | {"bias": jnp.ones(2)}) == {
         "kernel": True,
         "bias": False,
     }
-    assert chosen_by("thing", jc.everything(), {}) == {}
+    assert trees.chosen_by("thing", jc.everything(), {}) == {}

@@ -14,10 +14,9 @@ class Doors(NamedTuple):
     Fields:
       given: by argument, what a valid call passes where the argument has no default.
       calls: by function, what its valid call passes instead, or beside.
-      right: by argument, which values of `WRONG` are right.
+      right: by argument, which values of `WRONG` are right: the library takes them, and
+        what a model does with them is the model's.
       exceptions: by (function, argument), which are right instead.
-      foreign: by (function, argument), why a wrong value may end in an exception that
-        the library does not raise.
       left_out: by function, why it is not called.
     """
 
@@ -25,7 +24,6 @@ class Doors(NamedTuple):
     calls: Mapping[str, Mapping[str, Callable[[], Any]]] = {}
     right: Mapping[str, frozenset[str]] = {}
     exceptions: Mapping[tuple[str, str], frozenset[str]] = {}
-    foreign: Mapping[tuple[str, str], str] = {}
     left_out: Mapping[str, str] = {}
 
     def valid(self, name: str, function: Callable) -> dict[str, Any]:

@@ -32,6 +32,7 @@ FUNCTION = frozenset(("function",))
 RATE = SIZE | FUNCTION
 """A schedule is any function."""
 TEXT = frozenset(("text",))
+
 ARRAY = frozenset(("nan", "jnp nan", "True")) | NUMBER
 """A number is an array without axes; its values are data, which nobody can refuse."""
 TREE = ARRAY | {"None"}

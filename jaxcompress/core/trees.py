@@ -1,0 +1,94 @@
+"""Checks of trees: arrays as params, axes, and what a selector gives for params."""
+
+import numpy as np
+
+from jaxcompress.core.axes import Axes, LeafAxes
+from jaxcompress.core.kinds import check_selector
+from jaxcompress.core.messages import shown
+from jaxcompress.core.names import named_leaves
+from jaxcompress.core.types import Params, PyTree, Selector
+
+
+def named_axes(caller: str, axes: Axes | None) -> dict[str, LeafAxes] | None:
+    """The axes by leaf name, None where there are none.
+
+    Raises:
+      TypeError: it is no tree of `LeafAxes`.
+
+    Example:
+      >>> named_axes("weights", {"kernel": jnp.ones((2, 2))})
+      Traceback (most recent call last):
+      TypeError: weights(axes=...) holds float32[2, 2] at 'kernel', no LeafAxes. Make it
+      with graph.axes(fn, params, *inputs).
+    """
+    if axes is None:
+        return None
+    known = named_leaves(axes)
+    for name, each in known.items():
+        if not isinstance(each, LeafAxes):
+            raise TypeError(
+                f"{caller}(axes=...) holds {shown(each)} at {name!r}, no LeafAxes. Make it with "
+                "graph.axes(fn, params, *inputs)."
+            )
+    return known
+
+
+def first_difference(one: PyTree, other: PyTree) -> str:
+    """Says where two trees that should have one structure first differ.
+
+    Example:
+      >>> first_difference({"a": 1, "b": {"c": 2}}, {"a": 1, "b": 3})
+      "the first has a leaf at 'b/c' and the second has none"
+    """
+    names, others = dict.fromkeys(named_leaves(one)), dict.fromkeys(named_leaves(other))
+    for name in names:
+        if name not in others:
+            return f"the first has a leaf at {name!r} and the second has none"
+    for name in others:
+        if name not in names:
+            return f"the second has a leaf at {name!r} and the first has none"
+    return f"the first is a {type(one).__name__} and the second a {type(other).__name__}"
+
+
+def check_arrays(caller: str, argument: str, tree: PyTree) -> None:
+    """Raises a TypeError unless each leaf is an array, a shape, a number or compressed.
+
+    Example:
+      >>> check_arrays("quantize", "params", {"activation": jax.nn.relu})
+      Traceback (most recent call last):
+      TypeError: quantize(params=...): leaf 'activation' is relu of type custom_jvp, no
+      array. Of a module take the arrays alone, as its bridge does.
+    """
+    for name, leaf in named_leaves(tree).items():
+        is_array = hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+        if not is_array and not isinstance(leaf, int | float | complex):
+            raise TypeError(
+                f"{caller}({argument}=...): leaf {name!r} is {shown(leaf)} of type "
+                f"{type(leaf).__name__}, no array. Of a module take the arrays alone, as its "
+                "bridge does."
+            )
+
+
+def chosen_by(caller: str, select: Selector, params: Params) -> dict[str, bool]:
+    """Whether a selector chooses each leaf, by name.
+
+    Raises:
+      TypeError: what it gives is no tree of bool in the params' structure.
+
+    Example:
+      >>> chosen_by("quantize", lambda params: "kernel", {"kernel": jnp.ones((2, 2))})
+      Traceback (most recent call last):
+      TypeError: quantize(select=<lambda>) gives 'kernel' at '.', and must give a bool
+      for every leaf of the params.
+    """
+    check_selector(caller, "select", select)
+    chosen, names = named_leaves(select(params)), list(named_leaves(params))
+    wrong = {name: each for name, each in chosen.items() if not isinstance(each, bool | np.bool_)}
+    missing = [name for name in names if name not in chosen]
+    if wrong or missing or len(chosen) > len(names):
+        name, each = next(iter(wrong.items()), ((missing or list(chosen))[0], "nothing"))
+        raise TypeError(
+            f"{caller}(select={shown(select)}) gives {shown(each)} at {name!r}, and must give a "
+            "bool for every leaf of the params."
+        )
+    return chosen
