@@ -45,7 +45,8 @@ def suggestion(value: object, expected: str) -> str:
 
     What such functions give are functions inside them, which are passed as they are.
     """
-    ours = inspect.isfunction(value) and value.__module__.startswith(("jaxcompress", "optax"))
-    if ours and "<" not in value.__qualname__:
-        return f" Did you mean {value.__name__}(...), which gives {expected}?"
-    return ""
+    if not inspect.isfunction(value) or "<" in value.__qualname__:
+        return ""
+    if not value.__module__.startswith(("jaxcompress", "optax")):
+        return ""
+    return f" Did you mean {value.__name__}(...), which gives {expected}?"
