@@ -60,7 +60,7 @@ def map_named(function: Callable, tree: PyTree, *rest: PyTree) -> PyTree:
 
 def _named(tree: PyTree) -> list[tuple[str, object]]:
     leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_compressed)
-    named = [(_name(path), leaf) for path, leaf in leaves]
+    named = [(leaf_name(path), leaf) for path, leaf in leaves]
     seen = set()
     for name, _ in named:
         if name in seen:
@@ -71,7 +71,8 @@ def _named(tree: PyTree) -> list[tuple[str, object]]:
     return named
 
 
-def _name(path: tuple) -> str:
+def leaf_name(path: tuple) -> str:
+    """The name of the leaf at the end of a path of JAX's keys."""
     if path and isinstance(path[-1], GetAttrKey) and path[-1].name == "value":
         path = path[:-1]
     keys = [key_name(entry) for entry in path]

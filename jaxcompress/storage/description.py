@@ -1,14 +1,20 @@
-"""What a file holds, leaf by leaf, without decoding it."""
+"""What a file holds, leaf by leaf."""
 
 import dataclasses
 import os
 
+from jaxcompress.core.checks import check_count
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.report import aligned
 from jaxcompress.storage.container import archive
 from jaxcompress.storage.container.contents import Leaf
+from jaxcompress.storage.container.errors import brief
 from jaxcompress.storage.container.header import Header
+from jaxcompress.storage.container.limits import MAX_BYTES
+
+_WIDEST = 100
+"""Characters of a text in the table. All rows are as wide as the widest."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +41,7 @@ class StoredLeaf:
 
 @dataclasses.dataclass(frozen=True)
 class FileReport:
-    """What `describe` found. `print` it for a table.
+    """What `describe` found. `print` it for a table, which shortens long texts.
 
     Attributes:
       path: the file.
@@ -60,10 +66,10 @@ class FileReport:
         header = ("leaf", "shape", "dtype", "spec", "coder", "bytes")
         rows = [
             (
-                leaf.name,
+                brief(leaf.name, _WIDEST),
                 "×".join(map(str, leaf.shape)) or "()",
                 leaf.dtype,
-                leaf.spec or "-",
+                brief(leaf.spec or "-", _WIDEST),
                 leaf.coder,
                 f"{leaf.size_bytes:,}",
             )
@@ -73,7 +79,10 @@ class FileReport:
             ("header", "", "", "", "", f"{self.header_bytes:,}"),
             ("total", "", "", "", "", f"{self.size_bytes:,}"),
         ]
-        texts = [f"{name}: {text}" for name, text in self.metadata.items()]
+        texts = [
+            f"{brief(name, _WIDEST)}: {brief(text, 4 * _WIDEST)}"
+            for name, text in self.metadata.items()
+        ]
         return "\n".join(
             [
                 f"{self.path}, format version {self.format_version}",
@@ -84,20 +93,26 @@ class FileReport:
         )
 
 
-def describe(path: str | os.PathLike) -> FileReport:
-    """What a file that `save` wrote holds; every byte is verified, no leaf is decoded.
+def describe(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> FileReport:
+    """What a file that `save` wrote holds; every byte is verified and can be decoded.
+
+    What `load` accepts and refuses it does too, with one leaf in memory at a time.
 
     Args:
       path: the file.
+      max_bytes: what its tree may take in memory, as `load` counts; default 16 GiB.
 
     Returns:
       FileReport; its `str` is a table.
 
     Raises:
-      FileError: the file is truncated, altered, foreign, or of a later format.
+      FileError: the file is truncated, altered, foreign, of a later format, or its tree
+        takes more than `max_bytes`.
+      TypeError: `path` is no path.
       OSError: there is no such file.
     """
-    opened = archive.verify("describe", path)
+    check_count("describe", "max_bytes", max_bytes)
+    opened = archive.verify("describe", path, max_bytes)
     header = opened.header
     return FileReport(
         path=os.fspath(path),

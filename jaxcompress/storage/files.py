@@ -1,19 +1,23 @@
 """Saving a tree as one file, and loading it."""
 
 import difflib
+import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from numbers import Number
 from typing import Any
 
 import jax
 
+from jaxcompress.core.checks import check_count
 from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import is_compressed, logical
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.types import PyTree
 from jaxcompress.storage.container import archive, outlines
 from jaxcompress.storage.container.contents import Contents
-from jaxcompress.storage.container.errors import FileError, reading
+from jaxcompress.storage.container.errors import FileError, brief, reading, shown
+from jaxcompress.storage.container.limits import MAX_BYTES
 from jaxcompress.storage.container.safetensors import NO_TEXT
 
 
@@ -53,7 +57,7 @@ def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] =
     return archive.write("save", path, tree, metadata)
 
 
-def load(path: str | os.PathLike, like: PyTree = None) -> PyTree:
+def load(path: str | os.PathLike, like: PyTree = None, *, max_bytes: int = MAX_BYTES) -> PyTree:
     """The tree that `save` wrote; each leaf is verified before it is decoded.
 
     The file is read once, and what was verified is what is decoded, even where another
@@ -69,24 +73,31 @@ def load(path: str | os.PathLike, like: PyTree = None) -> PyTree:
         that a file does not describe: `nnx.State`, Equinox modules, named tuples.
         Without it, dict, list, tuple and None come back as they were, and any other
         node as the dict of its children by name.
+      max_bytes: what the tree may take in memory, default 16 GiB; what a file claims is
+        checked against it before anything is allocated. A code of a quantized leaf
+        counts one byte, the header 16 times its size. Memory and time stay below a
+        constant plus four times the file and what is accepted.
 
     Returns:
       The tree. Arrays are JAX arrays on the default device; 64-bit ones are NumPy
       arrays unless JAX is set to 64 bits; Python numbers are Python numbers.
 
     Raises:
-      FileError: the file is truncated, altered, foreign, or of a later format.
+      FileError: the file is truncated, altered, foreign, of a later format, or takes
+        more than `max_bytes`.
       ValueError: names, shapes or dtypes differ from `like`.
+      TypeError: `path` is no path, or `like` has a leaf that is no array.
       OSError: there is no such file.
     """
-    opened, leaves = archive.read("load", path, lambda contents: contents.leaves)
+    check_count("load", "max_bytes", max_bytes)
+    opened, leaves = archive.read("load", path, lambda contents: contents.leaves, max_bytes)
     if like is not None:
         return _arranged(path, leaves, like)
     with reading("load", path):
         return _rebuilt(opened.outline, leaves)
 
 
-def load_leaf(path: str | os.PathLike, name: str) -> Any:
+def load_leaf(path: str | os.PathLike, name: str, *, max_bytes: int = MAX_BYTES) -> Any:
     """One leaf of a file that `save` wrote, by its name; other leaves are not read.
 
     Its own bytes and the header are verified. A file of format version 1, which has one
@@ -95,15 +106,16 @@ def load_leaf(path: str | os.PathLike, name: str) -> Any:
     Args:
       path: the file.
       name: as `describe(path)` and `jc.named_leaves` list it.
+      max_bytes: what the leaf may take in memory, as `load` counts; default 16 GiB.
 
     Returns:
       The leaf, as `load` gives it.
 
     Raises:
       KeyError: the file has no such leaf.
-      TypeError: `name` is no text.
+      TypeError: `name` is no text, or `path` no path.
       FileError: the leaf or the header is truncated or altered, or the file is foreign,
-        or of a later format.
+        of a later format, or takes more than `max_bytes`.
       OSError: there is no such file.
 
     Example:
@@ -115,33 +127,40 @@ def load_leaf(path: str | os.PathLike, name: str) -> Any:
       Array([1., 1.], dtype=float32)
     """
     check_kind("load_leaf", "name", name, str, "describe(path) lists the names.")
+    check_count("load_leaf", "max_bytes", max_bytes)
 
     def wanted(contents: Contents) -> list[str]:
         return [name] if name in contents.leaves else []
 
-    opened, leaves = archive.read("load_leaf", path, wanted)
+    opened, leaves = archive.read("load_leaf", path, wanted, max_bytes)
     if not leaves:
-        near = difflib.get_close_matches(name, opened.leaves, n=3, cutoff=0.4)
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise KeyError(
-            f"load_leaf({os.fspath(path)!r}, {name!r}): the file has no such leaf, and "
-            f"{len(opened.leaves)} others.{hint} storage.describe lists them."
+            f"load_leaf({os.fspath(path)!r}, {shown(name)}): the file has no such leaf, and "
+            f"{len(opened.leaves)} others.{_near(name, opened.leaves)} storage.describe lists them."
         )
     return leaves[name]
 
 
+def _near(name: str, names: Iterable[str]) -> str:
+    """Names like a wrong one, as a question; comparing long or many ones takes long."""
+    short = [each for each in itertools.islice(names, 1000) if len(each) <= 100]
+    near = difflib.get_close_matches(name[:100], short, n=3, cutoff=0.4)
+    return f" Did you mean {' or '.join(map(shown, near))}?" if near else ""
+
+
 def _rebuilt(outline: str, leaves: Mapping[str, object]) -> PyTree:
     if outline:
-        return outlines.from_text(outline, leaves.values())
+        return outlines.from_text(outline, leaves)
     try:
         return outlines.from_names(leaves)
-    except outlines.NameClashError as error:
+    except outlines.NamesError as error:
         raise FileError(f"{error}, so the names give no tree. Pass a template as like=.") from error
 
 
 def _arranged(path: str | os.PathLike, leaves: Mapping[str, object], like: PyTree) -> PyTree:
     call = f"load({os.fspath(path)!r}, like=...)"
     names = leaf_names(like)
+    jax.tree.map(lambda *leaf: _check_template(call, *leaf), names, like, is_leaf=is_compressed)
     wanted, found = set(jax.tree.leaves(names)), set(leaves)
     if wanted != found:
         raise ValueError(
@@ -153,7 +172,7 @@ def _arranged(path: str | os.PathLike, leaves: Mapping[str, object], like: PyTre
         expected, actual = logical(template), logical(leaves[name])
         if (expected.shape, expected.dtype) != (actual.shape, actual.dtype):
             raise ValueError(
-                f"{call}: leaf {name!r} is {_described(actual)} in the file and "
+                f"{call}: leaf {shown(name)} is {_described(actual)} in the file and "
                 f"{_described(expected)} in like=. Pass a template of the model that was saved."
             )
         return leaves[name]
@@ -161,9 +180,20 @@ def _arranged(path: str | os.PathLike, leaves: Mapping[str, object], like: PyTre
     return jax.tree.map(fitting, names, like, is_leaf=is_compressed)
 
 
+def _check_template(call: str, name: str, template) -> None:
+    arrays = hasattr(template, "shape") and hasattr(template, "dtype")
+    if not arrays and not isinstance(template, Number):
+        raise TypeError(
+            f"{call}: leaf {shown(name)} of like= is of type {type(template).__name__}, no array. "
+            "Pass arrays or shapes, as jax.eval_shape gives them."
+        )
+
+
 def _listed(names: set[str]) -> str:
-    return ", ".join(sorted(names)) or "none"
+    """Some names and how many there are beside them."""
+    listed = ", ".join(brief(name, 60) for name in sorted(names)[:5]) or "none"
+    return f"{listed} and {len(names) - 5} others" if len(names) > 5 else listed
 
 
 def _described(struct: jax.ShapeDtypeStruct) -> str:
-    return f"{struct.dtype}{list(struct.shape)}"
+    return f"{struct.dtype}{shown(list(struct.shape))}"

@@ -112,7 +112,7 @@ BROKEN = {
 
 
 def built(factors, dtype="float32", order=(), output_ndim=1):
-    return LOW_RANK.outlined([dtype, order, output_ndim], factors, ())
+    return LOW_RANK.outlined([dtype, list(order), output_ndim], factors, ())
 
 
 @pytest.mark.parametrize(("arguments", "message"), BROKEN.values(), ids=BROKEN)

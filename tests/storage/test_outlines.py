@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxcompress.core.names import named_leaves
-from jaxcompress.storage.container.outlines import NameClashError, from_names, from_text, to_text
+from jaxcompress.storage.container.errors import FileError
+from jaxcompress.storage.container.outlines import NamesError, from_names, from_text, to_text
 
 PLAIN = {
     "leaf": 1,
@@ -56,7 +57,7 @@ KEYS = {
 @pytest.mark.parametrize("tree", PLAIN.values(), ids=PLAIN)
 def test_plain_containers_come_back(tree):
     text, leaves = to_text("save", tree), named_leaves(tree)
-    again = from_text(text, leaves.values()) if text else from_names(leaves)
+    again = from_text(text, leaves) if text else from_names(leaves)
     assert again == tree
     assert jax.tree.structure(again) == jax.tree.structure(tree)
 
@@ -69,7 +70,7 @@ def test_what_names_say_takes_no_outline(name):
 @pytest.mark.parametrize(("tree", "expected"), OTHERS.values(), ids=OTHERS)
 def test_other_nodes_come_back_as_dicts_and_change_none_around_them(tree, expected):
     text, leaves = to_text("save", tree), named_leaves(tree)
-    assert (from_text(text, leaves.values()) if text else from_names(leaves)) == expected
+    assert (from_text(text, leaves) if text else from_names(leaves)) == expected
 
 
 @pytest.mark.parametrize(("node", "message"), KEYS.values(), ids=KEYS)
@@ -84,7 +85,7 @@ def test_names_nest_in_any_order():
 
 @pytest.mark.parametrize("names", [["a", "a/b"], ["a/b", "a"], ["a/b/c", "a/b"]])
 def test_a_leaf_that_is_a_folder_is_refused(names):
-    with pytest.raises(NameClashError, match=r"'a(/b)?' names both a leaf and a folder"):
+    with pytest.raises(NamesError, match=r"'a(/b)?' names both a leaf and a folder"):
         from_names(dict.fromkeys(names, 1))
 
 
@@ -96,11 +97,39 @@ def test_a_leaf_that_is_a_folder_is_refused(names):
         ('["x",0,0]', "not the outline"),
         ("[]", "not the outline"),
         ('"l"', "not the outline"),
-        ("[", "Expecting"),
-        ("0", "fewer leaves"),
+        ('["l",0,false]', "False is not the outline"),
+        ('{"0":0,"2":0}', "calls leaf '1' '2'"),
+        ('["d",[0,0],["1",0]]', "have no order"),
+        ('["d",[[0],0],[["1"],0]]', "have no order"),
+        ('["d",[0,0],[false,0]]', "two are equal"),
+        ('["d",[0,0],[0,0]]', "two are equal"),
+        ('["d",[0,0],1]', "is not a key and an outline"),
+        ('["d",[0,0],[{},0]]', "is not a key of a dict"),
+        ('["d",[0,0],[1e999,0]]', "inf is not a key of a dict"),
+        ('["d",[0,0],[' + "[" * 300 + "]" * 300 + ",0]]", "is not a key of a dict"),
+        ('{"0":0,"0":0}', "'0' twice"),
+        ('["l",0,' + '["l",' * 200 + "0" + "]" * 201, "nests deeper than 100"),
+        ('["l",' * 99_999 + "]" * 99_999, "is not JSON"),
+        ("[", "is not JSON"),
+        ('["l",0]', "fewer leaves"),
     ],
 )
 def test_a_wrong_outline_is_refused(text, message):
-    leaves = [] if message == "more leaves" and text.count("0") == 1 else [1, 2]
-    with pytest.raises(ValueError, match=message):
+    leaves = {} if message == "more leaves" and text.count("0") == 1 else {"0": 1, "1": 2}
+    with pytest.raises(FileError, match=message):
         from_text(text, leaves)
+
+
+@pytest.mark.parametrize("text", ["x" + "/x" * 100, "/" * 10**6])
+def test_names_of_too_many_parts_give_no_tree(text):
+    with pytest.raises(NamesError, match="has more than 100 parts"):
+        from_names({"a": 1, text: 2})
+
+
+def test_a_tree_that_is_too_deep_is_refused():
+    tree = [1]
+    for _ in range(99):
+        tree = [tree]
+    assert from_text(to_text("save", tree), named_leaves(tree)) == tree
+    with pytest.raises(ValueError, match=r"^save\(tree\): the node at .* in more than 100 others"):
+        to_text("save", [tree])

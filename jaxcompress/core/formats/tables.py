@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from numbers import Real
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -9,6 +10,9 @@ import numpy as np
 
 from jaxcompress.core.sharding import explicit_sharding
 from jaxcompress.core.types import Array
+
+_LONGEST_NAME = 80
+_LARGEST = float(np.finfo(np.float64).max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +22,7 @@ class Table:
     Also known as: nf4, ternary and binary weights, powers of two, a look-up table.
 
     Invariants:
+      - The name has 1 to 80 characters that print.
       - 2 to 256 finite float32 levels, some below zero and some above.
       - Code 0 is the level zero where there is one, so that codes count levels from
         there; else the lowest level.
@@ -32,8 +37,13 @@ class Table:
     values: tuple[float, ...]
 
     def __post_init__(self):
-        if not isinstance(self.name, str) or not self.name:
-            raise ValueError(f"Table(name={self.name!r}) must be a text that reports can show.")
+        if not isinstance(self.name, str) or not 0 < len(self.name) <= _LONGEST_NAME:
+            raise ValueError(
+                f"Table(name={self.name!r}) must be a text that reports can show, of 1 to "
+                f"{_LONGEST_NAME} characters."
+            )
+        if not self.name.isprintable():
+            raise ValueError(f"Table(name={self.name!r}) has a character that reports cannot show.")
         object.__setattr__(self, "values", _levels(self.values))
         if self.highest > (255 if self.lowest == 0 else 127):
             raise ValueError(
@@ -119,12 +129,11 @@ def padded(middles: Array, bits: int) -> Array:
 
 
 def _levels(values: Sequence[float]) -> tuple[float, ...]:
-    try:
-        levels = np.asarray(values, np.float32)
-    except (TypeError, ValueError):
-        levels = np.zeros(0, np.float32)
-    if levels.ndim != 1 or not 2 <= levels.size <= 256:
+    listed = list(values) if isinstance(values, Sequence | np.ndarray) else []
+    if not (2 <= len(listed) <= 256 and all(map(_real, listed))):
         raise ValueError(f"Table(values={values!r}) must be 2 to 256 numbers.")
+    with np.errstate(over="ignore"):  # infinity, which is refused below
+        levels = np.asarray(listed, np.float32)
     if not (np.all(np.isfinite(levels)) and np.all(np.diff(levels) > 0)):
         raise ValueError(
             f"Table(values={values!r}) must be finite and ascend, in float32. Sort them."
@@ -132,6 +141,15 @@ def _levels(values: Sequence[float]) -> tuple[float, ...]:
     if not levels[0] < 0 < levels[-1]:
         raise ValueError(f"Table(values={values!r}) must have levels on both sides of zero.")
     return tuple(levels.tolist())
+
+
+def _real(value) -> bool:
+    """Whether it is one real number that a float64 holds, and no bool."""
+    if hasattr(value, "dtype"):
+        kinds = (jnp.floating, jnp.integer)
+        return np.ndim(value) == 0 and any(jnp.issubdtype(value.dtype, kind) for kind in kinds)
+    huge = isinstance(value, int) and abs(value) > _LARGEST
+    return isinstance(value, Real) and not isinstance(value, bool) and not huge
 
 
 NF4 = Table(

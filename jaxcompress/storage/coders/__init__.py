@@ -7,6 +7,7 @@ from jaxcompress.storage.coders.bitmask import bitmask as bitmask
 from jaxcompress.storage.coders.coder import Coder as Coder
 from jaxcompress.storage.coders.plain import plain as plain
 from jaxcompress.storage.coders.words import Words
+from jaxcompress.storage.container.errors import FileError, shown
 
 CODERS = (plain, bitmask)
 """What files may hold; the earlier wins where two are equally small."""
@@ -23,10 +24,12 @@ def coder_named(name: str, version: int) -> Coder:
     """The coder that files call by this name and version.
 
     Raises:
-      ValueError: there is none.
+      FileError: there is none.
     """
     for coder in CODERS:
         if (coder.name, coder.version) == (name, version):
             return coder
     known = ", ".join(f"{coder.name} {coder.version}" for coder in CODERS)
-    raise ValueError(f"there is no coder {name!r} of version {version!r}, only {known}")
+    raise FileError(
+        f"there is no coder {shown(name)} of version {version}, only {known}. Update jaxcompress."
+    )

@@ -10,6 +10,12 @@ from jaxcompress.storage.coders.words import (
     word_dtype,
     words_to_bytes,
 )
+from jaxcompress.storage.container.errors import contradiction
+
+
+def _least_bytes(size: int, bits: int) -> int:
+    del bits  # no word may follow
+    return packed_bytes(size, 1)
 
 
 def _size_bytes(words: Words) -> int:
@@ -27,7 +33,7 @@ def _encode(words: Words) -> np.ndarray:
 def _decode(coded: np.ndarray, size: int, bits: int) -> np.ndarray:
     length = packed_bytes(size, 1)
     if coded.size < length:
-        raise ValueError(f"a mask of {size} entries does not fit {coded.size} bytes")
+        raise contradiction(f"a mask of {size} entries does not fit {coded.size} bytes")
     present = np.unpackbits(coded[:length], count=size, bitorder="little").view(bool)
     others = bytes_to_words(coded[length:], int(np.count_nonzero(present)), bits)
     values = np.zeros(size, word_dtype(bits))
@@ -35,7 +41,7 @@ def _decode(coded: np.ndarray, size: int, bits: int) -> np.ndarray:
     return values
 
 
-bitmask = Coder("bitmask", 1, _size_bytes, _encode, _decode)
+bitmask = Coder("bitmask", 1, _least_bytes, _size_bytes, _encode, _decode)
 """One bit per entry, then the words that are not zero: pruning saves bytes.
 
 n / 8 + (1 - sparsity) · n · bits / 8 bytes: smaller than `plain` where the sparsity is

@@ -6,6 +6,7 @@ from jaxcompress.storage.coders.words import bytes_to_words, packed_bytes, words
 plain = Coder(
     name="plain",
     version=1,
+    least_bytes=packed_bytes,
     size_bytes=lambda words: packed_bytes(words.values.size, words.bits),
     encode=words_to_bytes,
     decode=bytes_to_words,

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxcompress.storage.container.errors import contradiction
+
 
 class Words(NamedTuple):
     """What a coder codes.
@@ -71,10 +73,10 @@ def bytes_to_words(packed: np.ndarray, size: int, bits: int) -> np.ndarray:
     """The values of the words that `words_to_bytes` put into bytes.
 
     Raises:
-      ValueError: `packed` is not as long as `size` words are.
+      FileError: `packed` is not as long as `size` words are.
     """
     if packed.size != packed_bytes(size, bits):
-        raise ValueError(f"{size} words of {bits} bits do not fit {packed.size} bytes")
+        raise contradiction(f"{size} words of {bits} bits do not fit {packed.size} bytes")
     if bits % 8 == 0:
         return packed.view(word_dtype(bits))
     if bits == 1:

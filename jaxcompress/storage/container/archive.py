@@ -5,12 +5,17 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import jax
+
 from jaxcompress.core.types import PyTree
-from jaxcompress.storage.container import digests, disk, version_1, version_2
+from jaxcompress.storage.container import digests, disk, outlines, version_1, version_2
+from jaxcompress.storage.container.arrays import on_device
 from jaxcompress.storage.container.contents import Contents, Version
-from jaxcompress.storage.container.errors import FileError, reading
+from jaxcompress.storage.container.errors import FileError, shown
 from jaxcompress.storage.container.header import in_order
 from jaxcompress.storage.container.header import read as read_header
+from jaxcompress.storage.container.limits import HEADER_WEIGHT, check_total, leaf_bytes
+from jaxcompress.storage.container.paths import opened
 from jaxcompress.storage.container.plan import FORMAT, plan
 
 VERSIONS: Mapping[str, Version] = {"1": version_1.READER, "2": version_2.READER}
@@ -43,7 +48,10 @@ def write(caller: str, path: str | os.PathLike, tree: PyTree, metadata: Mapping[
 
 
 def read(
-    caller: str, path: str | os.PathLike, wanted: Callable[[Contents], Iterable[str]]
+    caller: str,
+    path: str | os.PathLike,
+    wanted: Callable[[Contents], Iterable[str]],
+    max_bytes: int,
 ) -> tuple[Contents, dict[str, Any]]:
     """Reads a file once; every byte that it gives was verified before.
 
@@ -51,36 +59,41 @@ def read(
       caller: who asks, for error messages.
       path: the file.
       wanted: contents -> names of the leaves to give.
+      max_bytes: that these leaves may count for.
 
     Returns:
-      (contents, leaves by name in the tree's order).
+      (contents, leaves by name in the tree's order, their arrays on the device).
 
     Raises:
-      FileError: the file is truncated, altered, foreign, or of a later format.
+      FileError: the file is truncated, altered, foreign, of a later format, or larger.
       OSError: there is no such file.
     """
-    with reading(caller, path), open(path, "rb", buffering=0) as file:
-        version, contents = _opened(file)
+    with opened(caller, path) as file:
+        version, contents = _opened(file, max_bytes)
         names = list(wanted(contents))
-        found = dict(version.leaves(file, contents, names))
+        _check_total(contents, names, max_bytes)
+        found = {}
+        for name, leaf in version.leaves(file, contents, names):
+            found[name] = jax.tree.map(on_device, leaf)
         return contents, {name: found[name] for name in contents.leaves if name in found}
 
 
-def verify(caller: str, path: str | os.PathLike) -> Contents:
+def verify(caller: str, path: str | os.PathLike, max_bytes: int) -> Contents:
     """What the header says, after every byte of the file was verified.
 
     Raises:
-      FileError: the file is truncated, altered, foreign, or of a later format.
+      FileError: the file is truncated, altered, foreign, of a later format, or larger.
       OSError: there is no such file.
     """
-    with reading(caller, path), open(path, "rb", buffering=0) as file:
-        version, contents = _opened(file)
+    with opened(caller, path) as file:
+        version, contents = _opened(file, max_bytes)
+        _check_total(contents, contents.leaves, max_bytes)
         version.verify(file, contents)
         return contents
 
 
-def _opened(file: io.FileIO) -> tuple[Version, Contents]:
-    header = read_header(file)
+def _opened(file: io.FileIO, max_bytes: int) -> tuple[Version, Contents]:
+    header = read_header(file, max_bytes)
     texts = header.metadata
     if texts.get("format") != FORMAT or "sha256" not in texts:
         raise FileError(
@@ -90,7 +103,21 @@ def _opened(file: io.FileIO) -> tuple[Version, Contents]:
     number = texts.get("format_version", "")
     if number not in VERSIONS:
         raise FileError(
-            f"the file has format version {number!r}, this jaxcompress reads "
+            f"the file has format version {shown(number)}, this jaxcompress reads "
             f"{', '.join(map(repr, VERSIONS))}. Update jaxcompress."
         )
-    return VERSIONS[number], VERSIONS[number].contents(header)
+    contents = VERSIONS[number].contents(header)
+    if contents.outline:
+        outlines.from_text(contents.outline, contents.leaves)
+    return VERSIONS[number], contents
+
+
+def _check_total(contents: Contents, names: Iterable[str], max_bytes: int) -> None:
+    """Refuses leaves that count for more than the caller accepts; none is read yet."""
+    total = HEADER_WEIGHT * len(contents.header.content)
+    for name in names:
+        leaf = contents.leaves[name]
+        entries = [contents.header.entries[array] for array in leaf.arrays]
+        stored = sum(entry.end - entry.begin for entry in entries)
+        total += max(leaf_bytes(leaf.outlined), stored)
+    check_total(total, max_bytes)

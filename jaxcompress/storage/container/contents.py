@@ -17,15 +17,19 @@ class Leaf(NamedTuple):
       outlined: the leaf with shapes for arrays.
       dtype: what reports call its dtype.
       coders: names of those that wrote its numbers.
-      restored: (the bytes of each of `arrays`) -> the leaf; a ValueError where they are
-        not those of such a leaf.
+      free: any bytes of its length are such a leaf, so that nothing is left to check.
+      restored: (the bytes of each of `arrays`) -> the leaf, on the host; a FileError
+        where they are not those of such a leaf.
+      digest: of its bytes, "" where the file has only one for all.
     """
 
     arrays: tuple[str, ...]
     outlined: Any
     dtype: str
     coders: tuple[str, ...]
+    free: bool
     restored: Callable[[list[np.ndarray]], Any]
+    digest: str = ""
 
 
 class Contents(NamedTuple):
@@ -36,7 +40,7 @@ class Contents(NamedTuple):
       version: of the format.
       checksum: SHA-256 digits that name the content.
       leaves: by name, in the tree's order.
-      outline: of the tree, "" where names say it all or a template is needed.
+      outline: of the tree, as text; "" where names say it all or a template is needed.
       metadata: the user's texts.
     """
 
@@ -52,10 +56,11 @@ class Version(NamedTuple):
     """How files of one version are read.
 
     Attributes:
-      contents: header -> Contents; a ValueError where the header contradicts itself.
-      leaves: (file, contents, names) -> the named leaves, each by its name once all its
-        bytes were verified; a FileError where they were altered.
-      verify: (file, contents) -> None; reads everything and keeps nothing.
+      contents: header -> Contents; a FileError where the header contradicts itself.
+      leaves: (file, contents, names) -> the named leaves, on the host, each by its name
+        once all its bytes were verified; a FileError where they were altered or are no
+        such leaf.
+      verify: (file, contents) -> None; checks all that `leaves` does and keeps nothing.
     """
 
     contents: Callable[[Header], Contents]

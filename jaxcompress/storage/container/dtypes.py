@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
 from jaxcompress.storage.coders.words import Words, word_dtype
+from jaxcompress.storage.container.errors import contradiction, shown
 
 WORD_BITS: Mapping[str, int] = MappingProxyType(
     {
@@ -38,11 +40,23 @@ def known_dtype(name: str) -> np.dtype:
     """The dtype of a name in `WORD_BITS`.
 
     Raises:
-      ValueError: the name is another.
+      FileError: the name is another.
     """
     if not isinstance(name, str) or name not in WORD_BITS:
-        raise ValueError(f"{name!r} is not a dtype that can be stored")
+        raise contradiction(f"{shown(name)} is not a dtype that can be stored")
     return np.dtype(getattr(ml_dtypes, name, name))
+
+
+def floating_dtype(name: str) -> np.dtype:
+    """The real floating dtype of a name in `WORD_BITS`, as compressed leaves have it.
+
+    Raises:
+      FileError: the name is another.
+    """
+    dtype = known_dtype(name)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise contradiction(f"a compressed leaf of {dtype}, which is not a real floating dtype")
+    return dtype
 
 
 def array_words(x: np.ndarray) -> Words:

@@ -1,32 +1,67 @@
-"""The error for a file that cannot be read."""
+"""The error for a file that cannot be read: place, fault and mend, in few words."""
 
 import contextlib
 import os
+import reprlib
 from collections.abc import Iterator
+
+LONGEST_MESSAGE = 600
+"""Characters of a `FileError`'s message, the path not counted."""
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = 60
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = 4
+_BRIEF.maxlevel = 2
+_BRIEF.maxlong = 24
 
 
 class FileError(ValueError):
-    """A file is truncated, altered, foreign or contradicts itself."""
+    """A file is truncated, altered, foreign, too large or contradicts itself."""
+
+
+def contradiction(fault: str) -> FileError:
+    """The error for texts or numbers of a file that do not go together."""
+    return FileError(f"{fault}: the file contradicts itself. Save it again.")
+
+
+def shown(value) -> str:
+    """A value of a file as messages quote it: at most 100 characters, none special.
+
+    Example:
+      >>> shown("dense/kernel"), shown("x" * 99)
+      ("'dense/kernel'", "'xxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxx'")
+    """
+    text = _BRIEF.repr(value)
+    return text if len(text) <= 100 else f"{text[:60]} … {text[-30:]}"
+
+
+def brief(text: str, most: int) -> str:
+    """A text of a file as tables show it: on one line, at most so many characters.
+
+    Example:
+      >>> brief("dense/kernel", 20), brief("dense/kernel", 6)
+      ('dense/kernel', 'dense…')
+    """
+    line = text if text.isprintable() else repr(text[:most])
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+@contextlib.contextmanager
+def within(place: str) -> Iterator[None]:
+    """Names the place in a file that a `FileError` raised inside is about."""
+    try:
+        yield
+    except FileError as error:
+        raise FileError(f"{place}: {error}") from error
 
 
 @contextlib.contextmanager
 def reading(caller: str, path: str | os.PathLike) -> Iterator[None]:
-    """Turns errors of a file's content into a `FileError` with caller and path.
+    """Names the caller and the path of a `FileError` raised inside.
 
     Code inside raises `FileError("found. Mend.")`; what the file system raises passes.
     """
-    name = os.fspath(path)  # refuses numbers, which `open` takes for files that are open already
     try:
         yield
     except FileError as error:
-        raise FileError(f"{caller}({name!r}): {error}") from error
-    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
-        fault = str(error) if type(error) is ValueError else repr(error)
-        raise FileError(
-            f"{caller}({name!r}): the file contradicts itself: {_shortened(fault)}. Save it again."
-        ) from error
-
-
-def _shortened(text: str) -> str:
-    """A text that may quote a file, without its middle where it is long."""
-    return text if len(text) <= 300 else f"{text[:200]} … {text[-99:]}"
+        raise FileError(f"{caller}({os.fspath(path)!r}): {error}") from error

@@ -7,17 +7,19 @@ array or a Python number.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxcompress.core.lowrank import LowRank
-from jaxcompress.core.order import permutation_of
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.storage.container import quantized
-from jaxcompress.storage.container.arrays import on_device, on_host
-from jaxcompress.storage.container.dtypes import PYTHON_TYPES, known_dtype
+from jaxcompress.storage.container.arrays import on_host
+from jaxcompress.storage.container.dtypes import PYTHON_TYPES, floating_dtype
+from jaxcompress.storage.container.errors import FileError, contradiction, shown
+from jaxcompress.storage.container.limits import checked_order, checked_size, chosen
 from jaxcompress.storage.container.parts import Part, decoded
-from jaxcompress.storage.container.records import Node, Record, check_sizes
+from jaxcompress.storage.container.records import Record
 
 
 class Form(NamedTuple):
@@ -29,8 +31,8 @@ class Form(NamedTuple):
       fields: (leaf, specs) -> what is no array, as JSON.
       children: leaf -> its parts by name: sources, or leaves of their own.
       outlined: (fields, shapes by name, specs) -> the leaf with shapes for arrays; a
-        ValueError where they are not those of such a leaf.
-      restored: (fields, arrays by name, specs) -> the leaf.
+        FileError where they are not those of such a leaf.
+      restored: (fields, arrays by name, specs) -> the leaf, on the host.
     """
 
     kind: str
@@ -41,10 +43,21 @@ class Form(NamedTuple):
     restored: Callable[[list, dict, Sequence[QuantSpec]], Any]
 
 
-def _quantized_statics(fields: list, specs: Sequence[QuantSpec], ndim: int) -> tuple:
-    spec, dtype, order = fields
-    check_sizes([spec])
-    return specs[spec], known_dtype(dtype), checked_order(order, ndim)
+def _quantized(fields: list, specs: Sequence[QuantSpec]) -> tuple:
+    """Spec, dtype and order of a quantized leaf."""
+    match fields:
+        case [spec, str(dtype), list(order)]:
+            return chosen(specs, spec, "spec"), floating_dtype(dtype), order
+    raise contradiction(f"{shown(fields)} are not spec, dtype and order of a quantized leaf")
+
+
+def _outlined_codes(fields: list, structs: dict, specs: Sequence[QuantSpec]) -> QTensor:
+    return quantized.outlined(structs, *_quantized(fields, specs))
+
+
+def _restored_codes(fields: list, arrays: dict, specs: Sequence[QuantSpec]) -> QTensor:
+    spec, dtype, order = _quantized(fields, specs)
+    return quantized.restored(arrays, spec, dtype, tuple(order))
 
 
 QUANTIZED = Form(
@@ -52,22 +65,17 @@ QUANTIZED = Form(
     type=QTensor,
     fields=lambda leaf, specs: [specs.index(leaf.spec), leaf.dtype.name, list(leaf.order)],
     children=lambda leaf: quantized.sources(leaf, on_host),
-    outlined=lambda fields, structs, specs: quantized.outlined(
-        structs, *_quantized_statics(fields, specs, len(structs["codes"].shape))
-    ),
-    restored=lambda fields, arrays, specs: quantized.restored(
-        arrays, *_quantized_statics(fields, specs, arrays["codes"].ndim)
-    ),
+    outlined=_outlined_codes,
+    restored=_restored_codes,
 )
 
 
 def _low_rank(fields: list, factors: Mapping, specs: Sequence[QuantSpec]) -> LowRank:
     del specs
-    dtype, order, output_ndim = fields
-    check_sizes([output_ndim])
     if set(factors) != {"left", "right"}:
-        raise ValueError(f"parts {sorted(factors)} in a low-rank leaf, not ['left', 'right']")
-    return product(factors["left"], factors["right"], known_dtype(dtype), order, output_ndim)
+        found = shown(sorted(factors))
+        raise contradiction(f"parts {found} in a low-rank leaf, not ['left', 'right']")
+    return product(factors["left"], factors["right"], fields)
 
 
 LOW_RANK = Form(
@@ -76,42 +84,42 @@ LOW_RANK = Form(
     fields=lambda leaf, specs: [leaf.dtype.name, list(leaf.order), leaf.output_ndim],
     children=lambda leaf: leaf.factors,
     outlined=_low_rank,
-    restored=lambda fields, factors, specs: _low_rank(
-        fields, {name: on_device(factor) for name, factor in factors.items()}, specs
-    ),
+    restored=_low_rank,
 )
 
 FORMS = (QUANTIZED, LOW_RANK)
+_FACTORS = (jax.Array, jax.ShapeDtypeStruct, np.ndarray, QTensor)
 
 
-def product(left, right, dtype: np.dtype, order: Sequence[int], output_ndim: int) -> LowRank:
+def product(left, right, fields: list) -> LowRank:
     """The leaf of two factors, or of their shapes.
 
+    Args:
+      left: an array or a quantized leaf, as `LowRank` says.
+      right: the same.
+      fields: dtype, order of axes and number of output axes, as files hold them.
+
     Raises:
-      ValueError: they do not fit each other.
+      FileError: they do not fit each other.
     """
-    batch = len(left.shape) - output_ndim - 1
+    match fields:
+        case [str(name), list(order), output_ndim]:
+            dtype = floating_dtype(name)
+        case _:
+            raise contradiction(f"{shown(fields)} are not dtype, order and axes of a low-rank leaf")
+    for factor in (left, right):
+        if not isinstance(factor, _FACTORS):
+            raise contradiction("a factor of a low-rank leaf that is neither array nor quantized")
+    batch = len(left.shape) - checked_size(output_ndim) - 1
     shared = batch >= 0 and left.shape[:batch] == right.shape[:batch]
     if not shared or tuple(right.shape[batch : batch + 1]) != tuple(left.shape[-1:]):
-        raise ValueError(f"factors of shapes {left.shape} and {right.shape} have no product")
+        found = f"{shown(left.shape)} and {shown(right.shape)}"
+        raise contradiction(f"factors of shapes {found} have no product")
     checked = checked_order(order, len(left.shape) + len(right.shape) - batch - 2)
     leaf = LowRank(left, right, dtype, checked, output_ndim)
     if fault := leaf._dtype_fault():
-        raise ValueError(f"has {fault}")
+        raise contradiction(f"has {fault}")
     return leaf
-
-
-def checked_order(order: Sequence[int], ndim: int) -> tuple[int, ...]:
-    """The order of a leaf of so many axes, negative as leaves hold it.
-
-    Raises:
-      ValueError: it is none.
-    """
-    listed = list(order)
-    last = all(type(axis) is int and axis < 0 for axis in listed) and len(listed) <= ndim
-    if not last or sorted(permutation_of(tuple(listed), ndim)) != list(range(ndim)):
-        raise ValueError(f"{listed} is not an order of {ndim} axes")
-    return tuple(listed)
 
 
 def form_of(leaf) -> Form | None:
@@ -123,24 +131,26 @@ def form_named(kind: str) -> Form:
     """The row of the kind that a file names.
 
     Raises:
-      ValueError: there is none.
+      FileError: there is none.
     """
     for form in FORMS:
         if form.kind == kind:
             return form
-    raise ValueError(
-        f"there is no leaf of kind {kind!r}, only {', '.join(form.kind for form in FORMS)}"
-    )
+    known = ", ".join(form.kind for form in FORMS)
+    raise FileError(f"there is no leaf of kind {shown(kind)}, only {known}. Update jaxcompress.")
 
 
 def outlined(record: Record, specs: Sequence[QuantSpec]):
     """The leaf that a record describes, with shapes for arrays; nothing is decoded.
 
     Raises:
-      ValueError: the record contradicts itself.
+      FileError: the record contradicts itself.
     """
     if isinstance(record, Part):
         return record.struct
+    for name, child in record.children.items():
+        if isinstance(child, Part) and child.dtype in PYTHON_TYPES:
+            raise contradiction(f"its {shown(name)} is a Python number and no array")
     children = {name: outlined(child, specs) for name, child in record.children.items()}
     return form_named(record.kind).outlined(record.fields, children, specs)
 
@@ -154,22 +164,17 @@ def restored(record: Record, data: np.ndarray, specs: Sequence[QuantSpec]):
       specs: the file's.
 
     Returns:
-      A compressed leaf, a JAX array, a NumPy array (64-bit dtypes while JAX has none),
-      or a Python number.
+      A compressed leaf of NumPy arrays, a NumPy array or a Python number.
 
     Raises:
-      ValueError: the bytes are not those of such a leaf.
+      FileError: the bytes are not those of such a leaf.
     """
-    leaf, rest = _restored(record, data, specs)
-    if rest.size:
-        raise ValueError(f"{rest.size} bytes more than its parts take")
-    if isinstance(record, Node):
-        return leaf
-    return leaf.item() if record.dtype in PYTHON_TYPES else on_device(leaf)
+    leaf, _ = _restored(record, data, specs)
+    return leaf.item() if isinstance(record, Part) and record.dtype in PYTHON_TYPES else leaf
 
 
 def _restored(record: Record, data: np.ndarray, specs: Sequence[QuantSpec]):
-    """The leaf, arrays still on the host, and the bytes that follow it."""
+    """The leaf and the bytes that follow it."""
     if isinstance(record, Part):
         coded, rest = np.split(data, [record.size_bytes])
         return decoded(record, coded), rest

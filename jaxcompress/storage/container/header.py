@@ -4,7 +4,6 @@ All its offsets are checked against the size of the file.
 """
 
 import io
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -15,7 +14,15 @@ import ml_dtypes
 import numpy as np
 
 from jaxcompress.storage.container import memory
-from jaxcompress.storage.container.errors import FileError
+from jaxcompress.storage.container.errors import FileError, shown, within
+from jaxcompress.storage.container.limits import (
+    HEADER_WEIGHT,
+    MAX_BYTES,
+    check_total,
+    checked_shape,
+    checked_size,
+)
+from jaxcompress.storage.container.texts import check_writable, parsed
 
 DTYPES: Mapping[str, np.dtype] = MappingProxyType(
     {
@@ -76,8 +83,12 @@ def in_order(entries: Mapping[str, Entry]) -> list[tuple[str, Entry]]:
     return sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end))
 
 
-def read(file: io.FileIO) -> Header:
+def read(file: io.FileIO, max_bytes: int = MAX_BYTES) -> Header:
     """The header of a file just opened, after all checks that need no data.
+
+    Args:
+      file: just opened.
+      max_bytes: refuses a header that counts for more.
 
     Raises:
       FileError: the file is truncated or foreign, or its header is not valid, claims
@@ -90,74 +101,74 @@ def read(file: io.FileIO) -> Header:
     length = int.from_bytes(start, "little")
     if length > min(size - LENGTH_BYTES, LARGEST_HEADER):
         raise FileError(
-            f"the header claims {length} bytes where {size - LENGTH_BYTES} follow: the file is "
-            "truncated or not a safetensors file. Copy it again."
+            f"the header claims {length} bytes where {size - LENGTH_BYTES} follow and readers take "
+            f"{LARGEST_HEADER}: the file is truncated or not a safetensors file. Copy it again."
         )
+    check_total(HEADER_WEIGHT * length, max_bytes)
     text = memory.following(file, length, lambda piece: None).tobytes()
-    fields = _parse(text)
+    fields = _fields(text)
     metadata = _metadata(fields.pop(METADATA, {}))
     entries = {name: _entry(name, field) for name, field in fields.items()}
     _check_spans(entries, size - LENGTH_BYTES - length)
     return Header(start + text, entries, metadata)
 
 
-def _parse(text: bytes) -> dict:
+def _fields(text: bytes) -> dict:
     try:
-        fields = json.loads(text.decode(), object_pairs_hook=_unique)
-    except FileError:
-        raise
-    except (ValueError, RecursionError) as error:
+        decoded = text.decode()
+    except UnicodeDecodeError as error:
         raise FileError(
-            f"the header is not JSON ({error}): the file is altered or not a "
-            "safetensors file. Copy it again."
+            "the header is not JSON in UTF-8: the file is altered or foreign. Copy it again."
         ) from error
+    fields = parsed(decoded, "the header")
     if not isinstance(fields, dict):
-        raise FileError("the header is not a JSON object: this is not a safetensors file.")
-    return fields
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise FileError(f"the header has {twice!r} twice. Write the file again.")
+        raise FileError(
+            "the header is not a JSON object: this is not a safetensors file. Pass one that save "
+            "wrote."
+        )
     return fields
 
 
 def _metadata(texts) -> dict[str, str]:
     if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
         raise FileError(f"{METADATA} is not a map from text to text. Write the file again.")
+    for name, text in texts.items():
+        check_writable(name, METADATA)
+        check_writable(text, METADATA)
     return texts
 
 
 def _entry(name: str, fields) -> Entry:
-    if not isinstance(fields, dict) or fields.keys() != {"dtype", "shape", "data_offsets"}:
-        raise FileError(
-            f"array {name!r} is described by {fields!r} instead of dtype, shape and data_offsets. "
-            "Write the file again."
-        )
-    if fields["dtype"] not in DTYPES:
-        raise FileError(
-            f"array {name!r} has the unknown dtype {fields['dtype']!r}; known are "
-            f"{', '.join(DTYPES)}."
-        )
-    dtype, shape, span = DTYPES[fields["dtype"]], fields["shape"], fields["data_offsets"]
-    if not (_sizes(shape) and _sizes(span) and len(span) == 2 and span[0] <= span[1]):
-        raise FileError(
-            f"array {name!r} has shape {shape!r} and data_offsets {span!r}, which are not sizes. "
-            "Write the file again."
-        )
-    if math.prod(shape) * dtype.itemsize != span[1] - span[0]:
-        raise FileError(
-            f"array {name!r} of shape {tuple(shape)} and dtype {dtype} does not fill its "
-            f"{span[1] - span[0]} bytes. Write the file again."
-        )
-    return Entry(dtype, tuple(shape), *span)
+    check_writable(name, "the name")
+    with within(f"array {shown(name)}"):
+        if not isinstance(fields, dict) or fields.keys() != {"dtype", "shape", "data_offsets"}:
+            raise FileError(
+                f"is described by {shown(fields)} instead of dtype, shape and data_offsets. "
+                "Write the file again."
+            )
+        code, span = fields["dtype"], fields["data_offsets"]
+        if not isinstance(code, str) or code not in DTYPES:
+            raise FileError(
+                f"has the unknown dtype {shown(code)}; known are {', '.join(DTYPES)}. "
+                "Update jaxcompress."
+            )
+        dtype, shape = DTYPES[code], checked_shape(fields["shape"])
+        begin, end = _span(span)
+        if math.prod(shape) * dtype.itemsize != end - begin:
+            raise FileError(
+                f"has shape {shown(shape)} and dtype {dtype}, which do not fill its "
+                f"{end - begin} bytes. Write the file again."
+            )
+        return Entry(dtype, shape, begin, end)
 
 
-def _sizes(numbers) -> bool:
-    return isinstance(numbers, list) and all(type(n) is int and n >= 0 for n in numbers)
+def _span(offsets) -> tuple[int, int]:
+    if not isinstance(offsets, list) or len(offsets) != 2:
+        raise FileError(f"has data_offsets {shown(offsets)}, not two. Write the file again.")
+    begin, end = map(checked_size, offsets)
+    if begin > end:
+        raise FileError(f"ends at byte {end} before it begins at {begin}. Write the file again.")
+    return begin, end
 
 
 def _check_spans(entries: dict[str, Entry], available: int) -> None:
@@ -166,7 +177,8 @@ def _check_spans(entries: dict[str, Entry], available: int) -> None:
         if entry.begin != end:
             fault = "overlaps the one before it" if entry.begin < end else "leaves a gap before it"
             raise FileError(
-                f"array {name!r} begins at byte {entry.begin} and {fault}. Write the file again."
+                f"array {shown(name)} begins at byte {entry.begin} and {fault}. Write the file "
+                "again."
             )
         end = entry.end
     if end != available:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxcompress.storage.container.errors import FileError
+
 ALIGNMENT = 64
 """Bytes. On a CPU `jax.device_put` adopts an array that begins at a multiple of this
 and keeps it alive; it copies any other.
@@ -35,7 +37,7 @@ def following(file: io.RawIOBase, size_bytes: int, seen: Seen) -> np.ndarray:
       (size_bytes,) uint8.
 
     Raises:
-      ValueError: the file ended early, since it changed while it was read.
+      FileError: the file ended early, since it changed while it was read.
     """
     read = aligned(size_bytes)
     _fill(file, read, seen)
@@ -54,6 +56,9 @@ def _fill(file: io.RawIOBase, read: np.ndarray, seen: Seen) -> None:
     while done < size_bytes:
         count = file.readinto(read[done : done + _PIECE].data)
         if not count:
-            raise ValueError(f"{size_bytes - done} bytes were lost while the file was read")
+            raise FileError(
+                f"{size_bytes - done} bytes were lost while the file was read: it was changed "
+                "meanwhile. Read it again."
+            )
         seen(read[done : done + count].data)
         done += count

@@ -8,7 +8,7 @@ back as a dict; a template gives the node itself back.
 import json
 import math
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -17,6 +17,9 @@ from jax.tree_util import GetAttrKey
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import key_name, named_leaves
 from jaxcompress.core.types import PyTree
+from jaxcompress.storage.container.errors import contradiction, shown
+from jaxcompress.storage.container.limits import DEEPEST
+from jaxcompress.storage.container.texts import parsed
 
 LEAF, ABSENT = 0, -1
 Outline = dict | list | int | None
@@ -34,6 +37,7 @@ def to_text(caller: str, tree: PyTree) -> str:
 
     Raises:
       TypeError: a dict has keys that a file cannot describe, or JAX cannot sort.
+      ValueError: the tree nests deeper than `DEEPEST`.
 
     Example:
       >>> to_text("save", {"dense": {"kernel": 1.0}})
@@ -47,28 +51,28 @@ def to_text(caller: str, tree: PyTree) -> str:
     return json.dumps(shape, separators=(",", ":"), ensure_ascii=False)
 
 
-def from_text(text: str, leaves: Iterable) -> PyTree:
-    """The tree of this outline whose leaves come in its order.
+def from_text(text: str, leaves: Mapping[str, object]) -> PyTree:
+    """The tree of this outline, with these leaves in their order.
 
     Raises:
-      ValueError: the text is no outline, or one with more or fewer leaves.
+      FileError: the text is no outline, or one whose leaves have other names.
     """
-    leaves = iter(leaves)
-    tree = _rebuilt(json.loads(text), leaves)
-    if any(True for _ in leaves):
-        raise ValueError("the outline has fewer leaves than the file")
+    following = iter(leaves.items())
+    tree = _rebuilt(parsed(text, "the outline"), following, ())
+    if any(True for _ in following):
+        raise contradiction("the outline has fewer leaves than the file")
     return tree
 
 
-class NameClashError(ValueError):
-    """One leaf's name is the folder of another's."""
+class NamesError(ValueError):
+    """The names of the leaves give no tree."""
 
 
 def from_names(leaves: Mapping[str, object]) -> PyTree:
     """Nested dicts by the parts of the names.
 
     Raises:
-      NameClashError: a name is also the beginning of another.
+      NamesError: a name is also the beginning of another, or has too many parts.
 
     Example:
       >>> from_names({"dense/bias": 1, "dense/kernel": 2})
@@ -76,34 +80,40 @@ def from_names(leaves: Mapping[str, object]) -> PyTree:
     """
     if list(leaves) == ["."]:
         return leaves["."]
-    folders: dict[tuple[str, ...], dict] = {(): {}}
+    root: dict = {}
     for name, leaf in leaves.items():
+        if name.count("/") >= DEEPEST:
+            raise NamesError(f"the name {shown(name)} has more than {DEEPEST} parts")
         *path, last = name.split("/")
-        folder = _folder(folders, tuple(path))
+        folder: Any = root
+        for i, part in enumerate(path, 1):
+            folder = folder.setdefault(part, {})
+            if not isinstance(folder, dict):
+                raise _clash("/".join(path[:i]))
         if last in folder:
-            raise NameClashError(f"{name!r} names both a leaf and a folder of leaves")
+            raise _clash(name)
         folder[last] = leaf
-    return folders[()]
+    return root
 
 
-def _folder(folders: dict[tuple[str, ...], dict], path: tuple[str, ...]) -> dict:
-    if path not in folders:
-        parent = _folder(folders, path[:-1])
-        if path[-1] in parent:
-            raise NameClashError(f"{'/'.join(path)!r} names both a leaf and a folder of leaves")
-        folders[path] = parent[path[-1]] = {}
-    return folders[path]
+def _clash(name: str) -> NamesError:
+    return NamesError(f"{shown(name)} names both a leaf and a folder of leaves")
 
 
 def _implied(caller: str, tree: PyTree) -> Outline:
     """The outline of what `from_names` gives for the names of the tree."""
     try:
         return _outline(caller, from_names(named_leaves(tree)), ())
-    except NameClashError:
+    except NamesError:
         return ABSENT
 
 
 def _outline(caller: str, node, place: tuple[str, ...]) -> Outline:
+    if len(place) > DEEPEST:
+        raise ValueError(
+            f"{caller}(tree): the node at {shown('/'.join(place))} is nested in more than "
+            f"{DEEPEST} others. Save inner nodes as files of their own."
+        )
     if node is None:
         return None
     if type(node) is dict:
@@ -131,7 +141,7 @@ def _children(node) -> list[tuple[tuple, Any]]:
 
 
 def _check_keys(caller: str, keys: list, place: tuple[str, ...]) -> None:
-    call = f"{caller}(tree): the dict at {'/'.join(place) or '.'!r}"
+    call = f"{caller}(tree): the dict at {shown('/'.join(place) or '.')}"
     for key in keys:
         if not _describable(key):
             raise TypeError(
@@ -147,36 +157,77 @@ def _check_keys(caller: str, keys: list, place: tuple[str, ...]) -> None:
         )
 
 
-def _describable(key) -> bool:
+def _describable(key, depth: int = 0) -> bool:
     if type(key) is tuple:
-        return all(map(_describable, key))
+        return depth < DEEPEST and all(_describable(each, depth + 1) for each in key)
     if type(key) in _NUMBERS:
         return math.isfinite(key) and (type(key) is float or abs(key) < _LARGEST_KEY)
     return key is None or type(key) is str
 
 
-def _rebuilt(shape: Outline, leaves: Iterator) -> PyTree:
+def _rebuilt(shape, leaves: Iterator[tuple[str, object]], path: tuple[str, ...]) -> PyTree:
+    if len(path) > DEEPEST:
+        raise contradiction(f"the outline nests deeper than {DEEPEST} nodes")
+
+    def child(key, shape) -> PyTree:
+        return _rebuilt(shape, leaves, (*path, str(key)))
+
     match shape:
         case None:
             return None
         case dict():
-            return {key: _rebuilt(child, leaves) for key, child in shape.items()}
-        case ["l", *children]:
-            return [_rebuilt(child, leaves) for child in children]
-        case ["t", *children]:
-            return tuple(_rebuilt(child, leaves) for child in children)
+            return {key: child(key, below) for key, below in shape.items()}
+        case [("l" | "t") as kind, *below]:
+            children = [child(i, each) for i, each in enumerate(below)]
+            return children if kind == "l" else tuple(children)
         case ["d", *items]:
-            return {_key(key): _rebuilt(child, leaves) for key, child in items}
-        case 0:
-            return _following(leaves)
-    raise ValueError(f"{shape!r} is not the outline of a tree")
+            return {key: child(key, below) for key, below in _keyed(items)}
+        case 0 if type(shape) is int:
+            return _following(leaves, path)
+    raise contradiction(f"{shown(shape)} is not the outline of a tree")
 
 
-def _key(key):
-    return tuple(map(_key, key)) if isinstance(key, list) else key
+def _keyed(items: list) -> list[tuple[Any, Any]]:
+    """The keys and children of a dict with keys that are no texts."""
+    found = []
+    for item in items:
+        if not isinstance(item, list) or len(item) != 2:
+            raise contradiction(f"{shown(item)} is not a key and an outline")
+        key = _key(item[0], 0)
+        if not _describable(key):
+            raise contradiction(f"{shown(key)} is not a key of a dict")
+        found.append((key, item[1]))
+    keys = [key for key, _ in found]
+    try:
+        sorted(keys)
+    except TypeError as error:
+        raise contradiction(f"the keys {shown(keys)} have no order") from error
+    if len(set(keys)) < len(keys):
+        raise contradiction(f"of the keys {shown(keys)} two are equal")
+    return found
 
 
-def _following(leaves: Iterator):
-    for leaf in leaves:
-        return leaf
-    raise ValueError("the outline has more leaves than the file")
+def _key(key, depth: int):
+    if isinstance(key, list) and depth <= DEEPEST:
+        return tuple(_key(each, depth + 1) for each in key)
+    return key
+
+
+def _following(leaves: Iterator[tuple[str, object]], path: tuple[str, ...]):
+    found = next(leaves, None)
+    if found is None:
+        raise contradiction("the outline has more leaves than the file")
+    name, leaf = found
+    if name not in _possible_names(path):
+        raise contradiction(f"the outline calls leaf {shown(name)} {shown('/'.join(path))}")
+    return leaf
+
+
+def _possible_names(path: tuple[str, ...]) -> set[str]:
+    """Names of the leaf at a path, where outlines do not tell attributes from keys.
+
+    They leave out a leading key `params`, and the last attribute `value`.
+    """
+    begins = (path, path[1:]) if path[:1] == ("params",) else (path,)
+    ends = [keys[:-1] for keys in begins if keys[-1:] == ("value",)]
+    return {"/".join(keys) or "." for keys in (*begins, *ends)}

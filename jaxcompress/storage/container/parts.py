@@ -16,8 +16,8 @@ from jaxcompress.storage.container.dtypes import (
     known_dtype,
     word_count,
 )
+from jaxcompress.storage.container.errors import contradiction, shown
 
-_LARGEST_RANK = 32
 _CODE_BITS = {f"bits{bits}": bits for bits in range(1, 9)}
 
 
@@ -66,18 +66,31 @@ class Part(NamedTuple):
             self.shape, known_dtype(PYTHON_TYPES.get(self.dtype, self.dtype))
         )
 
+    @property
+    def words(self) -> tuple[int, int]:
+        """How many words its coder codes, and the bits of each."""
+        struct, size = self.struct, math.prod(self.shape)
+        if isinstance(struct, Codes):
+            return size, struct.bits
+        return word_count(struct.dtype, size), WORD_BITS[struct.dtype.name]
+
 
 def declared(coder: Coder, dtype: str, shape: tuple[int, ...], size_bytes: int) -> Part:
     """A part as a file describes it.
 
     Raises:
-      ValueError: the dtype is none that can be stored, or there are too many axes.
+      FileError: the dtype is none that can be stored, a Python number has axes, or the
+        bytes are too few.
     """
     if dtype not in _CODE_BITS:
         known_dtype(PYTHON_TYPES.get(dtype, dtype))
-    if len(shape) > _LARGEST_RANK:
-        raise ValueError(f"an array of {len(shape)} axes, more than {_LARGEST_RANK}")
-    return Part(coder, dtype, shape, size_bytes)
+    if dtype in PYTHON_TYPES and shape:
+        raise contradiction(f"a {dtype} of shape {shown(shape)}, which is one number")
+    part = Part(coder, dtype, shape, size_bytes)
+    least = coder.least_bytes(*part.words)
+    if size_bytes < least:
+        raise contradiction(f"{size_bytes} bytes where its numbers take {least} or more")
+    return part
 
 
 def of_array(x: np.ndarray, dtype: str = "") -> Source:
@@ -118,11 +131,8 @@ def decoded(part: Part, coded: np.ndarray) -> np.ndarray:
       coded: (part.size_bytes,) uint8.
 
     Raises:
-      ValueError: the bytes are not such an array.
+      FileError: the bytes are not such an array.
     """
-    struct, size = part.struct, math.prod(part.shape)
-    if isinstance(struct, Codes):
-        return part.coder.decode(coded, size, struct.bits).reshape(part.shape)
-    count = word_count(struct.dtype, size)
-    values = part.coder.decode(coded, count, WORD_BITS[struct.dtype.name])
-    return values.view(struct.dtype).reshape(part.shape)
+    values, struct = part.coder.decode(coded, *part.words), part.struct
+    dtype = values.dtype if isinstance(struct, Codes) else struct.dtype
+    return values.view(dtype).reshape(part.shape)

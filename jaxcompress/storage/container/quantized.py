@@ -16,6 +16,8 @@ from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.stored import dtype_fault, part_dtypes, shape_fault
 from jaxcompress.storage.container import planes
+from jaxcompress.storage.container.errors import contradiction, shown
+from jaxcompress.storage.container.limits import checked_order
 from jaxcompress.storage.container.parts import Codes, Source, of_array, of_codes
 
 _PACKED = ("codes", "zero_point")
@@ -29,7 +31,8 @@ def sources(leaf: QTensor, on_host: Callable) -> dict[str, Source]:
       ValueError: an array, a code or a zero point is not what the spec goes with.
     """
     spec = leaf.spec
-    _check_parts(leaf)
+    if fault := _parts_fault(leaf):
+        raise ValueError(fault)
     offsets = None if leaf.zero_point is None else _zero_offsets(on_host(leaf.zero_point), spec)
 
     def steps() -> np.ndarray:
@@ -47,12 +50,12 @@ def sources(leaf: QTensor, on_host: Callable) -> dict[str, Source]:
 def restored(
     arrays: Mapping[str, np.ndarray], spec: QuantSpec, dtype: np.dtype, order: tuple[int, ...]
 ) -> QTensor:
-    """The leaf from what `parts.decoded` gives for each of its parts.
+    """The leaf, on the host, from what `parts.decoded` gives for each of its parts.
 
     The memory of the codes becomes that of the leaf where it has whole bytes.
 
     Raises:
-      ValueError: a code or zero point is none of the spec's.
+      FileError: a code or zero point is none of the spec's.
     """
     zero = arrays.get("zero_point")
     offsets = _offsets(arrays["codes"], zero, spec)
@@ -68,17 +71,18 @@ def of_offsets(
     dtype: np.dtype,
     order: tuple[int, ...],
 ) -> QTensor:
-    """The leaf whose codes and zero points are given as offsets from the lowest code.
+    """The leaf, on the host, of codes and zero points as offsets from the lowest code.
 
     Raises:
-      ValueError: a code or zero point is none of the spec's.
+      FileError: a code or zero point is none of the spec's.
     """
-    _check_offsets("a code", offsets, spec)
-    parts = {name: jax.device_put(x) for name, x in others.items()}
+    parts, fault = dict(others), _offsets_fault("a code", offsets, spec)
     if zero_offsets is not None:
-        _check_offsets("a zero point", zero_offsets, spec)
-        parts["zero_point"] = jax.device_put(zero_offsets.astype(np.int32) + np.int32(spec.lowest))
-    parts["codes"] = jax.device_put(_in_memory(offsets, spec))
+        fault = fault or _offsets_fault("a zero point", zero_offsets, spec)
+        parts["zero_point"] = zero_offsets.astype(np.int32) + np.int32(spec.lowest)
+    if fault:
+        raise contradiction(fault)
+    parts["codes"] = _in_memory(offsets, spec)
     return _leaf(parts, spec, dtype, order, offsets.shape[-1])
 
 
@@ -86,29 +90,34 @@ def outlined(
     structs: Mapping[str, Any],
     spec: QuantSpec,
     dtype: np.dtype,
-    order: tuple[int, ...],
+    order: list,
 ) -> QTensor:
     """The leaf with shapes in the places of its arrays; nothing is decoded.
 
     Raises:
-      ValueError: the parts are not those of such a leaf.
+      FileError: the parts are not those of such a leaf.
     """
     wanted = part_dtypes(spec)
     if set(structs) != set(wanted):
-        raise ValueError(f"parts {sorted(structs)} in a leaf of {spec}, not {sorted(wanted)}")
-    for name in wanted.keys() & _PACKED:
-        if not isinstance(structs[name], Codes) or structs[name].bits != spec.bits:
-            raise ValueError(f"its {name} are not of the {spec.bits} bits of {spec}")
+        found = shown(sorted(structs))
+        raise contradiction(f"parts {found} in a leaf of {spec}, not {sorted(wanted)}")
+    for name, struct in structs.items():
+        if name in _PACKED:
+            if not isinstance(struct, Codes) or struct.bits != spec.bits:
+                raise contradiction(f"its {name} are not of the {spec.bits} bits of {spec}")
+        elif not isinstance(struct, jax.ShapeDtypeStruct):
+            raise contradiction(f"its {name} is no array of numbers")
     shape = structs["codes"].shape
     if not shape:
-        raise ValueError("codes of a quantized leaf have no axis")
+        raise contradiction("codes of a quantized leaf have no axis")
     length = packed_length(shape[-1], spec.stored_bits)
     codes = jax.ShapeDtypeStruct((*shape[:-1], length), spec.stored_dtype)
     parts = dict(structs) | {"codes": codes}
     if "zero_point" in parts:
         parts["zero_point"] = jax.ShapeDtypeStruct(parts["zero_point"].shape, np.int32)
-    leaf = _leaf(parts, spec, dtype, order, shape[-1])
-    _check_parts(leaf)
+    leaf = _leaf(parts, spec, dtype, checked_order(order, len(shape)), shape[-1])
+    if fault := _parts_fault(leaf):
+        raise contradiction(fault)
     return leaf
 
 
@@ -123,7 +132,8 @@ def code_offsets(leaf: QTensor, on_host: Callable) -> np.ndarray:
         offsets = planes.unpack(codes, spec.stored_bits, leaf.length)
     else:
         offsets = codes.view(np.uint8) - np.uint8(spec.lowest % 256)
-    _check_offsets("a code", offsets, spec)
+    if fault := _offsets_fault("a code", offsets, spec):
+        raise ValueError(fault)
     return offsets
 
 
@@ -161,21 +171,23 @@ def spread_zero(zero: np.ndarray | None, spec: QuantSpec, shape: tuple[int, ...]
 
 def _zero_offsets(zero_point: np.ndarray, spec: QuantSpec) -> np.ndarray:
     offsets = zero_point.astype(np.int64) - spec.lowest
-    _check_offsets("a zero point", offsets, spec)
+    if fault := _offsets_fault("a zero point", offsets, spec):
+        raise ValueError(fault)
     return offsets.astype(np.uint8)
 
 
-def _check_offsets(name: str, offsets: np.ndarray, spec: QuantSpec) -> None:
+def _offsets_fault(name: str, offsets: np.ndarray, spec: QuantSpec) -> str:
+    """Which offsets from the lowest code are no code's; "" for none."""
     low = 0 if offsets.dtype == np.uint8 else offsets.min(initial=0)
-    if low < 0 or offsets.max(initial=0) > spec.highest - spec.lowest:
-        raise ValueError(f"has {name} outside of [{spec.lowest}, {spec.highest}]")
+    outside = low < 0 or offsets.max(initial=0) > spec.highest - spec.lowest
+    return f"has {name} outside of [{spec.lowest}, {spec.highest}]" if outside else ""
 
 
-def _check_parts(leaf: QTensor) -> None:
+def _parts_fault(leaf: QTensor) -> str:
+    """Which array is not what the spec goes with; "" for none."""
     fault = dtype_fault(leaf.spec, leaf.codes, leaf.grid)
     fault = fault or shape_fault(leaf.spec, leaf.order, leaf.length, leaf.codes, leaf.grid)
-    if fault:
-        raise ValueError(f"has {fault}")
+    return fault and f"has {fault}"
 
 
 def _leaf(

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from jaxcompress.storage.coders import Coder
+from jaxcompress.storage.container.errors import contradiction, shown
+from jaxcompress.storage.container.limits import checked_shape, checked_size, chosen
 from jaxcompress.storage.container.parts import Part, declared
 
 _DEEPEST = 4
@@ -55,37 +57,25 @@ def from_json(shared, own: list, coders: Sequence[Coder]) -> Record:
     """The record of this layout and these sizes.
 
     Raises:
-      ValueError: one is of another kind or out of range, or there are more sizes.
+      FileError: one is of another kind or out of range, or there are more sizes.
     """
     remaining = iter(own)
     record = _record(shared, remaining, coders, depth=0)
     if any(True for _ in remaining):
-        raise ValueError(f"{own} are more sizes than the layout {shared} has parts")
+        raise contradiction(
+            f"{shown(own)} are more sizes than the layout {shown(shared)} has parts"
+        )
     return record
 
 
 def _record(shared, own: Iterator, coders: Sequence[Coder], depth: int) -> Record:
     match shared:
         case [int(coder), str(dtype)]:
-            shape, size_bytes = next(own, None), next(own, -1)
-            if not isinstance(shape, list):
-                raise ValueError(f"{shape!r} is not a shape")
-            check_sizes([coder, *shape, size_bytes])
-            return declared(coders[coder], dtype, tuple(shape), size_bytes)
+            shape, size_bytes = checked_shape(next(own, None)), checked_size(next(own, None))
+            return declared(chosen(coders, coder, "coder"), dtype, shape, size_bytes)
         case [str(kind), list(fields), dict(children)] if depth < _DEEPEST:
             below = {
                 name: _record(child, own, coders, depth + 1) for name, child in children.items()
             }
             return Node(kind, fields, below)
-    raise ValueError(f"{shared} is not a layout of a leaf")
-
-
-def check_sizes(numbers: Sequence) -> None:
-    """Raises a ValueError unless given a list of integers that are 0 or more.
-
-    Raises:
-      ValueError: one is something else.
-    """
-    for number in numbers:
-        if type(number) is not int or number < 0:
-            raise ValueError(f"{number!r} is not a size")
+    raise contradiction(f"{shown(shared)} is not a layout of a leaf")

@@ -6,31 +6,29 @@ description of huggingface/safetensors.
 """
 
 import dataclasses
-import io
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from jaxcompress.storage.container import disk, memory
-from jaxcompress.storage.container.errors import reading
+from jaxcompress.storage.container.errors import contradiction
 from jaxcompress.storage.container.header import DTYPES as DTYPES
 from jaxcompress.storage.container.header import (
     LARGEST_HEADER,
     LENGTH_BYTES,
     METADATA,
     Entry,
-    Header,
     in_order,
 )
 from jaxcompress.storage.container.header import read as header_of
+from jaxcompress.storage.container.paths import opened
+from jaxcompress.storage.container.texts import HALF
 
 _CODES = {dtype.name: code for code, dtype in DTYPES.items()}
-_HALF = re.compile("[\ud800-\udfff]")
 NO_TEXT: Mapping[str, str] = MappingProxyType({})
 
 
@@ -49,14 +47,24 @@ class Container:
     buffers: dict[str, np.ndarray]
 
     def array(self, name: str) -> np.ndarray:
-        """The named array, read-only."""
+        """The named array, read-only.
+
+        Raises:
+          FileError: a truth value is neither 0 nor 1.
+        """
         x = shaped(self.buffers[name], self.entries[name])
         x.flags.writeable = False
         return x
 
 
 def shaped(buffer: np.ndarray, entry: Entry) -> np.ndarray:
-    """The array whose bytes these are."""
+    """The array whose bytes these are.
+
+    Raises:
+      FileError: a truth value is neither 0 nor 1.
+    """
+    if entry.dtype == np.bool_ and buffer.max(initial=0) > 1:
+        raise contradiction(f"a truth value of {buffer.max()}, which is neither 0 nor 1")
     return buffer.view(entry.dtype).reshape(entry.shape)
 
 
@@ -106,7 +114,7 @@ def header(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
         code = _CODES[dtype.name]
         fields[name] = {"dtype": code, "shape": shape, "data_offsets": (begin, end)}
     characters = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
-    if half := _HALF.search(characters):
+    if half := HALF.search(characters):
         around = characters[max(half.start() - 20, 0) : half.end() + 20]
         raise ValueError(
             f"safetensors: names and texts hold {half[0]!r}, half a surrogate pair, which UTF-8 "
@@ -164,24 +172,10 @@ def read(path: str | os.PathLike) -> Container:
         more bytes than there are, or leaves gaps or overlaps.
       OSError: there is no such file.
     """
-    with reading("safetensors.read", path), open(path, "rb", buffering=0) as file:
-        read_header = header_of(file)
-        buffers = dict(read_buffers(file, read_header, lambda piece: None))
-        return Container(read_header.entries, read_header.metadata, buffers)
-
-
-def read_buffers(
-    file: io.FileIO, header: Header, seen: memory.Seen
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and bytes of each array in the file's order, read when they are asked for.
-
-    Args:
-      file: where `header.read` left it.
-      header: what that gave.
-      seen: is given the bytes of all arrays in order, piece by piece.
-
-    Yields:
-      (name, (n,) uint8), in memory of its own.
-    """
-    for name, entry in in_order(header.entries):
-        yield name, memory.following(file, entry.end - entry.begin, seen)
+    with opened("safetensors.read", path) as file:
+        found = header_of(file)
+        buffers = {
+            name: memory.following(file, entry.end - entry.begin, lambda piece: None)
+            for name, entry in in_order(found.entries)
+        }
+        return Container(found.entries, found.metadata, buffers)

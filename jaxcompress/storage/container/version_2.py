@@ -1,76 +1,101 @@
 """Reading files of format version 2: each leaf by itself, under a digest of its own."""
 
 import io
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.storage.coders import Coder, coder_named, plain
 from jaxcompress.storage.container import digests, forms, memory
 from jaxcompress.storage.container.contents import Contents, Leaf, Version, users_texts
-from jaxcompress.storage.container.errors import FileError
+from jaxcompress.storage.container.errors import FileError, contradiction, shown, within
 from jaxcompress.storage.container.header import Entry, Header, in_order
+from jaxcompress.storage.container.limits import chosen
 from jaxcompress.storage.container.parts import Codes, Part
 from jaxcompress.storage.container.plan import RESERVED, VERSION
-from jaxcompress.storage.container.records import Record, check_sizes, from_json, parts
+from jaxcompress.storage.container.records import Record, from_json, parts
+from jaxcompress.storage.container.safetensors import shaped
+from jaxcompress.storage.container.texts import entries_of, one_for_each, spec_of
 
 
 def contents(header: Header) -> Contents:
     """What the header says, under its own digest.
 
     Raises:
-      FileError: the header was altered.
-      ValueError: it contradicts itself.
+      FileError: the header was altered or contradicts itself.
     """
-    texts = header.metadata
+    texts, entries = header.metadata, header.entries
     digests.check_header(header.content, texts["sha256"])
-    coders = [coder_named(*named) for named in json.loads(texts.get("coders", "[]"))]
-    specs = tuple(QuantSpec.from_json(fields) for fields in json.loads(texts.get("specs", "[]")))
-    layouts = json.loads(texts.get("layouts", "[]"))
-    listed = json.loads(texts.get("leaves", "[]"))
-    leaves = {
-        name: _leaf(name, entry, _record(name, entry, fields, layouts, coders), specs)
-        for (name, entry), fields in zip(header.entries.items(), listed, strict=True)
-    }
+    coders = [_coder(named) for named in entries_of(texts, "coders")]
+    specs = [spec_of(QuantSpec.from_json, fields) for fields in entries_of(texts, "specs")]
+    layouts = entries_of(texts, "layouts")
+    leaves = {}
+    for name, fields in one_for_each(entries, entries_of(texts, "leaves")):
+        with within(f"leaf {shown(name)}"):
+            leaves[name] = _leaf(name, entries[name], fields, layouts, coders, specs)
     users = users_texts(texts, RESERVED)
     return Contents(header, VERSION, texts["sha256"], leaves, texts.get("outline", ""), users)
 
 
-def _record(name: str, entry: Entry, fields, layouts: list, coders: list[Coder]) -> Record:
-    """How a leaf lies in its array; where that is the leaf itself, plainly."""
+def _coder(named) -> Coder:
+    match named:
+        case [str(name), int(version)]:
+            return coder_named(name, version)
+    raise contradiction(f"{shown(named)} is not a name and a version of a coder")
+
+
+def _leaf(
+    name: str, entry: Entry, fields, layouts: list, coders: list[Coder], specs: list[QuantSpec]
+) -> Leaf:
     match fields:
-        case str():
-            return Part(plain, entry.dtype.name, entry.shape, entry.end - entry.begin)
-        case [str(), int(position), *own]:
-            check_sizes([position])
-            record = from_json(layouts[position], own, coders)
-            _check_bytes(name, entry, record)
-            return record
-    raise ValueError(f"{fields!r} is not a digest and record of leaf {name!r}")
+        case str(digest):
+            return _array(name, entry, digest)
+        case [str(digest), position, *own]:
+            record = from_json(chosen(layouts, position, "layout"), own, coders)
+            _check_bytes(entry, record)
+            return _recorded(name, record, specs, digest)
+    raise contradiction(f"{shown(fields)} is not a digest and a record")
 
 
-def _leaf(name: str, entry: Entry, record: Record, specs: tuple) -> Leaf:
+def _array(name: str, entry: Entry, digest: str) -> Leaf:
+    """A leaf that is the container's own array."""
+    if entry.dtype == np.bool_:
+        raise contradiction("truth values of a byte each, which are packed")
+    return Leaf(
+        arrays=(name,),
+        outlined=jax.ShapeDtypeStruct(entry.shape, entry.dtype),
+        dtype=entry.dtype.name,
+        coders=(plain.name,),
+        free=True,
+        restored=lambda data: shaped(data[0], entry),
+        digest=digest,
+    )
+
+
+def _recorded(name: str, record: Record, specs: list[QuantSpec], digest: str) -> Leaf:
     outlined = forms.outlined(record, specs)
     if isinstance(outlined, Codes):
-        raise ValueError(f"leaf {name!r} is codes without a scale")
+        raise contradiction("it is codes without a scale")
     return Leaf(
         arrays=(name,),
         outlined=outlined,
         dtype=record.dtype if isinstance(record, Part) else outlined.dtype.name,
         coders=_coders(record),
+        free=False,
         restored=lambda data: forms.restored(record, data[0], specs),
+        digest=digest,
     )
 
 
-def _check_bytes(name: str, entry: Entry, record: Record) -> None:
+def _check_bytes(entry: Entry, record: Record) -> None:
     size_bytes = sum(part.size_bytes for part in parts(record))
     if entry.dtype != np.uint8 or entry.shape != (size_bytes,):
-        raise ValueError(
-            f"leaf {name!r} is {entry.dtype}{list(entry.shape)} and not the {size_bytes} bytes of "
-            "its parts"
+        raise contradiction(
+            f"is {entry.dtype}{shown(list(entry.shape))} and not the {size_bytes} bytes of its "
+            "parts"
         )
 
 
@@ -85,36 +110,38 @@ def _coders(record: Record) -> tuple[str, ...]:
 
 def leaves(file: io.FileIO, contents: Contents, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
     """The named leaves as they lie in the file; others are not read."""
-    wanted, sealed = set(names), _digests(contents)
-    start = len(contents.header.content)
+    wanted, start = set(names), len(contents.header.content)
     for name, entry in in_order(contents.header.entries):
         if name in wanted:
             file.seek(start + entry.begin)
-            digest = digests.LeafDigest()
-            data = memory.following(file, entry.end - entry.begin, digest.seen)
-            _check(name, digest.text, sealed[name])
-            yield name, contents.leaves[name].restored([data])
+            yield name, _restored(file, name, entry, contents.leaves[name])
 
 
 def verify(file: io.FileIO, contents: Contents) -> None:
-    """Verifies every leaf's bytes and keeps none."""
-    sealed = _digests(contents)
+    """Checks every leaf's bytes and keeps none."""
     for name, entry in in_order(contents.header.entries):
-        digest = digests.LeafDigest()
-        memory.pass_by(file, entry.end - entry.begin, digest.seen)
-        _check(name, digest.text, sealed[name])
+        leaf = contents.leaves[name]
+        if leaf.free:
+            digest = digests.LeafDigest()
+            memory.pass_by(file, entry.end - entry.begin, digest.seen)
+            _check(name, digest, leaf)
+        else:
+            _restored(file, name, entry, leaf)
 
 
-def _digests(contents: Contents) -> dict[str, str]:
-    listed = json.loads(contents.header.metadata.get("leaves", "[]"))
-    texts = [fields if isinstance(fields, str) else fields[0] for fields in listed]
-    return dict(zip(contents.leaves, texts, strict=True))
+def _restored(file: io.FileIO, name: str, entry: Entry, leaf: Leaf):
+    digest = digests.LeafDigest()
+    data = memory.following(file, entry.end - entry.begin, digest.seen)
+    _check(name, digest, leaf)
+    with within(f"leaf {shown(name)}"):
+        return leaf.restored([data])
 
 
-def _check(name: str, found: str, sealed: str) -> None:
-    if found != sealed:
+def _check(name: str, digest: digests.LeafDigest, leaf: Leaf) -> None:
+    if digest.text != leaf.digest:
         raise FileError(
-            f"the checksum of leaf {name!r} does not match: it was altered. Copy the file again."
+            f"the checksum of leaf {shown(name)} does not match: it was altered. Copy the file "
+            "again."
         )
 
 

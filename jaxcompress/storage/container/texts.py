@@ -1,0 +1,102 @@
+"""The JSON of a file, read strictly: no name twice, no huge number, no NaN."""
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+
+from jaxcompress.core.spec import QuantSpec
+from jaxcompress.storage.container.errors import FileError, contradiction, shown
+
+_DIGITS = 20
+"""Of the longest number that a file may hold."""
+
+HALF = re.compile("[\ud800-\udfff]")
+"""Half a surrogate pair, which JSON can spell and UTF-8 cannot."""
+
+
+def parsed(text: str, what: str):
+    """The value of a JSON text.
+
+    Args:
+      text: of a file.
+      what: to call it in errors.
+
+    Raises:
+      FileError: it is no JSON, nests too deeply, names something twice in one object,
+        or has a number that no field may be.
+    """
+    try:
+        return json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_constant, parse_int=_integer
+        )
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise FileError(
+            f"{what} is not JSON: the file is altered or foreign. Copy it again."
+        ) from error
+
+
+def entries_of(texts: Mapping[str, str], name: str) -> list:
+    """The entries of the list that a text of the metadata is; none where there is none.
+
+    Raises:
+      FileError: the text is no list.
+    """
+    listed = parsed(texts.get(name, "[]"), f"the text {name!r}")
+    if not isinstance(listed, list):
+        raise contradiction(f"the text {name!r} is {shown(listed)} and no list")
+    return listed
+
+
+def one_for_each(names: Collection[str], listed: list) -> Iterable[tuple[str, object]]:
+    """Each array's name beside its entry of a list.
+
+    Raises:
+      FileError: they are not equally many.
+    """
+    if len(names) != len(listed):
+        raise contradiction(f"{len(listed)} leaves are described and {len(names)} arrays are there")
+    return zip(names, listed, strict=True)
+
+
+def spec_of(reader: Callable[[dict], QuantSpec], fields) -> QuantSpec:
+    """The spec that a file describes.
+
+    Args:
+      reader: fields -> spec; a ValueError where they are none.
+      fields: as the file has them.
+
+    Raises:
+      FileError: they describe none.
+    """
+    try:
+        return reader(fields)
+    except ValueError as error:
+        raise contradiction(f"a spec {shown(fields)}, which no format has") from error
+
+
+def check_writable(text: str, what: str) -> None:
+    """Raises a FileError for a text that cannot be written: half a surrogate pair."""
+    if HALF.search(text):
+        raise FileError(f"{what} {shown(text)} is not a text that UTF-8 has. Save the file again.")
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        seen = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        raise FileError(f"the header has {shown(twice)} twice. Write the file again.")
+    return fields
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise FileError(
+            f"the header has a number of {len(digits)} digits, which no size has. Write the file "
+            "again."
+        )
+    return int(digits)
+
+
+def _constant(name: str):
+    raise FileError(f"the header has the number {name}, which JSON does not. Write the file again.")
