@@ -29,7 +29,7 @@ from jaxcompress.bridges.sizes import (
 from jaxcompress.core import exports
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.types import Key, Params
-from jaxcompress.graph.surgery.removal import restored
+from jaxcompress.graph.surgery.resolving import restored
 
 exports.list_definitions(globals())
 

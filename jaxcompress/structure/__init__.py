@@ -2,6 +2,7 @@
 
     units, heads, channels    remove, in rounds iterative; plan changes nothing
     layers and blocks         remove_layers, remove_blocks
+    again, from a file        replay
     low rank                  factorize, run_low_rank, open_factors; ranks
     what is removed           Cut: importance scores, amounts say how many
     before it                 penalties that push whole units towards 0
@@ -27,6 +28,8 @@ from jaxcompress.structure.remove import RemovalReport as RemovalReport
 from jaxcompress.structure.remove import remove as remove
 from jaxcompress.structure.remove_blocks import remove_blocks as remove_blocks
 from jaxcompress.structure.remove_layers import remove_layers as remove_layers
+from jaxcompress.structure.replay import Replayed as Replayed
+from jaxcompress.structure.replay import replay as replay
 from jaxcompress.structure.run import Factors as Factors
 from jaxcompress.structure.run import close_factors as close_factors
 from jaxcompress.structure.run import open_factors as open_factors

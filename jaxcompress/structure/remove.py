@@ -19,7 +19,8 @@ from jaxcompress.graph.surgery.check import (
     refuse_more_than_rounding,
 )
 from jaxcompress.graph.surgery.divisors import Divisors, means_over
-from jaxcompress.graph.surgery.removal import Removal, resolve
+from jaxcompress.graph.surgery.removal import Removal
+from jaxcompress.graph.surgery.resolving import resolve
 from jaxcompress.graph.surgery.shrink import shrink, slice_params
 from jaxcompress.graph.surgery.walk import couple
 from jaxcompress.structure.amounts.amount import Amount

@@ -8,8 +8,9 @@ import numpy as np
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.observers import as_reading
 from jaxcompress.core.types import Model, Params
-from jaxcompress.graph.surgery.blocks import residual_blocks, with_block_gates, without_blocks
+from jaxcompress.graph.surgery.blocks import residual_blocks, with_block_gates
 from jaxcompress.graph.surgery.check import checked_difference
+from jaxcompress.graph.surgery.depth import without_blocks
 from jaxcompress.graph.surgery.shrink import slice_params
 from jaxcompress.structure.importance.depth import DepthImportance, DepthScores
 from jaxcompress.structure.parts import DepthReport, parts

@@ -5,7 +5,7 @@ The one door through which other rooms change a program. Everything here takes
 inside. `graph.couplings` says which indices of which leaves go together.
 
     removal of units        masked, shrink, slice_params, zero_params, check_removal
-    means of the removed    compensate
+    means of the removed    compensate, compensated
     gates on units          with_unit_gates, open_gates, reading
     residual blocks         residual_blocks, with_block_gates, without_blocks
     stacks of layers        stacks, with_layer_gates, without_layers
@@ -20,12 +20,14 @@ from jaxcompress.core import exports
 from jaxcompress.graph.surgery.blocks import ResidualBlock as ResidualBlock
 from jaxcompress.graph.surgery.blocks import residual_blocks as residual_blocks
 from jaxcompress.graph.surgery.blocks import with_block_gates as with_block_gates
-from jaxcompress.graph.surgery.blocks import without_blocks as without_blocks
 from jaxcompress.graph.surgery.check import RemovalCheck as RemovalCheck
 from jaxcompress.graph.surgery.check import check_removal as check_removal
 from jaxcompress.graph.surgery.compensation import Compensated as Compensated
 from jaxcompress.graph.surgery.compensation import Consumer as Consumer
 from jaxcompress.graph.surgery.compensation import compensate as compensate
+from jaxcompress.graph.surgery.compensation import compensated as compensated
+from jaxcompress.graph.surgery.depth import without_blocks as without_blocks
+from jaxcompress.graph.surgery.depth import without_layers as without_layers
 from jaxcompress.graph.surgery.gates import open_gates as open_gates
 from jaxcompress.graph.surgery.gates import reading as reading
 from jaxcompress.graph.surgery.gates import with_unit_gates as with_unit_gates
@@ -37,6 +39,5 @@ from jaxcompress.graph.surgery.stacks import Stack as Stack
 from jaxcompress.graph.surgery.stacks import Stacks as Stacks
 from jaxcompress.graph.surgery.stacks import stacks as stacks
 from jaxcompress.graph.surgery.stacks import with_layer_gates as with_layer_gates
-from jaxcompress.graph.surgery.stacks import without_layers as without_layers
 
 exports.list_imports(globals())

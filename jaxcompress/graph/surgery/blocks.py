@@ -20,7 +20,8 @@ from jaxcompress.graph.sites import source_of
 from jaxcompress.graph.surgery.arrays import WHOLE
 from jaxcompress.graph.surgery.axis_rules.rule import Body, Record
 from jaxcompress.graph.surgery.liveness import needs
-from jaxcompress.graph.surgery.removal import LeafCut, Removal, restored
+from jaxcompress.graph.surgery.removal import LeafCut
+from jaxcompress.graph.surgery.resolving import Smaller
 from jaxcompress.graph.surgery.walk import Coupled, couple
 from jaxcompress.graph.surgery.writer import Edit, Writer, absent, written
 from jaxcompress.graph.traversal import forward
@@ -105,50 +106,25 @@ def with_block_gates(fn: Model) -> Callable:
     return program
 
 
-def without_blocks(
-    fn: Model, params: Params, names: Sequence[str], *inputs
-) -> tuple[Model, Removal]:
-    """The model without some residual blocks, and the leaves that it no longer reads.
+def bypassed(coupled: Coupled, names: Sequence[str]) -> Smaller:
+    """The program with the identity in place of some blocks.
 
-    Args:
-      fn: the model, `fn(params, *inputs) -> outputs`.
-      params: tree of arrays or shapes.
-      names: of the blocks, as `residual_blocks` gives them.
-      inputs: trees of arrays or shapes.
-
-    Returns:
-      (model, removal): the model takes params as `slice_params(params, removal)` gives
-      them, in which leaves that nothing reads are empty along axis 0.
+    Its leaves that nothing reads any more are empty along axis 0.
 
     Raises:
       ValueError: no block has such a name.
-
-    Example:
-      >>> fn = lambda params, x: x + x @ params["kernel"]
-      >>> params, x = {"kernel": jnp.eye(2)}, jnp.ones((1, 2))
-      >>> model, removal = jc.graph.surgery.without_blocks(fn, params, ["kernel"], x)
-      >>> model(jc.graph.surgery.slice_params(params, removal), x)
-      Array([[1., 1.]], dtype=float32)
     """
-    coupled = couple(fn, params, *inputs)
-    gone = _named("without_blocks", _blocks(coupled), names)
-    unread = needs(coupled, {}).leaves - needs(coupled, _kept(gone)).leaves
+    gone = _named("shrink", _blocks(coupled), names)
+    left = needs(coupled, _kept(gone))
+    unread = needs(coupled, {}).leaves - left.leaves
+    edits: dict[Record, Edit] = dict.fromkeys(left.idle, absent)
+    edits |= {block.record: partial(_identity, block.kept) for block in gone}
     cuts = [
         LeafCut(name, 0, dims[0].size, tuple(range(dims[0].size)))
         for name, dims in coupled.leaves.items()
         if name in unread and dims
     ]
-    removal = Removal(tuple(cuts))
-
-    def without(params, *inputs):
-        coupled = couple(fn, restored(params, removal), *inputs)
-        gone = _named("without_blocks", _blocks(coupled), names)
-        idle = needs(coupled, _kept(gone)).idle
-        edits: dict[Record, Edit] = dict.fromkeys(idle, absent)
-        edits |= {block.record: partial(_identity, block.kept) for block in gone}
-        return written(Writer(coupled.body, WHOLE, edits), coupled, params, inputs)
-
-    return without, removal
+    return Smaller(tuple(cuts), WHOLE, edits)
 
 
 def _gated(kept: int, gate: Array, writer: Writer, record: Record, values: list) -> Sequence:

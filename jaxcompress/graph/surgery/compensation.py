@@ -28,7 +28,8 @@ from jaxcompress.graph.surgery.consumers import (
 )
 from jaxcompress.graph.surgery.divisors import divisor_edits
 from jaxcompress.graph.surgery.kept import RemovedIndices
-from jaxcompress.graph.surgery.removal import Removal, resolve, restored
+from jaxcompress.graph.surgery.removal import Removal
+from jaxcompress.graph.surgery.resolving import resolve, restored
 from jaxcompress.graph.surgery.shrink import shrink, slice_params
 from jaxcompress.graph.surgery.walk import Coupled, couple
 from jaxcompress.graph.surgery.writer import Writer, inlined, written
@@ -132,7 +133,7 @@ def compensate(fn: Model, params: Params, removed: Removal, *inputs) -> Compensa
     records = list(heard)
     given = {records[number]: found[number] for number in numbers}
     small = {"params": slice_params(params, removed), "compensation": corrections}
-    smaller = _compensated(fn, removed)
+    smaller = compensated(fn, removed)
     whole = jax.jit(fn)(params, *inputs)
     return Compensated(
         fn=smaller,
@@ -150,8 +151,19 @@ def compensate(fn: Model, params: Params, removed: Removal, *inputs) -> Compensa
     )
 
 
-def _compensated(fn: Model, removal: Removal) -> Model:
-    def compensated(params, *inputs):
+def compensated(fn: Model, removal: Removal) -> Model:
+    """The function that `compensate` gave, from the model and what was removed from it.
+
+    Args:
+      fn: the model, `fn(params, *inputs) -> outputs`.
+      removal: what `compensate` was given.
+
+    Returns:
+      `fn'(params, *inputs) -> outputs` for params as `compensate` gives them, of a file
+      for example.
+    """
+
+    def smaller(params, *inputs):
         before = restored(params["params"], removal)
         coupled = couple(fn, before, *inputs)
         removed = resolve(removal, coupled.leaves)
@@ -163,7 +175,7 @@ def _compensated(fn: Model, removal: Removal) -> Model:
         writer = Writer(coupled.body, Shrunk(removed), edits)
         return written(writer, coupled, params["params"], inputs)
 
-    return compensated
+    return smaller
 
 
 def _corrected(correction: Array, writer: Writer, record: Record, values: list) -> Sequence:

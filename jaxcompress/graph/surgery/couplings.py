@@ -13,7 +13,8 @@ from jaxcompress.graph.surgery.axis_rules.rule import Dims
 from jaxcompress.graph.surgery.explanation import explain
 from jaxcompress.graph.surgery.families import Family
 from jaxcompress.graph.surgery.finding import families_of
-from jaxcompress.graph.surgery.removal import Removal, cuts_of
+from jaxcompress.graph.surgery.removal import Removal
+from jaxcompress.graph.surgery.resolving import cuts_of
 from jaxcompress.graph.surgery.walk import couple
 
 

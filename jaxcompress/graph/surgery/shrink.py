@@ -14,13 +14,15 @@ import numpy as np
 
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
-from jaxcompress.core.types import Model, Params, PyTree
+from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.surgery.arrays import Masked, Shrunk
+from jaxcompress.graph.surgery.blocks import bypassed
 from jaxcompress.graph.surgery.divisors import divisor_edits
-from jaxcompress.graph.surgery.kept import RemovedIndices
-from jaxcompress.graph.surgery.removal import LeafCut, Removal, resolve, restored
-from jaxcompress.graph.surgery.walk import couple
-from jaxcompress.graph.surgery.writer import Arrays, Writer, written
+from jaxcompress.graph.surgery.removal import LeafCut, Removal
+from jaxcompress.graph.surgery.resolving import Smaller, misfit, resolve, restored
+from jaxcompress.graph.surgery.stacks import shortened
+from jaxcompress.graph.surgery.walk import Coupled, couple
+from jaxcompress.graph.surgery.writer import Writer, written
 
 
 def shrink(fn: Model, removed: Removal) -> Model:
@@ -33,8 +35,8 @@ def shrink(fn: Model, removed: Removal) -> Model:
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.
-      removed: what goes, from `Couplings.removal`; of the same model,
-        at any batch size.
+      removed: what goes, of the same model, at any batch size: units from
+        `Couplings.removal`, or what `without_blocks` and `without_layers` removed.
 
     Returns:
       `fn'(params, *inputs) -> outputs` for params as `slice_params` gives them. It
@@ -42,7 +44,8 @@ def shrink(fn: Model, removed: Removal) -> Model:
 
     Raises:
       ValueError: (when called) the params do not have the sizes that the removal
-        leaves, or the program couples its axes otherwise at these input shapes.
+        leaves, or the program has other blocks or layers, or couples its axes otherwise
+        at these input shapes.
 
     Example:
       >>> fn = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
@@ -55,9 +58,27 @@ def shrink(fn: Model, removed: Removal) -> Model:
     """
 
     def shrunk(params, *inputs):
-        return _without(Shrunk, fn, removed, restored(params, removed), params, inputs)
+        coupled = couple(fn, restored(params, removed), *inputs)
+        smaller = _smaller(coupled, removed)
+        writer = Writer(coupled.body, smaller.arrays, smaller.edits)
+        return written(writer, coupled, params, inputs)
 
     return shrunk
+
+
+def _smaller(coupled: Coupled, removal: Removal) -> Smaller:
+    """How the program without what is removed is written."""
+    if removal.blocks:
+        found = bypassed(coupled, removal.blocks)
+    elif removal.layers:
+        found = shortened(coupled, dict(removal.layers))
+    else:
+        removed = resolve(removal, coupled.leaves)
+        edits = divisor_edits(removal.divisors, coupled.body, removed)
+        return Smaller(removal.cuts, Shrunk(removed), edits)
+    if set(found.cuts) != set(removal.cuts):
+        raise ValueError(misfit(removal, "its parts have other leaves"))
+    return found
 
 
 def masked(fn: Model, removed: Removal) -> Model:
@@ -68,10 +89,14 @@ def masked(fn: Model, removed: Removal) -> Model:
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.
-      removed: what goes, from `Couplings.removal`.
+      removed: which units go, from `Couplings.removal`.
 
     Returns:
       `fn'(params, *inputs) -> outputs` for the params as they were.
+
+    Raises:
+      ValueError: (when called) the removal is of blocks or layers, which gates pass by,
+        or does not fit the program.
 
     Example:
       >>> fn = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]
@@ -83,24 +108,12 @@ def masked(fn: Model, removed: Removal) -> Model:
     """
 
     def program(params, *inputs):
-        return _without(Masked, fn, removed, params, params, inputs)
+        coupled = couple(fn, params, *inputs)
+        gone = resolve(removed, coupled.leaves)
+        edits = divisor_edits(removed.divisors, coupled.body, gone)
+        return written(Writer(coupled.body, Masked(gone), edits), coupled, params, inputs)
 
     return program
-
-
-def _without(
-    arrays: Callable[[RemovedIndices], Arrays],
-    fn: Model,
-    removal: Removal,
-    before: Params,
-    params: Params,
-    inputs: tuple,
-) -> PyTree:
-    """The outputs of the program written anew, whose params once were as `before`."""
-    coupled = couple(fn, before, *inputs)
-    removed = resolve(removal, coupled.leaves)
-    edits = divisor_edits(removal.divisors, coupled.body, removed)
-    return written(Writer(coupled.body, arrays(removed), edits), coupled, params, inputs)
 
 
 def slice_params(params: Params, removed: Removal) -> Params:
@@ -173,10 +186,11 @@ def _check(caller: str, cut: LeafCut, leaves: dict) -> None:
     leaf = leaves[cut.leaf]
     if is_compressed(leaf):
         raise TypeError(f"{caller}: leaf {cut.leaf!r} is compressed. Remove first, then compress.")
-    if cut.axis >= len(leaf.shape) or leaf.shape[cut.axis] != cut.size:
+    if not cut.fits(tuple(leaf.shape), cut.size):
+        layers = f" in each of {len(cut.indices)} layers" if cut.per_layer else ""
         raise ValueError(
             f"{caller}: leaf {cut.leaf!r} has shape {tuple(leaf.shape)}; the removal was made for "
-            f"{cut.size} indices along axis {cut.axis}."
+            f"{cut.size} indices along axis {cut.axis}{layers}."
         )
 
 

@@ -22,7 +22,7 @@ from jaxcompress.graph.surgery.axis_rules.rule import Body, Record, bind
 from jaxcompress.graph.surgery.bodies import equation_of, everywhere, plain_records, straight
 from jaxcompress.graph.surgery.dims import Dim, root
 from jaxcompress.graph.surgery.kept import RemovedIndices
-from jaxcompress.graph.surgery.removal import Removal, cuts_of, restored
+from jaxcompress.graph.surgery.resolving import Smaller, cuts_of
 from jaxcompress.graph.surgery.walk import Coupled, couple
 from jaxcompress.graph.surgery.writer import Edit, Writer, written
 
@@ -114,44 +114,32 @@ def with_layer_gates(fn: Model) -> Callable:
     return program
 
 
-def without_layers(
-    fn: Model, params: Params, layers: Mapping[str, Sequence[int]], *inputs
-) -> tuple[Model, Removal]:
-    """The model without some layers, and the rows that its stacked leaves lose.
+def shortened(coupled: Coupled, layers: Mapping[str, Sequence[int]]) -> Smaller:
+    """The program with shorter scans; stacked leaves lose the rows of those layers.
 
     Args:
-      fn: the model, `fn(params, *inputs) -> outputs`.
-      params: tree of arrays or shapes.
+      coupled: the program.
       layers: by stack name, the layers that go.
-      inputs: trees of arrays or shapes.
 
-    Returns:
-      (model, removal): the model takes params as `slice_params(params, removal)` gives
-      them.
-
-    Example:
-      >>> def fn(params, x):
-      ...     return jax.lax.scan(lambda x, w: (x + w, None), x, params["layers"])[0]
-      >>> params, x = {"layers": jnp.array([[1.0], [2.0], [4.0]])}, jnp.zeros(1)
-      >>> layers = {"layers": [1]}
-      >>> model, removal = jc.graph.surgery.without_layers(fn, params, layers, x)
-      >>> model(jc.graph.surgery.slice_params(params, removal), x)
-      Array([5.], dtype=float32)
+    Raises:
+      ValueError: no stack has such a name, or too few layers.
     """
-    coupled = couple(fn, params, *inputs)
-    removal = cuts_of(coupled.leaves, _removed(_stacks(coupled).found, layers))
-
-    def without(params, *inputs):
-        coupled = couple(fn, restored(params, removal), *inputs)
-        found = _stacks(coupled).found
-        known = _by_name(found)
-        edits: dict[Record, Edit] = {
-            known[name].record: partial(_shorter, len(gone)) for name, gone in layers.items()
-        }
-        writer = Writer(coupled.body, Shrunk(_removed(found, layers)), edits)
-        return written(writer, coupled, params, inputs)
-
-    return without, removal
+    found = _stacks(coupled).found
+    known = _by_name(found)
+    for name, gone in layers.items():
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise ValueError(f"shrink: no stack of layers is named {name!r}. Stacks: {listed}.")
+        if max(gone, default=0) >= known[name].length or len(gone) == known[name].length:
+            raise ValueError(
+                f"shrink: stack {name!r} has {known[name].length} layers and cannot lose "
+                f"{list(gone)}. Pass the model that the removal was made for."
+            )
+    edits: dict[Record, Edit] = {
+        known[name].record: partial(_shorter, len(gone)) for name, gone in layers.items()
+    }
+    removed = _removed(found, layers)
+    return Smaller(cuts_of(coupled.leaves, removed).cuts, Shrunk(removed), edits)
 
 
 def _gated(gate: Array, writer: Writer, record: Record, values: list) -> Sequence:
