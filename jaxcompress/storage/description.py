@@ -7,6 +7,7 @@ from jaxcompress.core.checks import check_count
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.report import aligned
+from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.storage.container import archive
 from jaxcompress.storage.container.contents import Leaf
 from jaxcompress.storage.container.errors import brief
@@ -52,6 +53,7 @@ class FileReport:
         of every leaf (in format version 1 of the whole file). All of them match.
       metadata: the texts given to `save`.
       leaves: in the tree's order.
+      removals: what was removed from the model before, as `load_removal` gives it.
     """
 
     path: str
@@ -61,6 +63,7 @@ class FileReport:
     checksum: str
     metadata: dict[str, str]
     leaves: tuple[StoredLeaf, ...]
+    removals: tuple[Removal, ...]
 
     def __str__(self) -> str:
         header = ("leaf", "shape", "dtype", "spec", "coder", "bytes")
@@ -87,6 +90,7 @@ class FileReport:
             [
                 f"{self.path}, format version {self.format_version}",
                 *aligned([header, *rows, *ends]),
+                *(f"removed before: {brief(str(each), 4 * _WIDEST)}" for each in self.removals),
                 *texts,
                 f"checksum ok: sha256 {self.checksum}",
             ]
@@ -122,6 +126,7 @@ def describe(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> FileRepo
         checksum=opened.checksum,
         metadata=opened.metadata,
         leaves=tuple(_stored_leaf(name, leaf, header) for name, leaf in opened.leaves.items()),
+        removals=opened.removals,
     )
 
 

@@ -14,14 +14,22 @@ from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import is_compressed, logical
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.types import PyTree
+from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.storage.container import archive, outlines
 from jaxcompress.storage.container.contents import Contents
 from jaxcompress.storage.container.errors import FileError, brief, reading, shown
 from jaxcompress.storage.container.limits import MAX_BYTES
+from jaxcompress.storage.container.plan import plan
 from jaxcompress.storage.container.safetensors import NO_TEXT
 
 
-def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] = NO_TEXT) -> int:
+def save(
+    path: str | os.PathLike,
+    tree: PyTree,
+    *,
+    metadata: Mapping[str, str] = NO_TEXT,
+    removal: Removal | Iterable[Removal] = (),
+) -> int:
     """Writes a tree to one self-contained safetensors file, whole or not at all.
 
     Each array of a leaf is stored by the coder that makes it smallest, bit for bit. The
@@ -33,6 +41,9 @@ def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] =
         its mode. Of a symbolic link the target is replaced.
       tree: arrays, `QTensor`s, `LowRank`s and Python numbers in any pytree.
       metadata: texts to keep beside the leaves.
+      removal: what verbs of `structure` removed before, of which these are the params;
+        a list of removals where each took the model of the one before. `load_removal`
+        gives them back, and `structure.replay` the smaller program.
 
     Returns:
       Bytes on disk.
@@ -40,9 +51,11 @@ def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] =
     Raises:
       TypeError: a leaf cannot be stored: a random key, a function, a masked or traced
         array, an unknown dtype; or the key of a dict is more than text, a number, a
-        truth value, None or a tuple of these; or `metadata` is no mapping of texts.
+        truth value, None or a tuple of these; or `metadata` is no mapping of texts, or
+        `removal` no removal.
       ValueError: a text has a reserved name, two leaves have one name, a leaf was
-        deleted, or `path` is a directory, FIFO, socket or device.
+        deleted, the tree is not what the removals leave, or `path` is a directory,
+        FIFO, socket or device.
       OSError: there is no such folder, or the file cannot be written.
 
     Example:
@@ -54,7 +67,7 @@ def save(path: str | os.PathLike, tree: PyTree, *, metadata: Mapping[str, str] =
       {'kernel': Array([[1., 0.],
              [0., 1.]], dtype=float32)}
     """
-    return archive.write("save", path, tree, metadata)
+    return archive.write("save", path, plan("save", tree, metadata, removal))
 
 
 def load(path: str | os.PathLike, like: PyTree = None, *, max_bytes: int = MAX_BYTES) -> PyTree:
@@ -139,6 +152,44 @@ def load_leaf(path: str | os.PathLike, name: str, *, max_bytes: int = MAX_BYTES)
             f"{len(opened.leaves)} others.{_near(name, opened.leaves)} storage.describe lists them."
         )
     return leaves[name]
+
+
+def load_removal(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> tuple[Removal, ...]:
+    """What was removed from the model whose params a file holds; no leaf is read.
+
+    Args:
+      path: the file.
+      max_bytes: what its header may take in memory, as `load` counts; default 16 GiB.
+
+    Returns:
+      The removals given to `save`, in order, for `structure.replay`; empty where there
+      were none.
+
+    Raises:
+      FileError: the header is truncated or altered, or the file is foreign, of a later
+        format, or takes more than `max_bytes`.
+      TypeError: `path` is no path.
+      OSError: there is no such file.
+
+    Example:
+      >>> import tempfile
+      >>> fn = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
+      >>> params = {"in": jnp.eye(4), "out": jnp.array([[1.0], [4.0], [3.0], [2.0]])}
+      >>> x, half = jnp.ones((1, 4)), jc.structure.amounts.fraction(0.5)
+      >>> importance = jc.structure.importance.magnitude()
+      >>> small = jc.structure.remove(fn, params, importance, x, cut=half)
+      >>> shapes = jax.eval_shape(lambda: params)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     path = f"{folder}/small.safetensors"
+      ...     size_bytes = jc.storage.save(path, small.params, removal=small.removal)
+      ...     removal = jc.storage.load_removal(path)
+      ...     again = jc.structure.replay(fn, shapes, x, removal=removal)
+      ...     again.fn(jc.storage.load(path, like=again.params), x)
+      Array([[7.]], dtype=float32)
+    """
+    check_count("load_removal", "max_bytes", max_bytes)
+    opened, _ = archive.read("load_removal", path, lambda contents: (), max_bytes)
+    return opened.removals
 
 
 def _near(name: str, names: Iterable[str]) -> str:

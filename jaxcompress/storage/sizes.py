@@ -11,7 +11,6 @@ from jaxcompress.core.types import PyTree
 from jaxcompress.storage.coders import plain
 from jaxcompress.storage.container.parts import Source
 from jaxcompress.storage.container.plan import plan
-from jaxcompress.storage.container.safetensors import NO_TEXT
 
 DENSE_BYTES = 4
 SIDE = ("scale", "second_scale", "zero_point", "codebook")
@@ -26,7 +25,7 @@ class Size:
       dense: 4 bytes for each number the tree stands for, whatever its dtype.
       memory: bytes of its arrays now, as the device holds them; copies on several
         devices count.
-      disk: exactly the file that `save` writes, without metadata of the user.
+      disk: exactly the file that `save` writes without `metadata=` and `removal=`.
       entropy: the least that a coder of single numbers needs for the data, by the
         order-0 entropy of each leaf; scales and zero points raw; no header and no table
         of symbols.
@@ -68,7 +67,7 @@ def size(tree: PyTree) -> Size:
       >>> jc.storage.size(sparse).dense, jc.storage.size(sparse).disk
       (40000, 1582)
     """
-    planned = plan("size", tree, NO_TEXT)
+    planned = plan("size", tree)
     return Size(
         dense=DENSE_BYTES
         * sum(np.size(leaf) for leaf in jax.tree.leaves(tree, is_leaf=is_compressed)),

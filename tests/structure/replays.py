@@ -2,14 +2,14 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxcompress import Rules, materialized
 from jaxcompress.core.types import Params
-from jaxcompress.graph import Divisors, Removal
+from jaxcompress.graph import Divisors
 from jaxcompress.graph.surgery import compensate, compensated
 from jaxcompress.quantize import int8, quantize
 from jaxcompress.structure import (
@@ -60,99 +60,90 @@ SHAPES = jax.eval_shape(lambda: PARAMS)
 
 
 class Smaller(NamedTuple):
-    """What one verb made of the model.
-
-    Fields:
-      fn, params: the smaller model.
-      removal: what is to be kept of how it was made.
-      again: from that, as a tuple, to the function.
-    """
+    """What one verb made of the model, and what was removed on the way."""
 
     fn: Callable
     params: Params
-    removal: Removal | tuple[Removal, ...]
-    again: Callable
-
-
-def replayed(removals):
-    return replay(model, SHAPES, X, removal=removals).fn
-
-
-def _of(small, removal=None, wrapped=lambda fn: fn) -> Smaller:
-    return Smaller(
-        wrapped(small.fn),
-        small.params,
-        small.removal if removal is None else removal,
-        lambda removals: wrapped(replayed(removals)),
-    )
+    removal: Any
 
 
 @functools.cache
-def _units():
-    return remove(model, PARAMS, MAGNITUDE, X, cut=HALF)
-
-
 def units() -> Smaller:
     """Heads, and units of layers that lose different ones among them."""
-    return _of(_units())
+    return Smaller(*remove(model, PARAMS, MAGNITUDE, X, cut=HALF)[:3])
 
 
 def new_divisors() -> Smaller:
     cut = Cut(HALF, families=["in/kernel:1"], divisors=Divisors.NEW)
-    return _of(remove(model, PARAMS, MAGNITUDE, X, cut=cut))
+    return Smaller(*remove(model, PARAMS, MAGNITUDE, X, cut=cut)[:3])
 
 
 def rounds() -> Smaller:
     cuts = [Cut(amounts.count(1), families=["wide/up:1", "layers/up:2"])] * 2
     fine_tune = lambda fn, params, turn: jax.tree.map(lambda x: 0.9 * x, params)  # noqa: E731
-    return _of(iterative(model, PARAMS, MAGNITUDE, X, cuts=cuts, fine_tune=fine_tune))
+    return Smaller(*iterative(model, PARAMS, MAGNITUDE, X, cuts=cuts, fine_tune=fine_tune)[:3])
 
 
 @functools.cache
-def _layers():
-    scores = lambda *_: {"layers/down": jnp.array([2.0, 0.0, 1.0])}  # noqa: E731
-    return remove_layers(model, PARAMS, scores, X, count=1)
-
-
 def layers() -> Smaller:
-    return _of(_layers())
+    scores = lambda *_: {"layers/down": jnp.array([2.0, 0.0, 1.0])}  # noqa: E731
+    return Smaller(*remove_layers(model, PARAMS, scores, X, count=1)[:3])
 
 
-def _blocks(fn, params):
+def blocks(fn=model, params=PARAMS) -> Smaller:
     scores = lambda *_: {"heads": jnp.array(1.0), "wide": jnp.array(0.0)}  # noqa: E731
-    return remove_blocks(fn, params, scores, X, count=1)
-
-
-def blocks() -> Smaller:
-    return _of(_blocks(model, PARAMS))
+    return Smaller(*remove_blocks(fn, params, scores, X, count=1)[:3])
 
 
 def one_after_another() -> Smaller:
-    first = _layers()
-    second = _blocks(first.fn, first.params)
+    first = layers()
+    second = blocks(first.fn, first.params)
     cut = Cut(HALF, families=["heads/q:1"])
     third = remove(second.fn, second.params, MAGNITUDE, X, cut=cut)
-    return _of(third, (first.removal, second.removal, third.removal))
+    return Smaller(third.fn, third.params, (first.removal, second.removal, third.removal))
 
 
 def factors() -> Smaller:
-    params, _ = factorize(_units().params, rank=1, select=lambda tree: _only(tree, "out"))
-    return _of(_units()._replace(params=params), wrapped=run_low_rank)
+    fn, params, removal = units()
+    params, _ = factorize(params, rank=1, select=lambda tree: _only(tree, "out"))
+    return Smaller(run_low_rank(fn), params, removal)
 
 
 def codes() -> Smaller:
-    params, _ = quantize(_units().params, Rules({"out": int8()}))
-    return _of(_units()._replace(params=params), wrapped=materialized)
+    fn, params, removal = units()
+    params, _ = quantize(params, Rules({"out": int8()}))
+    return Smaller(materialized(fn), params, removal)
 
 
 def means() -> Smaller:
-    removal = _units().removal
+    removal = units().removal
     small = compensate(model, PARAMS, removal, X)
-    return Smaller(small.fn, small.params, removal, lambda removals: compensated(model, *removals))
+    return Smaller(small.fn, small.params, removal)
 
 
 def _only(tree, name: str):
     return {key: jax.tree.map(lambda _, key=key: key == name, each) for key, each in tree.items()}
 
 
-VERBS = (units, new_divisors, rounds, layers, blocks, one_after_another, factors, codes, means)
+def replayed(removals):
+    return replay(model, SHAPES, X, removal=removals).fn
+
+
+class Verb(NamedTuple):
+    """How a smaller model is made, and made again from what was removed."""
+
+    make: Callable[[], Smaller]
+    again: Callable = replayed
+
+
+VERBS = {
+    "units": Verb(units),
+    "new divisors": Verb(new_divisors),
+    "rounds": Verb(rounds),
+    "layers": Verb(layers),
+    "blocks": Verb(blocks),
+    "one after another": Verb(one_after_another),
+    "factors": Verb(factors, lambda removals: run_low_rank(replayed(removals))),
+    "codes": Verb(codes, lambda removals: materialized(replayed(removals))),
+    "means": Verb(means, lambda removals: compensated(model, *removals)),
+}

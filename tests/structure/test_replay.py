@@ -12,22 +12,9 @@ import pytest
 import jaxcompress as jc
 from jaxcompress.graph import Divisors, Removal
 from jaxcompress.graph.surgery import masked, shrink, slice_params, without_blocks, without_layers
-from jaxcompress.graph.surgery.removal import LeafCut, as_removals
+from jaxcompress.graph.surgery.removal import LeafCut
 from jaxcompress.structure import replay
-from tests.storage.bits import assert_same_bits
-from tests.structure.replays import PARAMS, SHAPES, VERBS, X, model
-
-
-@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
-def test_a_removal_as_text_gives_the_smaller_model_again(verb):
-    small = verb()
-    removals = as_removals("test", small.removal)
-    text = json.dumps([each.to_json() for each in removals])
-    again = tuple(Removal.from_json(fields) for fields in json.loads(text))
-    assert again == removals
-    outputs = jax.jit(small.again(again))(small.params, X)
-    assert_same_bits(outputs, jax.jit(small.fn)(small.params, X))
-
+from tests.structure.replays import PARAMS, SHAPES, X, model
 
 OF_UNITS = jc.graph.couplings(model, SHAPES, X).removal(
     {"in/kernel:1": [1, 6], "layers/up:2": [[0, 1], [2, 5], [0, 4]]}
@@ -160,6 +147,12 @@ def test_fields_that_no_removal_has_are_refused(fields, name):
     with pytest.raises(ValueError, match=rf"^Removal.from_json\({name}=.*\) must be ") as caught:
         Removal.from_json(fields)
     assert len(str(caught.value)) < 400
+
+
+def test_a_removal_is_told_in_a_line():
+    assert str(OF_UNITS) == "units of 5 axes of 5 leaves"
+    assert str(dataclasses.replace(OF_UNITS, divisors=Divisors.NEW)).endswith("by the new width")
+    assert (str(OF_BLOCKS), str(OF_LAYERS)) == ("blocks wide", "layers 0 of layers/down")
 
 
 def test_indices_that_many_leaves_lose_are_listed_once():

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,7 +49,7 @@ class LeafCut:
         """Whether layers lose indices of their own."""
         return bool(self.indices) and isinstance(self.indices[0], tuple)
 
-    def fits(self, shape: tuple[int, ...], size: int) -> bool:
+    def fits(self, shape: Sequence[int], size: int) -> bool:
         """Whether a leaf of this shape has that size along the axis, and the layers."""
         if self.axis >= len(shape) or shape[self.axis] != size:
             return False
@@ -86,7 +86,16 @@ class Removal:
             found[cut.leaf] = (*found.get(cut.leaf, ()), cut)
         return found
 
-    def fault(self, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    def __str__(self) -> str:
+        if self.blocks:
+            return f"blocks {', '.join(self.blocks)}"
+        if self.layers:
+            stacks = (f"{', '.join(map(str, gone))} of {name}" for name, gone in self.layers)
+            return f"layers {'; '.join(stacks)}"
+        divide = "" if self.divisors is Divisors.KEPT else ", means divide by the new width"
+        return f"units of {len(self.cuts)} axes of {len(self._by_leaf)} leaves{divide}"
+
+    def fault(self, shapes: Mapping[str, Sequence[int]]) -> str:
         """Why these are not the shapes after the removal; empty if they are."""
         for cut in self.cuts:
             if cut.leaf not in shapes:
@@ -100,13 +109,6 @@ class Removal:
                     f"{left} of {cut.size}{layers}"
                 )
         return ""
-
-    def shapes_before(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-        """The shapes before the removal, from those after it, by leaf name."""
-        before = {name: list(shape) for name, shape in shapes.items()}
-        for cut in self.cuts:
-            before[cut.leaf][cut.axis] = cut.size
-        return {name: tuple(shape) for name, shape in before.items()}
 
     def to_json(self) -> dict[str, Any]:
         """A dict of plain values; `Removal.from_json` gives the removal back.
@@ -173,6 +175,17 @@ def as_removals(caller: str, removal: "Removal | Iterable[Removal]") -> tuple[Re
                 f"list of these in the order in which they were made, not {type(each).__name__}."
             )
     return removals
+
+
+def fault_of(removals: Sequence[Removal], shapes: Mapping[str, Sequence[int]]) -> str:
+    """Why these removals do not leave leaves of these shapes; empty if they do."""
+    sizes = {name: list(shape) for name, shape in shapes.items()}
+    for removal in reversed(removals):
+        if fault := removal.fault(sizes):
+            return fault
+        for cut in removal.cuts:
+            sizes[cut.leaf][cut.axis] = cut.size
+    return ""
 
 
 def _listed(indices: tuple) -> list:

@@ -103,11 +103,13 @@ def restored(params: Params, removal: Removal) -> Params:
     shapes = {name: tuple(leaf.shape) for name, leaf in named_leaves(params).items()}
     if fault := removal.fault(shapes):
         raise ValueError(f"shrink: {fault}. Pass graph.surgery.slice_params(params, removed).")
-    shapes = removal.shapes_before(shapes)
 
     def before(name: str, leaf):
+        shape = list(leaf.shape)
+        for cut in removal.of(name):
+            shape[cut.axis] = cut.size
         if is_compressed(leaf):
-            return jax.ShapeDtypeStruct(shapes[name], leaf.dtype)
-        return struct_of(jax.typeof(leaf), list(shapes[name]))
+            return jax.ShapeDtypeStruct(tuple(shape), leaf.dtype)
+        return struct_of(jax.typeof(leaf), shape)
 
     return map_named(before, params)

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 
-from jaxcompress.core.types import PyTree
 from jaxcompress.storage.container import digests, disk, outlines, version_1, version_2
 from jaxcompress.storage.container.arrays import on_device
 from jaxcompress.storage.container.contents import Contents, Version
@@ -16,22 +15,21 @@ from jaxcompress.storage.container.header import in_order
 from jaxcompress.storage.container.header import read as read_header
 from jaxcompress.storage.container.limits import HEADER_WEIGHT, check_total, leaf_bytes
 from jaxcompress.storage.container.paths import opened
-from jaxcompress.storage.container.plan import FORMAT, plan
+from jaxcompress.storage.container.plan import FORMAT, Plan
 
 VERSIONS: Mapping[str, Version] = {"1": version_1.READER, "2": version_2.READER}
 
 
-def write(caller: str, path: str | os.PathLike, tree: PyTree, metadata: Mapping[str, str]) -> int:
-    """Writes a tree; beside it one leaf at a time is in memory.
+def write(caller: str, path: str | os.PathLike, planned: Plan) -> int:
+    """Writes what was planned; beside the tree one leaf at a time is in memory.
 
     Returns:
       Bytes on disk.
 
     Raises:
-      TypeError: a leaf cannot be stored.
-      ValueError: a text has a reserved name, or a leaf breaks what its kind promises.
+      ValueError: an array has changed since, or no file can lie at the path.
     """
-    planned, found = plan(caller, tree, metadata), {}
+    found = {}
     with disk.replacing(caller, path) as file:
         # The header lists the digests of what follows it, and is as long without them.
         file.seek(len(planned.header({})))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.storage.container.header import Header
 
 
@@ -42,6 +43,7 @@ class Contents(NamedTuple):
       leaves: by name, in the tree's order.
       outline: of the tree, as text; "" where names say it all or a template is needed.
       metadata: the user's texts.
+      removals: what was removed from the model before.
     """
 
     header: Header
@@ -50,6 +52,7 @@ class Contents(NamedTuple):
     leaves: dict[str, Leaf]
     outline: str
     metadata: dict[str, str]
+    removals: tuple[Removal, ...] = ()
 
 
 class Version(NamedTuple):

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import PyTree
+from jaxcompress.graph.surgery.removal import Removal, as_removals, fault_of
 from jaxcompress.storage.coders import CODERS, plain
 from jaxcompress.storage.container import digests, outlines, safetensors
 from jaxcompress.storage.container.arrays import check_storable, source
@@ -29,9 +30,8 @@ RESERVED = (
     *("format", "format_version", "sha256", "coders", "specs", "layouts", "leaves", "outline"),
     *("recipe", "removed", "base"),
 )
-"""The texts that are ours; all others are the user's. The last three are not written
-yet: they are for how the tree was made, what was removed from the model, and the file
-that a difference is to be added to."""
+"""The texts that are ours; all others are the user's. Two are not written yet: `recipe`
+is for how the tree was made, `base` for the file that a difference is added to."""
 
 
 class Stored(NamedTuple):
@@ -70,12 +70,14 @@ class Plan(NamedTuple):
       leaves: by name, in the tree's order.
       specs: the specs that records refer to by position.
       outline: of the tree.
+      removals: what was removed from the model before.
       metadata: the user's texts.
     """
 
     leaves: dict[str, Stored]
     specs: tuple[QuantSpec, ...]
     outline: str
+    removals: tuple[Removal, ...]
     metadata: dict[str, str]
 
     @property
@@ -109,18 +111,25 @@ class Plan(NamedTuple):
             "specs": [spec.to_json() for spec in self.specs],
             "layouts": [json.loads(text) for text in layouts],
             "leaves": [listed(name, leaf) for name, leaf in self.leaves.items()],
+            "removed": [removal.to_json() for removal in self.removals],
         }
         texts |= {name: compact(value) for name, value in optional.items() if value}
         texts |= {"outline": self.outline} if self.outline else {}
         return digests.sealed(safetensors.header(self.entries, self.metadata | texts))
 
 
-def plan(caller: str, tree: PyTree, metadata: Mapping[str, str]) -> Plan:
+def plan(
+    caller: str,
+    tree: PyTree,
+    metadata: Mapping[str, str] = safetensors.NO_TEXT,
+    removal: Removal | Iterable[Removal] = (),
+) -> Plan:
     """Plans the smallest file of a tree.
 
     Raises:
-      TypeError: a leaf or the key of a dict cannot be stored.
-      ValueError: a text has a reserved name, or a leaf breaks what its kind promises.
+      TypeError: a leaf, the key of a dict or a removal cannot be stored.
+      ValueError: a text has a reserved name, a leaf breaks what its kind promises, or
+        the tree is not what the removals leave.
     """
     _check_metadata(caller, metadata)
     outline = outlines.to_text(caller, tree)
@@ -129,7 +138,13 @@ def plan(caller: str, tree: PyTree, metadata: Mapping[str, str]) -> Plan:
     specs = tuple(dict.fromkeys(node.spec for node in nodes if isinstance(node, QTensor)))
     named = named_leaves(tree)
     leaves = {name: stored(caller, name, leaf, specs) for name, leaf in named.items()}
-    return Plan(leaves, specs, outline, dict(metadata))
+    removals = as_removals(caller, removal)
+    if fault := fault_of(removals, {name: np.shape(leaf) for name, leaf in named.items()}):
+        raise ValueError(
+            f"{caller}(removal=...) does not fit the tree: {fault}. Pass the params that the last "
+            "verb gave, and the removals in the order in which they were made."
+        )
+    return Plan(leaves, specs, outline, removals, dict(metadata))
 
 
 def stored(caller: str, name: str, leaf, specs: Sequence[QuantSpec]) -> Stored:

@@ -3,9 +3,11 @@
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TypeVar
 
-from jaxcompress.core.spec import QuantSpec
 from jaxcompress.storage.container.errors import FileError, contradiction, shown
+
+Value = TypeVar("Value")
 
 _DIGITS = 20
 """Of the longest number that a file may hold."""
@@ -58,12 +60,13 @@ def one_for_each(names: Collection[str], listed: list) -> Iterable[tuple[str, ob
     return zip(names, listed, strict=True)
 
 
-def spec_of(reader: Callable[[dict], QuantSpec], fields) -> QuantSpec:
-    """The spec that a file describes.
+def read_by(reader: Callable[[dict], Value], fields, what: str) -> Value:
+    """The value that a file describes by plain ones.
 
     Args:
-      reader: fields -> spec; a ValueError where they are none.
+      reader: fields -> value; a ValueError where they are none.
       fields: as the file has them.
+      what: to call it in errors.
 
     Raises:
       FileError: they describe none.
@@ -71,7 +74,7 @@ def spec_of(reader: Callable[[dict], QuantSpec], fields) -> QuantSpec:
     try:
         return reader(fields)
     except ValueError as error:
-        raise contradiction(f"a spec {shown(fields)}, which no format has") from error
+        raise contradiction(f"{shown(fields)} describes no {what}") from error
 
 
 def check_writable(text: str, what: str) -> None:

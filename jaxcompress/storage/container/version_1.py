@@ -31,7 +31,7 @@ from jaxcompress.storage.container.header import Entry, Header, in_order
 from jaxcompress.storage.container.limits import checked_shape, chosen
 from jaxcompress.storage.container.parts import Codes
 from jaxcompress.storage.container.safetensors import shaped
-from jaxcompress.storage.container.texts import entries_of, one_for_each, parsed, spec_of
+from jaxcompress.storage.container.texts import entries_of, one_for_each, parsed, read_by
 
 RESERVED = ("format", "format_version", "leaves", "low_rank", "outline", "sha256", "specs")
 _CODERS = {"plain": plain, "bitmask": bitmask}
@@ -65,7 +65,7 @@ def contents(header: Header) -> Contents:
       FileError: the header contradicts itself.
     """
     texts, entries = header.metadata, header.entries
-    specs = [spec_of(_spec, fields) for fields in entries_of(texts, "specs")]
+    specs = [read_by(_spec, fields, "spec") for fields in entries_of(texts, "specs")]
     listed = entries_of(texts, "leaves") if "leaves" in texts else [0] * len(entries)
     stored = {}
     for name, fields in one_for_each(entries, listed):

@@ -8,17 +8,18 @@ import jax
 import numpy as np
 
 from jaxcompress.core.spec import QuantSpec
+from jaxcompress.graph.surgery.removal import Removal, fault_of
 from jaxcompress.storage.coders import Coder, coder_named, plain
 from jaxcompress.storage.container import digests, forms, memory
 from jaxcompress.storage.container.contents import Contents, Leaf, Version, users_texts
-from jaxcompress.storage.container.errors import FileError, contradiction, shown, within
+from jaxcompress.storage.container.errors import FileError, brief, contradiction, shown, within
 from jaxcompress.storage.container.header import Entry, Header, in_order
 from jaxcompress.storage.container.limits import chosen
 from jaxcompress.storage.container.parts import Codes, Part
 from jaxcompress.storage.container.plan import RESERVED, VERSION
 from jaxcompress.storage.container.records import Record, from_json, parts
 from jaxcompress.storage.container.safetensors import shaped
-from jaxcompress.storage.container.texts import entries_of, one_for_each, spec_of
+from jaxcompress.storage.container.texts import entries_of, one_for_each, read_by
 
 
 def contents(header: Header) -> Contents:
@@ -30,14 +31,29 @@ def contents(header: Header) -> Contents:
     texts, entries = header.metadata, header.entries
     digests.check_header(header.content, texts["sha256"])
     coders = [_coder(named) for named in entries_of(texts, "coders")]
-    specs = [spec_of(QuantSpec.from_json, fields) for fields in entries_of(texts, "specs")]
+    specs = [read_by(QuantSpec.from_json, fields, "spec") for fields in entries_of(texts, "specs")]
     layouts = entries_of(texts, "layouts")
     leaves = {}
     for name, fields in one_for_each(entries, entries_of(texts, "leaves")):
         with within(f"leaf {shown(name)}"):
             leaves[name] = _leaf(name, entries[name], fields, layouts, coders, specs)
-    users = users_texts(texts, RESERVED)
-    return Contents(header, VERSION, texts["sha256"], leaves, texts.get("outline", ""), users)
+    return Contents(
+        header,
+        VERSION,
+        texts["sha256"],
+        leaves,
+        texts.get("outline", ""),
+        users_texts(texts, RESERVED),
+        _removals(entries_of(texts, "removed"), leaves),
+    )
+
+
+def _removals(listed: list, leaves: dict[str, Leaf]) -> tuple[Removal, ...]:
+    removals = tuple(read_by(Removal.from_json, fields, "removal") for fields in listed)
+    shapes = {name: tuple(leaf.outlined.shape) for name, leaf in leaves.items()}
+    if fault := fault_of(removals, shapes):
+        raise contradiction(brief(fault, 200))
+    return removals
 
 
 def _coder(named) -> Coder:
