@@ -4,6 +4,7 @@ One check per kind, for every public callable; each raises a TypeError that name
 callable, the argument and the mend. Numbers are checked in `checks`, trees in `trees`.
 """
 
+import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
@@ -43,6 +44,33 @@ def check_function(caller: str, argument: str, value: object, mend: str) -> None
     """
     if not callable(value):
         raise TypeError(f"{caller}({argument}={shown(value)}) must be a function. {mend}")
+
+
+def check_takes(caller: str, argument: str, value: object, count: int, mend: str) -> None:
+    """Raises a TypeError unless value can be called with `count` arguments in order.
+
+    Only of plain functions their arguments are known. What builds such a function takes
+    others, so that one which was not called is found before it runs.
+
+    Example:
+      >>> patterns = jc.prune.patterns
+      >>> check_takes("Target", "pattern", patterns.outputs, 3, "See prune.patterns.")
+      >>> check_takes("Target", "pattern", patterns.n_of_m, 3, "See prune.patterns.")
+      Traceback (most recent call last):
+      TypeError: Target(pattern=n_of_m) must be a function of 3 arguments. See
+      prune.patterns. Did you mean n_of_m(...), which gives one?
+    """
+    check_function(caller, argument, value, mend)
+    if inspect.isfunction(value) and not _takes(value, count):
+        raise TypeError(
+            f"{caller}({argument}={shown(value)}) must be a function of {count} arguments. "
+            f"{mend}{suggestion(value, 'one')}"
+        )
+
+
+def check_model(caller: str, fn: object) -> None:
+    """Raises a TypeError unless `fn` can be called."""
+    check_function(caller, "fn", fn, "Pass the model, fn(params, *inputs), as a bridge gives it.")
 
 
 def check_key(caller: str, argument: str, value: object) -> None:
@@ -140,3 +168,12 @@ def check_each(
         raise TypeError(f"{caller}({argument}={shown(values)}) must be a list or a tuple.")
     for value in values:
         check(caller, argument, value)
+
+
+def _takes(function: Callable, count: int) -> bool:
+    """Whether a plain function can be called with so many arguments in order."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    return True

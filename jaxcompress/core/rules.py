@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
 
+from jaxcompress.core.kinds import check_kind
+from jaxcompress.core.messages import shown
+
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 
@@ -16,6 +19,10 @@ class Rules(Generic[Value]):
     Patterns are shell-style, match the whole name, and `*` also crosses "/". A name
     that no rule matches has no value.
 
+    Raises:
+      TypeError: `pairs` are no mapping from str and no pairs with a str.
+      ValueError: there is none.
+
     Example:
       >>> rules = jc.Rules({"head/*": 8, "*/kernel": 4})
       >>> rules.assign(["head/kernel", "body/kernel", "body/bias"])
@@ -25,10 +32,18 @@ class Rules(Generic[Value]):
     pairs: tuple[tuple[str, Any], ...]
 
     def __init__(self, pairs: Mapping[str, Value] | Iterable[tuple[str, Value]]):
-        ordered = tuple(pairs.items()) if isinstance(pairs, Mapping) else tuple(pairs)
+        listed = pairs.items() if isinstance(pairs, Mapping) else pairs
+        ordered: tuple[Any, ...] = tuple(listed) if isinstance(listed, Iterable) else (listed,)
+        for pair in ordered:
+            is_pair = isinstance(pair, tuple | list) and len(pair) == 2
+            if not (is_pair and isinstance(pair[0], str)):
+                raise TypeError(
+                    f"Rules(pairs={shown(pairs)}) must be a dict from pattern to value, or "
+                    f"(pattern, value) pairs; {shown(pair)} is none."
+                )
         if not ordered:
             raise ValueError("Rules(pairs) needs at least one (pattern, value) pair.")
-        object.__setattr__(self, "pairs", ordered)
+        object.__setattr__(self, "pairs", tuple(map(tuple, ordered)))
 
     def assign(self, names: Iterable[str]) -> dict[str, Value]:
         """Gives the value of each name that a rule matches.
@@ -78,3 +93,17 @@ class Rules(Generic[Value]):
 def as_rules(value: "Rules[Value] | Value") -> Rules[Value]:
     """Gives rules as they are, and any other value as a rule for every name."""
     return value if isinstance(value, Rules) else Rules((("*", value),))
+
+
+def check_rules(caller: str, argument: str, value: object, kind: type, mend: str) -> None:
+    """Raises a TypeError unless value is of the class, or `Rules` of such.
+
+    Example:
+      >>> check_rules("quantize", "spec", {"*": 8}, jc.QuantSpec, "Call a format.")
+      Traceback (most recent call last):
+      TypeError: quantize(spec={'*': 8}) must be of type QuantSpec, not dict. Call a
+      format. Did you mean Rules({...})?
+    """
+    for _, each in as_rules(value).pairs:
+        meant = " Did you mean Rules({...})?" if isinstance(each, Mapping) else ""
+        check_kind(caller, argument, each, kind, mend + meant)

@@ -57,7 +57,7 @@ def check_arrays(caller: str, argument: str, tree: PyTree) -> None:
       >>> check_arrays("quantize", "params", {"activation": jax.nn.relu})
       Traceback (most recent call last):
       TypeError: quantize(params=...): leaf 'activation' is relu of type custom_jvp, no
-      array. Of a module take the arrays alone, as its bridge does.
+      array. Of a module take the arrays alone, as its bridge in jc.bridges does.
     """
     for name, leaf in named_leaves(tree).items():
         is_array = hasattr(leaf, "shape") and hasattr(leaf, "dtype")
@@ -65,7 +65,7 @@ def check_arrays(caller: str, argument: str, tree: PyTree) -> None:
             raise TypeError(
                 f"{caller}({argument}=...): leaf {name!r} is {shown(leaf)} of type "
                 f"{type(leaf).__name__}, no array. Of a module take the arrays alone, as its "
-                "bridge does."
+                "bridge in jc.bridges does."
             )
 
 

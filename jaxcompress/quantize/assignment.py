@@ -5,13 +5,16 @@ from typing import NamedTuple
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.checks import check_real
 from jaxcompress.core.formats.sharing import Block, Channel, Tensor
-from jaxcompress.core.kinds import check_kind
+from jaxcompress.core.kinds import check_select
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
-from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.core.rules import Rules, as_rules, check_rules
 from jaxcompress.core.selectors import axes_of, weights, why_left_out
 from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.trees import check_arrays, chosen_by, named_axes
 from jaxcompress.core.types import Params, Selector
+from jaxcompress.quantize import formats
+from jaxcompress.quantize.ranges.estimator import RangeEstimator, check_ranges
 
 
 class Assignment(NamedTuple):
@@ -46,9 +49,11 @@ def assign(
       ValueError: nothing is selected, a rule matches nothing, or a leaf and its spec do
         not fit.
     """
+    check_spec(caller, spec)
+    check_arrays(caller, "params", params)
     leaves = named_leaves(params)
-    known = None if axes is None else named_leaves(axes)
-    chosen = named_leaves((select or weights(axes))(params))
+    known = named_axes(caller, axes)
+    chosen = chosen_by(caller, select or weights(axes), params)
     selected = [name for name in leaves if chosen[name]]
     if leaves and not selected:
         raise ValueError(f"{caller}(select=...) selects no leaf. Leaves are: {', '.join(leaves)}.")
@@ -65,9 +70,37 @@ def assign(
     return assigned
 
 
+def check_spec(caller: str, spec: QuantSpec | Rules) -> None:
+    """Raises a TypeError unless it is a format, or rules of formats.
+
+    Example:
+      >>> check_spec("quantize", "int8")
+      Traceback (most recent call last):
+      TypeError: quantize(spec='int8') must be of type QuantSpec, not str. Call a
+      format, as int8(), or give Rules of them. Did you mean formats.int8()?
+    """
+    named = isinstance(spec, str) and hasattr(formats, spec)
+    meant = f" Did you mean formats.{spec}()?" if named else ""
+    mend = f"Call a format, as int8(), or give Rules of them.{meant}"
+    check_rules(caller, "spec", spec, QuantSpec, mend)
+
+
+def check_choice(
+    caller: str,
+    spec: QuantSpec | Rules,
+    axes: Axes | None,
+    select: Selector | None,
+    ranges: RangeEstimator,
+) -> None:
+    """Raises a TypeError for what no params are needed to refuse."""
+    check_spec(caller, spec)
+    named_axes(caller, axes)
+    check_select(caller, select)
+    check_ranges(caller, ranges)
+
+
 def _fitted(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -> Assignment:
     """Checks one leaf by its shape and assigns it the spec."""
-    check_kind(caller, "spec", spec, QuantSpec, "Call a format, as int8(), or give Rules of them.")
     if is_compressed(leaf):
         raise ValueError(
             f"{caller}: leaf {name!r} is already {leaf!r}. Leave it out with select=, or "

@@ -14,8 +14,9 @@ from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Masks, Params, Selector
-from jaxcompress.quantize.assignment import Assignment, assign
+from jaxcompress.quantize.assignment import Assignment, assign, check_choice
 from jaxcompress.quantize.ranges.estimator import RangeEstimator
 from jaxcompress.quantize.ranges.extremes import min_max
 from jaxcompress.quantize.rounding.nearest import nearest
@@ -71,6 +72,7 @@ def quantize(
       >>> report.kept[0].reason
       'not selected: rank 1'
     """
+    check_choice("quantize", spec, axes, select, ranges)
     assigned = assign("quantize", params, spec, axes, select)
     kept = named_leaves(full_masks(params) if masks is None else fitted("quantize", masks, params))
     leaves = {}
@@ -106,6 +108,7 @@ def explain(tree: Params) -> Report:
       >>> report.bytes_before, report.bytes_after
       (128, 48)
     """
+    check_arrays("explain", "tree", tree)
     rows = []
     for name, leaf in named_leaves(tree).items():
         action = str(leaf.spec) if isinstance(leaf, QTensor) else KEPT

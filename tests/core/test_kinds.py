@@ -29,6 +29,12 @@ KINDS = [
         [None, 1, "len"],
     ),
     (
+        "function of two arguments",
+        lambda caller, argument, value: kinds.check_takes(caller, argument, value, 2, "Pass one."),
+        [jnp.add, jax.jit(len), lambda x, y: x, lambda *rest: rest, lambda x, y, z=0, *, w=0: x],
+        [None, jc.quantize.int8, jc.weights, lambda x: x, lambda x, y, *, z: x],
+    ),
+    (
         "key",
         kinds.check_key,
         [jax.random.key(0), jax.random.PRNGKey(0), jax.random.key(0, impl="rbg")],

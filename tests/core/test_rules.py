@@ -56,6 +56,14 @@ def test_values_may_be_false():
     assert Rules({"a": None, "b": 0}).assign(["a", "b", "c"]) == {"a": None, "b": 0}
 
 
+@pytest.mark.parametrize(
+    "pairs", ["int8", 8, None, ["a"], [("a", 1, 2)], {1: "a"}, [(None, 1)], lambda: 1]
+)
+def test_what_is_no_pair_is_refused(pairs):
+    with pytest.raises(TypeError, match=r"^Rules\(pairs=.*\) must be a dict from pattern to value"):
+        Rules(pairs)
+
+
 def test_no_rule_is_refused():
     for nothing in ({}, [], iter(())):
         with pytest.raises(ValueError, match=r"Rules\(pairs\) needs at least one"):

@@ -6,12 +6,12 @@ argument. What is accepted instead stands in the table of the room, with its kin
 
 import pytest
 
-from tests.doors import top
+from tests.doors import quantize, top
 from tests.doors.surface import functions
 from tests.doors.sweep import called, endings
 from tests.doors.table import Doors
 
-ROOMS: dict[str, Doors] = {"top": top.DOORS}
+ROOMS: dict[str, Doors] = {"quantize": quantize.DOORS, "top": top.DOORS}
 CALLS = [
     pytest.param(doors, name, function, id=name)
     for room, doors in ROOMS.items()

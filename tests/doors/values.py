@@ -32,9 +32,10 @@ FUNCTION = frozenset(("function",))
 RATE = SIZE | FUNCTION
 """A schedule is any function."""
 TEXT = frozenset(("text",))
+NONE = frozenset(("None",))
 
 ARRAY = frozenset(("nan", "jnp nan", "True")) | NUMBER
 """A number is an array without axes; its values are data, which nobody can refuse."""
-TREE = ARRAY | {"None"}
+TREE = ARRAY | NONE
 """None is a tree without leaves."""
 ANYTHING = frozenset(WRONG)

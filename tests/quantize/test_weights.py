@@ -290,7 +290,9 @@ REFUSALS = [
         r"'w' of shape \(2, 2, 2\) has assumed axes.*graph.axes\(fn, params, \*inputs\)",
         spec=int4(group_size=2),
     ),
-    refuse("unused rule", {"w": jnp.ones((2, 2))}, "'x' matches nothing", spec=jc.Rules({"x": 1})),
+    refuse(
+        "unused rule", {"w": jnp.ones((2, 2))}, "'x' matches nothing", spec=jc.Rules({"x": int8()})
+    ),
     refuse("nothing selected", {"w": jnp.ones(2)}, r"quantize\(select=...\) selects no leaf"),
     refuse("selector", {"w": jnp.ones((2, 2))}, "selects no leaf", select=jc.matching("x")),
     refuse(
@@ -313,7 +315,7 @@ REFUSALS = [
     refuse(
         "a format that was not called",
         {"w": jnp.ones((2, 2))},
-        r"quantize\(spec=...\) must be of type QuantSpec, not function. Call a format",
+        r"quantize\(spec=int8\) must be of type QuantSpec, not function. Call a format",
         TypeError,
         spec=int8,
     ),

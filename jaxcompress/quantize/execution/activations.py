@@ -10,7 +10,7 @@ from jaxcompress.core.evidence import missing
 from jaxcompress.core.formats.grids import covered, grid
 from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.formats.sharing import Block, Group
-from jaxcompress.core.kinds import check_kind
+from jaxcompress.core.kinds import check_kind, check_mapping
 from jaxcompress.core.numerics import largest_magnitude
 from jaxcompress.core.observers import Range, Reading, as_reading
 from jaxcompress.core.spec import QuantSpec
@@ -18,8 +18,10 @@ from jaxcompress.core.types import Array
 from jaxcompress.graph import Site
 from jaxcompress.kernels import digits as digits_of
 from jaxcompress.quantize.formats.integers import int8
-from jaxcompress.quantize.ranges.estimator import RangeEstimator, estimate
+from jaxcompress.quantize.ranges.estimator import RangeEstimator, check_ranges, estimate
 from jaxcompress.quantize.ranges.extremes import min_max
+
+MADE_BY = "Make them with execution.dynamic() or execution.static(readings)."
 
 
 class Activations(NamedTuple):
@@ -70,6 +72,7 @@ def dynamic(
       'int8'
     """
     _check_spec("dynamic", spec)
+    check_ranges("dynamic", ranges)
     digits = check_count("dynamic", "digits", digits)
     if digits > 1 and not (isinstance(spec.levels, Integers) and spec.odd):
         raise ValueError(
@@ -111,9 +114,11 @@ def static(readings: Mapping[str, Reading | Range], spec: QuantSpec = int8()) ->
       >>> jc.quantize.execution.static(seen).digits
       1
     """
-    check_kind("static", "readings", readings, Mapping, "Pass what graph.calibrate gave.")
+    check_mapping("static", "readings", readings, "Pass what graph.calibrate gave.")
     _check_spec("static", spec)
     found = {name: as_reading(reading) for name, reading in readings.items()}
+    for name, each in found.items():
+        check_kind("static", f"readings[{name!r}]", each.value, Range, "Calibrate with min_max.")
     unreached = frozenset(name for name, reading in found.items() if missing(reading.count))
     if found and len(unreached) == len(found):
         raise ValueError(
@@ -166,8 +171,7 @@ def finite_rows(rows: Array) -> Array:
 
 def check_activations(caller: str, activations: Activations) -> None:
     """Raises a TypeError unless it is what `dynamic` and `static` give."""
-    mend = "Make them with execution.dynamic() or execution.static(readings)."
-    check_kind(caller, "activations", activations, Activations, mend)
+    check_kind(caller, "activations", activations, Activations, MADE_BY)
 
 
 def _check_spec(caller: str, spec: QuantSpec) -> None:

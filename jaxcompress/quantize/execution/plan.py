@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.formats.integers import Integers
+from jaxcompress.core.kinds import check_model, check_takes
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.timing import Probe, median_seconds
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph import Site, rewrite
 from jaxcompress.quantize.execution.activations import Activations, check_activations, dynamic
@@ -82,7 +84,11 @@ def plan_execution(
       >>> sorted(fastest.choices[0].seconds)
       ['dense', 'integer', 'materialized', 'scaled']
     """
+    check_model("plan_execution", fn)
+    check_arrays("plan_execution", "params", params)
+    check_arrays("plan_execution", "inputs", inputs)
     check_activations("plan_execution", activations)
+    check_takes("plan_execution", "probe", probe, 1, "See core.timing.Probe.")
     _check_codes("plan_execution", activations)
     quantized = [name for name, leaf in named_leaves(params).items() if isinstance(leaf, QTensor)]
     if not quantized:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import jax
 
-from jaxcompress.core.kinds import check_kind
+from jaxcompress.core.kinds import check_kind, check_model
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph import Site, rewrite
@@ -45,6 +45,7 @@ def run(fn: Model, plan: ExecutionPlan) -> Model:
       >>> jax.jit(jc.quantize.run(fn, plan))(params, jnp.ones((2, 4))).shape
       (2, 4)
     """
+    check_model("run", fn)
     check_kind("run", "plan", plan, ExecutionPlan, "Make it with plan_execution.")
     forms = by_name(plan.activations)
     running = in_forms(fn, {choice.site: forms[choice.form] for choice in plan.choices})

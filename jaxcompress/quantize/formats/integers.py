@@ -5,7 +5,7 @@ All but fixed point take the keyword arguments of `Keywords`.
 
 from typing import Unpack
 
-from jaxcompress.core.checks import check_count
+from jaxcompress.core.checks import check_count, check_whole
 from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.formats.scales import Fixed
 from jaxcompress.core.formats.sharing import Tensor
@@ -150,6 +150,7 @@ def fixed_point(bits: int, fraction_bits: int) -> QuantSpec:
     """
     if check_count("fixed_point", "bits", bits, least=2) > 8:
         raise ValueError(f"fixed_point(bits={bits}) must be from 2 to 8.")
+    check_whole("fixed_point", "fraction_bits", fraction_bits)
     highest = 2 ** (int(bits) - 1) - 1
     levels = Integers(bits, -highest, highest, symmetric=True)
     return QuantSpec(levels, Tensor(), Fixed(fraction_bits))

@@ -7,10 +7,13 @@ All but `mxfp4` and `nvfp4`, which fix theirs, take the keyword arguments of
 from collections.abc import Sequence
 from typing import Unpack
 
+import numpy as np
+
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.formats import floats, tables
 from jaxcompress.core.formats.codebooks import Codebook
 from jaxcompress.core.formats.integers import Integers
+from jaxcompress.core.kinds import check_iterable, check_text
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.quantize.formats.keywords import Keywords, spec
 
@@ -159,6 +162,9 @@ def table(name: str, levels: Sequence[float], **keywords: Unpack[Keywords]) -> Q
       >>> jc.quantize.formats.table("fifths", (-1, -0.2, 0, 0.2, 1)).bits
       3
     """
+    check_text("table", "name", name)
+    numbers = np.asarray(levels).tolist() if hasattr(levels, "shape") else levels
+    check_iterable("table", "levels", numbers, "Pass 2 to 256 ascending numbers.")
     return spec("table", tables.Table(name, tuple(levels)), keywords)
 
 
@@ -188,4 +194,6 @@ def codebook(bits: int, **keywords: Unpack[Keywords]) -> QuantSpec:
 
     Source: Han et al. 2016, arXiv:1510.00149, section 3.
     """
+    if check_count("codebook", "bits", bits, least=2) > 8:
+        raise ValueError(f"codebook(bits={bits}) must be from 2 to 8.")
     return spec("codebook", Codebook(bits), keywords)

@@ -9,7 +9,7 @@ from jaxcompress.core.checks import check_range
 from jaxcompress.core.observers import Observer, Range
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
-from jaxcompress.quantize.ranges.estimator import Axis, extremes, unknown
+from jaxcompress.quantize.ranges.estimator import Axis, check_scope, extremes, unknown
 
 
 class AverageState(NamedTuple):
@@ -59,6 +59,7 @@ def moving_average(
     and divided by its weight, as Adam does, so that the first batch is not
     over-weighted.
     """
+    check_scope("moving_average", spec, axis)
     check_range("moving_average", "decay", decay, 0, 1)
 
     def init(x):

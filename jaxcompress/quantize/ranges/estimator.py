@@ -5,6 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.checks import check_whole
+from jaxcompress.core.kinds import check_each, check_kind, check_takes
 from jaxcompress.core.numerics import largest_magnitude, not_finite
 from jaxcompress.core.observers import Observer, Range
 from jaxcompress.core.spec import QuantSpec
@@ -44,6 +46,26 @@ def estimate(ranges: RangeEstimator, x: Array, axis: Axis, spec: QuantSpec) -> R
     observer = ranges(spec, axis)
     state = observer.init(jax.ShapeDtypeStruct(x.shape, x.dtype))
     return observer.read(observer.update(x, state))
+
+
+def check_ranges(caller: str, ranges: RangeEstimator) -> None:
+    """Raises a TypeError unless it is a function (spec, axis) to an observer.
+
+    Example:
+      >>> check_ranges("quantize", (-1.0, 1.0))
+      Traceback (most recent call last):
+      TypeError: quantize(ranges=(-1.0, 1.0)) must be a function. Pass an estimator, as
+      ranges.min_max; bind its options with functools.partial.
+    """
+    mend = "Pass an estimator, as ranges.min_max; bind its options with functools.partial."
+    check_takes(caller, "ranges", ranges, 2, mend)
+
+
+def check_scope(caller: str, spec: QuantSpec | None, axis: Axis) -> None:
+    """Raises an error unless `spec` is a format and `axis` ints, or None."""
+    check_kind(caller, "spec", spec, QuantSpec | None, "Call a format, as int8().")
+    if axis is not None:
+        check_each(caller, "axis", axis, check_whole)
 
 
 def unknown(x: jax.ShapeDtypeStruct, axis: Axis) -> Range:

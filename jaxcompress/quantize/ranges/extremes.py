@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.observers import Observer, Range
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.quantize.ranges.estimator import Axis, extremes, unknown
+from jaxcompress.quantize.ranges.estimator import Axis, check_scope, extremes, unknown
 
 
 def min_max(spec: QuantSpec | None = None, axis: Axis = None) -> Observer:
@@ -27,6 +27,7 @@ def min_max(spec: QuantSpec | None = None, axis: Axis = None) -> Observer:
       >>> float(observer.read(state).low), float(observer.read(state).high)
       (-1.0, 3.0)
     """
+    check_scope("min_max", spec, axis)
 
     def init(x):
         return unknown(x, axis)

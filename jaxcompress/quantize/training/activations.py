@@ -5,12 +5,13 @@ import jax.numpy as jnp
 
 from jaxcompress.core.formats.coding import decode, encode
 from jaxcompress.core.formats.grids import Grid, covered, grid, within
+from jaxcompress.core.kinds import check_model
 from jaxcompress.core.numerics import narrowed, straight_through
-from jaxcompress.core.rules import Rules
+from jaxcompress.core.rules import Rules, as_rules, check_rules
 from jaxcompress.core.types import Array, Model
 from jaxcompress.graph import Site, rewrite
 from jaxcompress.kernels import digits as digits_of
-from jaxcompress.quantize.execution.activations import Activations, check_activations
+from jaxcompress.quantize.execution.activations import MADE_BY, Activations
 
 
 def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Model:
@@ -45,9 +46,9 @@ def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Mo
 
     Source: Jacob et al. 2018, arXiv:1712.05877, section 3.
     """
-    pairs = activations.pairs if isinstance(activations, Rules) else (("*", activations),)
-    for _, value in pairs:
-        check_activations("fake_quantize_activations", value)
+    check_model("fake_quantize_activations", fn)
+    check_rules("fake_quantize_activations", "activations", activations, Activations, MADE_BY)
+    pairs = as_rules(activations).pairs
     return rewrite(fn, Rules((pattern, rounded_data(value, pattern)) for pattern, value in pairs))
 
 

@@ -11,6 +11,7 @@ from jaxcompress.core.formats.coding import encode
 from jaxcompress.core.formats.grids import covered, grid, within
 from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.formats.sharing import Channel, Tensor, cut
+from jaxcompress.core.kinds import check_model
 from jaxcompress.core.names import map_named
 from jaxcompress.core.numerics import narrowed, straight_through
 from jaxcompress.core.observers import Range
@@ -18,7 +19,7 @@ from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Model, Params, Selector
 from jaxcompress.graph import Site, rewrite
-from jaxcompress.quantize.assignment import Assignment, assign
+from jaxcompress.quantize.assignment import Assignment, assign, check_choice
 from jaxcompress.quantize.execution.activations import (
     Activations,
     check_activations,
@@ -81,6 +82,8 @@ def fake_quantize_model(
     Source: Jacob et al. 2018, arXiv:1712.05877, section 3. Differs: the forward pass
     multiplies integers.
     """
+    check_model("fake_quantize_model", fn)
+    check_choice("fake_quantize_model", spec, axes, select, ranges)
     check_activations("fake_quantize_model", activations)
     in_floats = rounded_data(activations)
 

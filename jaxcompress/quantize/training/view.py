@@ -12,7 +12,7 @@ from jaxcompress.core.numerics import narrowed, straight_through
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Params, Selector, View
-from jaxcompress.quantize.assignment import Assignment, assign
+from jaxcompress.quantize.assignment import Assignment, assign, check_choice
 from jaxcompress.quantize.ranges.estimator import RangeEstimator, estimate
 from jaxcompress.quantize.ranges.extremes import min_max
 
@@ -64,6 +64,7 @@ def fake_quantize(
     Source: Jacob et al. 2018, arXiv:1712.05877, section 3. Differs: scales follow the
     weights at every step instead of a moving average, and nothing is folded.
     """
+    check_choice("fake_quantize", spec, axes, select, ranges)
 
     def view(params: Params) -> Params:
         assigned = assign("fake_quantize", params, spec, axes, select)

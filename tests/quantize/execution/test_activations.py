@@ -109,8 +109,10 @@ def test_gathers_are_left_alone_and_rules_choose():
 
 UNCALLED: Any = int8
 SPEC: Any = int8()
-SPEC_WANTED = r"\(spec=...\) must be of type QuantSpec, not function. Call a format"
-DATA_WANTED = r"\(activations=...\) must be of type Activations, not QuantSpec. Make them with"
+SPEC_WANTED = r"\(spec=int8\) must be of type QuantSpec, not function. Call a format"
+DATA_WANTED = (
+    r"\(activations=QuantSpec.*\) must be of type Activations, not QuantSpec. Make them with"
+)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ DATA_WANTED = r"\(activations=...\) must be of type Activations, not QuantSpec. 
     [
         (lambda: dynamic(UNCALLED), "dynamic" + SPEC_WANTED),
         (lambda: static({}, UNCALLED), "static" + SPEC_WANTED),
-        (lambda: static(SPEC), r"static\(readings=...\) must be of type Mapping, not QuantSpec"),
+        (lambda: static(SPEC), r"static\(readings=QuantSpec.*\) must be a mapping. Pass what"),
         (lambda: seen_data(dense, SPEC, jnp.ones((1, 2))), "activations" + DATA_WANTED),
         (
             lambda: seen_data(dense, jc.Rules({"kernel": int8()}), jnp.ones((1, 2))),
@@ -126,7 +128,7 @@ DATA_WANTED = r"\(activations=...\) must be of type Activations, not QuantSpec. 
         ),
         (lambda: fake_quantize_model(dense, SPEC, SPEC), "model" + DATA_WANTED),
         (lambda: plan_execution(dense, {}, activations=SPEC), "execution" + DATA_WANTED),
-        (lambda: run(dense, SPEC), r"run\(plan=...\) must be of type ExecutionPlan"),
+        (lambda: run(dense, SPEC), r"run\(plan=QuantSpec.*\) must be of type ExecutionPlan"),
     ],
 )
 def test_what_is_easily_confused_is_refused(call, message):

@@ -1,0 +1,56 @@
+"""Valid calls of quantization, and which odd values they accept."""
+
+import jax.numpy as jnp
+
+import jaxcompress as jc
+from tests.doors.table import Doors
+from tests.doors.values import FUNCTION, NONE, TEXT, TREE, WHOLE
+
+PARAMS = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+
+
+def model(params, x):
+    return x @ params["kernel"]
+
+
+def quantized():
+    return jc.quantize.quantize(PARAMS, jc.quantize.int8())[0]
+
+
+def plan() -> jc.quantize.ExecutionPlan:
+    return jc.quantize.plan_execution(model, quantized(), jnp.ones((1, 2)), probe=untimed)
+
+
+def untimed(calls) -> dict[str, float]:
+    return dict.fromkeys(calls, 1.0)
+
+
+DOORS = Doors(
+    given={
+        "tree": lambda: PARAMS,
+        "params": lambda: PARAMS,
+        "fn": lambda: model,
+        "inputs": lambda: (jnp.ones((1, 2)),),
+        "spec": jc.quantize.int8,
+        "plan": plan,
+        "activations": jc.quantize.execution.dynamic,
+        "readings": lambda: {"kernel": jc.observers.Range(jnp.float32(-1), jnp.float32(1))},
+        "bits": lambda: 4,
+        "fraction_bits": lambda: 2,
+        "name": lambda: "levels",
+        "levels": lambda: (-1.0, 0.0, 1.0),
+    },
+    calls={
+        "quantize.plan_execution": {"params": quantized, "probe": lambda: untimed},
+    },
+    right={
+        "fn": FUNCTION,
+        "probe": FUNCTION,
+        "params": TREE,
+        "inputs": TREE,
+        "tree": TREE,
+        "block": NONE,
+        "fraction_bits": WHOLE,
+        "name": TEXT,
+    },
+)
