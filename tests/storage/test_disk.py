@@ -54,7 +54,7 @@ def test_a_new_file_follows_the_umask(path, umask):
 def test_nobody_else_reads_a_private_file_while_it_is_written(path, umask):
     path.write_bytes(b"before")
     path.chmod(0o600)
-    with disk.replacing("save", path) as file:
+    with disk.replacing("save", str(path)) as file:
         assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
 
 

@@ -29,7 +29,7 @@ _KINDS: dict[str, Callable[[int], bool]] = {
 
 
 @contextlib.contextmanager
-def replacing(caller: str, path: str | os.PathLike) -> Iterator[BinaryIO]:
+def replacing(caller: str, path: str) -> Iterator[BinaryIO]:
     """Gives a temporary file beside `path`, which replaces `path` on success.
 
     A reader sees the old file or the new one. After an error there is only the old one.
@@ -46,8 +46,8 @@ def replacing(caller: str, path: str | os.PathLike) -> Iterator[BinaryIO]:
       ValueError: `path` is a directory, FIFO, socket or device.
       OSError: there is no such folder, or the file cannot be written.
     """
-    target = pathlib.Path(os.path.realpath(os.fsdecode(path)))
-    existing = _existing(caller, path, target)
+    target = pathlib.Path(os.path.realpath(path))
+    existing = _existing(f"{caller}({path!r})", target)
     _remove_abandoned(target.parent)
     with _temporary(target.parent, 0o666 if existing is None else 0o600) as (temporary, file):
         yield file
@@ -60,9 +60,8 @@ def replacing(caller: str, path: str | os.PathLike) -> Iterator[BinaryIO]:
         os.replace(temporary, target)
 
 
-def _existing(caller: str, path: str | os.PathLike, target: pathlib.Path) -> os.stat_result | None:
+def _existing(call: str, target: pathlib.Path) -> os.stat_result | None:
     """The file that will be replaced; None where there is none."""
-    call = f"{caller}({os.fspath(path)!r})"
     if not target.parent.exists():
         raise FileNotFoundError(f"{call}: there is no folder {target.parent}. Create it first.")
     try:

@@ -19,9 +19,21 @@ class FileError(ValueError):
     """A file is truncated, altered, foreign, too large or contradicts itself."""
 
 
-def contradiction(fault: str) -> FileError:
+class ContradictionError(FileError):
+    """Texts or numbers of a file do not go together.
+
+    Attributes:
+      fault: which, without the mend, for writers that refuse what readers would.
+    """
+
+    def __init__(self, fault: str):
+        super().__init__(f"{fault}: the file contradicts itself. Save it again.")
+        self.fault = fault
+
+
+def contradiction(fault: str) -> ContradictionError:
     """The error for texts or numbers of a file that do not go together."""
-    return FileError(f"{fault}: the file contradicts itself. Save it again.")
+    return ContradictionError(fault)
 
 
 def shown(value) -> str:

@@ -19,8 +19,10 @@ from jaxcompress.storage.coders import CODERS, plain
 from jaxcompress.storage.container import digests, outlines, safetensors
 from jaxcompress.storage.container.arrays import check_storable, source
 from jaxcompress.storage.container.dtypes import WORD_BITS, known_dtype
-from jaxcompress.storage.container.forms import form_of
+from jaxcompress.storage.container.errors import ContradictionError, shown
+from jaxcompress.storage.container.forms import form_of, outlined
 from jaxcompress.storage.container.header import Entry
+from jaxcompress.storage.container.limits import LARGEST, array_bytes
 from jaxcompress.storage.container.parts import Part, Source, encoded, planned
 from jaxcompress.storage.container.records import Node, Record, layout, parts, sizes
 
@@ -32,6 +34,12 @@ RESERVED = (
 )
 """The texts that are ours; all others are the user's. Two are not written yet: `recipe`
 is for how the tree was made, `base` for the file that a difference is added to."""
+
+
+_WIDEST_ITEM = 16
+"""Bytes of the widest number."""
+
+_ANEW = "Make it by quantize, factorize, QTensor.from_codes or LowRank.from_factors."
 
 
 class Stored(NamedTuple):
@@ -72,6 +80,7 @@ class Plan(NamedTuple):
       outline: of the tree.
       removals: what was removed from the model before.
       metadata: the user's texts.
+      caller: who writes, for error messages.
     """
 
     leaves: dict[str, Stored]
@@ -79,11 +88,13 @@ class Plan(NamedTuple):
     outline: str
     removals: tuple[Removal, ...]
     metadata: dict[str, str]
+    caller: str
 
     @property
     def entries(self) -> dict[str, Entry]:
         """Where each leaf's bytes will be."""
-        return safetensors.placed({name: leaf.struct for name, leaf in self.leaves.items()})
+        structs = {name: leaf.struct for name, leaf in self.leaves.items()}
+        return safetensors.placed(structs, self.caller)
 
     @property
     def size_bytes(self) -> int:
@@ -115,7 +126,8 @@ class Plan(NamedTuple):
         }
         texts |= {name: compact(value) for name, value in optional.items() if value}
         texts |= {"outline": self.outline} if self.outline else {}
-        return digests.sealed(safetensors.header(self.entries, self.metadata | texts))
+        header = safetensors.header(self.entries, self.metadata | texts, self.caller)
+        return digests.sealed(header)
 
 
 def plan(
@@ -139,12 +151,14 @@ def plan(
     named = named_leaves(tree)
     leaves = {name: stored(caller, name, leaf, specs) for name, leaf in named.items()}
     removals = as_removals(caller, removal)
-    if fault := fault_of(removals, {name: np.shape(leaf) for name, leaf in named.items()}):
+    shapes = {name: np.shape(leaf) for name, leaf in named.items() if removals}
+    if fault := fault_of(removals, shapes):
         raise ValueError(
             f"{caller}(removal=...) does not fit the tree: {fault}. Pass the params that the last "
             "verb gave, and the removals in the order in which they were made."
         )
-    return Plan(leaves, specs, outline, removals, dict(metadata))
+    _check_sizes(caller, leaves)
+    return Plan(leaves, specs, outline, removals, dict(metadata), caller)
 
 
 def stored(caller: str, name: str, leaf, specs: Sequence[QuantSpec]) -> Stored:
@@ -158,6 +172,10 @@ def stored(caller: str, name: str, leaf, specs: Sequence[QuantSpec]) -> Stored:
         check_storable(caller, name, part)
     try:
         record, sources = _planned(leaf, specs)
+        # Readers check just this, so that nothing is written that they refuse.
+        outlined(record, specs)
+    except ContradictionError as error:
+        raise ValueError(f"{caller}(tree): leaf {name!r}: {error.fault}. {_ANEW}") from error
     except ValueError as error:
         raise ValueError(f"{caller}(tree): leaf {name!r} {error}. Quantize it again.") from error
     if isinstance(record, Part) and (bare := _bare(record)):
@@ -194,6 +212,18 @@ def _planned(leaf, specs: Sequence[QuantSpec], path: str = "") -> tuple[Record, 
         children[name], below = _planned(child, specs, f"{path}/{name}".lstrip("/"))
         sources |= below
     return Node(form.kind, form.fields(leaf, specs), children), sources
+
+
+def _check_sizes(caller: str, leaves: Mapping[str, Stored]) -> None:
+    """Refuses arrays without entries whose other axes no reader would believe."""
+    total = 0
+    for name, leaf in leaves.items():
+        total += sum(array_bytes(each.shape, _WIDEST_ITEM) for each in leaf.sources.values())
+        if total >= LARGEST // 2:
+            raise ValueError(
+                f"{caller}(tree): with leaf {shown(name)} the axes of arrays, empty ones counted "
+                "as 1, multiply to more bytes than any memory has. Leave out what has no entries."
+            )
 
 
 def _check_metadata(caller: str, metadata: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jaxcompress.storage.container import disk, memory
-from jaxcompress.storage.container.errors import contradiction
+from jaxcompress.storage.container.errors import contradiction, shown
 from jaxcompress.storage.container.header import DTYPES as DTYPES
 from jaxcompress.storage.container.header import (
     LARGEST_HEADER,
@@ -25,7 +25,7 @@ from jaxcompress.storage.container.header import (
     in_order,
 )
 from jaxcompress.storage.container.header import read as header_of
-from jaxcompress.storage.container.paths import opened
+from jaxcompress.storage.container.paths import checked_path, opened
 from jaxcompress.storage.container.texts import HALF
 
 _CODES = {dtype.name: code for code, dtype in DTYPES.items()}
@@ -73,13 +73,14 @@ def holds(dtype: np.dtype) -> bool:
     return dtype.name in _CODES
 
 
-def placed(structs: Mapping[str, Any]) -> dict[str, Entry]:
+def placed(structs: Mapping[str, Any], caller: str = "safetensors.write") -> dict[str, Entry]:
     """Where each array lies, by name.
 
     Wider dtypes come first, so that every array starts at a multiple of its item size.
 
     Args:
       structs: arrays, or their shapes and dtypes, of a dtype in `DTYPES`.
+      caller: who writes, for error messages.
 
     Raises:
       ValueError: an array has the reserved name, or a dtype that
@@ -87,10 +88,10 @@ def placed(structs: Mapping[str, Any]) -> dict[str, Entry]:
     """
     for name, x in structs.items():
         if name == METADATA:
-            raise ValueError(f"safetensors: {METADATA!r} is a reserved name. Rename the leaf.")
+            raise ValueError(f"{caller}: {METADATA!r} is a reserved name. Rename the leaf.")
         if not holds(x.dtype):
             raise ValueError(
-                f"safetensors: array {name!r} has dtype {x.dtype}, which the container does not "
+                f"{caller}: array {shown(name)} has dtype {x.dtype}, which the container does not "
                 f"have. Cast it to one of {', '.join(_CODES)}."
             )
     spans, end = {}, 0
@@ -103,7 +104,9 @@ def placed(structs: Mapping[str, Any]) -> dict[str, Entry]:
     }
 
 
-def header(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
+def header(
+    entries: Mapping[str, Entry], metadata: Mapping[str, str], caller: str = "safetensors.write"
+) -> bytes:
     """What stands before the arrays' bytes: the length and the JSON.
 
     Raises:
@@ -117,14 +120,14 @@ def header(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
     if half := HALF.search(characters):
         around = characters[max(half.start() - 20, 0) : half.end() + 20]
         raise ValueError(
-            f"safetensors: names and texts hold {half[0]!r}, half a surrogate pair, which UTF-8 "
+            f"{caller}: names and texts hold {half[0]!r}, half a surrogate pair, which UTF-8 "
             f"does not have, in {around!r}. Take it out."
         )
     text = characters.encode()
     text += b" " * (-len(text) % 8)
     if len(text) > LARGEST_HEADER:
         raise ValueError(
-            f"safetensors: names and texts take {len(text)} bytes, and readers take at most "
+            f"{caller}: names and texts take {len(text)} bytes, and readers take at most "
             f"{LARGEST_HEADER}. Keep long texts in a file of their own."
         )
     return len(text).to_bytes(LENGTH_BYTES, "little") + text
@@ -150,7 +153,7 @@ def write(
         the container cannot hold.
     """
     entries = placed(arrays)
-    with disk.replacing("safetensors.write", path) as file:
+    with disk.replacing("safetensors.write", checked_path("safetensors.write", path)) as file:
         file.write(header(entries, metadata))
         for name, entry in in_order(entries):
             x = np.ascontiguousarray(arrays[name], entry.dtype)
