@@ -55,6 +55,12 @@ def check_range(caller: str, argument: str, value: object, low: float, high: flo
     _check(caller, argument, value, lambda x: low <= x < high, f"in [{low}, {high})")
 
 
+def check_inside(caller: str, argument: str, value: object, low: float, high: float) -> None:
+    """Raises a ValueError unless low < value < high; a NaN never passes."""
+    rule = f"in ({low}, {high})" if math.isfinite(high) else f"finite and above {low}"
+    _check(caller, argument, value, lambda x: low < x < high, rule)
+
+
 def check_share(caller: str, argument: str, value: object) -> None:
     """Raises a ValueError unless 0 <= value <= 1; a NaN never passes."""
     _check(caller, argument, value, lambda x: 0 <= x <= 1, "in [0, 1]")

@@ -11,7 +11,9 @@ from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jaxcompress.core.checks import is_number
 from jaxcompress.core.messages import shown, suggestion
 
 
@@ -118,7 +120,9 @@ def check_selector(caller: str, argument: str, value: object) -> None:
       TypeError: partition(select=weights) must be a selector, for example
       jc.matching('*/kernel'). Did you mean weights(...), which gives one?
     """
-    uncalled = suggestion(value, "one")
+    # A public selector, as optimizers.large is, takes the params alone.
+    itself = inspect.isfunction(value) and list(inspect.signature(value).parameters) == ["params"]
+    uncalled = "" if itself else suggestion(value, "one")
     if uncalled or not callable(value):
         raise TypeError(
             f"{caller}({argument}={shown(value)}) must be a selector, for example "
@@ -130,6 +134,32 @@ def check_select(caller: str, select: object) -> None:
     """As `check_selector` of `select`, whose None stands for a default."""
     if select is not None:
         check_selector(caller, "select", select)
+
+
+def check_shape(caller: str, argument: str, value: Any, shape: str) -> None:
+    """Raises a TypeError unless value is one array of real numbers of such a shape.
+
+    Args:
+      caller: the name that the error gives.
+      argument: its argument.
+      value: an array, traced or not; a number is one of shape ().
+      shape: the names of its axes as docstrings write them; "…" is any axes.
+
+    Example:
+      >>> check_shape("gaussian", "means", jnp.float32(1), "(examples, …)")
+      Traceback (most recent call last):
+      TypeError: gaussian(means=1.0) must be one real array of shape (examples, …).
+    """
+    axes = [axis for axis in shape.strip("()").split(",") if axis]
+    least = len([axis for axis in axes if "…" not in axis])
+    has = np.shape(value) if is_number(value) else getattr(value, "shape", None)
+    dtype = getattr(value, "dtype", np.result_type(float))
+    real = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+    fits = has is not None and (len(has) == least or len(has) > least < len(axes))
+    if not (real and fits):
+        raise TypeError(
+            f"{caller}({argument}={shown(value)}) must be one real array of shape {shape}."
+        )
 
 
 def check_mapping(caller: str, argument: str, value: object, mend: str) -> None:

@@ -24,7 +24,7 @@ def shown(value: object) -> str:
     if isinstance(value, Tracer):
         return f"a traced {value.dtype}{list(value.shape)}"
     if isinstance(value, Array | np.ndarray):
-        return str(value) if value.shape == () else f"{value.dtype}{list(value.shape)}"
+        return shortened(str(value)) if value.shape == () else f"{value.dtype}{list(value.shape)}"
     name = getattr(value, "__name__", None)
     if callable(value) and isinstance(name, str):
         return name

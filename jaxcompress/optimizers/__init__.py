@@ -9,7 +9,9 @@
     safety       clipping, guards, loss scaling, monitors, noise
 
 All names are here, as in optax. Every optimizer is an optax transformation whose state
-and arithmetic are float32, and whose updates have the gradients' dtype.
+and arithmetic are float32, and whose updates have the gradients' dtype. Numbers may be
+of Python, NumPy or JAX, or traced, as `optax.inject_hyperparams` gives them. Arguments
+out of their range or of another kind are refused by name when the optimizer is built.
 `quantize_state` around one keeps its state in fewer bits. What optax has and needs
 nothing more (clipping by norm and by value, accumulation, schedules, chains) is used
 from there.
@@ -83,11 +85,11 @@ from jaxcompress.optimizers.kronecker.layers import kfac_layers as kfac_layers
 from jaxcompress.optimizers.leafwise import MomentsState as MomentsState
 from jaxcompress.optimizers.leafwise import leafwise as leafwise
 from jaxcompress.optimizers.matrix.matrices import hidden as hidden
-from jaxcompress.optimizers.matrix.muon import adam_scale as adam_scale
 from jaxcompress.optimizers.matrix.muon import muon as muon
 from jaxcompress.optimizers.matrix.muon import orthogonalized as orthogonalized
 from jaxcompress.optimizers.matrix.muon import scale_by_muon as scale_by_muon
-from jaxcompress.optimizers.matrix.muon import spectral_scale as spectral_scale
+from jaxcompress.optimizers.matrix.scales import adam_scale as adam_scale
+from jaxcompress.optimizers.matrix.scales import spectral_scale as spectral_scale
 from jaxcompress.optimizers.matrix.shampoo import ShampooState as ShampooState
 from jaxcompress.optimizers.matrix.shampoo import scale_by_shampoo as scale_by_shampoo
 from jaxcompress.optimizers.matrix.shampoo import shampoo as shampoo

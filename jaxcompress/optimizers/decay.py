@@ -9,8 +9,10 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import require_params
+from jaxcompress.core.kinds import check_select
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.selectors import meeting_data
+from jaxcompress.core.trees import chosen_by
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.optimizers.hyperparameters import check_sizes
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
@@ -124,11 +126,12 @@ def _added(
 ) -> optax.GradientTransformation:
     """Adds weight · gradient(leaf) to the updates of the selected leaves."""
     check_sizes(caller, weight=weight)
+    check_select(caller, select)
     select = select or meeting_data()
 
     def init(params: Params) -> optax.EmptyState:
         check_trainable(caller, params)
-        select(params)
+        chosen_by(caller, select, params)
         return optax.EmptyState()
 
     def update(updates: optax.Updates, state: Any, params: Params = None):

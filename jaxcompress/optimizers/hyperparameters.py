@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count, check_range, check_rate, check_size
@@ -20,13 +21,18 @@ def check_decays(caller: str, **decays: ArrayLike) -> None:
     """
     for argument, value in decays.items():
         check_range(caller, argument, value, 0, 1)
-        dtype = jnp.result_type(value)
-        narrow = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32
-        if narrow and not isinstance(value, Real):
-            raise ValueError(
-                f"{caller}({argument}=...) is an array of dtype {dtype}, too narrow for a decay. "
-                "Make it float32; in optax.inject_hyperparams with hyperparam_dtype=jnp.float32."
-            )
+        check_narrow(caller, argument, value)
+
+
+def check_narrow(caller: str, argument: str, value: ArrayLike) -> None:
+    """Raises a ValueError for an array of fewer bits than float32."""
+    dtype = jnp.result_type(value)
+    narrow = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32
+    if narrow and not isinstance(value, Real):
+        raise ValueError(
+            f"{caller}({argument}=...) is an array of dtype {dtype}, too narrow for a decay. "
+            "Make it float32; in optax.inject_hyperparams with hyperparam_dtype=jnp.float32."
+        )
 
 
 def check_sizes(caller: str, **sizes: ArrayLike) -> None:
@@ -42,18 +48,21 @@ def check_rates(caller: str, **rates: ArrayLike | optax.Schedule) -> None:
 
 
 def check_counts(caller: str, least: int = 1, **counts: ArrayLike) -> tuple[Any, ...]:
-    """The counts in order as ints, or int32 arrays of what arrays of ints hold.
+    """The counts in order as ints, or int32 arrays of what () arrays of ints hold.
 
-    Arrays may be traced, so their values pass; but a float never divides a step number
-    evenly unless it is whole, and in float32 step numbers end at 2**24.
+    The value of a traced array passes, whatever it is; but a float never divides a step
+    number evenly unless it is whole, and in float32 step numbers end at 2**24.
 
     Raises:
-      ValueError: a count is neither an int of at least `least` nor an array of ints.
+      ValueError: a count is neither an int of at least `least` nor an array of one.
     """
 
-    def whole(argument: str, value: ArrayLike) -> int | Array:
-        if isinstance(value, Array | np.ndarray) and jnp.issubdtype(value.dtype, jnp.integer):
-            return jnp.asarray(value, jnp.int32)
-        return check_count(caller, argument, value, least)
+    def whole(argument: str, value: Any) -> int | Array:
+        dtype = value.dtype if isinstance(value, Array | np.ndarray) else np.dtype(object)
+        if not jnp.issubdtype(dtype, jnp.integer) or value.shape:
+            return check_count(caller, argument, value, least)
+        if not isinstance(value, Tracer):
+            check_count(caller, argument, int(value), least)
+        return jnp.asarray(value, jnp.int32)
 
     return tuple(whole(argument, value) for argument, value in counts.items())

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxcompress.core.checks import check_number
+from jaxcompress.core.kinds import check_function, check_text
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
@@ -54,6 +56,11 @@ def leafwise(
       >>> halved.update({"w": jnp.ones(2)}, halved.init({"w": jnp.ones(2)}))[0]
       {'w': Array([0.5, 0.5], dtype=float32)}
     """
+    check_text("leafwise", "caller", caller)
+    check_function("leafwise", "step", step, "It is the rule of one leaf.")
+    for name in moments:
+        check_text("leafwise", "moments", name)
+    check_number("leafwise", "initial", initial)
 
     def init(params: Params) -> MomentsState:
         check_trainable(caller, params)

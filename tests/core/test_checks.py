@@ -10,6 +10,7 @@ import pytest
 
 from jaxcompress.core.checks import (
     check_count,
+    check_inside,
     check_number,
     check_positive,
     check_range,
@@ -36,6 +37,8 @@ CHECKS = [
     (check_whole, (), [0, -3, np.int8(1)], [1.0, NAN, True, np.float32(1), "1", None]),
     (check_number, (), [0, -2.5, *ONE, Fraction(1, 3)], [-INFINITY, *NO_NUMBER]),
     (check_range, (0, 1), [0, 0.0, 0.5], [1, -1e-9, *NO_NUMBER]),
+    (check_inside, (0, 1), [1e-9, 0.5], [0, 1, *NO_NUMBER]),
+    (check_inside, (1, INFINITY), [1.5, jnp.float32(2)], [1, 0.5, *NO_NUMBER]),
     (check_share, (), [0, 0.5, *ONE], [1 + 1e-9, -1e-9, *NO_NUMBER]),
     (check_positive, (), [1e-30, *ONE], [0, -1, *NO_NUMBER]),
     (check_size, (), [0, *ONE], [-1, jnp.float32(-1), abs, *NO_NUMBER]),

@@ -21,6 +21,10 @@ def mend(check):
     return lambda caller, argument, value: check(caller, argument, value, "Pass another.")
 
 
+def shaped(shape):
+    return lambda caller, argument, value: kinds.check_shape(caller, argument, value, shape)
+
+
 KINDS = [
     (
         "function",
@@ -51,7 +55,25 @@ KINDS = [
         ],
         [None, optax.sgd, "adam", 0.1, {"init": len, "update": len}],
     ),
-    ("selector", kinds.check_selector, [jc.weights(), len], [None, "*/kernel", True, jc.weights]),
+    (
+        "selector",
+        kinds.check_selector,
+        [jc.weights(), len, jc.optimizers.large],
+        [None, "*/kernel", True, jc.weights],
+    ),
+    (
+        "matrices",
+        shaped("(batch, m, n)"),
+        [jnp.ones((1, 2, 3)), np.ones((1, 2, 3), int), jnp.ones((0, 2, 3), jnp.bfloat16)],
+        [jnp.ones((2, 3)), jnp.ones((1, 1, 2, 3)), np.full((1, 2, 3), "x"), [[[1.0]]], 1.0, PARAMS],
+    ),
+    (
+        "rows",
+        shaped("(…, classes)"),
+        [jnp.ones(1), jnp.ones((2, 3, 4))],
+        [jnp.ones(()), 1.0, jnp.ones(2, bool), jnp.ones(2, jnp.complex64), jax.random.key(0)],
+    ),
+    ("number", shaped("()"), [1, 1.5, np.float64(1), jnp.ones(())], [True, "1", jnp.ones(1), None]),
     (
         "arrays",
         trees.check_arrays,

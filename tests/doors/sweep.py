@@ -1,8 +1,11 @@
 """Calling a public function with one wrong argument, and saying how that ended."""
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
+
+import jax
 
 from tests.doors.surface import arguments
 from tests.doors.values import WRONG
@@ -33,13 +36,23 @@ def called(function: Callable, given: Mapping[str, Any]) -> Any:
     return function(*before, *keywords.pop(rest, ()), **keywords)
 
 
-def endings(name: str, function: Callable, valid: Mapping[str, Any]) -> Iterator[Ending]:
+def traced(function: Callable, given: Mapping[str, Any]) -> None:
+    """As `called`, without computing: for what compiles long, and reads no value."""
+    jax.eval_shape(lambda: (called(function, given), None)[1])
+
+
+def endings(
+    name: str,
+    function: Callable,
+    valid: Mapping[str, Any],
+    call: Callable[[Callable, Mapping[str, Any]], Any] = called,
+) -> Iterator[Ending]:
     """Each argument of a valid call in turn replaced by each value of `WRONG`."""
     for argument in arguments(function):
         for label, make in WRONG.items():
             wrong = (make(),) if argument == _variadic(function) else make()
-            how = _ending(name, function, argument, {**valid, argument: wrong})
-            yield Ending(argument, label, how)
+            run = functools.partial(call, function, {**valid, argument: wrong})
+            yield Ending(argument, label, _ending(name, argument, run))
 
 
 def _variadic(function: Callable) -> str | None:
@@ -47,9 +60,9 @@ def _variadic(function: Callable) -> str | None:
     return next((each.name for each in parameters if each.kind is each.VAR_POSITIONAL), None)
 
 
-def _ending(name: str, function: Callable, argument: str, given: Mapping[str, Any]) -> str:
+def _ending(name: str, argument: str, run: Callable[[], Any]) -> str:
     try:
-        called(function, given)
+        run()
     except (TypeError, ValueError) as error:
         said = str(error)
         if name.rpartition(".")[2] in said and argument in said:

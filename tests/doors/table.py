@@ -18,6 +18,7 @@ class Doors(NamedTuple):
         what a model does with them is the model's.
       exceptions: by (function, argument), which are right instead.
       left_out: by function, why it is not called.
+      traced: functions that are traced and not run, since they compile long.
     """
 
     given: Mapping[str, Callable[[], Any]]
@@ -25,6 +26,7 @@ class Doors(NamedTuple):
     right: Mapping[str, frozenset[str]] = {}
     exceptions: Mapping[tuple[str, str], frozenset[str]] = {}
     left_out: Mapping[str, str] = {}
+    traced: frozenset[str] = frozenset()
 
     def valid(self, name: str, function: Callable) -> dict[str, Any]:
         """The arguments of a valid call, each made anew."""

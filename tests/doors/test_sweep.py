@@ -6,12 +6,16 @@ argument. What is accepted instead stands in the table of the room, with its kin
 
 import pytest
 
-from tests.doors import quantize, top
+from tests.doors import optimizers, quantize, top
 from tests.doors.surface import functions
-from tests.doors.sweep import called, endings
+from tests.doors.sweep import called, endings, traced
 from tests.doors.table import Doors
 
-ROOMS: dict[str, Doors] = {"quantize": quantize.DOORS, "top": top.DOORS}
+ROOMS: dict[str, Doors] = {
+    "optimizers": optimizers.DOORS,
+    "quantize": quantize.DOORS,
+    "top": top.DOORS,
+}
 CALLS = [
     pytest.param(doors, name, function, id=name)
     for room, doors in ROOMS.items()
@@ -22,11 +26,12 @@ CALLS = [
 
 @pytest.mark.parametrize(("doors", "name", "function"), CALLS)
 def test_a_wrong_argument_is_refused_by_name(doors, name, function):
-    called(function, doors.valid(name, function))
+    call = traced if name in doors.traced else called
+    call(function, doors.valid(name, function))
     accepted = doors.accepted(name, function)
     wrong = [
         ending
-        for ending in endings(name, function, doors.valid(name, function))
+        for ending in endings(name, function, doors.valid(name, function), call)
         if ending.how != "refused" and ending.value not in accepted[ending.argument]
     ]
     assert not wrong, "\n".join(map(str, wrong))

@@ -1,93 +1,24 @@
 """Numbers that no factory takes: found in its signature, so that none is left out."""
 
-import inspect
 import math
 import re
-import typing
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from jaxcompress import optimizers
-
-GIVEN = {
-    "decay": 0.9,
-    "inner": optax.sgd(0.1),
-    "key": jax.random.key(0),
-    "layers": (),
-    "learning_rate": 0.1,
-    "rank": 2,
-    "weight": 0.1,
-}
-"""What factories want; all else has a default."""
-
-COUNTS = {
-    "block",
-    "block_size",
-    "every",
-    "interval",
-    "iterations",
-    "largest_side",
-    "measure_every",
-    "memory",
-    "rank",
-    "steps",
-    "warmup",
-}
-
-NO_FACTORIES = {
-    "adam_scale": "shapes",
-    "check_skips": "of a state",
-    "evaluation_params": "of a state",
-    "gauss_newton_bartlett": "an estimate",
-    "hessian_vector": "an estimate",
-    "hidden": "a selector",
-    "hutchinson": "an estimate",
-    "kfac_factors": "an estimate",
-    "kfac_layers": "of a program",
-    "large": "a selector",
-    "leafwise": "for whom writes an optimizer",
-    "orthogonalized": "of an array",
-    "read": "of a state",
-    "round_params": "takes no number",
-    "rounded_to_bfloat16": "of an array",
-    "scale_loss": "of a loss",
-    "spectral_scale": "shapes",
-    "unscale": "of gradients",
-}
-"""What is no factory, and why."""
-
-FACTORIES = {
-    name: function
-    for name, function in inspect.getmembers(optimizers, inspect.isfunction)
-    if name not in NO_FACTORIES
-}
-
-
-def takes_a_number(parameter: inspect.Parameter) -> bool:
-    """Whether its type is, or allows, an int or a float, as `ArrayLike` does."""
-    kinds = (parameter.annotation, *typing.get_args(parameter.annotation))
-    return int in kinds or float in kinds
-
-
-ARGUMENTS = [
-    (name, parameter.name)
-    for name, factory in FACTORIES.items()
-    for parameter in inspect.signature(factory).parameters.values()
-    if takes_a_number(parameter)
-]
-
-
-def built(name: str, **options):
-    wanted = {
-        parameter.name: GIVEN[parameter.name]
-        for parameter in inspect.signature(FACTORIES[name]).parameters.values()
-        if parameter.default is parameter.empty
-    }
-    return FACTORIES[name](**wanted | options)
+from tests.optimizers.factories import (
+    ARGUMENTS,
+    COUNTS,
+    FACTORIES,
+    NO_FACTORIES,
+    OPTIMIZERS,
+    PARAMS,
+    built,
+    extra_arguments,
+)
 
 
 @pytest.mark.parametrize(("name", "argument"), ARGUMENTS)
@@ -117,40 +48,6 @@ def test_counts_may_be_arrays_of_ints(name, argument):
         built(name, **{argument: jnp.float32(3)})
 
 
-def model(params, x):
-    return x @ params["kernel"] + params["bias"]
-
-
-PARAMS = {"kernel": jnp.ones((4, 3)), "bias": jnp.ones(3)}
-INPUTS = jnp.ones((2, 4))
-
-
-def squares(params):
-    return jnp.sum(jnp.square(model(params, INPUTS)))
-
-
-EXTRA = {
-    "adahessian": {"diagonal": lambda key: PARAMS},
-    "gauss_newton": {
-        "outputs": lambda params: model(params, INPUTS),
-        "loss": lambda outputs: jnp.sum(jnp.square(outputs)),
-    },
-    "kfac": {"factors": lambda key: optimizers.kfac_factors(model, PARAMS, (INPUTS,), key)},
-    "lbfgs": {"value": 1.0, "grad": PARAMS, "value_fn": squares},
-    "newton_cg": {"loss": squares},
-    "sophia": {"diagonal": lambda key: PARAMS},
-}
-NO_OPTIMIZERS = {
-    "categorical",
-    "gaussian",
-    "bfloat16",
-    "dynamic8",
-    "fp8",
-    "linear4",
-    "linear8",
-    # Takes matrices alone; muon holds it.
-    "scale_by_muon",
-}
 WRONG = {
     "fewer rows": PARAMS | {"kernel": jnp.ones((1, 3))},
     "more rows": PARAMS | {"bias": jnp.ones((4, 3))},
@@ -159,10 +56,9 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(set(FACTORIES) - NO_OPTIMIZERS | {"round_params"}))
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_gradients_of_another_shape_than_the_params_are_refused(name):
-    extra = EXTRA.get(name.removeprefix("scale_by_"), {})
-    extra = extra if name != "scale_by_lbfgs" else {}
+    extra = extra_arguments(name)
     optimizer = (
         optimizers.round_params(jax.random.key(0)) if name == "round_params" else built(name)
     )

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import require_params
 from jaxcompress.core.flax_leaf import unwrapped
+from jaxcompress.core.kinds import check_transformation
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Params, PyTree
@@ -85,6 +86,7 @@ def averaged(
     Source: Polyak and Juditsky 1992, "Acceleration of stochastic approximation by
     averaging", with weights that fall as in arXiv:1412.6980, section 7.2.
     """
+    check_transformation("averaged", "inner", inner)
     check_decays("averaged", decay=decay)
     inner = optax.with_extra_args_support(inner)
 

@@ -1,6 +1,5 @@
 """Lookahead: slow weights that follow fast ones, a share of the way at a time."""
 
-from numbers import Real
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +7,8 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import require_params
+from jaxcompress.core.checks import check_share, require_params
+from jaxcompress.core.kinds import check_transformation
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Params, PyTree
@@ -83,9 +83,9 @@ def lookahead(
     Source: Zhang et al. 2019, arXiv:1907.08610, algorithm 1. Differs from
     `optax.lookahead`: params stay one tree, and any wrapper goes inside or outside.
     """
+    check_transformation("lookahead", "inner", inner)
     check_counts("lookahead", every=every)
-    if isinstance(rate, Real) and not 0 <= float(rate) <= 1:
-        raise ValueError(f"lookahead(rate={rate}) must be in [0, 1].")
+    check_share("lookahead", "rate", rate)
     inner = optax.with_extra_args_support(inner)
 
     def init(params: Params) -> LookaheadState:

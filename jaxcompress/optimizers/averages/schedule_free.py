@@ -3,7 +3,6 @@
 `evaluation_params` reads that average.
 """
 
-from numbers import Real
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +11,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_positive, require_params
+from jaxcompress.core.kinds import check_select, check_transformation
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Params, PyTree, Selector
@@ -113,6 +113,7 @@ def schedule_free(
     as in the authors' later code; unlike `optax.contrib.schedule_free`, one rate is
     used for steps and weights, and narrow params lose nothing of x.
     """
+    check_transformation("schedule_free", "inner", inner)
     _check("schedule_free", learning_rate=learning_rate, b1=b1, warmup=warmup)
     inner = optax.with_extra_args_support(inner)
 
@@ -179,6 +180,7 @@ def schedule_free_sgd(
     """
     caller = "schedule_free_sgd"
     _check(caller, learning_rate=learning_rate, b1=b1, weight_decay=weight_decay, warmup=warmup)
+    check_select(caller, select)
     decayed = decay_after(optax.identity(), weight_decay, select)
     return schedule_free(decayed, learning_rate, b1=b1, warmup=warmup)
 
@@ -222,6 +224,7 @@ def schedule_free_adamw(
     _check(caller, learning_rate=learning_rate, b1=b1, weight_decay=weight_decay, warmup=warmup)
     check_decays(caller, b2=b2)
     check_sizes(caller, eps=eps)
+    check_select(caller, select)
 
     def step(count: Array, gradient: Array, second: Array) -> tuple[Array, Array]:
         second = average(second, gradient * gradient, b2)
@@ -285,5 +288,4 @@ def _check(
     check_sizes(caller, **sizes)
     check_counts(caller, least=0, warmup=warmup)
     check_decays(caller, b1=b1)
-    if isinstance(b1, Real):
-        check_positive(caller, "b1", float(b1))
+    check_positive(caller, "b1", b1)

@@ -8,9 +8,11 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.kinds import check_key
+from jaxcompress.core.names import map_named
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.selectors import axes_of
+from jaxcompress.core.trees import named_axes
 from jaxcompress.core.types import Array, Key, Params, Selector
 from jaxcompress.optimizers.curvature.curvature import (
     CurvatureState,
@@ -74,9 +76,10 @@ def scale_by_adahessian(
     Source: Yao et al. 2020, arXiv:2006.00719, algorithm 1. Differs from the authors'
     code: as in the paper, d keeps its sign in the mean over a kernel's window.
     """
+    check_key("scale_by_adahessian", "key", key)
     check_decays("scale_by_adahessian", b1=b1, b2=b2)
     check_sizes("scale_by_adahessian", eps=eps)
-    known = None if axes is None else named_leaves(axes)
+    known = named_axes("scale_by_adahessian", axes)
 
     def smoothed(name: str, diagonal: Array) -> Array:
         within = window(axes_of(name, diagonal, known))
@@ -160,8 +163,10 @@ def adahessian(
       >>> optimizer.update(2 * w, optimizer.init(w), w, diagonal=diagonal)[0]
       Array([-3.], dtype=float32)
     """
+    check_key("adahessian", "key", key)
     check_sizes("adahessian", eps=eps)
     check_decays("adahessian", b1=b1, b2=b2)
+    named_axes("adahessian", axes)
     scaled = scale_by_adahessian(key, b1, b2, eps=eps, axes=axes)
     return descending("adahessian", scaled, learning_rate, weight_decay, select)
 

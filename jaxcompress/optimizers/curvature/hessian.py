@@ -10,12 +10,17 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.kinds import check_function, check_key
+from jaxcompress.core.trees import first_difference
 from jaxcompress.core.types import Array, Key, Params, PyTree
 from jaxcompress.optimizers.curvature.likelihoods import categorical
 from jaxcompress.optimizers.curvature.vectors import in_float32
+from jaxcompress.optimizers.leafwise import check_trainable
 
 ScalarLoss = Callable[[Params], Array]
 """params -> () float."""
+
+LOSS = "It gives the loss of the params, for example lambda params: mean_loss(params, batch)."
 
 
 def hessian_vector(loss: ScalarLoss, params: Params, vector: PyTree) -> PyTree:
@@ -40,6 +45,14 @@ def hessian_vector(loss: ScalarLoss, params: Params, vector: PyTree) -> PyTree:
 
     Source: Pearlmutter 1994, "Fast exact multiplication by the Hessian".
     """
+    check_function("hessian_vector", "loss", loss, LOSS)
+    check_trainable("hessian_vector(params=...)", params)
+    check_trainable("hessian_vector(vector=...)", vector)
+    if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, vector):
+        raise ValueError(
+            "hessian_vector(params=..., vector=...) must have one structure and equal shapes: "
+            f"{first_difference(params, vector)}."
+        )
     return jax.jvp(jax.grad(loss), (in_float32(params),), (in_float32(vector),))[1]
 
 
@@ -66,12 +79,15 @@ def hutchinson(loss: ScalarLoss, params: Params, key: Key) -> PyTree:
     Source: Bekas, Kokiopoulou and Saad 2007, "An estimator for the diagonal of a
     matrix"; with z = ±1 as in Yao et al. 2020, arXiv:2006.00719, equation 6.
     """
-    leaves, outline = jax.tree.flatten(params)
+    check_function("hutchinson", "loss", loss, LOSS)
+    check_trainable("hutchinson(params=...)", params)
+    check_key("hutchinson", "key", key)
+    leaves, outline = jax.tree.flatten(in_float32(params))
     keys = jax.random.split(key, len(leaves)) if leaves else ()
     # ±1 at random; a product with ones is sharded as the leaf is.
     signs = outline.unflatten(
         [
-            jnp.ones_like(leaf, jnp.float32) * jax.random.rademacher(each, leaf.shape, jnp.float32)
+            jnp.ones_like(leaf) * jax.random.rademacher(each, leaf.shape, jnp.float32)
             for leaf, each in zip(leaves, keys, strict=True)
         ]
     )
@@ -104,6 +120,10 @@ def gauss_newton_bartlett(logits: Callable[[Params], Array], params: Params, key
 
     Source: Liu et al. 2023, arXiv:2305.14342, algorithm 2.
     """
+    caller = "gauss_newton_bartlett"
+    check_function(caller, "logits", logits, "It gives the logits of the params.")
+    check_trainable(f"{caller}(params=...)", params)
+    check_key(caller, "key", key)
 
     def total(params: Params) -> tuple[Array, int]:
         losses = categorical(logits(params), key)

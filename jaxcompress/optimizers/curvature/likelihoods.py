@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.kinds import check_key, check_shape
 from jaxcompress.core.types import Array, Key, PyTree
 
 Likelihood = Callable[[PyTree, Key], Array]
@@ -30,6 +31,8 @@ def categorical(logits: Array, key: Key) -> Array:
       >>> losses.shape, float(losses[0])
       ((3,), 1.386)
     """
+    check_shape("categorical", "logits", logits, "(…, classes)")
+    check_key("categorical", "key", key)
     logits = logits.astype(jnp.float32)
     classes = jax.random.categorical(key, jax.lax.stop_gradient(logits))
     chosen = jax.nn.one_hot(classes, logits.shape[-1], dtype=jnp.float32)
@@ -50,6 +53,8 @@ def gaussian(means: Array, key: Key) -> Array:
       >>> jc.optimizers.gaussian(jnp.zeros((3, 4)), jax.random.key(0)).shape
       (3,)
     """
+    check_shape("gaussian", "means", means, "(examples, …)")
+    check_key("gaussian", "key", key)
     means = means.astype(jnp.float32)
     noise = jax.random.normal(key, means.shape, jnp.float32)
     distances = means - jax.lax.stop_gradient(means + noise)

@@ -1,6 +1,5 @@
 """Sophia: momentum over an occasionally estimated curvature, then clipped."""
 
-from numbers import Real
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_positive
+from jaxcompress.core.kinds import check_key
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Key, Params, PyTree, Selector
 from jaxcompress.optimizers.curvature.curvature import (
@@ -75,6 +75,7 @@ def scale_by_sophia(
 
     Source: Liu et al. 2023, arXiv:2305.14342, algorithm 3.
     """
+    check_key("scale_by_sophia", "key", key)
     _check("scale_by_sophia", b1=b1, b2=b2, gamma=gamma, eps=eps, every=every)
 
     def init(params: Params) -> CurvatureState:
@@ -161,6 +162,7 @@ def sophia(
       >>> optimizer.update(2 * w, optimizer.init(w), w, diagonal=diagonal)[0]
       Array([-0.1], dtype=float32)
     """
+    check_key("sophia", "key", key)
     _check("sophia", b1=b1, b2=b2, gamma=gamma, eps=eps, every=every)
     scaled = scale_by_sophia(key, b1, b2, gamma=gamma, eps=eps, every=every)
     return descending("sophia", scaled, learning_rate, weight_decay, select)
@@ -170,7 +172,6 @@ def _check(
     caller: str, *, b1: ArrayLike, b2: ArrayLike, gamma: ArrayLike, eps: ArrayLike, every: int
 ) -> None:
     check_decays(caller, b1=b1, b2=b2)
-    check_sizes(caller, gamma=gamma, eps=eps)
-    if isinstance(eps, Real):
-        check_positive(caller, "eps", float(eps))
+    check_sizes(caller, gamma=gamma)
+    check_positive(caller, "eps", eps)
     check_counts(caller, every=every)

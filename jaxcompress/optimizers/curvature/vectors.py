@@ -10,7 +10,7 @@ from jaxcompress.core.types import Array, PyTree
 
 def in_float32(tree: PyTree) -> PyTree:
     """The tree with every leaf in float32."""
-    return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), tree)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), tree)
 
 
 def in_dtypes_of(tree: PyTree, like: PyTree) -> PyTree:

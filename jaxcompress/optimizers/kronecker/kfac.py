@@ -9,6 +9,7 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_positive
+from jaxcompress.core.kinds import check_each, check_key, check_transformation
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Key, Params, Selector
 from jaxcompress.optimizers.curvature.curvature import require_function
@@ -26,7 +27,7 @@ from jaxcompress.optimizers.kronecker.factors import (
     natural_updates,
 )
 from jaxcompress.optimizers.kronecker.kl_clipping import clip_kl
-from jaxcompress.optimizers.kronecker.layers import KfacLayer
+from jaxcompress.optimizers.kronecker.layers import KfacLayer, check_layer, check_layers
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.moments import average, unbiased
 
@@ -109,6 +110,7 @@ def scale_by_kfac(
     damping is constant, no momentum and no rescaling by the exact Fisher matrix; means
     are unbiased.
     """
+    _check_kinds("scale_by_kfac", layers, key, others)
     _check("scale_by_kfac", decay, damping, every=every, measure_every=measure_every)
     layers = tuple(layers)
     own = {name for layer in layers for name in (layer.kernel, layer.bias)}
@@ -116,7 +118,7 @@ def scale_by_kfac(
 
     def init(params: Params) -> KfacState:
         check_trainable("scale_by_kfac", params)
-        _check_layers(layers, params)
+        check_layers(layers, params)
         # Copies, so that a caller who gives the state away keeps the key.
         return KfacState(
             count=jnp.zeros((), jnp.int32),
@@ -220,6 +222,7 @@ def kfac(
 
     Also known as: K-FAC, Kronecker-factored approximate curvature.
     """
+    _check_kinds("kfac", layers, key, others)
     check_rates("kfac", learning_rate=learning_rate)
     check_sizes("kfac", limit=limit)
     _check("kfac", decay, damping, every=every, measure_every=measure_every)
@@ -255,18 +258,10 @@ def _chosen(factors: AllFactors, like: AllFactors) -> AllFactors:
     return {name: factors[name] for name in like}
 
 
-def _check_layers(layers: tuple[KfacLayer, ...], params: Params) -> None:
-    named = named_leaves(params)
-    for layer in layers if named else ():
-        for name, shape in ((layer.kernel, layer.shape), (layer.bias, layer.bias_shape)):
-            given = named[name].shape if name in named else None
-            if name and given != shape:
-                have = f"shape {given}" if name in named else "no such leaf"
-                raise ValueError(
-                    f"scale_by_kfac(layers=...): the layer of {layer.kernel!r} wants leaf {name!r} "
-                    f"of shape {shape}, but the params have {have}. Take the layers from "
-                    "kfac_layers(model, params, ...) of these params, and drop those you mask."
-                )
+def _check_kinds(caller: str, layers: object, key: object, others: object) -> None:
+    check_each(caller, "layers", layers, check_layer)
+    check_key(caller, "key", key)
+    check_transformation(caller, "others", others)
 
 
 def _check(caller: str, decay: ArrayLike, damping: float, **periods: int) -> None:

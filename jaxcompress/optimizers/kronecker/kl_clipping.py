@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxcompress.core.kinds import check_transformation
 from jaxcompress.core.types import Params
 from jaxcompress.optimizers.curvature.vectors import (
     in_dtypes_of,
@@ -57,6 +58,7 @@ def clip_kl(
     Source: Ba, Grosse and Martens 2017, "Distributed second-order optimization using
     Kronecker-factored approximations", section 5.
     """
+    check_transformation("clip_kl", "inner", inner)
     check_rates("clip_kl", learning_rate=learning_rate)
     check_sizes("clip_kl", limit=limit)
     inner = optax.with_extra_args_support(inner)

@@ -12,6 +12,9 @@ from typing import NamedTuple
 from jax.extend.core import JaxprEqn
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.kinds import check_function, check_kind
+from jaxcompress.core.names import named_leaves
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.layouts import Dot
 from jaxcompress.graph.origins import Weight, origin_of_leaf
@@ -109,12 +112,35 @@ def kfac_layers(fn: Model, params: Params, *inputs) -> KfacLayers:
       >>> [(layer.kernel, layer.bias, layer.inputs) for layer in found.layers]
       [('kernel', 'bias', 4)]
     """
+    check_function("kfac_layers", "fn", fn, "It is the model, fn(params, *inputs).")
+    check_arrays("kfac_layers", "params", params)
+    check_arrays("kfac_layers", "inputs", inputs)
     program = trace(fn, params, *inputs)
     found = places(program)
     kernels = {place.layer.kernel for place in found}
     sites = {leaf.name: site for site in program.sites for leaf in site.leaves}
     left_out = {name: _reason(site, program) for name, site in sites.items() if name not in kernels}
     return KfacLayers(tuple(place.layer for place in found), left_out)
+
+
+def check_layer(caller: str, argument: str, layer: object) -> None:
+    """Raises a TypeError unless it is a `KfacLayer`."""
+    check_kind(caller, argument, layer, KfacLayer, "Pass kfac_layers(fn, params, x).layers.")
+
+
+def check_layers(layers: tuple[KfacLayer, ...], params: Params) -> None:
+    """Raises a ValueError where a leaf of a layer is missing or has another shape."""
+    named = named_leaves(params)
+    for layer in layers if named else ():
+        for name, shape in ((layer.kernel, layer.shape), (layer.bias, layer.bias_shape)):
+            given = named[name].shape if name in named else None
+            if name and given != shape:
+                have = f"shape {given}" if name in named else "no such leaf"
+                raise ValueError(
+                    f"scale_by_kfac(layers=...): the layer of {layer.kernel!r} wants leaf {name!r} "
+                    f"of shape {shape}, but the params have {have}. Take the layers from "
+                    "kfac_layers(model, params, ...) of these params, and drop those you mask."
+                )
 
 
 def places(program: Program) -> list[Place]:

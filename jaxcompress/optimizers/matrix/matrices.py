@@ -5,9 +5,10 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.checks import check_array
-from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.names import map_named
 from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.selectors import axes_of
+from jaxcompress.core.trees import named_axes
 from jaxcompress.core.types import Array, PyTree, Selector
 from jaxcompress.optimizers.matrix.products import product
 from jaxcompress.optimizers.moments import divided
@@ -40,7 +41,7 @@ def hidden(axes: Axes | None = None) -> Selector:
       >>> jc.optimizers.hidden(axes)(params)
       {'kernel': True, 'table': False}
     """
-    known = None if axes is None else named_leaves(axes)
+    known = named_axes("hidden", axes)
 
     def chosen(name: str, leaf) -> bool:
         check_array(name, leaf)

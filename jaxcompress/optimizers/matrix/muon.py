@@ -1,7 +1,5 @@
 """Muon: momentum whose singular values are all made about 1."""
 
-import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,11 +8,13 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes
+from jaxcompress.core.kinds import check_select, check_shape
 from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
-from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.names import map_named
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.selectors import meeting_data
+from jaxcompress.core.trees import chosen_by, named_axes
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.optimizers.classic.adam import adamw
 from jaxcompress.optimizers.classic.momentum import scale_by_nesterov
@@ -28,26 +28,11 @@ from jaxcompress.optimizers.hyperparameters import (
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.matrix.matrices import hidden, matrix_axes
 from jaxcompress.optimizers.matrix.products import product
+from jaxcompress.optimizers.matrix.scales import Scale, checked_scale
 from jaxcompress.optimizers.moments import as_float32, divided
-
-Scale = Callable[[int, int], float]
-"""(rows, columns) of a matrix to what its orthogonalised momentum is multiplied by."""
 
 # Of x, x³ and x⁵: steep at 0, at most 1.21 on [0, 1.21], and [0.68, 1.14] into itself.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-
-
-def spectral_scale(rows: int, columns: int) -> float:
-    """sqrt(max(1, rows / columns)): rates carry over from narrow to wide layers."""
-    return math.sqrt(max(1.0, rows / columns))
-
-
-def adam_scale(rows: int, columns: int) -> float:
-    """0.2 · sqrt(max(rows, columns)): numbers as large as Adam's, so its rates fit.
-
-    Source: Liu et al. 2025, arXiv:2502.16982, section 2.2.
-    """
-    return 0.2 * math.sqrt(max(rows, columns))
 
 
 def orthogonalized(x: Array, steps: ArrayLike = 5, eps: ArrayLike = 1e-7) -> Array:
@@ -72,6 +57,9 @@ def orthogonalized(x: Array, steps: ArrayLike = 5, eps: ArrayLike = 1e-7) -> Arr
 
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
     """
+    check_shape("orthogonalized", "x", x, "(batch, m, n)")
+    (steps,) = check_counts("orthogonalized", steps=steps)
+    check_sizes("orthogonalized", eps=eps)
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     x = divided(x, group_norms(x, (1, 2)) + as_float32(eps))
@@ -134,8 +122,8 @@ def scale_by_muon(
     check_sizes("scale_by_muon", eps=eps)
     (steps,) = check_counts("scale_by_muon", steps=steps)
     accelerated = scale_by_nesterov(momentum)
-    known = None if axes is None else named_leaves(axes)
-    scale = scale or spectral_scale
+    known = named_axes("scale_by_muon", axes)
+    scale = checked_scale("scale_by_muon", scale)
 
     def init(params: Params) -> optax.OptState:
         check_trainable("scale_by_muon", params)
@@ -225,7 +213,9 @@ def muon(
     check_sizes("muon", eps=eps)
     check_sizes("muon", weight_decay=weight_decay)
     check_counts("muon", steps=steps)
-    chosen = select or hidden(axes)
+    checked_scale("muon", scale)
+    check_select("muon", select)
+    named_axes("muon", axes)
 
     orthogonal = scale_by_muon(momentum, steps=steps, eps=eps, scale=scale, axes=axes)
     decays = meeting_data(axes)
@@ -233,6 +223,7 @@ def muon(
     others = adamw(rest, b1=b1, b2=b2, weight_decay=weight_decay, select=decays)
 
     def labels(params: Params):
-        return jax.tree.map(lambda matrix: "muon" if matrix else "adam", chosen(params))
+        chosen = chosen_by("muon", select or hidden(axes), params)
+        return map_named(lambda name, _: "muon" if chosen[name] else "adam", params)
 
     return optax.partition({"muon": matrices, "adam": others}, labels)

@@ -1,6 +1,5 @@
 """Shampoo: each matrix divided by roots of the correlations of its rows and columns."""
 
-from numbers import Real
 from typing import Any, NamedTuple
 
 import jax
@@ -8,16 +7,18 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core.axes import Axes
-from jaxcompress.core.checks import check_positive
+from jaxcompress.core.axes import Axes, LeafAxes
+from jaxcompress.core.checks import check_positive, check_share
+from jaxcompress.core.kinds import check_select, check_transformation
 from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
-from jaxcompress.core.names import leaf_names, map_named, named_leaves
+from jaxcompress.core.names import leaf_names, map_named
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.selectors import meeting_data
+from jaxcompress.core.trees import chosen_by, named_axes
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.classic.adam import scale_by_adam
 from jaxcompress.optimizers.descent import descending
-from jaxcompress.optimizers.hyperparameters import check_counts, check_decays
+from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_narrow
 from jaxcompress.optimizers.leafwise import (
     check_gradients,
     check_trainable,
@@ -124,11 +125,11 @@ def scale_by_shampoo(
     """
     check_decays("scale_by_shampoo", b1=b1)
     every, block = _check_options("scale_by_shampoo", retention, every, block, ridge)
-    known = None if axes is None else named_leaves(axes)
+    known = _check_kinds("scale_by_shampoo", graft, select, axes)
     select = select or hidden(axes)
     graft = optax.with_extra_args_support(graft)
 
-    def started(name: str, leaf: Array, selected: bool) -> tuple[PyTree, Sides]:
+    def started(selected: bool, name: str, leaf: Array) -> tuple[PyTree, Sides]:
         if not selected:
             return {}, {}
         roles = matrix_axes("scale_by_shampoo", name, leaf, known)
@@ -162,8 +163,10 @@ def scale_by_shampoo(
 
     def init(params: Params) -> ShampooState:
         check_trainable("scale_by_shampoo", params)
-        rest = (params, select(params))
-        first, correlations = map_to_trees(started, 2, leaf_names(params), *rest)
+        names = leaf_names(params)
+        chosen = chosen_by("scale_by_shampoo", select, params)
+        selected = jax.tree.map(lambda name: chosen[name], names)
+        first, correlations = map_to_trees(started, 2, selected, names, params)
         roots = jax.tree.map(identities, correlations)
         count = jnp.zeros((), jnp.int32)
         return ShampooState(count, first, correlations, roots, graft.init(params))
@@ -235,6 +238,7 @@ def shampoo(
     """
     check_decays("shampoo", b1=b1)
     _check_options("shampoo", retention, every, block, ridge)
+    _check_kinds("shampoo", graft, select, axes)
     scaled = scale_by_shampoo(
         b1,
         retention=retention,
@@ -252,10 +256,16 @@ def _check_options(
     caller: str, retention: ArrayLike, every: ArrayLike, block: int, ridge: ArrayLike
 ) -> tuple[Any, ...]:
     """`every` and `block` as `check_counts` gives them; an error outside a range."""
-    if not isinstance(retention, Real):
-        check_decays(caller, retention=retention)
-    elif not 0 <= float(retention) <= 1:
-        raise ValueError(f"{caller}(retention={retention}) must be in [0, 1].")
-    if isinstance(ridge, Real):
-        check_positive(caller, "ridge", float(ridge))
+    check_share(caller, "retention", retention)
+    check_narrow(caller, "retention", retention)
+    check_positive(caller, "ridge", ridge)
     return check_counts(caller, every=every, block=block)
+
+
+def _check_kinds(
+    caller: str, graft: object, select: object, axes: Axes | None
+) -> dict[str, LeafAxes] | None:
+    """The axes by leaf name."""
+    check_transformation(caller, "graft", graft)
+    check_select(caller, select)
+    return named_axes(caller, axes)

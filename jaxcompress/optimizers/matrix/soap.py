@@ -8,10 +8,12 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import UNUSED, Axes, LeafAxes
+from jaxcompress.core.kinds import check_select
 from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
-from jaxcompress.core.names import leaf_names, map_named, named_leaves
+from jaxcompress.core.names import leaf_names, map_named
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.selectors import meeting_data
+from jaxcompress.core.trees import chosen_by, named_axes
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.descent import descending
 from jaxcompress.optimizers.hyperparameters import check_counts, check_decays, check_sizes
@@ -119,11 +121,12 @@ def scale_by_soap(
     check_decays("scale_by_soap", b1=b1, b2=b2)
     check_sizes("scale_by_soap", eps=eps)
     every, largest_side = check_counts("scale_by_soap", every=every, largest_side=largest_side)
-    known = None if axes is None else named_leaves(axes)
+    check_select("scale_by_soap", select)
+    known = named_axes("scale_by_soap", axes)
     select = select or hidden(axes)
 
-    def empty(name: str, leaf: Array, selected: bool) -> Sides:
-        if not selected:
+    def empty(name: str, leaf: Array, chosen: dict[str, bool]) -> Sides:
+        if not chosen[name]:
             return {}
         roles = matrix_axes("scale_by_soap", name, leaf, known)
         batch, rows, columns = matrix_shape(leaf.shape, roles)
@@ -173,7 +176,8 @@ def scale_by_soap(
             name: jax.tree.map(lambda leaf: jnp.zeros_like(leaf, jnp.float32), params)
             for name in ("first_moment", "second_moment")
         }
-        correlations = map_named(empty, params, select(params))
+        chosen = chosen_by("scale_by_soap", select, params)
+        correlations = map_named(lambda name, leaf: empty(name, leaf, chosen), params)
         bases = jax.tree.map(identities, correlations)
         return SoapState(jnp.zeros((), jnp.int32), moments, correlations, bases)
 
@@ -245,6 +249,8 @@ def soap(
     check_sizes("soap", eps=eps)
     check_decays("soap", b1=b1, b2=b2)
     check_counts("soap", every=every, largest_side=largest_side)
+    check_select("soap", select)
+    named_axes("soap", axes)
     scaled = scale_by_soap(
         b1, b2, eps=eps, every=every, largest_side=largest_side, select=select, axes=axes
     )

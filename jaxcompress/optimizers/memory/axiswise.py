@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import optax
 
 from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.names import leaf_names, map_named, named_leaves
+from jaxcompress.core.names import leaf_names, map_named
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.selectors import axes_of
+from jaxcompress.core.trees import named_axes
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.leafwise import (
     MomentsState,
@@ -52,7 +53,7 @@ def axiswise(
       >>> rows.update(grads, rows.init(grads))[1].moments["largest"]
       Array([[3., 2., 0.]], dtype=float32)
     """
-    known = None if axes is None else named_leaves(axes)
+    known = named_axes(caller, axes)
 
     def init(params: Params) -> MomentsState:
         check_trainable(caller, params)

@@ -1,7 +1,6 @@
 """Adafactor: the mean of squared gradients of a matrix as one row and one column."""
 
 import math
-from numbers import Real
 
 import jax.numpy as jnp
 import optax
@@ -38,8 +37,7 @@ def scale_by_factored(
     Args:
       exponent: () at least 0; the memory grows to about t^exponent updates.
       eps: () at least 0, added to squares.
-      limit: () above 0, the largest root mean square of a matrix's update; infinity for
-        none.
+      limit: () above 0, the largest root mean square of a matrix's update.
       axes: from `graph.axes`; by default the layout of `assumed_axes`. Layers of a
         scan and experts are matrices of their own, if `axes` is given.
 
@@ -137,8 +135,7 @@ def _factored(
     caller: str, exponent: ArrayLike, eps: ArrayLike, limit: ArrayLike, axes: Axes | None
 ) -> optax.GradientTransformation:
     check_sizes(caller, exponent=exponent, eps=eps)
-    if isinstance(limit, Real):
-        check_positive(caller, "limit", float(limit))
+    check_positive(caller, "limit", limit)
 
     def step(
         roles: LeafAxes, count: Array, gradient: Array, rows: Array, columns: Array

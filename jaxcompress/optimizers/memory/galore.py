@@ -8,9 +8,11 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes
+from jaxcompress.core.kinds import check_select, check_transformation
 from jaxcompress.core.matrices import as_matrices, from_matrices, matrix_shape
-from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.names import map_named
 from jaxcompress.core.numerics import narrowed
+from jaxcompress.core.trees import chosen_by, named_axes
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.optimizers.hyperparameters import check_counts, check_sizes
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
@@ -88,14 +90,16 @@ def galore(
     are the eigenvectors of the shorter side's Gram matrix, and each is turned to the
     side of the one before, since their signs are arbitrary but the moments stay.
     """
+    check_transformation("galore", "inner", inner)
     rank, every = check_counts("galore", rank=rank, every=every)
     check_sizes("galore", scale=scale)
     inner = optax.with_extra_args_support(inner)
-    known = None if axes is None else named_leaves(axes)
+    check_select("galore", select)
+    known = named_axes("galore", axes)
     select = select or hidden(axes)
 
-    def started(name: str, leaf: Array, selected: bool) -> Array:
-        if not selected:
+    def started(name: str, leaf: Array, chosen: dict[str, bool]) -> Array:
+        if not chosen[name]:
             return jnp.zeros((), jnp.float32)
         roles = matrix_axes("galore", name, leaf, known)
         batch, *sides = matrix_shape(leaf.shape, roles)
@@ -123,7 +127,8 @@ def galore(
 
     def init(params: Params) -> GaloreState:
         check_trainable("galore", params)
-        directions = map_named(started, params, select(params))
+        chosen = chosen_by("galore", select, params)
+        directions = map_named(lambda name, leaf: started(name, leaf, chosen), params)
         seen = map_named(placed, params, directions)
         return GaloreState(jnp.zeros((), jnp.int32), directions, inner.init(seen))
 

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from jaxcompress.core.checks import require_params
+from jaxcompress.core.kinds import check_key, check_shape
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import Array, Key, Params
 from jaxcompress.optimizers.leafwise import check_gradients
@@ -65,6 +66,9 @@ def rounded_to_bfloat16(x: Array, key: Key) -> Array:
     Source: Zamirai et al. 2020, arXiv:2010.06192, section 4. Differs: a number beyond
     the largest finite bfloat16 goes to it.
     """
+    check_shape("rounded_to_bfloat16", "x", x, "(…)")
+    check_key("rounded_to_bfloat16", "key", key)
+    x = jnp.asarray(x, jnp.float32)
     bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
     raised = bits + (random_words(key, x.shape) >> 16)
     exponent = np.uint32(0x7F800000)
@@ -119,6 +123,7 @@ def round_params(key: Key) -> optax.GradientTransformationExtraArgs:
 
     Source: Zamirai et al. 2020, arXiv:2010.06192, section 4.
     """
+    check_key("round_params", "key", key)
 
     def init(params: Params) -> RoundingState:
         leaves = named_leaves(params)

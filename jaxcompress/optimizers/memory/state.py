@@ -7,15 +7,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from jaxcompress.core.checks import check_array, check_real
+from jaxcompress.core.checks import check_real
 from jaxcompress.core.correspondence import start_of_param
-from jaxcompress.core.kinds import check_kind
+from jaxcompress.core.kinds import check_key, check_kind, check_selector, check_transformation
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import leaf_names, map_named
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.sharding import with_whole_results
+from jaxcompress.core.trees import check_arrays, chosen_by
 from jaxcompress.core.types import Array, Key, Params, PyTree, Selector
 from jaxcompress.optimizers.leafwise import check_gradients, in_nodes_of
 from jaxcompress.optimizers.memory.codes import Format, Stored, dynamic8, is_stored
@@ -43,10 +45,11 @@ def large(params: Params) -> PyTree:
     In smaller ones codes save little, and they are the biases and norms whose errors
     tell the most.
     """
+    check_arrays("large", "params", params)
 
     def chosen(name: str, leaf) -> bool:
-        check_array(name, leaf)
-        return bool(jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.size >= LARGE)
+        dtype = getattr(leaf, "dtype", None) or jnp.result_type(leaf)
+        return bool(jnp.issubdtype(dtype, jnp.floating) and np.size(leaf) >= LARGE)
 
     return map_named(chosen, params)
 
@@ -118,6 +121,10 @@ def quantize_state(
     Source: Dettmers et al. 2021, arXiv:2110.02861, section 2. Differs: any optimizer;
     the update itself is the inner one's.
     """
+    check_transformation("quantize_state", "inner", inner)
+    check_selector("quantize_state", "select", select)
+    if key is not None:
+        check_key("quantize_state", "key", key)
     formats = as_rules(format)
     for _, each in formats.pairs:
         check_kind("quantize_state", "format", each, Format, "Call one, as dynamic8().")
@@ -238,10 +245,10 @@ def _one_after(stored: Stored) -> Array:
 def _selected_shapes(params: Params, select: Selector) -> dict[tuple, tuple[int, ...]]:
     """The shapes of the selected params, by path."""
     shapes = {}
-    chosen, names = jax.tree.leaves(select(params)), jax.tree.leaves(leaf_names(params))
+    chosen, names = chosen_by("quantize_state", select, params), jax.tree.leaves(leaf_names(params))
     leaves = jax.tree_util.tree_leaves_with_path(params, is_leaf=is_compressed)
-    for (path, leaf), name, selected in zip(leaves, names, chosen, strict=True):
-        if selected:
+    for (path, leaf), name in zip(leaves, names, strict=True):
+        if chosen[name]:
             check_real("quantize_state", name, leaf)
             shapes[path] = tuple(leaf.shape)
     return shapes

@@ -11,10 +11,12 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import require_params
-from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.kinds import check_select
+from jaxcompress.core.names import map_named
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.selectors import axes_of, inexact
+from jaxcompress.core.trees import chosen_by, named_axes
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.optimizers.hyperparameters import check_sizes
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
@@ -67,12 +69,13 @@ def clip_units(
     float32 without overflow.
     """
     check_sizes("clip_units", limit=limit, eps=eps)
-    known = None if axes is None else named_leaves(axes)
+    check_select("clip_units", select)
+    known = named_axes("clip_units", axes)
     select = select or inexact()
 
     def init(params: Params) -> optax.EmptyState:
         check_trainable("clip_units", params)
-        select(params)
+        chosen_by("clip_units", select, params)
         return optax.EmptyState()
 
     def update(updates: optax.Updates, state: Any, params: Params = None):

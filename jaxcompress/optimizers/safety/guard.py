@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.flax_leaf import unwrapped
+from jaxcompress.core.kinds import check_transformation
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.leafwise import check_gradients
 
@@ -67,6 +68,7 @@ def skip_nonfinite(
 
     Also known as: NaN guard, skipping bad steps.
     """
+    check_transformation("skip_nonfinite", "inner", inner)
     inner = optax.with_extra_args_support(inner)
 
     def init(params: Params) -> SkipState:

@@ -1,5 +1,6 @@
 """Dynamic loss scaling: float16 gradients kept out of underflow."""
 
+import math
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -7,10 +8,13 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import check_count, check_range
+from jaxcompress.core.checks import check_inside, check_positive, check_range
 from jaxcompress.core.flax_leaf import unwrapped
+from jaxcompress.core.kinds import check_shape, check_transformation
 from jaxcompress.core.numerics import narrowed
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Params, PyTree
+from jaxcompress.optimizers.hyperparameters import check_counts
 from jaxcompress.optimizers.leafwise import check_gradients
 from jaxcompress.optimizers.safety.guard import SkipState, skip_nonfinite
 
@@ -36,24 +40,25 @@ def scale_loss(loss: Array, opt_state: optax.OptState) -> Array:
     """The loss times the scale in the optimizer's state, for `jax.grad`.
 
     Args:
-      loss: () float.
+      loss: (…) real, () for `jax.grad`.
       opt_state: of a transformation that holds one `dynamic_loss_scale`.
 
     Returns:
-      () float32.
+      float32 of the same shape.
 
     Example:
       >>> optimizer = jc.optimizers.dynamic_loss_scale(optax.sgd(0.1), initial=8.0)
       >>> jc.optimizers.scale_loss(jnp.float16(0.5), optimizer.init(jnp.zeros(1)))
       Array(4., dtype=float32)
     """
+    check_shape("scale_loss", "loss", loss, "(…)")
     scale = optax.tree.get(unwrapped(opt_state), "loss_scale")
     if scale is None:
         raise ValueError(
             "scale_loss(loss, opt_state) finds no loss scale. Pass what the init of "
             "dynamic_loss_scale(...), or of a transformation around it, gave."
         )
-    return loss.astype(jnp.float32) * scale
+    return jnp.asarray(loss, jnp.float32) * scale
 
 
 def unscale(grads: PyTree, scale: ArrayLike) -> PyTree:
@@ -63,7 +68,9 @@ def unscale(grads: PyTree, scale: ArrayLike) -> PyTree:
       >>> jc.optimizers.unscale(jnp.float16([4.0]), 8.0)
       Array([0.5], dtype=float32)
     """
-    return jax.tree.map(lambda leaf: leaf.astype(jnp.float32) / scale, grads)
+    check_arrays("unscale", "grads", grads)
+    check_positive("unscale", "scale", scale)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32) / scale, grads)
 
 
 def adjusted(
@@ -139,12 +146,11 @@ def dynamic_loss_scale(
     Source: Micikevicius et al. 2018, arXiv:1710.03740, section 3.2. Differs: kept
     within [1, 2**24]; PyTorch's numbers as defaults but for a lower start.
     """
+    check_transformation("dynamic_loss_scale", "inner", inner)
     check_range("dynamic_loss_scale", "initial", initial, 1, LARGEST + 1)
-    if not 1 < growth < float("inf"):
-        raise ValueError(f"dynamic_loss_scale(growth={growth}) must be finite and above 1.")
-    if not 0 < backoff < 1:
-        raise ValueError(f"dynamic_loss_scale(backoff={backoff}) must be in (0, 1).")
-    interval = check_count("dynamic_loss_scale", "interval", interval)
+    check_inside("dynamic_loss_scale", "growth", growth, 1, math.inf)
+    check_inside("dynamic_loss_scale", "backoff", backoff, 0, 1)
+    (interval,) = check_counts("dynamic_loss_scale", interval=interval)
     guarded = skip_nonfinite(inner)
 
     def init(params: Params) -> LossScaleState:

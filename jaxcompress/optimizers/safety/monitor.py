@@ -10,9 +10,11 @@ import optax
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import require_params
 from jaxcompress.core.flax_leaf import unwrapped
+from jaxcompress.core.kinds import check_transformation
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.penalties import group_norms
 from jaxcompress.core.selectors import axes_of
+from jaxcompress.core.trees import named_axes
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
 from jaxcompress.optimizers.safety.guard import check_order
@@ -85,8 +87,9 @@ def monitor(
       >>> reading.gradient_norm, reading.dead_units
       (5.0, 0.5)
     """
+    check_transformation("monitor", "inner", inner)
+    known = named_axes("monitor", axes)
     inner = optax.with_extra_args_support(inner)
-    known = None if axes is None else named_leaves(axes)
 
     def init(params: Params) -> MonitorState:
         check_trainable("monitor", params)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxcompress.core.kinds import check_key
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, Key, Params
 from jaxcompress.optimizers.hyperparameters import check_sizes
@@ -49,6 +50,7 @@ def gradient_noise(
     Source: Neelakantan et al. 2015, arXiv:1511.06807, equation 1. Differs from
     `optax.add_noise`: narrow gradients are not widened.
     """
+    check_key("gradient_noise", "key", key)
     check_sizes("gradient_noise", variance=variance, decay=decay)
 
     def init(params: Params) -> NoiseState:
