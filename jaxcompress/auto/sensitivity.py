@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jaxcompress.core.axes import Axes
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.evidence import without_data
 from jaxcompress.core.labels import counted
 from jaxcompress.core.names import leaf_names
@@ -80,6 +81,7 @@ def sensitivity(
     Source: the layer-wise scan of Dong et al. 2019, arXiv:1905.03696, with the exact
     loss difference in place of the Hessian's estimate.
     """
+    check_concrete("sensitivity", params=params, examples=examples._asdict())
     selected = (select or weights(axes))(params)
     names = [
         name

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.bridges.sizes import SizeReport
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import Model, Params, PyTree
@@ -56,6 +57,7 @@ def agreement(caller: str, fn: Model, removed: Smaller, inputs: tuple, mend: str
       ValueError: the module does not run, or gives outputs of other shapes.
       ArithmeticError: the difference is larger than rounding explains.
     """
+    check_concrete(caller, params=removed.params, inputs=inputs)
     params, inputs = _wide(materialize(removed.params)), _wide(inputs)
     expected = jax.jit(removed.fn)(params, *inputs)
     try:

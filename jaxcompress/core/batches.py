@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxcompress.core.checks import check_concrete
+
 
 def as_inputs(batch: Any) -> tuple:
     """The inputs of a batch: a tuple as it is, anything else as a tuple of one.
@@ -22,7 +24,8 @@ def as_batches(caller: str, batches: Iterable[Any]) -> list[Any]:
 
     Raises:
       ValueError: there is no batch, or a batch holds an empty array.
-      TypeError: `batches` is one array, one dict, or nothing to go through.
+      TypeError: `batches` is one array, one dict, or nothing to go through; an array is
+        traced.
 
     Example:
       >>> as_batches("wanda", (np.full(2, value) for value in (1, 2)))
@@ -38,6 +41,7 @@ def as_batches(caller: str, batches: Iterable[Any]) -> list[Any]:
     batches = list(batches)
     if not batches:
         raise ValueError(f"{caller}(batches=[]) holds no batch. Pass at least one.")
+    check_concrete(caller, batches=batches)
     for index, batch in enumerate(batches):
         for path, leaf in jax.tree_util.tree_leaves_with_path(batch):
             if np.size(leaf) == 0:

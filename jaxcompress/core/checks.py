@@ -12,12 +12,13 @@ from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
 from jaxcompress.core.messages import shown
-from jaxcompress.core.types import Params
+from jaxcompress.core.types import Params, PyTree
 
 
 def check_count(caller: str, argument: str, value: object, least: int = 1) -> int:
@@ -162,6 +163,38 @@ def check_finite(caller: str, name: str, leaf) -> None:
             f"{caller}: leaf {name!r} holds {bad} values that are not finite, the first at "
             f"{first}. "
             "Compress a model that trained without them."
+        )
+
+
+def check_concrete(caller: str, mend: str = "", **arguments: PyTree) -> None:
+    """Raises a TypeError where an array is traced, so that it has no value yet.
+
+    For the doors of verbs that look at values to decide shapes, counts and reports.
+
+    Args:
+      caller: the name that errors give.
+      mend: what does the same inside of transformed functions, a sentence.
+      **arguments: by name, trees of anything.
+
+    Example:
+      >>> jax.jit(lambda x: check_concrete("masks", params={"kernel": x}))(1.0)
+      Traceback (most recent call last):
+      TypeError: masks(params=...) reads values, and leaf 'kernel' is traced by jit, ...
+    """
+    for argument, tree in arguments.items():
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+            if isinstance(leaf, Tracer):
+                name = jax.tree_util.keystr(path, simple=True, separator="/")
+                raise TypeError(
+                    f"{caller}({argument}=...) reads values, and "
+                    f"{f'leaf {name!r}' if name else 'it'} is traced by jit, grad or vmap. Call "
+                    f"{caller} outside of them.{' ' * bool(mend)}{mend}"
+                )
+    # Inside of jit even a constant is traced.
+    if isinstance(jnp.zeros(()), Tracer):
+        raise TypeError(
+            f"{caller} reads values, and what calls it is traced by jit. Call {caller} outside."
+            f"{' ' * bool(mend)}{mend}"
         )
 
 

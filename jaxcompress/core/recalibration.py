@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.kinds import check_function, check_iterable, check_key
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
@@ -76,6 +77,7 @@ def recalibrate(
     check_arrays("recalibrate", "params", params)
     check_iterable("recalibrate", "batches", batches, "Pass one tuple of inputs each.")
     check_key("recalibrate", "key", key)
+    check_concrete("recalibrate", params=params)
     found: dict[str, _Sum] = {}
     passed: set[str] = set()
     names = [
@@ -139,6 +141,7 @@ def _checked(inputs, index: int) -> tuple:
             f"recalibrate(batches=): batch {index} is of type {type(inputs).__name__}. "
             "Give each batch as a tuple of inputs, for example (x,)."
         )
+    check_concrete("recalibrate", batches=[*[None] * index, inputs])
     return tuple(inputs)
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.batches import as_inputs
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.observers import Observer, Reading, counted, row_count
 from jaxcompress.core.rules import Rules, as_rules
@@ -55,6 +56,7 @@ def calibrate(
       >>> readings["kernel"].value, int(readings["kernel"].count)
       (Array([5., 2.], dtype=float32), 2)
     """
+    check_concrete("calibrate", "Inside, graph.observe gives readings.", params=params)
     rules = Rules((pattern, counted(observer)) for pattern, observer in as_rules(rules).pairs)
     found = _read(fn, params, _checked(batches), rules)
     if found and not any(bool(jnp.any(reading.count)) for reading in found.values()):
@@ -137,6 +139,7 @@ def _checked(batches: Iterable) -> Iterator[tuple]:
     index = -1
     for index, batch in enumerate(batches):
         inputs = as_inputs(batch)
+        check_concrete("calibrate", batches=[*[None] * index, inputs])
         check_no_nan(f"calibrate(batches): batch {index}", inputs)
         yield inputs
     if index < 0:

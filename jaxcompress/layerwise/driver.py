@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.batches import as_batches
-from jaxcompress.core.checks import check_finite, check_share
+from jaxcompress.core.checks import check_concrete, check_finite, check_share
 from jaxcompress.core.matrices import as_matrices, from_matrices
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
@@ -97,6 +97,7 @@ def solve(
              [0., 4.]], dtype=float32)
     """
     check_share(caller, "correction", correction)
+    check_concrete(caller, params=params)
     plans = plans_of(caller, fn, params, as_batches(caller, batches), solvers)
     leaves = _Leaves(caller, params, solvers, plans[0].axes)
     frontier = Frontier(caller, plans, leaves.now, leaves.before if correction else None)

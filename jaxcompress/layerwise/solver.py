@@ -78,7 +78,7 @@ def damped(second_moment: Array, damping: float) -> Array:
     """
     energy = jnp.diagonal(second_moment)
     seen = energy > 0
-    mean = jnp.sum(energy) / jnp.maximum(jnp.sum(seen), 1)
+    mean = jnp.sum(energy) / jnp.maximum(jnp.sum(seen, dtype=energy.dtype), 1)
     mean = jnp.where(mean > 0, mean, 1.0)
     return second_moment + jnp.diag(damping * mean + jnp.where(seen, 0.0, mean))
 

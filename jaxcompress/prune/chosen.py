@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.checks import check_finite, check_range, check_real
+from jaxcompress.core.checks import check_concrete, check_finite, check_range, check_real
 from jaxcompress.core.evidence import without_data
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
@@ -157,6 +157,7 @@ def scores_of(
         check_finite(caller, name, leaves[name])
     weights = targeted(selection(params, found), params)
     scores = named_leaves(criterion.score(criterion.init(weights), weights))
+    check_concrete(caller, criterion=scores)
     for name, score in scores.items():
         if bool(jnp.any(jnp.isnan(score))):
             raise ValueError(

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core import exports
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.masks import apply_masks
 from jaxcompress.core.types import Array, Key, Masks, Params
 from jaxcompress.prune.criterion import Criterion
@@ -108,6 +109,7 @@ def iterative(
     Source: Frankle and Carbin 2019, arXiv:1803.03635, section 2; Frankle et al. 2020,
     arXiv:1912.05671 (later rewinding); Han et al. 2015, arXiv:1506.02626 (fine-tuning).
     """
+    check_concrete("iterative", params=params)
     if not targets:
         raise ValueError("iterative(targets=[]) has no round. Give one target per round.")
     rounds: list[Masks] = []

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.batches import as_batches, as_inputs
-from jaxcompress.core.checks import check_share
+from jaxcompress.core.checks import check_concrete, check_share
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.matrices import from_matrices
 from jaxcompress.core.names import map_named, named_leaves
@@ -109,6 +109,7 @@ def reconstruct(
     before the solver, and not in its steps.
     """
     check_share("reconstruct", "correction", correction)
+    check_concrete("reconstruct", params=params)
     batches = [as_inputs(batch) for batch in as_batches("reconstruct", batches)]
     target = _of_matrices(target)
     program = trace(fn, params, *batches[0])

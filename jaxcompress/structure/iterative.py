@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.surgery.divisors import Divisors
@@ -81,6 +82,7 @@ def iterative(
       >>> [(cut.leaf, cut.indices) for cut in rounds.removal.cuts]
       [('in', (0, 3)), ('out', (0, 3))]
     """
+    check_concrete("iterative", params=params, inputs=inputs)
     rounds = [as_cut(cut) for cut in cuts]
     divisors = _divisors(rounds)
     names = list(named_leaves(params))

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes, LeafAxes, assumed_axes, to_canonical
-from jaxcompress.core.checks import check_finite, check_range, check_real
+from jaxcompress.core.checks import check_concrete, check_finite, check_range, check_real
 from jaxcompress.core.evidence import missing, without_data
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.lowrank import LowRank
@@ -89,6 +89,7 @@ def factorize(
     Wang et al. 2024, arXiv:2403.07378, section 3.1, see `Decomposition`.
     """
     check_range("factorize", "damping", damping, 0, math.inf)
+    check_concrete("factorize", params=params, covariances=covariances)
     leaves = named_leaves(params)
     chosen = named_leaves((select or weights(axes))(params))
     selected = [name for name in leaves if chosen[name]]
@@ -178,7 +179,9 @@ def _target(
 def _filled(reading: Reading) -> Array:
     """The covariance, with the identity for each matrix that no data reached."""
     seen = jnp.expand_dims(reading.count > 0, (-2, -1))
-    return jnp.where(seen, reading.value, jnp.eye(reading.value.shape[-1]))
+    return jnp.where(
+        seen, reading.value, jnp.eye(reading.value.shape[-1], dtype=reading.value.dtype)
+    )
 
 
 def _factored(leaf, target: _Target, rank: int) -> _Result:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import as_rules
@@ -73,6 +74,7 @@ def plan(
       macs: 20 to 10 (50.0%)
     """
     cut = as_cut(cut)
+    check_concrete("plan", params=params)
     _check_plain(params)
     found = _chosen(couplings(fn, params, *inputs), cut.families)
     candidates = Candidates(fn, params, inputs, found, _ladders(found, cut))
@@ -136,6 +138,7 @@ def _checked(scores: Scores, found: Couplings) -> dict[str, np.ndarray]:
         raise ValueError(
             "plan(importance=...) scores no family. Take another importance, or select more."
         )
+    check_concrete("plan", importance=scores)
     checked = {}
     for name, values in scores.items():
         if name not in shapes:

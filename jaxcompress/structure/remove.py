@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.types import Model, Params
@@ -113,6 +114,7 @@ def remove(
       >>> removed.params["in"].shape, removed.fn(removed.params, x)
       ((4, 2), Array([[7.]], dtype=float32))
     """
+    check_concrete("remove", params=params, inputs=inputs)
     planned = plan(fn, params, importance, *inputs, cut=cut)
     removal = planned.removal
     smaller, small = shrink(fn, removal), slice_params(params, removal)

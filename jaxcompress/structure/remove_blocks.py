@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from jaxcompress.core.checks import check_count
+from jaxcompress.core.checks import check_concrete, check_count
 from jaxcompress.core.observers import as_reading
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.surgery.blocks import residual_blocks, with_block_gates
@@ -55,6 +55,7 @@ def remove_blocks(
       >>> smaller.fn(smaller.params, x)
       Array([[4., 4.]], dtype=float32)
     """
+    check_concrete("remove_blocks", params=params, inputs=inputs)
     names = [block.name for block in residual_blocks(fn, params, *inputs)]
     count = check_count("remove_blocks", "count", count, least=0)
     if count > len(names):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from jaxcompress.core.checks import check_count
+from jaxcompress.core.checks import check_concrete, check_count
 from jaxcompress.core.observers import as_reading
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.types import Model, Params
@@ -56,6 +56,7 @@ def remove_layers(
       >>> shallower.params["layers"].shape, shallower.fn(shallower.params, x)
       ((2, 1), Array([6.], dtype=float32))
     """
+    check_concrete("remove_layers", params=params, inputs=inputs)
     found = stacks(fn, params, *inputs)
     counts = _counts(found, count)
     scores = importance(fn, params, *inputs)

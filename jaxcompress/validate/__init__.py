@@ -19,6 +19,7 @@ from jaxcompress.validate.evaluate import predict as predict
 from jaxcompress.validate.examples import Examples as Examples
 from jaxcompress.validate.intervals import bootstrap_interval as bootstrap_interval
 from jaxcompress.validate.intervals import mean_interval as mean_interval
+from jaxcompress.validate.intervals import paired_interval as paired_interval
 from jaxcompress.validate.intervals import wilson as wilson
 from jaxcompress.validate.metrics import agreement as agreement
 from jaxcompress.validate.metrics import correct as correct

@@ -1,6 +1,7 @@
 """Paired comparison of two models: differences, intervals and a verdict in words.
 
-The intervals themselves are in `intervals`. Comparing many candidates needs a
+The intervals themselves are in `intervals`; that of the accuracy and the p-value come
+from one test, and never contradict each other. Comparing many candidates needs a
 correction that is not here.
 """
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from jaxcompress.core.checks import check_count, check_number
 from jaxcompress.validate.evaluate import Evaluation
-from jaxcompress.validate.intervals import bootstrap_interval, check_confidence
+from jaxcompress.validate.intervals import bootstrap_interval, check_confidence, paired_interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +24,12 @@ class Comparison:
         difference is a loss.
       - Accuracies, agreement and margin are fractions; losses are in nats.
       - `accuracy_difference` is (gained - lost) / n.
+      - `accuracy_interval` has 0 inside exactly where `mcnemar_p` > 1 - confidence.
 
     Args:
       n: examples compared.
       accuracy_difference: in [-1, 1].
-      accuracy_interval: (low, high), paired bootstrap.
+      accuracy_interval: (low, high), exact, see `paired_interval`.
       loss_difference: of the mean cross-entropies.
       loss_interval: (low, high), paired bootstrap.
       gained: examples right in the candidate alone.
@@ -53,6 +55,8 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """The accuracy interval against the margin, in words."""
+        if not self.gained and not self.lost:
+            return "no difference on these examples"
         return verdict(*self.accuracy_interval, margin=self.margin)
 
     def to_json(self) -> dict[str, Any]:
@@ -74,16 +78,16 @@ def compare(
 ) -> Comparison:
     """How accuracy and loss differ from the reference's, example by example.
 
-    Examples are resampled in pairs, so what makes an example hard for both cancels.
-    Both intervals come from the same resamples. Identical answers give the interval
-    (0, 0).
+    Examples are compared in pairs, so what makes an example hard for both cancels. The
+    interval of the accuracy and the p-value come from one exact test. Where no answer
+    changed, n examples still leave room for a difference of about 3.7 / n.
 
     Args:
       reference: evaluation of the model compared against, usually the dense one.
       candidate: evaluation of the other model on the same examples in the same order.
       margin: difference of accuracy that matters, in (0, 1); 0.01 is one point.
       confidence: of the intervals, in (0, 1).
-      seed: of the resampling.
+      seed: of the resampling, from which the interval of the loss comes.
 
     Returns:
       The comparison; `.verdict` says it in words.
@@ -97,25 +101,23 @@ def compare(
       >>> loss, predictions = np.zeros(4, np.float32), np.array([0, 1, 2, 3])
       >>> reference = jc.validate.Evaluation(np.array([True] * 4), loss, predictions)
       >>> result = jc.validate.compare(reference, reference)
-      >>> result.accuracy_interval, result.mcnemar_p, result.verdict
+      >>> result.loss_interval, result.mcnemar_p, result.verdict
       ((0.0, 0.0), 1.0, 'no difference on these examples')
 
-    Source: McNemar 1947, Psychometrika 12, in its exact form; `bootstrap_interval`.
+    Source: McNemar 1947, Psychometrika 12, in its exact form; `paired_interval` of the
+    accuracy, `bootstrap_interval` of the loss.
     """
     _check_paired(reference, candidate)
     _check_margin("compare", margin)
     check_confidence("compare", confidence)
     check_count("compare", "seed", seed, least=0)
-    accuracy_differences = candidate.correct.astype(np.float64) - reference.correct
     loss_differences = candidate.loss.astype(np.float64) - reference.loss
     gained = int(np.sum(candidate.correct & ~reference.correct))
     lost = int(np.sum(reference.correct & ~candidate.correct))
     return Comparison(
         n=reference.n,
         accuracy_difference=(gained - lost) / reference.n,
-        accuracy_interval=bootstrap_interval(
-            accuracy_differences, confidence=confidence, seed=seed
-        ),
+        accuracy_interval=paired_interval(gained, lost, reference.n, confidence=confidence),
         loss_difference=float(loss_differences.mean()),
         loss_interval=bootstrap_interval(loss_differences, confidence=confidence, seed=seed),
         gained=gained,
@@ -130,12 +132,15 @@ def compare(
 def verdict(low: float, high: float, *, margin: float = 0.01) -> str:
     """States in words what an interval of the accuracy difference supports.
 
-    The first line that holds is the verdict; one always does. At a margin of one point:
+    The first line that holds is the verdict; one always does. A difference that stays
+    inside the margin is neither worse nor better. At a margin of one point:
 
-        low = high = 0                   no difference on these examples
-        high < 0                         worse by (-high) to (-low) points
-        low > 0                          better by (low) to (high) points
         low > -margin, high < margin     the same within 1 point
+        high <= -margin                  worse by (-high) to (-low) points
+        low >= margin                    better by (low) to (high) points
+        high < 0                         a loss of (-high) to (-low) points; too few
+                                         examples to tell whether it reaches 1 point
+        low > 0                          a gain of (low) to (high) points; the same
         low > -margin                    no loss of 1 point or more
         high < margin                    too few examples to rule out a loss of 1 point
         otherwise                        too few examples to tell
@@ -165,14 +170,18 @@ def verdict(low: float, high: float, *, margin: float = 0.01) -> str:
         raise ValueError(f"verdict(low={low}, high={high}) needs low <= high.")
     _check_margin("verdict", margin)
     size = _points(margin)
-    if low == high == 0:
-        return "no difference on these examples"
-    if high < 0:
-        return f"worse by {-100 * high:.2f} to {-100 * low:.2f} points"
-    if low > 0:
-        return f"better by {100 * low:.2f} to {100 * high:.2f} points"
+    loss = f"{-100 * high:.2f} to {-100 * low:.2f} points"
+    gain = f"{100 * low:.2f} to {100 * high:.2f} points"
     if -margin < low and high < margin:
         return f"the same within {size}"
+    if high <= -margin:
+        return f"worse by {loss}"
+    if low >= margin:
+        return f"better by {gain}"
+    if high < 0:
+        return f"a loss of {loss}; too few examples to tell whether it reaches {size}"
+    if low > 0:
+        return f"a gain of {gain}; too few examples to tell whether it reaches {size}"
     if -margin < low:
         return f"no loss of {size} or more"
     if high < margin:

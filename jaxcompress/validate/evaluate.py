@@ -12,10 +12,12 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import check_count
+from jaxcompress.core.checks import check_concrete, check_count
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.validate import metrics
 from jaxcompress.validate.intervals import mean_interval, wilson
+
+INSIDE = "Inside, validate.correct and validate.cross_entropy judge outputs."
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,6 +128,7 @@ def predict(fn: Model, params: Params, inputs: PyTree, *, batch_size: int = 256)
       >>> jc.validate.predict(double, jnp.float32(2), jnp.arange(3.0), batch_size=2)
       array([0., 2., 4.], dtype=float32)
     """
+    check_concrete("predict", "Inside, call fn itself.", params=params, inputs=inputs)
     n = _count("predict", inputs)
     batch_size = check_count("predict", "batch_size", batch_size)
     run = jax.jit(fn)
@@ -181,6 +184,7 @@ def evaluate(
       >>> result.accuracy, result.n
       (1.0, 2)
     """
+    check_concrete("evaluate", INSIDE, params=params, inputs=inputs, labels=labels)
     n = _count("evaluate", inputs)
     if np.shape(labels) != (n,):
         raise ValueError(

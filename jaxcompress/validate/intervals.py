@@ -1,4 +1,4 @@
-"""Confidence intervals of a proportion and of a mean.
+"""Confidence intervals of a proportion, of a mean, and of a paired difference.
 
 The statistics are scipy's, imported when first called because `scipy.stats` takes a
 second to import.
@@ -9,10 +9,13 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcompress.core.checks import check_count
+from jaxcompress.core.checks import check_concrete, check_count
 
 _RESAMPLED_NUMBERS = 1 << 22
 """Most numbers held at once while resampling: 32 MiB of float64."""
+_ANGLES = 129
+"""Points of a quarter circle on which a limit is looked for; between them it moves by
+less than a ten-thousandth."""
 
 
 def wilson(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -90,6 +93,81 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float
     return float(values.mean() - half), float(values.mean() + half)
 
 
+def paired_interval(
+    gained: int, lost: int, n: int, *, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Exact interval of the difference of two accuracies on the same examples.
+
+    0 lies inside exactly where McNemar's exact test has p > 1 - confidence: at a
+    difference of 0 both are one test. With z the normal quantile at
+    (1 + confidence) / 2, the interval is that of all d = share · balance whose share
+    of examples that differ and balance of gains, in [-1, 1], have
+
+        z_balance² + z_share² <= z²
+        z_balance    from the binomial tail of gained, given gained + lost: the test's
+        z_share      from the binomial tail of gained + lost, given n
+
+    By the Pythagorean sum a limit is as wide as one standard error of both together. A
+    bootstrap, which sees no balance but the one found, is too narrow where few differ.
+
+    Also known as: confidence interval of a paired difference of proportions.
+
+    Args:
+      gained: examples right in the candidate alone.
+      lost: examples right in the reference alone.
+      n: examples compared, at least 1 and at least gained + lost.
+      confidence: in (0, 1).
+
+    Returns:
+      (low, high) of (gained - lost) / n in the population, floats in [-1, 1].
+
+    Raises:
+      ValueError: a count or the confidence is out of range.
+
+    Example:
+      >>> low, high = jc.validate.paired_interval(0, 4, 719)
+      >>> round(low, 4), round(high, 4)
+      (-0.0142, 0.0014)
+
+    Source: the limits of each part are those of Clopper and Pearson 1934, Biometrika
+    26; the test is McNemar 1947, Psychometrika 12, in its exact form. The region of
+    both is ours. Enumerated for n up to 120, and up to 10 000 where few differ, an
+    interval of confidence 0.95 covers with a probability of at least 0.95, whatever the
+    share and the balance; where all examples differ this is a theorem.
+    """
+    from scipy import stats
+
+    gained = check_count("paired_interval", "gained", gained, least=0)
+    lost = check_count("paired_interval", "lost", lost, least=0)
+    n = check_count("paired_interval", "n", n)
+    if gained + lost > n:
+        raise ValueError(
+            f"paired_interval(gained={gained}, lost={lost}, n={n}) needs gained + lost <= n."
+        )
+    check_confidence("paired_interval", confidence)
+    z = stats.norm.ppf((1 + confidence) / 2)
+    angle = np.linspace(0, math.pi / 2, _ANGLES)
+    differing = gained + lost
+    balance = [2 * end - 1 for end in _binomial_limits(gained, differing, z * np.cos(angle))]
+    share = _binomial_limits(differing, n, z * np.sin(angle))
+    low, high = balance
+    # Of products with a share above 0 the least and the largest.
+    return (
+        float(np.min(np.where(low < 0, share[1], share[0]) * low)),
+        float(np.max(np.where(high > 0, share[1], share[0]) * high)),
+    )
+
+
+def _binomial_limits(successes: int, n: int, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The proportions from which `successes` of n lie z standard errors away."""
+    from scipy import stats
+
+    tail = stats.norm.sf(z)
+    low = stats.beta.ppf(tail, successes, n - successes + 1) if successes else np.zeros_like(z)
+    high = stats.beta.isf(tail, successes + 1, n - successes) if successes < n else np.ones_like(z)
+    return low, high
+
+
 def bootstrap_interval(
     values: ArrayLike, *, confidence: float = 0.95, seed: int = 0, resamples: int = 9999
 ) -> tuple[float, float]:
@@ -149,6 +227,7 @@ def check_confidence(callable_name: str, confidence: float) -> None:
 
 
 def _checked_values(callable_name: str, values: ArrayLike) -> np.ndarray:
+    check_concrete(callable_name, values=values)
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or values.size < 2:
         raise ValueError(

@@ -9,6 +9,8 @@ import itertools
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxcompress.core.checks import check_concrete
+
 
 def check_disjoint(**splits: ArrayLike) -> None:
     """Raises when an example of one set is also in another.
@@ -33,6 +35,7 @@ def check_disjoint(**splits: ArrayLike) -> None:
       Traceback (most recent call last):
       ValueError: check_disjoint: 'train' holds 1 of 2 examples of 'test': ...
     """
+    check_concrete("check_disjoint", splits=splits)
     arrays = {name: np.asarray(examples) for name, examples in splits.items()}
     _check_comparable(arrays)
     hashes = {

@@ -2,12 +2,18 @@
 
 import math
 import statistics
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from jaxcompress.validate.intervals import bootstrap_interval, mean_interval, wilson
+from jaxcompress.validate.intervals import (
+    bootstrap_interval,
+    mean_interval,
+    paired_interval,
+    wilson,
+)
 
 SIMULATIONS = 400
 # Four standard deviations of an observed coverage of 95 %.
@@ -38,7 +44,8 @@ def test_wilson_never_closes_where_all_or_none_succeed():
 
 
 def test_wilson_takes_numpy_counts():
-    assert wilson(np.int64(3), np.int32(7)) == wilson(3, 7)
+    counts: Any = np.int64(3), np.int32(7)
+    assert wilson(*counts) == wilson(3, 7)
 
 
 def test_mean_interval_by_hand():
@@ -132,3 +139,60 @@ def test_refuses_values_without_an_interval(interval):
         interval(np.zeros((2, 2)))
     with pytest.raises(ValueError, match=r"1 of 3 values are not finite, .* values\[1\] = nan"):
         interval([0, math.nan, 1])
+
+
+def mcnemar(gained, lost):
+    """Twice the smaller tail of fair throws, by hand."""
+    n = gained + lost
+    tail = sum(math.comb(n, k) for k in range(min(gained, lost) + 1))
+    return min(1.0, 2 * tail / 2**n)
+
+
+@pytest.mark.parametrize(("n", "confidence"), [(24, 0.95), (1000, 0.95), (24, 0.5), (24, 0.999)])
+def test_the_paired_interval_holds_0_exactly_where_the_exact_test_does_not_reject(n, confidence):
+    """Every pair of counts that n examples, or 24 of them, can give."""
+    for gained in range(25):
+        for lost in range(25 - gained):
+            low, high = paired_interval(gained, lost, n, confidence=confidence)
+            assert -1 <= low <= (gained - lost) / n <= high <= 1
+            p = mcnemar(gained, lost)
+            assert (low < 0 < high) == (p > 1 - confidence)
+            assert (high < 0) == (p < 1 - confidence and gained < lost)
+
+
+def test_the_paired_interval_covers_as_often_as_it_says():
+    """Exactly: every outcome of 24 examples, times its probability."""
+    n = 24
+    counts = np.array([(g, k) for g in range(n + 1) for k in range(n + 1 - g)])
+    gained, lost = counts.T
+    ends = np.array([paired_interval(int(g), int(k), n) for g, k in counts])
+    for share in (0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 0.8, 1.0):
+        for balance in (0.0, 0.1, 0.325, 0.5, 0.8, 1.0):
+            gain, loss = share * (1 + balance) / 2, share * (1 - balance) / 2
+            chances = stats.multinomial.pmf(
+                np.stack([gained, lost, n - gained - lost], axis=1), n, [gain, loss, 1 - share]
+            )
+            np.testing.assert_allclose(chances.sum(), 1, rtol=1e-9)
+            inside = (ends[:, 0] <= share * balance) & (share * balance <= ends[:, 1])
+            assert chances[inside].sum() >= 0.95
+
+
+def test_the_paired_interval_is_that_of_each_part_where_the_other_is_sure():
+    """All examples differ: of the balance; all that differ are gained: of the share."""
+    balance = stats.binomtest(7, 20).proportion_ci(method="exact")
+    np.testing.assert_allclose(
+        paired_interval(7, 13, 20)[1], 2 * balance.high - 1, rtol=1e-9, atol=1e-12
+    )
+    share = stats.binomtest(0, 20).proportion_ci(method="exact")
+    np.testing.assert_allclose(paired_interval(0, 0, 20), (-share.high, share.high), rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", [None, -1, 1.5])
+def test_a_bootstrap_that_would_not_repeat_is_refused(seed: Any):
+    with pytest.raises(ValueError, match=rf"bootstrap_interval\(seed={seed}\) must be at least 0"):
+        bootstrap_interval([0.0, 1.0], seed=seed)
+
+
+def test_refuses_more_answers_that_differ_than_examples():
+    with pytest.raises(ValueError, match=r"paired_interval\(gained=2, lost=2, n=3\) needs"):
+        paired_interval(2, 2, 3)

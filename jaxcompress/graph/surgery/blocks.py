@@ -130,7 +130,8 @@ def bypassed(coupled: Coupled, names: Sequence[str]) -> Smaller:
 def _gated(kept: int, gate: Array, writer: Writer, record: Record, values: list) -> Sequence:
     """An edit: the sum where the gate is open, else what the block was added to."""
     (total,) = writer.unedited(record, values)
-    return [jnp.where(jnp.asarray(gate) > 0, total, values[kept])]
+    gate = jnp.asarray(gate)
+    return [jnp.where(gate > jnp.zeros_like(gate), total, values[kept])]
 
 
 def _identity(kept: int, writer: Writer, record: Record, values: list) -> Sequence:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.graph.surgery.shrink import masked, shrink, slice_params, zero_params
@@ -48,6 +49,7 @@ def check_removal(fn: Model, params: Params, removed: Removal, *inputs) -> Remov
       >>> jc.graph.surgery.check_removal(fn, params, removed, x)
       RemovalCheck(shrunk=0.0, zeroed=0.0)
     """
+    check_concrete("check_removal", params=params, inputs=inputs)
     expected = jax.jit(masked(fn, removed))(params, *inputs)
     small = jax.jit(shrink(fn, removed))(slice_params(params, removed), *inputs)
     zeroed = jax.jit(fn)(zero_params(params, removed), *inputs)

@@ -151,7 +151,8 @@ def _gated(gate: Array, writer: Writer, record: Record, values: list) -> Sequenc
         gate, slices = layer
         results = writer.run(record.bodies[0], [*values[: loop.fixed], *carry, *slices])
         pairs = zip(results, carry, strict=False)
-        carry = [jnp.where(gate > 0, after, before) for after, before in pairs]
+        open_here = gate > jnp.zeros_like(gate)
+        carry = [jnp.where(open_here, after, before) for after, before in pairs]
         return carry, results[loop.carried :]
 
     options = {name: record.params[name] for name in ("length", "reverse", "unroll")}

@@ -53,7 +53,7 @@ def leading_eigenvectors(matrices: PyTree, count: int) -> PyTree:
 
     def products(matrix: Array) -> Array:
         columns = min(count + SPARE, matrix.shape[-1])
-        drawn = jax.random.normal(jax.random.key(0), (matrix.shape[-1], columns))
+        drawn = jax.random.normal(jax.random.key(0), (matrix.shape[-1], columns), jnp.float32)
         start = orthonormal(jnp.broadcast_to(drawn, (len(matrix), *drawn.shape)))
         return iterated(matrix, start, ROUNDS)[..., :count]
 
@@ -150,7 +150,7 @@ def orthonormal(x: Array) -> Array:
     of ill-conditioned matrices", algorithm 4.2. Differs: columns are scaled, and as
     many passes made as it takes.
     """
-    identity = jnp.eye(x.shape[-1])[None]
+    identity = jnp.eye(x.shape[-1], dtype=jnp.float32)[None]
     shift = x.shape[-2] * EPS
 
     def dependent(now: tuple[Array, Array, Array]) -> Array:

@@ -130,7 +130,7 @@ def as_long_as(length: Array, direction: Array) -> Array:
 
 def identities(matrix: Array) -> Array:
     """The identity in place of each matrix of a (batch, n, n) array."""
-    return jnp.broadcast_to(jnp.eye(matrix.shape[-1]), matrix.shape)
+    return jnp.broadcast_to(jnp.eye(matrix.shape[-1], dtype=matrix.dtype), matrix.shape)
 
 
 def _is_matrix(roles: LeafAxes) -> bool:

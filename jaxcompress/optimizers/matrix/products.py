@@ -140,7 +140,7 @@ def triangular_inverse(lower: Array) -> Array:
         return inverse - product(product(inverse, joining), inverse)
 
     diagonal = jnp.diagonal(lower, axis1=-2, axis2=-1)
-    start = jnp.eye(size)[None] / diagonal[..., None]
+    start = jnp.eye(size, dtype=jnp.float32)[None] / diagonal[..., None]
     return jax.lax.fori_loop(0, (size - 1).bit_length(), doubled, start)
 
 

@@ -154,7 +154,7 @@ def coupled_newton(matrix: Array, ridge: Array, power: int) -> Array:
         root = jnp.where(missing[:, None, None], found, root)
         return root, jnp.where(missing, now, residual), attempts + 1
 
-    none = jnp.full(matrix.shape[:1], jnp.inf)
+    none = jnp.full(matrix.shape[:1], jnp.inf, jnp.float32)
     start = (identities(matrix), none, jnp.zeros((), jnp.int32))
     return jax.lax.while_loop(failed, attempt, start)[0]
 
@@ -169,7 +169,7 @@ def largest_eigenvalue(matrix: Array) -> Array:
         vector = times(vector)
         return vector / largest_entry(vector[..., None])[..., 0]
 
-    start = jax.random.normal(jax.random.key(0), matrix.shape[-1:])
+    start = jax.random.normal(jax.random.key(0), matrix.shape[-1:], jnp.float32)
     vector = jnp.broadcast_to(start, matrix.shape[:-1])
     vector = jax.lax.fori_loop(0, MULTIPLICATIONS, step, vector)
     squares = jnp.sum(vector * vector, axis=-1)

@@ -163,7 +163,7 @@ def scale_by_soap(
             shares = {side: turn * turn for side, turn in turns.items()}
             first, second = _turned(first, turns, roles), _turned(second, shares, roles)
             # A mean of entries that were not independent may be larger than its root.
-            least = unbiased(first, taken, b1) ** 2 / unbiased(jnp.ones(()), taken, b2)
+            least = unbiased(first, taken, b1) ** 2 / unbiased(jnp.ones((), jnp.float32), taken, b2)
             return first, jnp.maximum(second, least)
 
         first, second = moments

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import check_count
+from jaxcompress.core.checks import check_concrete, check_count
 from jaxcompress.core.flax_leaf import unwrapped
 from jaxcompress.core.kinds import check_transformation
 from jaxcompress.core.types import Array, Params, PyTree
@@ -124,6 +124,7 @@ def check_skips(opt_state: optax.OptState, *, most: int = 100) -> None:
       ValueError: check_skips(opt_state): a guard lies inside optax.MultiSteps, ...
     """
     check_count("check_skips", "most", most)
+    check_concrete("check_skips", opt_state=opt_state)
     check_order("check_skips(opt_state)", opt_state)
     states = _nodes(opt_state, SkipState)
     if not states:

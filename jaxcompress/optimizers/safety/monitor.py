@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxcompress.core.axes import Axes
-from jaxcompress.core.checks import require_params
+from jaxcompress.core.checks import check_concrete, require_params
 from jaxcompress.core.flax_leaf import unwrapped
 from jaxcompress.core.kinds import check_transformation
 from jaxcompress.core.names import map_named, named_leaves
@@ -138,6 +138,7 @@ def read(opt_state: optax.OptState) -> dict[str, Reading]:
       >>> list(jc.optimizers.read(optimizer.init({"kernel": jnp.ones((2, 2))})))
       ['kernel']
     """
+    check_concrete("read", opt_state=opt_state)
     check_order("read(opt_state)", opt_state)
     nodes = jax.tree.leaves(
         unwrapped(opt_state), is_leaf=lambda node: isinstance(node, MonitorState)

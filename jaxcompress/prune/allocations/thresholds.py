@@ -78,7 +78,7 @@ def below_deviations(deviations: float) -> Allocation:
     def threshold(score: Array, axis: tuple[int, ...]) -> Array:
         left = jnp.maximum(count_true(score != 0, axis), 1)
         squares = jnp.sum(jnp.square(score.astype(jnp.float32)), axis=axis, keepdims=True)
-        return deviations * jnp.sqrt(squares / left)
+        return deviations * jnp.sqrt(squares / left.astype(jnp.float32))
 
     return _up_to(threshold)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import from_canonical
 from jaxcompress.core.batches import as_batches, as_inputs
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.names import map_named
 from jaxcompress.core.observers import Reading, second_moment
@@ -63,6 +64,7 @@ def wanda(fn: Model, params: Params, batches: Iterable[Any]) -> Criterion:
     Source: Sun et al. 2023, arXiv:2306.11695, equation 1. Differs: the root of the mean
     square in place of the norm, the same order within a leaf; convolutions.
     """
+    check_concrete("wanda", params=params)
     batches = as_batches("wanda", batches)
     readings = calibrate(fn, params, batches, second_moment())
     met: dict[str, _Met] = {}

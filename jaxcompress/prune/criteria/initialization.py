@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.batches import as_batches, as_inputs
-from jaxcompress.core.checks import check_count, check_positive
+from jaxcompress.core.checks import check_concrete, check_count, check_positive
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.partition import combine, partition
@@ -169,6 +169,7 @@ def synflow(
 
     Source: Tanaka et al. 2020, arXiv:2006.05467, algorithm 1.
     """
+    check_concrete("synflow", params=params, inputs=inputs)
     if not isinstance(target, Target):
         target = dataclasses.replace(as_target("synflow", target), allocate=globally)
     target = without_steps("synflow", target)
@@ -221,6 +222,7 @@ def _by_loss(
     caller: str, score: Callable, fn: Model, params: Params, loss: Loss, batches: Batches
 ) -> Criterion:
     """The criterion that holds score(trained leaves, their mean loss)."""
+    check_concrete(caller, params=params)
     batches = as_batches(caller, batches)
 
     def scores_of(params, batches):

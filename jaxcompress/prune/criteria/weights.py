@@ -122,7 +122,7 @@ def _uniform(key: Key, params: Params) -> PyTree:
     keys = [jax.random.fold_in(key, index) for index in range(len(leaves))]
     # The zeros lend a draw, which is the same on any mesh, the leaf's sharding.
     scores = [
-        jax.random.uniform(each, leaf.shape) + jnp.zeros_like(leaf, jnp.float32)
+        jax.random.uniform(each, leaf.shape, jnp.float32) + jnp.zeros_like(leaf, jnp.float32)
         for each, leaf in zip(keys, leaves, strict=True)
     ]
     return jax.tree.unflatten(structure, scores)

@@ -117,8 +117,9 @@ def padded(pattern: Pattern, multiple: int) -> Pattern:
         *batch, inputs = range(matrices.ndim)
         length = matrices.shape[inputs]
         widths = [(0, 0)] * len(batch) + [(0, -length % multiple)]
-        # A NaN goes before everything else.
-        scores = jnp.pad(matrices, widths, constant_values=jnp.nan)
+        # Below all scores but NaN, which go first and no `debug_nans` would let pass.
+        scores = jnp.maximum(matrices, jnp.finfo(matrices.dtype).min)
+        scores = jnp.pad(scores, widths, constant_values=-jnp.inf)
         leaf_axes = LeafAxes((inputs,), (batch[-1],), tuple(batch[:-1]))
         return pattern(scores, sparsity, leaf_axes)[..., :length]
 

@@ -112,7 +112,7 @@ def made_up(weights: Array, keep: Array, fisher: Array) -> Array:
             fisher, jnp.where(keep, 0.0, weights), precision=jax.lax.Precision.HIGHEST
         )
         # The identity in P leaves F_SS to be solved, at a size that is known.
-        among = jnp.where(jnp.outer(keep, keep), fisher, jnp.eye(len(keep)))
+        among = jnp.where(jnp.outer(keep, keep), fisher, jnp.eye(len(keep), dtype=fisher.dtype))
         change = jax.scipy.linalg.cho_solve(
             jax.scipy.linalg.cho_factor(among), jnp.where(keep, pull, 0.0)
         )

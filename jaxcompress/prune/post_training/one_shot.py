@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.masks import apply_masks, fitted, kept
 from jaxcompress.core.names import named_leaves
@@ -17,6 +18,8 @@ from jaxcompress.core.types import Masks, Params
 from jaxcompress.prune import chosen
 from jaxcompress.prune.criterion import Criterion
 from jaxcompress.prune.target import Aim, Target, without_steps
+
+INSIDE = "Inside, prune.prune finds masks at each step, and views.by_magnitude of given weights."
 
 
 class Sparsities(NamedTuple):
@@ -74,6 +77,7 @@ def one_shot(
       >>> report.leaves[1].action
       '50.0 % removed'
     """
+    check_concrete("one_shot", INSIDE, params=params)
     target = without_steps("one_shot", target)
     found, left = _known_groups("one_shot", params, criterion, target)
     removing = _masks("one_shot", params, criterion, found, target)
@@ -101,6 +105,7 @@ def masks(
       >>> jc.prune.masks(params, jc.prune.criteria.magnitude(), 0.5)
       {'bias': Array(True, dtype=bool), 'kernel': Array([[False,  True]], dtype=bool)}
     """
+    check_concrete("masks", INSIDE, params=params)
     target = without_steps("masks", target)
     found, _ = _known_groups("masks", params, criterion, target)
     return _masks("masks", params, criterion, found, target)
@@ -125,6 +130,7 @@ def sparsity_of(masks: Masks, params: Params) -> Sparsities:
       >>> jc.prune.sparsity_of(masks, params)
       Sparsities(overall=0.5, leaves={'bias': 0.0, 'kernel': 0.667})
     """
+    check_concrete("sparsity_of", masks=masks)
     masks, leaves = fitted("sparsity_of", masks, params), named_leaves(params)
     removed = {
         name: leaves[name].size - int(kept(mask, leaves[name].size))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.batches import as_batches, as_inputs
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named
 from jaxcompress.core.rules import Rules
@@ -72,6 +73,7 @@ def sensitivity(
     Source: Han et al. 2015, arXiv:1506.02626, section 5, figure 6. Differs: the loss in
     place of the accuracy.
     """
+    check_concrete("sensitivity", params=params)
     batches = as_batches("sensitivity", batches)
     trials = _trials(targets)
     target = as_target("sensitivity", targets[0])

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.batches import as_batches, as_inputs
-from jaxcompress.core.checks import check_finite
+from jaxcompress.core.checks import check_concrete, check_finite
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.partition import combine, partition
@@ -94,6 +94,7 @@ def woodfisher(
     same with less rounding; all weights that go of a block go together, where the sum
     of updates for one weight each is right for one alone.
     """
+    check_concrete("woodfisher", params=params)
     batches = as_batches("woodfisher", batches)
     target = without_steps("woodfisher", target)
     found = chosen.fixed_groups("woodfisher", params, target)
@@ -113,7 +114,7 @@ def woodfisher(
     scores = {}
     for name, each in fishers.items():
         _check_gradients(name, each)
-        fishers[name] = each + fisher.damping * jnp.eye(fisher.size)[None]
+        fishers[name] = each + fisher.damping * jnp.eye(fisher.size, dtype=jnp.float32)[None]
         cost = jax.jit(costs)(weights[name], fishers[name])
         scores[name] = from_blocks(cost, leaves[name].astype(jnp.float32), roles[name])
         _check_scores(name, scores[name])
@@ -158,7 +159,7 @@ def _fishers(
         return jax.lax.scan(add, totals, batch)[0]
 
     shapes = jax.eval_shape(blocks_of, trained)
-    totals = {name: jnp.zeros((*each.shape, size)) for name, each in shapes.items()}
+    totals = {name: jnp.zeros((*each.shape, size), jnp.float32) for name, each in shapes.items()}
     for batch in batches:
         totals = step(totals, trained, others, jax.tree.map(gathered, batch))
     count = sum(jax.tree.leaves(batch)[0].shape[0] for batch in batches)

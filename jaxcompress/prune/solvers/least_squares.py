@@ -71,7 +71,7 @@ def least_squares(
     def solve(weight: Array, second_moment: Array, sparsity: float) -> tuple[Array, Array]:
         matrix = damped(second_moment, damping)
         seen = jnp.diagonal(second_moment) > 0
-        worth = seen / jnp.sum(jnp.square(inverse_factor(matrix)), axis=0)
+        worth = jnp.where(seen, 1 / jnp.sum(jnp.square(inverse_factor(matrix)), axis=0), 0.0)
 
         def turn(state: tuple[Array, Array], share: Array) -> tuple[tuple[Array, Array], None]:
             found, _ = state

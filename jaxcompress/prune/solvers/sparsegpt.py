@@ -86,7 +86,8 @@ def sparsegpt(
         _check_blocks(pattern, outputs, inputs, width)
         shares = block_shares(sparsity, outputs, inputs, width)
         factor = inverse_factor(damped(second_moment, damping))
-        worth = (jnp.diagonal(second_moment) > 0) / jnp.square(jnp.diagonal(factor))
+        seen = jnp.diagonal(second_moment) > 0
+        worth = jnp.where(seen, 1 / jnp.square(jnp.diagonal(factor)), 0.0)
         rounded = rounding(weight)
         rows = (jnp.arange(inputs), weight.T, factor.T, worth[:, None])
         blocks, whole = inputs // width, inputs // width * width

@@ -164,7 +164,7 @@ def regrow(
             usable = chosen.are_known(state.count, scores, [chosen.Group(growth.fraction, roles)])
             new = kept_unless(usable, chosen.mask_tree(new, params), state.masks)
             changed = jax.tree.map(jnp.not_equal, state.masks, new)
-            missed = state.missed + ~usable
+            missed = state.missed + (~usable).astype(jnp.int32)
             return new, missed, _restarted(inner, state.inner, changed, params)
 
         due, was_due = when(state.count), when(jnp.maximum(state.count - 1, 0))

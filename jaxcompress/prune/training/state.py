@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.flax_leaf import unwrapped
 from jaxcompress.core.masks import apply_mask, cleared, fitted
 from jaxcompress.core.names import map_named, named_leaves
@@ -113,6 +114,7 @@ def check(opt_state: optax.OptState) -> None:
       >>> optimizer = jc.prune.prune(optax.sgd(0.1), magnitude, 0.5)
       >>> jc.prune.check(optimizer.init({"kernel": jnp.ones((1, 2))}))
     """
+    check_concrete("check", opt_state=opt_state)
     states = _prune_states("check", opt_state)
     listed = ", ".join(
         f"{name!r} ({count})"

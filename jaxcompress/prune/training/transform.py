@@ -111,7 +111,7 @@ def prune(
             masks = chosen.masks_at(state.count, scores, found, target)
             known = chosen.are_known(state.count, scores, found)
             masks = kept_unless(known, chosen.mask_tree(masks, params), state.masks)
-            return masks, state.missed + ~known
+            return masks, state.missed + (~known).astype(jnp.int32)
 
         due, was_due = when(state.count), when(jnp.maximum(state.count - 1, 0))
         leaked = leaked_by(state, weights, due | was_due)

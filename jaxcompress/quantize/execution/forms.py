@@ -178,8 +178,13 @@ def _integer_product(site: Site, weight: QTensor) -> tuple[Callable, Array]:
     if grouped:
         return grouped_matmul, weight.unpacked_codes
     if planes:
-        return lambda x, w, s: packed_matmul(x, w, spec.lowest) * s.T, weight.codes
-    return lambda x, w, s: int8_matmul(x, w) * s.T, weight.unpacked_codes
+        return lambda x, w, s: _scaled(packed_matmul(x, w, spec.lowest), s), weight.codes
+    return lambda x, w, s: _scaled(int8_matmul(x, w), s), weight.unpacked_codes
+
+
+def _scaled(sums: Array, scale: Array) -> Array:
+    """Sums of products of codes times the scale of their output, float32."""
+    return sums.astype(jnp.float32) * scale.T
 
 
 def _integer_convolution(

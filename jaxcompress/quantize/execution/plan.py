@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.kinds import check_model, check_takes
 from jaxcompress.core.leaf import is_compressed, materialize
@@ -87,6 +88,7 @@ def plan_execution(
     check_model("plan_execution", fn)
     check_arrays("plan_execution", "params", params)
     check_arrays("plan_execution", "inputs", inputs)
+    check_concrete("plan_execution", params=params, inputs=inputs)
     check_activations("plan_execution", activations)
     check_takes("plan_execution", "probe", probe, 1, "See core.timing.Probe.")
     _check_codes("plan_execution", activations)

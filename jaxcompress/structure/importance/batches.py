@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.batches import as_inputs
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.types import Array, Loss, Params
 
 Batches = Iterable[Any]
@@ -16,6 +17,7 @@ them. Axis 0 of every array counts examples."""
 
 def average(caller: str, measure: Callable, params: Params, batches: Sequence[Any]):
     """The mean over examples of what a batch gives, its own mean over examples."""
+    check_concrete(caller, params=params)
     jitted = jax.jit(measure)
     total, count = None, 0
     for inputs, targets in batches:

@@ -1,6 +1,7 @@
 """Random scores, the control for every other importance."""
 
 import jax
+import jax.numpy as jnp
 
 from jaxcompress.core.types import Key, Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings
@@ -22,7 +23,9 @@ def random(key: Key) -> Importance:
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
         del fn, params
         return {
-            family.name: jax.random.uniform(jax.random.fold_in(key, i), family.unit_shape)
+            family.name: jax.random.uniform(
+                jax.random.fold_in(key, i), family.unit_shape, jnp.float32
+            )
             for i, family in enumerate(couplings.families)
         }
 

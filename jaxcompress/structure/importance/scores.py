@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings
 
@@ -78,6 +79,7 @@ def known(caller: str, scores: Scores) -> Scores:
 
 def check_scores(caller: str, name: str, scores: Array | np.ndarray) -> None:
     """Raises a ValueError where a score of a family, layer, or block is not finite."""
+    check_concrete(caller, importance=scores)
     array = np.atleast_1d(np.asarray(scores))
     if not np.isfinite(array).all():
         first = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
