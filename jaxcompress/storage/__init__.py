@@ -13,8 +13,8 @@ from jaxcompress.storage.description import StoredLeaf as StoredLeaf
 from jaxcompress.storage.description import describe as describe
 from jaxcompress.storage.files import load as load
 from jaxcompress.storage.files import load_leaf as load_leaf
-from jaxcompress.storage.files import load_removal as load_removal
 from jaxcompress.storage.files import save as save
+from jaxcompress.storage.removals import load_removal as load_removal
 from jaxcompress.storage.sizes import Size as Size
 from jaxcompress.storage.sizes import size as size
 

@@ -15,10 +15,11 @@ from jaxcompress.core.leaf import is_compressed, logical
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.types import PyTree
 from jaxcompress.graph.surgery.removal import Removal
-from jaxcompress.storage.container import archive, outlines
+from jaxcompress.storage.container import archive, disk, outlines
 from jaxcompress.storage.container.contents import Contents
 from jaxcompress.storage.container.errors import FileError, brief, reading, shown
 from jaxcompress.storage.container.limits import MAX_BYTES
+from jaxcompress.storage.container.paths import checked_path
 from jaxcompress.storage.container.plan import plan
 from jaxcompress.storage.container.safetensors import NO_TEXT
 
@@ -67,7 +68,9 @@ def save(
       {'kernel': Array([[1., 0.],
              [0., 1.]], dtype=float32)}
     """
-    return archive.write("save", path, plan("save", tree, metadata, removal))
+    name = checked_path("save", path)
+    disk.checked_target("save", name)  # before a large tree is planned
+    return archive.write("save", name, plan("save", tree, metadata, removal))
 
 
 def load(path: str | os.PathLike, like: PyTree = None, *, max_bytes: int = MAX_BYTES) -> PyTree:
@@ -152,44 +155,6 @@ def load_leaf(path: str | os.PathLike, name: str, *, max_bytes: int = MAX_BYTES)
             f"{len(opened.leaves)} others.{_near(name, opened.leaves)} storage.describe lists them."
         )
     return leaves[name]
-
-
-def load_removal(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> tuple[Removal, ...]:
-    """What was removed from the model whose params a file holds; no leaf is read.
-
-    Args:
-      path: the file.
-      max_bytes: what its header may take in memory, as `load` counts; default 16 GiB.
-
-    Returns:
-      The removals given to `save`, in order, for `structure.replay`; empty where there
-      were none.
-
-    Raises:
-      FileError: the header is truncated or altered, or the file is foreign, of a later
-        format, or takes more than `max_bytes`.
-      TypeError: `path` is no path.
-      OSError: there is no such file.
-
-    Example:
-      >>> import tempfile
-      >>> fn = lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]
-      >>> params = {"in": jnp.eye(4), "out": jnp.array([[1.0], [4.0], [3.0], [2.0]])}
-      >>> x, half = jnp.ones((1, 4)), jc.structure.amounts.fraction(0.5)
-      >>> importance = jc.structure.importance.magnitude()
-      >>> small = jc.structure.remove(fn, params, importance, x, cut=half)
-      >>> shapes = jax.eval_shape(lambda: params)
-      >>> with tempfile.TemporaryDirectory() as folder:
-      ...     path = f"{folder}/small.safetensors"
-      ...     size_bytes = jc.storage.save(path, small.params, removal=small.removal)
-      ...     removal = jc.storage.load_removal(path)
-      ...     again = jc.structure.replay(fn, shapes, x, removal=removal)
-      ...     again.fn(jc.storage.load(path, like=again.params), x)
-      Array([[7.]], dtype=float32)
-    """
-    check_count("load_removal", "max_bytes", max_bytes)
-    opened, _ = archive.read("load_removal", path, lambda contents: (), max_bytes)
-    return opened.removals
 
 
 def _near(name: str, names: Iterable[str]) -> str:

@@ -14,8 +14,8 @@ class SmallerModel(NamedTuple, Generic[ReportType]):
     Attributes:
       fn: the smaller model; it traces the original at every call, so jit it.
       params: the smaller params, of the same structure.
-      removal: of the original model; `storage.save` keeps it, `replay` gives the smaller
-        model again, and `graph.surgery.slice_params` cuts other params by it.
+      removal: of the original model; `storage.save` keeps it, `replay` gives the
+        smaller model again, and `graph.surgery.slice_params` cuts other params by it.
       report: what that did.
     """
 

@@ -114,7 +114,7 @@ def test_what_is_no_file_is_never_replaced(path, kind, made, writer, monkeypatch
 def test_a_folder_that_is_missing_is_named(tmp_path):
     message = r"save\('.*none/model'\): there is no folder .*none\. Create it first"
     with pytest.raises(FileNotFoundError, match=message):
-        save(tmp_path / "none" / "model", TREE)
+        save(tmp_path / "none" / "model", TREE | {"y": "what is found only after the path"})
 
 
 @pytest.mark.parametrize("name", ["n" * 255, "é" * 127, "名" * 85], ids=["n", "é", "名"])

@@ -14,13 +14,13 @@ from jaxcompress.storage.container.errors import FileError, shown
 from jaxcompress.storage.container.header import in_order
 from jaxcompress.storage.container.header import read as read_header
 from jaxcompress.storage.container.limits import HEADER_WEIGHT, check_total, leaf_bytes
-from jaxcompress.storage.container.paths import checked_path, opened
+from jaxcompress.storage.container.paths import opened
 from jaxcompress.storage.container.plan import FORMAT, Plan
 
 VERSIONS: Mapping[str, Version] = {"1": version_1.READER, "2": version_2.READER}
 
 
-def write(caller: str, path: str | os.PathLike, planned: Plan) -> int:
+def write(caller: str, path: str, planned: Plan) -> int:
     """Writes what was planned; beside the tree one leaf at a time is in memory.
 
     Returns:
@@ -30,7 +30,7 @@ def write(caller: str, path: str | os.PathLike, planned: Plan) -> int:
       ValueError: an array has changed since, or no file can lie at the path.
     """
     found = {}
-    with disk.replacing(caller, checked_path(caller, path)) as file:
+    with disk.replacing(caller, path) as file:
         # The header lists the digests of what follows it, and is as long without them.
         file.seek(len(planned.header({})))
         for name, _ in in_order(planned.entries):

@@ -46,8 +46,7 @@ def replacing(caller: str, path: str) -> Iterator[BinaryIO]:
       ValueError: `path` is a directory, FIFO, socket or device.
       OSError: there is no such folder, or the file cannot be written.
     """
-    target = pathlib.Path(os.path.realpath(path))
-    existing = _existing(f"{caller}({path!r})", target)
+    target, existing = checked_target(caller, path)
     _remove_abandoned(target.parent)
     with _temporary(target.parent, 0o666 if existing is None else 0o600) as (temporary, file):
         yield file
@@ -60,18 +59,24 @@ def replacing(caller: str, path: str) -> Iterator[BinaryIO]:
         os.replace(temporary, target)
 
 
-def _existing(call: str, target: pathlib.Path) -> os.stat_result | None:
-    """The file that will be replaced; None where there is none."""
+def checked_target(caller: str, path: str) -> tuple[pathlib.Path, os.stat_result | None]:
+    """The file that a path leads to, and what is known of it where it is there.
+
+    Raises:
+      ValueError: `path` is a directory, FIFO, socket or device.
+      OSError: there is no such folder.
+    """
+    target, call = pathlib.Path(os.path.realpath(path)), f"{caller}({path!r})"
     if not target.parent.exists():
         raise FileNotFoundError(f"{call}: there is no folder {target.parent}. Create it first.")
     try:
         existing = target.stat()
     except FileNotFoundError:
-        return None
+        return target, None
     for kind, matches in _KINDS.items():
         if matches(existing.st_mode):
             raise ValueError(f"{call}: the path is a {kind}. Pass the path of a file.")
-    return existing
+    return target, existing
 
 
 def _match(path: pathlib.Path, existing: os.stat_result) -> None:
