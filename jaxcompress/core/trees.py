@@ -1,12 +1,17 @@
 """Checks of trees: arrays as params, axes, and what a selector gives for params."""
 
+import jax
 import numpy as np
 
 from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.kinds import check_selector
+from jaxcompress.core.kinds import check_function, check_selector
+from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.messages import shown
-from jaxcompress.core.names import named_leaves
-from jaxcompress.core.types import Params, PyTree, Selector
+from jaxcompress.core.names import leaf_name, named_leaves
+from jaxcompress.core.types import Model, Params, PyTree, Selector
+
+NO_NUMBERS = "OSUMm"
+"""Kinds of NumPy dtypes that JAX has no arrays of: objects, texts and times."""
 
 
 def named_axes(caller: str, axes: Axes | None) -> dict[str, LeafAxes] | None:
@@ -57,16 +62,27 @@ def check_arrays(caller: str, argument: str, tree: PyTree) -> None:
       >>> check_arrays("quantize", "params", {"activation": jax.nn.relu})
       Traceback (most recent call last):
       TypeError: quantize(params=...): leaf 'activation' is relu of type custom_jvp, no
-      array. Of a module take the arrays alone, as its bridge in jc.bridges does.
+      array. Close over it, or of a module take the arrays alone, as its bridge in
+      jc.bridges does.
     """
-    for name, leaf in named_leaves(tree).items():
-        is_array = hasattr(leaf, "shape") and hasattr(leaf, "dtype")
-        if not is_array and not isinstance(leaf, int | float | complex):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_compressed):
+        dtype = getattr(leaf, "dtype", None)
+        is_array = hasattr(leaf, "shape") and getattr(dtype, "kind", "") not in NO_NUMBERS
+        if dtype is None or not is_array:
+            if isinstance(leaf, int | float | complex):
+                continue
             raise TypeError(
-                f"{caller}({argument}=...): leaf {name!r} is {shown(leaf)} of type "
-                f"{type(leaf).__name__}, no array. Of a module take the arrays alone, as its "
-                "bridge in jc.bridges does."
+                f"{caller}({argument}=...): leaf {leaf_name(path)!r} is {shown(leaf)} of type "
+                f"{type(leaf).__name__}, no array. Close over it, or of a module take the arrays "
+                "alone, as its bridge in jc.bridges does."
             )
+
+
+def check_call(caller: str, fn: Model, params: Params, inputs: tuple) -> None:
+    """Raises a TypeError unless it is a function, its params and its inputs."""
+    check_function(caller, "fn", fn, "Pass the model, fn(params, *inputs).")
+    check_arrays(caller, "params", params)
+    check_arrays(caller, "inputs", inputs)
 
 
 def chosen_by(caller: str, select: Selector, params: Params) -> dict[str, bool]:

@@ -11,11 +11,14 @@ import jax.numpy as jnp
 from jaxcompress.core.batches import as_inputs
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.evidence import missing
+from jaxcompress.core.kinds import check_function, check_iterable
+from jaxcompress.core.names import leaf_name
 from jaxcompress.core.observers import Observer, Reading, counted, row_count
-from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.core.rules import Rules, as_rules, check_rules
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.observe import initial_readings, observe, observed_sites
-from jaxcompress.graph.program import check_arrays, trace
+from jaxcompress.graph.program import trace
 from jaxcompress.graph.sites import Site
 
 
@@ -56,6 +59,10 @@ def calibrate(
       >>> readings["kernel"].value, int(readings["kernel"].count)
       (Array([5., 2.], dtype=float32), 2)
     """
+    check_function("calibrate", "fn", fn, "Pass the model, fn(params, *inputs).")
+    check_arrays("calibrate", "params", params)
+    check_iterable("calibrate", "batches", batches, "Pass [batch], also where there is one.")
+    check_rules("calibrate", "rules", rules, Observer, "Pass one, as observers.second_moment().")
     check_concrete("calibrate", "Inside, graph.observe gives readings.", params=params)
     rules = Rules((pattern, counted(observer)) for pattern, observer in as_rules(rules).pairs)
     found = _read(fn, params, _checked(batches), rules)
@@ -140,22 +147,18 @@ def _checked(batches: Iterable) -> Iterator[tuple]:
     for index, batch in enumerate(batches):
         inputs = as_inputs(batch)
         check_concrete("calibrate", batches=[*[None] * index, inputs])
-        check_no_nan(f"calibrate(batches): batch {index}", inputs)
+        check_no_nan("calibrate", f"batches[{index}]", inputs)
         yield inputs
     if index < 0:
         raise ValueError("calibrate(batches) holds no batch. Pass at least one.")
 
 
-def check_no_nan(batch: str, inputs: tuple) -> None:
-    """Raises a ValueError where an input of the batch holds a NaN.
-
-    One that is no array is a TypeError.
-    """
-    check_arrays(batch, inputs)
+def check_no_nan(caller: str, argument: str, inputs: tuple) -> None:
+    """Raises a ValueError for a NaN in an input, a TypeError for what is no array."""
+    check_arrays(caller, argument, inputs)
     for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
         if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) and bool(jnp.isnan(leaf).any()):
             raise ValueError(
-                f"{batch} holds a NaN in "
-                f"inputs{jax.tree_util.keystr(path)}. "
-                "Clean the data, or leave the batch out."
+                f"{caller}({argument}=...) holds a NaN in input {leaf_name(path)!r}. Clean the "
+                "data, or leave the batch out."
             )

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+from jaxcompress.core.kinds import check_each, check_function, check_text
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Array, Model, Params, PyTree
@@ -74,6 +75,7 @@ def capture(fn: Model, sites: str | Iterable[str] | Rules[Taken]) -> Callable:
       >>> values["out"]
       Array([[0.       , 0.7615942]], dtype=float32)
     """
+    check_function("capture", "fn", fn, "Pass the model, fn(params, *inputs).")
     rules = sites if isinstance(sites, Rules) else _outputs_of(sites)
 
     @functools.wraps(fn)
@@ -95,7 +97,8 @@ def capture(fn: Model, sites: str | Iterable[str] | Rules[Taken]) -> Callable:
 
 def _outputs_of(patterns: str | Iterable[str]) -> Rules[Taken] | None:
     """Rules that capture outputs; None without a pattern."""
-    each = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    each = [patterns] if isinstance(patterns, str) else patterns
+    check_each("capture", "sites", each, check_text)
     return Rules((pattern, outputs) for pattern in each) if each else None
 
 

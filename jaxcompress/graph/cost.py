@@ -8,6 +8,8 @@ import math
 
 import jax
 
+from jaxcompress.core.kinds import check_kind
+from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.origins import Leaf
 from jaxcompress.graph.program import Program
@@ -91,6 +93,7 @@ def cost(program: Program) -> Cost:
       >>> total.macs, total.weight_bytes, total.activation_bytes
       (120, 96, 220)
     """
+    check_kind("cost", "program", program, Program, "Make it with graph.trace.")
     rows = tuple(_site_cost(site) for site in program.sites)
     leaves = {leaf for site in program.sites for leaf in site.leaves}
     return Cost(
@@ -136,6 +139,7 @@ def compiled(fn: Model, params: Params, *inputs) -> CompiledCost:
       >>> jc.graph.compiled(fn, params, x).argument_bytes
       156
     """
+    check_call("compiled", fn, params, inputs)
     program = jax.jit(lambda params, inputs: fn(params, *inputs)).lower(params, inputs).compile()
     counted = program.cost_analysis() or {}
     memory = program.memory_analysis()

@@ -12,8 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.kinds import check_function, check_kind
 from jaxcompress.core.observers import Observer
-from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.core.rules import Rules, as_rules, check_rules
 from jaxcompress.core.sharding import with_whole_results
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.choice import choose
@@ -33,11 +34,13 @@ _NOTHING_YET: Mapping[str, Any] = MappingProxyType({})
 
 def rows(site: Site, observer: Observer) -> Observer:
     """Shows the rows of a dot, and at a convolution the features of each position."""
+    _check_view("rows", site, observer)
     return _shown(site, site.rows, observer)
 
 
 def windows(site: Site, observer: Observer) -> Observer:
     """Shows the rows of a dot, and the windows of a convolution that is not grouped."""
+    _check_view("windows", site, observer)
     return _shown(site, site.windows, observer)
 
 
@@ -101,6 +104,9 @@ def observe(fn: Model, rules: Rules[Observer] | Observer, of: Vectors = rows) ->
       >>> float(readings["kernel"].low), float(readings["kernel"].high)
       (-1.0, 3.0)
     """
+    check_function("observe", "fn", fn, "Pass the model, fn(params, *inputs).")
+    check_rules("observe", "rules", rules, Observer, "Pass one, as observers.second_moment().")
+    check_function("observe", "of", of, "Pass graph.rows or graph.windows.")
     rules = as_rules(rules)
 
     @functools.wraps(fn)
@@ -163,3 +169,8 @@ def _resumed(initial: Readings, readings: Mapping[str, Any]) -> Readings:
 
 def _shapes(state) -> list[tuple[int, ...]]:
     return [jnp.shape(x) for x in jax.tree.leaves(state)]
+
+
+def _check_view(caller: str, site: object, observer: object) -> None:
+    check_kind(caller, "site", site, Site, "Take one of graph.trace(...).sites.")
+    check_kind(caller, "observer", observer, Observer, "For example observers.second_moment().")

@@ -13,6 +13,7 @@ from jax.extend.core import ClosedJaxpr
 from jaxcompress.core.axes import UNUSED, Axes, LeafAxes
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.layouts import Lookup
 from jaxcompress.graph.origins import Leaf, Origin, Source, origin_of_leaf
@@ -81,18 +82,14 @@ def trace(fn: Model, params: Params, *inputs) -> Program:
       >>> [(site.name, site.macs) for site in program.sites]
       [('in', 120), ('out', 80)]
     """
+    check_call("trace", fn, params, inputs)
     arrays, structure = jax.tree.flatten(_abstract((params, inputs)))
 
     def flat(*leaves):
         params, inputs = jax.tree.unflatten(structure, leaves)
         return fn(params, *inputs)
 
-    try:
-        jaxpr, outputs = jax.make_jaxpr(flat, return_shape=True)(*arrays)
-    except TypeError:
-        check_arrays("trace(params)", params)
-        check_arrays("trace(inputs)", inputs)
-        raise  # the model's own
+    jaxpr, outputs = jax.make_jaxpr(flat, return_shape=True)(*arrays)
     leaves = tuple(
         Leaf(name, aval.shape, aval.dtype)
         for name, aval in zip(named_leaves(params), jaxpr.in_avals, strict=False)
@@ -124,6 +121,7 @@ def axes(fn: Model, params: Params, *inputs) -> Axes:
       >>> roles["kernel"].contracting, roles["kernel"].output
       ((0,), (1,))
     """
+    check_call("axes", fn, params, inputs)
     program = trace(fn, params, *inputs)
     found: dict[str, LeafAxes] = {}
     for site in sorted(program.sites, key=lambda site: isinstance(site.layout, Lookup)):
@@ -141,19 +139,6 @@ def _with_reason(site: Site, leaf: Leaf) -> LeafAxes:
 def _unused(name: str, program: Program) -> LeafAxes:
     reasons = program.lost.get(name, ("is read by no equation",))
     return dataclasses.replace(UNUSED, left_out="; ".join(reasons[:MOST_REASONS]))
-
-
-def check_arrays(caller: str, tree: PyTree) -> None:
-    """Raises a TypeError that names the first leaf which is no array to JAX."""
-    for name, leaf in named_leaves(tree).items():
-        try:
-            jax.eval_shape(lambda x: x, leaf)
-        except TypeError:
-            kind = f"{type(leaf).__name__} {getattr(leaf, 'dtype', '')}".strip()
-            raise TypeError(
-                f"{caller}: leaf {name!r} is a {kind}, no array. Close over it, or of a module "
-                "take the arrays alone, as its bridge does."
-            ) from None
 
 
 def _abstract(tree: PyTree) -> PyTree:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from jaxcompress.core.kinds import check_function, check_takes
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.types import Array, Model, Params, PyTree
@@ -65,7 +66,10 @@ def rewrite(fn: Model, rules: Rules[Replacement] | Replacement) -> Model:
       >>> jc.graph.rewrite(fn, double)({"kernel": jnp.eye(2)}, jnp.array([[1.0, 2.0]]))
       Array([[2., 4.]], dtype=float32)
     """
+    check_function("rewrite", "fn", fn, "Pass the model, fn(params, *inputs).")
     rules = as_rules(rules)
+    for _, each in rules.pairs:
+        check_takes("rewrite", "rules", each, 4, "Pass a function (site, apply, data, weight).")
 
     @functools.wraps(fn)
     def rewritten(params, *inputs):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_count, check_range
+from jaxcompress.core.kinds import check_function
 from jaxcompress.core.numerics import largest_magnitude
 from jaxcompress.core.types import Array
 from jaxcompress.kernels.matmul import int8_matmul
@@ -115,6 +116,7 @@ def stack_digits(product, parts: Array, scales: Array) -> Array:
       >>> jc.kernels.stack_digits(product, parts, scales)
       Array([[4.5]], dtype=float32)
     """
+    check_function("stack_digits", "product", product, "Pass (rows, K) int8 -> (rows, N).")
     check_codes("stack_digits", jnp.int8, ndim=3, parts=parts)
     check_floats("stack_digits", ndim=3, scales=scales)
     fits = scales.shape == (*parts.shape[:2], 1)

@@ -72,9 +72,9 @@ def packed_grouped_matmul(x: Array, packed: Array, scale: Array, lowest: int) ->
       >>> jc.kernels.packed_grouped_matmul(x, packed, jnp.array([[1.0, 0.5]]), -7)
       Array([[-7.]], dtype=float32)
     """
-    groups = scale.shape[1]
     _check_packed("packed_grouped_matmul", x, packed, lowest)
     check_groups("packed_grouped_matmul", x, packed, scale)
+    groups = scale.shape[1]
     check_sizes("packed_grouped_matmul", "have an even G", groups % 2 == 0, scale=scale)
     size = x.shape[1] // groups
     # Low nibbles hold the first half of K and of the groups, high nibbles the second,

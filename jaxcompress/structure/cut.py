@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from jaxcompress.core.checks import check_count
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.graph.surgery.divisors import Divisors
 from jaxcompress.structure.amounts.amount import Amount
@@ -64,3 +65,9 @@ class Cut:
 def as_cut(cut: Cut | Amount) -> Cut:
     """The cut; an amount alone takes from every family and keeps one unit of each."""
     return cut if isinstance(cut, Cut) else Cut(cut)
+
+
+def check_cut(caller: str, argument: str, value: object) -> None:
+    """Raises a TypeError unless it is a `Cut` or an amount."""
+    mend = "For example structure.amounts.fraction(0.5)."
+    check_kind(caller, argument, value, Cut | Amount, mend)

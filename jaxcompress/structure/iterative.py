@@ -9,14 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxcompress.core.checks import check_concrete
+from jaxcompress.core.kinds import check_each, check_takes
 from jaxcompress.core.names import named_leaves
+from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.surgery.divisors import Divisors
 from jaxcompress.graph.surgery.removal import LeafCut, Removal
 from jaxcompress.graph.surgery.shrink import shrink
 from jaxcompress.structure.amounts.amount import Amount
-from jaxcompress.structure.cut import Cut, as_cut
-from jaxcompress.structure.importance.scores import Importance
+from jaxcompress.structure.cut import Cut, as_cut, check_cut
+from jaxcompress.structure.importance.scores import Importance, check_importance
 from jaxcompress.structure.remove import RemovalReport, remove
 
 FineTune = Callable[[Model, Params, int], Params]
@@ -82,6 +84,10 @@ def iterative(
       >>> [(cut.leaf, cut.indices) for cut in rounds.removal.cuts]
       [('in', (0, 3)), ('out', (0, 3))]
     """
+    check_call("iterative", fn, params, inputs)
+    check_importance("iterative", importance)
+    check_each("iterative", "cuts", cuts, check_cut)
+    check_takes("iterative", "fine_tune", fine_tune, 3, "Pass (fn, params, turn) -> params.")
     check_concrete("iterative", params=params, inputs=inputs)
     rounds = [as_cut(cut) for cut in cuts]
     divisors = _divisors(rounds)

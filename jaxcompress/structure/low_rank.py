@@ -12,8 +12,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes, LeafAxes, assumed_axes, to_canonical
-from jaxcompress.core.checks import check_concrete, check_finite, check_range, check_real
+from jaxcompress.core.checks import (
+    check_concrete,
+    check_count,
+    check_finite,
+    check_range,
+    check_real,
+)
 from jaxcompress.core.evidence import missing, without_data
+from jaxcompress.core.kinds import check_mapping, check_takes
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.names import named_leaves
@@ -23,6 +30,7 @@ from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.selectors import axes_of, weights
 from jaxcompress.core.sizes import size_bytes
+from jaxcompress.core.trees import check_arrays, chosen_by, named_axes
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.structure.decomposition import Decomposition, per_tap, plain, weighted
 from jaxcompress.structure.ranks import Ranks, at_most
@@ -88,16 +96,24 @@ def factorize(
     Source: Denton et al. 2014, arXiv:1404.0736, section 3; weighted by the inputs as
     Wang et al. 2024, arXiv:2403.07378, section 3.1, see `Decomposition`.
     """
+    check_arrays("factorize", "params", params)
+    known = named_axes("factorize", axes)
     check_range("factorize", "damping", damping, 0, math.inf)
     check_concrete("factorize", params=params, covariances=covariances)
     leaves = named_leaves(params)
-    chosen = named_leaves((select or weights(axes))(params))
+    chosen = chosen_by("factorize", select or weights(axes), params)
     selected = [name for name in leaves if chosen[name]]
     if leaves and not selected:
         raise ValueError(f"factorize(select=...) selects no leaf. Leaves are: {', '.join(leaves)}.")
+    for _, each in as_rules(rank).pairs:
+        if callable(each):
+            check_takes("factorize", "rank", each, 1, "For example structure.ranks.energy(0.99).")
+        else:
+            check_count("factorize", "rank", each)
     rules = as_rules(rank).pairs
     places = Rules((pattern, i) for i, (pattern, _) in enumerate(rules)).assign(selected)
-    known = None if axes is None else named_leaves(axes)
+    if covariances is not None:
+        check_mapping("factorize", "covariances", covariances, "Pass what graph.calibrate gave.")
     inputs = _by_leaf(leaves, covariances or {})
     reasons = {name: missing(each.count) for name, each in inputs.items()}
     unreached = {name: reason for name, reason in reasons.items() if reason}

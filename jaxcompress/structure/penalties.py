@@ -13,10 +13,12 @@ from jax.typing import ArrayLike
 from jaxcompress.core import exports, penalties
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_real, check_size, require_params
+from jaxcompress.core.kinds import check_select
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.proximal import Operator, proximal
 from jaxcompress.core.selectors import axes_of, weights
+from jaxcompress.core.trees import chosen_by, named_axes
 from jaxcompress.core.types import Array, Params, Selector
 
 exports.list_definitions(globals())
@@ -63,6 +65,8 @@ def group_lasso(
     Source: Wen et al. 2016, arXiv:1608.03665, equation 2. Differs: the sqrt of the
     group's size weighs groups of different sizes alike, as in Yuan and Lin 2006.
     """
+    named_axes("group_lasso", axes)
+    check_select("group_lasso", select)
     check_size("group_lasso", "weight", weight)
 
     def gradient(leaf: Array, within: tuple[int, ...]) -> Array:
@@ -119,6 +123,8 @@ def proximal_group_lasso(
 
     Source: Parikh and Boyd 2014, "Proximal Algorithms", sections 4.2 and 6.5.1.
     """
+    named_axes("proximal_group_lasso", axes)
+    check_select("proximal_group_lasso", select)
 
     def operators(params: Params) -> dict[str, Operator]:
         groups = _groups("proximal_group_lasso", params, axes, select)
@@ -158,7 +164,7 @@ def _added(
 
 def _groups(caller: str, params: Params, axes: Axes | None, select: Selector | None) -> Groups:
     """The groups of output units."""
-    known = None if axes is None else named_leaves(axes)
+    known = named_axes(caller, axes)
     within = {}
     for name, leaf in _selected(caller, params, select or weights(axes)).items():
         within[name] = axes_of(name, leaf, known).contracting
@@ -172,7 +178,7 @@ def _groups(caller: str, params: Params, axes: Axes | None, select: Selector | N
 
 def _selected(caller: str, params: Params, select: Selector) -> dict[str, Array]:
     """The leaves to penalise, by name; nothing is computed."""
-    leaves, chosen = named_leaves(params), named_leaves(select(params))
+    leaves, chosen = named_leaves(params), chosen_by(caller, select, params)
     selected = {name: leaf for name, leaf in leaves.items() if chosen[name]}
     if leaves and not selected:
         raise ValueError(f"{caller}(select=...) selects no leaf. Leaves are: {', '.join(leaves)}.")

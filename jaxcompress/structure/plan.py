@@ -10,12 +10,18 @@ from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import as_rules
+from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings, couplings
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.structure.amounts.amount import Amount
-from jaxcompress.structure.cut import Cut, as_cut
-from jaxcompress.structure.importance.scores import Importance, Scores, check_scores
+from jaxcompress.structure.cut import Cut, as_cut, check_cut
+from jaxcompress.structure.importance.scores import (
+    Importance,
+    Scores,
+    check_importance,
+    check_scores,
+)
 from jaxcompress.structure.planned import FamilyPlan, RemovalPlan
 from jaxcompress.structure.widths import (
     Candidates,
@@ -73,6 +79,9 @@ def plan(
       size_bytes: 80 to 40 (50.0%)
       macs: 20 to 10 (50.0%)
     """
+    check_call("plan", fn, params, inputs)
+    check_importance("plan", importance)
+    check_cut("plan", "cut", cut)
     cut = as_cut(cut)
     check_concrete("plan", params=params)
     _check_plain(params)

@@ -13,6 +13,7 @@ import jax
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
+from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.surgery.check import (
     check_removal,
@@ -25,8 +26,8 @@ from jaxcompress.graph.surgery.resolving import resolve
 from jaxcompress.graph.surgery.shrink import shrink, slice_params
 from jaxcompress.graph.surgery.walk import couple
 from jaxcompress.structure.amounts.amount import Amount
-from jaxcompress.structure.cut import Cut
-from jaxcompress.structure.importance.scores import Importance
+from jaxcompress.structure.cut import Cut, check_cut
+from jaxcompress.structure.importance.scores import Importance, check_importance
 from jaxcompress.structure.plan import plan
 from jaxcompress.structure.planned import RemovalPlan
 from jaxcompress.structure.smaller import SmallerModel
@@ -114,6 +115,9 @@ def remove(
       >>> removed.params["in"].shape, removed.fn(removed.params, x)
       ((4, 2), Array([[7.]], dtype=float32))
     """
+    check_call("remove", fn, params, inputs)
+    check_importance("remove", importance)
+    check_cut("remove", "cut", cut)
     check_concrete("remove", params=params, inputs=inputs)
     planned = plan(fn, params, importance, *inputs, cut=cut)
     removal = planned.removal

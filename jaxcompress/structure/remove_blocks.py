@@ -6,7 +6,9 @@ import jax
 import numpy as np
 
 from jaxcompress.core.checks import check_concrete, check_count
+from jaxcompress.core.kinds import check_function
 from jaxcompress.core.observers import as_reading
+from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.surgery.blocks import residual_blocks, with_block_gates
 from jaxcompress.graph.surgery.check import checked_difference
@@ -55,6 +57,10 @@ def remove_blocks(
       >>> smaller.fn(smaller.params, x)
       Array([[4., 4.]], dtype=float32)
     """
+    check_call("remove_blocks", fn, params, inputs)
+    check_function(
+        "remove_blocks", "importance", importance, "For example importance.exact_blocks(...)."
+    )
     check_concrete("remove_blocks", params=params, inputs=inputs)
     names = [block.name for block in residual_blocks(fn, params, *inputs)]
     count = check_count("remove_blocks", "count", count, least=0)

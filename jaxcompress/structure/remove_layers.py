@@ -6,8 +6,10 @@ import jax
 import numpy as np
 
 from jaxcompress.core.checks import check_concrete, check_count
+from jaxcompress.core.kinds import check_function
 from jaxcompress.core.observers import as_reading
 from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.surgery.check import checked_difference
 from jaxcompress.graph.surgery.depth import without_layers
@@ -56,6 +58,10 @@ def remove_layers(
       >>> shallower.params["layers"].shape, shallower.fn(shallower.params, x)
       ((2, 1), Array([6.], dtype=float32))
     """
+    check_call("remove_layers", fn, params, inputs)
+    check_function(
+        "remove_layers", "importance", importance, "For example importance.exact_layers(...)."
+    )
     check_concrete("remove_layers", params=params, inputs=inputs)
     found = stacks(fn, params, *inputs)
     counts = _counts(found, count)

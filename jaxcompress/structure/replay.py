@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 
+from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.surgery.removal import Removal, as_removals
 from jaxcompress.graph.surgery.shrink import shrink, slice_params
@@ -53,6 +54,7 @@ def replay(fn: Model, params: Params, *inputs, removal: Removal | Sequence[Remov
       >>> again.params["in"].shape, again.fn(small.params, x)
       ((4, 2), Array([[7.]], dtype=float32))
     """
+    check_call("replay", fn, params, inputs)
     for each in as_removals("replay", removal):
         params, fn = slice_params(params, each), shrink(fn, each)
     jax.eval_shape(fn, params, *inputs)

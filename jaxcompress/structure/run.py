@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.kinds import check_function
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.order import inverse
 from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph import Site, rewrite
 
@@ -45,6 +47,7 @@ def run_low_rank(fn: Model) -> Model:
       >>> bool(jnp.allclose(fast(params, jnp.ones((2, 8))), 8.0))
       True
     """
+    check_function("run_low_rank", "fn", fn, "Pass the model, fn(params, *inputs).")
     rewritten = rewrite(fn, _in_two_products)
 
     def running(params: Params, *inputs):
@@ -99,6 +102,7 @@ def open_factors(params: Params) -> Params:
       >>> list(jc.named_leaves(jc.structure.open_factors(params)))
       ['kernel/left', 'kernel/right']
     """
+    check_arrays("open_factors", "params", params)
 
     def opened(leaf):
         if not isinstance(leaf, LowRank):
@@ -110,6 +114,7 @@ def open_factors(params: Params) -> Params:
 
 def close_factors(params: Params) -> Params:
     """The params with a `LowRank` leaf for each `Factors` node again."""
+    check_arrays("close_factors", "params", params)
 
     def closed(node):
         if not isinstance(node, Factors):

@@ -4,22 +4,25 @@ A wrong value raises a ValueError or a TypeError that names the function and the
 argument. What is accepted instead stands in the table of the room, with its kind.
 """
 
+import importlib
+import pathlib
+
 import pytest
 
-from tests.doors import optimizers, quantize, top
-from tests.doors.surface import functions
+from tests.doors import surface
 from tests.doors.sweep import called, endings, traced
 from tests.doors.table import Doors
 
+HERE = pathlib.Path(__file__).parent
 ROOMS: dict[str, Doors] = {
-    "optimizers": optimizers.DOORS,
-    "quantize": quantize.DOORS,
-    "top": top.DOORS,
+    room: importlib.import_module(f"tests.doors.{room}").DOORS
+    for room in (*surface.ROOMS, surface.TOP)
+    if (HERE / f"{room}.py").exists()
 }
 CALLS = [
     pytest.param(doors, name, function, id=name)
     for room, doors in ROOMS.items()
-    for name, function in functions(room).items()
+    for name, function in surface.functions(room).items()
     if name not in doors.left_out
 ]
 

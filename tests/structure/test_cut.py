@@ -37,5 +37,5 @@ def test_a_cut_is_checked_when_built(name):
 
 def test_what_is_neither_cut_nor_amount_is_refused():
     half: Any = 0.5
-    with pytest.raises(TypeError, match=r"Cut\(amount=0.5\) must be one of structure.amounts"):
+    with pytest.raises(TypeError, match=r"plan\(cut=0.5\) .*amounts.fraction\(0.5\)"):
         plan(model, PARAMS, importance.magnitude(), jnp.ones((3, 2)), cut=half)

@@ -13,6 +13,8 @@ from functools import partial
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal
 
+from jaxcompress.core.kinds import check_function
+from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.jaxprs import aval_of
 from jaxcompress.graph.primitives import PLAIN_CALLS
@@ -73,6 +75,7 @@ def residual_blocks(fn: Model, params: Params, *inputs) -> tuple[ResidualBlock, 
       >>> [block.name for block in blocks]
       ['first', 'second']
     """
+    check_call("residual_blocks", fn, params, inputs)
     return _blocks(couple(fn, params, *inputs))
 
 
@@ -96,6 +99,7 @@ def with_block_gates(fn: Model) -> Callable:
       >>> gated(params, jnp.ones((1, 2)), gates=gates)
       Array([[1., 1.]], dtype=float32)
     """
+    check_function("with_block_gates", "fn", fn, "Pass the model, fn(params, *inputs).")
 
     def program(params, *inputs, gates: Mapping[str, Array]):
         coupled = couple(fn, params, *inputs)
@@ -106,7 +110,7 @@ def with_block_gates(fn: Model) -> Callable:
     return program
 
 
-def bypassed(coupled: Coupled, names: Sequence[str]) -> Smaller:
+def bypassed(caller: str, coupled: Coupled, names: Sequence[str]) -> Smaller:
     """The program with the identity in place of some blocks.
 
     Its leaves that nothing reads any more are empty along axis 0.
@@ -114,7 +118,7 @@ def bypassed(coupled: Coupled, names: Sequence[str]) -> Smaller:
     Raises:
       ValueError: no block has such a name.
     """
-    gone = _named("shrink", _blocks(coupled), names)
+    gone = _named(caller, _blocks(coupled), names)
     left = needs(coupled, _kept(gone))
     unread = needs(coupled, {}).leaves - left.leaves
     edits: dict[Record, Edit] = dict.fromkeys(left.idle, absent)

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_concrete
+from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params, PyTree
-from jaxcompress.graph.surgery.removal import Removal
+from jaxcompress.graph.surgery.removal import Removal, require_removal
 from jaxcompress.graph.surgery.shrink import masked, shrink, slice_params, zero_params
 
 
@@ -49,6 +50,8 @@ def check_removal(fn: Model, params: Params, removed: Removal, *inputs) -> Remov
       >>> jc.graph.surgery.check_removal(fn, params, removed, x)
       RemovalCheck(shrunk=0.0, zeroed=0.0)
     """
+    check_call("check_removal", fn, params, inputs)
+    require_removal("check_removal", "removed", removed)
     check_concrete("check_removal", params=params, inputs=inputs)
     expected = jax.jit(masked(fn, removed))(params, *inputs)
     small = jax.jit(shrink(fn, removed))(slice_params(params, removed), *inputs)

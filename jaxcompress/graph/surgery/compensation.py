@@ -13,7 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.kinds import check_function
 from jaxcompress.core.leaf import materialize
+from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.calibrate import check_no_nan
 from jaxcompress.graph.surgery.arrays import WHOLE, Shrunk
@@ -28,7 +30,7 @@ from jaxcompress.graph.surgery.consumers import (
 )
 from jaxcompress.graph.surgery.divisors import divisor_edits
 from jaxcompress.graph.surgery.kept import RemovedIndices
-from jaxcompress.graph.surgery.removal import Removal
+from jaxcompress.graph.surgery.removal import Removal, require_removal
 from jaxcompress.graph.surgery.resolving import resolve, restored
 from jaxcompress.graph.surgery.shrink import shrink, slice_params
 from jaxcompress.graph.surgery.walk import Coupled, couple
@@ -119,7 +121,9 @@ def compensate(fn: Model, params: Params, removed: Removal, *inputs) -> Compensa
     layer. Differs: the constant is measured, not derived, its spread is told, and the
     consumer itself runs on it, which padding needs.
     """
-    check_no_nan("compensate(inputs): the batch", inputs)
+    check_call("compensate", fn, params, inputs)
+    require_removal("compensate", "removed", removed)
+    check_no_nan("compensate", "inputs", inputs)
     if any(jnp.size(leaf) == 0 for leaf in jax.tree.leaves(inputs)):
         raise ValueError("compensate(inputs): the batch holds no example. Pass at least one.")
     coupled = couple(fn, params, *inputs)
@@ -162,6 +166,8 @@ def compensated(fn: Model, removal: Removal) -> Model:
       `fn'(params, *inputs) -> outputs` for params as `compensate` gives them, of a file
       for example.
     """
+    check_function("compensated", "fn", fn, "Pass the model, fn(params, *inputs).")
+    require_removal("compensated", "removal", removal)
 
     def smaller(params, *inputs):
         before = restored(params["params"], removal)

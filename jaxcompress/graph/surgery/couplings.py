@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.surgery.axis_rules.rule import Dims
 from jaxcompress.graph.surgery.explanation import explain
@@ -113,6 +114,7 @@ def couplings(fn: Model, params: Params, *inputs) -> Couplings:
       >>> jc.graph.couplings(fn, params, jnp.ones((5, 3))).units
       {'in:1': 4}
     """
+    check_call("couplings", fn, params, inputs)
     coupled = couple(fn, params, *inputs)
     return Couplings(families_of(coupled), coupled.leaves)
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from jaxcompress.core.kinds import check_each, check_mapping, check_text
+from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.surgery.blocks import bypassed
 from jaxcompress.graph.surgery.removal import Removal
@@ -35,7 +37,9 @@ def without_blocks(
       >>> model(jc.graph.surgery.slice_params(params, removal), x)
       Array([[1., 1.]], dtype=float32)
     """
-    smaller = bypassed(couple(fn, params, *inputs), names)
+    check_call("without_blocks", fn, params, inputs)
+    check_each("without_blocks", "names", names, check_text)
+    smaller = bypassed("without_blocks", couple(fn, params, *inputs), names)
     removal = Removal(smaller.cuts, blocks=tuple(names))
     return shrink(fn, removal), removal
 
@@ -67,7 +71,9 @@ def without_layers(
       >>> model(jc.graph.surgery.slice_params(params, removal), x)
       Array([5.], dtype=float32)
     """
-    smaller = shortened(couple(fn, params, *inputs), layers)
+    check_call("without_layers", fn, params, inputs)
+    check_mapping("without_layers", "layers", layers, "Give layers by the name of their stack.")
+    smaller = shortened("without_layers", couple(fn, params, *inputs), layers)
     gone = tuple((name, tuple(sorted(each))) for name, each in layers.items() if len(each))
     removal = Removal(smaller.cuts, layers=gone)
     return shrink(fn, removal), removal

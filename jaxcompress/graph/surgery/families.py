@@ -5,6 +5,7 @@ import functools
 
 import numpy as np
 
+from jaxcompress.core.kinds import check_each, check_kind
 from jaxcompress.graph.surgery.dims import Dim
 from jaxcompress.graph.surgery.kept import positions
 
@@ -67,3 +68,14 @@ class Family:
     @property
     def removable(self) -> bool:
         return not self.pins and not self.unused
+
+
+def check_families(caller: str, families: object) -> None:
+    """Raises a TypeError unless it is a list or tuple of families."""
+    mend = "Take those of graph.couplings(fn, params, *inputs)."
+    check_each(
+        caller,
+        "families",
+        families,
+        lambda caller, argument, each: check_kind(caller, argument, each, Family, mend),
+    )

@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.kinds import check_function
 from jaxcompress.core.types import Array, Model
 from jaxcompress.graph.surgery.arrays import FullSize
 from jaxcompress.graph.surgery.axis_rules import rule_of
 from jaxcompress.graph.surgery.axis_rules.rule import Dims, Record, Reduction
 from jaxcompress.graph.surgery.bodies import opened
 from jaxcompress.graph.surgery.dims import Dim, atoms, concatenation, reversal, root
-from jaxcompress.graph.surgery.families import Family
+from jaxcompress.graph.surgery.families import Family, check_families
 from jaxcompress.graph.surgery.kept import positions
 from jaxcompress.graph.surgery.walk import couple
 from jaxcompress.graph.surgery.writer import Writer, inlined, written
@@ -68,6 +69,9 @@ def with_unit_gates(fn: Model, families: Sequence[Family], meet: Meeting = switc
       >>> jc.graph.surgery.with_unit_gates(fn, families)(params, x, gates=gates)
       Array([[2.49]], dtype=float32)
     """
+    check_function("with_unit_gates", "fn", fn, "Pass the model, fn(params, *inputs).")
+    check_families("with_unit_gates", families)
+    check_function("with_unit_gates", "meet", meet, "For example reading(jnp.abs).")
     known = {family.name: family for family in families}
 
     def program(params, *inputs, gates: Mapping[str, Array]):
@@ -93,6 +97,7 @@ def reading(measure: Callable[[Array], Array]) -> Meeting:
 
     So readings pass through loops and calls as gradients do.
     """
+    check_function("reading", "measure", measure, "For example jnp.abs.")
 
     @jax.custom_vjp
     def meet(value, gate):
@@ -194,4 +199,5 @@ def _check_gate(name: str, gate: Array, known: Mapping[str, Family]) -> None:
 
 def open_gates(families: Sequence[Family]) -> dict[str, Array]:
     """Gates of 1 by family name: (units,) or (layers, units) float32."""
+    check_families("open_gates", families)
     return {family.name: jnp.ones(family.unit_shape, jnp.float32) for family in families}

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.graph.surgery.divisors import Divisors
 
 _FIELDS = ("cuts", "indices", "divisors", "blocks", "layers")
@@ -166,8 +167,7 @@ def as_removals(caller: str, removal: "Removal | Iterable[Removal]") -> tuple[Re
     Raises:
       TypeError: given something else.
     """
-    several = isinstance(removal, Iterable)
-    removals: tuple = tuple(removal) if several else (removal,)
+    removals: tuple = tuple(removal) if isinstance(removal, list | tuple) else (removal,)
     for each in removals:
         if not isinstance(each, Removal):
             raise TypeError(
@@ -226,3 +226,9 @@ def _cut(fields, known: list[_Indices]) -> LeafCut:
             if axis >= 0 and 0 <= place < len(known) and known[place].highest < size:
                 return LeafCut(leaf, axis, size, known[place].indices)
     raise _wrong("cuts", fields, "[leaf, axis, size, position of indices below the size]")
+
+
+def require_removal(caller: str, argument: str, value: object) -> None:
+    """Raises a TypeError unless it is a `Removal`."""
+    mend = "couplings(fn, params, *inputs).removal(units) makes one, and so does structure.plan."
+    check_kind(caller, argument, value, Removal, mend)

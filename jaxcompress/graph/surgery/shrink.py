@@ -12,13 +12,15 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.kinds import check_function
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.surgery.arrays import Masked, Shrunk
 from jaxcompress.graph.surgery.blocks import bypassed
 from jaxcompress.graph.surgery.divisors import divisor_edits
-from jaxcompress.graph.surgery.removal import LeafCut, Removal
+from jaxcompress.graph.surgery.removal import LeafCut, Removal, require_removal
 from jaxcompress.graph.surgery.resolving import Smaller, misfit, resolve, restored
 from jaxcompress.graph.surgery.stacks import shortened
 from jaxcompress.graph.surgery.walk import Coupled, couple
@@ -56,6 +58,8 @@ def shrink(fn: Model, removed: Removal) -> Model:
       >>> small["in"].shape, jc.graph.surgery.shrink(fn, removed)(small, x).shape
       ((3, 6), (5, 2))
     """
+    check_function("shrink", "fn", fn, "Pass the model, fn(params, *inputs).")
+    require_removal("shrink", "removed", removed)
 
     def shrunk(params, *inputs):
         coupled = couple(fn, restored(params, removed), *inputs)
@@ -69,9 +73,9 @@ def shrink(fn: Model, removed: Removal) -> Model:
 def _smaller(coupled: Coupled, removal: Removal) -> Smaller:
     """How the program without what is removed is written."""
     if removal.blocks:
-        found = bypassed(coupled, removal.blocks)
+        found = bypassed("shrink", coupled, removal.blocks)
     elif removal.layers:
-        found = shortened(coupled, dict(removal.layers))
+        found = shortened("shrink", coupled, dict(removal.layers))
     else:
         removed = resolve(removal, coupled.leaves)
         edits = divisor_edits(removal.divisors, coupled.body, removed)
@@ -106,6 +110,8 @@ def masked(fn: Model, removed: Removal) -> Model:
       >>> jc.graph.surgery.masked(fn, removed)(params, x)[0]
       Array([5.97, 5.97], dtype=float32)
     """
+    check_function("masked", "fn", fn, "Pass the model, fn(params, *inputs).")
+    require_removal("masked", "removed", removed)
 
     def program(params, *inputs):
         coupled = couple(fn, params, *inputs)
@@ -138,6 +144,8 @@ def slice_params(params: Params, removed: Removal) -> Params:
       >>> jc.graph.surgery.slice_params(params, removed)["out"][:, 0]
       Array([0., 2., 3.], dtype=float32)
     """
+    check_arrays("slice_params", "params", params)
+    require_removal("slice_params", "removed", removed)
     return _with_cuts("slice_params", params, removed, _sliced)
 
 
@@ -162,6 +170,8 @@ def zero_params(params: Params, removed: Removal) -> Params:
       >>> jc.graph.surgery.zero_params(params, removed)["in"][0]
       Array([1., 0., 1., 1.], dtype=float32)
     """
+    check_arrays("zero_params", "params", params)
+    require_removal("zero_params", "removed", removed)
     return _with_cuts("zero_params", params, removed, _zeroed)
 
 

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.kinds import check_function
+from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.jaxprs import scan_loop
 from jaxcompress.graph.surgery.arrays import WHOLE, Shrunk
@@ -78,6 +80,7 @@ def stacks(fn: Model, params: Params, *inputs) -> Stacks:
       >>> stack.name, stack.length
       ('layers', 4)
     """
+    check_call("stacks", fn, params, inputs)
     return _stacks(couple(fn, params, *inputs))
 
 
@@ -102,6 +105,7 @@ def with_layer_gates(fn: Model) -> Callable:
       >>> jc.graph.surgery.with_layer_gates(fn)(params, jnp.zeros(1), gates=gates)
       Array([5.], dtype=float32)
     """
+    check_function("with_layer_gates", "fn", fn, "Pass the model, fn(params, *inputs).")
 
     def program(params, *inputs, gates: Mapping[str, Array]):
         coupled = couple(fn, params, *inputs)
@@ -114,10 +118,11 @@ def with_layer_gates(fn: Model) -> Callable:
     return program
 
 
-def shortened(coupled: Coupled, layers: Mapping[str, Sequence[int]]) -> Smaller:
+def shortened(caller: str, coupled: Coupled, layers: Mapping[str, Sequence[int]]) -> Smaller:
     """The program with shorter scans; stacked leaves lose the rows of those layers.
 
     Args:
+      caller: the function to name in errors.
       coupled: the program.
       layers: by stack name, the layers that go.
 
@@ -129,10 +134,12 @@ def shortened(coupled: Coupled, layers: Mapping[str, Sequence[int]]) -> Smaller:
     for name, gone in layers.items():
         if name not in known:
             listed = ", ".join(known) or "none"
-            raise ValueError(f"shrink: no stack of layers is named {name!r}. Stacks: {listed}.")
+            raise ValueError(
+                f"{caller}(layers): no stack of layers is named {name!r}. Stacks: {listed}."
+            )
         if max(gone, default=0) >= known[name].length or len(gone) == known[name].length:
             raise ValueError(
-                f"shrink: stack {name!r} has {known[name].length} layers and cannot lose "
+                f"{caller}(layers): stack {name!r} has {known[name].length} layers and cannot lose "
                 f"{list(gone)}. Pass the model that the removal was made for."
             )
     edits: dict[Record, Edit] = {
@@ -175,6 +182,12 @@ def _by_name(found: Iterable[Stack]) -> dict[str, Stack]:
 def _removed(found: Sequence[Stack], layers: Mapping[str, Sequence[int]]) -> RemovedIndices:
     """Per stacked axis, which of its layers go."""
     known = _by_name(found)
+    for name in layers:
+        if name not in known:
+            raise ValueError(
+                f"without_layers(layers={{{name!r}: ...}}) names no stack. Stacks are: "
+                f"{', '.join(known) or 'none'}."
+            )
     return {
         d: np.isin(np.arange(known[name].length), gone)
         for name, gone in layers.items()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 
 from jaxcompress.core.checks import check_positive
+from jaxcompress.core.kinds import check_function
 from jaxcompress.core.timing import interleaved
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.surgery.removal import Removal
@@ -40,6 +41,10 @@ def within_latency(milliseconds: float, probe: Probe | None = None) -> Amount:
       ValueError: `milliseconds` is not above 0 and finite; when applied and before
         anything is scored, the narrowest model takes longer: says how long.
     """
+    if probe is not None:
+        check_function(
+            "within_latency", "probe", probe, "Pass (fn, params, *inputs) -> milliseconds."
+        )
     check_positive("within_latency", "milliseconds", milliseconds)
     probe = median_milliseconds if probe is None else probe
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.batches import as_batches
+from jaxcompress.core.kinds import check_function, check_iterable, check_kind
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings
 from jaxcompress.graph.surgery.gates import open_gates, reading, with_unit_gates
@@ -48,6 +49,8 @@ def activation(batches: Iterable[Any], measure: Measure = jnp.abs) -> Importance
     Source: Hu et al. 2016, arXiv:1607.03250, section 3.1, for the share of zeros, of
     which `nonzero` is what is left of 1.
     """
+    check_iterable("activation", "batches", batches, "Pass [batch], also where there is one.")
+    check_function("activation", "measure", measure, "For example jnp.abs.")
     pairs = [(inputs, ()) for inputs in as_batches("activation", batches)]
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
@@ -67,6 +70,7 @@ def activation(batches: Iterable[Any], measure: Measure = jnp.abs) -> Importance
 
 def nonzero(z: Array) -> Array:
     """1 where an activation is not exactly 0, else 0."""
+    check_kind("nonzero", "z", z, Array, "Pass the data that units meet.")
     return (z != 0).astype(jnp.float32)
 
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.kinds import check_key
 from jaxcompress.core.types import Key, Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings
 from jaxcompress.structure.importance.scores import Importance, Scores
@@ -19,6 +20,7 @@ def random(key: Key) -> Importance:
     Returns:
       Importance.
     """
+    check_key("random", "key", key)
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
         del fn, params

@@ -15,7 +15,7 @@ from jaxcompress.graph.jaxprs import aval_of
 from jaxcompress.graph.surgery.couplings import Couplings
 from jaxcompress.graph.surgery.gates import open_gates, with_unit_gates
 from jaxcompress.graph.traversal import programs
-from jaxcompress.structure.importance.batches import Batches, average, per_example
+from jaxcompress.structure.importance.batches import Batches, average, check_loss, per_example
 from jaxcompress.structure.importance.scores import Importance, Scores, known
 
 
@@ -64,6 +64,7 @@ def linearized(loss: Loss, batches: Batches, *, chunk_bytes: int = 2**21) -> Imp
     Source: Molchanov et al. 2017, arXiv:1611.06440, equation 7. Differs: what is taken
     to first order are the outputs and not the loss, as in Gauss-Newton methods.
     """
+    check_loss("linearized", loss, batches)
     chunk_bytes = check_count("linearized", "chunk_bytes", chunk_bytes)
     batches = as_batches("linearized", batches)
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.checks import check_concrete
+from jaxcompress.core.kinds import check_takes
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings
 
@@ -38,6 +39,7 @@ def normalized(importance: Importance) -> Importance:
 
     Source: Molchanov et al. 2017, arXiv:1611.06440, section 2.2.
     """
+    check_importance("normalized", importance)
 
     def scaled(scores: Array) -> Array:
         # By the largest first: float32 holds no squares of 1e-23 or 1e20.
@@ -87,3 +89,9 @@ def check_scores(caller: str, name: str, scores: Array | np.ndarray) -> None:
             f"{caller}(importance=...) scores unit {first} of {name!r} as {array[first]}. Score on "
             "data and params that are finite, or leave it out."
         )
+
+
+def check_importance(caller: str, importance: object) -> None:
+    """Raises a TypeError unless it is an importance, called to make one."""
+    mend = "Pass one of structure.importance, for example magnitude()."
+    check_takes(caller, "importance", importance, 3, mend)

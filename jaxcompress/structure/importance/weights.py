@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.kinds import check_select
 from jaxcompress.core.leaf import materialize
+from jaxcompress.core.messages import shown
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.selectors import matching, weights
 from jaxcompress.core.sharding import gathered
@@ -40,8 +42,9 @@ def magnitude(*, order: int = 2, select: Selector | None = None) -> Importance:
     Source: Li et al. 2017, arXiv:1608.08710, section 3.1. Differs: over the whole
     family instead of the filter alone.
     """
-    if order not in (1, 2):
-        raise ValueError(f"magnitude(order={order}) must be 1 or 2.")
+    check_select("magnitude", select)
+    if isinstance(order, bool) or order not in (1, 2):
+        raise ValueError(f"magnitude(order={shown(order)}) must be 1 or 2.")
     select = weights() if select is None else select
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
@@ -78,6 +81,7 @@ def norm_scale(select: Selector | None = None) -> Importance:
 
     Source: Liu et al. 2017, arXiv:1708.06519, section 3.
     """
+    check_select("norm_scale", select)
     return magnitude(order=1, select=matching("*scale") if select is None else select)
 
 
