@@ -1,6 +1,6 @@
 """Saves trees as self-contained files, describes the files and measures sizes.
 
-    files    save, load, load_leaf of one leaf, describe
+    files    save, load, load_leaf of one leaf, load_removal, describe
     sizes    size: bytes in a file, in memory, and dense
 
 A file holds params of any structure, compressed leaves among them, bit for bit.

@@ -10,7 +10,7 @@ import pytest
 
 from jaxcompress import LowRank, QTensor, materialize, named_leaves
 from jaxcompress.core.leaf import is_compressed
-from jaxcompress.storage import describe, load, load_leaf, save
+from jaxcompress.storage import describe, load, load_leaf, load_removal, save
 from tests.storage.bits import assert_same_bits
 from tests.storage.golden import cases
 
@@ -103,6 +103,11 @@ def test_texts_come_back(version):
     assert describe(path).metadata == cases.METADATA
 
 
+def test_removals_come_back():
+    found = load_removal(FOLDER / "version_2" / "removed.safetensors")
+    assert [each.to_json() for each in found] == cases.REMOVED
+
+
 @every_version
 def test_a_state_of_nnx_comes_back_with_a_template(version):
     nnx = pytest.importorskip("flax.nnx")
@@ -129,5 +134,5 @@ def test_any_leaf_is_read_by_its_name(path):
 def test_what_is_written_today_is_what_was_written(tmp_path, name):
     path = FOLDER / "version_2" / f"{name}.safetensors"
     metadata = cases.METADATA if name == "containers" else {}
-    save(tmp_path / "again", load(path), metadata=metadata)
+    save(tmp_path / "again", load(path), metadata=metadata, removal=load_removal(path))
     assert (tmp_path / "again").read_bytes() == path.read_bytes()

@@ -215,8 +215,46 @@ def widths() -> dict:
     return {"dense": every, "pruned": {name: pruned(leaf) for name, leaf in every.items()}}
 
 
-TREES_2 = TREES | {"widths": widths}
+def keys() -> dict:
+    """Dicts with every kind of key, beside lists and None."""
+    x = np.arange(3, dtype=np.float32)
+    numbers = {False: x, 2: [x, None], 0.5: (x,), -1e300: {}}
+    return {"numbers": numbers, "tuples": {("a", 1): x, ("b", (None, 2)): [x]}, "none": {None: x}}
+
+
+def removed() -> dict:
+    """Params that a model has after the removals of `REMOVED`."""
+    layers = {"up": ramp(2, 3, 2), "down": ramp(2, 2, 3)}
+    return {"in": ramp(4, 6), "layers": layers, "wide": np.zeros((0, 3), np.float32)}
+
+
+TREES_2 = TREES | {"widths": widths, "keys": keys, "removed": removed}
 """Those of format version 2."""
+
+REMOVED = [
+    {
+        "cuts": [["layers/down", 0, 3, 0], ["layers/up", 0, 3, 0]],
+        "indices": [[1]],
+        "divisors": "kept",
+        "blocks": [],
+        "layers": {"layers/down": [1]},
+    },
+    {
+        "cuts": [["in", 1, 8, 0], ["layers/down", 1, 4, 1], ["layers/up", 2, 4, 1]],
+        "indices": [[0, 7], [[0, 3], [1, 2]]],
+        "divisors": "new",
+        "blocks": [],
+        "layers": {},
+    },
+    {
+        "cuts": [["wide", 0, 5, 0]],
+        "indices": [[0, 1, 2, 3, 4]],
+        "divisors": "kept",
+        "blocks": ["wide"],
+        "layers": {},
+    },
+]
+"""What the file "removed" says was removed, as plain values."""
 
 METADATA = {"about": 'a "quoted" text, é', "sha256 of nothing": '"sha256":"' + "0" * 64 + '"'}
 

@@ -62,11 +62,20 @@ def main() -> None:
         if name == "nnx":
             built = nnx_state(built)
         path = FOLDER / f"{name}.safetensors"
-        storage.save(path, built, metadata=cases.METADATA if name == "containers" else {})
+        storage.save(path, built, **beside(name))
         leaves = jax.tree.leaves(described, is_leaf=cases.is_leaf)
         fields = cases.expected(dict(zip(named_leaves(built), leaves, strict=True)))
         np.savez_compressed(path.with_suffix(".npz"), allow_pickle=False, **fields)
     save_formats()
+
+
+def beside(name: str) -> dict[str, Any]:
+    """What is saved beside the tree of this name."""
+    from jaxcompress.graph import Removal
+
+    removals = [Removal.from_json(fields) for fields in cases.REMOVED]
+    texts = {"containers": {"metadata": cases.METADATA}, "removed": {"removal": removals}}
+    return texts.get(name, {})
 
 
 def save_formats() -> None:
