@@ -4,6 +4,7 @@ A compressed leaf is a pytree node: code that maps over a tree with one sees its
 one by one, and puts a leaf together again from the results.
 """
 
+import reprlib
 from collections.abc import Callable, Sequence
 
 import jax
@@ -55,6 +56,31 @@ def require_whole(
     fault = dtype_fault() or shape_fault()
     if fault:
         raise ValueError(f"{leaf} cannot have {fault}. {MEND}")
+
+
+def require_parts(leaf: str, fault: str) -> None:
+    """Raises a ValueError where a saved state has other arrays than a leaf holds."""
+    if fault:
+        raise ValueError(
+            f"{leaf} cannot have {fault}. Restore a state into params that were compressed in the "
+            "same way, or keep them by jc.storage.save, which stores the way too."
+        )
+
+
+def in_brief(children: dict) -> str:
+    """What a leaf holds that stands for no array, for its `repr`.
+
+    Example:
+      >>> in_brief({"codes": jnp.zeros((2, 3), jnp.int8), "scale": None})
+      'codes=int8[2,3], scale=None'
+    """
+    return ", ".join(f"{name}={_brief(child)}" for name, child in children.items())
+
+
+def _brief(child) -> str:
+    if hasattr(child, "shape") and hasattr(child, "dtype"):
+        return f"{child.dtype}[{','.join(map(str, child.shape))}]"
+    return reprlib.repr(child)
 
 
 def _holds_numbers(child) -> bool:

@@ -12,18 +12,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
+from jaxcompress.core import jax_leaf
+from jaxcompress.core.array_reading import ArrayReading
 from jaxcompress.core.kinds import check_function
+from jaxcompress.core.order import checked_permutation
 from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.types import Array, PyTree
 
 
-class CompressedLeaf:
+class CompressedLeaf(ArrayReading):
     """Base class of leaves that store an array in another form, such as `QTensor`.
 
     A model that is wrapped in `materialized` never sees one. Other code may take the
     leaf itself, as many layers do, as long as it
-      - computes with it by `jnp` functions and operators, not by `lax` primitives;
+      - computes with it by `jnp` functions, operators and methods of an array, not by
+        `lax` primitives, which the convolutions of Equinox and Haiku call;
       - maps over no tree that holds it (`jax.tree.map`, a cast of all params, a
         penalty over `jax.tree.leaves(params)`), since that changes codes and scales
         apart. Arrays that cannot be the leaf's are refused when it is put together
@@ -36,8 +41,9 @@ class CompressedLeaf:
       - `shape` and `dtype` are those of the array it stands for, derived
         from its own arrays.
       - Layers that call `jnp` functions on it get `materialize()` through
-        `__jax_array__`.
-      - `leaf[...]` is the leaf itself; any other index materializes first.
+        `__jax_array__`; operators, methods and NumPy read it too. It is not written to.
+      - `leaf[...]`, transposes and casts to real floats are leaves, of the same
+        numbers; any other index materializes first.
       - `unbox`, `replace_boxed`, `add_axis` and `remove_axis` are what Linen asks of a
         boxed parameter: it unboxes to the plain array, and no axis needs a name.
     """
@@ -52,21 +58,52 @@ class CompressedLeaf:
         """Forms the plain array of this leaf's `shape` and `dtype` (dequantizes it)."""
         raise NotImplementedError
 
-    def transpose(self, permutation: tuple[int, ...]) -> "CompressedLeaf":
-        """The same leaf with its axes permuted; nothing is computed."""
+    def transpose(self, *axes: Any) -> "CompressedLeaf":
+        """The same leaf with its axes permuted; nothing is computed.
+
+        Args:
+          *axes: the permutation, as one tuple or number by number; without it the axes
+            are reversed.
+        """
+        caller = f"{type(self).__name__}.transpose"
+        return self._permuted(checked_permutation(caller, axes, self.ndim))
+
+    def _permuted(self, permutation: tuple[int, ...]) -> "CompressedLeaf":
+        """`transpose` by a permutation of all axes, none of them negative."""
         raise NotImplementedError
+
+    def swapaxes(self, axis1: int, axis2: int) -> "CompressedLeaf":
+        """The same leaf with two axes exchanged; nothing is computed."""
+        axes = list(range(self.ndim))
+        one, other = (normalize_axis_index(axis, self.ndim) for axis in (axis1, axis2))
+        axes[one], axes[other] = other, one
+        return self.transpose(axes)
 
     def astype(self, dtype) -> Any:
         """The same leaf materializing to another real floating dtype, as stored.
 
         Of any other dtype, which the stored numbers cannot stand for, a plain array.
         """
+        dtype = jax.dtypes.canonicalize_dtype(dtype)
         if jnp.issubdtype(dtype, jnp.floating):
-            return self._standing_for(np.dtype(dtype))
+            return self._standing_for(dtype)
         return self.materialize().astype(dtype)
 
     def _standing_for(self, dtype: np.dtype) -> "CompressedLeaf":
         """The same leaf for an array of this real floating dtype."""
+        raise NotImplementedError
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The arrays it holds, by name; a factor of a low-rank leaf may be a leaf."""
+        raise NotImplementedError
+
+    def with_parts(self, parts: dict[str, Any]) -> "CompressedLeaf":
+        """The same leaf with other arrays in the place of its `parts`.
+
+        Raises:
+          ValueError: they are not of the dtypes and shapes that it can hold.
+        """
         raise NotImplementedError
 
     @property
@@ -88,8 +125,23 @@ class CompressedLeaf:
         return size_bytes(self)
 
     @property
+    def itemsize(self) -> int:
+        """Bytes of an entry of the array, not of what is stored for it."""
+        return self.dtype.itemsize
+
+    @property
     def T(self) -> "CompressedLeaf":
-        return self.transpose(tuple(reversed(range(self.ndim))))
+        return self.transpose()
+
+    @property
+    def mT(self) -> "CompressedLeaf":  # noqa: N802 (the name is an array's)
+        return self.swapaxes(-1, -2)
+
+    def copy(self) -> "CompressedLeaf":
+        return jax.tree.map(jnp.copy, self)
+
+    def block_until_ready(self) -> "CompressedLeaf":
+        return jax.block_until_ready(self)
 
     def __jax_array__(self) -> Array:
         return self.materialize()
@@ -110,6 +162,9 @@ class CompressedLeaf:
     def remove_axis(self, index, params) -> "CompressedLeaf":
         del index, params
         return self
+
+
+jax_leaf.refuse_primitives(CompressedLeaf)
 
 
 def is_compressed(leaf) -> bool:

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core import flax_leaf
-from jaxcompress.core.apart import require_whole
+from jaxcompress.core import flax_leaf, jax_leaf
+from jaxcompress.core.apart import in_brief, require_parts, require_whole
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_floating
 from jaxcompress.core.leaf import CompressedLeaf, materialize
@@ -50,7 +50,7 @@ class LowRank(CompressedLeaf):
     output_ndim: int
 
     def __post_init__(self):
-        flax_leaf.register(CompressedLeaf)
+        flax_leaf.register(LowRank, CompressedLeaf)
 
     @classmethod
     def from_factors(
@@ -158,13 +158,22 @@ class LowRank(CompressedLeaf):
         )
         return narrowed(jnp.transpose(product, inverse(self.permutation)), self.dtype)
 
-    def transpose(self, permutation: tuple[int, ...]) -> "LowRank":
-        position = inverse(tuple(permutation))
+    def _permuted(self, permutation: tuple[int, ...]) -> "LowRank":
+        position = inverse(permutation)
         order = tuple(position[axis] for axis in self.permutation)
         return dataclasses.replace(self, order=from_the_end(order))
 
     def _standing_for(self, dtype: np.dtype) -> "LowRank":
         return dataclasses.replace(self, dtype=dtype)
+
+    @property
+    def parts(self) -> dict[str, Array | QTensor]:
+        return self.factors
+
+    def with_parts(self, parts: dict[str, Array | QTensor]) -> "LowRank":
+        leaf = dataclasses.replace(self, **parts)
+        require_parts("LowRank", leaf._dtype_fault() or leaf._shape_fault())
+        return leaf
 
     def tree_flatten_with_keys(self):
         children = tuple(
@@ -191,9 +200,26 @@ class LowRank(CompressedLeaf):
         return f"factors of shapes {left} and {right}, which have no product"
 
     def __repr__(self) -> str:
+        held = self.factors
+        if not all(hasattr(factor, "shape") for factor in held.values()) or self._shape_fault():
+            return f"LowRank({in_brief(held)})"
         specs = [
             f", {name}={factor.spec}"
-            for name, factor in self.factors.items()
+            for name, factor in held.items()
             if isinstance(factor, QTensor)
         ]
         return f"LowRank(rank={self.rank}, shape={self.shape}, dtype={self.dtype}{''.join(specs)})"
+
+
+def static_to_json(static: tuple) -> dict:
+    """What is static in a leaf, as its flattening gives it, in plain values."""
+    dtype, order, output_ndim = static
+    return {"dtype": dtype.name, "order": list(order), "output_ndim": output_ndim}
+
+
+def static_from_json(fields: dict) -> tuple:
+    """The opposite of `static_to_json`."""
+    return np.dtype(fields["dtype"]), tuple(fields["order"]), fields["output_ndim"]
+
+
+jax_leaf.register_export(LowRank, static_to_json, static_from_json)

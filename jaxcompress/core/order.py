@@ -5,6 +5,30 @@ for. The order counts from the end, so `vmap` and `scan` may add or take leading
 """
 
 
+def checked_permutation(caller: str, axes: tuple, ndim: int) -> tuple[int, ...]:
+    """The permutation that arguments of a `transpose` say, with no axis negative.
+
+    Args:
+      caller: names the method in the message.
+      axes: none, None, one sequence or all numbers.
+      ndim: of the array.
+
+    Raises:
+      ValueError: they do not name every axis once.
+
+    Example:
+      >>> checked_permutation("transpose", (-1, 0), 2), checked_permutation("T", (), 2)
+      ((1, 0), (1, 0))
+    """
+    if len(axes) == 1 and not hasattr(axes[0], "__index__"):
+        (axes,) = axes
+    named = range(ndim)[::-1] if axes is None or axes == () else axes
+    permutation = tuple(axis + ndim if axis < 0 else axis for axis in named)
+    if sorted(permutation) != list(range(ndim)):
+        raise ValueError(f"{caller}(axes={axes}) must name each of its {ndim} axes once.")
+    return permutation
+
+
 def from_the_end(permutation: tuple[int, ...]) -> tuple[int, ...]:
     """The permutation in negative axes, without the leading axes that stay in place.
 

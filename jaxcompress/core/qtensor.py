@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core import flax_leaf
-from jaxcompress.core.apart import refuse_apart, require_whole
+from jaxcompress.core import flax_leaf, jax_leaf
+from jaxcompress.core.apart import in_brief, refuse_apart, require_parts, require_whole
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_floating
 from jaxcompress.core.formats.coding import decode
@@ -57,7 +57,7 @@ class QTensor(CompressedLeaf):
     length: int
 
     def __post_init__(self):
-        flax_leaf.register(CompressedLeaf)
+        flax_leaf.register(QTensor, CompressedLeaf)
 
     @classmethod
     def from_codes(
@@ -154,13 +154,22 @@ class QTensor(CompressedLeaf):
         values = decode(self.unpacked_codes, self.grid, self.spec)
         return narrowed(jnp.transpose(values, inverse(self.permutation)), self.dtype)
 
-    def transpose(self, permutation: tuple[int, ...]) -> "QTensor":
-        position = inverse(tuple(permutation))
+    def _permuted(self, permutation: tuple[int, ...]) -> "QTensor":
+        position = inverse(permutation)
         order = tuple(position[axis] for axis in self.permutation)
         return dataclasses.replace(self, order=from_the_end(order))
 
     def _standing_for(self, dtype: np.dtype) -> "QTensor":
         return dataclasses.replace(self, dtype=dtype)
+
+    @property
+    def parts(self) -> dict[str, Array]:
+        return {name: getattr(self, name) for name in part_dtypes(self.spec)}
+
+    def with_parts(self, parts: dict[str, Array]) -> "QTensor":
+        leaf = dataclasses.replace(self, **parts)
+        require_parts(f"QTensor({leaf.spec})", leaf._dtype_fault() or leaf._shape_fault())
+        return leaf
 
     def tree_flatten_with_keys(self):
         children = tuple(
@@ -172,7 +181,7 @@ class QTensor(CompressedLeaf):
     @classmethod
     def tree_unflatten(cls, static, children) -> "QTensor":
         leaf = cls(*children, *static)
-        arrays = [getattr(leaf, name) for name in part_dtypes(leaf.spec)]
+        arrays = list(leaf.parts.values())
         refuse_apart(f"QTensor({leaf.spec})", arrays, leaf._dtype_fault, leaf._shape_fault)
         return leaf
 
@@ -183,7 +192,25 @@ class QTensor(CompressedLeaf):
         return shape_fault(self.spec, self.order, self.length, self.codes, self.grid)
 
     def __repr__(self) -> str:
+        held = self.parts.values()
+        if not all(hasattr(part, "shape") for part in held) or self._shape_fault():
+            return f"QTensor({self.spec}, {in_brief(self.parts)})"
         return f"QTensor({self.spec}, shape={self.shape}, dtype={self.dtype})"
+
+
+def static_to_json(static: tuple) -> dict:
+    """What is static in a leaf, as its flattening gives it, in plain values."""
+    spec, dtype, order, length = static
+    return {"spec": spec.to_json(), "dtype": dtype.name, "order": list(order), "length": length}
+
+
+def static_from_json(fields: dict) -> tuple:
+    """The opposite of `static_to_json`."""
+    spec, dtype = QuantSpec.from_json(fields["spec"]), np.dtype(fields["dtype"])
+    return spec, dtype, tuple(fields["order"]), fields["length"]
+
+
+jax_leaf.register_export(QTensor, static_to_json, static_from_json)
 
 
 def _stored(codes: Array, spec: QuantSpec) -> Array:
