@@ -46,6 +46,7 @@ from jaxcompress.core.partition import partition as partition
 from jaxcompress.core.qtensor import QTensor as QTensor
 from jaxcompress.core.recalibration import recalibrate as recalibrate
 from jaxcompress.core.report import Report as Report
+from jaxcompress.core.restacked import restack as restack
 from jaxcompress.core.rules import Rules as Rules
 from jaxcompress.core.selectors import all_of as all_of
 from jaxcompress.core.selectors import any_of as any_of

@@ -33,7 +33,8 @@ class CompressedLeaf(ArrayReading):
         penalty over `jax.tree.leaves(params)`), since that changes codes and scales
         apart. Arrays that cannot be the leaf's are refused when it is put together
         again; a change that keeps their types and shapes cannot be seen.
-      - takes layers apart along the first axis alone, as `scan` and `vmap` do.
+      - takes layers apart along the first axis alone, as `scan` and `vmap` do; along
+        another after `restack`.
 
     Invariants:
       - A subclass is a registered pytree node, so jit, vmap, scan and sharding

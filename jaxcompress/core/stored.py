@@ -46,7 +46,11 @@ def shape_fault(spec: QuantSpec, order: tuple[int, ...], length: int, codes, on:
     """Which array has a shape that no leaf of this spec and order has; "" for none."""
     ndim = len(codes.shape)
     if ndim < max(1, len(order)):
-        return f"codes of shape {codes.shape}, which has not the {len(order)} axes of the leaf"
+        return (
+            f"codes of shape {codes.shape}, which has not the {len(order)} axes of the leaf. "
+            "Before a program takes layers from another axis than the first, move them there by "
+            "jc.restack(params, axes)"
+        )
     bits = spec.stored_bits
     if bits < 8 and codes.shape[-1] != packed_length(length, bits):
         return f"codes of shape {codes.shape} where {length} codes are packed along the last axis"

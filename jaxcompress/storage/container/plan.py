@@ -168,7 +168,13 @@ def stored(caller: str, name: str, leaf, specs: Sequence[QuantSpec]) -> Stored:
       TypeError: the leaf has no numbers, or of a dtype that cannot be stored.
       ValueError: its numbers break what its kind promises.
     """
-    for part in jax.tree.leaves(leaf) if is_compressed(leaf) else [leaf]:
+    compressed = is_compressed(leaf)
+    if compressed and form_of(leaf) is None:
+        raise TypeError(
+            f"{caller}(tree): leaf {name!r} is a {type(leaf).__name__}, which files have no form "
+            "for. Store the params as they were compressed, and change them after loading."
+        )
+    for part in jax.tree.leaves(leaf) if compressed else [leaf]:
         check_storable(caller, name, part)
     try:
         record, sources = _planned(leaf, specs)
