@@ -13,7 +13,9 @@ import numpy as np
 from jaxcompress.bridges.sizes import SizeReport
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.leaf import materialize
+from jaxcompress.core.messages import shown
 from jaxcompress.core.names import named_leaves
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.check import checked_difference, difference
 from jaxcompress.graph.surgery.removal import Removal
@@ -45,6 +47,16 @@ class Shrunk(NamedTuple):
     module: Any
     sizes: SizeReport
     difference: float
+
+
+def check_smaller(caller: str, removed: object, inputs: tuple) -> None:
+    """Raises a TypeError unless it is a removal's result, and inputs are arrays."""
+    if not all(hasattr(removed, part) for part in ("fn", "params", "removal")):
+        raise TypeError(
+            f"{caller}(removed={shown(removed)}) must be what a verb of structure gave, for "
+            "example structure.remove."
+        )
+    check_arrays(caller, "inputs", inputs)
 
 
 def agreement(caller: str, fn: Model, removed: Smaller, inputs: tuple, mend: str) -> float:

@@ -8,6 +8,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jaxcompress.core.kinds import check_mapping, check_text
 from jaxcompress.core.types import Model, Params
 
 Keywords = Mapping[str, Any]
@@ -39,3 +40,11 @@ class Functional:
     params: Params
     train_fn: Callable[..., tuple[Any, Params]]
     restore: Callable[[Params], Any]
+
+
+def check_keywords(caller: str, **keywords: object) -> None:
+    """Raises a TypeError unless each holds values by the name of a keyword."""
+    for argument, value in keywords.items():
+        check_mapping(caller, argument, value, "Give keywords of the model by name.")
+        for name in value:
+            check_text(caller, f"keyword of {argument}", name)

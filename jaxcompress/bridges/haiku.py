@@ -9,9 +9,11 @@ from typing import Any
 
 import haiku
 
-from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords
+from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords, check_keywords
 from jaxcompress.core import exports
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import materialize
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Key, Params
 
 exports.list_definitions(globals())
@@ -50,7 +52,9 @@ def functional(
       >>> list(jc.named_leaves(model.params)), model.fn(model.params, x).shape
       (['linear/b', 'linear/w'], (5, 3))
     """
-    _check("functional", transformed)
+    check_arrays("haiku.functional", "params", params)
+    check_keywords("haiku.functional", evaluation=evaluation, training=training)
+    _check("functional", transformed, haiku.Transformed)
 
     def fn(params: Params, *inputs):
         return transformed.apply(materialize(params), None, *inputs, **evaluation)
@@ -99,7 +103,10 @@ def stateful(
       >>> new["state"]["batch_norm/~/mean_ema"]["average"]
       Array([[1., 1.]], dtype=float32)
     """
-    _check("stateful", transformed)
+    check_arrays("haiku.stateful", "params", params)
+    check_arrays("haiku.stateful", "state", state)
+    check_keywords("haiku.stateful", evaluation=evaluation, training=training)
+    _check("stateful", transformed, haiku.TransformedWithState)
 
     def run(params: Params, key: Key | None, inputs: tuple, keywords: Keywords):
         arrays = materialize(params)
@@ -119,7 +126,8 @@ def stateful(
     return Functional(fn=fn, params=everything, train_fn=train_fn, restore=restore)
 
 
-def _check(caller: str, transformed: haiku.Transformed | haiku.TransformedWithState) -> None:
+def _check(caller: str, transformed, kind: type) -> None:
+    check_kind(f"haiku.{caller}", "transformed", transformed, kind, "Pass what it is named after.")
     if "rng" not in inspect.signature(transformed.apply).parameters:
         raise ValueError(
             f"haiku.{caller}(transformed=...): its apply takes no random key, which training "

@@ -12,8 +12,15 @@ import jax
 from flax import core, linen
 
 from jaxcompress.bridges import readings
-from jaxcompress.bridges.agreement import Shrunk, Smaller, agreement, check_shapes, misfit_count
-from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords
+from jaxcompress.bridges.agreement import (
+    Shrunk,
+    Smaller,
+    agreement,
+    check_shapes,
+    check_smaller,
+    misfit_count,
+)
+from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords, check_keywords
 from jaxcompress.bridges.own_fields import refit
 from jaxcompress.bridges.sizes import (
     Axes,
@@ -27,7 +34,9 @@ from jaxcompress.bridges.sizes import (
     reading_of,
 )
 from jaxcompress.core import exports
+from jaxcompress.core.kinds import check_each, check_kind, check_mapping, check_text
 from jaxcompress.core.leaf import materialize
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Key, Params
 from jaxcompress.graph.surgery.resolving import restored
 
@@ -87,6 +96,11 @@ def functional(
       >>> sorted(set(outputs.tolist()))
       [0.0, 2.0]
     """
+    check_kind("linen.functional", "module", module, linen.Module, "Call the class, as MLP().")
+    check_mapping("linen.functional", "variables", variables, "Pass what module.init gave.")
+    check_arrays("linen.functional", "variables", core.unfreeze(variables))
+    check_keywords("linen.functional", evaluation=evaluation, training=training)
+    check_each("linen.functional", "rngs", rngs, check_text)
     params = core.unfreeze(variables)
 
     def fn(params: Params, *inputs):
@@ -141,6 +155,9 @@ def sizes(
       >>> jc.bridges.linen.check_rebuilt(small, removed, x)
       0.0
     """
+    check_kind("linen.sizes", "module", module, linen.Module, "Call the class, as MLP().")
+    check_smaller("linen.sizes", removed, inputs)
+    check_keywords("linen.sizes", evaluation=evaluation)
     extents = extents_of(removed.params, removed.removal)
     found: list[Size] = []
     for path, (layer, reading) in _called(module, removed, inputs, evaluation).items():
@@ -171,6 +188,9 @@ def check_rebuilt(
       ValueError: a leaf is missing, left over or of another shape: names it.
       ArithmeticError: the module computes something else than the program.
     """
+    check_kind("linen.check_rebuilt", "rebuilt", rebuilt, linen.Module, "Call the class, as MLP().")
+    check_smaller("linen.check_rebuilt", removed, inputs)
+    check_keywords("linen.check_rebuilt", evaluation=evaluation)
     caller = "linen.check_rebuilt"
     try:
         shapes = _initial_shapes(rebuilt, removed, inputs, evaluation)
@@ -218,6 +238,9 @@ def shrunk(
       >>> jc.bridges.linen.shrunk(module, removed, x).module.width
       2
     """
+    check_kind("linen.shrunk", "module", module, linen.Module, "Call the class, as MLP().")
+    check_smaller("linen.shrunk", removed, inputs)
+    check_keywords("linen.shrunk", evaluation=evaluation)
     listed = sizes(module, removed, *inputs, evaluation=evaluation)
 
     def misfits(module: linen.Module) -> float:

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxcompress.bridges import readings
-from jaxcompress.bridges.agreement import Shrunk, Smaller, agreement, check_shapes
+from jaxcompress.bridges.agreement import Shrunk, Smaller, agreement, check_shapes, check_smaller
 from jaxcompress.bridges.fields import Layer, given, own_integers, resized
-from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords
+from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords, check_keywords
 from jaxcompress.bridges.sizes import Readings, SizeReport, extents_of, listed
 from jaxcompress.core import exports
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.types import Key, Params, PyTree
 from jaxcompress.graph.surgery.shrink import slice_params
@@ -77,6 +78,7 @@ def functional(
       >>> type(model.restore(model.params)).__name__
       'Linear'
     """
+    check_keywords("nnx.functional", evaluation=evaluation, training=training)
     if not isinstance(model, nnx.Module):
         raise TypeError(
             f"nnx.functional(model of type {type(model).__name__}) needs an nnx.Module. "
@@ -159,6 +161,9 @@ def shrunk(
       layers/0  Linear  out_features  4       2
       layers/2  Linear  in_features   4       2
     """
+    check_kind("nnx.shrunk", "model", model, nnx.Module, "Call the class, as MLP(rngs=rngs).")
+    check_smaller("nnx.shrunk", removed, inputs)
+    check_keywords("nnx.shrunk", sizes=sizes, evaluation=evaluation)
     bridge = functional(model)
     shapes = jax.eval_shape(lambda: bridge.params)
     check_shapes("nnx.shrunk", slice_params(shapes, removed.removal), removed.params)

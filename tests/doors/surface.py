@@ -1,5 +1,6 @@
 """Every public function, by the name it is called with, and its arguments."""
 
+import importlib.util
 import inspect
 from collections.abc import Callable, Iterator
 
@@ -27,6 +28,8 @@ TOP = "top"
 
 def functions(room: str) -> dict[str, Callable]:
     """The public functions of a room and of its families, by what follows `jc.`."""
+    if room == "bridges":
+        return _of_bridges()
     if room != TOP:
         return methods.exported(room)
     words = {
@@ -36,6 +39,19 @@ def functions(room: str) -> dict[str, Callable]:
     }
     shared = methods.exported("core.schedules") | methods.exported("core.observers")
     return words | {name.removeprefix("core."): value for name, value in shared.items()}
+
+
+def _of_bridges() -> dict[str, Callable]:
+    """Those of the frameworks that are installed."""
+    frameworks = {"equinox": "equinox", "haiku": "haiku", "linen": "flax", "nnx": "flax"}
+    return {
+        f"bridges.{bridge}.{name}": getattr(module, name)
+        for bridge, framework in frameworks.items()
+        if importlib.util.find_spec(framework) is not None
+        for module in [getattr(jaxcompress.bridges, bridge)]
+        for name in module.__all__
+        if inspect.isfunction(getattr(module, name))
+    }
 
 
 def arguments(function: Callable) -> Iterator[str]:

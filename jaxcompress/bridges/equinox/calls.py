@@ -7,6 +7,8 @@ from typing import Any
 import equinox
 import jax
 
+from jaxcompress.core.kinds import check_function, check_key, check_kind
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Key
 
 Call = Callable[..., Any]
@@ -19,6 +21,10 @@ def each_example(model: Callable, *inputs, key: Key | None) -> Any:
 
     The key goes to models whose call takes one.
     """
+    check_function("equinox.each_example", "model", model, "Pass the module.")
+    check_arrays("equinox.each_example", "inputs", inputs)
+    if key is not None:
+        check_key("equinox.each_example", "key", key)
     if key is None or "key" not in inspect.signature(model).parameters:
         return jax.vmap(model)(*inputs)
     keys = jax.random.split(key, len(jax.tree.leaves(inputs)[0]))
@@ -32,6 +38,17 @@ def each_example_with_state(
 
     The examples lie along the axis "batch", over which batch norms average.
     """
+    check_function("equinox.each_example_with_state", "model", model, "Pass the module.")
+    check_kind(
+        "equinox.each_example_with_state",
+        "state",
+        state,
+        equinox.nn.State,
+        "Take it from nn.make_with_state.",
+    )
+    check_arrays("equinox.each_example_with_state", "inputs", inputs)
+    if key is not None:
+        check_key("equinox.each_example_with_state", "key", key)
     if key is None or "key" not in inspect.signature(model).parameters:
 
         def plain(state, *one):

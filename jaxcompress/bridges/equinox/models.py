@@ -6,6 +6,7 @@ import equinox
 
 from jaxcompress.bridges.equinox.calls import Call, each_example, each_example_with_state
 from jaxcompress.bridges.functional import Functional
+from jaxcompress.core.kinds import check_function, check_kind
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.types import Key, Params
 
@@ -36,6 +37,10 @@ def functional(model: equinox.Module, *, call: Call = each_example) -> Functiona
       >>> model.restore(model.params).out_features
       3
     """
+    check_kind(
+        "equinox.functional", "model", model, equinox.Module, "Call the class, as MLP(key=key)."
+    )
+    check_function("equinox.functional", "call", call, "For example equinox.each_example.")
     params, static = equinox.partition(model, equinox.is_inexact_array)
     restore = functools.partial(_combined, static)
     evaluated, trained = (_in_mode(static, inference) for inference in (True, False))
@@ -72,6 +77,13 @@ def stateful(
       >>> outputs.shape
       (5, 2)
     """
+    check_kind(
+        "equinox.stateful", "model", model, equinox.Module, "Call the class, as MLP(key=key)."
+    )
+    check_kind(
+        "equinox.stateful", "state", state, equinox.nn.State, "Take it from nn.make_with_state."
+    )
+    check_function("equinox.stateful", "call", call, "For example equinox.each_example.")
     params, static = equinox.partition(model, equinox.is_inexact_array)
     statistics, rest = equinox.partition(state, equinox.is_inexact_array)
     evaluated, trained = (_in_mode(static, inference) for inference in (True, False))

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import equinox
 import jax
 
-from jaxcompress.bridges.agreement import Shrunk, Smaller, agreement, check_shapes
+from jaxcompress.bridges.agreement import Shrunk, Smaller, agreement, check_shapes, check_smaller
 from jaxcompress.bridges.equinox import readings
 from jaxcompress.bridges.equinox.calls import Call, each_example, each_example_with_state
 from jaxcompress.bridges.equinox.models import functional, stateful
 from jaxcompress.bridges.fields import Layer, given, own_integers, resized
-from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords
+from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords, check_keywords
 from jaxcompress.bridges.sizes import Readings, SizeReport, extents_of, listed
+from jaxcompress.core.kinds import check_function, check_kind
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import key_name
 from jaxcompress.core.types import Params
@@ -81,6 +82,10 @@ def shrunk(
       layers/0  Linear  out_features  4       2
       layers/1  Linear  in_features   4       2
     """
+    check_kind("equinox.shrunk", "model", model, equinox.Module, "Call the class, as MLP(key=key).")
+    check_smaller("equinox.shrunk", removed, inputs)
+    check_keywords("equinox.shrunk", sizes=sizes)
+    check_function("equinox.shrunk", "call", call, "For example equinox.each_example.")
     bridge = functional(model, call=call)
     _check(bridge, removed)
     module = bridge.restore(removed.params)
@@ -110,6 +115,23 @@ def shrunk_stateful(
     Raises:
       ValueError, ArithmeticError: as `shrunk`.
     """
+    check_kind(
+        "equinox.shrunk_stateful",
+        "model",
+        model,
+        equinox.Module,
+        "Call the class, as MLP(key=key).",
+    )
+    check_kind(
+        "equinox.shrunk_stateful",
+        "state",
+        state,
+        equinox.nn.State,
+        "Take it from nn.make_with_state.",
+    )
+    check_smaller("equinox.shrunk_stateful", removed, inputs)
+    check_keywords("equinox.shrunk_stateful", sizes=sizes)
+    check_function("equinox.shrunk_stateful", "call", call, "For example equinox.each_example.")
     bridge = stateful(model, state, call=call)
     _check(bridge, removed)
     module, state = bridge.restore(removed.params)
