@@ -42,7 +42,7 @@ class Functional:
     restore: Callable[[Params], Any]
 
 
-def check_keywords(caller: str, **keywords: object) -> None:
+def check_keywords(caller: str, **keywords: Any) -> None:
     """Raises a TypeError unless each holds values by the name of a keyword."""
     for argument, value in keywords.items():
         check_mapping(caller, argument, value, "Give keywords of the model by name.")

@@ -49,7 +49,7 @@ def _of_bridges() -> dict[str, Callable]:
         for bridge, framework in frameworks.items()
         if importlib.util.find_spec(framework) is not None
         for module in [getattr(jaxcompress.bridges, bridge)]
-        for name in module.__all__
+        for name in dir(module)
         if inspect.isfunction(getattr(module, name))
     }
 
