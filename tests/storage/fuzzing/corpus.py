@@ -1,0 +1,59 @@
+"""The files that the fuzzer mutates: one row for each kind of leaf, coder and version.
+
+A new coder or kind of leaf joins by a row: a tree whose file holds it.
+"""
+
+import pathlib
+import tempfile
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxcompress.storage import save
+
+GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
+
+
+class Row(NamedTuple):
+    """A file that loads.
+
+    Attributes:
+      name: of the row.
+      content: gives the file's bytes.
+    """
+
+    name: str
+    content: Callable[[], bytes]
+
+
+def golden(version: int, name: str) -> Row:
+    """A file that the code of its time wrote."""
+    path = GOLDEN / f"version_{version}" / f"{name}.safetensors"
+    return Row(f"version {version} {name}", path.read_bytes)
+
+
+def saved(name: str, tree: Callable[[], object]) -> Row:
+    """The file of a tree as it is written today."""
+
+    def content() -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "file"
+            save(path, tree(), metadata={"about": 'a "quoted" text, é'})
+            return path.read_bytes()
+
+    return Row(name, content)
+
+
+def sparse(dtype: type) -> np.ndarray:
+    return np.where(np.arange(400).reshape(20, 20) % 9 == 0, 1, 0).astype(dtype)
+
+
+KEYS = {(1, "a"): 1.5, (2, "b"): {True: 2, 2.5: [3]}}
+CORPUS = (
+    *(golden(1, name) for name in ("arrays", "quantized", "low_rank", "containers", "linen")),
+    *(golden(2, name) for name in ("arrays", "quantized", "low_rank", "containers", "nnx")),
+    *(golden(2, name) for name in ("formats", "widths", "one_leaf", "no_leaf")),
+    saved("numbers", lambda: {"a": [True, 2, 0.5, 1j], "b": np.arange(3), "c": KEYS}),
+    saved("bitmask", lambda: [sparse(np.float32), sparse(np.bool_), sparse(np.complex64)]),
+)
