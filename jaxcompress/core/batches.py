@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxcompress.core.checks import check_concrete
+from jaxcompress.core.messages import shown
 
 
 def as_inputs(batch: Any) -> tuple:
@@ -17,6 +18,27 @@ def as_inputs(batch: Any) -> tuple:
       (({'ids': 1},), (1, 2))
     """
     return batch if isinstance(batch, tuple) else (batch,)
+
+
+def as_pairs(caller: str, batches: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """`as_batches` of pairs (inputs, targets).
+
+    Raises:
+      TypeError: a batch is no pair.
+      ValueError: as `as_batches`.
+
+    Example:
+      >>> as_pairs("snip", [np.ones(2)])
+      Traceback (most recent call last):
+      TypeError: snip(batches): batch 0 is float64[2], no pair (inputs, targets).
+    """
+    batches = as_batches(caller, batches)
+    for index, batch in enumerate(batches):
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise TypeError(
+                f"{caller}(batches): batch {index} is {shown(batch)}, no pair (inputs, targets)."
+            )
+    return batches
 
 
 def as_batches(caller: str, batches: Iterable[Any]) -> list[Any]:

@@ -75,6 +75,34 @@ def check_model(caller: str, fn: object) -> None:
     check_function(caller, "fn", fn, "Pass the model, fn(params, *inputs), as a bridge gives it.")
 
 
+def check_built(caller: str, argument: str, value: object, count: int, mend: str) -> None:
+    """As `check_takes`, for functions that functions of ours and of optax build.
+
+    So a schedule that was not called is refused, though one number can be passed to it.
+
+    Example:
+      >>> check_built("prune", "when", jc.schedules.every, 1, "Pass every(100).")
+      Traceback (most recent call last):
+      TypeError: prune(when=every) is not called. Pass every(100). Did you mean
+      every(...), which gives one?
+    """
+    check_takes(caller, argument, value, count, mend)
+    uncalled = suggestion(value, "one")
+    if uncalled:
+        raise TypeError(f"{caller}({argument}={shown(value)}) is not called. {mend}{uncalled}")
+
+
+def check_loss(caller: str, loss: object) -> None:
+    """Raises a TypeError unless `loss` can be called with outputs and targets."""
+    mend = "Pass loss(outputs, targets), one number per example."
+    check_takes(caller, "loss", loss, 2, mend)
+
+
+def check_when(caller: str, when: object) -> None:
+    """Raises a TypeError unless `when` says of a step number whether it is due."""
+    check_built(caller, "when", when, 1, "For example schedules.every(100).")
+
+
 def check_key(caller: str, argument: str, value: object) -> None:
     """Raises a TypeError unless value is one random key of JAX, typed or raw.
 

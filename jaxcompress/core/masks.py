@@ -2,8 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.messages import shown
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Array, Masks, Params
 
@@ -104,6 +106,20 @@ def fitted(caller: str, masks: Masks, params: Params) -> Masks:
                 f"which does not broadcast to {tuple(leaves[name].shape)}."
             )
     return map_named(lambda name, _: known[name], params)
+
+
+def check_masks(caller: str, masks: Masks) -> None:
+    """Raises a ValueError unless each leaf is a bool or a bool array.
+
+    Example:
+      >>> check_masks("hold", {"kernel": jnp.ones(2)})
+      Traceback (most recent call last):
+      ValueError: hold(masks=...): leaf 'kernel' has dtype float32, masks are bool.
+    """
+    for name, mask in named_leaves(masks).items():
+        if not isinstance(mask, bool) and getattr(mask, "dtype", None) != np.dtype(bool):
+            what = f"has dtype {mask.dtype}" if hasattr(mask, "dtype") else f"is {shown(mask)}"
+            raise ValueError(f"{caller}(masks=...): leaf {name!r} {what}, masks are bool.")
 
 
 def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:

@@ -1,10 +1,14 @@
 """Checks of trees: arrays as params, axes, and what a selector gives for params."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.kinds import check_function, check_selector
+from jaxcompress.core.kinds import check_function, check_kind, check_mapping, check_selector
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.messages import shown
 from jaxcompress.core.names import leaf_name, named_leaves
@@ -83,6 +87,44 @@ def check_call(caller: str, fn: Model, params: Params, inputs: tuple) -> None:
     check_function(caller, "fn", fn, "Pass the model, fn(params, *inputs).")
     check_arrays(caller, "params", params)
     check_arrays(caller, "inputs", inputs)
+
+
+def check_entries(caller: str, argument: str, value: object) -> None:
+    """Raises a TypeError unless value is one array of real numbers, traced or not.
+
+    Example:
+      >>> check_entries("outputs", "scores", {"kernel": jnp.ones((2, 2))})
+      Traceback (most recent call last):
+      TypeError: outputs(scores={'kernel': ...}) must be an array of real numbers.
+    """
+    dtype = getattr(value, "dtype", np.dtype(object))
+    real = jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+    if not (hasattr(value, "shape") and real):
+        raise TypeError(f"{caller}({argument}={shown(value)}) must be an array of real numbers.")
+
+
+def check_leaf_axes(caller: str, argument: str, value: object) -> None:
+    """Raises a TypeError unless value says what the axes of one leaf do."""
+    mend = "graph.axes gives them for each leaf."
+    check_kind(caller, argument, value, LeafAxes, mend)
+
+
+def check_named(
+    caller: str,
+    argument: str,
+    values: Any,
+    check: Callable[[str, str, object], object],
+) -> None:
+    """Applies a check to each value of a dict by leaf name; a TypeError for no dict.
+
+    Example:
+      >>> check_named("globally", "scores", {"kernel": "high"}, check_entries)
+      Traceback (most recent call last):
+      TypeError: globally(scores['kernel']='high') must be an array of real numbers.
+    """
+    check_mapping(caller, argument, values, "Its keys are leaf names.")
+    for name, value in dict(values).items():
+        check(caller, f"{argument}[{name!r}]", value)
 
 
 def chosen_by(caller: str, select: Selector, params: Params) -> dict[str, bool]:

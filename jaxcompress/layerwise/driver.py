@@ -14,15 +14,17 @@ import jax.numpy as jnp
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.batches import as_batches
 from jaxcompress.core.checks import check_concrete, check_finite, check_share
+from jaxcompress.core.kinds import check_model, check_text
 from jaxcompress.core.matrices import as_matrices, from_matrices
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
+from jaxcompress.core.trees import check_arrays, check_named
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.layerwise.drift import corrected
 from jaxcompress.layerwise.frontier import Frontier
 from jaxcompress.layerwise.plan import plans_of
 from jaxcompress.layerwise.segments import Rerun
-from jaxcompress.layerwise.solver import Solution, Solver
+from jaxcompress.layerwise.solver import Solution, Solver, check_solver
 from jaxcompress.layerwise.turns import Turn
 
 
@@ -96,6 +98,10 @@ def solve(
       Array([[1., 0.],
              [0., 4.]], dtype=float32)
     """
+    check_text("solve", "caller", caller)
+    check_model(caller, fn)
+    check_arrays(caller, "params", params)
+    check_named(caller, "solvers", solvers, check_solver)
     check_share(caller, "correction", correction)
     check_concrete(caller, params=params)
     plans = plans_of(caller, fn, params, as_batches(caller, batches), solvers)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.kinds import check_kind, check_takes
 from jaxcompress.core.matrices import from_matrices
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.types import Array, PyTree
@@ -50,11 +51,25 @@ def weight_solver(solve: Callable[[Array, Array], Array]) -> Solver:
       >>> halved.leaf(jnp.ones((1, 3, 2)), jnp.zeros((2, 3)), roles).shape
       (2, 3)
     """
+    check_takes("weight_solver", "solve", solve, 2, "Pass solve(weight, second_moment).")
 
     def leaf(solutions: Array, leaf: Array, axes: LeafAxes) -> Array:
         return from_matrices(narrowed(solutions, leaf.dtype), axes, like=leaf)
 
     return Solver(solve, lambda solution: solution, leaf)
+
+
+def check_solver(caller: str, argument: str, solver: object) -> None:
+    """Raises a TypeError unless it is a solver, which says too what a leaf becomes.
+
+    Example:
+      >>> check_solver("solve", "solvers['kernel']", lambda weight, moment: weight)
+      Traceback (most recent call last):
+      TypeError: solve(solvers['kernel']=<lambda>) must be of type Solver, not function.
+      Make one of a function with layerwise.weight_solver.
+    """
+    mend = "Make one of a function with layerwise.weight_solver."
+    check_kind(caller, argument, solver, Solver, mend)
 
 
 def damped(second_moment: Array, damping: float) -> Array:

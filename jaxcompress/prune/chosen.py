@@ -16,6 +16,7 @@ from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.selectors import axes_of, weights
+from jaxcompress.core.trees import check_arrays, chosen_by
 from jaxcompress.core.types import Array, Masks, Params, PyTree
 from jaxcompress.prune.criterion import Criterion
 from jaxcompress.prune.ranking import count_true
@@ -65,7 +66,8 @@ def groups(
         used, a leaf to prune is empty, or the axes are of another tree.
     """
     leaves = named_leaves(params)
-    selected = named_leaves((target.select or weights(target.axes))(params))
+    check_arrays(caller, "params", params)
+    selected = chosen_by(f"{caller}: Target", target.select or weights(target.axes), params)
     amounts = as_rules(target.sparsity).pairs
     rules = Rules((pattern, rank) for rank, (pattern, _) in enumerate(amounts))
     assigned = rules.assign([name for name in leaves if selected[name]])

@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.types import Params, PyTree
 
 State = Any
@@ -33,3 +34,15 @@ class Criterion(NamedTuple):
     update: Callable[[PyTree, State, Params], State]
     score: Callable[[State, Params], PyTree]
     unreached: Mapping[str, str] = _NONE
+
+
+def check_criterion(caller: str, criterion: Criterion) -> None:
+    """Raises a TypeError unless it is a criterion.
+
+    Example:
+      >>> check_criterion("prune", jc.prune.criteria.magnitude)
+      Traceback (most recent call last):
+      TypeError: prune(criterion=magnitude) must be of type Criterion, not function.
+      Call one of prune.criteria. Did you mean magnitude(...), which gives one?
+    """
+    check_kind(caller, "criterion", criterion, Criterion, "Call one of prune.criteria.")

@@ -10,12 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core import exports
-from jaxcompress.core.checks import check_concrete
+from jaxcompress.core.checks import check_concrete, check_count
+from jaxcompress.core.kinds import check_key, check_takes
 from jaxcompress.core.masks import apply_masks
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Key, Masks, Params
-from jaxcompress.prune.criterion import Criterion
+from jaxcompress.prune.criterion import Criterion, check_criterion
 from jaxcompress.prune.post_training.one_shot import masks as masks_of_round
-from jaxcompress.prune.target import Aim
+from jaxcompress.prune.target import Aim, check_targets
 
 exports.list_definitions(globals())
 
@@ -47,7 +49,8 @@ def as_trained(params: Params, turn: int) -> Params:
       >>> jc.prune.lottery.as_trained({"kernel": jnp.ones(1)}, 0)
       {'kernel': Array([1.], dtype=float32)}
     """
-    del turn
+    check_arrays("as_trained", "params", params)
+    check_count("as_trained", "turn", turn, least=0)
     return params
 
 
@@ -109,6 +112,11 @@ def iterative(
     Source: Frankle and Carbin 2019, arXiv:1803.03635, section 2; Frankle et al. 2020,
     arXiv:1912.05671 (later rewinding); Han et al. 2015, arXiv:1506.02626 (fine-tuning).
     """
+    check_arrays("iterative", "params", params)
+    check_criterion("iterative", criterion)
+    check_targets("iterative", targets)
+    check_takes("iterative", "train", train, 3, "Pass train(params, masks, turn).")
+    check_takes("iterative", "restart", restart, 2, "Pass restart(params, turn), as as_trained.")
     check_concrete("iterative", params=params)
     if not targets:
         raise ValueError("iterative(targets=[]) has no round. Give one target per round.")
@@ -139,6 +147,8 @@ def shuffled(params: Params, key: Key) -> Params:
       >>> jnp.sort(jc.prune.lottery.shuffled(params, jax.random.key(0))["kernel"])
       Array([0., 1., 2., 3.], dtype=float32)
     """
+    check_arrays("shuffled", "params", params)
+    check_key("shuffled", "key", key)
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves))
     return jax.tree.unflatten(

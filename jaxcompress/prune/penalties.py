@@ -7,10 +7,13 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core import exports
+from jaxcompress.core.checks import check_size, is_number
+from jaxcompress.core.kinds import check_select, check_takes
 from jaxcompress.core.masks import fitted
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.proximal import Operator, proximal
 from jaxcompress.core.selectors import weights
+from jaxcompress.core.trees import check_entries, chosen_by
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.prune import chosen
 from jaxcompress.prune.views import Masking
@@ -60,9 +63,10 @@ def proximal_l1(
 
     Source: Parikh and Boyd 2014, "Proximal Algorithms", sections 4.2 and 6.5.2.
     """
+    check_select("proximal_l1", select)
 
     def operators(params: Params) -> dict[str, Operator]:
-        leaves, wanted = named_leaves(params), named_leaves((select or weights())(params))
+        leaves, wanted = named_leaves(params), chosen_by("proximal_l1", select or weights(), params)
         selected = [name for name in leaves if wanted[name]]
         if leaves and not selected:
             raise ValueError(
@@ -121,6 +125,7 @@ def proximal_trimmed(
     Source: Bertsimas, Copenhaver and Mazumder 2017, arXiv:1708.04527, the trimmed
     lasso. Differs: any pattern in place of the largest weights of all.
     """
+    check_takes("proximal_trimmed", "spared", spared, 1, "Pass views.by_magnitude(target).")
 
     def operators(params: Params) -> dict[str, Operator]:
         masks = fitted("proximal_trimmed", spared(params), params)
@@ -147,6 +152,11 @@ def soft_threshold(x: Array, threshold: ArrayLike) -> Array:
       >>> jc.prune.penalties.soft_threshold(jnp.array([-3.0, 0.5]), 1.0)
       Array([-2.,  0.], dtype=float32)
     """
+    check_entries("soft_threshold", "x", x)
+    if is_number(threshold):
+        check_size("soft_threshold", "threshold", threshold)
+    else:
+        check_entries("soft_threshold", "threshold", threshold)
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     return jnp.where(jnp.abs(x) > threshold, x - jnp.sign(x) * threshold, 0.0)
 

@@ -11,10 +11,12 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.batches import as_batches, as_inputs
 from jaxcompress.core.checks import check_concrete, check_share
 from jaxcompress.core.evidence import missing
+from jaxcompress.core.kinds import check_model
 from jaxcompress.core.matrices import from_matrices
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.report import Report
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.program import axes, trace
 from jaxcompress.layerwise.driver import solve
@@ -25,7 +27,7 @@ from jaxcompress.prune import chosen
 from jaxcompress.prune.allocations.totals import uniform
 from jaxcompress.prune.patterns.pattern import unstructured
 from jaxcompress.prune.post_training.one_shot import removal_report
-from jaxcompress.prune.solvers.solver import SparsitySolver
+from jaxcompress.prune.solvers.solver import SparsitySolver, check_solver
 from jaxcompress.prune.target import Aim, Target, without_steps
 
 
@@ -108,6 +110,9 @@ def reconstruct(
     Differs: leaf by leaf, in place of all of a block at once; the correction comes
     before the solver, and not in its steps.
     """
+    check_model("reconstruct", fn)
+    check_arrays("reconstruct", "params", params)
+    check_solver("reconstruct", solver)
     check_share("reconstruct", "correction", correction)
     check_concrete("reconstruct", params=params)
     batches = [as_inputs(batch) for batch in as_batches("reconstruct", batches)]

@@ -7,6 +7,9 @@ import jax.numpy as jnp
 
 from jaxcompress.core import exports
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.kinds import check_mapping
+from jaxcompress.core.masks import check_masks
+from jaxcompress.core.trees import check_entries, check_leaf_axes, check_named
 from jaxcompress.core.types import Array
 from jaxcompress.prune.allocations.totals import first_of_slices, total
 from jaxcompress.prune.patterns.pattern import group_axis, group_size
@@ -37,7 +40,7 @@ def as_dropped(
       >>> jc.prune.shares.as_dropped({}, {}, {}, {"kernel": jnp.array([[3]])})
       {'kernel': Array([[3]], dtype=int32)}
     """
-    del scores, masks, axes
+    _check("as_dropped", scores, masks, axes, dropped)
     return dropped
 
 
@@ -77,6 +80,7 @@ def by_mean_score(
     Source: Dettmers and Zettlemoyer 2019, arXiv:1907.04840, section 3.1, with momentum
     for scores. Differs: exact totals, and a layer is a slice along the batch axes.
     """
+    _check("by_mean_score", scores, masks, axes, dropped)
     axis = {name: group_axis(score, axes[name]) for name, score in scores.items()}
     living = {name: count_true(mask, axis[name]) for name, mask in masks.items()}
     room = {
@@ -111,3 +115,18 @@ def by_mean_score(
         {name: high[name] - low[name] for name in low}, count - total(low.values())
     )
     return {name: low[name] + extra[name] for name in low}
+
+
+def _check(
+    caller: str,
+    scores: dict[str, Array],
+    masks: dict[str, Array],
+    axes: dict[str, LeafAxes],
+    dropped: dict[str, Array],
+) -> None:
+    """Raises a TypeError unless they are dicts by leaf name of what a `Share` takes."""
+    check_named(caller, "scores", scores, check_entries)
+    check_mapping(caller, "masks", masks, "Its keys are leaf names.")
+    check_masks(caller, masks)
+    check_named(caller, "axes", axes, check_leaf_axes)
+    check_named(caller, "dropped", dropped, check_entries)

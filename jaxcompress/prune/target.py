@@ -1,21 +1,24 @@
 """Which weights are pruned, how much of them and where: one value for every verb."""
 
 import dataclasses
-import numbers
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes
-from jaxcompress.core.checks import check_range
+from jaxcompress.core.checks import check_range, is_number
+from jaxcompress.core.kinds import check_built, check_iterable, check_select
+from jaxcompress.core.messages import shown
 from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.core.trees import named_axes
 from jaxcompress.core.types import Selector
-from jaxcompress.prune.allocations.totals import Allocation, uniform
-from jaxcompress.prune.patterns.pattern import Pattern, unstructured
+from jaxcompress.prune.allocations.totals import Allocation, check_allocation, uniform
+from jaxcompress.prune.patterns.pattern import Pattern, check_pattern, unstructured
 
 Sparsity = ArrayLike | optax.Schedule
 """The fraction to remove: a number in [0, 1), or a schedule from step to one."""
@@ -30,9 +33,9 @@ class Target:
     0.5)` is `one_shot(params, criterion, Target(0.5))`.
 
     Attributes:
-      sparsity: fraction to remove, in [0, 1): a number, a () array (clipped to [0, 1];
-        it may be traced), a schedule from step to number where there are steps, or
-        `Rules` of those. Leaves without a rule stay whole.
+      sparsity: fraction to remove, in [0, 1): a number, a () array (where it is traced,
+        it is clipped to [0, 1]), a schedule from step to number where there are steps,
+        or `Rules` of those. Leaves without a rule stay whole.
       pattern: where weights may be removed, of `prune.patterns`.
       allocate: how the sparsity of each rule is shared out among the leaves that it
         matches, of `prune.allocations`.
@@ -40,9 +43,9 @@ class Target:
       axes: from `graph.axes`; by default the layout of `assumed_axes`.
 
     Raises:
-      ValueError: a number is outside [0, 1), an array is NaN, or a schedule at step 0.
-      TypeError: a sparsity is no number, or `pattern`, `allocate` or `select` is not a
-        function.
+      ValueError: a number is outside [0, 1), or a schedule is NaN at step 0.
+      TypeError: a sparsity is no number, `pattern`, `allocate` or `select` is not such
+        a function, or `axes` holds anything but `LeafAxes`.
 
     Example:
       >>> half = jc.prune.Target(0.5, jc.prune.patterns.n_of_m(2, 4))
@@ -59,14 +62,10 @@ class Target:
 
     def __post_init__(self):
         check_sparsity("Target", "sparsity", self.sparsity)
-        for argument in ("pattern", "allocate", "select"):
-            value = getattr(self, argument)
-            if not callable(value) and not (argument == "select" and value is None):
-                raise TypeError(
-                    f"Target({argument}={value!r}) must be a function. Patterns are those of "
-                    "prune.patterns, allocations those of prune.allocations; n_of_m(2, 4) and "
-                    "outliers() are called to make one."
-                )
+        check_pattern("Target", self.pattern)
+        check_allocation("Target", "allocate", self.allocate)
+        check_select("Target", self.select)
+        named_axes("Target", self.axes)
 
 
 Aim = Target | Rules[Sparsity] | Sparsity
@@ -77,7 +76,7 @@ def as_target(caller: str, target: Aim) -> Target:
     """The target itself, or the one that a sparsity stands for.
 
     Raises:
-      ValueError: a number is outside [0, 1), an array is NaN, or a schedule at step 0.
+      ValueError: a number is outside [0, 1), or a schedule is NaN at step 0.
       TypeError: a sparsity is no number.
     """
     if isinstance(target, Target):
@@ -102,23 +101,41 @@ def without_steps(caller: str, target: Aim) -> Target:
     return target
 
 
-def check_sparsity(caller: str, argument: str, value: Rules[Sparsity] | Sparsity) -> None:
-    """Raises a ValueError for a number outside [0, 1), and for an array that is NaN.
+def check_targets(caller: str, targets: Sequence[Aim]) -> None:
+    """Raises an error unless it is a list of targets and of sparsities."""
+    check_iterable(caller, "targets", targets, "Give one target, or its sparsity, per round.")
+    for target in targets:
+        if not isinstance(target, Target):
+            check_sparsity(caller, "targets", target)
 
-    Of a schedule the first value is looked at; a traced one passes, and so do arrays
-    outside [0, 1], which are clipped. What is no number at all is a TypeError.
+
+def check_sparsity(caller: str, argument: str, value: Rules[Sparsity] | Sparsity) -> None:
+    """Raises a ValueError for a number outside [0, 1); a traced one passes.
+
+    Of a schedule the value at step 0 is looked at, whether it is NaN. What is no number
+    at all is a TypeError.
     """
     for _, each in as_rules(value).pairs:
-        if isinstance(each, numbers.Real):
-            check_range(caller, argument, float(each), 0, 1)
-            continue
-        first = each(jnp.zeros((), jnp.int32)) if callable(each) else each
-        numeric = isinstance(first, numbers.Real | np.generic | np.ndarray | jax.Array)
-        if not numeric or getattr(first, "shape", ()) != ():
+        if callable(each):
+            check_built(caller, argument, each, 1, "Pass a schedule, as schedules.cubic(...).")
+            _check_first(caller, argument, each, each(jnp.zeros((), jnp.int32)))
+        elif is_number(each):
+            check_range(caller, argument, each, 0, 1)
+        else:
+            meant = " Did you mean Rules({...})?" if isinstance(each, Mapping) else ""
             raise TypeError(
-                f"{caller}({argument}={each!r}): a sparsity is a number in [0, 1), a () array, a "
-                "schedule of those, or Rules of them by leaf name."
+                f"{caller}({argument}={shown(each)}): a sparsity is a number in [0, 1), a () "
+                f"array, a schedule of those, or Rules of them by leaf name.{meant}"
             )
-        if not isinstance(first, Tracer) and np.any(np.isnan(np.asarray(first, np.float32))):
-            what = f"{each} is NaN at step 0" if callable(each) else f"{each} is NaN"
-            raise ValueError(f"{caller}({argument}=...): {what}. Give a share in [0, 1).")
+
+
+def _check_first(caller: str, argument: str, schedule: object, first: Any) -> None:
+    if not is_number(first):
+        raise TypeError(
+            f"{caller}({argument}={shown(schedule)}) gives {shown(first)} at step 0; a sparsity is "
+            "a number in [0, 1)."
+        )
+    if not isinstance(first, Tracer) and math.isnan(float(first)):
+        raise ValueError(
+            f"{caller}({argument}={shown(schedule)}) is NaN at step 0. Give a share in [0, 1)."
+        )

@@ -10,11 +10,13 @@ import jax.numpy as jnp
 
 from jaxcompress.core import exports
 from jaxcompress.core.checks import check_number, check_range
+from jaxcompress.core.kinds import check_takes
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.masks import apply_mask, fitted
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.numerics import straight_through as passing
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Masks, Params, View
 from jaxcompress.prune import chosen
 from jaxcompress.prune.criteria.weights import magnitude
@@ -91,6 +93,7 @@ def straight_through(masking: Masking) -> View:
     Source: Bengio et al. 2013, arXiv:1308.3432, section 4; Zhou et al. 2021,
     arXiv:2102.04010, equation 5.
     """
+    _check_masking("straight_through", masking)
     return _masked("straight_through", masking, lambda mask, leaf: leaf)
 
 
@@ -124,6 +127,7 @@ def sr_ste(masking: Masking, decay: float = 2e-4) -> View:
 
     Source: Zhou et al. 2021, arXiv:2102.04010, equation 8.
     """
+    _check_masking("sr_ste", masking)
     check_range("sr_ste", "decay", decay, 0, float("inf"))
 
     def pulled(mask: Array, leaf: Array) -> Array:
@@ -168,6 +172,7 @@ def surgery(masks: Masks, params: Params, *, deviations: float, margin: float = 
     Source: Guo et al. 2016, arXiv:1608.04493, equation 4. Differs: thresholds follow
     the weights.
     """
+    check_arrays("surgery", "params", params)
     check_number("surgery", "deviations", deviations)
     check_range("surgery", "margin", margin, 0, 1)
     masks = fitted("surgery", masks, params)
@@ -180,6 +185,11 @@ def surgery(masks: Masks, params: Params, *, deviations: float, margin: float = 
         return jnp.where(mask, size >= (1 - margin) * threshold, size >= (1 + margin) * threshold)
 
     return jax.tree.map(renewed, masks, params)
+
+
+def _check_masking(caller: str, masking: Masking) -> None:
+    mend = "Pass by_magnitude(target), or lambda params: masks."
+    check_takes(caller, "masking", masking, 1, mend)
 
 
 def _masked(caller: str, masking: Masking, learning: Callable[[Array, Array], Array]) -> View:

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -45,11 +45,13 @@ def endings(
     name: str,
     function: Callable,
     valid: Mapping[str, Any],
+    right: Mapping[str, Collection[str]],
     call: Callable[[Callable, Mapping[str, Any]], Any] = called,
 ) -> Iterator[Ending]:
-    """Each argument of a valid call in turn replaced by each value of `WRONG`."""
+    """Each argument of a valid call replaced by each value that is not right for it."""
     for argument in arguments(function):
-        for label, make in WRONG.items():
+        makers = {label: make for label, make in WRONG.items() if label not in right[argument]}
+        for label, make in makers.items():
             wrong = (make(),) if argument == _variadic(function) else make()
             run = functools.partial(call, function, {**valid, argument: wrong})
             yield Ending(argument, label, _ending(name, argument, run))

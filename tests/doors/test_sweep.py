@@ -30,11 +30,7 @@ CALLS = [
 @pytest.mark.parametrize(("doors", "name", "function"), CALLS)
 def test_a_wrong_argument_is_refused_by_name(doors, name, function):
     call = traced if name in doors.traced else called
-    call(function, doors.valid(name, function))
-    accepted = doors.accepted(name, function)
-    wrong = [
-        ending
-        for ending in endings(name, function, doors.valid(name, function), call)
-        if ending.how != "refused" and ending.value not in accepted[ending.argument]
-    ]
+    valid, right = doors.valid(name, function), doors.accepted(name, function)
+    call(function, valid)
+    wrong = [each for each in endings(name, function, valid, right, call) if each.how != "refused"]
     assert not wrong, "\n".join(map(str, wrong))

@@ -34,8 +34,12 @@ RATE = SIZE | FUNCTION
 TEXT = frozenset(("text",))
 NONE = frozenset(("None",))
 
+ENTRIES = frozenset(("jnp nan", "jnp -1", "jnp 1.5"))
+"""An array of real numbers without axes."""
 ARRAY = frozenset(("nan", "jnp nan", "True")) | NUMBER
 """A number is an array without axes; its values are data, which nobody can refuse."""
 TREE = ARRAY | NONE
 """None is a tree without leaves."""
+MASKS = NONE | {"True"}
+"""A bool is a mask without axes; masks are fitted where params are seen."""
 ANYTHING = frozenset(WRONG)

@@ -57,7 +57,7 @@ def test_shares_equal_the_oracle(name):
 def test_a_floor_keeps_weights_or_a_share(least, kept):
     scores = {name: jnp.array(score) for name, score in split(range(31)).items()}
     shares = prune.allocations.floored(uniform, least)(scores, AXES, 1.0)
-    left = [(1 - float(shares[name].ravel()[0])) * scores[name].size for name in AXES]
+    left = [(1 - float(np.ravel(shares[name])[0])) * scores[name].size for name in AXES]
     np.testing.assert_allclose(left, kept, atol=2**-18)
 
 
@@ -140,7 +140,7 @@ REFUSED = {
     ),
     "nothing": (
         lambda: prune.allocations.floored(uniform, 0),
-        "floored(least=0) must be a share in (0, 1)",
+        "floored(least=0) must be above 0",
     ),
     "no end": (
         lambda: prune.allocations.by_sensitivity(
@@ -175,8 +175,8 @@ def test_wrong_numbers_are_refused(name):
 def test_too_many_weights_are_refused():
     large = jax.ShapeDtypeStruct((2**16, 2**15), jnp.float32)
     with pytest.raises(ValueError, match=r"globally\(scores\) counts fewer than 2\*\*31"):
-        globally({"first": large}, AXES, 0.5)
+        globally({"first": large}, AXES, 0.5)  # pyright: ignore[reportArgumentType]
 
 
 def test_uniform_gives_all_the_same():
-    assert uniform(split(range(31)), AXES, 0.25) == dict.fromkeys(SHAPES, 0.25)
+    assert uniform(split(range(31)), AXES, 0.25) == dict.fromkeys(SHAPES, 0.25)  # pyright: ignore[reportArgumentType]

@@ -47,7 +47,7 @@ WRONG = {
 def test_what_is_no_function_is_refused_when_built(argument):
     right, wrong = WRONG[argument]
     assert getattr(prune.Target(0.5, **{argument: right}), argument) is right
-    with pytest.raises(TypeError, match=rf"Target\({argument}=.* must be a function"):
+    with pytest.raises(TypeError, match=rf"Target\({argument}=.* must be a (function|selector)"):
         prune.Target(0.5, **{argument: wrong})
 
 

@@ -10,7 +10,7 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_positive
 from jaxcompress.core.sharding import with_whole_results
 from jaxcompress.core.types import Array
-from jaxcompress.prune.allocations.totals import Allocation, globally
+from jaxcompress.prune.allocations.totals import Allocation, check_shared, globally
 from jaxcompress.prune.patterns.pattern import group_axis, group_size, slice_sizes
 from jaxcompress.prune.ranking import count_true
 
@@ -44,6 +44,7 @@ def erk(
 
     Source: Evci et al. 2020, arXiv:1911.11134, section 3, Erdős-Rényi-Kernel.
     """
+    check_shared("erk", scores, axes, sparsity)
     sizes = np.array([score.size for score in scores.values()], np.float64)
     rates = np.array(
         [
@@ -100,6 +101,7 @@ def lamp(
 
     Source: Lee et al. 2021, arXiv:2010.07611, equation 1. Differs: any scores.
     """
+    check_shared("lamp", scores, axes, sparsity)
     relative = {name: _relative(score, axes[name]) for name, score in scores.items()}
     roles = {
         name: LeafAxes((each.ndim - 1,), (), tuple(range(each.ndim - 1)))

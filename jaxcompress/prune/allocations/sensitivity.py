@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.types import Array
 from jaxcompress.prune.allocations.totals import Allocation
 from jaxcompress.prune.ranking import cut
@@ -71,6 +72,8 @@ def by_sensitivity(sensitivity: Sensitivity) -> Allocation:
     Source: Han et al. 2015, arXiv:1506.02626, section 5, where thresholds are chosen
     by eye from such curves. Differs: one rise for all leaves, found for a given total.
     """
+    mend = "Measure it with prune.sensitivity."
+    check_kind("by_sensitivity", "sensitivity", sensitivity, Sensitivity, mend)
     _check(sensitivity)
     knots = np.array((0.0, *sensitivity.sparsities), np.float32)
     curves = {

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_number, check_positive
 from jaxcompress.core.types import Array
-from jaxcompress.prune.allocations.totals import Allocation
+from jaxcompress.prune.allocations.totals import Allocation, check_allocation
 from jaxcompress.prune.patterns.pattern import group_axis, group_size
 from jaxcompress.prune.ranking import count_true, order_keys
 
@@ -109,7 +109,9 @@ def floored(allocate: Allocation, least: float) -> Allocation:
       >>> allocate(scores, {"a": dot, "b": dot}, 0.5)
       {'a': Array([0.5], dtype=float32), 'b': Array([0.25], dtype=float32)}
     """
-    if not 0 < least < math.inf or (least > 1 and least != int(least)):
+    check_allocation("floored", "allocate", allocate)
+    check_positive("floored", "least", least)
+    if least > 1 and least != int(least):
         raise ValueError(
             f"floored(least={least}) must be a share in (0, 1) or a whole number of weights."
         )

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.kinds import check_takes
 from jaxcompress.core.numerics import round_to_count
+from jaxcompress.core.trees import check_entries, check_leaf_axes, check_named
 from jaxcompress.core.types import Array
-from jaxcompress.prune.patterns.pattern import group_axis, group_size
+from jaxcompress.prune.patterns.pattern import check_sparsity, group_axis, group_size
 from jaxcompress.prune.ranking import count_each, count_true, cut, order_keys, positions
 
 Allocation = Callable[
@@ -23,6 +25,27 @@ Allocation = Callable[
 The dicts go by leaf name, in the tree's order, and hold the leaves that share
 `sparsity`.
 """
+
+
+def check_allocation(caller: str, argument: str, allocate: Allocation) -> None:
+    """Raises a TypeError unless it is a function of scores, axes and a sparsity."""
+    mend = "Take one of prune.allocations, as globally or outliers()."
+    check_takes(caller, argument, allocate, 3, mend)
+
+
+def check_shared(
+    caller: str,
+    scores: dict[str, Array],
+    axes: dict[str, LeafAxes],
+    sparsity: Array | float,
+) -> None:
+    """Raises an error unless each leaf has scores and axes, and there is a sparsity."""
+    check_named(caller, "scores", scores, check_entries)
+    check_named(caller, "axes", axes, check_leaf_axes)
+    for name in scores:
+        if name not in axes:
+            raise ValueError(f"{caller}(axes=...) has no axes of leaf {name!r}.")
+    check_sparsity(caller, sparsity)
 
 
 def uniform(
@@ -44,7 +67,9 @@ def uniform(
       >>> jc.prune.allocations.uniform({"a": jnp.ones(2), "b": jnp.ones(3)}, {}, 0.5)
       {'a': 0.5, 'b': 0.5}
     """
-    del axes
+    check_named("uniform", "scores", scores, check_entries)
+    check_named("uniform", "axes", axes, check_leaf_axes)
+    check_sparsity("uniform", sparsity)
     return dict.fromkeys(scores, sparsity)
 
 
@@ -81,6 +106,7 @@ def globally(
     Source: Blalock et al. 2020, arXiv:2003.03033, section 2.3, "global". Differs: an
     exact count by a bisected threshold over the leaves where they are, ties by order.
     """
+    check_shared("globally", scores, axes, sparsity)
     size = sum(score.size for score in scores.values())
     if size >= 2**31:
         raise ValueError(

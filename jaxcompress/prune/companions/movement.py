@@ -20,6 +20,7 @@ from jaxcompress.core.companions import (
     of_equal_shape,
     seen,
 )
+from jaxcompress.core.kinds import check_built, check_select
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named
 from jaxcompress.core.numerics import straight_through
@@ -77,6 +78,11 @@ def soft_movement(
     mean in place of a sum.
     """
     check_number("soft_movement", "start", start)
+    check_select("soft_movement", select)
+    if callable(threshold):
+        check_built("soft_movement", "threshold", threshold, 1, "Pass a schedule or a number.")
+    else:
+        check_number("soft_movement", "threshold", threshold)
 
     def init(params: Params) -> Companions:
         return per_weight("soft_movement", params, (select or weights())(params), start)

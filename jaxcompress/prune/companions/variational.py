@@ -17,6 +17,7 @@ from jaxcompress.core.companions import (
     of_equal_shape,
     seen,
 )
+from jaxcompress.core.kinds import check_select
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
@@ -69,6 +70,7 @@ def variational_dropout(
     """
     check_number("variational_dropout", "start", start)
     check_number("variational_dropout", "threshold", threshold)
+    check_select("variational_dropout", select)
 
     def init(params: Params) -> Companions:
         return per_weight("variational_dropout", params, (select or weights())(params), start)

@@ -10,8 +10,10 @@ from jaxcompress.core.axes import from_canonical
 from jaxcompress.core.batches import as_batches, as_inputs
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.evidence import missing
+from jaxcompress.core.kinds import check_model
 from jaxcompress.core.names import map_named
 from jaxcompress.core.observers import Reading, second_moment
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.calibrate import calibrate
 from jaxcompress.graph.layouts import Convolution
@@ -64,6 +66,8 @@ def wanda(fn: Model, params: Params, batches: Iterable[Any]) -> Criterion:
     Source: Sun et al. 2023, arXiv:2306.11695, equation 1. Differs: the root of the mean
     square in place of the norm, the same order within a leaf; convolutions.
     """
+    check_model("wanda", fn)
+    check_arrays("wanda", "params", params)
     check_concrete("wanda", params=params)
     batches = as_batches("wanda", batches)
     readings = calibrate(fn, params, batches, second_moment())

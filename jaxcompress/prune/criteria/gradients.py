@@ -13,11 +13,13 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxcompress.core.checks import check_range
+from jaxcompress.core.kinds import check_iterable
 from jaxcompress.core.names import named_leaves
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import PyTree
 from jaxcompress.prune.criteria.accumulated import accumulated
 from jaxcompress.prune.criteria.weights import aligned
-from jaxcompress.prune.criterion import Criterion
+from jaxcompress.prune.criterion import Criterion, check_criterion
 
 
 def saliency(decay: float = 0.9) -> Criterion:
@@ -240,10 +242,13 @@ def informed(criterion: Criterion, gradients: Iterable[PyTree]) -> Criterion:
       >>> jc.prune.masks(params, criterion, 0.5)
       {'kernel': Array([[ True, False]], dtype=bool)}
     """
+    check_criterion("informed", criterion)
+    check_iterable("informed", "gradients", gradients, "Pass [grads], also where there is one.")
     seen = tuple(gradients)
     if not seen:
         raise ValueError("informed(gradients=[]) holds no gradients. Pass one tree or more.")
     for grads in seen:
+        check_arrays("informed", "gradients", grads)
         _require_finite(grads)
 
     def init(params):

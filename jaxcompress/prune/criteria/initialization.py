@@ -10,12 +10,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.batches import as_batches, as_inputs
+from jaxcompress.core.batches import as_inputs, as_pairs
 from jaxcompress.core.checks import check_concrete, check_count, check_positive
+from jaxcompress.core.kinds import check_loss, check_model
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.partition import combine, partition
 from jaxcompress.core.selectors import inexact
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Loss, Model, Params, PyTree
 from jaxcompress.prune import chosen
 from jaxcompress.prune.allocations.totals import globally
@@ -107,6 +109,7 @@ def grasp(
     Source: Wang, Zhang and Grosse 2020, arXiv:2002.07376, section 4, algorithm 2.
     Differs: the sign, since here the lowest go.
     """
+    check_loss("grasp", loss)
     check_positive("grasp", "temperature", temperature)
 
     def soft(outputs: Array, targets: Array) -> Array:
@@ -169,6 +172,9 @@ def synflow(
 
     Source: Tanaka et al. 2020, arXiv:2006.05467, algorithm 1.
     """
+    check_model("synflow", fn)
+    check_arrays("synflow", "params", params)
+    check_arrays("synflow", "inputs", inputs)
     check_concrete("synflow", params=params, inputs=inputs)
     if not isinstance(target, Target):
         target = dataclasses.replace(as_target("synflow", target), allocate=globally)
@@ -177,7 +183,8 @@ def synflow(
     found = chosen.fixed_groups("synflow", params, target)
     roles = {name: each for group in found for name, each in group.axes.items()}
     inputs = jax.tree.map(
-        lambda x: jnp.ones_like(x) if jnp.issubdtype(x.dtype, jnp.inexact) else x, inputs
+        lambda x: jnp.ones_like(x) if jnp.issubdtype(jnp.result_type(x), jnp.inexact) else x,
+        inputs,
     )
     lasts = [float(chosen.value_at(0, group.sparsity)) for group in found]
     # The density falls by the same factor in each round; the last is exact.
@@ -222,8 +229,11 @@ def _by_loss(
     caller: str, score: Callable, fn: Model, params: Params, loss: Loss, batches: Batches
 ) -> Criterion:
     """The criterion that holds score(trained leaves, their mean loss)."""
+    check_model(caller, fn)
+    check_arrays(caller, "params", params)
+    check_loss(caller, loss)
     check_concrete(caller, params=params)
-    batches = as_batches(caller, batches)
+    batches = as_pairs(caller, batches)
 
     def scores_of(params, batches):
         trained, others = partition(params, inexact())

@@ -7,7 +7,9 @@ Those that accumulate gradients are in `gradients`, those that need a model and 
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.kinds import check_key
 from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Key, Params, PyTree
 from jaxcompress.prune.criterion import Criterion
 
@@ -59,6 +61,7 @@ def random(key: Key) -> Criterion:
       >>> float(jnp.mean(scores["kernel"]))
       0.5
     """
+    check_key("random", "key", key)
     return stateless(lambda state, params: _uniform(key, params))
 
 
@@ -81,6 +84,7 @@ def fresh_noise(key: Key) -> Criterion:
       >>> float(jnp.mean(first < criterion.score(1, params)["kernel"]))
       0.5
     """
+    check_key("fresh_noise", "key", key)
 
     def score(state, params):
         return _uniform(jax.random.fold_in(key, state), params)
@@ -110,6 +114,7 @@ def constant(scores: PyTree) -> Criterion:
       >>> jc.prune.masks(params, criterion, 0.5)
       {'kernel': Array([[ True, False]], dtype=bool)}
     """
+    check_arrays("constant", "scores", scores)
 
     def init(params):
         return aligned("constant", "scores", scores, params)

@@ -12,7 +12,7 @@ from jaxcompress.core.checks import check_count
 from jaxcompress.core.numerics import round_to_count
 from jaxcompress.core.types import Array
 from jaxcompress.prune.patterns.matrices import on_inputs, on_matrices
-from jaxcompress.prune.patterns.pattern import Pattern
+from jaxcompress.prune.patterns.pattern import Pattern, check_pattern
 from jaxcompress.prune.ranking import lowest
 
 
@@ -111,6 +111,7 @@ def padded(pattern: Pattern, multiple: int) -> Pattern:
       >>> pattern(jnp.array([0.1, 0.9, 0.5, 0.3, 0.2, 0.1, 0.7]), 0.5, dot)
       Array([False,  True,  True, False,  True, False,  True], dtype=bool)
     """
+    check_pattern("padded", pattern)
     multiple = check_count("padded", "multiple", multiple)
 
     def filled(matrices: Array, sparsity: Array | float) -> Array:

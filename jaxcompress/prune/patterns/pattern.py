@@ -7,7 +7,11 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.checks import is_number
+from jaxcompress.core.kinds import check_takes
+from jaxcompress.core.messages import shown
 from jaxcompress.core.numerics import round_to_count
+from jaxcompress.core.trees import check_entries, check_leaf_axes
 from jaxcompress.core.types import Array
 from jaxcompress.prune.patterns.counts import counts_of_slices
 from jaxcompress.prune.ranking import lowest
@@ -51,6 +55,7 @@ def unstructured(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) ->
     Source: Han et al. 2015, arXiv:1506.02626, section 3. Differs: an exact count by a
     bisected threshold, ties by index.
     """
+    check_leaf_scores("unstructured", scores, leaf_axes)
     check_sparsity("unstructured", sparsity)
     axis = group_axis(scores, leaf_axes)
     size = group_size(scores, leaf_axes)
@@ -88,6 +93,7 @@ def within_outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) 
 
     Source: Sun et al. 2023, arXiv:2306.11695, section 3, "comparison group".
     """
+    check_leaf_scores("within_outputs", scores, leaf_axes)
     check_sparsity("within_outputs", sparsity)
     check_roles("within_outputs", scores, leaf_axes)
     count = round_to_count(sparsity, math.prod(scores.shape[i] for i in leaf_axes.contracting))
@@ -96,11 +102,33 @@ def within_outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) 
 
 def check_sparsity(caller: str, sparsity: Array | float) -> None:
     """Raises a ValueError for a number or an array outside [0, 1]; traced ones pass."""
+    if not is_number(sparsity):
+        check_entries(caller, "sparsity", sparsity)
     if isinstance(sparsity, Tracer) or not getattr(sparsity, "is_fully_addressable", True):
         return
     shares = np.asarray(sparsity)
     if not np.all((shares >= 0) & (shares <= 1)):
-        raise ValueError(f"{caller}(sparsity={sparsity}) must be in [0, 1].")
+        raise ValueError(f"{caller}(sparsity={shown(sparsity)}) must be in [0, 1].")
+
+
+def check_pattern(caller: str, pattern: Pattern, argument: str = "pattern") -> None:
+    """Raises a TypeError unless it is a function of scores, sparsity and leaf axes.
+
+    Example:
+      >>> check_pattern("Target", jc.prune.patterns.within_groups)
+      Traceback (most recent call last):
+      TypeError: Target(pattern=within_groups) must be a function of 3 arguments. Take
+      one of prune.patterns, as outputs or n_of_m(2, 4). Did you mean
+      within_groups(...), which gives one?
+    """
+    mend = "Take one of prune.patterns, as outputs or n_of_m(2, 4)."
+    check_takes(caller, argument, pattern, 3, mend)
+
+
+def check_leaf_scores(caller: str, scores: Array, leaf_axes: LeafAxes) -> None:
+    """Raises a TypeError unless they are an array and what its axes do."""
+    check_entries(caller, "scores", scores)
+    check_leaf_axes(caller, "leaf_axes", leaf_axes)
 
 
 def check_roles(caller: str, scores: Array, leaf_axes: LeafAxes) -> None:

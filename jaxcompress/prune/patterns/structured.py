@@ -12,11 +12,13 @@ import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_count, check_whole
+from jaxcompress.core.messages import shown
 from jaxcompress.core.types import Array
 from jaxcompress.prune.patterns.counts import counts_of_slices
 from jaxcompress.prune.patterns.matrices import on_matrices
 from jaxcompress.prune.patterns.pattern import (
     Pattern,
+    check_leaf_scores,
     check_roles,
     check_sparsity,
     slice_sizes,
@@ -54,6 +56,7 @@ def outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Arra
     Source: Li et al. 2017, arXiv:1608.08710, section 3.1. Differs: any score; the mean
     in place of the sum.
     """
+    check_leaf_scores("outputs", scores, leaf_axes)
     check_roles("outputs", scores, leaf_axes)
     return _whole("outputs", scores, sparsity, leaf_axes, leaf_axes.output)
 
@@ -87,6 +90,7 @@ def inputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array
       Array([[ True,  True],
              [False, False]], dtype=bool)
     """
+    check_leaf_scores("inputs", scores, leaf_axes)
     check_roles("inputs", scores, leaf_axes)
     return _whole("inputs", scores, sparsity, leaf_axes, leaf_axes.contracting)
 
@@ -121,6 +125,7 @@ def heads(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
     Source: Michel et al. 2019, arXiv:1905.10650, section 2.2. Differs: any score, one
     leaf at a time; `structure` takes the leaves of a head together.
     """
+    check_leaf_scores("heads", scores, leaf_axes)
     check_roles("heads", scores, leaf_axes)
     if len(leaf_axes.output) < 2:
         raise ValueError(
@@ -201,9 +206,9 @@ def blocks(shape: tuple[int, int]) -> Pattern:
     Narang et al. 2017, arXiv:1711.02782, section 3.1. Differs: the mean, so that edges
     compare, in place of the maximum.
     """
-    height, width = shape
-    height = check_count("blocks", "shape[0]", height)
-    width = check_count("blocks", "shape[1]", width)
+    if not isinstance(shape, tuple | list) or len(shape) != 2:
+        raise TypeError(f"blocks(shape={shown(shape)}) must be a pair (outputs, inputs).")
+    height, width = (check_count("blocks", f"shape[{i}]", size) for i, size in enumerate(shape))
 
     def of_matrices(matrices: Array, sparsity: Array | float) -> Array:
         worth = _block_means(matrices, height, width)  # (batch…, rows, columns)

@@ -14,9 +14,10 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.selectors import reasons_left_out
 from jaxcompress.core.sizes import size_bytes
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Masks, Params
 from jaxcompress.prune import chosen
-from jaxcompress.prune.criterion import Criterion
+from jaxcompress.prune.criterion import Criterion, check_criterion
 from jaxcompress.prune.target import Aim, Target, without_steps
 
 INSIDE = "Inside, prune.prune finds masks at each step, and views.by_magnitude of given weights."
@@ -77,6 +78,8 @@ def one_shot(
       >>> report.leaves[1].action
       '50.0 % removed'
     """
+    check_arrays("one_shot", "params", params)
+    check_criterion("one_shot", criterion)
     check_concrete("one_shot", INSIDE, params=params)
     target = without_steps("one_shot", target)
     found, left = _known_groups("one_shot", params, criterion, target)
@@ -105,6 +108,8 @@ def masks(
       >>> jc.prune.masks(params, jc.prune.criteria.magnitude(), 0.5)
       {'bias': Array(True, dtype=bool), 'kernel': Array([[False,  True]], dtype=bool)}
     """
+    check_arrays("masks", "params", params)
+    check_criterion("masks", criterion)
     check_concrete("masks", INSIDE, params=params)
     target = without_steps("masks", target)
     found, _ = _known_groups("masks", params, criterion, target)
@@ -130,6 +135,7 @@ def sparsity_of(masks: Masks, params: Params) -> Sparsities:
       >>> jc.prune.sparsity_of(masks, params)
       Sparsities(overall=0.5, leaves={'bias': 0.0, 'kernel': 0.667})
     """
+    check_arrays("sparsity_of", "params", params)
     check_concrete("sparsity_of", masks=masks)
     masks, leaves = fitted("sparsity_of", masks, params), named_leaves(params)
     removed = {

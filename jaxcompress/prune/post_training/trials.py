@@ -8,18 +8,20 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.batches import as_batches, as_inputs
+from jaxcompress.core.batches import as_inputs, as_pairs
 from jaxcompress.core.checks import check_concrete
+from jaxcompress.core.kinds import check_loss, check_model
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named
 from jaxcompress.core.rules import Rules
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Loss, Model, Params
 from jaxcompress.graph.calibrate import unreached
 from jaxcompress.prune import chosen
 from jaxcompress.prune.allocations.sensitivity import Sensitivity
-from jaxcompress.prune.criterion import Criterion
+from jaxcompress.prune.criterion import Criterion, check_criterion
 from jaxcompress.prune.patterns.pattern import Pattern
-from jaxcompress.prune.target import Aim, as_target, without_steps
+from jaxcompress.prune.target import Aim, as_target, check_targets, without_steps
 
 
 def sensitivity(
@@ -73,8 +75,13 @@ def sensitivity(
     Source: Han et al. 2015, arXiv:1506.02626, section 5, figure 6. Differs: the loss in
     place of the accuracy.
     """
+    check_model("sensitivity", fn)
+    check_arrays("sensitivity", "params", params)
+    check_loss("sensitivity", loss)
+    check_criterion("sensitivity", criterion)
+    check_targets("sensitivity", targets)
     check_concrete("sensitivity", params=params)
-    batches = as_batches("sensitivity", batches)
+    batches = as_pairs("sensitivity", batches)
     trials = _trials(targets)
     target = as_target("sensitivity", targets[0])
     found = _common(params, targets)

@@ -13,13 +13,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.batches import as_batches, as_inputs
+from jaxcompress.core.batches import as_inputs, as_pairs
 from jaxcompress.core.checks import check_concrete, check_finite
 from jaxcompress.core.evidence import missing
+from jaxcompress.core.kinds import check_kind, check_loss, check_model
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.partition import combine, partition
 from jaxcompress.core.report import Report
 from jaxcompress.core.sharding import gathered
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Loss, Model, Params
 from jaxcompress.prune import chosen
 from jaxcompress.prune.post_training.fisher_blocks import (
@@ -94,8 +96,12 @@ def woodfisher(
     same with less rounding; all weights that go of a block go together, where the sum
     of updates for one weight each is right for one alone.
     """
+    check_model("woodfisher", fn)
+    check_arrays("woodfisher", "params", params)
+    check_loss("woodfisher", loss)
+    check_kind("woodfisher", "fisher", fisher, FisherBlocks, "Pass prune.FisherBlocks(size=50).")
     check_concrete("woodfisher", params=params)
-    batches = as_batches("woodfisher", batches)
+    batches = as_pairs("woodfisher", batches)
     target = without_steps("woodfisher", target)
     found = chosen.fixed_groups("woodfisher", params, target)
     roles = {name: each for group in found for name, each in group.axes.items()}

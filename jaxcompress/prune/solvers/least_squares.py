@@ -8,8 +8,8 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.types import Array
 from jaxcompress.layerwise.solver import damped, inverse_factor
-from jaxcompress.prune.patterns.pattern import Pattern, unstructured
-from jaxcompress.prune.solvers.solver import SparsitySolver
+from jaxcompress.prune.patterns.pattern import Pattern, check_pattern, unstructured
+from jaxcompress.prune.solvers.solver import SparsitySolver, check_solver
 
 _MATRIX = LeafAxes(contracting=(1,), output=(0,))
 
@@ -65,6 +65,7 @@ def least_squares(
     all weights. Differs: scores are those of Optimal Brain Surgeon before anything
     went, in place of Wanda's; conjugate gradients in place of ADMM.
     """
+    check_pattern("least_squares", pattern)
     _check("least_squares", steps, damping)
     rounds = check_count("least_squares", "rounds", rounds)
 
@@ -121,6 +122,7 @@ def refitted(solver: SparsitySolver, *, steps: int = 50, damping: float = 0.01) 
     Source: Boža 2024, arXiv:2401.02938, updates weights under a given mask. Differs:
     conjugate gradients, divided by the diagonal of H, in place of ADMM.
     """
+    check_solver("refitted", solver)
     _check("refitted", steps, damping)
 
     def solve(weight: Array, second_moment: Array, sparsity: float) -> tuple[Array, Array]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from jaxcompress.core.kinds import check_takes
 from jaxcompress.core.types import Array
 
 SparsitySolver = Callable[[Array, Array, float], tuple[Array, Array]]
@@ -19,3 +20,15 @@ def unrounded(weight: Array) -> Callable[[Array, Array], Array]:
     """Columns stay as they are."""
     del weight
     return lambda column, position: column
+
+
+def check_solver(caller: str, solver: SparsitySolver) -> None:
+    """Raises a TypeError unless it is a function of weight, second moment and sparsity.
+
+    Example:
+      >>> check_solver("reconstruct", jc.prune.solvers.sparsegpt)
+      Traceback (most recent call last):
+      TypeError: reconstruct(solver=sparsegpt) must be a function of 3 arguments. Take
+      one of prune.solvers. Did you mean sparsegpt(...), which gives one?
+    """
+    check_takes(caller, "solver", solver, 3, "Take one of prune.solvers.")

@@ -9,9 +9,10 @@ import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_count, check_positive
+from jaxcompress.core.kinds import check_takes
 from jaxcompress.core.types import Array
 from jaxcompress.layerwise.solver import damped, inverse_factor
-from jaxcompress.prune.patterns.pattern import Pattern, unstructured
+from jaxcompress.prune.patterns.pattern import Pattern, check_pattern, unstructured
 from jaxcompress.prune.solvers.solver import Rounding, SparsitySolver, unrounded
 
 _COLUMNS = LeafAxes(contracting=(0,), output=(1,))
@@ -77,6 +78,8 @@ def sparsegpt(
     its turn comes, in place of a write to all later weights; of an input that was never
     seen, damped by the mean of those that were, weights that stay are not changed.
     """
+    check_pattern("sparsegpt", pattern)
+    check_takes("sparsegpt", "rounding", rounding, 1, "See prune.solvers.Rounding.")
     block_size = check_count("sparsegpt", "block_size", block_size)
     check_positive("sparsegpt", "damping", damping)
 

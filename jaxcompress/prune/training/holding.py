@@ -8,6 +8,8 @@ import optax
 
 from jaxcompress.core import schedules
 from jaxcompress.core.checks import require_params
+from jaxcompress.core.kinds import check_transformation
+from jaxcompress.core.masks import check_masks
 from jaxcompress.core.types import Masks, Params
 from jaxcompress.prune import chosen
 from jaxcompress.prune.training.state import (
@@ -57,6 +59,8 @@ def hold(
       >>> optax.apply_updates(params, updates)["kernel"]
       Array([[ 0., -3.]], dtype=float32)
     """
+    check_transformation("hold", "inner", inner)
+    check_masks("hold", masks)
     inner = optax.with_extra_args_support(inner)
 
     def init(params: Params) -> PruneState:

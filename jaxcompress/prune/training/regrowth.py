@@ -11,13 +11,21 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core import schedules
 from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.checks import check_share, require_params
+from jaxcompress.core.checks import check_share, is_number, require_params
 from jaxcompress.core.correspondence import start_of_param
+from jaxcompress.core.kinds import (
+    check_kind,
+    check_takes,
+    check_transformation,
+    check_when,
+)
+from jaxcompress.core.masks import check_masks
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.selectors import axes_of
+from jaxcompress.core.trees import named_axes
 from jaxcompress.core.types import Array, Masks, Params, When
 from jaxcompress.prune import chosen
-from jaxcompress.prune.criterion import Criterion
+from jaxcompress.prune.criterion import Criterion, check_criterion
 from jaxcompress.prune.patterns.pattern import group_axis
 from jaxcompress.prune.ranking import count_true, lowest
 from jaxcompress.prune.shares import Share, as_dropped
@@ -54,8 +62,10 @@ class Growth:
     share: Share = as_dropped
 
     def __post_init__(self):
-        if isinstance(self.fraction, int | float | np.floating):
-            check_share("Growth", "fraction", float(self.fraction))
+        check_criterion("Growth", self.criterion)
+        check_takes("Growth", "share", self.share, 4, "Take one of prune.shares.")
+        if is_number(self.fraction):
+            check_share("Growth", "fraction", self.fraction)
         else:
             check_sparsity("Growth", "fraction", self.fraction)
 
@@ -129,9 +139,14 @@ def regrow(
     arXiv:1907.04840 (sparse momentum). Differs: a step that moves masks updates weights
     too; SET drops by size whatever the sign.
     """
+    check_transformation("regrow", "inner", inner)
+    mend = "Pass a Growth, or its criterion, as gradient_momentum()."
+    check_kind("regrow", "growth", growth, Growth | Criterion, mend)
+    check_masks("regrow", masks)
+    check_when("regrow", when)
     growth = growth if isinstance(growth, Growth) else Growth(growth)
     inner = optax.with_extra_args_support(inner)
-    known = None if axes is None else named_leaves(axes)
+    known = named_axes("regrow", axes)
 
     def init(params: Params) -> PruneState:
         start = starting_masks("regrow", masks, params)

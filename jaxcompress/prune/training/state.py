@@ -14,6 +14,7 @@ from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.flax_leaf import unwrapped
 from jaxcompress.core.masks import apply_mask, cleared, fitted
 from jaxcompress.core.names import map_named, named_leaves
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Masks, Params, PyTree
 from jaxcompress.prune import chosen
 from jaxcompress.prune.ranking import count_true
@@ -92,6 +93,7 @@ def apply(masks: Masks, tree: Params) -> Params:
       >>> jc.prune.apply({"kernel": jnp.array([True, False])}, {"kernel": jnp.ones(2)})
       {'kernel': Array([1., 0.], dtype=float32)}
     """
+    check_arrays("apply", "tree", tree)
     return jax.tree.map(apply_mask, fitted("apply", masks, tree), tree)
 
 

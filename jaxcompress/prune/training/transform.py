@@ -8,10 +8,11 @@ import optax
 
 from jaxcompress.core import schedules
 from jaxcompress.core.checks import require_params
+from jaxcompress.core.kinds import check_transformation, check_when
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import Array, Masks, Params, When
 from jaxcompress.prune import chosen
-from jaxcompress.prune.criterion import Criterion
+from jaxcompress.prune.criterion import Criterion, check_criterion
 from jaxcompress.prune.target import Aim, as_target
 from jaxcompress.prune.training.state import (
     PruneState,
@@ -80,6 +81,9 @@ def prune(
     Source: Zhu and Gupta 2017, arXiv:1710.01878, section 3. Differs: one transformation
     instead of hooks around the step; exact counts.
     """
+    check_transformation("prune", "inner", inner)
+    check_criterion("prune", criterion)
+    check_when("prune", when)
     target = as_target("prune", target)
     inner = optax.with_extra_args_support(inner)
 
