@@ -28,7 +28,8 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("doors", "name", "function"), CALLS)
-def test_a_wrong_argument_is_refused_by_name(doors, name, function):
+def test_a_wrong_argument_is_refused_by_name(doors, name, function, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # where a file goes whose path is "text"
     call = traced if name in doors.traced else called
     valid, right = doors.valid(name, function), doors.accepted(name, function)
     call(function, valid)
