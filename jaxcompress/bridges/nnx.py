@@ -55,7 +55,8 @@ def functional(
     Args:
       model: any NNX module. Later changes to it are not seen.
       evaluation: keywords of the model's call in `fn`, where switches are arguments.
-      training: keywords of the model's call in `train_fn`.
+      training: keywords of the model's call in `train_fn`; the streams of an `nnx.Rngs`
+        among them start from the key of each call.
 
     Returns:
       Functional whose params are an `nnx.State` of every floating variable, batch
@@ -95,9 +96,16 @@ def functional(
     def fn(params: Params, *inputs):
         return _merge(evaluated, materialize(params), rest)(*inputs, **evaluation)
 
+    streams = {
+        name: nnx.split(value) for name, value in training.items() if isinstance(value, nnx.Rngs)
+    }
+
     def train_fn(params: Params, *inputs, key: Key):
-        module = _merge(trained, materialize(params), _reseeded(rest, key))
-        outputs = module(*inputs, **training)
+        # Together, so that no two streams start from one key.
+        own, states = _reseeded((rest, {name: state for name, (_, state) in streams.items()}), key)
+        fresh = {name: nnx.merge(streams[name][0], state) for name, state in states.items()}
+        module = _merge(trained, materialize(params), own)
+        outputs = module(*inputs, **{**training, **fresh})
         new = nnx.state(module, lambda path, variable: path in paths)
         # The module met the arrays of compressed weights; these come back as they came.
         return outputs, jax.tree.map(

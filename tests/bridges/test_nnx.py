@@ -102,6 +102,26 @@ def test_dropout_follows_the_key_in_training_alone(model, x, key):
     np.testing.assert_array_equal(model.fn(model.params, x), model.fn(model.params, x))
 
 
+def test_streams_given_in_the_call_start_from_the_key(key):
+    class Called(nnx.Module):
+        def __init__(self, rngs):
+            self.own, self.called = nnx.Dropout(0.5, rngs=rngs), nnx.Dropout(0.5)
+
+        def __call__(self, x, rngs):
+            return self.own(x), self.called(x, rngs=rngs)
+
+    rngs = nnx.Rngs(0)
+    model = bridge.functional(
+        Called(nnx.Rngs(0)), evaluation={"rngs": None}, training={"rngs": rngs}
+    )
+    run = jax.jit(lambda key: model.train_fn(model.params, jnp.ones((1, 64)), key=key)[0])
+    outputs = run(key)
+    assert equal(outputs, run(key))
+    assert not equal(outputs[0], outputs[1])
+    assert not equal(outputs[1], run(jax.random.fold_in(key, 1))[1])
+    assert int(rngs.default.count[...]) == 0
+
+
 def test_each_dropout_has_a_stream_of_its_own(key):
     class Twice(nnx.Module):
         def __init__(self, rngs):
