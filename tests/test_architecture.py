@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import types
@@ -174,6 +175,36 @@ LONGEST = 300
 def test_files_are_short():
     lengths = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
     assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
+
+
+HEADINGS = {
+    "Args",
+    "Returns",
+    "Yields",
+    "Raises",
+    "Attributes",
+    "Invariants",
+    "Example",
+    "Glossary",
+}
+"""The reference takes any short line that ends with a colon for a heading, too."""
+
+
+def headings(source: str) -> set[str]:
+    """The headings of the docstrings of a file."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, documented)]
+    texts = [ast.get_docstring(node) or "" for node in nodes]
+    return {name for text in texts for name in re.findall(r"^([A-Z][A-Za-z ]+):\n", text, re.M)}
+
+
+@pytest.mark.parametrize("path", [PACKAGE / "__init__.py", *FILES], ids=module_name)
+def test_sections_of_docstrings_have_one_name_each(path):
+    assert headings(path.read_text()) <= HEADINGS
+
+
+def test_a_heading_is_seen():
+    assert headings('def f():\n    """Gives.\n\n    Fields:\n      x: it.\n    """') == {"Fields"}
 
 
 def exports(module: str) -> dict[str, str]:

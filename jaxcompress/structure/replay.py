@@ -14,7 +14,7 @@ from jaxcompress.graph.surgery.shrink import shrink, slice_params
 class Replayed(NamedTuple):
     """A model without what was removed from it before.
 
-    Fields:
+    Attributes:
       fn: the smaller model; it traces the whole one at every call, so jit it.
       params: the whole model's params without what was removed; of shapes where shapes
         were given, and then a template for `storage.load(path, like=)`.

@@ -14,7 +14,7 @@ from tests.doors.values import WRONG
 class Ending(NamedTuple):
     """How a call with one wrong argument ended.
 
-    Fields:
+    Attributes:
       argument: what was wrong.
       value: a name of `WRONG`.
       how: "refused" with a message that names the function and the argument, or

@@ -11,7 +11,7 @@ from tests.doors.values import NOTHING
 class Doors(NamedTuple):
     """The public functions of one room.
 
-    Fields:
+    Attributes:
       given: by argument, what a valid call passes where the argument has no default.
       calls: by function, what its valid call passes instead, or beside.
       right: by argument, which values of `WRONG` are right: the library takes them, and

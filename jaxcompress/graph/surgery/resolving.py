@@ -23,7 +23,7 @@ _MOST_SHOWN = 8
 class Smaller(NamedTuple):
     """How a program without some of its parts is written.
 
-    Fields:
+    Attributes:
       cuts: indices that its leaves lose, which say whether a removal fits.
       arrays: what its arrays hold.
       edits: what equations do instead.
