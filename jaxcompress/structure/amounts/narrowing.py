@@ -30,7 +30,8 @@ def down_to(
         if least > limit:
             raise ValueError(
                 f"{call} cannot be met: with every family at its floor the model still has "
-                f"{shown(least)}. Ask for at least that, or lower floors and multiples."
+                f"{shown(least)}. Ask for at least that, a total and no share, or lower floors "
+                "and multiples."
             )
 
     def widths(candidates: Candidates, scores: HostScores) -> Widths:
