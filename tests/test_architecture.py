@@ -187,7 +187,8 @@ HEADINGS = {
     "Example",
     "Glossary",
 }
-"""The reference takes any short line that ends with a colon for a heading, too."""
+HEADING = re.compile(r"^([A-Z][A-Za-z ]+):\n(?=\s)", re.MULTILINE)
+"""What the reference takes for one: words, a colon, and then no text at the margin."""
 
 
 def headings(source: str) -> set[str]:
@@ -195,7 +196,7 @@ def headings(source: str) -> set[str]:
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
     nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, documented)]
     texts = [ast.get_docstring(node) or "" for node in nodes]
-    return {name for text in texts for name in re.findall(r"^([A-Z][A-Za-z ]+):\n", text, re.M)}
+    return {name for text in texts for name in HEADING.findall(text)}
 
 
 @pytest.mark.parametrize("path", [PACKAGE / "__init__.py", *FILES], ids=module_name)
