@@ -23,7 +23,7 @@ import numpy as np
 
 from jaxcompress.core.leaf import logical
 from jaxcompress.core.names import named_leaves
-from jaxcompress.storage import FileError, describe, load, load_leaf, save
+from jaxcompress.storage import FileError, describe, load, load_leaf, load_removal, save
 from jaxcompress.storage.container.errors import LONGEST_MESSAGE
 from jaxcompress.storage.container.limits import HEADER_WEIGHT, leaf_bytes
 from tests.storage.bits import assert_same_bits
@@ -71,6 +71,8 @@ def outcome(path: pathlib.Path) -> tuple[str, int]:
         assert report is not None
         return "needs a template", 0
     assert (described == "accepted") == (loaded == "accepted"), (described, loaded)
+    removals, removed = answer(load_removal, path)
+    assert loaded != "accepted" or removals == "accepted", (removals, loaded)
     names = [leaf.name for leaf in report.leaves] if report is not None else ["x"]
     for name in names[:1]:
         one, _ = answer(load_leaf, path, name)
@@ -79,8 +81,9 @@ def outcome(path: pathlib.Path) -> tuple[str, int]:
         return "refused", 0
     check_tree(tree, report)
     again = path.with_name("again")
-    save(again, tree)
+    save(again, tree, removal=removed)
     assert_same_bits(load(again), tree)
+    assert load_removal(again) == removed
     return "accepted", sum(map(leaf_bytes, logical_parts(tree)))
 
 
