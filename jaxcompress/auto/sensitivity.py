@@ -10,10 +10,12 @@ import numpy as np
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.evidence import without_data
+from jaxcompress.core.kinds import check_function, check_kind, check_select
 from jaxcompress.core.labels import counted
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.trees import check_arrays, chosen_by, named_axes
 from jaxcompress.core.types import Model, Params, Selector
 from jaxcompress.graph.calibrate import unreached
 from jaxcompress.quantize import quantize
@@ -81,15 +83,15 @@ def sensitivity(
     Source: the layer-wise scan of Dong et al. 2019, arXiv:1905.03696, with the exact
     loss difference in place of the Hessian's estimate.
     """
+    check_function("sensitivity", "fn", fn, "It is the model, fn(params, inputs).")
+    check_arrays("sensitivity", "params", params)
+    check_kind("sensitivity", "spec", spec, QuantSpec, "For example quantize.formats.int8().")
+    check_kind("sensitivity", "examples", examples, Examples, "Make it of inputs and labels.")
     check_concrete("sensitivity", params=params, examples=examples._asdict())
-    selected = (select or weights(axes))(params)
-    names = [
-        name
-        for name, chosen in zip(
-            jax.tree.leaves(leaf_names(params)), jax.tree.leaves(selected), strict=True
-        )
-        if chosen
-    ]
+    check_select("sensitivity", select)
+    named_axes("sensitivity", axes)
+    selected = chosen_by("sensitivity", select or weights(axes), params)
+    names = [name for name, chosen in selected.items() if chosen]
     if not names:
         raise ValueError("sensitivity(select=...) selects no leaf of these params.")
     judged = partial(evaluate, fn, **examples._asdict())

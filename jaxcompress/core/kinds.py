@@ -190,6 +190,21 @@ def check_shape(caller: str, argument: str, value: Any, shape: str) -> None:
         )
 
 
+def check_numeric(caller: str, argument: str, value: Any) -> None:
+    """Raises a TypeError unless value is an array, or nested lists, of numbers.
+
+    Of which dtype and shape they are to be is for the caller to check.
+
+    Example:
+      >>> check_numeric("agreement", "logits", None)
+      Traceback (most recent call last):
+      TypeError: agreement(logits=None) must be an array of numbers.
+    """
+    dtype = value.dtype if isinstance(value, jax.Array) else np.asarray(value).dtype
+    if not any(jnp.issubdtype(dtype, kind) for kind in (np.number, np.bool_)):
+        raise TypeError(f"{caller}({argument}={shown(value)}) must be an array of numbers.")
+
+
 def check_mapping(caller: str, argument: str, value: object, mend: str) -> None:
     """Raises a TypeError unless value is a dict or another mapping."""
     if not isinstance(value, Mapping):

@@ -71,8 +71,9 @@ def check_arrays(caller: str, argument: str, tree: PyTree) -> None:
     """
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_compressed):
         dtype = getattr(leaf, "dtype", None)
-        is_array = hasattr(leaf, "shape") and getattr(dtype, "kind", "") not in NO_NUMBERS
-        if dtype is None or not is_array:
+        # Of NumPy's own: the dtype of a key has the kind of an object.
+        is_text = isinstance(dtype, np.dtype) and dtype.kind in NO_NUMBERS
+        if dtype is None or is_text or not hasattr(leaf, "shape"):
             if isinstance(leaf, int | float | complex):
                 continue
             raise TypeError(

@@ -1,7 +1,6 @@
 """Argument checks that the losses share."""
 
 import jax.numpy as jnp
-from jax.core import Tracer
 
 from jaxcompress.core.types import Array
 
@@ -17,8 +16,3 @@ def check_same_shape(callable_name: str, **arrays: Array) -> None:
     if len({array.shape for array in arrays.values()}) > 1:
         shapes = ", ".join(f"{name} of shape {array.shape}" for name, array in arrays.items())
         raise ValueError(f"{callable_name}({shapes}): the shapes must be equal.")
-
-
-def known(value) -> bool:
-    """Whether Python can read the value, which it cannot while JAX traces it."""
-    return not isinstance(value, Tracer)

@@ -3,8 +3,9 @@
 import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_share
+from jaxcompress.core.kinds import check_numeric
 from jaxcompress.core.types import Array
-from jaxcompress.distill.checks import check_floating, check_same_shape, known
+from jaxcompress.distill.checks import check_floating, check_same_shape
 
 
 def mix(hard: Array, soft: Array, *, weight: float) -> Array:
@@ -30,10 +31,11 @@ def mix(hard: Array, soft: Array, *, weight: float) -> Array:
 
     Source: Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 2.
     """
+    check_numeric("mix", "hard", hard)
+    check_numeric("mix", "soft", soft)
     hard, soft = jnp.asarray(hard), jnp.asarray(soft)
     check_floating("mix", "hard", hard)
     check_floating("mix", "soft", soft)
     check_same_shape("mix", hard=hard, soft=soft)
-    if known(weight):
-        check_share("mix", "weight", weight)
+    check_share("mix", "weight", weight)
     return (1 - weight) * hard.astype(jnp.float32) + weight * soft.astype(jnp.float32)

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from html import escape
 
+from jaxcompress.core.kinds import check_each, check_kind, check_text
 from jaxcompress.report.tables import Table
 
 
@@ -89,6 +90,8 @@ def page(title: str, sections: Sequence[Section]) -> str:
       >>> "<p>a &lt; b</p>" in text
       True
     """
+    check_text("page", "title", title)
+    check_each("page", "sections", sections, _check_section)
     return _PAGE.format(title=escape(title), style=_STYLE, body="\n".join(map(_section, sections)))
 
 
@@ -104,10 +107,10 @@ def _section(section: Section) -> str:
             return _picture(section)
         case Table():
             return _table(section)
-    raise TypeError(
-        f"page(sections=) holds a {type(section).__name__}. "
-        "Give Heading, Paragraph, Preformatted, Picture or Table."
-    )
+
+
+def _check_section(caller: str, argument: str, section: object) -> None:
+    check_kind(caller, argument, section, Section, "Texts go into a Paragraph.")
 
 
 def _picture(picture: Picture) -> str:

@@ -7,9 +7,14 @@ settings of the caller are neither used nor changed.
 import dataclasses
 import io
 import itertools
-import math
 import pathlib
 from collections.abc import Iterable, Sequence
+
+from jaxcompress.core.checks import check_positive, check_share
+from jaxcompress.core.kinds import check_iterable, check_kind, check_path, check_text
+
+SVG = {"format": "svg", "metadata": dict.fromkeys(("Creator", "Date", "Format", "Type"))}
+PNG = {"format": "png", "dpi": 200, "metadata": {"Software": None}}
 
 _INK, _MUTED, _RULE, _ACCENT = "#1d2430", "#8a919c", "#e6e8eb", "#0b5c8a"
 
@@ -36,10 +41,10 @@ class Point:
     high: float
 
     def __post_init__(self):
-        if not 0 < self.size_bytes < math.inf:
-            raise ValueError(
-                f"Point({self.label!r}, size_bytes={self.size_bytes}) must be above 0."
-            )
+        check_text("Point", "label", self.label)
+        check_positive("Point", "size_bytes", self.size_bytes)
+        for name in ("accuracy", "low", "high"):
+            check_share("Point", name, getattr(self, name))
         if not 0 <= self.low <= self.accuracy <= self.high <= 1:
             raise ValueError(
                 f"Point({self.label!r}, accuracy={self.accuracy}, low={self.low}, "
@@ -68,6 +73,7 @@ def front(points: Iterable[Point]) -> tuple[Point, ...]:
       >>> [point.label for point in jc.report.front(points)]
       ['int4', 'int8']
     """
+    points = _checked("front", points)
     found: list[Point] = []
     for point in sorted(points, key=lambda point: (point.size_bytes, -point.accuracy)):
         if not found or point.accuracy > found[-1].accuracy or _equal(point, found[-1]):
@@ -92,33 +98,43 @@ def pareto(points: Sequence[Point], path: str | pathlib.Path, *, title: str = ""
       ImportError: matplotlib is not installed.
       ValueError: there is no point, or the path ends otherwise.
     """
+    check_path("pareto", "path", path)
     path = pathlib.Path(path)
-    drawings = {".svg": pareto_svg, ".png": pareto_png}
+    drawings = {".svg": SVG, ".png": PNG}
     if path.suffix not in drawings:
         raise ValueError(f"pareto(path={str(path)!r}) must end in {' or '.join(drawings)}.")
-    data = drawings[path.suffix](points, title=title)
+    data = _drawn("pareto", points, title, **drawings[path.suffix])
     path.write_bytes(data)
     return data
 
 
 def pareto_svg(points: Sequence[Point], *, title: str = "") -> bytes:
     """The plot of `pareto` as the bytes of an SVG file, its text drawn as shapes."""
-    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    return _drawn(points, title, format="svg", metadata=metadata)
+    return _drawn("pareto_svg", points, title, **SVG)
 
 
 def pareto_png(points: Sequence[Point], *, title: str = "") -> bytes:
     """The plot of `pareto` as the bytes of a PNG file, 1360 pixels wide."""
-    return _drawn(points, title, format="png", dpi=200, metadata={"Software": None})
+    return _drawn("pareto_png", points, title, **PNG)
 
 
 def _equal(one: Point, two: Point) -> bool:
     return (one.size_bytes, one.accuracy) == (two.size_bytes, two.accuracy)
 
 
-def _drawn(points: Sequence[Point], title: str, **form) -> bytes:
+def _checked(caller: str, points: Iterable[Point]) -> list[Point]:
+    check_iterable(caller, "points", points, "It holds Points.")
+    points = list(points)
+    for point in points:
+        check_kind(caller, "points", point, Point, "Make it with report.Point.")
+    return points
+
+
+def _drawn(caller: str, points: Iterable[Point], title: str, **form) -> bytes:
+    points = _checked(caller, points)
+    check_text(caller, "title", title)
     if not points:
-        raise ValueError("pareto(points) is empty. Give at least one Point.")
+        raise ValueError(f"{caller}(points) is empty. Give at least one Point.")
     try:
         from matplotlib import style
         from matplotlib.backends.backend_agg import FigureCanvasAgg

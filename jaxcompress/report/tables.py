@@ -7,6 +7,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
+from jaxcompress.core.kinds import check_each, check_kind, check_mapping, check_text
+from jaxcompress.core.messages import shown as quoted
+
 Cell = str | int | float | None
 
 
@@ -132,6 +135,10 @@ def table(
       dense  2,400,000         –
       int4     310,000     −0.4%
     """
+    check_text("table", "title", title)
+    check_each("table", "rows", rows, _check_row)
+    check_each("table", "columns", columns, _check_column)
+    check_each("table", "captions", captions, check_text)
     if not columns:
         raise ValueError(f"table(columns=) of {title!r} is empty. Give at least one Column.")
     for column in columns:
@@ -156,12 +163,23 @@ def show(shown: Table, file: TextIO) -> None:
       shown: the table.
       file: where to, for example `sys.stdout`.
     """
+    check_kind("show", "shown", shown, Table, "Make it with report.table.")
+    if not hasattr(file, "write"):
+        raise TypeError(f"show(file={quoted(file)}) must be an open text file, as sys.stdout is.")
     if file.isatty():
         from rich.console import Console
 
         Console(file=file).print(shown)
     else:
         file.write(f"{shown}\n")
+
+
+def _check_row(caller: str, argument: str, row: object) -> None:
+    check_mapping(caller, argument, row, "A row holds values by column key.")
+
+
+def _check_column(caller: str, argument: str, column: object) -> None:
+    check_kind(caller, argument, column, Column, "Make it with report.Column.")
 
 
 def _text(cell: Cell, column: Column) -> str:

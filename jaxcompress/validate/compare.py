@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxcompress.core.checks import check_count, check_number
+from jaxcompress.core.checks import check_count, check_inside, check_number
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.validate.evaluate import Evaluation
 from jaxcompress.validate.intervals import bootstrap_interval, check_confidence, paired_interval
 
@@ -107,8 +108,10 @@ def compare(
     Source: McNemar 1947, Psychometrika 12, in its exact form; `paired_interval` of the
     accuracy, `bootstrap_interval` of the loss.
     """
+    for argument, each in {"reference": reference, "candidate": candidate}.items():
+        check_kind("compare", argument, each, Evaluation, "Make it with validate.evaluate.")
     _check_paired(reference, candidate)
-    _check_margin("compare", margin)
+    check_inside("compare", "margin", margin, 0, 1)
     check_confidence("compare", confidence)
     check_count("compare", "seed", seed, least=0)
     loss_differences = candidate.loss.astype(np.float64) - reference.loss
@@ -168,7 +171,7 @@ def verdict(low: float, high: float, *, margin: float = 0.01) -> str:
     check_number("verdict", "high", high)
     if low > high:
         raise ValueError(f"verdict(low={low}, high={high}) needs low <= high.")
-    _check_margin("verdict", margin)
+    check_inside("verdict", "margin", margin, 0, 1)
     size = _points(margin)
     loss = f"{-100 * high:.2f} to {-100 * low:.2f} points"
     gain = f"{100 * low:.2f} to {100 * high:.2f} points"
@@ -213,11 +216,4 @@ def _check_paired(reference: Evaluation, candidate: Evaluation) -> None:
         raise ValueError(
             f"compare(reference, candidate): example {differ[0]} is right in both with different"
             " classes, so the labels differ. Evaluate both on the same examples in one order."
-        )
-
-
-def _check_margin(callable_name: str, margin: float) -> None:
-    if not 0 < margin < 1:
-        raise ValueError(
-            f"{callable_name}(margin={margin}) must be in (0, 1); 0.01 is one point of accuracy."
         )

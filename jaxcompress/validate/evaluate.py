@@ -13,6 +13,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_concrete, check_count
+from jaxcompress.core.kinds import check_function, check_numeric
+from jaxcompress.core.labels import check_ignore
+from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.validate import metrics
 from jaxcompress.validate.intervals import mean_interval, wilson
@@ -128,6 +131,8 @@ def predict(fn: Model, params: Params, inputs: PyTree, *, batch_size: int = 256)
       >>> jc.validate.predict(double, jnp.float32(2), jnp.arange(3.0), batch_size=2)
       array([0., 2., 4.], dtype=float32)
     """
+    check_function("predict", "fn", fn, "It is the model, fn(params, inputs).")
+    check_arrays("predict", "params", params)
     check_concrete("predict", "Inside, call fn itself.", params=params, inputs=inputs)
     n = _count("predict", inputs)
     batch_size = check_count("predict", "batch_size", batch_size)
@@ -184,8 +189,13 @@ def evaluate(
       >>> result.accuracy, result.n
       (1.0, 2)
     """
+    check_function("evaluate", "fn", fn, "It is the model, fn(params, inputs).")
+    check_arrays("evaluate", "params", params)
     check_concrete("evaluate", INSIDE, params=params, inputs=inputs, labels=labels)
     n = _count("evaluate", inputs)
+    check_numeric("evaluate", "labels", labels)
+    check_ignore("evaluate", ignore)
+    check_count("evaluate", "batch_size", batch_size)
     if np.shape(labels) != (n,):
         raise ValueError(
             f"evaluate(labels of shape {np.shape(labels)}) needs the shape ({n},), one per example."

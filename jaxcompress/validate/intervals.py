@@ -9,7 +9,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcompress.core.checks import check_concrete, check_count
+from jaxcompress.core.checks import check_concrete, check_count, check_inside
+from jaxcompress.core.kinds import check_numeric
 
 _RESAMPLED_NUMBERS = 1 << 22
 """Most numbers held at once while resampling: 32 MiB of float64."""
@@ -220,13 +221,11 @@ def bootstrap_interval(
 
 def check_confidence(callable_name: str, confidence: float) -> None:
     """Raises unless the confidence is in (0, 1)."""
-    if not 0 < confidence < 1:
-        raise ValueError(
-            f"{callable_name}(confidence={confidence}) must be in (0, 1), for example 0.95."
-        )
+    check_inside(callable_name, "confidence", confidence, 0, 1)
 
 
 def _checked_values(callable_name: str, values: ArrayLike) -> np.ndarray:
+    check_numeric(callable_name, "values", values)
     check_concrete(callable_name, values=values)
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or values.size < 2:

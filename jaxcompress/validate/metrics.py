@@ -10,6 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from jaxcompress.core.kinds import check_numeric
 from jaxcompress.core.labels import check_ignore, class_labels, counted
 from jaxcompress.core.labels import cross_entropy as log_loss
 from jaxcompress.core.types import Array
@@ -101,6 +102,7 @@ def _classes(logits: Array) -> Array:
 
 
 def _checked_logits(callable_name: str, argument: str, logits: ArrayLike) -> Array:
+    check_numeric(callable_name, argument, logits)
     logits = jnp.asarray(logits)
     if not jnp.issubdtype(logits.dtype, jnp.floating):
         raise TypeError(
@@ -112,7 +114,9 @@ def _checked_logits(callable_name: str, argument: str, logits: ArrayLike) -> Arr
             " Reshape answers to tokens to (-1, classes) and their labels to (-1,)."
         )
     if _known(logits):
-        bad = np.flatnonzero(jnp.any(jnp.isnan(logits) | jnp.isposinf(logits), axis=-1))
+        # By NumPy, since JAX would trace it where the call is inside jit.
+        values = np.asarray(logits).astype(np.float32)
+        bad = np.flatnonzero(np.any(np.isnan(values) | np.isposinf(values), axis=-1))
         if bad.size:
             raise ValueError(
                 f"{callable_name}({argument}): {bad.size} of {logits.shape[0]} rows hold NaN or"
@@ -133,7 +137,8 @@ def _checked_labels(
             f" per row of logits."
         )
     if _known(labels):
-        bad = np.flatnonzero(((labels < 0) | (labels >= classes)) & counted(labels, ignore=ignore))
+        values = np.asarray(labels)
+        bad = np.flatnonzero(((values < 0) | (values >= classes)) & (values != ignore))
         if bad.size:
             raise ValueError(
                 f"{callable_name}(labels): {bad.size} of {n} labels are outside [0, {classes}),"

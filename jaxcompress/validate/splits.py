@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcompress.core.checks import check_count
+from jaxcompress.core.checks import check_count, check_number
+from jaxcompress.core.kinds import check_each
 
 
 def split(
@@ -52,6 +53,7 @@ def split(
     """
     n = check_count("split", "n", n)
     check_count("split", "seed", seed, least=0)
+    check_each("split", "fractions", fractions, check_number)
     if min(fractions, default=0) <= 0 or not math.isclose(math.fsum(fractions), 1):
         raise ValueError(
             f"split(fractions={tuple(fractions)}) needs fractions above 0 that sum to 1."

@@ -73,6 +73,12 @@ KINDS = [
         [jnp.ones(1), jnp.ones((2, 3, 4))],
         [jnp.ones(()), 1.0, jnp.ones(2, bool), jnp.ones(2, jnp.complex64), jax.random.key(0)],
     ),
+    (
+        "numbers",
+        kinds.check_numeric,
+        [1, [[1.5]], True, np.ones(2, bool), jnp.ones(2, jnp.bfloat16), np.ones(1, complex), []],
+        ["1", None, ["1"], {}, len, jax.random.key(0), np.full(1, None)],
+    ),
     ("number", shaped("()"), [1, 1.5, np.float64(1), jnp.ones(())], [True, "1", jnp.ones(1), None]),
     (
         "arrays",

@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import typing
 from collections.abc import Callable, Iterator
 
 import jaxcompress
@@ -57,7 +58,8 @@ def _of_bridges() -> dict[str, Callable]:
 def arguments(function: Callable) -> Iterator[str]:
     """The names of what can be passed; keywords of a typed dict count one by one."""
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+        typed = typing.get_origin(parameter.annotation) is typing.Unpack
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD and typed:
             yield from parameter.annotation.__args__[0].__annotations__
         else:
             yield parameter.name

@@ -123,5 +123,5 @@ def test_the_page_is_the_same_each_time():
 def test_what_cannot_be_shown_is_named():
     with pytest.raises(ValueError, match=r"Picture\('cat'\) is neither a PNG nor an SVG"):
         page("Page", [Picture(b"GIF89a", "cat")])
-    with pytest.raises(TypeError, match=r"page\(sections=\) holds a str"):
+    with pytest.raises(TypeError, match=r"page\(sections='words'\) must be of type Heading"):
         page("Page", ["words"])

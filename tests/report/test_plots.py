@@ -89,11 +89,11 @@ def test_a_missing_matplotlib_is_named_with_its_extra(monkeypatch):
 
 
 def test_what_cannot_be_drawn_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"pareto\(points\) is empty"):
+    with pytest.raises(ValueError, match=r"pareto_png\(points\) is empty"):
         report.pareto_png([])
     with pytest.raises(ValueError, match=r"pareto\(path='.*plot.gif'\) must end in .svg or .png"):
         report.pareto(POINTS, tmp_path / "plot.gif")
-    with pytest.raises(ValueError, match=r"Point\('empty', size_bytes=0\) must be above 0"):
+    with pytest.raises(ValueError, match=r"Point\(size_bytes=0\) must be above 0"):
         Point("empty", 0, 0.5, 0.4, 0.6)
     with pytest.raises(ValueError, match=r"Point\('wide', accuracy=0.5, low=0.6, high=0.7\)"):
         Point("wide", 1, 0.5, 0.6, 0.7)

@@ -76,6 +76,15 @@ def test_works_under_jit_strict_promotion_and_no_examples(case):
     assert case.metric(first[:0], second[:0]).shape == (0,)
 
 
+@each
+def test_constants_of_a_jitted_function_are_judged(case):
+    first, second = map(jnp.asarray, arguments(case))
+    expected = case.metric(first, second)
+    judged = jax.jit(lambda: case.metric(first, second))()
+    # Two programs round each of a few sums.
+    np.testing.assert_allclose(judged, expected, rtol=8 * np.finfo(np.float32).eps)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.int64])
 def test_labels_of_any_integer_dtype(dtype):
     logits, labels = arguments(METRICS[0])

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_positive
+from jaxcompress.core.kinds import check_numeric
 from jaxcompress.core.labels import check_ignore, class_labels, cross_entropy
 from jaxcompress.core.types import Array
-from jaxcompress.distill.checks import check_floating, check_same_shape, known
+from jaxcompress.distill.checks import check_floating, check_same_shape
 
 
 def soft_targets(
@@ -53,8 +54,7 @@ def soft_targets(
     student_logits = _checked_logits("soft_targets", "student_logits", student_logits)
     teacher_logits = _checked_logits("soft_targets", "teacher_logits", teacher_logits)
     check_same_shape("soft_targets", student_logits=student_logits, teacher_logits=teacher_logits)
-    if known(temperature):
-        check_positive("soft_targets", "temperature", temperature)
+    check_positive("soft_targets", "temperature", temperature)
     student = _log_probabilities(student_logits, temperature)
     teacher = _log_probabilities(jax.lax.stop_gradient(teacher_logits), temperature)
     probabilities = jnp.exp(teacher)
@@ -105,6 +105,7 @@ def _log_probabilities(logits: Array, temperature: float) -> Array:
 
 
 def _checked_logits(callable_name: str, argument: str, logits) -> Array:
+    check_numeric(callable_name, argument, logits)
     logits = jnp.asarray(logits)
     check_floating(callable_name, argument, logits)
     if logits.ndim == 0 or logits.shape[-1] == 0:

@@ -1,0 +1,36 @@
+"""Valid calls of what reports, and which odd values it accepts."""
+
+import io
+import pathlib
+import tempfile
+
+import jaxcompress as jc
+from tests.doors.table import Doors
+from tests.doors.values import TEXT
+
+
+def points() -> list[jc.report.Point]:
+    return [jc.report.Point("dense", 1000, 0.9, 0.8, 1.0)]
+
+
+def columns() -> list[jc.report.Column]:
+    return [jc.report.Column("model", "Model")]
+
+
+def rows() -> list[dict]:
+    return [{"model": "dense"}]
+
+
+DOORS = Doors(
+    given={
+        "title": lambda: "Sizes",
+        "sections": lambda: [jc.report.Heading("Sizes")],
+        "points": points,
+        "path": lambda: pathlib.Path(tempfile.gettempdir()) / "doors.svg",
+        "columns": columns,
+        "rows": rows,
+        "shown": lambda: jc.report.table(rows(), columns=columns(), title="Sizes"),
+        "file": io.StringIO,
+    },
+    right={"title": TEXT},
+)

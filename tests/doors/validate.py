@@ -1,0 +1,52 @@
+"""Valid calls of what validates, and which odd values it accepts."""
+
+import jax.numpy as jnp
+import numpy as np
+
+import jaxcompress as jc
+from tests.doors.table import Doors
+from tests.doors.values import FUNCTION, NUMBER, SIZE, TREE, WHOLE
+
+LOGITS = jnp.ones((2, 3))
+
+
+def evaluation() -> jc.validate.Evaluation:
+    return jc.validate.Evaluation(np.ones(2, bool), np.ones(2, np.float32), np.arange(2))
+
+
+DOORS = Doors(
+    given={
+        "fn": lambda: lambda params, inputs: LOGITS,
+        "params": lambda: {"kernel": jnp.ones((2, 2))},
+        "inputs": lambda: jnp.ones((2, 2)),
+        "labels": lambda: jnp.array([0, 1]),
+        "ignore": lambda: -100,
+        "logits": lambda: LOGITS,
+        "other_logits": lambda: LOGITS,
+        "reference": evaluation,
+        "candidate": evaluation,
+        "low": lambda: -0.1,
+        "high": lambda: 2.0,
+        "values": lambda: [1.0, 2.0],
+        "successes": lambda: 1,
+        "gained": lambda: 1,
+        "lost": lambda: 2,
+        "n": lambda: 10,
+    },
+    calls={
+        "validate.check_disjoint": {"train": lambda: [1, 2], "test": lambda: [3]},
+        "validate.split": {"labels": lambda: [0, 1] * 5},
+    },
+    right={
+        "fn": FUNCTION,
+        "params": TREE,
+        "ignore": WHOLE | {"None"},
+        "low": NUMBER,
+        "high": SIZE,
+    },
+    # Labels of any shape, () among them.
+    exceptions={("validate.counted", "labels"): NUMBER - SIZE},
+    traced=frozenset(
+        f"validate.{name}" for name in ("agreement", "correct", "counted", "cross_entropy")
+    ),
+)
