@@ -9,6 +9,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_whole
+from jaxcompress.core.kinds import check_kind, check_text
 from jaxcompress.core.types import Array, PyTree
 
 
@@ -38,6 +39,11 @@ class LeafAxes:
     left_out: str = dataclasses.field(default="", compare=False, repr=False)
 
     def __post_init__(self):
+        for role in ("contracting", "output", "batch"):
+            check_kind("LeafAxes", role, getattr(self, role), tuple, "As (0, 1).")
+        check_text("LeafAxes", "primitive", self.primitive)
+        check_kind("LeafAxes", "assumed", self.assumed, bool, "True without a program.")
+        check_text("LeafAxes", "left_out", self.left_out)
         axes = self.order
         for axis in axes:
             check_whole("LeafAxes", "axis", axis)

@@ -33,7 +33,8 @@ class Rules(Generic[Value]):
 
     def __init__(self, pairs: Mapping[str, Value] | Iterable[tuple[str, Value]]):
         listed = pairs.items() if isinstance(pairs, Mapping) else pairs
-        ordered: tuple[Any, ...] = tuple(listed) if isinstance(listed, Iterable) else (listed,)
+        many = isinstance(listed, Iterable) and not hasattr(listed, "shape")
+        ordered: tuple[Any, ...] = tuple(listed) if many else (listed,)
         for pair in ordered:
             is_pair = isinstance(pair, tuple | list) and len(pair) == 2
             if not (is_pair and isinstance(pair[0], str)):

@@ -6,6 +6,7 @@ from functools import partial
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.kinds import check_kind
+from jaxcompress.core.messages import shown
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.graph.surgery.divisors import Divisors
 from jaxcompress.structure.amounts.amount import Amount
@@ -50,7 +51,9 @@ class Cut:
             )
         for field in ("floors", "multiple_of"):
             as_rules(getattr(self, field)).map(partial(check_count, "Cut", field))
-        Divisors(self.divisors)
+        if not isinstance(self.divisors, str) or self.divisors not in list(Divisors):
+            known = ", ".join(repr(str(each)) for each in Divisors)
+            raise ValueError(f"Cut(divisors={shown(self.divisors)}) must be one of {known}.")
         if isinstance(self.families, str):
             raise TypeError(
                 f"Cut(families={self.families!r}) must be patterns: [{self.families!r}]."

@@ -111,6 +111,20 @@ DOORS = Doors(
         "scores": ENTRIES,
         "masks": MASKS,
     },
+    traced=frozenset(
+        {
+            "prune.allocations.erk",
+            "prune.allocations.globally",
+            "prune.allocations.lamp",
+            "prune.lottery.shuffled",
+            "prune.patterns.heads",
+            "prune.patterns.inputs",
+            "prune.patterns.outputs",
+            "prune.patterns.unstructured",
+            "prune.shares.by_mean_score",
+            "prune.views.surgery",
+        }
+    ),
     exceptions={
         ("prune.criteria.constant", "scores"): TREE,
         ("prune.penalties.soft_threshold", "threshold"): SIZE,

@@ -23,12 +23,24 @@ ROOMS = (
     "structure",
     "validate",
 )
+CLASSES = "classes"
+"""Those whose fields are checked as arguments are."""
 TOP = "top"
 """What `jc` itself gives, `jc.schedules` and `jc.observers` among it."""
 
 
 def functions(room: str) -> dict[str, Callable]:
     """The public functions of a room and of its families, by what follows `jc.`."""
+    if room == CLASSES:
+        return {
+            "QuantSpec": jaxcompress.QuantSpec,
+            "LeafAxes": jaxcompress.LeafAxes,
+            "Rules": jaxcompress.Rules,
+            "prune.FisherBlocks": jaxcompress.prune.FisherBlocks,
+            "prune.Growth": jaxcompress.prune.Growth,
+            "prune.Target": jaxcompress.prune.Target,
+            "structure.Cut": jaxcompress.structure.Cut,
+        }
     if room == "bridges":
         return _of_bridges()
     if room != TOP:

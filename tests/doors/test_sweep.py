@@ -16,7 +16,7 @@ from tests.doors.table import Doors
 HERE = pathlib.Path(__file__).parent
 ROOMS: dict[str, Doors] = {
     room: importlib.import_module(f"tests.doors.{room}").DOORS
-    for room in (*surface.ROOMS, surface.TOP)
+    for room in (*surface.ROOMS, surface.CLASSES, surface.TOP)
     if (HERE / f"{room}.py").exists()
 }
 CALLS = [

@@ -23,7 +23,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no family": ({"families": []}, r"Cut\(families=\[\]\) names no family"),
     "a floor": ({"floors": 0}, r"Cut\(floors=0\) must be at least 1"),
     "a multiple": ({"multiple_of": 1.5}, r"Cut\(multiple_of=1.5\) must be at least 1"),
-    "a divisor": ({"divisors": None}, "None is not a valid Divisors"),
+    "a divisor": ({"divisors": None}, r"Cut\(divisors=None\) must be one of 'kept', 'new'"),
 }
 
 
