@@ -18,6 +18,9 @@ class Heading:
 
     text: str
 
+    def __post_init__(self):
+        check_text("Heading", "text", self.text)
+
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
@@ -25,12 +28,18 @@ class Paragraph:
 
     text: str
 
+    def __post_init__(self):
+        check_text("Paragraph", "text", self.text)
+
 
 @dataclasses.dataclass(frozen=True)
 class Preformatted:
     """Text whose lines and spaces stay: code, a program's output, a report."""
 
     text: str
+
+    def __post_init__(self):
+        check_text("Preformatted", "text", self.text)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +55,11 @@ class Picture:
     data: bytes
     description: str
     caption: str = ""
+
+    def __post_init__(self):
+        check_kind("Picture", "data", self.data, bytes, "As report.pareto_svg gives them.")
+        check_text("Picture", "description", self.description)
+        check_text("Picture", "caption", self.caption)
 
     @property
     def uri(self) -> str:

@@ -27,6 +27,10 @@ class Column:
     heading: str
     format: str = ""
 
+    def __post_init__(self):
+        for field in ("key", "heading", "format"):
+            check_text("Column", field, getattr(self, field))
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:
@@ -47,6 +51,12 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     captions: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        check_text("Table", "title", self.title)
+        check_each("Table", "columns", self.columns, _check_column)
+        check_each("Table", "rows", self.rows, _check_cells)
+        check_each("Table", "captions", self.captions, check_text)
 
     @property
     def cells(self) -> tuple[tuple[str, ...], ...]:
@@ -176,6 +186,10 @@ def show(shown: Table, file: TextIO) -> None:
 
 def _check_row(caller: str, argument: str, row: object) -> None:
     check_mapping(caller, argument, row, "A row holds values by column key.")
+
+
+def _check_cells(caller: str, argument: str, row: object) -> None:
+    check_kind(caller, argument, row, tuple, "A row has one cell per column.")
 
 
 def _check_column(caller: str, argument: str, column: object) -> None:

@@ -39,6 +39,13 @@ def functions(room: str) -> dict[str, Callable]:
             "prune.FisherBlocks": jaxcompress.prune.FisherBlocks,
             "prune.Growth": jaxcompress.prune.Growth,
             "prune.Target": jaxcompress.prune.Target,
+            "report.Column": jaxcompress.report.Column,
+            "report.Heading": jaxcompress.report.Heading,
+            "report.Paragraph": jaxcompress.report.Paragraph,
+            "report.Picture": jaxcompress.report.Picture,
+            "report.Point": jaxcompress.report.Point,
+            "report.Preformatted": jaxcompress.report.Preformatted,
+            "report.Table": jaxcompress.report.Table,
             "structure.Cut": jaxcompress.structure.Cut,
         }
     if room == "bridges":
