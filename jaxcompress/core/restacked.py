@@ -19,6 +19,8 @@ from jaxcompress.core.apart import MEND, in_brief
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.leaf import CompressedLeaf, is_compressed
 from jaxcompress.core.names import map_named
+from jaxcompress.core.selectors import axes_of
+from jaxcompress.core.trees import check_arrays, named_axes
 from jaxcompress.core.types import Array, Params
 
 
@@ -155,7 +157,8 @@ def restack(params: Params, axes: Axes) -> Params:
 
     Raises:
       ValueError: a leaf was compressed with other axes, or holds an array with fewer
-        axes than the place of a stacked one.
+        axes than the place of a stacked one; the axes are of another tree.
+      TypeError: `axes` holds anything but `LeafAxes`, or params what is no array.
 
     Example:
       >>> axes = jc.LeafAxes(contracting=(0,), output=(2,), batch=(1,))
@@ -168,7 +171,11 @@ def restack(params: Params, axes: Axes) -> Params:
 
     Also known as: parameter scan axis.
     """
-    return map_named(_restacked, params, axes)
+    check_arrays("restack", "params", params)
+    known = named_axes("restack", axes)
+    if known is None:
+        raise TypeError("restack(axes=None) must be what graph.axes(fn, params, *inputs) gave.")
+    return map_named(lambda name, leaf: _restacked(name, leaf, axes_of(name, leaf, known)), params)
 
 
 def _restacked(name: str, leaf, axes: LeafAxes):

@@ -8,6 +8,7 @@ from tests.doors.table import Doors
 from tests.doors.values import ANYTHING, FUNCTION, TEXT, TREE
 
 PARAMS = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+AXES = {"kernel": jc.LeafAxes((0,), (1,)), "bias": jc.LeafAxes((), (), primitive="")}
 
 
 def observer() -> jc.observers.Observer:
@@ -40,6 +41,7 @@ DOORS = Doors(
         "found": lambda: 1.0,
     },
     calls={
+        "restack": {"axes": lambda: AXES},
         "combine": {"first": lambda: PARAMS, "second": lambda: {"kernel": None, "bias": None}},
     },
     right={
