@@ -9,9 +9,9 @@ import numpy as np
 
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_concrete
-from jaxcompress.core.evidence import without_data
 from jaxcompress.core.kinds import check_function, check_kind, check_select
 from jaxcompress.core.labels import counted
+from jaxcompress.core.left_out import left_out, without_data
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.spec import QuantSpec
@@ -19,6 +19,7 @@ from jaxcompress.core.trees import check_arrays, chosen_by, named_axes
 from jaxcompress.core.types import Model, Params, Selector
 from jaxcompress.graph.calibrate import unreached
 from jaxcompress.quantize import quantize
+from jaxcompress.quantize.assignment import Assignment, assign
 from jaxcompress.validate import Examples, evaluate
 from jaxcompress.validate.evaluate import in_batches
 
@@ -31,8 +32,8 @@ class LeafSensitivity(NamedTuple):
       loss_increase: mean loss with this leaf alone compressed minus mean loss without,
         in nats; NaN where it is not known.
       accuracy_change: the same for accuracy, a fraction; negative is worse.
-      reason: why nothing is known of the leaf, such as that no data reached it; empty
-        for one that was measured.
+      reason: why nothing is known of the leaf, such as that no data reached it or that
+        the spec does not fit it; empty for one that was measured.
     """
 
     name: str
@@ -61,14 +62,14 @@ def sensitivity(
       select: leaves to try; the default is every weight that data reach.
 
     Returns:
-      One row per selected leaf, by falling loss increase. First come leaves that no
-      data reached, in a branch never taken or as an expert without tokens: the loss
-      would not rise without them, which is not to say that they are safe. They are not
-      tried, and their rows say why.
+      One row per selected leaf, by falling loss increase. First come leaves that are
+      not tried, and their rows say why: the spec does not fit them, or no data reached
+      them, in a branch never taken or as an expert without tokens: the loss would not
+      rise without these, which is not to say that they are safe.
 
     Raises:
-      ValueError: no leaf is selected; no data reached one that `select` names, or any;
-        and what `quantize` and `evaluate` raise.
+      ValueError: no leaf is selected; the spec does not fit a leaf that `select` names,
+        no data reached it, or all are such; and what `quantize` and `evaluate` raise.
 
     Example:
       >>> fn = lambda params, x: x @ params["a"] @ params["b"]
@@ -90,15 +91,20 @@ def sensitivity(
     check_concrete("sensitivity", params=params, examples=examples._asdict())
     check_select("sensitivity", select)
     named_axes("sensitivity", axes)
+    assigned = assign("sensitivity", params, spec, axes, select)
+    names = [name for name, choice in assigned.items() if isinstance(choice, Assignment)]
     selected = chosen_by("sensitivity", select or weights(axes), params)
-    names = [name for name, chosen in selected.items() if chosen]
-    if not names:
-        raise ValueError("sensitivity(select=...) selects no leaf of these params.")
+    unknown = {
+        name: choice
+        for name, choice in assigned.items()
+        if selected[name] and isinstance(choice, str)
+    }
     judged = partial(evaluate, fn, **examples._asdict())
     reference = judged(params)
     judging = np.flatnonzero(counted(examples.labels, ignore=examples.ignore))
     batches = ((batch,) for batch, _ in in_batches(examples.inputs, judging, examples.batch_size))
-    unknown = without_data("sensitivity", unreached(fn, params, batches), names, select, spec)
+    untold = without_data(unreached(fn, params, batches))
+    unknown |= left_out("sensitivity", untold, names, select, spec)
     rows = [LeafSensitivity(name, math.nan, math.nan, reason) for name, reason in unknown.items()]
     measured = []
     for name in (name for name in names if name not in unknown):

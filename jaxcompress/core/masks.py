@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.left_out import is_constant
 from jaxcompress.core.messages import shown
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Array, Masks, Params
@@ -49,7 +50,8 @@ def apply_masks(masks: Masks, tree: Params) -> Params:
     Args:
       masks: bool arrays that broadcast to the leaves of `tree`, of its structure or
         under its names.
-      tree: params, updates or gradients.
+      tree: params, updates or gradients. Compressed leaves and Python numbers stay as
+        they are.
 
     Returns:
       Tree of the structure, shapes and dtypes of `tree`.
@@ -57,7 +59,11 @@ def apply_masks(masks: Masks, tree: Params) -> Params:
     Raises:
       ValueError: a leaf has no mask, or one that does not broadcast to it.
     """
-    return jax.tree.map(apply_mask, fitted("apply_masks", masks, tree), tree)
+
+    def masked(leaf, mask: Array):
+        return leaf if is_compressed(leaf) or is_constant(leaf) else apply_mask(mask, leaf)
+
+    return jax.tree.map(masked, tree, fitted("apply_masks", masks, tree), is_leaf=is_compressed)
 
 
 def kept(mask: Array, size: int) -> Array:
@@ -100,10 +106,10 @@ def fitted(caller: str, masks: Masks, params: Params) -> Masks:
             raise ValueError(
                 f"{caller}(masks=...): leaf {name!r} has dtype {known[name].dtype}, masks are bool."
             )
-        if not _broadcasts(known[name].shape, leaves[name].shape):
+        if not _broadcasts(known[name].shape, np.shape(leaves[name])):
             raise ValueError(
                 f"{caller}(masks=...): the mask of leaf {name!r} has shape {known[name].shape}, "
-                f"which does not broadcast to {tuple(leaves[name].shape)}."
+                f"which does not broadcast to {np.shape(leaves[name])}."
             )
     return map_named(lambda name, _: known[name], params)
 

@@ -135,7 +135,7 @@ def second_moment() -> Observer:
 
     Returns:
       Observer whose reading is the mean square per feature, (batch…, contracting)
-      float32; merges by sum.
+      float32, of complex features that of their absolute value; merges by sum.
 
     Example:
       >>> observer = jc.observers.second_moment()
@@ -148,7 +148,7 @@ def second_moment() -> Observer:
         return jnp.zeros((*x.shape[:-2], x.shape[-1]), jnp.float32), jnp.zeros((), jnp.float32)
 
     def update(x, state):
-        squares = jnp.sum(jnp.square(x.astype(jnp.float32)), axis=-2)
+        squares = jnp.sum(jnp.square(_real_rows(x)), axis=-2)
         return merge(state, (squares, jnp.asarray(x.shape[-2], jnp.float32)))
 
     def read(state):
@@ -170,7 +170,7 @@ def covariance() -> Observer:
 
     Returns:
       Observer whose reading is the mean outer product E[x xᵀ], (batch…, contracting,
-      contracting) float32; merges by sum.
+      contracting) float32, of complex rows the real part of E[x xᴴ]; merges by sum.
 
     Example:
       >>> observer = jc.observers.covariance()
@@ -185,7 +185,7 @@ def covariance() -> Observer:
         return jnp.zeros((*x.shape[:-2], size, size), jnp.float32), jnp.zeros((), jnp.float32)
 
     def update(x, state):
-        rows = x.astype(jnp.float32)
+        rows = _real_rows(x)
         products = jnp.einsum("...mi,...mj->...ij", rows, rows, precision=jax.lax.Precision.HIGHEST)
         return merge(state, (products, jnp.asarray(x.shape[-2], jnp.float32)))
 
@@ -196,6 +196,12 @@ def covariance() -> Observer:
         return jax.tree.map(jnp.add, first, second)
 
     return Observer(init, update, read, merge)
+
+
+def _real_rows(x: Array) -> Array:
+    """(…, rows, features) float32: complex rows as two each, whose squares add up."""
+    parts = [x.real, x.imag] if jnp.iscomplexobj(x) else [x]
+    return jnp.concatenate([part.astype(jnp.float32) for part in parts], axis=-2)
 
 
 def _per_row(total: Array, rows: Array) -> Array:

@@ -6,9 +6,10 @@ from fnmatch import fnmatchcase
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.axes import Axes, LeafAxes, assumed_axes
+from jaxcompress.core.axes import UNUSED, Axes, LeafAxes, assumed_axes
 from jaxcompress.core.checks import check_array, check_count
 from jaxcompress.core.kinds import check_selector, check_text
+from jaxcompress.core.left_out import is_constant
 from jaxcompress.core.names import leaf_names, map_named, named_leaves
 from jaxcompress.core.trees import chosen_by, named_axes
 from jaxcompress.core.types import Params, Selector
@@ -48,12 +49,12 @@ def matching(*patterns: str) -> Selector:
 
 
 def inexact() -> Selector:
-    """Selects leaves of a floating or complex dtype that are not empty."""
+    """Selects arrays of a floating or complex dtype that are not empty."""
     return _each(lambda leaf: jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.size > 0)
 
 
 def at_least(size: int) -> Selector:
-    """Selects leaves with `size` entries or more."""
+    """Selects arrays with `size` entries or more."""
     size = check_count("at_least", "size", size, least=0)
     return _each(lambda leaf: leaf.size >= size)
 
@@ -67,7 +68,7 @@ def weights(axes: Axes | None = None) -> Selector:
     """Selects weights, the default: real leaves that meet data in a product or lookup.
 
     Complex leaves are left out, and so are those that hold parts of complex numbers,
-    of which a program tells.
+    of which a program tells. Python numbers among the params are constants, no weights.
 
     Args:
       axes: what `graph.axes` found. Without it, leaves of rank 2 and more
@@ -98,7 +99,9 @@ def meeting_data(axes: Axes | None = None) -> Selector:
 
     def chosen(name: str, leaf) -> bool:
         meets_data = axes_of(name, leaf, known).meets_data
-        return bool(meets_data and jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.size > 0)
+        return not is_constant(leaf) and bool(
+            meets_data and jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.size > 0
+        )
 
     return lambda params: map_named(chosen, params)
 
@@ -110,6 +113,8 @@ def why_left_out(leaf, axes: LeafAxes) -> str:
       >>> why_left_out(jnp.ones(3), assumed_axes(jnp.ones(3)))
       'rank 1'
     """
+    if is_constant(leaf):
+        return f"a Python {type(leaf).__name__}"
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return str(leaf.dtype)
     if leaf.size == 0:
@@ -154,10 +159,14 @@ def none_of(*selectors: Selector) -> Selector:
 def axes_of(name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
     """Gives the axes of one named leaf: from the program where known, else the default.
 
+    A Python number has none.
+
     Raises:
       TypeError: the leaf is no array.
       ValueError: `known` was made for a tree without this leaf, or with another rank.
     """
+    if is_constant(leaf):
+        return UNUSED
     check_array(name, leaf)
     if known is None:
         return assumed_axes(leaf)
@@ -178,6 +187,8 @@ def axes_of(name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
 
 def _each(choose: Callable) -> Selector:
     def chosen(name: str, leaf) -> bool:
+        if is_constant(leaf):
+            return False
         check_array(name, leaf)
         return bool(choose(leaf))
 

@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import jax
 from jax.extend.core import JaxprEqn
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.left_out import Obstacle
 from jaxcompress.core.names import map_named
 from jaxcompress.core.selectors import inexact
 from jaxcompress.core.types import Params, Selector
@@ -47,41 +48,47 @@ def sites_of(caller: str, program: Program, names: Iterable[str]) -> Sites:
     """
     found = {}
     for name in names:
-        found[name] = [s for s in program.sites if name in [leaf.name for leaf in s.leaves]]
-        _check_matrix(caller, name, found[name])
-        _check_entries(caller, name, found[name])
+        obstacle = no_matrix(program, name)
+        if obstacle is not None:
+            raise ValueError(
+                f"{caller}: leaf {name!r} cannot be solved: {obstacle.reason}. {obstacle.mend}"
+            )
+        found[name] = _sites(program, name)
     return found
 
 
-def _check_matrix(caller: str, name: str, sites: Sequence[Site]) -> None:
+def no_matrix(program: Program, name: str) -> Obstacle | None:
+    """Why a leaf does not multiply vectors, in one way wherever it is met; or None."""
+    sites = _sites(program, name)
     if any(site.grouped for site in sites):
-        raise ValueError(
-            f"{caller}: leaf {name!r} meets data in a grouped convolution, whose outputs meet "
-            "different inputs. Leave it out with select=, or prune it with one_shot and wanda."
+        return Obstacle(
+            "it meets data in a grouped convolution, whose outputs meet different inputs",
+            "Leave it out with select=, or prune it with one_shot and wanda.",
         )
     wanted = {_wanted_shape(name, site) for site in sites}
     alike = {(reading_axes(site), site.stack) for site in sites}
     if len(alike) != 1 or {_met_shape(site) for site in sites} != wanted:
         met = ", ".join(dict.fromkeys(site.primitive for site in sites)) or "no data"
-        raise ValueError(
-            f"{caller}: leaf {name!r} meets {met}; it has to meet data in dots or convolutions "
-            "that read all of it alike. Leave it out with select=, or prune it with one_shot and "
-            "wanda."
+        return Obstacle(
+            f"it meets {met}, and has to meet data in dots or convolutions that read all of it "
+            "alike",
+            "Leave it out with select=, or prune it with one_shot and wanda.",
         )
-
-
-def _check_entries(caller: str, name: str, sites: Sequence[Site]) -> None:
     if not all(site.as_stored for site in sites):
-        raise ValueError(
-            f"{caller}: leaf {name!r} meets data as what arithmetic makes of it, not as it is "
-            "stored. Store the product, leave it out with select=, or prune it with one_shot."
+        return Obstacle(
+            "it meets data as what arithmetic makes of it, not as it is stored",
+            "Store the product, leave it out with select=, or prune it with one_shot.",
         )
     if not all(site.in_order for site in sites):
-        raise ValueError(
-            f"{caller}: leaf {name!r} meets data with entries of an axis in another order, as "
-            "after a flip or a roll. Store it in that order, leave it out with select=, or prune "
-            "it with one_shot."
+        return Obstacle(
+            "it meets data with entries of an axis in another order, as after a flip or a roll",
+            "Store it in that order, leave it out with select=, or prune it with one_shot.",
         )
+    return None
+
+
+def _sites(program: Program, name: str) -> list[Site]:
+    return [site for site in program.sites if name in [leaf.name for leaf in site.leaves]]
 
 
 def turns(block: Block, sites: Sites, scans: tuple[int, ...] = ()) -> Iterator[Turn]:

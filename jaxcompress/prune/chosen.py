@@ -2,7 +2,7 @@
 
 import functools
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -10,20 +10,18 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.checks import check_concrete, check_finite, check_range, check_real
-from jaxcompress.core.evidence import without_data
-from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.checks import check_concrete, check_finite, check_range
+from jaxcompress.core.left_out import Obstacle, UnfitLeafError, left_out
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.selectors import axes_of, weights
 from jaxcompress.core.trees import check_arrays, chosen_by
 from jaxcompress.core.types import Array, Masks, Params, PyTree
 from jaxcompress.prune.criterion import Criterion
+from jaxcompress.prune.kinds import Kind, real
+from jaxcompress.prune.patterns.pattern import Pattern, UnknownAxesError
 from jaxcompress.prune.ranking import count_true
 from jaxcompress.prune.target import Sparsity, Target
-
-Check = Callable[[str, str, Array], None]
-"""Raises an error for a leaf that cannot be pruned: (caller, leaf name, leaf)."""
 
 
 class Group(NamedTuple):
@@ -33,37 +31,54 @@ class Group(NamedTuple):
     axes: dict[str, LeafAxes]
 
 
-def check_leaf(caller: str, name: str, leaf) -> None:
-    """Raises an error for a leaf that is compressed, empty or not real floating."""
-    if is_compressed(leaf):
-        raise TypeError(
-            f"{caller}: leaf {name!r} is a {type(leaf).__name__}, already compressed. "
-            "Prune first, then quantize with the masks; or leave it out with select=."
-        )
-    check_real(caller, name, leaf)
+class Choice(NamedTuple):
+    """The leaves to prune, and why others that were chosen by default are left out."""
+
+    groups: list[Group]
+    left_out: dict[str, str]
+
+    @property
+    def axes(self) -> dict[str, LeafAxes]:
+        """Of every leaf to prune, by name."""
+        return {name: axes for group in self.groups for name, axes in group.axes.items()}
+
+    def without(self, caller: str, obstacles: Mapping[str, Obstacle], target: Target) -> "Choice":
+        """The choice without the leaves in whose way something else stands.
+
+        Raises:
+          ValueError: such a leaf was asked for by name, or no other is left.
+        """
+        left = left_out(caller, obstacles, self.axes, target.select, target.sparsity)
+        groups = [
+            Group(amount, {name: each for name, each in axes.items() if name not in left})
+            for amount, axes in self.groups
+        ]
+        return Choice(groups, self.left_out | left)
 
 
-def check_sized(caller: str, name: str, leaf) -> None:
-    """As `check_leaf`, but a complex leaf passes: it is worth its absolute values."""
-    if jnp.issubdtype(leaf.dtype, jnp.complexfloating) and not is_compressed(leaf):
-        leaf = jax.ShapeDtypeStruct(leaf.shape, jnp.float32)
-    check_leaf(caller, name, leaf)
-
-
-def groups(
+def choose(
     caller: str,
     params: Params,
     target: Target,
-    check: Check = check_leaf,
-) -> list[Group]:
+    *,
+    criterion: Criterion | None = None,
+    kind: Kind = real,
+) -> Choice:
     """The leaves to prune, by the rule that says how much; nothing is computed.
 
-    `check` refuses leaves.
+    Args:
+      caller: the verb.
+      params: tree of arrays.
+      target: which weights, and where in a leaf.
+      criterion: whose unscored leaves are not pruned; None where scores are checked.
+      kind: what a leaf has to be.
 
     Raises:
-      TypeError: a leaf to prune is compressed, or not of a real floating dtype.
       ValueError: no leaf of a tree that has leaves is to be pruned, a rule is never
-        used, a leaf to prune is empty, or the axes are of another tree.
+        used, or the axes are of another tree; a leaf that was asked for by name is
+        empty, has no scores, or the pattern does not fit it; or all are such.
+      TypeError: a leaf that was asked for by name is compressed or not of a real
+        floating dtype.
     """
     leaves = named_leaves(params)
     check_arrays(caller, "params", params)
@@ -78,35 +93,49 @@ def groups(
         )
     known = None if target.axes is None else named_leaves(target.axes)
     found = [Group(amount, {}) for _, amount in amounts]
+    obstacles = {name: kind(leaves[name]) for name in assigned}
     for name, rank in assigned.items():
-        check(caller, name, leaves[name])
-        found[rank].axes[name] = axes_of(name, leaves[name], known)
-    return found
+        axes = found[rank].axes[name] = axes_of(name, leaves[name], known)
+        if obstacles[name] is None:
+            obstacles[name] = _not_scored(name, criterion)
+        if obstacles[name] is None:
+            obstacles[name] = _not_fitted(caller, name, leaves[name], axes, target.pattern)
+    unfit = {name: each for name, each in obstacles.items() if each is not None}
+    return Choice(found, {}).without(caller, unfit, target)
 
 
-def fixed_groups(
-    caller: str, params: Params, target: Target, check: Check = check_leaf
-) -> list[Group]:
-    """The leaves to prune at sparsities that are numbers, each with its axes."""
+def choose_fixed(
+    caller: str,
+    params: Params,
+    target: Target,
+    *,
+    criterion: Criterion | None = None,
+    kind: Kind = real,
+) -> Choice:
+    """`choose` for sparsities that are numbers."""
     for _, sparsity in as_rules(target.sparsity).pairs:
         check_range(caller, "target", float(sparsity), 0, 1)
-    return groups(caller, params, target, check)
+    return choose(caller, params, target, criterion=criterion, kind=kind)
 
 
-def with_data(
-    caller: str, found: list[Group], unreached: Mapping[str, str], target: Target
-) -> tuple[list[Group], dict[str, str]]:
-    """The groups without leaves that no data reached, and why those are left out.
+def _not_scored(name: str, criterion: Criterion | None) -> Obstacle | None:
+    if criterion is None or name not in criterion.unscored:
+        return None
+    mend = "Give the criterion data that reach it, take another one, or leave it out with select=."
+    return Obstacle(criterion.unscored[name], mend)
 
-    Raises:
-      ValueError: such a leaf was asked for by name, or no other is left.
-    """
-    names = [name for group in found for name in group.axes]
-    left = without_data(caller, unreached, names, target.select, target.sparsity)
-    return [
-        Group(amount, {name: each for name, each in axes.items() if name not in left})
-        for amount, axes in found
-    ], left
+
+def _not_fitted(caller: str, name: str, leaf, axes: LeafAxes, pattern: Pattern) -> Obstacle | None:
+    """What the pattern has against the shape and axes of a leaf."""
+    scores = jax.ShapeDtypeStruct(leaf.shape, jnp.float32)
+    try:
+        jax.eval_shape(lambda scores: pattern(scores, 0.0, axes), scores)
+    except UnknownAxesError as unknown:
+        # The call lacks axes=; that is no fault of this leaf, to be left out for.
+        raise ValueError(f"{caller}: leaf {name!r}: {unknown}") from None
+    except UnfitLeafError as unfit:
+        return unfit.obstacle
+    return None
 
 
 def masks_at(

@@ -26,14 +26,14 @@ class Criterion(NamedTuple):
       update: (grads, state, params) -> state of the same structure and dtypes, one step
         later; the gradients are raw, those of removed weights included.
       score: (state, params) -> tree of float32 scores of the params' shapes.
-      unreached: by name the leaves that none of the criterion's data reached, and why;
-        they have no scores.
+      unscored: by name the leaves that the criterion cannot score, and why: no data
+        reached them, or they meet data otherwise than it knows.
     """
 
     init: Callable[[Params], State]
     update: Callable[[PyTree, State, Params], State]
     score: Callable[[State, Params], PyTree]
-    unreached: Mapping[str, str] = _NONE
+    unscored: Mapping[str, str] = _NONE
 
 
 def check_criterion(caller: str, criterion: Criterion) -> None:

@@ -12,10 +12,9 @@ from jaxcompress.core.kinds import check_select, check_takes
 from jaxcompress.core.masks import fitted
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.proximal import Operator, proximal
-from jaxcompress.core.selectors import weights
-from jaxcompress.core.trees import check_entries, chosen_by
+from jaxcompress.core.trees import check_entries
 from jaxcompress.core.types import Array, Params, Selector
-from jaxcompress.prune import chosen
+from jaxcompress.prune.kinds import real_leaves
 from jaxcompress.prune.views import Masking
 
 exports.list_definitions(globals())
@@ -66,15 +65,7 @@ def proximal_l1(
     check_select("proximal_l1", select)
 
     def operators(params: Params) -> dict[str, Operator]:
-        leaves, wanted = named_leaves(params), chosen_by("proximal_l1", select or weights(), params)
-        selected = [name for name in leaves if wanted[name]]
-        if leaves and not selected:
-            raise ValueError(
-                f"proximal_l1(select=...) selects no leaf. Leaves are: {', '.join(leaves)}."
-            )
-        for name in selected:
-            chosen.check_leaf("proximal_l1", name, leaves[name])
-        return dict.fromkeys(selected, soft_threshold)
+        return dict.fromkeys(real_leaves("proximal_l1", params, select), soft_threshold)
 
     return proximal("proximal_l1", learning_rate, weight, operators)
 

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
@@ -12,17 +13,18 @@ from jaxcompress.core.batches import as_batches, as_inputs
 from jaxcompress.core.checks import check_concrete, check_share
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.kinds import check_model
-from jaxcompress.core.matrices import from_matrices
+from jaxcompress.core.left_out import Obstacle, UnfitLeafError, without_data
+from jaxcompress.core.matrices import from_matrices, matrix_shape
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.report import Report
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params
-from jaxcompress.graph.program import axes, trace
+from jaxcompress.graph.program import Program, axes, trace
 from jaxcompress.layerwise.driver import solve
 from jaxcompress.layerwise.moments import row_counts
 from jaxcompress.layerwise.solver import Solver
-from jaxcompress.layerwise.turns import multiplied, sites_of
+from jaxcompress.layerwise.turns import no_matrix, sites_of
 from jaxcompress.prune import chosen
 from jaxcompress.prune.allocations.totals import uniform
 from jaxcompress.prune.patterns.pattern import unstructured
@@ -70,9 +72,9 @@ def reconstruct(
         each position that it computes: the inputs in its window, zeros of padding too.
       solver: one of `prune.solvers`, `sparsegpt()` for example.
       target: fraction to remove of each matrix, in [0, 1), or `Rules` of it; or a
-        `Target` that selects leaves besides: by default those that meet data in a dot
-        or convolution and are not looked up besides, without those that no row of the
-        batches reaches but zeros. The pattern is the solver's own.
+        `Target` that selects leaves besides. By default all weights, without those
+        that are no matrices (see the errors), that the solver does not take or that no
+        row of the batches reaches but zeros. The pattern is the solver's own.
       correction: how far each leaf makes up for the drift of its inputs, in [0, 1].
 
     Returns:
@@ -82,15 +84,16 @@ def reconstruct(
     Raises:
       ValueError: there is no batch or an empty one; a sparsity is outside [0, 1) or the
         correction outside [0, 1]; the target has a pattern, an allocation or axes of
-        its own; nothing is selected or a rule is never used; a leaf
-        to prune is empty or not finite, meets data that are not, none, or elsewhere
+        its own; nothing is selected or a rule is never used; a leaf to prune is not
+        finite, meets data that are not, or is to be corrected in a loop of unknown
+        length; a leaf that `select` or a rule other than "*" names is empty, the
+        solver's pattern does not fit it, no data reach it, or it meets data elsewhere
         than in dots (or convolutions without groups) that read all of it alike and as
-        it is stored, or is to be corrected in a loop of unknown length; no data reach a
-        leaf that `select` or a rule of its own names, any, or one any more once those
-        before it are pruned; a solver finds no finite weights, gives a matrix or masks
-        of another shape, or weights outside its masks.
-      TypeError: a selected leaf is not real floating or already compressed, or a
-        sparsity is a schedule.
+        it is stored; or all are such; no data reach a leaf any more once those before
+        it are pruned; a solver finds no finite weights, gives a matrix or masks of
+        another shape, or weights outside its masks.
+      TypeError: such a leaf is not real floating or already compressed, or a sparsity
+        is a schedule.
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
@@ -118,18 +121,12 @@ def reconstruct(
     batches = [as_inputs(batch) for batch in as_batches("reconstruct", batches)]
     target = _of_matrices(target)
     program = trace(fn, params, *batches[0])
-    select = target.select or multiplied(program)
-    known = dataclasses.replace(target, select=select, axes=axes(fn, params, *batches[0]))
-    found = chosen.fixed_groups("reconstruct", params, known)
-    names = [name for group in found for name in group.axes]
-    sites = sites_of("reconstruct", program, names)
-    counts = row_counts(fn, program, params, batches, sites)
-    unreached = {name: missing(count) for name, count in counts.items() if missing(count)}
-    found, left = chosen.with_data("reconstruct", found, unreached, target)
+    target = dataclasses.replace(target, axes=axes(fn, params, *batches[0]))
+    choice = _choice(fn, program, params, batches, solver, target)
     at = functools.cache(functools.partial(_at, solver))
     solvers = {
         name: at(float(chosen.value_at(0, group.sparsity)))
-        for group in found
+        for group in choice.groups
         for name in group.axes
     }
     solved = solve("reconstruct", fn, params, batches, solvers, correction)
@@ -142,7 +139,7 @@ def reconstruct(
     }
     pruned = map_named(lambda name, leaf: solved.leaves.get(name, leaf), params)
     removing = chosen.mask_tree(masks, params)
-    report = removal_report("reconstruct", params, removing, found, left)
+    report = removal_report("reconstruct", params, removing, choice, target)
     rows = []
     for row in report.leaves:
         if row.name in solved.uncut:
@@ -150,6 +147,39 @@ def reconstruct(
             row = dataclasses.replace(row, reason=reason)
         rows.append(row)
     return pruned, dataclasses.replace(report, leaves=tuple(rows))
+
+
+def _choice(
+    fn: Model,
+    program: Program,
+    params: Params,
+    batches: list[tuple],
+    solver: SparsitySolver,
+    target: Target,
+) -> chosen.Choice:
+    """The leaves that are matrices, that the solver takes and that data reach."""
+    choice = chosen.choose_fixed("reconstruct", params, target)
+    obstacles = {name: no_matrix(program, name) for name in choice.axes}
+    leaves, not_solved = named_leaves(params), functools.cache(_not_solved)
+    for name, roles in choice.axes.items():
+        _, rows, columns = matrix_shape(leaves[name].shape, roles)
+        obstacles[name] = obstacles[name] or not_solved(solver, rows, columns)
+    unfit = {name: each for name, each in obstacles.items() if each is not None}
+    choice = choice.without("reconstruct", unfit, target)
+    sites = sites_of("reconstruct", program, choice.axes)
+    counts = row_counts(fn, program, params, batches, sites)
+    unreached = {name: missing(count) for name, count in counts.items() if missing(count)}
+    return choice.without("reconstruct", without_data(unreached), target)
+
+
+def _not_solved(solver: SparsitySolver, rows: int, columns: int) -> Obstacle | None:
+    """What the solver, or its pattern, has against matrices of a shape."""
+    shapes = [jax.ShapeDtypeStruct((size, columns), jnp.float32) for size in (rows, columns)]
+    try:
+        jax.eval_shape(lambda weight, moment: solver(weight, moment, 0.0), *shapes)
+    except UnfitLeafError as unfit:
+        return unfit.obstacle
+    return None
 
 
 def _of_matrices(target: Aim) -> Target:

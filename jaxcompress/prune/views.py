@@ -53,7 +53,7 @@ def by_magnitude(target: Aim) -> Masking:
     target = without_steps("by_magnitude", target)
 
     def masking(params: Params) -> Masks:
-        found = chosen.groups("by_magnitude", params, target)
+        found = chosen.choose("by_magnitude", params, target).groups
         fixed = jax.lax.stop_gradient(chosen.targeted(chosen.selection(params, found), params))
         scores = named_leaves(magnitude().score((), fixed))
         return chosen.mask_tree(chosen.masks_at(0, scores, found, target), params)

@@ -1,12 +1,13 @@
 """Decides from names and shapes which leaf gets which spec, and why others get none."""
 
+import math
+import operator
 from typing import NamedTuple
 
 from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.checks import check_real
-from jaxcompress.core.formats.sharing import Block, Channel, Tensor
+from jaxcompress.core.formats.sharing import Block, Channel, Group, Row, Tensor
 from jaxcompress.core.kinds import check_select
-from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.left_out import LEAVE_IT_OUT, Obstacle, by_kind, left_out
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import Rules, as_rules, check_rules
 from jaxcompress.core.selectors import axes_of, weights, why_left_out
@@ -44,10 +45,11 @@ def assign(
       Dict in the tree's order.
 
     Raises:
-      TypeError: a selected leaf with a spec is not of a real floating dtype, or what it
-        gets is no spec.
-      ValueError: nothing is selected, a rule matches nothing, or a leaf and its spec do
-        not fit.
+      TypeError: what a leaf gets is no spec; one that `select` or a rule other than "*"
+        names is compressed or not real floating.
+      ValueError: nothing is selected, a rule matches nothing, axes have to be known and
+        are only assumed; a leaf that is asked for by name is empty, a single number, or
+        its spec does not fit it; or all are such.
     """
     check_spec(caller, spec)
     check_arrays(caller, "params", params)
@@ -59,15 +61,21 @@ def assign(
         raise ValueError(f"{caller}(select=...) selects no leaf. Leaves are: {', '.join(leaves)}.")
     specs = as_rules(spec).assign(selected)
     assigned: dict[str, Assignment | str] = {}
+    obstacles: dict[str, Obstacle] = {}
     for name, leaf in leaves.items():
         leaf_axes = axes_of(name, leaf, known)
         if name in specs:
-            assigned[name] = _fitted(caller, name, leaf, specs[name], leaf_axes)
+            fitted = _fitted(caller, name, leaf, specs[name], leaf_axes)
+            if isinstance(fitted, Obstacle):
+                obstacles[name] = fitted
+            else:
+                assigned[name] = fitted
         else:
             why = "" if select else why_left_out(leaf, leaf_axes)
             unselected = f"not selected: {why}" if why else "not selected"
             assigned[name] = "no rule" if chosen[name] else unselected
-    return assigned
+    assigned |= left_out(caller, obstacles, specs, select, spec)
+    return {name: assigned[name] for name in leaves}
 
 
 def check_spec(caller: str, spec: QuantSpec | Rules) -> None:
@@ -99,45 +107,64 @@ def check_choice(
     check_ranges(caller, ranges)
 
 
-def _fitted(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -> Assignment:
-    """Checks one leaf by its shape and assigns it the spec."""
-    if is_compressed(leaf):
-        raise ValueError(
-            f"{caller}: leaf {name!r} is already {leaf!r}. Leave it out with select=, or "
-            "materialize it first."
-        )
-    check_real(caller, name, leaf)
+def _fitted(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -> Assignment | Obstacle:
+    """One leaf with its spec, or what its kind or shape has against that."""
+    obstacle = by_kind(leaf, "Leave it out with select=, or materialize it first.")
+    if obstacle is not None:
+        return obstacle
     if leaf.ndim == 0:
-        raise ValueError(f"{caller}: leaf {name!r} is a single number. Leave it out with select=.")
+        return Obstacle("it is a single number")
     if not axes.meets_data:
         axes = LeafAxes(tuple(range(leaf.ndim)), (), assumed=True)
     if not isinstance(spec.sharing, Tensor | Channel):
-        _check_blocks(caller, name, leaf, spec, axes)
-    return Assignment(spec, axes)
+        _check_axes(caller, name, leaf, spec, axes)
+        obstacle = _not_divided(leaf, spec, axes)
+    return obstacle or Assignment(spec, axes)
 
 
-def _check_blocks(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -> None:
+def _check_axes(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -> None:
     if axes.assumed and leaf.ndim >= 3:
         raise ValueError(
             f"{caller}: leaf {name!r} of shape {tuple(leaf.shape)} has assumed axes, and {spec} "
             "needs to know them. Pass axes=graph.axes(fn, params, *inputs)."
         )
+
+
+def _not_divided(leaf, spec: QuantSpec, axes: LeafAxes) -> Obstacle | None:
+    """What keeps a leaf from being cut into the blocks of a spec."""
+    shape = tuple(leaf.shape)
     if not axes.contracting:
-        raise ValueError(
-            f"{caller}: leaf {name!r} of shape {tuple(leaf.shape)} has no contracting axis for "
-            f"{spec}. Give it a spec per channel."
+        return Obstacle(
+            f"its shape {shape} has no contracting axis for {spec}",
+            f"Give it a spec per channel. {LEAVE_IT_OUT}",
         )
-    if isinstance(spec.sharing, Block) and not axes.output:
-        raise ValueError(
-            f"{caller}: leaf {name!r} of shape {tuple(leaf.shape)} has no output axis for "
-            f"{spec}. Give it a spec in groups."
+    sharing, roles = spec.sharing, {"contracting": axes.contracting, "output": axes.output}
+    if isinstance(sharing, Block) and not axes.output:
+        return Obstacle(
+            f"its shape {shape} has no output axis for {spec}",
+            f"Give it a spec in groups. {LEAVE_IT_OUT}",
         )
-    sizes = spec.sharing.sizes(leaf.shape, axes)
-    for axis, (length, size) in enumerate(zip(leaf.shape, sizes, strict=True)):
-        if length % size:
-            role = "contracting" if axis in axes.contracting else "output"
-            divisors = [str(size) for size in range(2, length + 1) if length % size == 0]
-            raise ValueError(
-                f"{caller}: leaf {name!r} has {length} weights along its last {role} axis, which "
-                f"{spec} does not divide. Sizes that do: {', '.join(divisors) or '1'}."
+    if isinstance(sharing, Row):
+        return None
+    sizes = sharing.sizes(shape, axes)
+    for role, own in roles.items():
+        if any(shape[axis] % sizes[axis] for axis in own):
+            lengths = tuple(shape[axis] for axis in own)
+            return Obstacle(
+                f"{spec} does not divide its {math.prod(lengths)} weights along {role} axes of "
+                f"{lengths}",
+                f"Sizes that do: {', '.join(map(str, _sizes(lengths))) or 1}. {LEAVE_IT_OUT}",
             )
+    return None
+
+
+def _sizes(lengths: tuple[int, ...]) -> list[int]:
+    """The sizes above 1 of groups that divide axes of these lengths, taken as one."""
+    axes = LeafAxes(tuple(range(len(lengths))), ())
+    total = math.prod(lengths)
+    divisors = [size for size in range(2, total + 1) if total % size == 0]
+    return [
+        size
+        for size in divisors
+        if not any(map(operator.mod, lengths, Group(size).sizes(lengths, axes)))
+    ]

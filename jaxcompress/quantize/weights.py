@@ -2,11 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_finite
 from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.left_out import is_constant
 from jaxcompress.core.masks import fitted, full_masks
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.qtensor import QTensor
@@ -43,7 +45,8 @@ def quantize(
     Args:
       params: arrays, or `jax.ShapeDtypeStruct`s for the report alone.
       spec: one spec, or rules over the names of the selected leaves; a leaf without a
-        rule stays.
+        rule stays, and so does one whose spec does not fit it, unless it was asked for
+        by name.
       axes: what `graph.axes` gave. Without it, the last axis of a weight is taken as
         its output, all others as contracting, and the report says "assumed".
       select: which leaves; without it every weight that meets data.
@@ -54,12 +57,13 @@ def quantize(
       (params, report). Leaves that are not quantized are the same objects as before.
 
     Raises:
-      TypeError: a leaf to quantize is of an integer, bool or complex dtype, or what it
-        gets is no QuantSpec.
-      ValueError: a leaf to quantize holds NaN or infinity, is empty, a scalar or
-        already quantized; a group does not divide its axis, or its axes are only
-        assumed at rank 3 and more; a selector or a rule matches nothing; a pruned
-        weight is not 0, or its format has no zero.
+      TypeError: what a leaf gets is no QuantSpec; a leaf that `select` or a rule other
+        than "*" names is already quantized, or of an integer, bool or complex dtype.
+      ValueError: a leaf to quantize holds NaN or infinity, or blocks have to know its
+        axes, which are only assumed at rank 3 and more; a leaf that is asked for by
+        name is empty or a scalar, or blocks do not divide its axes; or all are such;
+        a selector or a rule matches nothing; a pruned weight is not 0, or its format
+        has no zero.
 
     Example:
       >>> kernel = jnp.array([[1.0, 0.3], [-0.6, 0.0]])
@@ -111,6 +115,9 @@ def explain(tree: Params) -> Report:
     check_arrays("explain", "tree", tree)
     rows = []
     for name, leaf in named_leaves(tree).items():
+        if is_constant(leaf):
+            rows.append(LeafReport(name, (), KEPT, f"a Python {type(leaf).__name__}", 0, 0))
+            continue
         action = str(leaf.spec) if isinstance(leaf, QTensor) else KEPT
         reason = (
             f"stored as {type(leaf).__name__}" if is_compressed(leaf) else f"stored as {leaf.dtype}"
@@ -153,4 +160,4 @@ def _row(name: str, leaf, result, choice: Assignment | str) -> LeafReport:
     else:
         action = str(choice.spec)
         reason = "axes assumed" if choice.axes.assumed else "axes from the program"
-    return LeafReport(name, tuple(leaf.shape), action, reason, size_bytes(leaf), size_bytes(result))
+    return LeafReport(name, np.shape(leaf), action, reason, size_bytes(leaf), size_bytes(result))

@@ -10,25 +10,21 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcompress.core.axes import Axes, LeafAxes, assumed_axes, to_canonical
-from jaxcompress.core.checks import (
-    check_concrete,
-    check_count,
-    check_finite,
-    check_range,
-    check_real,
-)
-from jaxcompress.core.evidence import missing, without_data
+from jaxcompress.core.checks import check_concrete, check_count, check_finite, check_range
+from jaxcompress.core.evidence import missing
 from jaxcompress.core.kinds import check_mapping, check_takes
 from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.left_out import Obstacle, by_kind, left_out, without_data
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.observers import Reading, as_reading
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rules import Rules, as_rules
-from jaxcompress.core.selectors import axes_of, weights
+from jaxcompress.core.selectors import axes_of, reasons_left_out, weights
 from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.trees import check_arrays, chosen_by, named_axes
 from jaxcompress.core.types import Array, Params, Selector
@@ -76,12 +72,13 @@ def factorize(
       are those whose factors would hold no fewer parameters.
 
     Raises:
-      TypeError: a leaf to factor is of an integer, bool or complex dtype.
-      ValueError: a leaf to factor holds NaN or infinity, is empty, has fewer than two
-        axes, is compressed, or does not fit its covariance; a selector, rule or
-        covariance matches nothing; a rank or budget is out of reach; `damping` is
-        negative or not finite; no data reached a leaf that `select` or a rule of its
-        own names, or any.
+      TypeError: a leaf that `select` or a rule other than "*" names is compressed, or
+        of an integer, bool or complex dtype.
+      ValueError: a leaf to factor holds NaN or infinity, or does not fit its
+        covariance; a selector, rule or covariance matches nothing; a rank or budget is
+        out of reach; `damping` is negative or not finite; a leaf that is asked for by
+        name is empty, has no output or no contracting axis, or no data reached it; or
+        all are such.
 
     Example:
       >>> kernel = jnp.outer(jnp.arange(1.0, 5.0), jnp.arange(1.0, 4.0))
@@ -117,23 +114,29 @@ def factorize(
     inputs = _by_leaf(leaves, covariances or {})
     reasons = {name: missing(each.count) for name, each in inputs.items()}
     unreached = {name: reason for name, reason in reasons.items() if reason}
-    without_data("factorize", unreached, places, select, rank)
+    left_out("factorize", without_data(unreached), places, select, rank)  # those go plainly
+    obstacles = {name: _obstacle(name, leaves[name], known) for name in places}
+    unfit = {name: each for name, each in obstacles.items() if each is not None}
+    left = left_out("factorize", unfit, places, select, rank)
+    places = {name: place for name, place in places.items() if name not in left}
     targets = {name: _target(name, leaves[name], known, inputs, damping) for name in places}
     ranks: dict[str, int] = {}
     for i, (_, choose) in enumerate(rules):
         shared = {name: targets[name].found for name, place in places.items() if place == i}
         ranks |= (at_most(cast(int, choose)) if isinstance(choose, Real) else choose)(shared)
+    unselected = {} if select else reasons_left_out(params, axes)
+    why = {name: f"not selected: {reason}" for name, reason in unselected.items()} | left
     results = {
         name: _factored(leaf, targets[name], ranks[name])
         if name in targets
-        else _Result(leaf, KEPT, "no rule" if chosen[name] else "not selected")
+        else _Result(leaf, KEPT, why.get(name, "no rule" if chosen[name] else "not selected"))
         for name, leaf in leaves.items()
     }
     treedef = jax.tree.structure(params, is_leaf=is_compressed)
     rows = tuple(
         LeafReport(
             name,
-            tuple(leaf.shape),
+            np.shape(leaf),
             result.action,
             result.reason,
             size_bytes(leaf),
@@ -168,9 +171,8 @@ def _target(
     inputs: Mapping[str, Reading],
     damping: float,
 ) -> _Target:
-    axes = axes_of(name, leaf, known)
-    axes = axes if axes.meets_data else assumed_axes(leaf)
-    _check_leaf(name, leaf, axes)
+    axes = _axes(name, leaf, known)
+    check_finite("factorize", name, leaf)
     canonical = to_canonical(jnp.asarray(leaf), axes)
     batch = canonical.shape[: len(axes.batch)]
     window = canonical.shape[canonical.ndim - len(axes.contracting) :]
@@ -242,19 +244,21 @@ def _mean(readings: list[Reading]) -> Reading:
     return Reading(sum(shares) / jnp.maximum(sites, 1), sum(counts[1:], counts[0]))
 
 
-def _check_leaf(name: str, leaf, axes: LeafAxes) -> None:
-    if is_compressed(leaf):
-        raise ValueError(
-            f"factorize: leaf {name!r} is already {leaf!r}. Leave it out with select=, or "
-            "materialize it first."
-        )
-    check_real("factorize", name, leaf)
+def _axes(name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
+    axes = axes_of(name, leaf, known)
+    return axes if axes.meets_data else assumed_axes(leaf)
+
+
+def _obstacle(name: str, leaf, known: dict[str, LeafAxes] | None) -> Obstacle | None:
+    """What keeps a leaf from being factored: its kind, or that it is no matrix."""
+    obstacle = by_kind(leaf, "Leave it out with select=, or materialize it first.")
+    if obstacle is not None:
+        return obstacle
+    axes = _axes(name, leaf, known)
     if not axes.output or not axes.contracting:
-        raise ValueError(
-            f"factorize: leaf {name!r} of shape {tuple(leaf.shape)} has no output or no "
-            "contracting axis, so it is no matrix. Leave it out with select=."
-        )
-    check_finite("factorize", name, leaf)
+        shape = tuple(leaf.shape)
+        return Obstacle(f"its shape {shape} has no output or no contracting axis: it is no matrix")
+    return None
 
 
 def _check_covariance(name: str, covariance: Array, weight: Array) -> None:

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
+from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.surgery.check import (
@@ -151,7 +153,7 @@ def _leaves(params: Params, small: Params, removal: Removal) -> Report:
         lost = ", ".join(f"axis {cut.axis}: {cut.size} to {cut.size - cut.count}" for cut in cuts)
         reason = "units removed" if cuts else "no units removed"
         return LeafReport(
-            name, tuple(leaf.shape), lost or KEPT, reason, leaf.nbytes, after[name].nbytes
+            name, np.shape(leaf), lost or KEPT, reason, size_bytes(leaf), size_bytes(after[name])
         )
 
     rows = tuple(row(name, leaf) for name, leaf in named_leaves(params).items())

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
+from jaxcompress.core.left_out import is_constant
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.types import Model, Params
@@ -121,7 +122,8 @@ def shrunk_totals(candidates: Candidates, removal: Removal) -> Totals:
 
 def shrunk_parameters(candidates: Candidates, removal: Removal) -> int:
     """Numbers in all leaves that are left."""
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(_small(candidates, removal)))
+    leaves = jax.tree.leaves(_small(candidates, removal))
+    return sum(math.prod(leaf.shape) for leaf in leaves if not is_constant(leaf))
 
 
 def shrunk_size_bytes(candidates: Candidates, removal: Removal) -> int:
@@ -138,7 +140,8 @@ def shrunk_macs(candidates: Candidates, removal: Removal) -> int:
 def _small(candidates: Candidates, removal: Removal) -> Params:
     """Shapes of the params that are left."""
     shapes = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), candidates.params
+        lambda leaf: leaf if is_constant(leaf) else jax.ShapeDtypeStruct(leaf.shape, leaf.dtype),
+        candidates.params,
     )
     return slice_params(shapes, removal)
 
@@ -196,7 +199,7 @@ def parameter_prices(candidates: Candidates) -> Prices:
 def byte_prices(candidates: Candidates) -> Prices:
     """Bytes of one entry of a leaf."""
     leaves = named_leaves(candidates.params)
-    return {name: leaf.dtype.itemsize for name, leaf in leaves.items()}
+    return {name: leaf.dtype.itemsize for name, leaf in leaves.items() if not is_constant(leaf)}
 
 
 def mac_prices(candidates: Candidates) -> Prices:
@@ -205,5 +208,5 @@ def mac_prices(candidates: Candidates) -> Prices:
     for site in trace(candidates.fn, candidates.params, *candidates.inputs).sites:
         size = sum(math.prod(leaf.shape) for leaf in site.leaves)
         for leaf in site.leaves:
-            prices[leaf.name] += site.macs / size
+            prices[leaf.name] += site.macs / max(size, 1)
     return prices

@@ -120,11 +120,11 @@ class Stage(NamedTuple):
     refusal: str = ""
 
 
-COMPRESSED = "is a QTensor, already compressed. Prune first, then quantize with the masks"
-QUANTIZED = "is already QTensor("
+QUANTIZED = "it is already QTensor("
+COMPRESSED = "cannot be pruned: " + QUANTIZED
 STAGES = {
-    "one_shot": Stage(pruned_at_once, COMPRESSED),
-    "prune": Stage(trained(sparser), COMPRESSED),
+    "one_shot": Stage(pruned_at_once, QUANTIZED),
+    "prune": Stage(trained(sparser), QUANTIZED),
     "hold with adamw": Stage(
         trained(held(optimizers.adamw(0.01, weight_decay=0.1))), "hold: leaf 'in' " + COMPRESSED
     ),
@@ -143,7 +143,7 @@ STAGES = {
     ),
     "schedule-free": Stage(
         trained(held(optimizers.schedule_free_sgd(0.01)), read=optimizers.evaluation_params),
-        COMPRESSED,
+        QUANTIZED,
     ),
     "movement": Stage(
         lambda params, masks: (

@@ -226,24 +226,24 @@ REFUSED = {
     "block": (lambda: prune.patterns.blocks((0, 4)), "blocks(shape[0]=0) must be at least 1"),
     "remainder": (
         lambda: prune.patterns.n_of_m(1, 3)(EIGHT, 0.5, MATRIX),
-        "n_of_m(1, 3): 3 does not divide the 8 inputs of an output. Leave the leaf out with "
-        "select=, or take padded(n_of_m(1, 3), 3).",
+        "n_of_m(1, 3): 3 does not divide the 8 inputs of an output. Leave it out with select=, "
+        "or take padded(n_of_m(1, 3), 3).",
     ),
     "assumed": (
         lambda: prune.patterns.within_groups(2)(KERNEL, 0.5, assumed_axes(KERNEL)),
-        "within_groups(2): a leaf of shape (3, 3, 2, 4) has assumed axes",
+        "within_groups(2): the axes of shape (3, 3, 2, 4) are only assumed",
     ),
     "unknown": (
         lambda: prune.patterns.inputs(jnp.ones(3), 0.5, assumed_axes(jnp.ones(3))),
-        "inputs: a leaf of shape (3,) has no axes",
+        "inputs: shape (3,) has no axes that inputs knows. Pass axes=graph.axes",
     ),
     "heads": (
         lambda: prune.patterns.heads(EIGHT, 0.5, MATRIX),
-        "heads: a leaf of shape (8, 2) has output",
+        "heads: shape (8, 2) has output axes (1,), and heads are",
     ),
     "axis": (
         lambda: prune.patterns.slices(2)(EIGHT, 0.5, MATRIX),
-        "slices(axis=2): a leaf of shape (8, 2)",
+        "slices(axis=2): shape (8, 2) with batch axes () has no axis 2 to prune",
     ),
     "no axis": (lambda: prune.patterns.slices(1.0), "slices(axis=1.0) must be an int"),
     "batch": (lambda: prune.patterns.slices(0)(EIGHT[None], 0.5, LAYERS), "slices(axis=0)"),

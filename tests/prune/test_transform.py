@@ -329,9 +329,9 @@ REFUSED_AT_INIT = {
         {"w": jnp.ones((2, 2), jnp.complex64)},
         {"select": jc.everything()},
         TypeError,
-        "'w' has dtype complex64",
+        "'w' was asked for by name, but it has dtype complex64",
     ),
-    "quantized": ({"w": QTENSORS["int8 per channel"]()}, {}, TypeError, "already compressed"),
+    "quantized": ({"w": QTENSORS["int8 per channel"]()}, {}, TypeError, "it is already QTensor"),
     "unused pattern": (KERNEL, {"select": jc.matching("head/*")}, ValueError, "selects no leaf"),
     "unused rule": (KERNEL, {"sparsity": jc.Rules({"head": 0.5})}, ValueError, "matches nothing"),
     "nothing": (

@@ -281,7 +281,7 @@ REFUSALS = [
     refuse(
         "group",
         {"w": jnp.ones((12, 3))},
-        r"'w' has 12 weights .* int4 in groups of 5 does not divide. Sizes that do: 2, 3, 4, 6",
+        r"'w': int4 in groups of 5 does not divide its 12 weights .* Sizes that do: 2, 3, 4, 6",
         spec=int4(group_size=5),
     ),
     refuse(
@@ -298,7 +298,8 @@ REFUSALS = [
     refuse(
         "quantized already",
         quantize({"w": jnp.ones((2, 2))}, int8())[0],
-        r"'w' is already QTensor\(int8 per channel",
+        r"'w': it is already QTensor\(int8 per channel",
+        TypeError,
     ),
     refuse(
         "weights outside the mask",

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.formats.codebooks import Codebook
+from jaxcompress.core.formats.cuts import Cut
 from jaxcompress.core.formats.scales import SMALLEST_SCALE, Fixed, PowerOfTwo
-from jaxcompress.core.formats.sharing import Cut
 from jaxcompress.core.observers import Range
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.formats.choices import set_whole
+from jaxcompress.core.formats.cuts import Cut
 from jaxcompress.core.formats.floats import FP8_E4M3
-from jaxcompress.core.formats.sharing import Cut
 from jaxcompress.core.types import Array
 
 SMALLEST_SCALE = float(2 * np.finfo(np.float32).tiny)

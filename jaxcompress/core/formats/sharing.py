@@ -1,21 +1,20 @@
 """What shares a scale: how many entries along each axis of a leaf.
 
-A sharing is one function from a shape to block sizes. All else follows from them: the
-array cut into blocks as it lies (nothing is transposed, which on a CPU would cost more
-than all that is done with a weight), and the shape of the scales that a leaf stores.
+A sharing is one function from a shape to block sizes. All else follows from them: how
+an array is cut into blocks (`cuts`), and the shape of the scales that a leaf stores.
 """
 
 import dataclasses
 import itertools
-from typing import ClassVar, NamedTuple
+import math
+import operator
+from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
-from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.formats.choices import set_whole
-from jaxcompress.core.sharding import explicit_sharding, placed, sharding_of
+from jaxcompress.core.sharding import explicit_sharding
 from jaxcompress.core.types import Array
 
 
@@ -57,7 +56,12 @@ class Channel:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """One scale for each `size` entries along the last contracting axis."""
+    """One scale for each run of `size` entries along the contracting axes.
+
+    A run lies along these axes as one, the last fastest: it is a part of the last axis,
+    or several whole indices of the one before. Of a kernel that contracts 8 heads of 16
+    a group of 32 spans two heads.
+    """
 
     kind: ClassVar[str] = "group"
 
@@ -70,11 +74,12 @@ class Group:
 
     def sizes(self, shape: tuple[int, ...], axes: LeafAxes) -> tuple[int, ...]:
         """How many entries share a scale along each axis of a leaf of this shape."""
-        return tuple(self.size if axis == axes.contracting[-1] else 1 for axis in range(len(shape)))
+        return _run(shape, axes.contracting, self.size)
 
     def fits(self, counts: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
         """Whether so many scales can be those of stored sizes, whatever axes do."""
-        return len(counts) == len(sizes) and (*counts[:-1], counts[-1] * self.size) == sizes
+        run = _run(sizes, tuple(range(len(sizes))), self.size)
+        return _times(counts, run) == sizes
 
     def __str__(self) -> str:
         return f"in groups of {self.size}"
@@ -84,7 +89,7 @@ class Group:
 class Block:
     """One scale for each tile of `rows` outputs by `columns` contracting entries.
 
-    The tile lies on the last output and the last contracting axis.
+    Several axes of one role count as one, the last fastest, as those of a `Group`.
     """
 
     kind: ClassVar[str] = "block"
@@ -101,15 +106,15 @@ class Block:
 
     def sizes(self, shape: tuple[int, ...], axes: LeafAxes) -> tuple[int, ...]:
         """How many entries share a scale along each axis of a leaf of this shape."""
-        tile = {axes.output[-1]: self.rows, axes.contracting[-1]: self.columns}
-        return tuple(tile.get(axis, 1) for axis in range(len(shape)))
+        rows = _run(shape, axes.output, self.rows)
+        return _times(rows, _run(shape, axes.contracting, self.columns))
 
     def fits(self, counts: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
         """Whether so many scales can be those of stored sizes, whatever axes do."""
-        *others, last = zip(counts, sizes, strict=True) if len(counts) == len(sizes) else [(0, 1)]
-        return last[0] * self.columns == last[1] and all(
-            size in (count, count * self.rows) for count, size in others
-        )
+        run = _run(sizes, tuple(range(len(sizes))), self.columns)
+        tiles = _times(counts, run)  # as far as columns go
+        rows = [size // tile for size, tile in zip(sizes, tiles, strict=False) if tile]
+        return _times(tiles, tuple(rows)) == sizes and math.prod(rows) == self.rows
 
     def __str__(self) -> str:
         return f"in blocks of {self.rows} by {self.columns}"
@@ -141,75 +146,6 @@ Sharing = Tensor | Channel | Group | Block | Row
 """What shares a scale."""
 
 SHARINGS = (Tensor, Channel, Group, Block, Row)
-
-
-class Cut(NamedTuple):
-    """How an array is cut into the blocks that share a scale, as it lies.
-
-    Attributes:
-      shape: of the array with each axis that has several blocks as (blocks, entries).
-      shared: the axes of that shape whose entries share a scale.
-      entries: those of `shared` that the cut added, each behind the axis that counts
-        its blocks.
-      leaf: all axes but those of stacked leaves, which share nothing.
-    """
-
-    shape: tuple[int, ...]
-    shared: tuple[int, ...]
-    entries: tuple[int, ...]
-    leaf: tuple[int, ...]
-
-    @property
-    def blocks(self) -> tuple[int, ...]:
-        """The axes that count the blocks of an axis that was cut."""
-        return tuple(axis - 1 for axis in self.entries)
-
-
-def cut(shape: tuple[int, ...], sharing: Sharing, axes: LeafAxes) -> Cut:
-    """The cut of an array of this shape, with its axes in its own order.
-
-    Args:
-      shape: sizes that the blocks divide.
-      sharing: what shares a scale.
-      axes: what the axes do.
-
-    Example:
-      >>> dense = jc.LeafAxes(contracting=(0,), output=(1,))
-      >>> cut((8, 3), Group(4), dense)
-      Cut(shape=(2, 4, 3), shared=(1,), entries=(1,), leaf=(0, 1, 2))
-      >>> cut((8, 3), Channel(), dense)
-      Cut(shape=(8, 3), shared=(0,), entries=(), leaf=(0, 1))
-    """
-    parted: list[int] = []
-    shared: list[int] = []
-    entries: list[int] = []
-    leaf: list[int] = []
-    for axis, (length, size) in enumerate(zip(shape, sharing.sizes(shape, axes), strict=True)):
-        begin, of_leaf = len(parted), axis not in axes.batch
-        parted += [length] if size in (1, length) else [length // size, size]
-        end = len(parted)
-        shared += [end - 1] if (size == length and of_leaf) or end - begin == 2 else []
-        entries += [end - 1] if end - begin == 2 else []
-        leaf += range(begin, end) if of_leaf else []
-    return Cut(tuple(parted), tuple(shared), tuple(entries), tuple(leaf))
-
-
-def in_blocks(x: Array, parts: Cut) -> Array:
-    """The array in the shape of its cut; blocks that a mesh would cut are gathered."""
-    counts = [size for axis, size in enumerate(parts.shape) if axis not in parts.entries]
-    sharding = sharding_of(tuple(counts), like=x)
-    if sharding is None:
-        return x.reshape(parts.shape)
-    places = list(sharding.spec)
-    for axis in parts.entries:
-        places.insert(axis, None)
-    in_parts = NamedSharding(sharding.mesh, PartitionSpec(*places))
-    return jax.lax.reshape(placed(x, sharding), parts.shape, out_sharding=in_parts)
-
-
-def as_before(blocks: Array, x: Array) -> Array:
-    """What `in_blocks` gave of an array, in that array's own shape and sharding."""
-    return jax.lax.reshape(blocks, x.shape, out_sharding=explicit_sharding(x))
 
 
 def scale_shape(shape: tuple[int, ...], sharing: Sharing, axes: LeafAxes) -> tuple[int, ...]:
@@ -252,6 +188,25 @@ def _canonical(axes: LeafAxes) -> LeafAxes:
     ends = (0, batch, batch + output, ndim)
     roles = [tuple(range(*pair)) for pair in itertools.pairwise(ends)]
     return LeafAxes(roles[2], roles[1], roles[0])
+
+
+def _run(shape: tuple[int, ...], axes: tuple[int, ...], size: int) -> tuple[int, ...]:
+    """How much of each axis a run of `size` entries takes, whose last axis is fastest.
+
+    Where runs cannot be cut from whole indices, some axis is not divided by its share.
+    """
+    taken = [1] * len(shape)
+    for axis in reversed(axes):
+        whole = shape[axis] > 0 and size % shape[axis] == 0
+        taken[axis] = shape[axis] if whole else size
+        size = size // shape[axis] if whole else 1
+    if axes:
+        taken[axes[0]] *= size
+    return tuple(taken)
+
+
+def _times(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(map(operator.mul, one, other))
 
 
 def _whole(shape: tuple[int, ...], together: tuple[int, ...]) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ class Couplings:
 
     Attributes:
       all: every family that has a place in a leaf, in the order of first use; what has
-        but one index has no unit to spare and is left out.
+        at most one index has no unit to spare and is left out.
     """
 
     all: tuple[Family, ...]

@@ -19,8 +19,8 @@ def families_of(coupled: Coupled) -> tuple[Family, ...]:
     names: collections.Counter = collections.Counter()
     families = []
     for atom, places in _places(coupled.leaves, records).items():
-        # What has but one index has no unit to spare.
-        if atom.size == 1:
+        # What has but one index, or none, has no unit to spare.
+        if atom.size <= 1:
             continue
         first = f"{places[0].leaf}:{places[0].axis}"
         names[first] += 1

@@ -100,12 +100,12 @@ def restored(params: Params, removal: Removal) -> Params:
     Raises:
       ValueError: a leaf is missing or does not have the size that the removal leaves.
     """
-    shapes = {name: tuple(leaf.shape) for name, leaf in named_leaves(params).items()}
+    shapes = {name: np.shape(leaf) for name, leaf in named_leaves(params).items()}
     if fault := removal.fault(shapes):
         raise ValueError(f"shrink: {fault}. Pass graph.surgery.slice_params(params, removed).")
 
     def before(name: str, leaf):
-        shape = list(leaf.shape)
+        shape = list(np.shape(leaf))
         for cut in removal.of(name):
             shape[cut.axis] = cut.size
         if is_compressed(leaf):

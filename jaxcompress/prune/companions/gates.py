@@ -19,10 +19,10 @@ from jaxcompress.core.companions import (
 )
 from jaxcompress.core.kinds import check_select
 from jaxcompress.core.names import named_leaves
-from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.prune.companions import hard_concrete
 from jaxcompress.prune.companions.beside import fitting, per_weight
+from jaxcompress.prune.kinds import real_leaves
 
 
 def l0_gates(opening: float = 0.9, *, select: Selector | None = None) -> Companion:
@@ -69,7 +69,7 @@ def l0_gates(opening: float = 0.9, *, select: Selector | None = None) -> Compani
     log_alpha = math.log(opening / (1 - opening)) + threshold
 
     def init(params: Params) -> Companions:
-        return per_weight("l0_gates", params, (select or weights())(params), log_alpha)
+        return per_weight(params, real_leaves("l0_gates", params, select), log_alpha)
 
     def view(params: Params, companions: Companions, step: Step = Step()) -> Params:
         companions = fitting("l0_gates", params, companions, that_broadcasts)

@@ -24,10 +24,10 @@ from jaxcompress.core.kinds import check_built, check_select
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named
 from jaxcompress.core.numerics import straight_through
-from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.prune import chosen
 from jaxcompress.prune.companions.beside import fitting, per_weight
+from jaxcompress.prune.kinds import real_leaves
 from jaxcompress.prune.target import Aim, as_target
 
 
@@ -85,7 +85,7 @@ def soft_movement(
         check_number("soft_movement", "threshold", threshold)
 
     def init(params: Params) -> Companions:
-        return per_weight("soft_movement", params, (select or weights())(params), start)
+        return per_weight(params, real_leaves("soft_movement", params, select), start)
 
     def view(params: Params, companions: Companions, step: Step = Step()) -> Params:
         companions = fitting("soft_movement", params, companions, of_equal_shape)
@@ -131,8 +131,7 @@ def hard_movement(target: Aim, *, start: float = 0.0) -> Companion:
     target = as_target("hard_movement", target)
 
     def init(params: Params) -> Companions:
-        selected = chosen.selection(params, chosen.groups("hard_movement", params, target))
-        return per_weight("hard_movement", params, selected, start)
+        return per_weight(params, chosen.choose("hard_movement", params, target).axes, start)
 
     def view(params: Params, companions: Companions, step: Step = Step()) -> Params:
         companions = fitting("hard_movement", params, companions, of_equal_shape)
@@ -140,7 +139,7 @@ def hard_movement(target: Aim, *, start: float = 0.0) -> Companion:
         scored = dataclasses.replace(
             target, select=lambda params: map_named(lambda name, _: name in companions, params)
         )
-        found = chosen.groups("hard_movement", params, scored)
+        found = chosen.choose("hard_movement", params, scored).groups
         fixed = jax.lax.stop_gradient(companions)
         return _masked(params, companions, chosen.masks_at(step.count, fixed, found, target))
 

@@ -21,9 +21,9 @@ from jaxcompress.core.kinds import check_select
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
-from jaxcompress.core.selectors import weights
 from jaxcompress.core.types import Array, Key, Params, Selector
 from jaxcompress.prune.companions.beside import fitting, per_weight
+from jaxcompress.prune.kinds import real_leaves
 
 K1, K2, K3 = 0.63576, 1.87320, 1.48695
 """Of the fitted approximation of the divergence."""
@@ -73,7 +73,7 @@ def variational_dropout(
     check_select("variational_dropout", select)
 
     def init(params: Params) -> Companions:
-        return per_weight("variational_dropout", params, (select or weights())(params), start)
+        return per_weight(params, real_leaves("variational_dropout", params, select), start)
 
     def view(params: Params, companions: Companions, step: Step = Step()) -> Params:
         companions = fitting("variational_dropout", params, companions, of_equal_shape)

@@ -11,7 +11,7 @@ from jaxcompress.core.batches import as_batches, as_inputs
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.kinds import check_model
-from jaxcompress.core.names import map_named
+from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.observers import Reading, second_moment
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params
@@ -22,6 +22,8 @@ from jaxcompress.graph.sites import Site
 from jaxcompress.graph.value_axes import ValueAxis
 from jaxcompress.prune.criteria.weights import stateless
 from jaxcompress.prune.criterion import Criterion
+
+_NOT_MET = "it meets data in no dot or convolution that reads all of it, as it is stored"
 
 
 def wanda(fn: Model, params: Params, batches: Iterable[Any]) -> Criterion:
@@ -46,14 +48,15 @@ def wanda(fn: Model, params: Params, batches: Iterable[Any]) -> Criterion:
     Returns:
       Criterion without state. It knows the leaves that meet data in a dot or a
       convolution; a leaf that meets some in several goes by the first one that data
-      reached. Leaves that none reached, such as experts without tokens, are
-      `unreached`: their inputs are not known, which is not to say that they are 0.
+      reached. `unscored` are those that none reached, such as experts without tokens,
+      whose inputs are not known, which is not to say that they are 0; and those that
+      meet data in none, such as tables that are looked up, or of which only a part
+      does, what arithmetic makes of them, or their entries in another order, as after
+      a flip.
 
     Raises:
       ValueError: there is no batch, a batch is empty or holds a NaN, or no data reach
-        any leaf; when scores are asked for: a leaf to be pruned is unreached, meets
-        data in none, or only a part of it does, what arithmetic makes of it, or its
-        entries in another order, as after a flip.
+        any leaf; when scores are asked for: a leaf to be pruned is unscored.
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
@@ -79,28 +82,25 @@ def wanda(fn: Model, params: Params, batches: Iterable[Any]) -> Criterion:
             if found is not None:
                 met[leaf.name] = _first(met.get(leaf.name, found), found)
     norms = {name: jnp.sqrt(each.square) for name, each in met.items()}
-    reasons = {name: missing(each.count) for name, each in met.items()}
-    unreached = {name: reason for name, reason in reasons.items() if reason}
+    reasons = {
+        name: missing(met[name].count) if name in met else _NOT_MET for name in named_leaves(params)
+    }
+    unscored = {name: reason for name, reason in reasons.items() if reason}
 
     def score_of(name: str, param: Array) -> Array:
         size = jnp.abs(param.astype(jnp.float32))
         if param.shape == ():
             return size
-        if name not in norms:
+        if name in unscored or name not in norms:
             raise ValueError(
-                f"wanda(fn, params, batches): leaf {name!r} of shape {param.shape} meets data in "
-                "no dot or convolution that reads all of it, as it is stored. Leave it out with "
+                f"wanda(fn, params, batches): leaf {name!r} has no scores: "
+                f"{unscored.get(name, _NOT_MET)}. Give data that reach it, or leave it out with "
                 "select=."
-            )
-        if name in unreached:
-            raise ValueError(
-                f"wanda(fn, params, batches): leaf {name!r}: {unreached[name]}. "
-                "Give data that reach it, or leave it out with select=."
             )
         return size * norms[name]
 
     criterion = stateless(lambda state, params: map_named(score_of, params))
-    return criterion._replace(unreached=unreached)
+    return criterion._replace(unscored=unscored)
 
 
 class _Met(NamedTuple):

@@ -180,8 +180,8 @@ def synflow(
         target = dataclasses.replace(as_target("synflow", target), allocate=globally)
     target = without_steps("synflow", target)
     rounds = check_count("synflow", "rounds", rounds)
-    found = chosen.fixed_groups("synflow", params, target)
-    roles = {name: each for group in found for name, each in group.axes.items()}
+    choice = chosen.choose_fixed("synflow", params, target)
+    found, roles = choice.groups, choice.axes
     inputs = jax.tree.map(
         lambda x: jnp.ones_like(x) if jnp.issubdtype(jnp.result_type(x), jnp.inexact) else x,
         inputs,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_count
+from jaxcompress.core.left_out import Obstacle, UnfitLeafError
 from jaxcompress.core.numerics import round_to_count
 from jaxcompress.core.types import Array
 from jaxcompress.prune.patterns.matrices import on_inputs, on_matrices
@@ -135,9 +136,12 @@ def _in_runs(name: str, size: int, dropped: Callable[[Array | float], Array | in
     def of_inputs(scores: Array, sparsity: Array | float, axis: int) -> Array:
         inputs = scores.shape[axis]
         if inputs % size:
-            raise ValueError(
-                f"{name}: {size} does not divide the {inputs} inputs of an output. Leave the leaf "
-                f"out with select=, or take padded({name}, {size})."
+            raise UnfitLeafError(
+                name,
+                Obstacle(
+                    f"{size} does not divide the {inputs} inputs of an output",
+                    f"Leave it out with select=, or take padded({name}, {size}).",
+                ),
             )
         runs = scores.reshape(*scores.shape[:axis], -1, size, *scores.shape[axis + 1 :])
         count = dropped(sparsity)

@@ -9,6 +9,7 @@ from jax.core import Tracer
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import is_number
 from jaxcompress.core.kinds import check_takes
+from jaxcompress.core.left_out import Obstacle, UnfitLeafError
 from jaxcompress.core.messages import shown
 from jaxcompress.core.numerics import round_to_count
 from jaxcompress.core.trees import check_entries, check_leaf_axes
@@ -20,8 +21,13 @@ Pattern = Callable[[Array, Array | float, LeafAxes], Array]
 """(scores, sparsity, axes of the leaf) to a bool mask of the scores' shape.
 
 The sparsity is () or has the scores' rank with size 1 along every axis that is not a
-batch axis: then each slice has its own.
+batch axis: then each slice has its own. A leaf whose shape and axes it cannot prune it
+refuses by an `UnfitLeafError`, whatever the sparsity.
 """
+
+
+class UnknownAxesError(UnfitLeafError):
+    """Raised where a pattern needs roles of axes that are only assumed."""
 
 
 def unstructured(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
@@ -132,14 +138,14 @@ def check_leaf_scores(caller: str, scores: Array, leaf_axes: LeafAxes) -> None:
 
 
 def check_roles(caller: str, scores: Array, leaf_axes: LeafAxes) -> None:
-    """Raises a ValueError unless the role of every axis of the leaf is known."""
-    if len(leaf_axes.order) != scores.ndim or (leaf_axes.assumed and scores.ndim >= 3):
-        known = "assumed axes" if leaf_axes.assumed else "no axes"
-        raise ValueError(
-            f"{caller}: a leaf of shape {scores.shape} has {known}, and this pattern needs to know "
-            "which it sums over. Pass axes=graph.axes(fn, params, *inputs), or leave it out with "
-            "select=."
-        )
+    """Raises an error unless the role of every axis of the leaf is known."""
+    mend = "Pass axes=graph.axes(fn, params, *inputs), or leave it out with select="
+    if leaf_axes.assumed and scores.ndim >= 3:
+        reason = f"the axes of shape {scores.shape} are only assumed"
+        raise UnknownAxesError(caller, Obstacle(f"{reason}, and it has to know them", mend))
+    if len(leaf_axes.order) != scores.ndim:
+        reason = f"shape {scores.shape} has no axes that {caller} knows"
+        raise UnfitLeafError(caller, Obstacle(reason, mend))
 
 
 def group_axis(scores: Array, leaf_axes: LeafAxes) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_count, check_whole
+from jaxcompress.core.left_out import Obstacle, UnfitLeafError
 from jaxcompress.core.messages import shown
 from jaxcompress.core.types import Array
 from jaxcompress.prune.patterns.counts import counts_of_slices
@@ -128,9 +129,13 @@ def heads(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
     check_leaf_scores("heads", scores, leaf_axes)
     check_roles("heads", scores, leaf_axes)
     if len(leaf_axes.output) < 2:
-        raise ValueError(
-            f"heads: a leaf of shape {scores.shape} has output axes {leaf_axes.output}, and heads "
-            "are the first of two or more. Leave it out with select=, or take slices(axis)."
+        raise UnfitLeafError(
+            "heads",
+            Obstacle(
+                f"shape {scores.shape} has output axes {leaf_axes.output}, and heads are the first "
+                "of two or more",
+                "Leave it out with select=, or take slices(axis).",
+            ),
         )
     return _whole("heads", scores, sparsity, leaf_axes, leaf_axes.output[:1])
 
@@ -164,9 +169,12 @@ def slices(axis: int) -> Pattern:
     def pattern(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
         position = axis + scores.ndim if axis < 0 else axis
         if not 0 <= position < scores.ndim or position in leaf_axes.batch:
-            raise ValueError(
-                f"slices(axis={axis}): a leaf of shape {scores.shape} with batch axes "
-                f"{leaf_axes.batch} has no such axis to prune. Leave it out with select=."
+            raise UnfitLeafError(
+                f"slices(axis={axis})",
+                Obstacle(
+                    f"shape {scores.shape} with batch axes {leaf_axes.batch} has no axis {axis} "
+                    "to prune"
+                ),
             )
         return _whole(f"slices({axis})", scores, sparsity, leaf_axes, (position,))
 

@@ -1,16 +1,15 @@
 """One-shot pruning, outside training."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_concrete
-from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.left_out import is_constant
 from jaxcompress.core.masks import apply_masks, fitted, kept
-from jaxcompress.core.names import named_leaves
+from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.selectors import reasons_left_out
 from jaxcompress.core.sizes import size_bytes
@@ -18,6 +17,7 @@ from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Masks, Params
 from jaxcompress.prune import chosen
 from jaxcompress.prune.criterion import Criterion, check_criterion
+from jaxcompress.prune.kinds import sized
 from jaxcompress.prune.target import Aim, Target, without_steps
 
 INSIDE = "Inside, prune.prune finds masks at each step, and views.by_magnitude of given weights."
@@ -52,8 +52,9 @@ def one_shot(
       params: finite, not yet quantized.
       criterion: what a weight is worth; one that watches gradients, `informed`.
       target: which weights, how much and where: a `Target`, or its sparsity. By default
-        the real leaves that meet data, without those that the criterion's data did not
-        reach; of complex leaves that it selects the absolute values count.
+        the real leaves that meet data, without those that are already compressed, that
+        the criterion cannot score or that the pattern does not fit; of complex leaves
+        that it selects the absolute values count.
 
     Returns:
       (params, report): the same structure, shapes and dtypes; what
@@ -61,11 +62,12 @@ def one_shot(
 
     Raises:
       ValueError: a sparsity is outside [0, 1), nothing is selected, a rule is never
-        used, a selected leaf is empty, or holds values that are not finite; the
-        criterion has seen no gradients and needs them, or its data did not reach a leaf
-        that `select` or a rule of its own names, or any; its scores hold a NaN.
-      TypeError: a selected leaf is not floating or already compressed, or a
-        sparsity is a schedule.
+        used, a selected leaf holds values that are not finite; the criterion has seen
+        no gradients and needs them, or its scores hold a NaN; a leaf that `select` or a
+        rule other than "*" names is empty, is not scored, or the pattern does not fit
+        it; or no leaf is left.
+      TypeError: such a leaf is not floating or already compressed, or a sparsity is a
+        schedule.
 
     Example:
       >>> kernel = jnp.array([[0.1, -2.0], [3.0, -0.4]])
@@ -82,12 +84,10 @@ def one_shot(
     check_criterion("one_shot", criterion)
     check_concrete("one_shot", INSIDE, params=params)
     target = without_steps("one_shot", target)
-    found, left = _known_groups("one_shot", params, criterion, target)
-    removing = _masks("one_shot", params, criterion, found, target)
+    choice = _choice("one_shot", params, criterion, target)
+    removing = _masks("one_shot", params, criterion, choice, target)
     pruned = apply_masks(removing, params)
-    unselected = {} if target.select else reasons_left_out(params, target.axes)
-    why = {name: f"not selected: {reason}" for name, reason in unselected.items()}
-    return pruned, removal_report("one_shot", params, removing, found, why | dict(left))
+    return pruned, removal_report("one_shot", params, removing, choice, target)
 
 
 def masks(
@@ -112,8 +112,8 @@ def masks(
     check_criterion("masks", criterion)
     check_concrete("masks", INSIDE, params=params)
     target = without_steps("masks", target)
-    found, _ = _known_groups("masks", params, criterion, target)
-    return _masks("masks", params, criterion, found, target)
+    choice = _choice("masks", params, criterion, target)
+    return _masks("masks", params, criterion, choice, target)
 
 
 def sparsity_of(masks: Masks, params: Params) -> Sparsities:
@@ -137,59 +137,58 @@ def sparsity_of(masks: Masks, params: Params) -> Sparsities:
     """
     check_arrays("sparsity_of", "params", params)
     check_concrete("sparsity_of", masks=masks)
-    masks, leaves = fitted("sparsity_of", masks, params), named_leaves(params)
-    removed = {
-        name: leaves[name].size - int(kept(mask, leaves[name].size))
-        for name, mask in named_leaves(masks).items()
-        if leaves[name].size
+    every = named_leaves(fitted("sparsity_of", masks, params))
+    sizes = {
+        name: leaf.size
+        for name, leaf in named_leaves(params).items()
+        if not is_constant(leaf) and leaf.size
     }
-    total = sum(leaf.size for leaf in leaves.values())
+    removed = {name: size - int(kept(every[name], size)) for name, size in sizes.items()}
     return Sparsities(
-        sum(removed.values()) / max(total, 1),
-        {name: count / leaves[name].size for name, count in removed.items()},
+        sum(removed.values()) / max(sum(sizes.values()), 1),
+        {name: count / sizes[name] for name, count in removed.items()},
     )
 
 
-def _known_groups(
-    caller: str, params: Params, criterion: Criterion, target: Target
-) -> tuple[list[chosen.Group], dict[str, str]]:
-    """The leaves to prune, and why some have no scores by this criterion."""
-    found = chosen.fixed_groups(caller, params, target, chosen.check_sized)
-    return chosen.with_data(caller, found, criterion.unreached, target)
+def _choice(caller: str, params: Params, criterion: Criterion, target: Target) -> chosen.Choice:
+    return chosen.choose_fixed(caller, params, target, criterion=criterion, kind=sized)
 
 
 def _masks(
     caller: str,
     params: Params,
     criterion: Criterion,
-    found: list[chosen.Group],
+    choice: chosen.Choice,
     target: Target,
 ) -> Masks:
     # Criteria see the absolute values of complex leaves.
-    params = jax.tree.map(
-        lambda leaf: jnp.abs(leaf) if jnp.issubdtype(leaf.dtype, jnp.complexfloating) else leaf,
+    params = map_named(
+        lambda name, leaf: (
+            jnp.abs(leaf) if name in choice.axes and jnp.iscomplexobj(leaf) else leaf
+        ),
         params,
-        is_leaf=is_compressed,
     )
-    scores = chosen.scores_of(caller, criterion, params, found)
-    return chosen.mask_tree(chosen.masks_at(0, scores, found, target), params)
+    scores = chosen.scores_of(caller, criterion, params, choice.groups)
+    return chosen.mask_tree(chosen.masks_at(0, scores, choice.groups, target), params)
 
 
 def removal_report(
     caller: str,
     params: Params,
     removing: Masks,
-    found: list[chosen.Group],
-    left: Mapping[str, str],
+    choice: chosen.Choice,
+    target: Target,
 ) -> Report:
-    """Reports what masks removed from each leaf, and why those in `left` were kept."""
-    axes = {name: leaf_axes for group in found for name, leaf_axes in group.axes.items()}
+    """Reports what masks removed from each leaf, and why other leaves were kept."""
+    unselected = {} if target.select else reasons_left_out(params, target.axes)
+    left = {name: f"not selected: {reason}" for name, reason in unselected.items()}
+    left |= choice.left_out
     fractions = sparsity_of(removing, params)
     rows = tuple(
         LeafReport(
             name,
-            tuple(leaf.shape),
-            *_action(fractions.leaves.get(name, 0.0), axes.get(name), left.get(name)),
+            np.shape(leaf),
+            *_action(fractions.leaves.get(name, 0.0), choice.axes.get(name), left.get(name)),
             size_bytes(leaf),
             size_bytes(leaf),
         )

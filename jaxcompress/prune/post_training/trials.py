@@ -11,6 +11,7 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.batches import as_inputs, as_pairs
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.kinds import check_loss, check_model
+from jaxcompress.core.left_out import Obstacle, without_data
 from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named
 from jaxcompress.core.rules import Rules
@@ -84,12 +85,11 @@ def sensitivity(
     batches = as_pairs("sensitivity", batches)
     trials = _trials(targets)
     target = as_target("sensitivity", targets[0])
-    found = _common(params, targets)
+    choice = _common(params, criterion, targets)
     examples = [as_inputs(x) for x, _ in batches]
-    unknown = unreached(fn, params, examples) | dict(criterion.unreached)
-    found, left_out = chosen.with_data("sensitivity", found, unknown, target)
-    roles = {name: each for group in found for name, each in group.axes.items()}
-    scores = chosen.scores_of("sensitivity", criterion, params, found)
+    unknown = without_data(unreached(fn, params, examples))
+    choice = choice.without("sensitivity", unknown, target)
+    scores = chosen.scores_of("sensitivity", criterion, params, choice.groups)
 
     @jax.jit
     def of_batch(params, inputs, answers):
@@ -123,8 +123,11 @@ def sensitivity(
         )
     return Sensitivity(
         tuple(sparsity for sparsity, _ in trials),
-        {name: tuple(rise(name, each, *trial) for trial in trials) for name, each in roles.items()},
-        left_out,
+        {
+            name: tuple(rise(name, each, *trial) for trial in trials)
+            for name, each in choice.axes.items()
+        },
+        choice.left_out,
     )
 
 
@@ -150,15 +153,20 @@ def _trials(targets: Sequence[Aim]) -> list[tuple[float, Pattern]]:
     return [*trials, (1.0, trials[-1][1])]
 
 
-def _common(params: Params, targets: Sequence[Aim]) -> list[chosen.Group]:
-    """The leaves that every target chooses."""
-    found = [
-        chosen.groups("sensitivity", params, as_target("sensitivity", target)) for target in targets
-    ]
-    for each in found[1:]:
-        if each[0].axes != found[0][0].axes:
+def _common(params: Params, criterion: Criterion, targets: Sequence[Aim]) -> chosen.Choice:
+    """The leaves that every target chooses, and that the patterns of all fit."""
+    aims = [as_target("sensitivity", target) for target in targets]
+    first, *rest = [chosen.choose("sensitivity", params, aim, criterion=criterion) for aim in aims]
+    left = first.left_out
+    for each in rest:
+        left = left | each.left_out
+        one, other = (
+            {n: x for n, x in choice.axes.items() if n not in left} for choice in (first, each)
+        )
+        if one != other:
             raise ValueError(
                 "sensitivity(targets=...) must all choose the same leaves, with the same axes. "
-                f"One takes {', '.join(found[0][0].axes)}; another {', '.join(each[0].axes)}."
+                f"One takes {', '.join(first.axes)}; another {', '.join(each.axes)}."
             )
-    return found[0]
+    obstacles = {name: Obstacle(reason) for name, reason in left.items()}
+    return first.without("sensitivity", obstacles, aims[0])._replace(left_out=left)

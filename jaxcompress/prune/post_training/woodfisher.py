@@ -17,6 +17,7 @@ from jaxcompress.core.batches import as_inputs, as_pairs
 from jaxcompress.core.checks import check_concrete, check_finite
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.kinds import check_kind, check_loss, check_model
+from jaxcompress.core.left_out import without_data
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.partition import combine, partition
 from jaxcompress.core.report import Report
@@ -74,11 +75,12 @@ def woodfisher(
 
     Raises:
       ValueError: there is no batch, a number is outside its range, nothing is selected,
-        a rule is never used; a selected leaf is empty, not finite, or its gradients or
-        scores are not; no example has a gradient in a leaf that `select` or a rule of
-        its own names, or in any. A leaf taken by default without one is left out.
-      TypeError: a selected leaf is not real floating or already compressed, or a
-        sparsity is a schedule.
+        a rule is never used; a selected leaf is not finite, or its gradients or scores
+        are not; a leaf that `select` or a rule other than "*" names is empty, no
+        example has a gradient in it, or the pattern does not fit it; or all are such.
+        Taken by default, such a leaf is left out.
+      TypeError: such a leaf is not real floating or already compressed, or a sparsity
+        is a schedule.
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
@@ -103,18 +105,15 @@ def woodfisher(
     check_concrete("woodfisher", params=params)
     batches = as_pairs("woodfisher", batches)
     target = without_steps("woodfisher", target)
-    found = chosen.fixed_groups("woodfisher", params, target)
-    roles = {name: each for group in found for name, each in group.axes.items()}
-    leaves = named_leaves(params)
+    choice = chosen.choose_fixed("woodfisher", params, target)
+    roles, leaves = choice.axes, named_leaves(params)
     for name in roles:
         check_finite("woodfisher", name, leaves[name])
-    fishers = _fishers(fn, params, loss, batches, found, fisher.size)
-    unreached = {
-        name: _unreached(each, leaves[name], roles[name]) for name, each in fishers.items()
-    }
-    unreached = {name: reason for name, reason in unreached.items() if reason}
-    found, left = chosen.with_data("woodfisher", found, unreached, target)
-    roles = {name: each for group in found for name, each in group.axes.items()}
+    fishers = _fishers(fn, params, loss, batches, choice, fisher.size)
+    reasons = {name: _unreached(each, leaves[name], roles[name]) for name, each in fishers.items()}
+    unreached = {name: reason for name, reason in reasons.items() if reason}
+    choice = choice.without("woodfisher", without_data(unreached), target)
+    roles = choice.axes
     fishers = {name: fishers[name] for name in roles}
     weights = {name: in_blocks(leaves[name], roles[name], fisher.size) for name in roles}
     scores = {}
@@ -124,7 +123,7 @@ def woodfisher(
         cost = jax.jit(costs)(weights[name], fishers[name])
         scores[name] = from_blocks(cost, leaves[name].astype(jnp.float32), roles[name])
         _check_scores(name, scores[name])
-    masks = chosen.masks_at(0, scores, found, target)
+    masks = chosen.masks_at(0, scores, choice.groups, target)
     solve = jax.jit(made_up)
     for name, mask in masks.items():
         keep = in_blocks(mask, roles[name], fisher.size) > 0
@@ -132,7 +131,7 @@ def woodfisher(
         leaves[name] = from_blocks(solved, leaves[name], roles[name])
     pruned = map_named(lambda name, _: leaves[name], params)
     removing = chosen.mask_tree(masks, params)
-    return pruned, removal_report("woodfisher", params, removing, found, left)
+    return pruned, removal_report("woodfisher", params, removing, choice, target)
 
 
 def _fishers(
@@ -140,12 +139,12 @@ def _fishers(
     params: Params,
     loss: Loss,
     batches: Iterable[Any],
-    found: list[chosen.Group],
+    choice: chosen.Choice,
     size: int,
 ) -> dict[str, Array]:
     """The mean outer product of gradients, (blocks, size, size) float32 by leaf."""
-    roles = {name: each for group in found for name, each in group.axes.items()}
-    trained, others = partition(params, lambda params: chosen.selection(params, found))
+    roles = choice.axes
+    trained, others = partition(params, lambda params: chosen.selection(params, choice.groups))
 
     def loss_of(trained, others, example):
         inputs, answers = jax.tree.map(lambda x: x[None], example)

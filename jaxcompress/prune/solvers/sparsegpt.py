@@ -10,6 +10,7 @@ import numpy as np
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.kinds import check_takes
+from jaxcompress.core.left_out import Obstacle, UnfitLeafError
 from jaxcompress.core.types import Array
 from jaxcompress.layerwise.solver import damped, inverse_factor
 from jaxcompress.prune.patterns.pattern import Pattern, check_pattern, unstructured
@@ -176,16 +177,18 @@ def block_shares(sparsity: float, outputs: int, inputs: int, width: int) -> np.n
 
 
 def _check_blocks(pattern: Pattern, outputs: int, inputs: int, width: int) -> None:
-    """Raises a ValueError when the pattern does not take the blocks."""
+    """Raises an `UnfitLeafError` when the pattern does not take the blocks."""
     for length in {width, inputs % width} - {0}:
         scores = jax.ShapeDtypeStruct((length, outputs), jnp.float32)
         try:
             jax.eval_shape(lambda scores: pattern(scores, 0.0, _COLUMNS), scores)
-        except ValueError as error:
-            raise ValueError(
-                f"sparsegpt(block_size={width}): the pattern does not take {length} of {inputs} "
-                f"inputs. {error}"
-            ) from error
+        except UnfitLeafError as unfit:
+            reason, mend, _ = unfit.obstacle
+            blocks = f"of {inputs} inputs a block of {length} does not fit the pattern"
+            raise UnfitLeafError(
+                f"sparsegpt(block_size={width})",
+                Obstacle(f"{blocks}: {reason}", f"Take another block_size than {width}. {mend}"),
+            ) from unfit
 
 
 def _product(a: Array, b: Array) -> Array:

@@ -16,7 +16,7 @@ from jaxcompress.core.masks import apply_mask, cleared, fitted
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Masks, Params, PyTree
-from jaxcompress.prune import chosen
+from jaxcompress.prune.kinds import check_leaf
 from jaxcompress.prune.ranking import count_true
 
 
@@ -156,7 +156,7 @@ def starting_masks(caller: str, masks: Masks, params: Params) -> Masks:
     def start(name: str, leaf, mask: Array) -> Array:
         if mask.shape == ():
             return mask
-        chosen.check_leaf(caller, name, leaf)
+        check_leaf(caller, name, leaf)
         # The zeros lend the mask, which may come from elsewhere, the leaf's sharding.
         return jnp.zeros_like(leaf, bool) | jnp.broadcast_to(mask, leaf.shape)
 

@@ -88,7 +88,7 @@ def prune(
     inner = optax.with_extra_args_support(inner)
 
     def init(params: Params) -> PruneState:
-        found = chosen.groups("prune", params, target)
+        found = chosen.choose("prune", params, target, criterion=criterion).groups
         selected = chosen.selection(params, found)
         inner_state = inner.init(params)
         refuse_line_search("prune", inner_state)
@@ -105,7 +105,7 @@ def prune(
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         require_params("prune", params)
-        found = chosen.groups("prune", params, target)
+        found = chosen.choose("prune", params, target, criterion=criterion).groups
         selected = chosen.selection(params, found)
         weights = chosen.targeted(selected, params)
         evidence = criterion.update(chosen.targeted(selected, updates), state.evidence, weights)

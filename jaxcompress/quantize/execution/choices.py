@@ -3,9 +3,12 @@
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
+
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
+from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.types import Params
 from jaxcompress.quantize.execution.activations import Activations
 
@@ -140,11 +143,12 @@ def _met(params: Params, choices: Sequence[ChosenForm]):
 def _row(
     name: str, leaf, choice: ChosenForm | None, dense: bool, unreached: Collection[str]
 ) -> LeafReport:
-    before = leaf.size * leaf.dtype.itemsize
-    after = before if dense or not is_compressed(leaf) else leaf.size_bytes
+    compressed = is_compressed(leaf)
+    before = leaf.size * leaf.dtype.itemsize if compressed else size_bytes(leaf)
+    after = leaf.size_bytes if compressed and not dense else before
     if choice is None:
-        reason = "meets no data as codes" if is_compressed(leaf) else "not quantized"
-        return LeafReport(name, tuple(leaf.shape), KEPT, reason, before, after)
+        reason = "meets no data as codes" if compressed else "not quantized"
+        return LeafReport(name, np.shape(leaf), KEPT, reason, before, after)
     told = f"{choice.form} alone {choice.speedup:.2f} x dense"
     told += f", {choice.seconds[choice.form] * 1e3:.3g} ms"
     own = OWN_RANGES if choice.site in unreached else ""

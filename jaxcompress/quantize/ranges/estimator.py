@@ -75,7 +75,13 @@ def unknown(x: jax.ShapeDtypeStruct, axis: Axis) -> Range:
 
 
 def extremes(x: Array, spec: QuantSpec | None, axis: Axis) -> Range:
-    """The smallest and largest value of each block of an array that may be empty."""
+    """The smallest and largest value of each block of an array that may be empty.
+
+    Of complex numbers those of both parts.
+    """
+    if jnp.iscomplexobj(x):
+        real, imaginary = (extremes(part, spec, axis) for part in (x.real, x.imag))
+        return Range(jnp.minimum(real.low, imaginary.low), jnp.maximum(real.high, imaginary.high))
     values, keepdims = x.astype(jnp.float32), axis is not None
     if spec is not None and spec.odd:
         # An odd grid covers the mirror image too: one pass over the data, not two.

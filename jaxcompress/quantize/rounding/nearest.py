@@ -4,8 +4,8 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import to_canonical
 from jaxcompress.core.formats.coding import encode
+from jaxcompress.core.formats.cuts import as_before, cut, in_blocks
 from jaxcompress.core.formats.grids import covered, grid, stored
-from jaxcompress.core.formats.sharing import as_before, cut, in_blocks
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array
 from jaxcompress.quantize.assignment import Assignment

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.formats.coding import encode
+from jaxcompress.core.formats.cuts import cut
 from jaxcompress.core.formats.grids import covered, grid, within
 from jaxcompress.core.formats.integers import Integers
-from jaxcompress.core.formats.sharing import Channel, Tensor, cut
+from jaxcompress.core.formats.sharing import Channel, Tensor
 from jaxcompress.core.kinds import check_model
 from jaxcompress.core.names import map_named
 from jaxcompress.core.numerics import narrowed, straight_through

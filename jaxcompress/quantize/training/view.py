@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.formats.coding import decode, encode
+from jaxcompress.core.formats.cuts import as_before, cut, in_blocks
 from jaxcompress.core.formats.grids import covered, grid, within
-from jaxcompress.core.formats.sharing import as_before, cut, in_blocks
 from jaxcompress.core.names import map_named
 from jaxcompress.core.numerics import narrowed, straight_through
 from jaxcompress.core.rules import Rules
@@ -49,8 +49,7 @@ def fake_quantize(
       params' shapes.
 
     Raises:
-      TypeError: (when applied) a leaf to quantize is of an integer, bool
-        or complex dtype, or what it gets is no QuantSpec.
+      TypeError: (when applied) as `quantize`.
       ValueError: (when applied) as `quantize`, save for what only values show.
 
     Example:

@@ -12,6 +12,7 @@ import pytest
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.formats.choices import from_json, to_json
+from jaxcompress.core.formats.cuts import cut
 from jaxcompress.core.formats.scales import (
     E4M3,
     SCALES,
@@ -22,7 +23,7 @@ from jaxcompress.core.formats.scales import (
     Float32,
     PowerOfTwo,
 )
-from jaxcompress.core.formats.sharing import Group, cut
+from jaxcompress.core.formats.sharing import Group
 
 LAYERS = cut((2, 12, 3), Group(4), LeafAxes((1,), (2,), (0,)))  # (2, 3, 4, 3)
 

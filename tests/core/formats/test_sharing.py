@@ -9,6 +9,7 @@ import pytest
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.formats.choices import from_json, to_json
+from jaxcompress.core.formats.cuts import cut
 from jaxcompress.core.formats.sharing import (
     SHARINGS,
     Block,
@@ -16,7 +17,6 @@ from jaxcompress.core.formats.sharing import (
     Group,
     Row,
     Tensor,
-    cut,
     scale_shape,
 )
 
@@ -29,8 +29,11 @@ ROWS = [
     (Group(4), (5, 6, 3, 3, 2)),
     (Group(8), (5, 6, 3, 3, 1)),
     (Group(1), (5, 6, 3, 3, 8)),
+    (Group(24), (5, 6, 3, 1, 1)),
+    (Group(72), (5, 6, 1, 1, 1)),
     (Block(3, 4), (5, 2, 3, 3, 2)),
     (Block(6, 8), (5, 1, 3, 3, 1)),
+    (Block(2, 24), (5, 3, 3, 1, 1)),
     (Row(), (5, 6, 3, 3, 1)),
 ]
 every_sharing = pytest.mark.parametrize(("sharing", "sizes"), ROWS, ids=lambda value: str(value))

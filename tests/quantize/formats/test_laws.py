@@ -1,6 +1,7 @@
 """Laws that every format keeps: zero, oddness, nearest levels, training as shipped."""
 
 import functools
+import re
 from typing import NamedTuple
 
 import jax
@@ -11,9 +12,9 @@ import pytest
 import jaxcompress as jc
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.formats.coding import decode, encode
+from jaxcompress.core.formats.cuts import cut
 from jaxcompress.core.formats.grids import LARGEST_END, Grid, covered, grid
 from jaxcompress.core.formats.scales import SMALLEST_SCALE
-from jaxcompress.core.formats.sharing import cut
 from jaxcompress.core.observers import Range
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.quantize import fake_quantize, formats, quantize
@@ -257,8 +258,8 @@ class Refused(NamedTuple):
 
 
 REFUSED = [
-    Refused("rows", formats.int4(block=(4, 2)), (8, 6), DENSE, "6 weights along its last output"),
-    Refused("columns", formats.int4(block=(2, 3)), (8, 6), DENSE, "8 weights along its last contr"),
+    Refused("rows", formats.int4(block=(4, 2)), (8, 6), DENSE, "its 6 weights along output"),
+    Refused("columns", formats.int4(block=(2, 3)), (8, 6), DENSE, "its 8 weights along contr"),
     Refused("no outputs", formats.int4(block=(2, 2)), (8,), jc.core.axes.UNUSED, "no output axis"),
     Refused(
         "assumed", formats.nf4(per="row"), (2, 2, 8), None, "has assumed axes, and nf4 per row"
@@ -269,7 +270,7 @@ REFUSED = [
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
 def test_leaves_that_no_block_fits_are_refused(case):
     axes = None if case.axes is None else {"w": case.axes}
-    with pytest.raises(ValueError, match=f"leaf 'w' .*{case.message}"):
+    with pytest.raises(ValueError, match=f"leaf 'w' .*{re.escape(case.message)}"):
         quantize({"w": jnp.ones(case.shape)}, case.spec, axes=axes, select=jc.everything())
 
 
