@@ -141,7 +141,7 @@ def test_a_pattern_that_matches_nothing_lists_the_names(pattern):
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_leaf_that_is_no_array_is_named(verb):
     for leaf in ("text", jax.nn.relu, object()):
-        with pytest.raises(TypeError, match=r"^leaf 'rest/0' of the params is a \w+, no array"):
+        with pytest.raises(TypeError, match=r"leaf 'rest/0' .* no array"):
             VERBS[verb]({"kernel": jnp.ones((4, 4)), "rest": [leaf]})
 
 

@@ -27,7 +27,8 @@ class Keywords(TypedDict, total=False):
     Attributes:
       per: what shares one scale, an output "channel" (the default), the whole "tensor"
         or a "row" along the last contracting axis.
-      group_size: numbers per scale along the last contracting axis. Above 0 it takes
+      group_size: numbers per scale along the contracting axes, the last fastest: a part
+        of the last axis, or whole indices of the one before. Above 0 it takes
         the place of `per`.
       block: (rows, columns) of outputs and contracting entries that share one scale. It
         takes the place of `per`, and does not go with `group_size`.
