@@ -382,7 +382,7 @@ REFUSED = {
         {"kernel": jnp.ones((8, 4))},
         [jnp.ones((3, 8))],
         {"solver": sparsegpt(pattern=n_of_m(2, 4), block_size=6)},
-        "'kernel': of 8 inputs a block of 6 does not fit the pattern: 4 does not divide",
+        "'kernel': of 8 inputs a block of 2 does not fit the pattern: 4 does not divide",
     ),
     "a solver of another layout": (
         apply_kernel,
