@@ -29,6 +29,9 @@ class LeafAxes:
         and not from a program.
       - `left_out` says why the default selection leaves the leaf out; it is empty for a
         leaf that it takes, and tells no two axes apart.
+      - `grouped` says that the leaf is the kernel of a convolution in groups, a
+        depthwise one for example: each output meets the inputs of its own group, so
+        the leaf is no matrix. It tells no two axes apart either.
     """
 
     contracting: tuple[int, ...]
@@ -37,6 +40,7 @@ class LeafAxes:
     primitive: str = "dot_general"
     assumed: bool = False
     left_out: str = dataclasses.field(default="", compare=False, repr=False)
+    grouped: bool = dataclasses.field(default=False, compare=False, repr=False)
 
     def __post_init__(self):
         for role in ("contracting", "output", "batch"):

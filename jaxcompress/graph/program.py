@@ -133,7 +133,8 @@ def axes(fn: Model, params: Params, *inputs) -> Axes:
 def _with_reason(site: Site, leaf: Leaf) -> LeafAxes:
     """The roles of a leaf's axes; parts of complex numbers are left out like them."""
     halves = site.is_complex and not np.issubdtype(leaf.dtype, np.complexfloating)
-    return dataclasses.replace(site.axes, left_out="parts of complex numbers" if halves else "")
+    left_out = "parts of complex numbers" if halves else ""
+    return dataclasses.replace(site.axes, left_out=left_out, grouped=site.grouped)
 
 
 def _unused(name: str, program: Program) -> LeafAxes:

@@ -88,6 +88,7 @@ DOORS = Doors(
         "prune.allocations.erk": TABLE_OF_SCORES,
         "prune.allocations.lamp": TABLE_OF_SCORES,
         "prune.allocations.globally": TABLE_OF_SCORES,
+        "prune.allocations.globally_normalized": TABLE_OF_SCORES,
         "prune.allocations.uniform": TABLE_OF_SCORES,
         "prune.shares.as_dropped": CHOSEN,
         "prune.shares.by_mean_score": CHOSEN,

@@ -128,6 +128,43 @@ def test_the_split_goes_by_what_a_leaf_does():
     assert soap.bases["taps"]["right"].shape == (1, 18, 18)
 
 
+FALLBACKS = {
+    "muon": optimizers.muon,
+    "soap": optimizers.soap,
+    "shampoo": optimizers.shampoo,
+    "galore": lambda _, **options: optimizers.galore(optax.adam(0.1), rank=2, **options),
+}
+
+
+@pytest.mark.parametrize("maker", FALLBACKS)
+def test_a_grouped_kernel_is_no_matrix_across_its_groups(maker):
+    """Its update is that of a leaf that is left out."""
+
+    def fn(params, x):
+        return (
+            jax.lax.conv_general_dilated(
+                x,
+                params["taps"],
+                (1,),
+                "SAME",
+                dimension_numbers=("NWC", "WIO", "NWC"),
+                feature_group_count=4,
+            )
+            @ params["kernel"]
+        )
+
+    params = {"taps": jnp.asarray(random(3, 1, 4)), "kernel": jnp.asarray(random(4, 4))}
+    axes = jc.graph.axes(fn, params, jnp.ones((1, 5, 4)))
+    assert optimizers.hidden(axes)(params) == {"taps": False, "kernel": True}
+    found = []
+    for select in (None, jc.matching("kernel")):
+        optimizer = FALLBACKS[maker](0.1, axes=axes, select=select)
+        found.append(optimizer.update(params, optimizer.init(params), params)[0])
+    jax.tree.map(np.testing.assert_array_equal, *found)
+    with pytest.raises(ValueError, match=r"'taps' .* does not multiply data as a matrix"):
+        FALLBACKS[maker](0.1, axes=axes, select=jc.matching("taps")).init(params)
+
+
 def test_muon_has_two_rates_and_decays_what_meets_data():
     params = {"kernel": jnp.asarray(random(3, 3)), "bias": jnp.asarray(random(3))}
     optimizer = optimizers.muon(

@@ -397,6 +397,25 @@ def test_loss_scaling_saves_gradients_from_underflow():
     np.testing.assert_allclose(updates["w"], -0.125, rtol=2.0**-10)
 
 
+def test_a_scale_below_1_serves_gradients_that_overflow_unscaled():
+    """A gradient of 2**18 is infinite in float16, and finite from a scale of 1/8 on."""
+    optimizer = optimizers.dynamic_loss_scale(optax.sgd(2.0**-18), initial=4.0)
+    params = jnp.ones(1, jnp.float16)
+
+    def step(opt_state, _):
+        def loss(params):
+            total = params.sum().astype(jnp.float32) * 2.0**18
+            return optimizers.scale_loss(total, opt_state)
+
+        grads = jax.grad(loss)(params)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return opt_state, (optax.tree.get(opt_state, "loss_scale"), updates[0])
+
+    _, (scales, moved) = jax.lax.scan(step, optimizer.init(params), length=6)
+    assert scales.tolist() == [2, 1, 0.5, 0.25, 0.125, 0.125]
+    assert moved.tolist() == [0, 0, 0, 0, 0, -1]
+
+
 def test_the_scale_falls_at_an_overflow_and_grows_after_steady_steps():
     optimizer = optimizers.dynamic_loss_scale(
         optimizers.sgd(0.1), initial=8.0, growth=4.0, backoff=0.25, interval=2
@@ -409,7 +428,7 @@ def test_the_scale_falls_at_an_overflow_and_grows_after_steady_steps():
         updates, opt_state = step(grads, opt_state, params)
         scales.append(float(optax.tree.get(opt_state, "loss_scale")))
         moved.append(bool(jnp.all(updates != 0)))
-    assert scales == [8, 32, 32, 8, 8, 2, 1, 1, 4]
+    assert scales == [8, 32, 32, 8, 8, 2, 0.5, 0.5, 2]
     assert moved == [True, True, True, False, True, False, False, True, True]
     assert int(optax.tree.get(opt_state, "skipped")) == 3
 
@@ -528,8 +547,8 @@ WRONG = [
         r"^gradient_noise\(variance=-1.0\) must be",
     ),
     (
-        lambda: optimizers.dynamic_loss_scale(optax.sgd(0.1), initial=0.5),
-        r"^dynamic_loss_scale\(initial=0.5\) must be in \[1, ",
+        lambda: optimizers.dynamic_loss_scale(optax.sgd(0.1), initial=2.0**-25),
+        r"^dynamic_loss_scale\(initial=2.98\S*\) must be in \[5.96",
     ),
     (
         lambda: optimizers.dynamic_loss_scale(optax.sgd(0.1), growth=1.0),

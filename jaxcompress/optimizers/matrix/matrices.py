@@ -21,15 +21,18 @@ Sides = dict[str, Array]
 def hidden(axes: Axes | None = None) -> Selector:
     """Leaves that multiply data as matrices: dense kernels and convolution kernels.
 
-    Left out are biases, norms and, given `axes`, tables that are only looked up.
-    What no program tells apart is named by hand: the last layer, a table that is also
-    the last layer, and without `axes` every table:
+    Left out are biases, norms and, given `axes`, tables that are only looked up and
+    kernels of depthwise and other grouped convolutions, which are a small matrix for
+    each group and none across groups. What no program tells apart is named by hand: the
+    last layer, a table that is also the last layer, and without `axes` every table and
+    every grouped kernel:
 
         jc.all_of(jc.optimizers.hidden(axes), jc.none_of(jc.matching("head/*")))
 
     Args:
       axes: from `graph.axes`; by default the layout of `assumed_axes`, in which every
-        leaf of rank 2 and more is a matrix, tables and stacked biases too.
+        leaf of rank 2 and more is a matrix: tables, stacked biases and grouped kernels
+        too.
 
     Returns:
       Selector.
@@ -134,4 +137,5 @@ def identities(matrix: Array) -> Array:
 
 
 def _is_matrix(roles: LeafAxes) -> bool:
-    return bool(roles.output and roles.contracting) and not roles.looked_up
+    matrix = roles.output and roles.contracting
+    return bool(matrix) and not roles.looked_up and not roles.grouped

@@ -18,8 +18,8 @@ from jaxcompress.optimizers.hyperparameters import check_counts
 from jaxcompress.optimizers.leafwise import check_gradients
 from jaxcompress.optimizers.safety.guard import SkipState, skip_nonfinite
 
-LARGEST = 2.0**24
-"""The scale stays in [1, LARGEST]."""
+SMALLEST, LARGEST = 2.0**-24, 2.0**24
+"""The scale stays in [SMALLEST, LARGEST]: below 1 where gradients overflow unscaled."""
 
 
 class LossScaleState(NamedTuple):
@@ -87,7 +87,7 @@ def adjusted(
       interval: finite steps before it grows.
 
     Returns:
-      (scale () float32 in [1, 2**24], steady () int32).
+      (scale () float32 in [2**-24, 2**24], steady () int32).
 
     Example:
       >>> options = dict(growth=2.0, backoff=0.5, interval=1)
@@ -97,7 +97,7 @@ def adjusted(
     steady = jnp.where(finite, steady + 1, 0)
     grows = steady >= interval
     factor = jnp.where(finite, jnp.where(grows, growth, 1.0), backoff)
-    return jnp.clip(scale * factor, 1.0, LARGEST), jnp.where(grows, 0, steady)
+    return jnp.clip(scale * factor, SMALLEST, LARGEST), jnp.where(grows, 0, steady)
 
 
 def dynamic_loss_scale(
@@ -112,7 +112,8 @@ def dynamic_loss_scale(
 
     Gradients are divided by the scale in float32; `inner` sees params and gradients in
     float32. A step whose gradients overflow is skipped as `skip_nonfinite` does, and
-    the scale falls; after `interval` finite steps it grows.
+    the scale falls, below 1 where they overflow at 1 too; after `interval` finite steps
+    it grows.
 
     `optax.MultiSteps` goes inside: there the accumulated gradients are unscaled, and an
     overflow never reaches them. Around it MultiSteps would stay NaN after the first
@@ -120,7 +121,7 @@ def dynamic_loss_scale(
 
     Args:
       inner: optimizer, clipping included, since it sees the true gradients.
-      initial: the first scale, in [1, 2**24].
+      initial: the first scale, in [2**-24, 2**24].
       growth: factor after `interval` finite steps, above 1.
       backoff: factor after an overflow, in (0, 1).
       interval: finite steps before the scale grows, at least 1.
@@ -144,10 +145,10 @@ def dynamic_loss_scale(
     Also known as: loss scaling for mixed precision, GradScaler.
 
     Source: Micikevicius et al. 2018, arXiv:1710.03740, section 3.2. Differs: kept
-    within [1, 2**24]; PyTorch's numbers as defaults but for a lower start.
+    within [2**-24, 2**24]; PyTorch's numbers as defaults but for a lower start.
     """
     check_transformation("dynamic_loss_scale", "inner", inner)
-    check_range("dynamic_loss_scale", "initial", initial, 1, LARGEST + 1)
+    check_range("dynamic_loss_scale", "initial", initial, SMALLEST, LARGEST + 1)
     check_inside("dynamic_loss_scale", "growth", growth, 1, math.inf)
     check_inside("dynamic_loss_scale", "backoff", backoff, 0, 1)
     (interval,) = check_counts("dynamic_loss_scale", interval=interval)

@@ -11,6 +11,7 @@ from jaxcompress.prune.allocations.thresholds import below_deviations as below_d
 from jaxcompress.prune.allocations.thresholds import floored as floored
 from jaxcompress.prune.allocations.totals import Allocation as Allocation
 from jaxcompress.prune.allocations.totals import globally as globally
+from jaxcompress.prune.allocations.totals import globally_normalized as globally_normalized
 from jaxcompress.prune.allocations.totals import uniform as uniform
 
 exports.list_imports(globals())

@@ -57,6 +57,16 @@ def by_one_sort(scores: dict[str, np.ndarray], sparsity: float) -> dict[str, lis
     return shares_of(drop_lowest_of_all(scores, sparsity))
 
 
+def by_one_sort_of_normalized(scores: dict[str, np.ndarray], sparsity: float):
+    normalized = {}
+    for name, layers in slices(scores).items():
+        sizes = [np.max(np.abs(each)) or 1.0 for each in layers]
+        scaled = [each / size for each, size in zip(layers, sizes, strict=True)]
+        parts = [each / (np.sqrt(np.sum(each**2)) or 1.0) for each in scaled]
+        normalized[name] = np.concatenate(parts).astype(np.float32).reshape(scores[name].shape)
+    return by_one_sort(normalized, sparsity)
+
+
 def keep_one(scores, sparsity):
     return {
         name: [min(share, 1 - 1 / scores[name].size * len(shares)) for share in shares]
@@ -155,6 +165,9 @@ class Row(NamedTuple):
 ALLOCATIONS = {
     "uniform": Row(lambda _: uniform, by_slice(lambda scores, sparsity: sparsity)),
     "globally": Row(lambda _: globally, by_one_sort),
+    "globally_normalized": Row(
+        lambda _: prune.allocations.globally_normalized, by_one_sort_of_normalized
+    ),
     "erk": Row(lambda _: prune.allocations.erk, by_shapes),
     "lamp": Row(lambda _: prune.allocations.lamp, relative),
     "outliers": Row(lambda _: prune.allocations.outliers(2.0, 0.1), by_outliers),
