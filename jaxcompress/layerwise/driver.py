@@ -61,6 +61,8 @@ def solve(
 
         W + correction · W · E[(x - x') x'ᵀ] · E[x' x'ᵀ]⁻¹,   the inverse damped
 
+    where W is not 0: weights that were pruned before stay 0.
+
     The program runs once over the batches, in segments cut at the leaves, and with a
     correction a second time, with the leaves as they were. Segments that are alike, as
     those of equal layers are, compile once. The values at a cut are kept for all
@@ -113,7 +115,8 @@ def solve(
             turn = readings[0].turn
             weight, met = leaves.matrices(turn), frontier.second_moment(readings)
             if correction:
-                weight = _corrected(weight, frontier.cross_moment(readings), met, correction)
+                cross = frontier.cross_moment(readings)
+                weight = jnp.where(weight != 0, _corrected(weight, cross, met, correction), 0)
             leaves.solve(turn, weight, met)
     uncut = {
         reading.turn[0]: reading.reason

@@ -57,6 +57,9 @@ def reconstruct(
     which at 1 answers x' most like W answers x. The whole way fits the calibration data
     too closely; on a small transformer half of it did better.
 
+    Weights that are 0 stay 0, so those that were pruned before do not return, whatever
+    pattern pruned them; they count among those that go.
+
     The model runs twice over the batches: once to count what reaches each leaf, once in
     segments cut at the leaves (`layerwise.solve`), so time is linear in depth and equal
     layers compile once; a correction runs it a third time. The values at a cut are kept

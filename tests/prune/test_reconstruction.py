@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxcompress as jc
+from jaxcompress import prune
 from jaxcompress.layerwise.turns import sites_of, turns
 from jaxcompress.prune import Target, one_shot, reconstruct
 from jaxcompress.prune.allocations import erk
@@ -262,6 +263,33 @@ def test_a_loop_of_unknown_length_cannot_be_corrected():
         ValueError, match=r"meets leaf 'kernel' another number of times, or .* loop"
     ):
         reconstruct(fn, {"kernel": jnp.eye(6)}, [DATA], sparsegpt(), 0.5, correction=0.5)
+
+
+REVIVING = {
+    "sparsegpt": (sparsegpt(), 0.25),
+    "sparsegpt to 2:4": (sparsegpt(pattern=n_of_m(2, 4), block_size=4), 0.5),
+    "least squares": (prune.solvers.least_squares(rounds=2), 0.25),
+    "surgeon": (prune.solvers.optimal_brain_surgeon(), 0.6),
+    "refitted": (prune.solvers.refitted(sparsegpt()), 0.25),
+}
+
+
+@pytest.mark.parametrize("name", REVIVING)
+@pytest.mark.parametrize("correction", [0.0, 0.5])
+def test_weights_that_were_pruned_before_stay_so(name, correction):
+    def fn(params, x):
+        return jnp.tanh(x @ params["in"]) @ params["out"]
+
+    solver, sparsity = REVIVING[name]
+    dense = {"in": single(normal(8, 8)), "out": single(normal(8, 8) + 1)}
+    pruned, _ = prune.one_shot(dense, prune.criteria.magnitude(), 0.5)
+    again, report = reconstruct(
+        fn, pruned, [single(normal(20, 8))], solver, sparsity, correction=correction
+    )
+    for leaf, before in ((again[leaf], pruned[leaf]) for leaf in dense):
+        assert not jnp.any((leaf != 0) & (before == 0))
+        assert jnp.sum(leaf == 0) >= max(32, round(sparsity * 64))
+    assert all(row.action != "kept" for row in report.leaves)
 
 
 def embedding(params, ids):

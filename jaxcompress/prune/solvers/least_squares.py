@@ -48,7 +48,8 @@ def least_squares(
         0; more where the calibration data are few.
 
     Returns:
-      SparsitySolver. Weights of an input that was always 0 are worth 0, and go first.
+      SparsitySolver. Weights of an input that was always 0 are worth 0, and go first;
+      so are weights that are 0, which stay so.
 
     Raises:
       ValueError: `rounds` or `steps` is below 1 or `damping` not above 0; when applied:
@@ -76,7 +77,7 @@ def least_squares(
 
         def turn(state: tuple[Array, Array], share: Array) -> tuple[tuple[Array, Array], None]:
             found, _ = state
-            keep = pattern(jnp.square(found) * worth[None], share, _MATRIX)
+            keep = pattern(jnp.square(found) * worth[None], share, _MATRIX) & (weight != 0)
             found = jnp.where(keep, found, 0.0)
             return (fitted(found, keep, weight, matrix, steps, ROUGHLY), keep), None
 
@@ -97,7 +98,7 @@ def refitted(solver: SparsitySolver, *, steps: int = 50, damping: float = 0.01) 
     A solver that goes through the inputs once fits each weight to those before it
     only; this fits all that stay to each other. All outputs go at once, by conjugate
     gradients from the solver's own weights, so a step costs one product with H,
-    whatever the masks: outputs · inputs² multiply-adds.
+    whatever the masks: outputs · inputs² multiply-adds. Weights that are 0 stay so.
 
     Args:
       solver: finds the mask and the weights to begin with, such as `sparsegpt()`.
@@ -127,6 +128,7 @@ def refitted(solver: SparsitySolver, *, steps: int = 50, damping: float = 0.01) 
 
     def solve(weight: Array, second_moment: Array, sparsity: float) -> tuple[Array, Array]:
         start, keep = solver(weight, second_moment, sparsity)
+        keep &= weight != 0
         matrix = damped(second_moment, damping)
         return fitted(start, keep, weight, matrix, steps, ENOUGH), keep
 

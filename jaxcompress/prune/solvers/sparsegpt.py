@@ -59,7 +59,7 @@ def sparsegpt(
 
     Returns:
       SparsitySolver. Weights of an input that was always 0 are worth 0, and go first
-      of their block.
+      of their block; so are weights that are 0, which stay so.
 
     Raises:
       ValueError: `block_size` is below 1 or `damping` not above 0; when applied: the
@@ -129,8 +129,10 @@ def _block(
     """
     positions, columns, lower, worth, share = part
     width, start = len(columns), positions[0]
+    alive = columns != 0
     columns = columns - _product(lower, errors)
-    keep = pattern(jnp.square(columns) * worth, share, _COLUMNS)
+    scores = jnp.where(alive, jnp.square(columns) * worth, 0.0)
+    keep = pattern(scores, share, _COLUMNS) & alive
     lower = jax.lax.dynamic_slice(lower, (0, start), (width, width))
 
     def column(own: Array, part: tuple) -> tuple[Array, Array]:

@@ -39,7 +39,8 @@ def optimal_brain_surgeon(*, damping: float = 0.01) -> SparsitySolver:
         0.
 
     Returns:
-      SparsitySolver. Weights of an input that was always 0 cost nothing, and go first.
+      SparsitySolver. Weights of an input that was always 0 cost nothing, and go first;
+      so do weights that are 0, which stay so.
 
     Raises:
       ValueError: `damping` is not above 0.
@@ -71,7 +72,10 @@ def optimal_brain_surgeon(*, damping: float = 0.01) -> SparsitySolver:
         order = jax.lax.cummax(costs, axis=1)
         gone = lowest(order, round_to_count(sparsity, weight.size), axis=(0, 1))
         counts = jnp.sum(gone, axis=1, dtype=jnp.int32)
-        return each(lambda row: _emptied(row[0], inverse, seen, row[1])[:2], (weight, counts))
+        found, keep = each(
+            lambda row: _emptied(row[0], inverse, seen, row[1])[:2], (weight, counts)
+        )
+        return found, keep & (weight != 0)
 
     return solve
 
