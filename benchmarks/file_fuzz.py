@@ -2,9 +2,9 @@
 
     python -m benchmarks.file_fuzz --files 100000
 
-Every record holds one run of two thousand files, so that a stopped benchmark goes on.
-Of every file the outcome and the processor's time are taken, of one in four the memory
-that Python and NumPy asked for; address space is limited for all. A share of the bound
+Every record holds one run of five thousand files, so that a stopped benchmark goes on.
+Of every file the outcome and the time are taken, of one in twenty the memory that
+Python and NumPy asked for; address space is limited for all. A share of the bound
 is the peak over 8 MiB + 4 · (file + accepted), the header counted as `load` counts it.
 """
 
@@ -18,12 +18,12 @@ from benchmarks import runner
 from tests.storage.fuzzing import campaign
 from tests.storage.fuzzing.corpus import CORPUS
 
-AT_ONCE = 2000
-TRACED = 4
+AT_ONCE = 5000
+TRACED = 20
 
 
 def measure(first: int) -> dict[str, Any]:
-    """The figures of the files of two thousand seeds."""
+    """The figures of the files of five thousand seeds."""
     with tempfile.TemporaryDirectory() as folder:
         return campaign.run(first, AT_ONCE, pathlib.Path(folder), TRACED)
 

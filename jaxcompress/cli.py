@@ -55,6 +55,9 @@ def _add_demo(commands) -> None:
 def _add_inspect(commands) -> None:
     inspect = commands.add_parser("inspect", help="what is in a model file")
     inspect.add_argument("file", type=pathlib.Path)
+    inspect.add_argument(
+        "--max-bytes", type=int, help="what its tree may take in memory (default: 16 GiB)"
+    )
     inspect.set_defaults(command=_inspect)
 
 
@@ -73,4 +76,5 @@ def _demo(options: argparse.Namespace) -> None:
 def _inspect(options: argparse.Namespace) -> None:
     from jaxcompress import storage
 
-    print(storage.describe(options.file))
+    limits = {} if options.max_bytes is None else {"max_bytes": options.max_bytes}
+    print(storage.describe(options.file, **limits))

@@ -320,6 +320,12 @@ def test_numbers_that_a_spec_has_not_are_refused(path, forge, texts, data):
 
 
 @pytest.mark.parametrize("forge", [forged_1, forged_2])
+def test_a_leaf_without_name_is_refused(path, forge):
+    forge(path, {}, {"": np.ones(3, np.float32)})
+    refused(path, "a leaf has the name ''")
+
+
+@pytest.mark.parametrize("forge", [forged_1, forged_2])
 def test_a_truth_value_of_two_is_refused(path, forge):
     forge(path, {}, {"x": np.array([0, 1, 2], np.uint8).view(bool)})
     refused(path, "truth values? of")

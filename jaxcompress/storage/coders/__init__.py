@@ -1,6 +1,7 @@
 """Coders: words to bytes and back, bit for bit; each array is stored by the smallest.
 
-A new coder is one file here, a line in `CODERS` and a row in the test table.
+A new coder is one file here, a line in `CODERS`, a row in the test table and a file
+in the fuzzer's.
 """
 
 from jaxcompress.storage.coders.bitmask import bitmask as bitmask

@@ -10,7 +10,7 @@ import jax
 from jaxcompress.storage.container import digests, disk, outlines, version_1, version_2
 from jaxcompress.storage.container.arrays import on_device
 from jaxcompress.storage.container.contents import Contents, Version
-from jaxcompress.storage.container.errors import FileError, shown
+from jaxcompress.storage.container.errors import FileError, contradiction, shown
 from jaxcompress.storage.container.header import in_order
 from jaxcompress.storage.container.header import read as read_header
 from jaxcompress.storage.container.limits import HEADER_WEIGHT, check_total, leaf_bytes
@@ -105,6 +105,8 @@ def _opened(file: io.FileIO, max_bytes: int) -> tuple[Version, Contents]:
             f"{', '.join(map(repr, VERSIONS))}. Update jaxcompress."
         )
     contents = VERSIONS[number].contents(header)
+    if "" in contents.leaves:
+        raise contradiction("a leaf has the name '', which no tree gives")
     if contents.outline:
         outlines.from_text(contents.outline, contents.leaves)
     return VERSIONS[number], contents

@@ -80,6 +80,7 @@ def outcome(path: pathlib.Path) -> tuple[str, int]:
     if loaded != "accepted" or report is None:
         return "refused", 0
     check_tree(tree, report)
+    assert report.removals == removed
     again = path.with_name("again")
     save(again, tree, removal=removed)
     assert_same_bits(load(again), tree)

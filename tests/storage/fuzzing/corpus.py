@@ -53,7 +53,7 @@ KEYS = {(1, "a"): 1.5, (2, "b"): {True: 2, 2.5: [3]}}
 CORPUS = (
     *(golden(1, name) for name in ("arrays", "quantized", "low_rank", "containers", "linen")),
     *(golden(2, name) for name in ("arrays", "quantized", "low_rank", "containers", "nnx")),
-    *(golden(2, name) for name in ("formats", "widths", "keys", "removed", "one_leaf", "no_leaf")),
+    *(golden(2, name) for name in ("formats", "widths", "one_leaf", "no_leaf", "keys", "removed")),
     saved("numbers", lambda: {"a": [True, 2, 0.5, 1j], "b": np.arange(3), "c": KEYS}),
     saved("bitmask", lambda: [sparse(np.float32), sparse(np.bool_), sparse(np.complex64)]),
 )

@@ -9,7 +9,9 @@ from typing import Any
 from jaxcompress.storage.container import digests
 from jaxcompress.storage.container.header import DTYPES, METADATA
 
-JSON_TEXTS = ("coders", "specs", "layouts", "leaves", "outline", "low_rank")
+JSON_TEXTS = ("coders", "specs", "layouts", "leaves", "outline", "low_rank", "removed")
+TOGETHER = {"outline", "low_rank", "removed"}
+"""Texts that speak of several leaves."""
 DIGEST = "0" * 64
 
 
@@ -48,7 +50,7 @@ def taken_apart(content: bytes) -> File:
 def some_leaves(file: File, chosen: list[int]) -> File:
     """The file with these leaves alone, where only their order holds them together."""
     records = file.texts.get("leaves")
-    if "outline" in file.texts or "low_rank" in file.texts or not isinstance(records, list):
+    if TOGETHER & file.texts.keys() or not isinstance(records, list):
         return file
     return File(
         file.texts | {"leaves": [records[i] for i in chosen]},

@@ -201,9 +201,9 @@ def scarred(random: Random, header: bytes) -> bytes:
 
 def mutated(random: Random, file: File) -> File:
     """The file with one to three changes, most of them made to fit the first checks."""
-    file = copy.deepcopy(file)
     if len(file.entries) > 3:
         file = some_leaves(file, sorted(random.permutation(len(file.entries))[:3].tolist()))
+    file = copy.deepcopy(file)
     for _ in range(chosen(random, (1, 1, 2, 3))):
         chosen(random, OF_FILES)(random, file)
     if random.random() < 0.6:
