@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcompress import LowRank, QTensor
+from jaxcompress import LowRank, QTensor, cli
 from jaxcompress.core.formats.grids import Grid
 from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.formats.sharing import Group
@@ -211,6 +211,14 @@ def test_a_leaf_counts_alone(tmp_path):
         load_leaf(path, "large", max_bytes=100_000)
     with pytest.raises(FileError, match=r"pass max_bytes=\d+\.$"):  # the header alone
         load_leaf(path, "small", max_bytes=1000)
+
+
+def test_the_command_inspect_takes_a_limit_too(tmp_path, capsys):
+    path = str(tmp_path / "file")
+    save(path, {"x": np.ones(2**10, np.float32)})
+    assert cli.main(["inspect", path, "--max-bytes", "5000"]) == 1
+    assert "more than max_bytes=5,000" in capsys.readouterr().err
+    assert cli.main(["inspect", path, "--max-bytes", "50000"]) == 0
 
 
 def pipe(path: pathlib.Path) -> str:
