@@ -85,7 +85,7 @@ READ = {
     "jnp.linalg": jnp.linalg.norm,
     "namespace": lambda w: w.__array_namespace__().sum(w),
     "jit": jax.jit(lambda w: 2 * w + w.sum()),
-    "vmap": jax.vmap(lambda i, w: w[i].sum(), (0, None)),
+    "vmap": lambda w: jax.vmap(lambda i: w[i].sum())(jnp.arange(4)),
     # Methods and properties.
     "T": lambda w: w.T,
     "all": lambda w: w.all(axis=0),
@@ -192,14 +192,25 @@ REFUSED = {
 @every_leaf
 @pytest.mark.parametrize("name", READ)
 def test_it_gives_what_the_array_gives(leaf, name):
-    argument = (jnp.arange(4),) if name == "vmap" else ()
-    found = READ[name](*argument, leaf)
-    expected = READ[name](*argument, leaf.materialize())
+    found, expected = outcome(READ[name], leaf), outcome(READ[name], leaf.materialize())
     if isinstance(found, jc.CompressedLeaf):
         assert found.dtype == expected.dtype
         found = found.materialize()
     assert type(found) is type(expected)
-    np.testing.assert_array_equal(found, expected, strict=isinstance(found, jax.Array))
+    if isinstance(found, jax.Array) and jnp.issubdtype(found.dtype, jnp.floating):
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+        # What JAX compiles as one program forms the array in it, and may fuse.
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    else:
+        np.testing.assert_array_equal(found, expected, strict=isinstance(found, jax.Array))
+
+
+def outcome(function, w):
+    """What it gives, or that a method is missing, as JAX 0.8.0 lacks argpartition's."""
+    try:
+        return function(w)
+    except AttributeError:
+        return AttributeError
 
 
 @every_leaf
@@ -276,7 +287,7 @@ def test_convolutions_of_equinox():
     )
     # The first tree of `eqx.combine` gives the structure, and a leaf is a node of one.
     assert eqx.tree_equal(eqx.combine(static, params), jc.combine(params, static))
-    with pytest.raises(ValueError, match=r"layers|weight"):
+    with pytest.raises(ValueError, match="QTensor"):
         eqx.combine(params, static)
 
 

@@ -29,14 +29,17 @@ def stack_on(axis, ndim=3):
     return LeafAxes(tuple(window), (output,), (axis,))
 
 
+@functools.cache
 def low_rank(axis):
     axes = stack_on(axis)
     return jc.LowRank.from_factors(normal(3, 8, 2), normal(3, 2, 8), dtype=jnp.float32, axes=axes)
 
 
-def quantized(spec, axis, shape=(8, 8)):
-    shape = [*shape[:axis], 3, *shape[axis:]]
-    kernel, axes = {"w": normal(*shape)}, {"w": stack_on(axis, len(shape))}
+@functools.cache
+def quantized(spec, axis):
+    shape = [8, 8]
+    shape.insert(axis, 3)
+    kernel, axes = {"w": normal(*shape)}, {"w": stack_on(axis)}
     return jax.jit(lambda params: quantize(params, spec, axes=axes)[0]["w"])(kernel)
 
 
@@ -78,9 +81,9 @@ def kept_beside(w, axis):
 PROGRAMS = {f.__name__: f for f in (by_vmap, by_vmap_back, by_scan_over_moved_axes, kept_beside)}
 
 
-@pytest.mark.parametrize(("kind", "axis"), [*zip(KINDS, (1, 2, 1, 2, 1), strict=True)])
-def test_it_stands_for_the_same_array(kind, axis):
-    leaf, moved = restacked(kind, axis)
+@every_kind
+def test_it_stands_for_the_same_array(kind):
+    leaf, moved = restacked(kind, 1)
     assert isinstance(moved, Restacked)
     assert (moved.shape, moved.dtype, moved.ndim) == (leaf.shape, leaf.dtype, 3)
     assert moved.size_bytes == leaf.size_bytes
@@ -92,7 +95,7 @@ def test_it_stands_for_the_same_array(kind, axis):
     np.testing.assert_array_equal(found, dense)
     np.testing.assert_array_equal(turned, np.transpose(dense, (2, 0, 1)))
     assert half.dtype == jnp.bfloat16
-    assert repr(moved).endswith(f"shape={leaf.shape}, stacked_axes=({axis},))")
+    assert repr(moved).endswith(f"shape={leaf.shape}, stacked_axes=(1,))")
 
 
 def equal(found, expected):
