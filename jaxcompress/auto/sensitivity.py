@@ -20,7 +20,7 @@ from jaxcompress.core.types import Model, Params, Selector
 from jaxcompress.graph.calibrate import unreached
 from jaxcompress.quantize import quantize
 from jaxcompress.quantize.assignment import Assignment, assign
-from jaxcompress.validate import Examples, evaluate
+from jaxcompress.validate import Evaluation, Examples, Losses
 from jaxcompress.validate.evaluate import in_batches
 
 
@@ -30,8 +30,9 @@ class LeafSensitivity(NamedTuple):
     Attributes:
       name: the leaf.
       loss_increase: mean loss with this leaf alone compressed minus mean loss without,
-        in nats; NaN where it is not known.
-      accuracy_change: the same for accuracy, a fraction; negative is worse.
+        in nats or in the unit of the examples' own loss; NaN where it is not known.
+      accuracy_change: the same for accuracy, a fraction; negative is worse. NaN where
+        it is not known, and where the examples come with a loss of their own.
       reason: why nothing is known of the leaf, such as that no data reached it or that
         the spec does not fit it; empty for one that was measured.
     """
@@ -54,7 +55,8 @@ def sensitivity(
     """Measures the rise of the loss with one leaf quantized at a time, largest first.
 
     Args:
-      fn: classifier in evaluation mode, `fn(params, inputs) -> logits` (n, classes).
+      fn: classifier in evaluation mode, `fn(params, inputs) -> logits` (n, classes), or
+        any model where the examples come with a loss.
       params: tree of arrays.
       spec: the format each leaf is tried in.
       examples: held-out ones; not the test set, since choices follow from this.
@@ -99,9 +101,9 @@ def sensitivity(
         for name, choice in assigned.items()
         if selected[name] and isinstance(choice, str)
     }
-    judged = partial(evaluate, fn, **examples._asdict())
+    judged = partial(examples.judge, fn)
     reference = judged(params)
-    judging = np.flatnonzero(counted(examples.labels, ignore=examples.ignore))
+    judging = _judging(examples)
     batches = ((batch,) for batch, _ in in_batches(examples.inputs, judging, examples.batch_size))
     untold = without_data(unreached(fn, params, batches))
     unknown |= left_out("sensitivity", untold, names, select, spec)
@@ -114,10 +116,21 @@ def sensitivity(
             LeafSensitivity(
                 name,
                 candidate.mean_loss - reference.mean_loss,
-                candidate.accuracy - reference.accuracy,
+                _accuracy(candidate) - _accuracy(reference),
             )
         )
     return rows + sorted(measured, key=lambda row: -row.loss_increase)
+
+
+def _judging(examples: Examples) -> np.ndarray:
+    """The positions of the examples that count."""
+    if examples.loss is not None:
+        return np.arange(np.shape(jax.tree.leaves(examples.inputs)[0])[0])
+    return np.flatnonzero(counted(examples.labels, ignore=examples.ignore))
+
+
+def _accuracy(result: Evaluation | Losses) -> float:
+    return result.accuracy if isinstance(result, Evaluation) else math.nan
 
 
 def _only(name: str) -> Selector:

@@ -13,8 +13,10 @@ from jaxcompress.core.labels import counted as counted
 from jaxcompress.validate.compare import Comparison as Comparison
 from jaxcompress.validate.compare import compare as compare
 from jaxcompress.validate.compare import verdict as verdict
-from jaxcompress.validate.evaluate import Evaluation as Evaluation
+from jaxcompress.validate.compare_losses import LossComparison as LossComparison
+from jaxcompress.validate.compare_losses import compare_losses as compare_losses
 from jaxcompress.validate.evaluate import evaluate as evaluate
+from jaxcompress.validate.evaluate import evaluate_loss as evaluate_loss
 from jaxcompress.validate.evaluate import predict as predict
 from jaxcompress.validate.examples import Examples as Examples
 from jaxcompress.validate.intervals import bootstrap_interval as bootstrap_interval
@@ -25,6 +27,8 @@ from jaxcompress.validate.metrics import agreement as agreement
 from jaxcompress.validate.metrics import correct as correct
 from jaxcompress.validate.metrics import cross_entropy as cross_entropy
 from jaxcompress.validate.overlap import check_disjoint as check_disjoint
+from jaxcompress.validate.results import Evaluation as Evaluation
+from jaxcompress.validate.results import Losses as Losses
 from jaxcompress.validate.splits import split as split
 
 exports.list_imports(globals())

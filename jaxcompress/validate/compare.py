@@ -12,8 +12,8 @@ import numpy as np
 
 from jaxcompress.core.checks import check_count, check_inside, check_number
 from jaxcompress.core.kinds import check_kind
-from jaxcompress.validate.evaluate import Evaluation
 from jaxcompress.validate.intervals import bootstrap_interval, check_confidence, paired_interval
+from jaxcompress.validate.results import Evaluation
 
 
 @dataclasses.dataclass(frozen=True)

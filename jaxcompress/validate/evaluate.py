@@ -1,14 +1,12 @@
 """Evaluates a model on many examples, in batches of one size.
 
-Per-example results are kept, because a paired comparison needs them; the comparison
-itself is in `compare`.
+Results are kept per example, see `results`; comparisons are in `compare`.
 """
 
-import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
@@ -16,90 +14,11 @@ from jaxcompress.core.checks import check_concrete, check_count
 from jaxcompress.core.kinds import check_function, check_numeric
 from jaxcompress.core.labels import check_ignore
 from jaxcompress.core.trees import check_arrays
-from jaxcompress.core.types import Model, Params, PyTree
+from jaxcompress.core.types import Array, Loss, Model, Params, PyTree
 from jaxcompress.validate import metrics
-from jaxcompress.validate.intervals import mean_interval, wilson
+from jaxcompress.validate.results import Evaluation, Losses
 
 INSIDE = "Inside, validate.correct and validate.cross_entropy judge outputs."
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Evaluation:
-    """A classifier's predictions and losses per example, and their means.
-
-    Invariants:
-      - The three arrays are NumPy, of shape (n,), n at least 1, in the order
-        of the examples.
-      - `correct` is bool; `loss` is finite, in nats; `predictions` are integer classes.
-      - Figures are computed from the arrays; intervals have confidence 0.95.
-
-    Args:
-      correct: (n,) bool, whether the answer is the label.
-      loss: (n,) float32, cross-entropy.
-      predictions: (n,) integer, the class answered.
-    """
-
-    correct: np.ndarray
-    loss: np.ndarray
-    predictions: np.ndarray
-
-    def __post_init__(self):
-        shapes = {np.shape(value) for value in (self.correct, self.loss, self.predictions)}
-        if len(shapes) > 1 or self.correct.ndim != 1 or not self.correct.size:
-            raise ValueError(
-                f"Evaluation(correct {np.shape(self.correct)}, loss {np.shape(self.loss)},"
-                f" predictions {np.shape(self.predictions)}): all need one shape (n,), n >= 1."
-            )
-        if self.correct.dtype != np.bool_:
-            raise TypeError(f"Evaluation(correct of dtype {self.correct.dtype}) must be bool.")
-        bad = np.flatnonzero(~np.isfinite(self.loss))
-        if bad.size:
-            raise ValueError(
-                f"Evaluation(loss): {bad.size} of {self.n} losses are not finite, the first is"
-                f" loss[{bad[0]}] = {self.loss[bad[0]]}. The model rules out the label there."
-            )
-
-    @property
-    def n(self) -> int:
-        """Number of examples."""
-        return self.correct.size
-
-    @property
-    def accuracy(self) -> float:
-        """Fraction of examples answered correctly, in [0, 1]."""
-        return float(self.correct.mean())
-
-    @property
-    def accuracy_interval(self) -> tuple[float, float]:
-        """Wilson's interval of the accuracy."""
-        return wilson(int(self.correct.sum()), self.n)
-
-    @property
-    def mean_loss(self) -> float:
-        """Mean cross-entropy, in nats."""
-        return float(self.loss.mean(dtype=np.float64))
-
-    @property
-    def mean_loss_interval(self) -> tuple[float, float]:
-        """Student's interval of the mean loss; needs two examples."""
-        return mean_interval(self.loss)
-
-    def to_json(self) -> dict[str, Any]:
-        """The arrays as lists of plain numbers; `from_json` reads them back exactly."""
-        return {
-            "correct": self.correct.tolist(),
-            "loss": self.loss.tolist(),
-            "predictions": self.predictions.tolist(),
-        }
-
-    @classmethod
-    def from_json(cls, record: dict[str, Any]) -> "Evaluation":
-        """The evaluation that `to_json` described."""
-        return cls(
-            correct=np.asarray(record["correct"], np.bool_),
-            loss=np.asarray(record["loss"], np.float32),
-            predictions=np.asarray(record["predictions"], np.int32),
-        )
 
 
 def predict(fn: Model, params: Params, inputs: PyTree, *, batch_size: int = 256) -> PyTree:
@@ -171,7 +90,7 @@ def evaluate(
       params: tree of arrays; of compressed leaves where `fn` takes them, as
         `materialized(fn)` and what `quantize.run` gives do.
       inputs: array, or tree of arrays, with first axis n, n at least 1.
-      labels: (n,), integer in [0, classes).
+      labels: (n,), integer in [0, classes); for other targets there is `evaluate_loss`.
       ignore: the label of examples to leave out, such as -100 for padding.
       batch_size: examples per call; fewer when there are fewer.
 
@@ -199,6 +118,7 @@ def evaluate(
     if np.shape(labels) != (n,):
         raise ValueError(
             f"evaluate(labels of shape {np.shape(labels)}) needs the shape ({n},), one per example."
+            " For other targets take evaluate_loss, with a loss that gives a number per example."
         )
     counts = np.asarray(metrics.counted(labels, ignore=ignore))
     if not counts.any():
@@ -215,6 +135,74 @@ def evaluate(
         loss=np.asarray(metrics.cross_entropy(logits, labels)),
         predictions=logits.argmax(axis=-1).astype(np.int32),
     )
+
+
+def evaluate_loss(
+    fn: Model,
+    params: Params,
+    inputs: PyTree,
+    targets: PyTree,
+    loss: Loss,
+    *,
+    batch_size: int = 256,
+) -> Losses:
+    """Any loss of any model, kept per example: of regression, of tokens, of a detector.
+
+    Args:
+      fn: model in evaluation mode, `fn(params, inputs) -> outputs`.
+      params: as in `evaluate`.
+      inputs: array, or tree of arrays, with first axis n, n at least 1.
+      targets: array, or tree of arrays, with first axis n: numbers to regress on,
+        labels of tokens (n, time).
+      loss: `loss(outputs, targets) -> (n,)`, one finite number per example, the lower
+        the better. An example is what is independent of others: of a sequence take the
+        mean over its tokens.
+      batch_size: examples per call; fewer when there are fewer.
+
+    Returns:
+      The losses of the n examples in their order, which `compare_losses` compares.
+
+    Raises:
+      TypeError: an input or a target has no first axis.
+      ValueError: what `predict` raises; the loss is not one finite number per example.
+
+    Example:
+      >>> fn = lambda params, x: x @ params
+      >>> squares = lambda outputs, targets: jnp.sum((outputs - targets) ** 2, axis=-1)
+      >>> x, targets = jnp.eye(2), jnp.array([[1.0, 0.0], [0.0, 3.0]])
+      >>> losses = jc.validate.evaluate_loss(fn, jnp.eye(2), x, targets, squares)
+      >>> losses.mean_loss, losses.loss
+      (2.0, array([0., 4.], dtype=float32))
+
+      Of tokens, labels (n, time) and logits (n, time, classes):
+
+      >>> hard_targets = jc.distill.outputs.hard_targets
+      >>> of_tokens = lambda logits, labels: hard_targets(logits, labels).mean(-1)
+      >>> labels = jnp.array([[0, 1], [1, 1]])
+      >>> fn = lambda params, x: jnp.zeros((*x.shape, 2))
+      >>> jc.validate.evaluate_loss(fn, {}, x, labels, of_tokens).mean_loss
+      0.6931471824645996
+    """
+    check_function("evaluate_loss", "fn", fn, "It is the model, fn(params, inputs).")
+    check_arrays("evaluate_loss", "params", params)
+    check_arrays("evaluate_loss", "targets", targets)
+    check_function("evaluate_loss", "loss", loss, "It is loss(outputs, targets) -> (n,).")
+    batch_size = check_count("evaluate_loss", "batch_size", batch_size)
+    check_concrete("evaluate_loss", "Inside, call loss.", params=params, inputs=(inputs, targets))
+    size = min(batch_size, _count("evaluate_loss", (inputs, targets)))
+
+    def judged(params: Params, batch: tuple[PyTree, PyTree]) -> Array:
+        inputs, targets = batch
+        losses = jnp.asarray(loss(fn(params, inputs), targets))
+        if losses.shape != (size,):
+            raise ValueError(
+                f"evaluate_loss(loss=...) gives shape {losses.shape} for {size} examples; one "
+                f"number per example has shape ({size},). Take the mean over every axis but the "
+                "first."
+            )
+        return losses.astype(jnp.float32)
+
+    return Losses(predict(judged, params, (inputs, targets), batch_size=batch_size))
 
 
 def _count(callable_name: str, inputs: PyTree) -> int:

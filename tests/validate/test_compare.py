@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from jaxcompress.validate.compare import compare, verdict
-from jaxcompress.validate.evaluate import Evaluation
+from jaxcompress.validate.results import Evaluation
 
 # At a margin of one point; each boundary is approached from both sides.
 REACHES = "; too few examples to tell whether it reaches 1 point"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxcompress.validate.evaluate import Evaluation, evaluate, predict
+from jaxcompress.validate.evaluate import evaluate, predict
 from jaxcompress.validate.intervals import wilson
+from jaxcompress.validate.results import Evaluation
 
 # (examples, batch size): less than a batch, exactly one, whole ones, a rest, single.
 SIZES = [(1, 4), (3, 4), (4, 4), (8, 4), (9, 4), (5, 1)]
@@ -81,7 +82,7 @@ def test_evaluate_by_hand():
     np.testing.assert_array_equal(result.correct, [True, False, True])
     np.testing.assert_array_equal(result.predictions, [0, 0, 2])
     expected = -np.log([0.5, 0.25, 0.75])
-    tolerance = 8 * np.finfo(np.float32).eps
+    tolerance = float(8 * np.finfo(np.float32).eps)
     np.testing.assert_allclose(result.loss, expected, rtol=tolerance)
     np.testing.assert_allclose(result.mean_loss, expected.mean(), rtol=tolerance)
     half = stats.t.ppf(0.975, 2) * stats.sem(result.loss.astype(np.float64))
