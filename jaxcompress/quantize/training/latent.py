@@ -37,7 +37,7 @@ class Latent(CompressedLeaf):
     dtype: np.dtype
 
     def __post_init__(self):
-        flax_leaf.register(CompressedLeaf)
+        flax_leaf.register(Latent, CompressedLeaf)
 
     @classmethod
     def of(cls, array: Array, choice: Assignment, ranges: RangeEstimator) -> "Latent":
@@ -69,7 +69,7 @@ class Latent(CompressedLeaf):
         seen = fake_leaf(self.array, Assignment(self.spec, self.axes), self.ranges)
         return narrowed(seen, self.dtype)
 
-    def transpose(self, permutation: tuple[int, ...]) -> "Latent":
+    def _permuted(self, permutation: tuple[int, ...]) -> "Latent":
         contracting, output = (
             tuple(permutation.index(self.ndim + axis) - self.ndim for axis in axes)
             for axes in (self.contracting, self.output)
@@ -79,6 +79,13 @@ class Latent(CompressedLeaf):
 
     def _standing_for(self, dtype: np.dtype) -> "Latent":
         return dataclasses.replace(self, dtype=dtype)
+
+    @property
+    def parts(self) -> dict[str, Array]:
+        return {"array": self.array}
+
+    def with_parts(self, parts: dict[str, Array]) -> "Latent":
+        return dataclasses.replace(self, array=parts["array"])
 
     def tree_flatten_with_keys(self):
         static = (self.contracting, self.output, self.spec, self.ranges, self.dtype)
