@@ -185,11 +185,15 @@ def evaluate_loss(
     """
     check_function("evaluate_loss", "fn", fn, "It is the model, fn(params, inputs).")
     check_arrays("evaluate_loss", "params", params)
-    check_arrays("evaluate_loss", "targets", targets)
     check_function("evaluate_loss", "loss", loss, "It is loss(outputs, targets) -> (n,).")
     batch_size = check_count("evaluate_loss", "batch_size", batch_size)
     check_concrete("evaluate_loss", "Inside, call loss.", params=params, inputs=(inputs, targets))
-    size = min(batch_size, _count("evaluate_loss", (inputs, targets)))
+    n, judged_on = _count("evaluate_loss", inputs), _count("evaluate_loss", targets, "targets")
+    if judged_on != n:
+        raise ValueError(
+            f"evaluate_loss(targets of {judged_on} examples, inputs of {n}) needs the same in both."
+        )
+    size = min(batch_size, n)
 
     def judged(params: Params, batch: tuple[PyTree, PyTree]) -> Array:
         inputs, targets = batch
@@ -205,17 +209,17 @@ def evaluate_loss(
     return Losses(predict(judged, params, (inputs, targets), batch_size=batch_size))
 
 
-def _count(callable_name: str, inputs: PyTree) -> int:
-    leaves = jax.tree.leaves(inputs)
+def _count(caller: str, tree: PyTree, argument: str = "inputs") -> int:
+    leaves = jax.tree.leaves(tree)
     if not leaves or any(np.ndim(leaf) == 0 for leaf in leaves):
-        raise TypeError(f"{callable_name}(inputs) needs arrays whose first axis is the examples'.")
+        raise TypeError(f"{caller}({argument}) needs arrays whose first axis is the examples'.")
     counts = {np.shape(leaf)[0] for leaf in leaves}
     if len(counts) > 1:
         raise ValueError(
-            f"{callable_name}(inputs): arrays disagree on the number of examples: {sorted(counts)}."
+            f"{caller}({argument}): arrays disagree on the number of examples: {sorted(counts)}."
         )
     if counts == {0}:
-        raise ValueError(f"{callable_name}(inputs) holds no examples.")
+        raise ValueError(f"{caller}({argument}) holds no examples.")
     return counts.pop()
 
 

@@ -20,6 +20,8 @@ DOORS = Doors(
         "params": lambda: {"kernel": jnp.ones((2, 2))},
         "inputs": lambda: jnp.ones((2, 2)),
         "labels": lambda: jnp.array([0, 1]),
+        "targets": lambda: LOGITS,
+        "loss": lambda: lambda outputs, targets: jnp.sum(outputs - targets, axis=-1),
         "ignore": lambda: -100,
         "logits": lambda: LOGITS,
         "other_logits": lambda: LOGITS,
@@ -39,6 +41,7 @@ DOORS = Doors(
     },
     right={
         "fn": FUNCTION,
+        "loss": FUNCTION,
         "params": TREE,
         "ignore": WHOLE | {"None"},
         "low": NUMBER,
