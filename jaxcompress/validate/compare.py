@@ -112,7 +112,7 @@ def compare(
         check_kind("compare", argument, each, Evaluation, "Make it with validate.evaluate.")
     _check_paired(reference, candidate)
     check_inside("compare", "margin", margin, 0, 1)
-    check_confidence("compare", confidence)
+    confidence = check_confidence("compare", confidence)
     check_count("compare", "seed", seed, least=0)
     loss_differences = candidate.loss.astype(np.float64) - reference.loss
     gained = int(np.sum(candidate.correct & ~reference.correct))
@@ -127,7 +127,7 @@ def compare(
         lost=lost,
         mcnemar_p=_mcnemar(gained, lost),
         agreement=float(np.mean(reference.predictions == candidate.predictions)),
-        margin=margin,
+        margin=float(margin),
         confidence=confidence,
     )
 

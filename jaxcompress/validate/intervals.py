@@ -53,7 +53,7 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, 
     n = check_count("wilson", "n", n)
     if successes > n:
         raise ValueError(f"wilson(successes={successes}, n={n}) needs successes <= n.")
-    check_confidence("wilson", confidence)
+    confidence = check_confidence("wilson", confidence)
     interval = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -88,7 +88,7 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float
     from scipy import stats
 
     values = _checked_values("mean_interval", values)
-    check_confidence("mean_interval", confidence)
+    confidence = check_confidence("mean_interval", confidence)
     n = values.size
     half = stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n)
     return float(values.mean() - half), float(values.mean() + half)
@@ -145,7 +145,7 @@ def paired_interval(
         raise ValueError(
             f"paired_interval(gained={gained}, lost={lost}, n={n}) needs gained + lost <= n."
         )
-    check_confidence("paired_interval", confidence)
+    confidence = check_confidence("paired_interval", confidence)
     z = stats.norm.ppf((1 + confidence) / 2)
     angle = np.linspace(0, math.pi / 2, _ANGLES)
     differing = gained + lost
@@ -204,7 +204,7 @@ def bootstrap_interval(
     from scipy import stats
 
     values = _checked_values("bootstrap_interval", values)
-    check_confidence("bootstrap_interval", confidence)
+    confidence = check_confidence("bootstrap_interval", confidence)
     seed = check_count("bootstrap_interval", "seed", seed, least=0)
     resamples = check_count("bootstrap_interval", "resamples", resamples)
     result = stats.bootstrap(
@@ -219,9 +219,10 @@ def bootstrap_interval(
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
-def check_confidence(callable_name: str, confidence: float) -> None:
-    """Raises unless the confidence is in (0, 1)."""
+def check_confidence(callable_name: str, confidence: float) -> float:
+    """The confidence as a Python number; raises a ValueError unless it is in (0, 1)."""
     check_inside(callable_name, "confidence", confidence, 0, 1)
+    return float(confidence)
 
 
 def _checked_values(callable_name: str, values: ArrayLike) -> np.ndarray:
