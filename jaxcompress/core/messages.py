@@ -1,6 +1,7 @@
 """How error messages quote what they were given: short, on one line, by its name."""
 
 import inspect
+import reprlib
 
 import numpy as np
 from jax.core import Tracer
@@ -8,31 +9,37 @@ from jax.core import Tracer
 from jaxcompress.core.types import Array
 
 MOST_CHARACTERS = 60
-"""A longer quotation is cut."""
+"""A longer quotation is cut in its middle."""
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = MOST_CHARACTERS
+_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxset = _BRIEF.maxdict = 4
+_BRIEF.maxlevel = 2
 
 
 def shown(value: object) -> str:
     """A value as a message quotes it: one line of at most 60 characters.
 
     Arrays are quoted by dtype and shape, single numbers by their value, functions and
-    classes by their name.
+    classes by their name. Of a large container only the first entries are looked at.
 
     Example:
       >>> [shown(each) for each in (jnp.ones((2, 3)), jnp.float32(0.5), jax.nn.relu)]
       ['float32[2, 3]', '0.5', 'relu']
+      >>> shown("x" * 10**6)
+      "'xxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxx'"
     """
     if isinstance(value, Tracer):
         return f"a traced {value.dtype}{list(value.shape)}"
     if isinstance(value, Array | np.ndarray):
-        return shortened(str(value)) if value.shape == () else f"{value.dtype}{list(value.shape)}"
+        return _short(str(value)) if value.shape == () else f"{value.dtype}{list(value.shape)}"
     name = getattr(value, "__name__", None)
     if callable(value) and isinstance(name, str):
         return name
-    return shortened(str(value) if isinstance(value, np.generic) else repr(value))
+    return _short(str(value) if isinstance(value, np.generic) else _BRIEF.repr(value))
 
 
-def shortened(text: str) -> str:
-    """A text on one line, cut in its middle where it is longer than 60 characters."""
+def _short(text: str) -> str:
     line = " ".join(text.split())
     if len(line) <= MOST_CHARACTERS:
         return line

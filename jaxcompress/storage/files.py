@@ -12,12 +12,13 @@ import jax
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import is_compressed, logical
+from jaxcompress.core.messages import shown
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.types import PyTree
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.storage.container import archive, disk, outlines
 from jaxcompress.storage.container.contents import Contents
-from jaxcompress.storage.container.errors import FileError, brief, reading, shown
+from jaxcompress.storage.container.errors import FileError, brief, reading
 from jaxcompress.storage.container.limits import MAX_BYTES
 from jaxcompress.storage.container.paths import checked_path
 from jaxcompress.storage.container.plan import plan

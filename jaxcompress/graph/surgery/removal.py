@@ -3,13 +3,13 @@
 import dataclasses
 import functools
 import itertools
-import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxcompress.core.kinds import check_kind
+from jaxcompress.core.messages import shown
 from jaxcompress.graph.surgery.divisors import Divisors
 
 _FIELDS = ("cuts", "indices", "divisors", "blocks", "layers")
@@ -193,7 +193,7 @@ def _listed(indices: tuple) -> list:
 
 
 def _wrong(name: str, value, wanted: str) -> ValueError:
-    return ValueError(f"Removal.from_json({name}={reprlib.repr(value)}) must be {wanted}.")
+    return ValueError(f"Removal.from_json({name}={shown(value)}) must be {wanted}.")
 
 
 class _Indices(NamedTuple):

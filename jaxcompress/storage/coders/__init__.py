@@ -4,11 +4,12 @@ A new coder is one file here, a line in `CODERS`, a row in the test table and a 
 in the fuzzer's.
 """
 
+from jaxcompress.core.messages import shown
 from jaxcompress.storage.coders.bitmask import bitmask as bitmask
 from jaxcompress.storage.coders.coder import Coder as Coder
 from jaxcompress.storage.coders.plain import plain as plain
 from jaxcompress.storage.coders.words import Words
-from jaxcompress.storage.container.errors import FileError, shown
+from jaxcompress.storage.container.errors import FileError
 
 CODERS = (plain, bitmask)
 """What files may hold; the earlier wins where two are equally small."""

@@ -7,10 +7,11 @@ from typing import Any
 
 import jax
 
+from jaxcompress.core.messages import shown
 from jaxcompress.storage.container import digests, disk, outlines, version_1, version_2
 from jaxcompress.storage.container.arrays import on_device
 from jaxcompress.storage.container.contents import Contents, Version
-from jaxcompress.storage.container.errors import FileError, contradiction, shown
+from jaxcompress.storage.container.errors import FileError, contradiction
 from jaxcompress.storage.container.header import in_order
 from jaxcompress.storage.container.header import read as read_header
 from jaxcompress.storage.container.limits import HEADER_WEIGHT, check_total, leaf_bytes

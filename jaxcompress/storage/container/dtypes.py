@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 
+from jaxcompress.core.messages import shown
 from jaxcompress.storage.coders.words import Words, word_dtype
-from jaxcompress.storage.container.errors import contradiction, shown
+from jaxcompress.storage.container.errors import contradiction
 
 WORD_BITS: Mapping[str, int] = MappingProxyType(
     {

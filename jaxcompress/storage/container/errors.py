@@ -2,17 +2,10 @@
 
 import contextlib
 import os
-import reprlib
 from collections.abc import Iterator
 
 LONGEST_MESSAGE = 600
 """Characters of a `FileError`'s message, the path not counted."""
-
-_BRIEF = reprlib.Repr()
-_BRIEF.maxstring = _BRIEF.maxother = 60
-_BRIEF.maxlist = _BRIEF.maxtuple = _BRIEF.maxdict = 4
-_BRIEF.maxlevel = 2
-_BRIEF.maxlong = 24
 
 
 class FileError(ValueError):
@@ -34,17 +27,6 @@ class ContradictionError(FileError):
 def contradiction(fault: str) -> ContradictionError:
     """The error for texts or numbers of a file that do not go together."""
     return ContradictionError(fault)
-
-
-def shown(value) -> str:
-    """A value of a file as messages quote it: at most 100 characters, none special.
-
-    Example:
-      >>> shown("dense/kernel"), shown("x" * 99)
-      ("'dense/kernel'", "'xxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxx'")
-    """
-    text = _BRIEF.repr(value)
-    return text if len(text) <= 100 else f"{text[:60]} … {text[-30:]}"
 
 
 def brief(text: str, most: int) -> str:

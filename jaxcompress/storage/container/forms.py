@@ -11,12 +11,13 @@ import jax
 import numpy as np
 
 from jaxcompress.core.lowrank import LowRank
+from jaxcompress.core.messages import shown
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.storage.container import quantized
 from jaxcompress.storage.container.arrays import on_host
 from jaxcompress.storage.container.dtypes import PYTHON_TYPES, floating_dtype
-from jaxcompress.storage.container.errors import FileError, contradiction, shown
+from jaxcompress.storage.container.errors import FileError, contradiction
 from jaxcompress.storage.container.limits import checked_order, checked_size, chosen
 from jaxcompress.storage.container.parts import Part, decoded
 from jaxcompress.storage.container.records import Record

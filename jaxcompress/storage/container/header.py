@@ -13,8 +13,9 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
+from jaxcompress.core.messages import shown
 from jaxcompress.storage.container import memory
-from jaxcompress.storage.container.errors import FileError, shown, within
+from jaxcompress.storage.container.errors import FileError, within
 from jaxcompress.storage.container.limits import (
     HEADER_WEIGHT,
     MAX_BYTES,

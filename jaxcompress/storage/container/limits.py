@@ -12,9 +12,10 @@ from typing import Any
 import jax
 
 from jaxcompress.core.lowrank import LowRank
+from jaxcompress.core.messages import shown
 from jaxcompress.core.order import permutation_of
 from jaxcompress.core.qtensor import QTensor
-from jaxcompress.storage.container.errors import FileError, contradiction, shown
+from jaxcompress.storage.container.errors import FileError, contradiction
 
 MAX_BYTES = 16 * 2**30
 """What a tree may take in memory unless the caller says otherwise."""

@@ -7,7 +7,6 @@ back as a dict; a template gives the node itself back.
 
 import json
 import math
-import reprlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,9 +14,10 @@ import jax
 from jax.tree_util import GetAttrKey
 
 from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.messages import shown
 from jaxcompress.core.names import key_name, named_leaves
 from jaxcompress.core.types import PyTree
-from jaxcompress.storage.container.errors import contradiction, shown
+from jaxcompress.storage.container.errors import contradiction
 from jaxcompress.storage.container.limits import DEEPEST
 from jaxcompress.storage.container.texts import parsed
 
@@ -145,7 +145,7 @@ def _check_keys(caller: str, keys: list, place: tuple[str, ...]) -> None:
     for key in keys:
         if not _describable(key):
             raise TypeError(
-                f"{call} has the key {reprlib.repr(key)} of type {type(key).__name__}, which a "
+                f"{call} has the key {shown(key)} of type {type(key).__name__}, which a "
                 "file cannot describe. Use texts, finite numbers of at most 64 bits, truth values, "
                 "None or tuples of these."
             )

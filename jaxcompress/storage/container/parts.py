@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxcompress.core.messages import shown
 from jaxcompress.storage.coders import Coder, smallest
 from jaxcompress.storage.coders.words import Words
 from jaxcompress.storage.container.dtypes import (
@@ -16,7 +17,7 @@ from jaxcompress.storage.container.dtypes import (
     known_dtype,
     word_count,
 )
-from jaxcompress.storage.container.errors import contradiction, shown
+from jaxcompress.storage.container.errors import contradiction
 
 _CODE_BITS = {f"bits{bits}": bits for bits in range(1, 9)}
 

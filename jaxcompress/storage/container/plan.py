@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.messages import shown
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
@@ -19,7 +20,7 @@ from jaxcompress.storage.coders import CODERS, plain
 from jaxcompress.storage.container import digests, outlines, safetensors
 from jaxcompress.storage.container.arrays import check_storable, source
 from jaxcompress.storage.container.dtypes import WORD_BITS, known_dtype
-from jaxcompress.storage.container.errors import ContradictionError, shown
+from jaxcompress.storage.container.errors import ContradictionError
 from jaxcompress.storage.container.forms import form_of, outlined
 from jaxcompress.storage.container.header import Entry
 from jaxcompress.storage.container.limits import LARGEST, array_bytes

@@ -11,12 +11,13 @@ import jax
 import numpy as np
 
 from jaxcompress.core.formats.grids import Grid
+from jaxcompress.core.messages import shown
 from jaxcompress.core.packing import packed_length
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.stored import dtype_fault, part_dtypes, shape_fault
 from jaxcompress.storage.container import planes
-from jaxcompress.storage.container.errors import contradiction, shown
+from jaxcompress.storage.container.errors import contradiction
 from jaxcompress.storage.container.limits import checked_order
 from jaxcompress.storage.container.parts import Codes, Source, of_array, of_codes
 

@@ -8,8 +8,9 @@ A leaf adds the shape and the bytes of each of its parts, in the order of the by
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from jaxcompress.core.messages import shown
 from jaxcompress.storage.coders import Coder
-from jaxcompress.storage.container.errors import contradiction, shown
+from jaxcompress.storage.container.errors import contradiction
 from jaxcompress.storage.container.limits import checked_shape, checked_size, chosen
 from jaxcompress.storage.container.parts import Part, declared
 

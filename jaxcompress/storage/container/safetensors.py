@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxcompress.core.messages import shown
 from jaxcompress.storage.container import disk, memory
-from jaxcompress.storage.container.errors import contradiction, shown
+from jaxcompress.storage.container.errors import contradiction
 from jaxcompress.storage.container.header import DTYPES as DTYPES
 from jaxcompress.storage.container.header import (
     LARGEST_HEADER,

@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
-from jaxcompress.storage.container.errors import FileError, contradiction, shown
+from jaxcompress.core.messages import shown
+from jaxcompress.storage.container.errors import FileError, contradiction
 
 Value = TypeVar("Value")
 

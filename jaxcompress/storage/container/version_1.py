@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxcompress.core.messages import shown
 from jaxcompress.core.packing import WIDTHS
 from jaxcompress.core.spec import QuantSpec, from_version_1
 from jaxcompress.storage.coders import bitmask, plain
@@ -26,7 +27,7 @@ from jaxcompress.storage.container.dtypes import (
     known_dtype,
     word_count,
 )
-from jaxcompress.storage.container.errors import FileError, contradiction, shown, within
+from jaxcompress.storage.container.errors import FileError, contradiction, within
 from jaxcompress.storage.container.header import Entry, Header, in_order
 from jaxcompress.storage.container.limits import checked_shape, chosen
 from jaxcompress.storage.container.parts import Codes

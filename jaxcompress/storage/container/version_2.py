@@ -7,12 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxcompress.core.messages import shown
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.graph.surgery.removal import Removal, fault_of
 from jaxcompress.storage.coders import Coder, coder_named, plain
 from jaxcompress.storage.container import digests, forms, memory
 from jaxcompress.storage.container.contents import Contents, Leaf, Version, users_texts
-from jaxcompress.storage.container.errors import FileError, brief, contradiction, shown, within
+from jaxcompress.storage.container.errors import FileError, brief, contradiction, within
 from jaxcompress.storage.container.header import Entry, Header, in_order
 from jaxcompress.storage.container.limits import chosen
 from jaxcompress.storage.container.parts import Codes, Part
