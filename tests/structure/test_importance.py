@@ -465,3 +465,61 @@ def opened(gates):
 def test_errors_name_the_mend(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def message_passing(params, nodes, senders, receivers):
+    hidden = jnp.tanh(nodes @ params["in"])
+    sums = jax.ops.segment_sum(hidden[senders], receivers, nodes.shape[0])
+    return sums @ params["out"]
+
+
+def over_time(params, x):
+    """Of (time, rows, features)."""
+    return jnp.tanh(x @ params["in"]).mean(0) @ params["out"]
+
+
+def mean_squares(outputs, targets):
+    return jnp.mean((outputs - targets) ** 2)
+
+
+WHOLE = {
+    "taylor": importance.taylor,
+    "second_order": importance.second_order,
+    "linearized": importance.linearized,
+    "exact": importance.exact,
+}
+SHAPED = {
+    "a graph": (message_passing, lambda: (jnp.eye(4), jnp.array([0, 1]), jnp.array([1, 3]))),
+    "time first": (over_time, lambda: (jnp.arange(40.0).reshape(5, 2, 4) / 40,)),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPED)
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_loss_of_the_whole_batch_needs_no_axis_of_examples(name, shape):
+    fn, made = SHAPED[shape]
+    inputs = made()
+    params = {"in": jnp.arange(12.0).reshape(4, 3) / 6 - 1, "out": jnp.array([[3.0], [1.0], [0.5]])}
+    targets = jnp.ones((4 if shape == "a graph" else 2, 1))
+    couplings = graph.couplings(fn, params, *inputs)
+    loss = importance.BatchLoss(mean_squares)
+    found = WHOLE[name](loss, [(inputs, targets)])(fn, params, couplings)["in:1"]
+    gates = with_unit_gates(fn, couplings.families)
+
+    def at(gate):
+        return mean_squares(gates(params, *inputs, gates={"in:1": gate}), targets)
+
+    gradient = jax.grad(at)(jnp.ones(3))
+    without = jnp.stack([at(1.0 - jnp.eye(3)[unit]) for unit in range(3)]) - at(jnp.ones(3))
+    expected = {
+        "taylor": jnp.abs(gradient),
+        "second_order": gradient**2 / 2,
+        "linearized": without,  # what follows the units is linear
+        "exact": without,
+    }
+    np.testing.assert_allclose(found, expected[name], rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match=r"must count the same examples, .*BatchLoss\(loss\)"):
+        WHOLE[name](mean_squares, [(inputs, targets)])(fn, params, couplings)
+    each = importance.BatchLoss(lambda outputs, targets: outputs[:, 0])
+    with pytest.raises(ValueError, match=r"a loss of a whole batch is one number, of shape \(\)"):
+        WHOLE[name](each, [(inputs, targets)])(fn, params, couplings)

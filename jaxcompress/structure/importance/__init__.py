@@ -9,6 +9,7 @@ from jaxcompress.core import exports
 from jaxcompress.structure.importance.ablation import exact as exact
 from jaxcompress.structure.importance.activations import activation as activation
 from jaxcompress.structure.importance.activations import nonzero as nonzero
+from jaxcompress.structure.importance.batches import BatchLoss as BatchLoss
 from jaxcompress.structure.importance.controls import random as random
 from jaxcompress.structure.importance.depth import DepthImportance as DepthImportance
 from jaxcompress.structure.importance.depth import exact_blocks as exact_blocks

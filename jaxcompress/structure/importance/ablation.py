@@ -26,7 +26,7 @@ def exact(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
     The model runs once per unit and batch, compiled once per family.
 
     Args:
-      loss: (outputs, targets) to one number per example.
+      loss: (outputs, targets) to one number per example, or a `BatchLoss`.
       batches: (inputs, targets) pairs.
       chunk: units left out side by side; memory grows with it.
 
@@ -56,7 +56,7 @@ def exact(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
         rises = {
-            family.name: average("exact", _rise(fn, family, loss, chunk), params, batches)
+            family.name: average("exact", loss, _rise(fn, family, loss, chunk), params, batches)
             for family in couplings.families
         }
         return known("exact", rises)

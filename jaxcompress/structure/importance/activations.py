@@ -63,7 +63,7 @@ def activation(batches: Iterable[Any], measure: Measure = jnp.abs) -> Importance
             (readings,) = pull(jax.tree.map(_cotangent, outputs))
             return readings
 
-        return known("activation", average("activation", read, params, pairs))
+        return known("activation", average("activation", None, read, params, pairs))
 
     return importance
 

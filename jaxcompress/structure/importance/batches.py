@@ -1,5 +1,6 @@
 """Means over the examples of batches, and losses checked to be one per example."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -13,25 +14,75 @@ from jaxcompress.core.types import Array, Loss, Params
 
 Batches = Iterable[Any]
 """Pairs (inputs, targets), listed once; inputs are one input of the model or a tuple of
-them. Axis 0 of every array counts examples."""
+them. Axis 0 of every array counts examples; under a `BatchLoss` a batch is one."""
 
 
-def average(caller: str, measure: Callable, params: Params, batches: Sequence[Any]):
+@dataclasses.dataclass(frozen=True)
+class BatchLoss:
+    """A loss of a whole batch, which counts as one example.
+
+    For data without an axis 0 that counts examples in every array: a graph with nodes
+    and edges, inputs with time first, an input that all examples share. A batch is then
+    what is scored at once: one graph, one sequence.
+
+    Attributes:
+      loss: (outputs, targets) to one number (), such as a mean over nodes.
+
+    Example:
+      >>> def fn(params, nodes, senders, receivers):
+      ...     sent = (nodes @ params["in"])[senders]
+      ...     return jax.ops.segment_sum(sent, receivers, 3) @ params["out"]
+      >>> params = {"in": jnp.eye(2), "out": jnp.array([[3.0], [1.0]])}
+      >>> graph = (jnp.ones((3, 2)), jnp.array([0, 1]), jnp.array([1, 2]))
+      >>> mean = lambda outputs, targets: jnp.mean((outputs - targets) ** 2)
+      >>> loss = jc.structure.importance.BatchLoss(mean)
+      >>> taylor = jc.structure.importance.taylor(loss, [(graph, jnp.zeros((3, 1)))])
+      >>> couplings = jc.graph.couplings(fn, params, *graph)
+      >>> taylor(fn, params, couplings)
+      {'in:1': Array([16.   ,  5.333], dtype=float32)}
+    """
+
+    loss: Loss
+
+    def __post_init__(self):
+        check_takes("BatchLoss", "loss", self.loss, 2, "Pass (outputs, targets) -> one number.")
+
+    def __call__(self, outputs, targets) -> Array:
+        return self.loss(outputs, targets)
+
+
+def apart(loss: Loss, batch):
+    """The batch with an axis in front that counts its examples."""
+    if isinstance(loss, BatchLoss):
+        return jax.tree.map(lambda array: jnp.asarray(array)[None], batch)
+    return batch
+
+
+def alone(loss: Loss, example):
+    """One of the examples that `apart` gives, as the model takes it."""
+    if isinstance(loss, BatchLoss):
+        return example
+    return jax.tree.map(lambda array: array[None], example)
+
+
+def average(caller: str, loss: Loss | None, measure: Callable, params: Params, batches: Sequence):
     """The mean over examples of what a batch gives, its own mean over examples."""
     check_concrete(caller, params=params)
     jitted = jax.jit(measure)
     total, count = None, 0
     for inputs, targets in batches:
         inputs = as_inputs(inputs)
-        size = _examples(caller, inputs, targets)
+        size = 1 if isinstance(loss, BatchLoss) else _examples(caller, inputs, targets)
         share = jax.tree.map(lambda x, size=size: size * x, jitted(params, inputs, targets))
         total = share if total is None else jax.tree.map(jnp.add, total, share)
         count += size
     return jax.tree.map(lambda x: x / count, total)
 
 
-def number_of_examples(batches: Sequence[Any]) -> int:
+def number_of_examples(loss: Loss, batches: Sequence[Any]) -> int:
     """How many examples all batches hold."""
+    if isinstance(loss, BatchLoss):
+        return len(batches)
     return sum(len(jax.tree.leaves(targets)[0]) for _, targets in batches)
 
 
@@ -42,7 +93,8 @@ def _examples(caller: str, inputs: tuple, targets) -> int:
         shapes = [jnp.shape(array) for array in jax.tree.leaves((inputs, targets))]
         raise ValueError(
             f"{caller}(batches=...): axis 0 of inputs and targets must count the same examples, "
-            f"but the shapes are {', '.join(map(str, shapes))}."
+            f"but the shapes are {', '.join(map(str, shapes))}. Where they do not, give a "
+            "loss of the whole batch, importance.BatchLoss(loss)."
         )
     return sizes.pop()[0]
 
@@ -50,11 +102,18 @@ def _examples(caller: str, inputs: tuple, targets) -> int:
 def per_example(caller: str, loss: Loss, outputs, targets) -> Array:
     """The losses of a batch, (examples,) float32, checked."""
     losses = loss(outputs, targets)
+    if isinstance(loss, BatchLoss):
+        if losses.shape != ():
+            raise ValueError(
+                f"{caller}(loss=BatchLoss(...)) gives shape {losses.shape}; a loss of a whole "
+                "batch is one number, of shape ()."
+            )
+        return losses.astype(jnp.float32)[None]
     expected = jax.tree.leaves(targets)[0].shape[:1]
     if losses.shape != expected:
         raise ValueError(
             f"{caller}(loss=...) gives shape {losses.shape}; one number per example has shape "
-            f"{expected}."
+            f"{expected}. A loss of the whole batch is importance.BatchLoss(loss)."
         )
     return losses.astype(jnp.float32)
 

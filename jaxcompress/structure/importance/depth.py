@@ -35,7 +35,7 @@ def exact_blocks(loss: Loss, batches: Batches) -> DepthImportance:
     Also known as: block ablation, lesion study.
 
     Args:
-      loss: (outputs, targets) to one number per example.
+      loss: (outputs, targets) to one number per example, or a `BatchLoss`.
       batches: (inputs, targets) pairs, as for `exact`.
 
     Returns:
@@ -64,8 +64,8 @@ def exact_blocks(loss: Loss, batches: Batches) -> DepthImportance:
 
             return jax.lax.map(without, jnp.arange(len(names)))
 
-        found = average("exact_blocks", measure, params, batches)
-        reading = _counted(found, batches)
+        found = average("exact_blocks", loss, measure, params, batches)
+        reading = _counted(found, loss, batches)
         return {
             name: Reading(reading.value[index], reading.count[index])
             for index, name in enumerate(names)
@@ -82,7 +82,7 @@ def exact_layers(loss: Loss, batches: Batches) -> DepthImportance:
     Also known as: layer ablation, layer dropping, depth pruning.
 
     Args:
-      loss: (outputs, targets) to one number per example.
+      loss: (outputs, targets) to one number per example, or a `BatchLoss`.
       batches: (inputs, targets) pairs, as for `exact`.
 
     Returns:
@@ -114,8 +114,8 @@ def exact_layers(loss: Loss, batches: Batches) -> DepthImportance:
                 for name, length in lengths.items()
             }
 
-        found = average("exact_layers", measure, params, batches)
-        return {name: _counted(each, batches) for name, each in found.items()}
+        found = average("exact_layers", loss, measure, params, batches)
+        return {name: _counted(each, loss, batches) for name, each in found.items()}
 
     return importance
 
@@ -133,7 +133,7 @@ def _rise(caller: str, loss: Loss, outputs: PyTree, targets) -> Callable:
     return rise
 
 
-def _counted(found: tuple[Array, Array], batches: list) -> Reading:
+def _counted(found: tuple[Array, Array], loss: Loss, batches: list) -> Reading:
     """Mean rises, and how many examples are in batches whose outputs differ."""
     rises, share = found
-    return Reading(rises, jnp.round(share * number_of_examples(batches)).astype(jnp.int32))
+    return Reading(rises, jnp.round(share * number_of_examples(loss, batches)).astype(jnp.int32))

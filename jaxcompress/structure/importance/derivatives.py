@@ -12,7 +12,14 @@ from jaxcompress.core.batches import as_batches
 from jaxcompress.core.types import Array, Loss, Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings
 from jaxcompress.graph.surgery.gates import open_gates, with_unit_gates
-from jaxcompress.structure.importance.batches import Batches, average, check_loss, per_example
+from jaxcompress.structure.importance.batches import (
+    Batches,
+    alone,
+    apart,
+    average,
+    check_loss,
+    per_example,
+)
 from jaxcompress.structure.importance.scores import Importance, Scores, known
 
 
@@ -28,7 +35,7 @@ def taylor(loss: Loss, batches: Batches) -> Importance:
     activation.
 
     Args:
-      loss: (outputs, targets) to one number per example.
+      loss: (outputs, targets) to one number per example, or a `BatchLoss`.
       batches: (inputs, targets) pairs.
 
     Returns:
@@ -67,7 +74,7 @@ def taylor_squared(loss: Loss, batches: Batches) -> Importance:
     Also known as: Taylor-FO, Taylor-FO-BN, group Taylor importance.
 
     Args:
-      loss: (outputs, targets) to one number per example.
+      loss: (outputs, targets) to one number per example, or a `BatchLoss`.
       batches: (inputs, targets) pairs.
 
     Returns:
@@ -131,7 +138,7 @@ def _by_gradients(
         gates = open_gates(couplings.families)
 
         def of_example(params, inputs, target):
-            one = jax.tree.map(lambda array: array[None], (inputs, target))
+            one = alone(loss, (inputs, target))
 
             def total(gates):
                 outputs = program(params, *one[0], gates=gates)
@@ -140,9 +147,10 @@ def _by_gradients(
             return jax.grad(total)(gates)
 
         def scores(params, inputs, targets):
-            gradients = jax.vmap(of_example, in_axes=(None, 0, 0))(params, inputs, targets)
+            examples = apart(loss, (inputs, targets))
+            gradients = jax.vmap(of_example, in_axes=(None, 0, 0))(params, *examples)
             return jax.tree.map(score, gradients)
 
-        return known(caller, average(caller, scores, params, batches))
+        return known(caller, average(caller, loss, scores, params, batches))
 
     return importance

@@ -15,7 +15,14 @@ from jaxcompress.graph.jaxprs import aval_of
 from jaxcompress.graph.surgery.couplings import Couplings
 from jaxcompress.graph.surgery.gates import open_gates, with_unit_gates
 from jaxcompress.graph.traversal import programs
-from jaxcompress.structure.importance.batches import Batches, average, check_loss, per_example
+from jaxcompress.structure.importance.batches import (
+    Batches,
+    alone,
+    apart,
+    average,
+    check_loss,
+    per_example,
+)
 from jaxcompress.structure.importance.scores import Importance, Scores, known
 
 
@@ -37,7 +44,7 @@ def linearized(loss: Loss, batches: Batches, *, chunk_bytes: int = 2**21) -> Imp
     families, a head of few outputs, or `taylor`, which takes one pass.
 
     Args:
-      loss: (outputs, targets) to one number per example.
+      loss: (outputs, targets) to one number per example, or a `BatchLoss`.
       batches: (inputs, targets) pairs.
       chunk_bytes: as many passes run side by side, at least one, as the largest array
         of the model fits into this. About what a core has near it is fastest on a CPU;
@@ -75,7 +82,7 @@ def linearized(loss: Loss, batches: Batches, *, chunk_bytes: int = 2**21) -> Imp
 
         def scores(params, inputs, targets):
             def of_example(example):
-                one = jax.tree.map(lambda array: array[None], example)
+                one = alone(loss, example)
 
                 def outputs(gates):
                     return program(params, *one[0], gates=gates)
@@ -86,15 +93,16 @@ def linearized(loss: Loss, batches: Batches, *, chunk_bytes: int = 2**21) -> Imp
                 way = _in_reverse if numbers < units else _forward
                 return way(outputs, total, gates, chunk)
 
-            first = jax.tree.map(lambda array: array[:1], inputs)
+            examples = apart(loss, (inputs, targets))
+            first, _ = alone(loss, jax.tree.map(lambda array: array[0], examples))
             traced = jax.make_jaxpr(lambda: program(params, *first, gates=gates))()
             numbers = sum(math.prod(result.shape) for result in traced.out_avals)
             chunk = max(1, chunk_bytes // _largest_bytes(traced))
             together = max(1, chunk // min(numbers, units))
-            rises = _mapped(of_example, (inputs, targets), together)
+            rises = _mapped(of_example, examples, together)
             return jax.tree.map(lambda rise: jnp.mean(rise, axis=0), rises)
 
-        return known("linearized", average("linearized", scores, params, batches))
+        return known("linearized", average("linearized", loss, scores, params, batches))
 
     return importance
 
