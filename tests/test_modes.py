@@ -43,14 +43,18 @@ def test_nothing_is_promoted_by_chance(name):
         jax.eval_shape(TRACED[name], DATA)
 
 
-WITHIN_OTHERS = {
+LEFT_OUT = {
     "calibrate",
+    "check_skips",
+    "evaluate_loss",
     "evaluate",
     "masks",
     "one_shot",
     "plan",
     "predict",
     "prune.iterative",
+    "read",
+    "reconstruct by surgeon",
     "remove by activation",
     "remove by magnitude",
     "remove by second_order",
@@ -59,10 +63,10 @@ WITHIN_OTHERS = {
     "structure.iterative",
     "synflow",
 }
-"""Rows whose code runs in others, which are enough of what compiles."""
+"""Rows most of whose code runs in others: each compiles anew in these modes."""
 
 
-@pytest.mark.parametrize("name", [name for name in EAGER if name not in WITHIN_OTHERS])
+@pytest.mark.parametrize("name", [name for name in EAGER if name not in LEFT_OUT])
 def test_a_verb_keeps_to_its_dtypes_and_makes_no_nan(name):
     with strictly(), jax.debug_nans(True):
         EAGER[name](jax.tree.map(jnp.asarray, DATA))
