@@ -14,6 +14,7 @@ from jaxcompress.core.kinds import check_function, check_text
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
+from jaxcompress.core.trees import first_difference
 from jaxcompress.core.types import Array, Params, PyTree
 
 
@@ -105,7 +106,7 @@ def in_nodes_of(tree: PyTree, other: PyTree) -> PyTree:
 
 
 def check_gradients(caller: str, updates: optax.Updates, *trees: PyTree) -> None:
-    """Raises a ValueError where a gradient has another shape than its param.
+    """Raises a ValueError where a gradient has no param, or one of another shape.
 
     It would be broadcast, and the param with it.
 
@@ -116,6 +117,12 @@ def check_gradients(caller: str, updates: optax.Updates, *trees: PyTree) -> None
     """
     gradients, outline = jax.tree.flatten(updates)
     for tree in trees:
+        other = tree is not None and jax.tree.structure(tree) != outline
+        if other and named_leaves(updates).keys() != named_leaves(tree).keys():
+            raise ValueError(
+                f"{caller}(...).update(updates, state, params): of gradients and params "
+                f"{first_difference(updates, tree)}. Take gradients of these params."
+            )
         leaves = gradients if tree is None else outline.flatten_up_to(tree)
         for rank, (gradient, leaf) in enumerate(zip(gradients, leaves, strict=True)):
             if jnp.shape(gradient) != jnp.shape(leaf):

@@ -56,6 +56,9 @@ WRONG = {
 }
 
 
+UNCHECKED = {"muon": "optax.partition sees them first", "round_params": "bfloat16 params only"}
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_gradients_of_another_shape_than_the_params_are_refused(name):
     extra = extra_arguments(name)
@@ -69,6 +72,20 @@ def test_gradients_of_another_shape_than_the_params_are_refused(name):
     for grads in WRONG.values():
         with pytest.raises(ValueError, match=r"the gradient of leaf '(kernel|bias)' has shape"):
             optimizer.update(grads, opt_state, params, **extra)
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in UNCHECKED])
+def test_gradients_of_other_leaves_than_the_params_are_refused_by_name(name):
+    optimizer = built(name)
+    opt_state, bias = optimizer.init(PARAMS), PARAMS["bias"]
+    message = r"of gradients and params the first has a leaf at 'offset' and the second has none"
+    with pytest.raises(ValueError, match=message):
+        optimizer.update(
+            {"kernel": PARAMS["kernel"], "offset": bias},
+            opt_state,
+            PARAMS,
+            **extra_arguments(name),
+        )
 
 
 @pytest.mark.parametrize("name", ["adam", "heavy_ball", "soap", "shampoo", "galore"])
