@@ -317,7 +317,7 @@ def test_a_consumer_that_reads_nothing_is_not_compensated():
     assert len(small.consumers) == len(small.left_out) == 1
     assert small.fn(small.params, X[:2]).shape == (2, 3)
     for bad, message in ((X.at[0, 0].set(jnp.nan), "holds a NaN"), (X[:0], "no example")):
-        with pytest.raises(ValueError, match=rf"compensate\(inputs\): the .*{message}"):
+        with pytest.raises(ValueError, match=rf"compensate\(inputs.*{message}"):
             jc.graph.surgery.compensate(fn, params, removed, bad)
     broken = params | {"up": params["up"].at[0, 3].set(jnp.inf)}
     with pytest.raises(ValueError, match=r"compensate\(inputs\): what consumer 0 .* not finite"):

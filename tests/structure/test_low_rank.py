@@ -226,7 +226,7 @@ WEIGHT = normal(8, 10)
 @pytest.mark.parametrize(
     ("params", "arguments", "error", "message"),
     [
-        (WEIGHT, {"rank": 0}, ValueError, r"at_most\(rank=0\) must be at least 1"),
+        (WEIGHT, {"rank": 0}, ValueError, r"factorize\(rank=0\) must be at least 1"),
         (WEIGHT, {"rank": 1, "damping": -1.0}, ValueError, r"factorize\(damping=-1.0\) must be"),
         (
             WEIGHT.at[1, 2].set(jnp.nan),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jaxcompress as jc
+from jaxcompress import storage
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.formats.coding import decode, encode
 from jaxcompress.core.formats.cuts import cut
@@ -285,3 +286,17 @@ def test_an_own_codebook_is_what_codes_stand_for():
         codes.astype(jnp.int32), on, spec=spec, dtype=jnp.float32, axes=DENSE
     )
     np.testing.assert_array_equal(leaf.materialize()[:, 0], [0.0, -1.0, 3.0, 3.0])
+
+
+@pytest.mark.parametrize("spec", [formats.int4(group_size=32), formats.nf4(block=(3, 32))], ids=str)
+def test_groups_along_several_axes_are_those_of_the_axes_as_one(spec, tmp_path):
+    """Heads of 16 in groups of 32, beside the matrix of 128 inputs."""
+    x = jnp.asarray(np.random.default_rng(7).standard_normal((8, 16, 6)), jnp.float32)
+    heads = LeafAxes(contracting=(0, 1), output=(2,))
+    leaf = quantize({"w": x}, spec, axes={"w": heads})[0]["w"]
+    flat = quantize({"w": x.reshape(128, 6)}, spec, axes={"w": DENSE})[0]["w"]
+    np.testing.assert_array_equal(leaf.materialize().reshape(128, 6), flat.materialize())
+    storage.save(tmp_path / "heads.safetensors", {"w": leaf})
+    again = storage.load(tmp_path / "heads.safetensors")["w"]
+    np.testing.assert_array_equal(again.codes, leaf.codes)
+    np.testing.assert_array_equal(again.materialize(), leaf.materialize())
