@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.validate.intervals import mean_interval, wilson
+
+ONE_EACH = "It has one entry per example."
 
 
 class PerExample:
@@ -47,6 +50,7 @@ class Losses(PerExample):
     loss: np.ndarray
 
     def __post_init__(self):
+        check_kind("Losses", "loss", self.loss, np.ndarray, ONE_EACH)
         if self.loss.ndim != 1 or not self.loss.size:
             raise ValueError(f"Losses(loss {np.shape(self.loss)}) needs the shape (n,), n >= 1.")
         _check_finite("Losses", self.loss, "Check model, targets and loss there.")
@@ -82,6 +86,8 @@ class Evaluation(PerExample):
     predictions: np.ndarray
 
     def __post_init__(self):
+        for field in ("correct", "loss", "predictions"):
+            check_kind("Evaluation", field, getattr(self, field), np.ndarray, ONE_EACH)
         shapes = {np.shape(value) for value in (self.correct, self.loss, self.predictions)}
         if len(shapes) > 1 or self.correct.ndim != 1 or not self.correct.size:
             raise ValueError(

@@ -1,5 +1,7 @@
 """Valid values of the classes that users build, and which odd fields they accept."""
 
+import numpy as np
+
 import jaxcompress as jc
 from tests.doors.table import Doors
 from tests.doors.values import NONE, SIZE, TEXT
@@ -16,13 +18,16 @@ DOORS = Doors(
         "captions": lambda: (),
         "caption": lambda: "",
         "columns": lambda: (jc.report.Column("model", "Model"),),
+        "correct": lambda: np.ones(2, bool),
         "data": lambda: b"<svg/>",
         "description": lambda: "a cat",
         "heading": lambda: "Model",
         "high": lambda: 1.0,
         "key": lambda: "model",
         "label": lambda: "dense",
+        "loss": lambda: np.ones(2, np.float32),
         "low": lambda: 0.0,
+        "predictions": lambda: np.arange(2),
         "rows": lambda: (("dense",),),
         "size_bytes": lambda: 1000,
         "text": lambda: "Model",

@@ -47,6 +47,8 @@ def functions(room: str) -> dict[str, Callable]:
             "report.Preformatted": jaxcompress.report.Preformatted,
             "report.Table": jaxcompress.report.Table,
             "structure.Cut": jaxcompress.structure.Cut,
+            "validate.Evaluation": jaxcompress.validate.Evaluation,
+            "validate.Losses": jaxcompress.validate.Losses,
         }
     if room == "bridges":
         return _of_bridges()
