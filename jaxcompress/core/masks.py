@@ -94,6 +94,8 @@ def fitted(caller: str, masks: Masks, params: Params) -> Masks:
       >>> fitted("apply", nested, {"kernel": jnp.ones(2)})
       {'kernel': Array(True, dtype=bool)}
     """
+    check_masks(caller, masks)
+    masks = jax.tree.map(lambda mask: jnp.asarray(mask) if isinstance(mask, bool) else mask, masks)
     known, leaves = named_leaves(masks), named_leaves(params)
     for name in known | leaves:
         if name not in known or name not in leaves:
@@ -101,10 +103,6 @@ def fitted(caller: str, masks: Masks, params: Params) -> Masks:
             raise ValueError(
                 f"{caller}(masks=...) has {lacking} {name!r}. Make the masks for exactly these "
                 "params, with a () True for a leaf that stays whole."
-            )
-        if known[name].dtype != bool:
-            raise ValueError(
-                f"{caller}(masks=...): leaf {name!r} has dtype {known[name].dtype}, masks are bool."
             )
         if not _broadcasts(known[name].shape, np.shape(leaves[name])):
             raise ValueError(

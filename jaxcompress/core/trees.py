@@ -59,6 +59,33 @@ def first_difference(one: PyTree, other: PyTree) -> str:
     return f"the first is a {type(one).__name__} and the second a {type(other).__name__}"
 
 
+def check_leaves(caller: str, argument: str, tree: PyTree, params: PyTree) -> None:
+    """Raises a ValueError unless a tree has the leaves of the params, by name.
+
+    None may stand for a leaf, and anything in the place of a compressed one.
+
+    Example:
+      >>> check_leaves("prune", "updates", {"a": 1}, {"a": 1, "b": {"c": 2}})
+      Traceback (most recent call last):
+      ValueError: prune(updates=...) has no leaf 'b/c', which the params have.
+    """
+    leaves = named_leaves(params)
+    closed = [name for name, leaf in leaves.items() if is_compressed(leaf)]
+    filled = jax.tree.map(lambda leaf: 0, tree, is_leaf=lambda node: node is None)
+    given = named_leaves(filled)
+    for name in named_leaves(tree):
+        inside = any(name == each or name.startswith(f"{each}/") for each in closed)
+        if name not in leaves and not inside:
+            raise ValueError(
+                f"{caller}({argument}=...) has a leaf {name!r}, which the params have not."
+            )
+    for name in leaves:
+        if name not in given and name not in closed:
+            raise ValueError(
+                f"{caller}({argument}=...) has no leaf {name!r}, which the params have."
+            )
+
+
 def check_arrays(caller: str, argument: str, tree: PyTree) -> None:
     """Raises a TypeError unless each leaf is an array, a shape, a number or compressed.
 

@@ -3,7 +3,7 @@
 import functools
 import numbers
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_concrete, check_finite, check_range
 from jaxcompress.core.left_out import Obstacle, UnfitLeafError, left_out
+from jaxcompress.core.messages import shown
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.selectors import axes_of, weights
@@ -129,12 +130,17 @@ def _not_fitted(caller: str, name: str, leaf, axes: LeafAxes, pattern: Pattern) 
     """What the pattern has against the shape and axes of a leaf."""
     scores = jax.ShapeDtypeStruct(leaf.shape, jnp.float32)
     try:
-        jax.eval_shape(lambda scores: pattern(scores, 0.0, axes), scores)
+        mask = jax.eval_shape(lambda scores: pattern(scores, 0.0, axes), scores)
     except UnknownAxesError as unknown:
         # The call lacks axes=; that is no fault of this leaf, to be left out for.
         raise ValueError(f"{caller}: leaf {name!r}: {unknown}") from None
     except UnfitLeafError as unfit:
         return unfit.obstacle
+    if getattr(mask, "dtype", None) != jnp.dtype(bool) or mask.shape != leaf.shape:
+        raise TypeError(
+            f"{caller}: Target(pattern={shown(pattern)}) gives {shown(mask)} for leaf {name!r}, "
+            f"and must give a bool mask of its shape {tuple(leaf.shape)}."
+        )
     return None
 
 
@@ -151,6 +157,12 @@ def masks_at(
             continue
         share = {name: scores[name] for name in axes}
         sparsities = target.allocate(share, axes, value_at(count, amount))
+        for name in axes:
+            if not isinstance(sparsities, Mapping) or name not in sparsities:
+                raise TypeError(
+                    f"Target(allocate={shown(target.allocate)}) gives {shown(sparsities)}, and "
+                    f"must give a sparsity by leaf name; {name!r} has none."
+                )
         for name in axes:
             score = share[name]
             if masks:
@@ -187,13 +199,32 @@ def scores_of(
     for name in (name for group in found for name in group.axes):
         check_finite(caller, name, leaves[name])
     weights = targeted(selection(params, found), params)
-    scores = named_leaves(criterion.score(criterion.init(weights), weights))
+    scores = scored(caller, criterion, criterion.init(weights), weights, found)
     check_concrete(caller, criterion=scores)
     for name, score in scores.items():
         if bool(jnp.any(jnp.isnan(score))):
             raise ValueError(
                 f"{caller}(criterion=...) scores weights of leaf {name!r} as NaN. "
                 "Leave the leaf out with select=, or take another criterion."
+            )
+    return scores
+
+
+def scored(
+    caller: str, criterion: Criterion, state: Any, weights: Params, found: list[Group]
+) -> dict[str, Array]:
+    """What the criterion makes of weights in a state, by name.
+
+    Raises:
+      TypeError: a leaf in `found` has no scores, or those of another shape.
+    """
+    scores, leaves = named_leaves(criterion.score(state, weights)), named_leaves(weights)
+    for name in (name for group in found for name in group.axes):
+        each = scores.get(name)
+        if getattr(each, "shape", None) != leaves[name].shape:
+            raise TypeError(
+                f"{caller}(criterion=...) gives {shown(each)} as scores of leaf {name!r}, and must "
+                f"give an array of its shape {tuple(leaves[name].shape)}."
             )
     return scores
 

@@ -13,7 +13,7 @@ from jaxcompress.core import exports
 from jaxcompress.core.checks import check_concrete, check_count
 from jaxcompress.core.kinds import check_key, check_takes
 from jaxcompress.core.masks import apply_masks
-from jaxcompress.core.trees import check_arrays
+from jaxcompress.core.trees import check_arrays, check_leaves
 from jaxcompress.core.types import Array, Key, Masks, Params
 from jaxcompress.prune.criterion import Criterion, check_criterion
 from jaxcompress.prune.post_training.one_shot import masks as masks_of_round
@@ -124,8 +124,11 @@ def iterative(
     for turn, target in enumerate(targets):
         scored = _surviving(criterion, rounds[-1]) if rounds else criterion
         masks = masks_of_round(params, scored, target)
-        start = apply_masks(masks, restart(params, turn))
-        params = apply_masks(masks, train(start, masks, turn))
+        begun = restart(params, turn)
+        check_leaves("iterative", "restart", begun, params)
+        trained = train(apply_masks(masks, begun), masks, turn)
+        check_leaves("iterative", "train", trained, params)
+        params = apply_masks(masks, trained)
         rounds.append(masks)
     return Tickets(params, rounds[-1], tuple(rounds))
 

@@ -193,6 +193,50 @@ CALLS = {
         lambda: P.criteria.wanda(model, PARAMS, X),
         r"^wanda\(batches=...\) is a .* no list of batches. Pass \[batch\]",
     ),
+    "a pattern of no mask": (
+        lambda: pruned(target=P.Target(0.5, lambda scores, sparsity, axes: scores)),
+        r"^one_shot: Target\(pattern=<lambda>\) gives .* for leaf 'kernel', and must give a bool m",
+    ),
+    "an allocation of one number": (
+        lambda: pruned(target=P.Target(0.5, allocate=lambda scores, axes, sparsity: sparsity)),
+        r"^Target\(allocate=<lambda>\) gives 0.5, and must give .* leaf name; 'kernel' has none",
+    ),
+    "a criterion of other leaves": (
+        lambda: pruned(P.criteria.magnitude()._replace(score=lambda state, params: {})),
+        r"^one_shot\(criterion=...\) gives None as scores of leaf 'kernel', and must give an array",
+    ),
+    "a pattern that does not fit": (
+        lambda: P.masks(PARAMS, P.criteria.magnitude(), P.Target(0.5, P.patterns.n_of_m(1, 3))),
+        r"^masks: .*'kernel'.* 3 does not divide the 4 inputs of an output",
+    ),
+    "a pattern that needs axes": (
+        lambda: P.masks(
+            {"kernel": jnp.ones((2, 2, 2))},
+            P.criteria.magnitude(),
+            P.Target(0.5, P.patterns.outputs),
+        ),
+        r"^masks: leaf 'kernel': outputs: .* Pass axes=graph.axes\(fn, params, \*inputs\)",
+    ),
+    "a companion's selector of names": (
+        lambda: P.companions.l0_gates(select=lambda params: jc.leaf_names(params)).init(PARAMS),
+        r"^l0_gates\(select=<lambda>\) gives 'bias' at 'bias', and must give a bool for every leaf",
+    ),
+    "an estimator of no observer": (
+        lambda: QUANTIZED(ranges=lambda spec, axis: (-1.0, 1.0)),
+        r"^ranges=<lambda> gives \(-1.0, 1.0\), and must give an Observer, as ranges.min_max does",
+    ),
+    "training that gives nothing": (
+        lambda: P.iterative(PARAMS, P.criteria.magnitude(), [0.5], train=lambda *rest: None),
+        r"^iterative\(train=...\) has no leaf 'bias', which the params have",
+    ),
+    "a loss that gives nothing": (
+        lambda: P.criteria.snip(model, PARAMS, lambda outputs, targets: None, [(X, X)]),
+        r"^snip\(loss\(outputs, targets\)=None\) must be an array of real numbers",
+    ),
+    "text among masks": (
+        lambda: P.apply({"kernel": "all", "bias": True}, PARAMS),
+        r"^apply\(masks=...\): leaf 'kernel' is 'all', masks are bool",
+    ),
     "batches without targets": (
         lambda: P.criteria.snip(model, PARAMS, loss, [X]),
         r"^snip\(batches\): batch 0 is float32\[3, 4\], no pair \(inputs, targets\)",
@@ -205,6 +249,38 @@ def test_slips(slip):
     call, message = CALLS[slip]
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+def test_a_bool_is_a_mask():
+    kept = {"kernel": True, "bias": True}
+    assert P.apply(kept, PARAMS)["kernel"].all()
+    assert P.sparsity_of(kept, PARAMS).overall == 0
+
+
+TRANSFORMS = {
+    "prune": training(),
+    "hold": P.hold(optax.sgd(0.1), MASKS),
+    "regrow": P.regrow(optax.sgd(0.1), P.criteria.gradient_momentum(), MASKS),
+}
+
+
+@pytest.mark.parametrize("caller", TRANSFORMS)
+def test_updates_of_other_leaves_name_the_first(caller):
+    optimizer, kernel = TRANSFORMS[caller], {"kernel": PARAMS["kernel"]}
+    state = optimizer.init(PARAMS)
+    with pytest.raises(ValueError, match=rf"^{caller}\(updates=...\) has no leaf 'bias', which"):
+        optimizer.update(kernel, state, PARAMS)
+    with pytest.raises(ValueError, match=rf"^{caller}\(updates=...\) has a leaf 'bias', which"):
+        optimizer.update(PARAMS, state, kernel)
+
+
+@pytest.mark.parametrize("caller", TRANSFORMS)
+def test_the_state_of_another_optimizer_is_refused(caller):
+    other = optax.adam(0.1).init(PARAMS)
+    with pytest.raises(
+        TypeError, match=rf"^{caller}\(state=.* must be of type PruneState, not tuple"
+    ):
+        TRANSFORMS[caller].update(PARAMS, other, PARAMS)
 
 
 MODULES = {

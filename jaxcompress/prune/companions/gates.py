@@ -8,7 +8,7 @@ import math
 
 import jax.numpy as jnp
 
-from jaxcompress.core.checks import check_inside
+from jaxcompress.core.checks import check_positive, check_range
 from jaxcompress.core.companions import (
     Companion,
     Companions,
@@ -63,7 +63,8 @@ def l0_gates(opening: float = 0.9, *, select: Selector | None = None) -> Compani
 
     Source: Louizos et al. 2018, arXiv:1712.01312, section 2.2, equations 12 and 13.
     """
-    check_inside("l0_gates", "opening", opening, 0, 1)
+    check_positive("l0_gates", "opening", opening)
+    check_range("l0_gates", "opening", opening, 0, 1)
     check_select("l0_gates", select)
     threshold = hard_concrete.TEMPERATURE * math.log(-hard_concrete.LOW / hard_concrete.HIGH)
     log_alpha = math.log(opening / (1 - opening)) + threshold

@@ -17,7 +17,7 @@ from jaxcompress.core.masks import apply_mask
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.partition import combine, partition
 from jaxcompress.core.selectors import inexact
-from jaxcompress.core.trees import check_arrays
+from jaxcompress.core.trees import check_arrays, check_entries
 from jaxcompress.core.types import Array, Loss, Model, Params, PyTree
 from jaxcompress.prune import chosen
 from jaxcompress.prune.allocations.totals import globally
@@ -243,7 +243,9 @@ def _by_loss(
             losses = []
             for inputs, answers in batches:
                 outputs = fn(params, *as_inputs(inputs))
-                losses.append(jnp.mean(loss(outputs, answers)))
+                each = loss(outputs, answers)
+                check_entries(caller, "loss(outputs, targets)", each)
+                losses.append(jnp.mean(each))
             return sum(losses[1:], start=losses[0]) / len(losses)
 
         return score(trained, mean_loss)

@@ -10,10 +10,12 @@ from jaxcompress.core import schedules
 from jaxcompress.core.checks import require_params
 from jaxcompress.core.kinds import check_transformation
 from jaxcompress.core.masks import check_masks
+from jaxcompress.core.trees import check_leaves
 from jaxcompress.core.types import Masks, Params
 from jaxcompress.prune import chosen
 from jaxcompress.prune.training.state import (
     PruneState,
+    check_state,
     leaked_by,
     masked_leaves,
     masked_update,
@@ -74,6 +76,8 @@ def hold(
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         require_params("hold", params)
+        check_state("hold", state)
+        check_leaves("hold", "updates", updates, params)
         selected = masked_leaves(state.masks)
         leaked = leaked_by(state, chosen.targeted(selected, params), _LOOKED(state.count))
         # As in `prune`, reading the counts puts looking before updating.

@@ -22,7 +22,7 @@ from jaxcompress.core.kinds import (
 from jaxcompress.core.masks import check_masks
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.selectors import axes_of
-from jaxcompress.core.trees import named_axes
+from jaxcompress.core.trees import check_leaves, named_axes
 from jaxcompress.core.types import Array, Masks, Params, When
 from jaxcompress.prune import chosen
 from jaxcompress.prune.criterion import Criterion, check_criterion
@@ -32,6 +32,7 @@ from jaxcompress.prune.shares import Share, as_dropped
 from jaxcompress.prune.target import check_sparsity
 from jaxcompress.prune.training.state import (
     PruneState,
+    check_state,
     kept_unless,
     leaked_by,
     masked_leaves,
@@ -163,6 +164,8 @@ def regrow(
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         require_params("regrow", params)
+        check_state("regrow", state)
+        check_leaves("regrow", "updates", updates, params)
         selected = masked_leaves(state.masks)
         weights = chosen.targeted(selected, params)
         grads = chosen.targeted(selected, updates)

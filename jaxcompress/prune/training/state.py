@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.flax_leaf import unwrapped
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.masks import apply_mask, cleared, fitted
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.trees import check_arrays
@@ -136,6 +137,11 @@ def check(opt_state: optax.OptState) -> None:
             f"check(opt_state): masks stayed as they were at {missed} steps that were to find new "
             "ones, since a score or the sparsity was NaN. Check params and schedule."
         )
+
+
+def check_state(caller: str, state: object) -> None:
+    """Raises a TypeError unless it is a state of pruning."""
+    check_kind(caller, "state", state, PruneState, "Pass what its init or last update gave.")
 
 
 def starting_masks(caller: str, masks: Masks, params: Params) -> Masks:

@@ -9,13 +9,14 @@ import optax
 from jaxcompress.core import schedules
 from jaxcompress.core.checks import require_params
 from jaxcompress.core.kinds import check_transformation, check_when
-from jaxcompress.core.names import named_leaves
+from jaxcompress.core.trees import check_leaves
 from jaxcompress.core.types import Array, Masks, Params, When
 from jaxcompress.prune import chosen
 from jaxcompress.prune.criterion import Criterion, check_criterion
 from jaxcompress.prune.target import Aim, as_target
 from jaxcompress.prune.training.state import (
     PruneState,
+    check_state,
     kept_unless,
     leaked_by,
     masked_update,
@@ -105,13 +106,15 @@ def prune(
 
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         require_params("prune", params)
+        check_state("prune", state)
+        check_leaves("prune", "updates", updates, params)
         found = chosen.choose("prune", params, target, criterion=criterion).groups
         selected = chosen.selection(params, found)
         weights = chosen.targeted(selected, params)
         evidence = criterion.update(chosen.targeted(selected, updates), state.evidence, weights)
 
         def fresh() -> tuple[Masks, Array]:
-            scores = named_leaves(criterion.score(evidence, weights))
+            scores = chosen.scored("prune", criterion, evidence, weights, found)
             masks = chosen.masks_at(state.count, scores, found, target)
             known = chosen.are_known(state.count, scores, found)
             masks = kept_unless(known, chosen.mask_tree(masks, params), state.masks)

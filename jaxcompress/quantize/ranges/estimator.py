@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_whole
 from jaxcompress.core.kinds import check_each, check_kind, check_takes
+from jaxcompress.core.messages import shown
 from jaxcompress.core.numerics import largest_magnitude, not_finite
 from jaxcompress.core.observers import Observer, Range
 from jaxcompress.core.spec import QuantSpec
@@ -44,6 +45,11 @@ def estimate(ranges: RangeEstimator, x: Array, axis: Axis, spec: QuantSpec) -> R
       ([[-2.0], [3.0]], [[1.0], [4.0]])
     """
     observer = ranges(spec, axis)
+    if not isinstance(observer, Observer):
+        raise TypeError(
+            f"ranges={shown(ranges)} gives {shown(observer)}, and must give an Observer, as "
+            "ranges.min_max does."
+        )
     state = observer.init(jax.ShapeDtypeStruct(x.shape, x.dtype))
     return observer.read(observer.update(x, state))
 
