@@ -46,8 +46,9 @@ class LeafAxes:
         for role in ("contracting", "output", "batch"):
             check_kind("LeafAxes", role, getattr(self, role), tuple, "As (0, 1).")
         check_text("LeafAxes", "primitive", self.primitive)
-        check_kind("LeafAxes", "assumed", self.assumed, bool, "True without a program.")
         check_text("LeafAxes", "left_out", self.left_out)
+        for flag in ("assumed", "grouped"):
+            check_kind("LeafAxes", flag, getattr(self, flag), bool, "True or False.")
         axes = self.order
         for axis in axes:
             check_whole("LeafAxes", "axis", axis)

@@ -4,7 +4,7 @@ import numpy as np
 
 import jaxcompress as jc
 from tests.doors.table import Doors
-from tests.doors.values import NONE, SIZE, TEXT
+from tests.doors.values import BOOL, NONE, SIZE, TEXT
 
 DOORS = Doors(
     given={
@@ -48,7 +48,8 @@ DOORS = Doors(
         "title": TEXT,
         "size_bytes": SIZE,
         "left_out": TEXT,
-        "assumed": frozenset(("True",)),
+        "assumed": BOOL,
+        "grouped": BOOL,
         "select": NONE,
         "axes": NONE,
     },

@@ -33,6 +33,7 @@ RATE = SIZE | FUNCTION
 """A schedule is any function."""
 TEXT = frozenset(("text",))
 NONE = frozenset(("None",))
+BOOL = frozenset(("True",))
 
 ENTRIES = frozenset(("jnp nan", "jnp -1", "jnp 1.5"))
 """An array of real numbers without axes."""
