@@ -241,8 +241,11 @@ def _landing_on_zero(update: Array, mask: Array, param: Array) -> Array:
 
 
 def _prune_states(caller: str, opt_state: optax.OptState) -> list[PruneState]:
-    nodes = jax.tree.leaves(unwrapped(opt_state), is_leaf=lambda node: isinstance(node, PruneState))
+    nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, PruneState))
     states = [node for node in nodes if isinstance(node, PruneState)]
+    # `nnx.Optimizer` keeps each array in a variable. Masks of a plain state have the
+    # params' structure, which may hold variables of its own.
+    states = [each if unwrapped(each.count) is each.count else unwrapped(each) for each in states]
     if not states:
         raise ValueError(f"{caller}(opt_state) holds no state of prune. Pass what its init gave.")
     return states
