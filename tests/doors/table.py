@@ -17,7 +17,6 @@ class Doors(NamedTuple):
       right: by argument, which values of `WRONG` are right: the library takes them, and
         what a model does with them is the model's.
       exceptions: by (function, argument), which are right instead.
-      left_out: by function, why it is not called.
       traced: functions that are traced and not run, since they compile long.
     """
 
@@ -25,7 +24,6 @@ class Doors(NamedTuple):
     calls: Mapping[str, Mapping[str, Callable[[], Any]]] = {}
     right: Mapping[str, frozenset[str]] = {}
     exceptions: Mapping[tuple[str, str], frozenset[str]] = {}
-    left_out: Mapping[str, str] = {}
     traced: frozenset[str] = frozenset()
 
     def valid(self, name: str, function: Callable) -> dict[str, Any]:
