@@ -30,10 +30,10 @@ COUNTS = {
         [1, 2], resamples=bad
     ),
     "predict(batch_size": lambda bad: jc.validate.predict(model, {"w": X}, X, batch_size=bad),
-    "predict(batch_size, from evaluate": lambda bad: jc.validate.evaluate(
+    "evaluate(batch_size": lambda bad: jc.validate.evaluate(
         model, {"w": X}, X, LABELS, batch_size=bad
     ),
-    "predict(batch_size, from sensitivity": lambda bad: jc.auto.sensitivity(
+    "evaluate(batch_size, from sensitivity": lambda bad: jc.auto.sensitivity(
         model, {"w": X}, jc.quantize.int4(), jc.validate.Examples(X, LABELS, batch_size=bad)
     ),
     "split(n": lambda bad: jc.validate.split(bad),
