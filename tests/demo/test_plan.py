@@ -46,8 +46,8 @@ UNFIT = {
         "'conv1/kernel' has 1 weights along its last contracting axis.*spec per channel",
     ),
     "an 8-bit group that does not divide": (
-        {"int8_rules": (("*", int8(group_size=3)),)},
-        "int8 in groups of 3 does not divide",
+        {"int8_rules": (("*", int8(group_size=7)),)},
+        "int8 in groups of 7 does not divide",
     ),
     "a rule without a leaf": ({"int8_rules": (("dense/*", int8()),)}, "'dense/.' matches nothing"),
     "a rule that is never used": (
