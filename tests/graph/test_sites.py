@@ -462,11 +462,23 @@ NO_ARRAYS = {
     "a function": (
         {"w": jnp.eye(4), "act": jax.nn.relu},
         X,
-        r"params\): leaf 'act' is a custom_jvp",
+        r"params=...\): leaf 'act' is relu of type custom_jvp",
     ),
-    "a name": ({"w": jnp.eye(4), "kind": {"name": "relu"}}, X, r"leaf 'kind/name' is a str"),
-    "an array of names": ({"w": jnp.eye(4), "e": np.array(["a"])}, X, r"'e' is a ndarray <U1"),
-    "an input": ({"w": jnp.eye(4)}, {"x": X, "file": "a.png"}, r"leaf '0/file' is a str"),
+    "a name": (
+        {"w": jnp.eye(4), "kind": {"name": "relu"}},
+        X,
+        r"leaf 'kind/name' is 'relu' of type str",
+    ),
+    "an array of names": (
+        {"w": jnp.eye(4), "e": np.array(["a"])},
+        X,
+        r"'e' is <U1\[1\] of type ndarray",
+    ),
+    "an input": (
+        {"w": jnp.eye(4)},
+        {"x": X, "file": "a.png"},
+        r"leaf '0/file' is 'a.png' of type str",
+    ),
 }
 
 

@@ -116,8 +116,11 @@ REFUSALS = [
     (lambda: digits(HALVES, S[:2, :1], count=1, highest=128), "digits(highest=128) must be in"),
     (lambda: two_digit_matmul(X, W), "two_digit_matmul(x=...) of dtype int8 must be real"),
     (lambda: two_digit_matmul(HALVES, HALVES), "two_digit_matmul(w=...) of dtype float32"),
-    (lambda: stack_digits(None, HALVES[None], S), "stack_digits(parts=...) of dtype float32"),
-    (lambda: stack_digits(None, PARTS, jnp.ones((2, 3, 1))), "must share (digits, M)"),
+    (
+        lambda: stack_digits(int8_matmul, HALVES[None], S),
+        "stack_digits(parts=...) of dtype float32",
+    ),
+    (lambda: stack_digits(int8_matmul, PARTS, jnp.ones((2, 3, 1))), "must share (digits, M)"),
 ]
 
 

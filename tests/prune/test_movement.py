@@ -167,7 +167,7 @@ REFUSED = {
     "integer": (
         lambda: soft_movement(0.0, select=jc.everything()).init({"w": jnp.ones((2, 2), int)}),
         TypeError,
-        "soft_movement: leaf 'w' has dtype int32",
+        "soft_movement: leaf 'w' was asked for by name, but it has dtype int32",
     ),
 }
 
