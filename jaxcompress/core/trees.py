@@ -8,7 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.axes import Axes, LeafAxes
-from jaxcompress.core.kinds import check_function, check_kind, check_mapping, check_selector
+from jaxcompress.core.kinds import (
+    check_kind,
+    check_mapping,
+    check_model,
+    check_selector,
+)
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.messages import shown
 from jaxcompress.core.names import leaf_name, named_leaves
@@ -112,7 +117,7 @@ def check_arrays(caller: str, argument: str, tree: PyTree) -> None:
 
 def check_call(caller: str, fn: Model, params: Params, inputs: tuple) -> None:
     """Raises a TypeError unless it is a function, its params and its inputs."""
-    check_function(caller, "fn", fn, "Pass the model, fn(params, *inputs).")
+    check_model(caller, fn)
     check_arrays(caller, "params", params)
     check_arrays(caller, "inputs", inputs)
 

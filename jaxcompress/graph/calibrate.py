@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxcompress.core.batches import as_inputs
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.evidence import missing
-from jaxcompress.core.kinds import check_function, check_iterable
+from jaxcompress.core.kinds import check_iterable, check_model
 from jaxcompress.core.names import leaf_name
 from jaxcompress.core.observers import Observer, Reading, counted, row_count
 from jaxcompress.core.rules import Rules, as_rules, check_rules
@@ -59,7 +59,7 @@ def calibrate(
       >>> readings["kernel"].value, int(readings["kernel"].count)
       (Array([5., 2.], dtype=float32), 2)
     """
-    check_function("calibrate", "fn", fn, "Pass the model, fn(params, *inputs).")
+    check_model("calibrate", fn)
     check_arrays("calibrate", "params", params)
     check_iterable("calibrate", "batches", batches, "Pass [batch], also where there is one.")
     check_rules("calibrate", "rules", rules, Observer, "Pass one, as observers.second_moment().")

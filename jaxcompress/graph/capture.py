@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from jaxcompress.core.kinds import check_each, check_function, check_text
+from jaxcompress.core.kinds import check_each, check_model, check_text
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Array, Model, Params, PyTree
@@ -75,7 +75,7 @@ def capture(fn: Model, sites: str | Iterable[str] | Rules[Taken]) -> Callable:
       >>> values["out"]
       Array([[0.       , 0.7615942]], dtype=float32)
     """
-    check_function("capture", "fn", fn, "Pass the model, fn(params, *inputs).")
+    check_model("capture", fn)
     rules = sites if isinstance(sites, Rules) else _outputs_of(sites)
 
     @functools.wraps(fn)

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.kinds import check_function, check_kind
+from jaxcompress.core.kinds import check_function, check_kind, check_model
 from jaxcompress.core.observers import Observer
 from jaxcompress.core.rules import Rules, as_rules, check_rules
 from jaxcompress.core.sharding import with_whole_results
@@ -104,7 +104,7 @@ def observe(fn: Model, rules: Rules[Observer] | Observer, of: Vectors = rows) ->
       >>> float(readings["kernel"].low), float(readings["kernel"].high)
       (-1.0, 3.0)
     """
-    check_function("observe", "fn", fn, "Pass the model, fn(params, *inputs).")
+    check_model("observe", fn)
     check_rules("observe", "rules", rules, Observer, "Pass one, as observers.second_moment().")
     check_function("observe", "of", of, "Pass graph.rows or graph.windows.")
     rules = as_rules(rules)

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from jaxcompress.core.kinds import check_function, check_takes
+from jaxcompress.core.kinds import check_model, check_takes
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.types import Array, Model, Params, PyTree
@@ -66,7 +66,7 @@ def rewrite(fn: Model, rules: Rules[Replacement] | Replacement) -> Model:
       >>> jc.graph.rewrite(fn, double)({"kernel": jnp.eye(2)}, jnp.array([[1.0, 2.0]]))
       Array([[2., 4.]], dtype=float32)
     """
-    check_function("rewrite", "fn", fn, "Pass the model, fn(params, *inputs).")
+    check_model("rewrite", fn)
     rules = as_rules(rules)
     for _, each in rules.pairs:
         check_takes("rewrite", "rules", each, 4, "Pass a function (site, apply, data, weight).")

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.kinds import check_function
+from jaxcompress.core.kinds import check_model
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.numerics import narrowed
@@ -47,7 +47,7 @@ def run_low_rank(fn: Model) -> Model:
       >>> bool(jnp.allclose(fast(params, jnp.ones((2, 8))), 8.0))
       True
     """
-    check_function("run_low_rank", "fn", fn, "Pass the model, fn(params, *inputs).")
+    check_model("run_low_rank", fn)
     rewritten = rewrite(fn, _in_two_products)
 
     def running(params: Params, *inputs):

@@ -8,21 +8,7 @@ from collections.abc import Callable, Iterator
 import jaxcompress
 from tests import methods
 
-ROOMS = (
-    "auto",
-    "bridges",
-    "distill",
-    "graph",
-    "kernels",
-    "layerwise",
-    "optimizers",
-    "prune",
-    "quantize",
-    "report",
-    "storage",
-    "structure",
-    "validate",
-)
+ROOMS = tuple(sorted(jaxcompress._ROOMS))
 CLASSES = "classes"
 """Those whose fields are checked as arguments are."""
 TOP = "top"

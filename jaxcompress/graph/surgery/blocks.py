@@ -13,7 +13,7 @@ from functools import partial
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal
 
-from jaxcompress.core.kinds import check_function
+from jaxcompress.core.kinds import check_model
 from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.jaxprs import aval_of
@@ -99,7 +99,7 @@ def with_block_gates(fn: Model) -> Callable:
       >>> gated(params, jnp.ones((1, 2)), gates=gates)
       Array([[1., 1.]], dtype=float32)
     """
-    check_function("with_block_gates", "fn", fn, "Pass the model, fn(params, *inputs).")
+    check_model("with_block_gates", fn)
 
     def program(params, *inputs, gates: Mapping[str, Array]):
         coupled = couple(fn, params, *inputs)

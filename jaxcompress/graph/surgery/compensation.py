@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.kinds import check_function
+from jaxcompress.core.kinds import check_model
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Array, Model, Params
@@ -166,7 +166,7 @@ def compensated(fn: Model, removal: Removal) -> Model:
       `fn'(params, *inputs) -> outputs` for params as `compensate` gives them, of a file
       for example.
     """
-    check_function("compensated", "fn", fn, "Pass the model, fn(params, *inputs).")
+    check_model("compensated", fn)
     require_removal("compensated", "removal", removal)
 
     def smaller(params, *inputs):

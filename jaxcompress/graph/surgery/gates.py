@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.kinds import check_function
+from jaxcompress.core.kinds import check_function, check_model
 from jaxcompress.core.types import Array, Model
 from jaxcompress.graph.surgery.arrays import FullSize
 from jaxcompress.graph.surgery.axis_rules import rule_of
@@ -69,7 +69,7 @@ def with_unit_gates(fn: Model, families: Sequence[Family], meet: Meeting = switc
       >>> jc.graph.surgery.with_unit_gates(fn, families)(params, x, gates=gates)
       Array([[2.49]], dtype=float32)
     """
-    check_function("with_unit_gates", "fn", fn, "Pass the model, fn(params, *inputs).")
+    check_model("with_unit_gates", fn)
     check_families("with_unit_gates", families)
     check_function("with_unit_gates", "meet", meet, "For example reading(jnp.abs).")
     known = {family.name: family for family in families}

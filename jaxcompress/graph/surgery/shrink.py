@@ -12,7 +12,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.kinds import check_function
+from jaxcompress.core.kinds import check_model
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.trees import check_arrays
@@ -58,7 +58,7 @@ def shrink(fn: Model, removed: Removal) -> Model:
       >>> small["in"].shape, jc.graph.surgery.shrink(fn, removed)(small, x).shape
       ((3, 6), (5, 2))
     """
-    check_function("shrink", "fn", fn, "Pass the model, fn(params, *inputs).")
+    check_model("shrink", fn)
     require_removal("shrink", "removed", removed)
 
     def shrunk(params, *inputs):
@@ -110,7 +110,7 @@ def masked(fn: Model, removed: Removal) -> Model:
       >>> jc.graph.surgery.masked(fn, removed)(params, x)[0]
       Array([5.97, 5.97], dtype=float32)
     """
-    check_function("masked", "fn", fn, "Pass the model, fn(params, *inputs).")
+    check_model("masked", fn)
     require_removal("masked", "removed", removed)
 
     def program(params, *inputs):

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.kinds import check_function
+from jaxcompress.core.kinds import check_model
 from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.jaxprs import scan_loop
@@ -105,7 +105,7 @@ def with_layer_gates(fn: Model) -> Callable:
       >>> jc.graph.surgery.with_layer_gates(fn)(params, jnp.zeros(1), gates=gates)
       Array([5.], dtype=float32)
     """
-    check_function("with_layer_gates", "fn", fn, "Pass the model, fn(params, *inputs).")
+    check_model("with_layer_gates", fn)
 
     def program(params, *inputs, gates: Mapping[str, Array]):
         coupled = couple(fn, params, *inputs)

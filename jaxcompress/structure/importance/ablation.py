@@ -12,7 +12,7 @@ from jaxcompress.core.types import Loss, Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings
 from jaxcompress.graph.surgery.families import Family
 from jaxcompress.graph.surgery.gates import with_unit_gates
-from jaxcompress.structure.importance.batches import Batches, average, check_loss, per_example
+from jaxcompress.structure.importance.batches import Batches, average, check_judged, per_example
 from jaxcompress.structure.importance.scores import Importance, Scores, known
 
 
@@ -50,7 +50,7 @@ def exact(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
 
     Source: the oracle of Molchanov et al. 2017, arXiv:1611.06440, section 2.2.
     """
-    check_loss("exact", loss, batches)
+    check_judged("exact", loss, batches)
     chunk = check_count("exact", "chunk", chunk)
     batches = as_batches("exact", batches)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.batches import as_inputs
 from jaxcompress.core.checks import check_concrete
-from jaxcompress.core.kinds import check_iterable, check_takes
+from jaxcompress.core.kinds import check_iterable, check_loss, check_takes
 from jaxcompress.core.types import Array, Loss, Params
 
 Batches = Iterable[Any]
@@ -118,7 +118,7 @@ def per_example(caller: str, loss: Loss, outputs, targets) -> Array:
     return losses.astype(jnp.float32)
 
 
-def check_loss(caller: str, loss: object, batches: object) -> None:
-    """Raises a TypeError unless it is a loss, and something to go through."""
-    check_takes(caller, "loss", loss, 2, "Pass (outputs, targets) -> one number per example.")
+def check_judged(caller: str, loss: object, batches: object) -> None:
+    """Raises a TypeError unless it is a loss, and batches to judge by it."""
+    check_loss(caller, loss)
     check_iterable(caller, "batches", batches, "Pass (inputs, targets) pairs.")

@@ -13,7 +13,7 @@ from jaxcompress.graph.surgery.stacks import stacks, with_layer_gates
 from jaxcompress.structure.importance.batches import (
     Batches,
     average,
-    check_loss,
+    check_judged,
     number_of_examples,
     per_example,
 )
@@ -48,7 +48,7 @@ def exact_blocks(loss: Loss, batches: Batches) -> DepthImportance:
 
     Source: Veit et al. 2016, arXiv:1605.06431, section 4.1, deletes single blocks.
     """
-    check_loss("exact_blocks", loss, batches)
+    check_judged("exact_blocks", loss, batches)
     batches = as_batches("exact_blocks", batches)
 
     def importance(fn: Model, params: Params, *inputs) -> DepthScores:
@@ -95,7 +95,7 @@ def exact_layers(loss: Loss, batches: Batches) -> DepthImportance:
 
     Source: Mozer and Smolensky 1989, "Skeletonization", for blocks instead of units.
     """
-    check_loss("exact_layers", loss, batches)
+    check_judged("exact_layers", loss, batches)
     batches = as_batches("exact_layers", batches)
 
     def importance(fn: Model, params: Params, *inputs) -> DepthScores:

@@ -17,7 +17,7 @@ from jaxcompress.structure.importance.batches import (
     alone,
     apart,
     average,
-    check_loss,
+    check_judged,
     per_example,
 )
 from jaxcompress.structure.importance.scores import Importance, Scores, known
@@ -58,7 +58,7 @@ def taylor(loss: Loss, batches: Batches) -> Importance:
     positions, which estimates the loss itself, where they divide by the positions;
     `normalized` gives what both agree on.
     """
-    check_loss("taylor", loss, batches)
+    check_judged("taylor", loss, batches)
 
     def score(gradients: Array) -> Array:
         return jnp.mean(jnp.abs(gradients), axis=0)
@@ -87,7 +87,7 @@ def taylor_squared(loss: Loss, batches: Batches) -> Importance:
     Source: Molchanov et al. 2019, arXiv:1906.10771, equations 8 and 9. Differs: the
     gate stands where the unit is summed up, behind its bias, norm and activation.
     """
-    check_loss("taylor_squared", loss, batches)
+    check_judged("taylor_squared", loss, batches)
 
     def score(gradients: Array) -> Array:
         return jnp.mean(gradients, axis=0) ** 2
@@ -119,7 +119,7 @@ def second_order(loss: Loss, batches: Batches) -> Importance:
     Source: LeCun et al. 1990, "Optimal Brain Damage", equation 5, on gates; the Fisher
     form of Theis et al. 2018, arXiv:1801.05787, equation 6.
     """
-    check_loss("second_order", loss, batches)
+    check_judged("second_order", loss, batches)
 
     def score(gradients: Array) -> Array:
         return jnp.mean(gradients**2, axis=0) / 2

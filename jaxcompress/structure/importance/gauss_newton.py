@@ -20,7 +20,7 @@ from jaxcompress.structure.importance.batches import (
     alone,
     apart,
     average,
-    check_loss,
+    check_judged,
     per_example,
 )
 from jaxcompress.structure.importance.scores import Importance, Scores, known
@@ -71,7 +71,7 @@ def linearized(loss: Loss, batches: Batches, *, chunk_bytes: int = 2**21) -> Imp
     Source: Molchanov et al. 2017, arXiv:1611.06440, equation 7. Differs: what is taken
     to first order are the outputs and not the loss, as in Gauss-Newton methods.
     """
-    check_loss("linearized", loss, batches)
+    check_judged("linearized", loss, batches)
     chunk_bytes = check_count("linearized", "chunk_bytes", chunk_bytes)
     batches = as_batches("linearized", batches)
 
