@@ -71,6 +71,7 @@ if typing.TYPE_CHECKING:
     from jaxcompress import report as report
     from jaxcompress import storage as storage
     from jaxcompress import structure as structure
+    from jaxcompress import train as train
     from jaxcompress import validate as validate
 
 # They live in `core`; this lets `import jaxcompress.schedules` find them, too.
@@ -92,6 +93,7 @@ _ROOMS = frozenset(
         "report",
         "storage",
         "structure",
+        "train",
         "validate",
     )
 )

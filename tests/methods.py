@@ -25,7 +25,7 @@ ROOMS = {
     "graph": ("graph", "structure"),
     "kernels": ("quantization",),
     "storage": ("storage", "shipping"),
-    "validate": ("shipping",),
+    "validate": ("validation", "leakage", "shipping"),
     "auto": ("shipping",),
     "report": ("shipping",),
     "schedules": ("pruning",),

@@ -27,6 +27,7 @@ FLOORS = {
     "distill": 3,
     "structure": 3,
     "storage": 4,
+    "train": 4,
     "validate": 4,
     "auto": 5,
     "report": 6,

@@ -23,3 +23,9 @@ Loss = Callable[[Array, Array], Array]
 """(student, teacher) to one number per example."""
 When = Callable[[ArrayLike], Array]
 """At which steps: count () int32 to () bool."""
+Fit = Callable[[PyTree, Array, Key], PyTree]
+"""Trains a model: (examples, weights, key) to what was trained, any tree.
+
+Examples are a tree of arrays with first axis n; weights (n,) are 1 for an example to
+train on and 0 for one that only fills up the array.
+"""

@@ -10,6 +10,11 @@ Nothing here knows how a model was compressed, and nothing here trains one.
 
 from jaxcompress.core import exports
 from jaxcompress.core.labels import counted as counted
+from jaxcompress.validate import comparisons as comparisons
+from jaxcompress.validate import leakage as leakage
+from jaxcompress.validate import membership as membership
+from jaxcompress.validate import privacy as privacy
+from jaxcompress.validate import shift as shift
 from jaxcompress.validate.compare import Comparison as Comparison
 from jaxcompress.validate.compare import compare as compare
 from jaxcompress.validate.compare import verdict as verdict

@@ -8,7 +8,12 @@ from collections.abc import Callable, Iterator
 import jaxcompress
 from tests import methods
 
-ROOMS = tuple(sorted(jaxcompress._ROOMS))
+FAMILIES = {
+    f"validate_{family}": f"validate.{family}."
+    for family in ("comparisons", "leakage", "membership", "privacy", "shift")
+}
+"""Families with a table of their own, `validate_leakage.py`, and their prefix."""
+ROOMS = (*sorted(jaxcompress._ROOMS), *FAMILIES)
 CLASSES = "classes"
 """Those whose fields are checked as arguments are."""
 TOP = "top"
@@ -38,8 +43,13 @@ def functions(room: str) -> dict[str, Callable]:
         }
     if room == "bridges":
         return _of_bridges()
+    if room in FAMILIES:
+        whole = methods.exported(room.partition("_")[0])
+        return {name: each for name, each in whole.items() if name.startswith(FAMILIES[room])}
     if room != TOP:
-        return methods.exported(room)
+        apart = tuple(FAMILIES.values())
+        whole = methods.exported(room)
+        return {name: each for name, each in whole.items() if not name.startswith(apart)}
     words = {
         name: value
         for name, value in vars(jaxcompress).items()

@@ -1,0 +1,5 @@
+"""Valid calls of `validate.shift`, and which odd values it accepts."""
+
+from tests.doors.table import Doors
+
+DOORS = Doors(given={})
