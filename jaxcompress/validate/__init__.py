@@ -1,6 +1,6 @@
 """Validation: disjoint splits, metrics, confidence intervals and paired tests.
 
-    data          split, check_disjoint
+    data          split, check_disjoint; folds in splits
     one model     predict, evaluate with correct or cross_entropy
     two models    compare, verdict, agreement
     intervals     mean_interval, wilson, bootstrap_interval
@@ -15,6 +15,7 @@ from jaxcompress.validate import leakage as leakage
 from jaxcompress.validate import membership as membership
 from jaxcompress.validate import privacy as privacy
 from jaxcompress.validate import shift as shift
+from jaxcompress.validate import splits as splits
 from jaxcompress.validate.compare import Comparison as Comparison
 from jaxcompress.validate.compare import compare as compare
 from jaxcompress.validate.compare import verdict as verdict
@@ -34,6 +35,6 @@ from jaxcompress.validate.metrics import cross_entropy as cross_entropy
 from jaxcompress.validate.overlap import check_disjoint as check_disjoint
 from jaxcompress.validate.results import Evaluation as Evaluation
 from jaxcompress.validate.results import Losses as Losses
-from jaxcompress.validate.splits import split as split
+from jaxcompress.validate.splits.parts import split as split
 
 exports.list_imports(globals())

@@ -5,7 +5,7 @@ import numpy as np
 
 import jaxcompress as jc
 from tests.doors.table import Doors
-from tests.doors.values import FUNCTION, NUMBER, SIZE, TREE, WHOLE
+from tests.doors.values import FUNCTION, NONE, NUMBER, SIZE, TREE, WHOLE
 
 LOGITS = jnp.ones((2, 3))
 
@@ -34,10 +34,17 @@ DOORS = Doors(
         "gained": lambda: 1,
         "lost": lambda: 2,
         "n": lambda: 10,
+        "groups": lambda: list(range(10)),
+        "split": lambda: lambda seed: [([0], [1])],
+        "outer": lambda: [([0, 1], [2])],
+        "inner": lambda: lambda train: [([0], [1])],
     },
     calls={
         "validate.check_disjoint": {"train": lambda: [1, 2], "test": lambda: [3]},
         "validate.split": {"labels": lambda: [0, 1] * 5},
+        "validate.splits.listed": {"folds": lambda: [([0], [1])]},
+        "validate.splits.stratified_grouped_k_fold": {"labels": lambda: [0, 1] * 5},
+        "validate.splits.stratified_k_fold": {"labels": lambda: [0, 1] * 5},
     },
     right={
         "fn": FUNCTION,
@@ -46,9 +53,15 @@ DOORS = Doors(
         "ignore": WHOLE | {"None"},
         "low": NUMBER,
         "high": SIZE,
+        "split": FUNCTION,
     },
     # Labels of any shape, () among them.
-    exceptions={("validate.counted", "labels"): NUMBER - SIZE},
+    exceptions={
+        ("validate.counted", "labels"): NUMBER - SIZE,
+        # Without a seed the order stays.
+        ("validate.splits.k_fold", "seed"): NONE,
+        ("validate.splits.stratified_k_fold", "seed"): NONE,
+    },
     traced=frozenset(
         f"validate.{name}" for name in ("agreement", "correct", "counted", "cross_entropy")
     ),

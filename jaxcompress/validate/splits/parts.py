@@ -1,7 +1,7 @@
 """Splits into training, validation and test sets: index arrays, fixed by a seed.
 
-Cross-validation is not here. Whether the examples themselves repeat
-is asked in `overlap`.
+Folds of cross-validation are in the files beside. Whether the examples themselves
+repeat is asked in `overlap`.
 """
 
 import itertools

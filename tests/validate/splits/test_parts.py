@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxcompress.validate.splits import split
+from jaxcompress.validate.splits.parts import split
 
 FRACTIONS = [(0.9, 0.1), (0.6, 0.2, 0.2), (0.8, 0.1, 0.1), (1 / 3, 1 / 3, 1 / 3), (0.05, 0.05, 0.9)]
 
