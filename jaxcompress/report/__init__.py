@@ -1,9 +1,11 @@
-"""Reports: tables, the Pareto plot, and a self-contained HTML page.
+"""Reports: tables, the Pareto plot, a self-contained HTML page, the validation card.
 
-Values come in as plain rows and points; nothing here measures or compresses.
+Values come in as plain rows, points and cards; nothing here measures or compresses.
 """
 
 from jaxcompress.core import exports
+from jaxcompress.report.cards import card_page as card_page
+from jaxcompress.report.cards import save_card as save_card
 from jaxcompress.report.page import Heading as Heading
 from jaxcompress.report.page import Paragraph as Paragraph
 from jaxcompress.report.page import Picture as Picture

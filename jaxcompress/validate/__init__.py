@@ -4,18 +4,23 @@
     one model     predict, evaluate with correct or cross_entropy
     two models    compare, verdict, agreement
     intervals     mean_interval, wilson, bootstrap_interval
+    the page      Card, of what results' finding() gives
 
 Nothing here knows how a model was compressed, and nothing here trains one.
 """
 
 from jaxcompress.core import exports
 from jaxcompress.core.labels import counted as counted
+from jaxcompress.validate import cards as cards
 from jaxcompress.validate import comparisons as comparisons
 from jaxcompress.validate import leakage as leakage
 from jaxcompress.validate import membership as membership
 from jaxcompress.validate import privacy as privacy
 from jaxcompress.validate import shift as shift
 from jaxcompress.validate import splits as splits
+from jaxcompress.validate.cards.card import Card as Card
+from jaxcompress.validate.cards.findings import Figure as Figure
+from jaxcompress.validate.cards.findings import Finding as Finding
 from jaxcompress.validate.compare import Comparison as Comparison
 from jaxcompress.validate.compare import compare as compare
 from jaxcompress.validate.compare import verdict as verdict

@@ -6,12 +6,21 @@ correction that is not here.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 
 from jaxcompress.core.checks import check_count, check_inside, check_number
 from jaxcompress.core.kinds import check_kind
+from jaxcompress.validate.cards.findings import (
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    Figure,
+    Finding,
+    examples_for,
+)
 from jaxcompress.validate.intervals import bootstrap_interval, check_confidence, paired_interval
 from jaxcompress.validate.results import Evaluation
 
@@ -59,6 +68,45 @@ class Comparison:
         if not self.gained and not self.lost:
             return "no difference on these examples"
         return verdict(*self.accuracy_interval, margin=self.margin)
+
+    def finding(self) -> Finding:
+        """For a card: is a loss of the margin ruled out, and what would it take."""
+        low, high = self.accuracy_interval
+        verdict = HOLDS if low > -self.margin else FAILS if high <= -self.margin else UNDECIDED
+        difference = Figure(
+            "accuracy difference",
+            self.accuracy_difference,
+            self.accuracy_interval,
+            self.confidence,
+            "+.2%",
+        )
+        loss = Figure(
+            "loss difference", self.loss_difference, self.loss_interval, self.confidence, "+.4f"
+        )
+        alike = Figure("same answers", self.agreement, format=".1%")
+        return Finding(
+            "comparison with the original",
+            f"Accuracy against the original's on the same {self.n:,} examples: {self.verdict}. "
+            f"A loss of {_points(self.margin)} or more was to be ruled out.",
+            (difference, loss, alike, Figure("McNemar p", self.mcnemar_p, format=".2g")),
+            verdict,
+            (self._needed,) if verdict == UNDECIDED else (),
+        )
+
+    @property
+    def _needed(self) -> str:
+        """How many examples would rule out a loss of the margin."""
+        low = self.accuracy_interval[0]
+        if not self.gained and not self.lost:
+            # The limit of Clopper and Pearson where none of n differs, solved for n.
+            tail = (1 - self.confidence) / 2
+            needed = math.ceil(math.log(tail) / math.log1p(-self.margin))
+        else:
+            needed = examples_for(self.n, self.accuracy_difference, low, self.margin)
+        size = _points(self.margin)
+        if needed is None:
+            return f"More examples would not help: the loss seen is {size} or more."
+        return f"About {needed:,} examples, to rule out a loss of {size} if the difference stays."
 
     def to_json(self) -> dict[str, Any]:
         """All fields and the verdict, as plain numbers, lists and words."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.kinds import check_kind
+from jaxcompress.validate.cards.findings import Figure, Finding
 from jaxcompress.validate.intervals import bootstrap_interval, check_confidence
 from jaxcompress.validate.results import Evaluation, Losses
 
@@ -42,6 +43,14 @@ class LossComparison:
         if high < 0:
             return f"loss lower by {-high:.3g} to {-low:.3g}"
         return f"no difference of the loss shown: {low:.3g} to {high:.3g}"
+
+    def finding(self) -> Finding:
+        """For a card: the difference, without a claim, since no margin was set."""
+        return Finding(
+            "comparison with the original",
+            f"Loss against the original's on the same {self.n:,} examples: {self.verdict}.",
+            (Figure("loss difference", self.difference, self.interval, self.confidence, "+.4g"),),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """All fields and the verdict, as plain numbers, lists and words."""

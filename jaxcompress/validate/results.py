@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxcompress.core.kinds import check_kind
+from jaxcompress.validate.cards.findings import Figure, Finding
 from jaxcompress.validate.intervals import mean_interval, wilson
 
 ONE_EACH = "It has one entry per example."
@@ -33,6 +34,16 @@ class PerExample:
     def mean_loss_interval(self) -> tuple[float, float]:
         """Student's interval of the mean loss; needs two examples."""
         return mean_interval(self.loss)
+
+    def finding(self) -> Finding:
+        """For a card: the mean loss."""
+        statement = f"The mean loss over {self.n:,} examples is {self.mean_loss:.4g}."
+        return Finding("held-out performance", statement, (self._loss_figure,))
+
+    @property
+    def _loss_figure(self) -> Figure:
+        interval = self.mean_loss_interval if self.n > 1 else None
+        return Figure("mean loss", self.mean_loss, interval, format=".4g")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,6 +118,12 @@ class Evaluation(PerExample):
     def accuracy_interval(self) -> tuple[float, float]:
         """Wilson's interval of the accuracy."""
         return wilson(int(self.correct.sum()), self.n)
+
+    def finding(self) -> Finding:
+        """For a card: the accuracy and the mean loss."""
+        statement = f"Answers {int(self.correct.sum()):,} of {self.n:,} examples correctly."
+        accuracy = Figure("accuracy", self.accuracy, self.accuracy_interval, format=".2%")
+        return Finding("held-out performance", statement, (accuracy, self._loss_figure))
 
     def to_json(self) -> dict[str, Any]:
         """The arrays as lists of plain numbers; `from_json` reads them back exactly."""

@@ -4,7 +4,7 @@ import numpy as np
 
 import jaxcompress as jc
 from tests.doors.table import Doors
-from tests.doors.values import BOOL, NONE, SIZE, TEXT
+from tests.doors.values import BOOL, NONE, NUMBER, SIZE, TEXT
 
 DOORS = Doors(
     given={
@@ -25,6 +25,11 @@ DOORS = Doors(
         "high": lambda: 1.0,
         "key": lambda: "model",
         "label": lambda: "dense",
+        "n": lambda: 3,
+        "name": lambda: "test",
+        "statement": lambda: "Was seen.",
+        "topic": lambda: "subgroups",
+        "value": lambda: 0.5,
         "loss": lambda: np.ones(2, np.float32),
         "low": lambda: 0.0,
         "predictions": lambda: np.arange(2),
@@ -38,7 +43,13 @@ DOORS = Doors(
         "pairs": frozenset(("dict",)),
         "damping": SIZE,
         "primitive": TEXT,
+        "about": TEXT,
         "caption": TEXT,
+        "date": TEXT,
+        "name": TEXT,
+        "origin": TEXT,
+        "statement": TEXT,
+        "value": NUMBER,
         "description": TEXT,
         "format": TEXT,
         "heading": TEXT,

@@ -24,6 +24,8 @@ def rows() -> list[dict]:
 DOORS = Doors(
     given={
         "title": lambda: "Sizes",
+        "card": lambda: jc.validate.Card("Sizes"),
+        "folder": tempfile.mkdtemp,
         "sections": lambda: [jc.report.Heading("Sizes")],
         "points": points,
         "path": lambda: pathlib.Path(tempfile.gettempdir()) / "doors.svg",
@@ -32,5 +34,5 @@ DOORS = Doors(
         "shown": lambda: jc.report.table(rows(), columns=columns(), title="Sizes"),
         "file": io.StringIO,
     },
-    right={"title": TEXT},
+    right={"title": TEXT, "name": TEXT, "folder": TEXT},
 )

@@ -38,8 +38,13 @@ def functions(room: str) -> dict[str, Callable]:
             "report.Preformatted": jaxcompress.report.Preformatted,
             "report.Table": jaxcompress.report.Table,
             "structure.Cut": jaxcompress.structure.Cut,
+            "validate.Card": jaxcompress.validate.Card,
             "validate.Evaluation": jaxcompress.validate.Evaluation,
+            "validate.Figure": jaxcompress.validate.Figure,
+            "validate.Finding": jaxcompress.validate.Finding,
             "validate.Losses": jaxcompress.validate.Losses,
+            "validate.cards.DataRecord": jaxcompress.validate.cards.DataRecord,
+            "validate.cards.ModelRecord": jaxcompress.validate.cards.ModelRecord,
         }
     if room == "bridges":
         return _of_bridges()

@@ -5,7 +5,7 @@ import numpy as np
 
 import jaxcompress as jc
 from tests.doors.table import Doors
-from tests.doors.values import FUNCTION, NONE, NUMBER, SIZE, TREE, WHOLE
+from tests.doors.values import FUNCTION, NONE, NUMBER, SIZE, TEXT, TREE, WHOLE
 
 LOGITS = jnp.ones((2, 3))
 
@@ -38,6 +38,9 @@ DOORS = Doors(
         "split": lambda: lambda seed: [([0], [1])],
         "outer": lambda: [([0, 1], [2])],
         "inner": lambda: lambda train: [([0], [1])],
+        "examples": lambda: jnp.ones((2, 2)),
+        "name": lambda: "test",
+        "path": lambda: __file__,
     },
     calls={
         "validate.check_disjoint": {"train": lambda: [1, 2], "test": lambda: [3]},
@@ -54,6 +57,9 @@ DOORS = Doors(
         "low": NUMBER,
         "high": SIZE,
         "split": FUNCTION,
+        "name": TEXT,
+        "origin": TEXT,
+        "path": TEXT,
     },
     # Labels of any shape, () among them.
     exceptions={
