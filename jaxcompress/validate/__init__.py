@@ -1,6 +1,6 @@
 """Validation: disjoint splits, metrics, confidence intervals and paired tests.
 
-    data          split, check_disjoint; folds in splits
+    data          split, check_disjoint, leakage.check; folds in splits
     one model     predict, evaluate with correct or cross_entropy
     two models    compare, verdict, agreement
     intervals     mean_interval, wilson, bootstrap_interval

@@ -1,0 +1,120 @@
+"""Exact duplicates, and groups that two sets share: equality by digests."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxcompress.core.kinds import check_function
+from jaxcompress.validate.leakage import matches
+from jaxcompress.validate.leakage.blocks import Block
+from jaxcompress.validate.leakage.canonical import Canonical, stored
+from jaxcompress.validate.leakage.check import Check, Pairs, Reading, compared
+from jaxcompress.validate.leakage.findings import Finding
+from jaxcompress.validate.leakage.fingerprints import digests, form
+from jaxcompress.validate.leakage.parts import Part, everything, part_of
+
+PART = "It takes the examples and gives the part to look at."
+
+
+def exact(*, of: Part = everything, canonical: Canonical = stored) -> Check:
+    """Looks for examples that are equal, within a set and in two sets.
+
+    Args:
+      of: `of(examples)`, the part that is compared, such as `lambda xy: xy[0]`; all of
+        it by default, so that equal inputs with two labels are two examples.
+      canonical: what counts as equal: `stored` (equal bytes), `by_value`, `pixels`,
+        `words`, `rounded(step)`, or a function of an array.
+
+    Returns:
+      A check for `leakage.check`; 16 bytes are kept of an example.
+
+    Raises:
+      TypeError: an argument is no function.
+
+    Example:
+      >>> leakage = jc.validate.leakage
+      >>> sets = {"a": np.uint8([[0, 255]]), "b": np.float32([[0.0, 1.0]])}
+      >>> report = leakage.check(sets, [leakage.exact(canonical=leakage.pixels)])
+      >>> report.leaks[0].count
+      1
+
+    Also known as: duplicate detection, hash-based deduplication, train-test overlap.
+    """
+    check_function("exact", "of", of, PART)
+    check_function("exact", "canonical", canonical, "For example leakage.by_value.")
+    name = getattr(canonical, "__name__", "a function")
+    return _equal("exact", f"exact: duplicates, equal by {name}", of, canonical)
+
+
+def groups(of: Part) -> Check:
+    """Looks for groups with examples in two sets: patients, users, documents.
+
+    Examples of one group are alike, so a model that has seen some knows the others, and
+    a score on them is no score on new groups.
+
+    Args:
+      of: `of(examples)`, the group of each example (n,): numbers or texts.
+
+    Returns:
+      A check for `leakage.check`; each example of a later set is paired with the
+      earliest of its group in the other. Within one set nothing is compared.
+
+    Raises:
+      TypeError: `of` is no function.
+
+    Example:
+      >>> leakage = jc.validate.leakage
+      >>> sets = {"train": {"patient": [7, 7, 8]}, "test": {"patient": [9, 8]}}
+      >>> report = leakage.check(sets, [leakage.groups(lambda e: e["patient"])])
+      >>> report.findings[0].pairs
+      array([[2, 1]])
+
+    Also known as: group leakage, subject overlap, identity confounding.
+    """
+    check_function("groups", "of", of, PART)
+
+    def one_per_example(array: np.ndarray) -> np.ndarray:
+        if array.ndim != 1:
+            raise ValueError(
+                f"groups(of) gives an array of shape {array.shape}; it needs one group per example,"
+                " shape (n,)."
+            )
+        return array
+
+    return _equal("group", "group: examples of one group in two sets", of, one_per_example)
+
+
+def _equal(kind: str, what: str, of: Part, canonical: Canonical) -> Check:
+    def update(block: Block, kept: dict[str, Any]) -> dict[str, Any]:
+        part = part_of(of, block.examples)
+        here = form(part, canonical)
+        if kept["digests"] and here != kept["form"]:
+            raise TypeError(f"check(sets): a chunk has examples of {kept['form']}, one of {here}.")
+        return {"form": here, "digests": [*kept["digests"], digests(part, canonical)]}
+
+    def find(readings: Sequence[Reading], pairs: Pairs) -> list[Finding]:
+        forms = [each.kept["form"] for each in readings]
+        for each, other in zip(readings, forms, strict=True):
+            if other != forms[0]:
+                raise TypeError(
+                    f"{each.caller}({readings[0].name} of {forms[0]}, {each.name} of {other}):"
+                    " such examples are never equal; convert one of the sets, or pass"
+                    " leakage.exact(canonical=leakage.by_value)."
+                )
+        ids = matches.identities([np.concatenate(each.kept["digests"]) for each in readings])
+        chosen = compared(readings, pairs)
+        if kind == "group":
+            chosen = [(i, j) for i, j in chosen if i != j]
+        return [
+            Finding(
+                kind,
+                readings[i].name,
+                readings[j].name,
+                readings[j].n,
+                *(matches.within(ids[i]) if i == j else matches.across(ids[i], ids[j])),
+            )
+            for i, j in chosen
+        ]
+
+    return Check(what, lambda: {"form": "", "digests": []}, update, find, rereads=False)
