@@ -1,5 +1,13 @@
 """Privacy beyond membership: canaries, attributes, and lower bounds on epsilon."""
 
 from jaxcompress.core import exports
+from jaxcompress.validate.privacy.guesses import one_run_bound as one_run_bound
+from jaxcompress.validate.privacy.guesses import one_run_p_value as one_run_p_value
+from jaxcompress.validate.privacy.one_run import OneRunAudit as OneRunAudit
+from jaxcompress.validate.privacy.one_run import one_run_audit as one_run_audit
+from jaxcompress.validate.privacy.rates import RateAudit as RateAudit
+from jaxcompress.validate.privacy.rates import rate_audit as rate_audit
+from jaxcompress.validate.privacy.versions import VersionsAudit as VersionsAudit
+from jaxcompress.validate.privacy.versions import versions_audit as versions_audit
 
 exports.list_imports(globals())
