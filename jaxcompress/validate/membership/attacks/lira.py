@@ -1,0 +1,259 @@
+"""The likelihood ratio attack: each example has Gaussians of its own.
+
+A signal is asked of models trained on an example, and of models trained without it. How
+far the target is from the one and from the other decides.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxcompress.core.kinds import check_takes
+from jaxcompress.validate.membership.attacks.calibrated import mean_where
+from jaxcompress.validate.membership.inputs import (
+    enough_in,
+    enough_out,
+    flags,
+    real,
+    same_length,
+    with_shadows,
+)
+
+Variance = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(signals (shadows, n, …), inside (shadows, n) bool) to variances (n, …)."""
+
+ENOUGH_SHADOWS = 64
+"""From so many on each example's own variance is better than one for all."""
+_VARIANCE = "For example attacks.variance_by_count."
+_LEAST = 1e-12
+"""Share of the variance over everything that a variance is never below."""
+
+
+def own_variance(signals: ArrayLike, inside: ArrayLike) -> np.ndarray:
+    """Variance of each example over the shadow models of one side.
+
+    Args:
+      signals: (shadows, n) or (shadows, n, queries), finite.
+      inside: (shadows, n) bool, which shadows count for which example; two or more.
+
+    Returns:
+      (n,) or (n, queries) float64, unbiased, never quite 0.
+
+    Raises:
+      TypeError: an argument is no array of its kind.
+      ValueError: shapes do not fit, or fewer than two shadows count.
+
+    Example:
+      >>> signals, inside = [[1.0, 0.0], [3.0, 0.0], [5.0, 4.0]], np.ones((3, 2), bool)
+      >>> jc.validate.membership.attacks.own_variance(signals, inside)
+      array([4.   , 5.333])
+    """
+    signals, inside, squares, counts = _squares("own_variance", signals, inside)
+    return _floored(squares.sum(0) / (counts - 1), signals)
+
+
+def shared_variance(signals: ArrayLike, inside: ArrayLike) -> np.ndarray:
+    """One variance for all examples: the mean of their own, from every shadow at once.
+
+    Args:
+      signals: (shadows, n) or (shadows, n, queries), finite.
+      inside: (shadows, n) bool, which shadows count for which example; for one example
+        at least two, and one for the others.
+
+    Returns:
+      (n,) or (n, queries) float64, equal over examples, never quite 0.
+
+    Raises:
+      TypeError: an argument is no array of its kind.
+      ValueError: shapes do not fit, or too few shadows count.
+
+    Example:
+      >>> signals, inside = [[1.0, 0.0], [3.0, 0.0], [5.0, 4.0]], np.ones((3, 2), bool)
+      >>> jc.validate.membership.attacks.shared_variance(signals, inside)
+      array([4.667, 4.667])
+
+    Source: Carlini et al. 2022, arXiv:2112.03570, section VI-C. Differs: their code
+    takes the variance over examples and models at once, in which the differences
+    between examples count too; ours is within examples.
+    """
+    signals, inside, squares, counts = _squares("shared_variance", signals, inside, least=1)
+    freedom = int((counts - 1).sum() if counts.ndim == 1 else (counts[:, 0] - 1).sum())
+    if freedom < 1:
+        raise ValueError(
+            "shared_variance(inside) has one shadow model per example, and a variance needs two"
+            " for one of them. Train two more shadows."
+        )
+    pooled = squares.sum((0, 1)) / freedom
+    return _floored(np.broadcast_to(pooled, signals.shape[1:]), signals)
+
+
+def variance_by_count(signals: ArrayLike, inside: ArrayLike) -> np.ndarray:
+    """Each example's own variance from 64 shadow models on, one for all below.
+
+    Args:
+      signals: (shadows, n) or (shadows, n, queries), finite.
+      inside: (shadows, n) bool, which shadows count for which example.
+
+    Returns:
+      (n,) or (n, queries) float64.
+
+    Raises:
+      TypeError: an argument is no array of its kind.
+      ValueError: shapes do not fit, or too few shadows count.
+
+    Example:
+      >>> signals, inside = [[1.0, 0.0], [3.0, 0.0], [5.0, 4.0]], np.ones((3, 2), bool)
+      >>> jc.validate.membership.attacks.variance_by_count(signals, inside)
+      array([4.667, 4.667])
+
+    Source: Carlini et al. 2022, arXiv:2112.03570, section VI-C.
+    """
+    signals = real("variance_by_count", "signals", signals, "(shadows, n)", "(shadows, n, k)")
+    inside = flags("variance_by_count", "inside", inside, "(shadows, n)")
+    chosen = shared_variance if len(signals) < ENOUGH_SHADOWS else own_variance
+    return chosen(signals, inside)
+
+
+def lira_online(
+    target: ArrayLike,
+    signals: ArrayLike,
+    members: ArrayLike,
+    *,
+    variance: Variance = variance_by_count,
+) -> np.ndarray:
+    """Log likelihood ratio of the target's signal, with the example against without it.
+
+        score_i = log N(target_i; mean_in_i, variance_in_i)
+                - log N(target_i; mean_out_i, variance_out_i)
+
+    The strongest attack at low false positive rates, where shadow models can be trained
+    on the very examples. Several queries of an example are taken as independent, so
+    that their ratios add up.
+
+    Also known as: LiRA, online likelihood ratio attack.
+
+    Args:
+      target: (n,) or (n, queries), finite, as `scaled_confidence` gives it.
+      signals: (shadows, n) or (shadows, n, queries), the same of the shadow models.
+      members: (shadows, n) bool, what each was trained on; each example in some of them
+        and not in others.
+      variance: `variance(signals, inside) -> (n, …)` of one side.
+
+    Returns:
+      (n,) float64, in nats, higher = member.
+
+    Raises:
+      TypeError: an argument is no array of its kind, or `variance` no function.
+      ValueError: shapes do not fit, a signal is not finite, an example is in all or in
+        none of the shadows, or there are too few of them for the variance.
+
+    Example:
+      >>> signals = [[3.0, 0.0], [5.0, 1.0], [0.0, 4.0], [1.0, 5.0]]
+      >>> members = [[True, False], [True, False], [False, True], [False, True]]
+      >>> jc.validate.membership.attacks.lira_online([4.5, 0.5], signals, members)
+      array([15.442, -6.858])
+
+    Source: Carlini et al. 2022, arXiv:2112.03570, algorithm 1.
+    """
+    target, signals, members = with_shadows(
+        "lira_online", target, signals, members, "", ", queries"
+    )
+    check_takes("lira_online", "variance", variance, 2, _VARIANCE)
+    enough_in("lira_online", members)
+    enough_out("lira_online", members)
+    with_, without = (
+        log_density(target, mean_where(signals, side), variance(signals, side))
+        for side in (members, ~members)
+    )
+    return over_queries(with_ - without)
+
+
+def lira_offline(
+    target: ArrayLike,
+    signals: ArrayLike,
+    members: ArrayLike,
+    *,
+    variance: Variance = variance_by_count,
+) -> np.ndarray:
+    """How unusually high the target's signal is among models without the example.
+
+        score_i = log Pr[Z <= target_i],  Z ~ N(mean_out_i, variance_out_i)
+
+    For shadow models that were trained before the examples to ask about were known.
+    Probabilities near 1 are kept apart by the logarithm of the other tail:
+    score = -log Pr[Z > target].
+
+    Also known as: offline LiRA.
+
+    Args:
+      target: (n,) or (n, queries), finite, as `scaled_confidence` gives it.
+      signals: (shadows, n) or (shadows, n, queries), the same of the shadow models.
+      members: (shadows, n) bool, what each was trained on; none needs to be trained on
+        any of the examples.
+      variance: `variance(signals, inside) -> (n, …)` of one side.
+
+    Returns:
+      (n,) float64, at least 0, higher = member; of queries the sum.
+
+    Raises:
+      TypeError: an argument is no array of its kind, or `variance` no function.
+      ValueError: shapes do not fit, a signal is not finite, an example is in all of the
+        shadows, or there are too few of them for the variance.
+
+    Example:
+      >>> signals, members = [[0.0, 0.0], [2.0, 2.0]], np.zeros((2, 2), bool)
+      >>> jc.validate.membership.attacks.lira_offline([1.0, 3.0], signals, members)
+      array([0.693, 2.543])
+
+    Source: Carlini et al. 2022, arXiv:2112.03570, section VI-A. Differs: the logarithm,
+    which keeps the order where 1 - Pr[Z > target] rounds to 1.
+    """
+    from scipy import special
+
+    target, signals, members = with_shadows(
+        "lira_offline", target, signals, members, "", ", queries"
+    )
+    check_takes("lira_offline", "variance", variance, 2, _VARIANCE)
+    enough_out("lira_offline", members)
+    spread = np.sqrt(variance(signals, ~members))
+    return over_queries(-special.log_ndtr((mean_where(signals, ~members) - target) / spread))
+
+
+def log_density(values: np.ndarray, means: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """Log density of a normal distribution, without the constant."""
+    return -0.5 * (np.square(values - means) / variances + np.log(variances))
+
+
+def over_queries(ratios: np.ndarray) -> np.ndarray:
+    """The sum over queries, (n, queries) or (n,) to (n,)."""
+    return ratios.reshape(len(ratios), -1).sum(-1)
+
+
+def _squares(
+    caller: str, signals: ArrayLike, inside: ArrayLike, least: int = 2
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Signals, sides, squared distances to each example's mean, and the counts."""
+    signals = real(caller, "signals", signals, "(shadows, n)", "(shadows, n, k)")
+    inside = flags(caller, "inside", inside, "(shadows, n)")
+    same_length(caller, signals=signals.shape[1], inside=inside.shape[1])
+    if len(signals) != len(inside):
+        raise ValueError(
+            f"{caller}(signals of {len(signals)} shadows, inside of {len(inside)}): both need the"
+            " same."
+        )
+    few = np.flatnonzero(inside.sum(0) < least)
+    if few.size:
+        raise ValueError(
+            f"{caller}(inside): example {few[0]} has {inside[:, few[0]].sum()} shadow models on"
+            f" one side, and {least} is the least. Train more shadows, or take"
+            " attacks.shared_variance."
+        )
+    kept = inside.reshape(*inside.shape, *[1] * (signals.ndim - 2))
+    squares = np.where(kept, np.square(signals - mean_where(signals, inside)), 0.0)
+    return signals, inside, squares, kept.sum(0)
+
+
+def _floored(variances: np.ndarray, signals: np.ndarray) -> np.ndarray:
+    """Never quite 0, as signals are where models answer alike."""
+    return np.maximum(variances, _LEAST * max(float(signals.var()), _LEAST))
