@@ -229,7 +229,7 @@ def _checked(caller: str, scores: ArrayLike, members: ArrayLike) -> tuple[np.nda
 
 
 def _checked_rates(caller: str, rates: Sequence[float], others: int) -> tuple[float, ...]:
-    check_each(caller, "rates", rates, lambda *each: check_inside(*each, 0, 1))
+    check_each(caller, "rates", rates, lambda who, name, rate: check_inside(who, name, rate, 0, 1))
     if not rates:
         raise ValueError(f"{caller}(rates) is empty. Give at least one, such as 0.01.")
     for rate in rates:

@@ -4,6 +4,8 @@ Attacks are computed by NumPy in float64: signals of overfitted models differ fa
 the point, and what costs time are the models.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -107,7 +109,7 @@ def _enough(caller: str, counts: np.ndarray, how: str, least: int, shadows: int)
         )
 
 
-def _array(caller: str, argument: str, value: ArrayLike, *shapes: str) -> np.ndarray:
+def _array(caller: str, argument: str, value: Any, *shapes: str) -> np.ndarray:
     check_numeric(caller, argument, value)
     check_concrete(caller, **{argument: value})
     values = np.asarray(value)

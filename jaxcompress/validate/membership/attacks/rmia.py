@@ -121,9 +121,8 @@ def _strength(
         others = np.arange(len(members)) != held
         # A member of the held model that all others were trained on too has no mean.
         asked = (~members[others]).any(0)
-        ratios = _ratios(
-            signals[held][asked], *(each[others][:, asked] for each in (signals, members)), offset
-        )
+        rest = [each[others][:, asked] for each in (signals, members)]
+        ratios = _ratios(signals[held][asked], rest[0], rest[1], offset)
         if inside[asked].any():
             areas.append(operating.auc(ratios, inside[asked]))
     if not areas:

@@ -52,7 +52,7 @@ def shadow_classifier(
     """
     caller = "shadow_classifier"
     target, signals, members = with_shadows(caller, target, signals, members, ", k")
-    labels = np.asarray(class_labels(caller, labels))
+    labels = np.asarray(class_labels(caller, np.asarray(labels)))
     if labels.ndim != 1 or (labels < 0).any():
         raise ValueError(f"{caller}(labels of shape {labels.shape}) needs (n,) classes from 0.")
     same_length(caller, target=len(target), labels=len(labels))
