@@ -25,6 +25,7 @@ ROOMS = {
     "graph": ("graph", "structure"),
     "kernels": ("quantization",),
     "storage": ("storage", "shipping"),
+    "train": ("training", "leakage"),
     "validate": ("validation", "leakage", "shipping"),
     "auto": ("shipping",),
     "report": ("shipping",),
