@@ -2,7 +2,7 @@
 
 The intervals themselves are in `intervals`; that of the accuracy and the p-value come
 from one test, and never contradict each other. Comparing many candidates needs a
-correction that is not here.
+correction, see `comparisons`.
 """
 
 import dataclasses
@@ -21,6 +21,7 @@ from jaxcompress.validate.cards.findings import (
     Finding,
     examples_for,
 )
+from jaxcompress.validate.comparisons.paired import mcnemar
 from jaxcompress.validate.intervals import bootstrap_interval, check_confidence, paired_interval
 from jaxcompress.validate.results import Evaluation
 
@@ -173,7 +174,7 @@ def compare(
         loss_interval=bootstrap_interval(loss_differences, confidence=confidence, seed=seed),
         gained=gained,
         lost=lost,
-        mcnemar_p=_mcnemar(gained, lost),
+        mcnemar_p=mcnemar(gained, lost),
         agreement=float(np.mean(reference.predictions == candidate.predictions)),
         margin=float(margin),
         confidence=confidence,
@@ -243,13 +244,6 @@ def verdict(low: float, high: float, *, margin: float = 0.01) -> str:
 def _points(fraction: float) -> str:
     points = f"{100 * fraction:g}"
     return f"{points} point" if points == "1" else f"{points} points"
-
-
-def _mcnemar(gained: int, lost: int) -> float:
-    from scipy import stats
-
-    discordant = gained + lost
-    return float(stats.binomtest(gained, discordant).pvalue) if discordant else 1.0
 
 
 def _check_paired(reference: Evaluation, candidate: Evaluation) -> None:

@@ -87,7 +87,7 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float
     """
     from scipy import stats
 
-    values = _checked_values("mean_interval", values)
+    values = finite_values("mean_interval", values)
     confidence = check_confidence("mean_interval", confidence)
     n = values.size
     half = stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n)
@@ -146,27 +146,39 @@ def paired_interval(
             f"paired_interval(gained={gained}, lost={lost}, n={n}) needs gained + lost <= n."
         )
     confidence = check_confidence("paired_interval", confidence)
-    z = stats.norm.ppf((1 + confidence) / 2)
+    z = float(stats.norm.ppf((1 + confidence) / 2))
+    # The gains of one model are the losses of the other.
+    low, minus_high = paired_low(np.array([gained, lost]), np.array([lost, gained]), n, z)
+    return float(low), float(-minus_high)
+
+
+def paired_low(gained: np.ndarray, lost: np.ndarray, n: int, z: float) -> np.ndarray:
+    """Low ends of `paired_interval`, z standard errors away, for many counts.
+
+    Args:
+      gained: (k,) int, right in the candidate alone.
+      lost: (k,) int, right in the reference alone; gained + lost <= n.
+      n: examples compared.
+      z: quantile of the standard normal, at least 0.
+
+    Returns:
+      (k,) float64 in [-1, 1].
+    """
     angle = np.linspace(0, math.pi / 2, _ANGLES)
-    differing = gained + lost
-    balance = [2 * end - 1 for end in _binomial_limits(gained, differing, z * np.cos(angle))]
-    share = _binomial_limits(differing, n, z * np.sin(angle))
-    low, high = balance
-    # Of products with a share above 0 the least and the largest.
-    return (
-        float(np.min(np.where(low < 0, share[1], share[0]) * low)),
-        float(np.max(np.where(high > 0, share[1], share[0]) * high)),
-    )
+    gained, differing = gained[:, None], (gained + lost)[:, None]
+    balance = 2 * _binomial_low(gained, differing, z * np.cos(angle)) - 1  # (k, angles)
+    # Where the balance is below 0, the largest share makes the product least.
+    falls = balance < 0
+    end = _binomial_low(np.where(falls, n - differing, differing), n, z * np.sin(angle))
+    return np.min(np.where(falls, 1 - end, end) * balance, axis=1)
 
 
-def _binomial_limits(successes: int, n: int, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The proportions from which `successes` of n lie z standard errors away."""
-    from scipy import stats
+def _binomial_low(successes: np.ndarray, n: ArrayLike, z: np.ndarray) -> np.ndarray:
+    """The least proportions that are not more than z standard errors too low."""
+    from scipy import special
 
-    tail = stats.norm.sf(z)
-    low = stats.beta.ppf(tail, successes, n - successes + 1) if successes else np.zeros_like(z)
-    high = stats.beta.isf(tail, successes + 1, n - successes) if successes < n else np.ones_like(z)
-    return low, high
+    low = special.betaincinv(np.maximum(successes, 1), n - successes + 1, special.ndtr(-z))
+    return np.where(successes > 0, low, 0.0)
 
 
 def bootstrap_interval(
@@ -203,7 +215,7 @@ def bootstrap_interval(
     """
     from scipy import stats
 
-    values = _checked_values("bootstrap_interval", values)
+    values = finite_values("bootstrap_interval", values)
     confidence = check_confidence("bootstrap_interval", confidence)
     seed = check_count("bootstrap_interval", "seed", seed, least=0)
     resamples = check_count("bootstrap_interval", "resamples", resamples)
@@ -225,18 +237,20 @@ def check_confidence(callable_name: str, confidence: float) -> float:
     return float(confidence)
 
 
-def _checked_values(callable_name: str, values: ArrayLike) -> np.ndarray:
-    check_numeric(callable_name, "values", values)
-    check_concrete(callable_name, values=values)
-    values = np.asarray(values, np.float64)
-    if values.ndim != 1 or values.size < 2:
+def finite_values(callable_name: str, values: ArrayLike, argument: str = "values") -> np.ndarray:
+    """The values as (n,) float64; a ValueError unless finite, n at least 2."""
+    check_numeric(callable_name, argument, values)
+    check_concrete(callable_name, "", **{argument: values})
+    numbers = np.asarray(values, np.float64)
+    if numbers.ndim != 1 or numbers.size < 2:
         raise ValueError(
-            f"{callable_name}(values of shape {values.shape}) needs the shape (n,), n at least 2."
+            f"{callable_name}({argument} of shape {numbers.shape}) needs the shape (n,), n at least"
+            " 2."
         )
-    bad = np.flatnonzero(~np.isfinite(values))
+    bad = np.flatnonzero(~np.isfinite(numbers))
     if bad.size:
         raise ValueError(
-            f"{callable_name}(values): {bad.size} of {values.size} values are not finite,"
-            f" the first is values[{bad[0]}] = {values[bad[0]]}."
+            f"{callable_name}({argument}): {bad.size} of {numbers.size} values are not finite,"
+            f" the first is {argument}[{bad[0]}] = {numbers[bad[0]]}."
         )
-    return values
+    return numbers

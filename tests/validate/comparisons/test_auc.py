@@ -1,0 +1,109 @@
+"""DeLong's variance against the plain loop over pairs; intervals and tests."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxcompress.validate.comparisons import auc_covariance, auc_interval, compare_auc
+
+
+def delong_by_hand(scores, positive):
+    """Every pair of a positive and a negative, for every model: O(n²)."""
+    aucs, above, below = [], [], []
+    for each in scores:
+        wins = np.array(
+            [[float(p > q) + 0.5 * (p == q) for q in each[~positive]] for p in each[positive]]
+        )
+        aucs.append(wins.mean())
+        above.append(wins.mean(axis=1))
+        below.append(wins.mean(axis=0))
+    models = len(scores)
+    covariance = np.zeros((models, models))
+    for a in range(models):
+        for b in range(models):
+            for part in (above, below):
+                x, y = part[a], part[b]
+                covariance[a, b] += np.sum((x - x.mean()) * (y - y.mean())) / (x.size - 1) / x.size
+    return np.array(aucs), covariance
+
+
+def drawn(seed, n=40, ties=False):
+    rng = np.random.default_rng(seed)
+    positive = np.arange(n) % 3 == 0
+    common = rng.normal(size=n) + positive
+    scores = np.stack([common + 0.5 * rng.normal(size=n) for _ in range(3)])
+    return (np.round(scores) if ties else scores), positive
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_midranks_give_what_all_pairs_give(ties):
+    scores, positive = drawn(0, ties=ties)
+    aucs, covariance = auc_covariance(scores, positive)
+    expected, by_hand = delong_by_hand(scores, positive)
+    np.testing.assert_allclose(aucs, expected, rtol=1e-12)
+    np.testing.assert_allclose(covariance, by_hand, rtol=1e-9, atol=1e-15)
+
+
+def test_the_auc_is_that_of_mann_whitney():
+    scores, positive = drawn(1, ties=True)
+    statistic = stats.mannwhitneyu(scores[0, positive], scores[0, ~positive]).statistic
+    pairs = positive.sum() * (~positive).sum()
+    np.testing.assert_allclose(auc_covariance(scores, positive)[0][0], statistic / pairs)
+
+
+def test_the_test_is_normal_in_the_difference():
+    scores, positive = drawn(2)
+    aucs, covariance = delong_by_hand(scores, positive)
+    result = compare_auc(scores[0], scores[1], positive, confidence=0.9)
+    deviation = math.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    difference = aucs[1] - aucs[0]
+    np.testing.assert_allclose(result.difference.difference, difference, rtol=1e-9)
+    np.testing.assert_allclose(
+        result.difference.interval, stats.norm.interval(0.9, difference, deviation), rtol=1e-9
+    )
+    np.testing.assert_allclose(
+        result.difference.p, 2 * stats.norm.sf(abs(difference) / deviation), rtol=1e-9
+    )
+    low, high = result.difference.interval
+    assert (low <= 0 <= high) == (result.difference.p >= 0.1)
+    record = result.to_json()
+    assert record["difference"]["interval"] == [low, high]
+    assert record["variances"] == list(result.variances)
+
+
+def test_equal_models_do_not_differ_and_order_alone_counts():
+    scores, positive = drawn(3)
+    same = compare_auc(scores[0], np.exp(scores[0]), positive).difference
+    assert same.difference == 0
+    assert same.p == 1.0
+    mirrored = compare_auc(scores[1], scores[0], positive).difference
+    there = compare_auc(scores[0], scores[1], positive).difference
+    np.testing.assert_allclose(mirrored.interval, [-each for each in reversed(there.interval)])
+
+
+def test_the_interval_is_inside_0_and_1_and_open_where_groups_are_apart():
+    scores, positive = drawn(4)
+    low, high = auc_interval(scores[0], positive)
+    (auc,), ((variance,),) = auc_covariance(scores[:1], positive)
+    assert 0 < low < auc < high < 1
+    # Near the middle the logit changes little.
+    plain = stats.norm.interval(0.95, auc, math.sqrt(variance))
+    np.testing.assert_allclose((low, high), plain, rtol=0, atol=0.05)
+    low, high = auc_interval(np.arange(20), np.arange(20) >= 12)
+    # Eight pairs in order, each with probability AUC.
+    np.testing.assert_allclose((low**8, high), (0.025, 1.0))
+    low, high = auc_interval(-np.arange(20), np.arange(20) >= 12)
+    np.testing.assert_allclose((low, (1 - high) ** 8), (0.0, 0.025))
+
+
+def test_what_has_no_variance_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"auc_interval\(positive\): 1 of 3 examples are positive"):
+        auc_interval([1.0, 2.0, 3.0], [0, 1, 0])
+    with pytest.raises(ValueError, match=r"positive=int64\[3\]\) must hold bools"):
+        auc_interval([1.0, 2.0, 3.0], np.array([0, 1, 2]))
+    with pytest.raises(ValueError, match=r"reference of 4, candidate of 3, positive of 4"):
+        compare_auc(np.arange(4), np.arange(3), [0, 1, 0, 1])
+    with pytest.raises(ValueError, match=r"scores\[0, 1\] = inf"):
+        auc_covariance([[1, math.inf, 2, 3]], [0, 1, 0, 1])
