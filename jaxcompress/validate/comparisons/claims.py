@@ -222,7 +222,8 @@ def mean_not_worse(*, margin: float, deviation: float, confidence: float = 0.95)
       ValueError: an argument is out of range.
 
     Example:
-      >>> claim = jc.validate.comparisons.claims.mean_not_worse(margin=0.1, deviation=1.0)
+      >>> claims = jc.validate.comparisons.claims
+      >>> claim = claims.mean_not_worse(margin=0.1, deviation=1.0)
       >>> round(claim(620), 2)
       0.8
 
