@@ -19,7 +19,7 @@ _ROUNDING = 1e-12
 def max_t(differences: ArrayLike, *, resamples: int = 9999, seed: int = 0) -> np.ndarray:
     """Adjusted p-values of many candidates, from the largest under flipped signs.
 
-    Of candidate j on the examples i:
+    For candidate j, with i over the examples,
 
         T_j = |sum_i d_ji| / sqrt(sum_i d_ji²)    which rises with the t statistic
         p_j = share of sign patterns s with max over k of T_k(s) >= T_j
