@@ -153,7 +153,7 @@ def scoring(images: Images) -> Batches:
 
 def errors(evaluation: jc.validate.Evaluation) -> dict[str, Any]:
     """The share of wrong answers and its interval."""
-    low, high = evaluation.accuracy_interval
+    low, high = evaluation["accuracy"].interval()
     return {"error": 1 - evaluation.accuracy, "low": 1 - high, "high": 1 - low}
 
 

@@ -197,7 +197,7 @@ def judged(models: dict[str, dict[str, tuple]], images: Images) -> dict[str, Any
             evaluation = evaluated(*model)
             found[f"{name}, {moment}"] = {
                 "accuracy": evaluation.accuracy,
-                "interval": evaluation.accuracy_interval,
+                "interval": evaluation["accuracy"].interval(),
                 "difference": jc.validate.compare(reference, evaluation).to_json(),
             }
     return found

@@ -46,7 +46,7 @@ def test_nothing_is_promoted_by_chance(name):
 LEFT_OUT = {
     "calibrate",
     "check_skips",
-    "evaluate_loss",
+    "evaluate by a loss",
     "evaluate",
     "masks",
     "one_shot",

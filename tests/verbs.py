@@ -213,7 +213,7 @@ EAGER: dict[str, Row] = {
     ),
     "factorize": lambda d: structure.factorize(d.params, rank=ranks.energy(0.9)),
     "evaluate": lambda d: v.evaluate(model, d.params, d.x, d.labels),
-    "evaluate_loss": lambda d: v.evaluate_loss(model, d.params, d.x, d.x, loss),
+    "evaluate by a loss": lambda d: v.evaluate(model, d.params, d.x, d.x, [v.metrics.loss(loss)]),
     "predict": lambda d: v.predict(model, d.params, d.x),
     "auto.sensitivity": lambda d: jc.auto.sensitivity(
         model, d.params, INT8, v.Examples(d.x, d.labels)

@@ -1,16 +1,15 @@
-"""How much the loss rises when one leaf alone is quantized."""
+"""How much the loss, or any metric, changes when one leaf alone is quantized."""
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
 import jax
-import numpy as np
 
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.kinds import check_function, check_kind, check_select
-from jaxcompress.core.labels import counted
 from jaxcompress.core.left_out import left_out, without_data
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.selectors import weights
@@ -20,7 +19,7 @@ from jaxcompress.core.types import Model, Params, Selector
 from jaxcompress.graph.calibrate import unreached
 from jaxcompress.quantize import quantize
 from jaxcompress.quantize.assignment import Assignment, assign
-from jaxcompress.validate import Evaluation, Examples, Losses
+from jaxcompress.validate import Examples
 from jaxcompress.validate.evaluate import in_batches
 
 
@@ -29,18 +28,25 @@ class LeafSensitivity(NamedTuple):
 
     Attributes:
       name: the leaf.
-      loss_increase: mean loss with this leaf alone compressed minus mean loss without,
-        in nats or in the unit of the examples' own loss; NaN where it is not known.
-      accuracy_change: the same for accuracy, a fraction; negative is worse. NaN where
-        it is not known, and where the examples come with a loss of their own.
-      reason: why nothing is known of the leaf, such as that no data reached it or that
-        the spec does not fit it; empty for one that was measured.
+      changes: by metric, its figure with this leaf alone compressed minus that without;
+        empty where nothing is known of the leaf.
+      reason: why nothing is known, such as that no data reached it or that the spec
+        does not fit it; empty for one that was measured.
     """
 
     name: str
-    loss_increase: float
-    accuracy_change: float
+    changes: Mapping[str, float]
     reason: str = ""
+
+    @property
+    def loss_increase(self) -> float:
+        """Of the metric "loss", in its unit; NaN where it is not known."""
+        return self.changes.get("loss", math.nan)
+
+    @property
+    def accuracy_change(self) -> float:
+        """Of accuracy, a fraction, negative is worse; NaN where it is not known."""
+        return self.changes.get("accuracy", math.nan)
 
 
 def sensitivity(
@@ -52,22 +58,24 @@ def sensitivity(
     axes: Axes | None = None,
     select: Selector | None = None,
 ) -> list[LeafSensitivity]:
-    """Measures the rise of the loss with one leaf quantized at a time, largest first.
+    """Measures what quantizing one leaf at a time does to the loss, worst first.
 
     Args:
-      fn: classifier in evaluation mode, `fn(params, inputs) -> logits` (n, classes), or
-        any model where the examples come with a loss.
+      fn: model in evaluation mode, `fn(params, inputs) -> outputs`, for the examples'
+        default metrics logits (n, classes).
       params: tree of arrays.
       spec: the format each leaf is tried in.
-      examples: held-out ones; not the test set, since choices follow from this.
+      examples: held-out ones, with the metrics to measure; not the test set, since
+        choices follow from this.
       axes: what `graph.axes` found; without it the layout default.
       select: leaves to try; the default is every weight that data reach.
 
     Returns:
-      One row per selected leaf, by falling loss increase. First come leaves that are
-      not tried, and their rows say why: the spec does not fit them, or no data reached
-      them, in a branch never taken or as an expert without tokens: the loss would not
-      rise without these, which is not to say that they are safe.
+      One row per selected leaf, those first that harm the first metric most, by default
+      the loss. Before them come leaves that are not tried, and their rows say why: the
+      spec does not fit them, or no data reached them, in a branch never taken or as an
+      expert without tokens: the loss would not rise without these, which is not to say
+      that they are safe.
 
     Raises:
       ValueError: no leaf is selected; the spec does not fit a leaf that `select` names,
@@ -103,34 +111,22 @@ def sensitivity(
     }
     judged = partial(examples.judge, fn)
     reference = judged(params)
-    judging = _judging(examples)
+    first = reference[next(iter(reference))].metric
+    judging = examples.counting()
     batches = ((batch,) for batch, _ in in_batches(examples.inputs, judging, examples.batch_size))
     untold = without_data(unreached(fn, params, batches))
     unknown |= left_out("sensitivity", untold, names, select, spec)
-    rows = [LeafSensitivity(name, math.nan, math.nan, reason) for name, reason in unknown.items()]
+    rows = [LeafSensitivity(name, {}, reason) for name, reason in unknown.items()]
     measured = []
     for name in (name for name in names if name not in unknown):
         compressed, _ = quantize(params, spec, axes=axes, select=_only(name))
         candidate = judged(compressed)
-        measured.append(
-            LeafSensitivity(
-                name,
-                candidate.mean_loss - reference.mean_loss,
-                _accuracy(candidate) - _accuracy(reference),
-            )
-        )
-    return rows + sorted(measured, key=lambda row: -row.loss_increase)
-
-
-def _judging(examples: Examples) -> np.ndarray:
-    """The positions of the examples that count."""
-    if examples.loss is not None:
-        return np.arange(np.shape(jax.tree.leaves(examples.inputs)[0])[0])
-    return np.flatnonzero(counted(examples.labels, ignore=examples.ignore))
-
-
-def _accuracy(result: Evaluation | Losses) -> float:
-    return result.accuracy if isinstance(result, Evaluation) else math.nan
+        changes = {
+            metric: candidate[metric].value - reference[metric].value for metric in reference
+        }
+        measured.append(LeafSensitivity(name, changes))
+    best_last = 1 if first.higher_is_better else -1
+    return rows + sorted(measured, key=lambda row: best_last * row.changes[first.name])
 
 
 def _only(name: str) -> Selector:

@@ -50,7 +50,7 @@ class Proof:
             "file_bytes": self.file_bytes,
             "peak_bytes": self.peak_bytes,
             "accuracy": self.evaluation.accuracy,
-            "accuracy_interval": list(self.evaluation.accuracy_interval),
+            "accuracy_interval": list(self.evaluation["accuracy"].interval()),
             "mean_loss": self.evaluation.mean_loss,
             "comparison": self.comparison.to_json(),
         }

@@ -146,7 +146,7 @@ def _results(shop: Workshop, variants: tuple[Variant, ...], out: pathlib.Path) -
 
 def _row(variant: Variant, results: Results) -> dict:
     proof, dense = results.proofs[variant.name], results.proofs["dense"]
-    comparison, (low, high) = proof.comparison, proof.evaluation.accuracy_interval
+    comparison, (low, high) = proof.comparison, proof.evaluation["accuracy"].interval()
     against = variant.name != "dense"
     below, above = comparison.accuracy_interval
     times = {
@@ -205,7 +205,10 @@ def _not_compressed(results: Results) -> list[str]:
 def _write(results: Results, splits: Splits, out: pathlib.Path) -> None:
     points = [
         report.Point(
-            name, proof.file_bytes, proof.evaluation.accuracy, *proof.evaluation.accuracy_interval
+            name,
+            proof.file_bytes,
+            proof.evaluation.accuracy,
+            *proof.evaluation["accuracy"].interval(),
         )
         for name, proof in results.proofs.items()
     ]
@@ -228,7 +231,10 @@ def _report_sections(results: Results) -> list:
         Column("loss_increase", "loss increase", "+.4f"),
         Column("accuracy_change", "accuracy change", "+.2%"),
     ]
-    rows = [row._asdict() for row in results.sensitivities]
+    rows = [
+        {column.key: getattr(row, column.key) for column in columns}
+        for row in results.sensitivities
+    ]
     title = "Each leaf alone rounded to 4 bits, on the validation images"
     sections.append(report.table(rows, columns=columns, title=title))
     sections.append(report.Heading("What was done to each leaf"))

@@ -1,8 +1,8 @@
 """Validation: disjoint splits, metrics, confidence intervals and paired tests.
 
     data          split, check_disjoint, leakage.check; folds in splits
-    one model     predict, evaluate with correct or cross_entropy
-    two models    compare, verdict, agreement
+    one model     predict, evaluate with any of metrics
+    two models    compare, verdict, compare_scores
     intervals     mean_interval, wilson, bootstrap_interval
     the page      Card, of what results' finding() gives
 
@@ -15,6 +15,7 @@ from jaxcompress.validate import cards as cards
 from jaxcompress.validate import comparisons as comparisons
 from jaxcompress.validate import leakage as leakage
 from jaxcompress.validate import membership as membership
+from jaxcompress.validate import metrics as metrics
 from jaxcompress.validate import privacy as privacy
 from jaxcompress.validate import shift as shift
 from jaxcompress.validate import splits as splits
@@ -24,22 +25,21 @@ from jaxcompress.validate.cards.findings import Finding as Finding
 from jaxcompress.validate.compare import Comparison as Comparison
 from jaxcompress.validate.compare import compare as compare
 from jaxcompress.validate.compare import verdict as verdict
-from jaxcompress.validate.compare_losses import LossComparison as LossComparison
-from jaxcompress.validate.compare_losses import compare_losses as compare_losses
+from jaxcompress.validate.compare_scores import ScoreComparison as ScoreComparison
+from jaxcompress.validate.compare_scores import compare_scores as compare_scores
 from jaxcompress.validate.evaluate import evaluate as evaluate
-from jaxcompress.validate.evaluate import evaluate_loss as evaluate_loss
 from jaxcompress.validate.evaluate import predict as predict
 from jaxcompress.validate.examples import Examples as Examples
 from jaxcompress.validate.intervals import bootstrap_interval as bootstrap_interval
 from jaxcompress.validate.intervals import mean_interval as mean_interval
 from jaxcompress.validate.intervals import paired_interval as paired_interval
 from jaxcompress.validate.intervals import wilson as wilson
-from jaxcompress.validate.metrics import agreement as agreement
-from jaxcompress.validate.metrics import correct as correct
-from jaxcompress.validate.metrics import cross_entropy as cross_entropy
+from jaxcompress.validate.logits import agreement as agreement
+from jaxcompress.validate.logits import correct as correct
+from jaxcompress.validate.logits import cross_entropy as cross_entropy
 from jaxcompress.validate.overlap import check_disjoint as check_disjoint
 from jaxcompress.validate.results import Evaluation as Evaluation
-from jaxcompress.validate.results import Losses as Losses
+from jaxcompress.validate.results import Score as Score
 from jaxcompress.validate.splits.parts import split as split
 
 exports.list_imports(globals())

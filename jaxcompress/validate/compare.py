@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from jaxcompress.core.checks import check_count, check_inside, check_number
-from jaxcompress.core.kinds import check_kind
 from jaxcompress.validate.cards.findings import (
     FAILS,
     HOLDS,
@@ -23,6 +22,7 @@ from jaxcompress.validate.cards.findings import (
 )
 from jaxcompress.validate.comparisons.paired import mcnemar
 from jaxcompress.validate.intervals import bootstrap_interval, check_confidence, paired_interval
+from jaxcompress.validate.pairing import check_paired
 from jaxcompress.validate.results import Evaluation
 
 
@@ -143,13 +143,14 @@ def compare(
       The comparison; `.verdict` says it in words.
 
     Raises:
-      ValueError: fewer than two examples; different examples, as seen by their number
-        or by two right answers that differ; a margin or confidence out of range, or a
-        seed that is no count.
+      TypeError: one of them is no evaluation.
+      ValueError: fewer than two examples; different examples, as seen by their inputs
+        and labels; evaluations without accuracy and loss, or with another loss each; a
+        margin or confidence out of range, or a seed that is no count.
 
     Example:
-      >>> loss, predictions = np.zeros(4, np.float32), np.array([0, 1, 2, 3])
-      >>> reference = jc.validate.Evaluation(np.array([True] * 4), loss, predictions)
+      >>> classifier, x = lambda params, x: x @ params, jnp.eye(4)
+      >>> reference = jc.validate.evaluate(classifier, 99 * x, x, jnp.arange(4))
       >>> result = jc.validate.compare(reference, reference)
       >>> result.loss_interval, result.mcnemar_p, result.verdict
       ((0.0, 0.0), 1.0, 'no difference on these examples')
@@ -157,9 +158,7 @@ def compare(
     Source: McNemar 1947, Psychometrika 12, in its exact form; `paired_interval` of the
     accuracy, `bootstrap_interval` of the loss.
     """
-    for argument, each in {"reference": reference, "candidate": candidate}.items():
-        check_kind("compare", argument, each, Evaluation, "Make it with validate.evaluate.")
-    _check_paired(reference, candidate)
+    check_paired("compare", reference, candidate, "accuracy", "loss")
     check_inside("compare", "margin", margin, 0, 1)
     confidence = check_confidence("compare", confidence)
     check_count("compare", "seed", seed, least=0)
@@ -244,18 +243,3 @@ def verdict(low: float, high: float, *, margin: float = 0.01) -> str:
 def _points(fraction: float) -> str:
     points = f"{100 * fraction:g}"
     return f"{points} point" if points == "1" else f"{points} points"
-
-
-def _check_paired(reference: Evaluation, candidate: Evaluation) -> None:
-    if reference.n != candidate.n or reference.n < 2:
-        raise ValueError(
-            f"compare(reference of {reference.n} examples, candidate of {candidate.n}) needs the"
-            " same examples in both, at least two."
-        )
-    both = reference.correct & candidate.correct
-    differ = np.flatnonzero(both & (reference.predictions != candidate.predictions))
-    if differ.size:
-        raise ValueError(
-            f"compare(reference, candidate): example {differ[0]} is right in both with different"
-            " classes, so the labels differ. Evaluate both on the same examples in one order."
-        )

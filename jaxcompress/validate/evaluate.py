@@ -3,22 +3,26 @@
 Results are kept per example, see `results`; comparisons are in `compare`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import check_concrete, check_count
-from jaxcompress.core.kinds import check_function, check_numeric
-from jaxcompress.core.labels import check_ignore
+from jaxcompress.core.checks import check_concrete, check_count, is_number
+from jaxcompress.core.kinds import check_function, check_iterable, check_kind
 from jaxcompress.core.trees import check_arrays
-from jaxcompress.core.types import Array, Loss, Model, Params, PyTree
-from jaxcompress.validate import metrics
-from jaxcompress.validate.results import Evaluation, Losses
+from jaxcompress.core.types import Array, Model, Params, PyTree
+from jaxcompress.validate.leakage.canonical import stored
+from jaxcompress.validate.leakage.fingerprints import digests
+from jaxcompress.validate.metrics.classes import accuracy
+from jaxcompress.validate.metrics.metric import Metric, check_structure
+from jaxcompress.validate.metrics.probabilities import cross_entropy
+from jaxcompress.validate.results import Evaluation, Score
 
 INSIDE = "Inside, validate.correct and validate.cross_entropy judge outputs."
+CLASSIFIER = (cross_entropy(), accuracy())
+"""The metrics of a classifier: outputs are logits, targets labels."""
 
 
 def predict(fn: Model, params: Params, inputs: PyTree, *, batch_size: int = 256) -> PyTree:
@@ -78,135 +82,145 @@ def evaluate(
     fn: Model,
     params: Params,
     inputs: PyTree,
-    labels: ArrayLike,
+    targets: PyTree,
+    metrics: Sequence[Metric] = CLASSIFIER,
     *,
-    ignore: int | None = None,
     batch_size: int = 256,
 ) -> Evaluation:
-    """Accuracy and cross-entropy of a classifier, kept per example.
+    """Judges a model by any metrics, in batches, and keeps what they need per example.
+
+    Metrics are called on shapes of the outputs first, so that targets that do not fit
+    are refused before anything is computed.
 
     Args:
-      fn: model in evaluation mode, `fn(params, inputs) -> logits` (n, classes).
+      fn: model in evaluation mode, `fn(params, inputs) -> outputs`, a tree of arrays
+        with first axis n; for the default metrics logits (n, classes).
       params: tree of arrays; of compressed leaves where `fn` takes them, as
         `materialized(fn)` and what `quantize.run` gives do.
       inputs: array, or tree of arrays, with first axis n, n at least 1.
-      labels: (n,), integer in [0, classes); for other targets there is `evaluate_loss`.
-      ignore: the label of examples to leave out, such as -100 for padding.
+      targets: array, or tree of arrays, with first axis n: labels (n,), integer in
+        [0, classes), or what the metrics take.
+      metrics: what to measure, of different names; the default is cross-entropy, by the
+        name "loss", and accuracy.
       batch_size: examples per call; fewer when there are fewer.
 
     Returns:
-      The evaluation of the n examples in their order, without those left out.
+      The evaluation of the n examples in their order. Examples whose label stands for
+      none are left out before, by `counted` or by `Examples(ignore=...)`.
 
     Raises:
-      TypeError: the outputs are not one floating array, or labels are not integer.
+      TypeError: what is no model, array, label or metric.
       ValueError: what `predict` raises; shapes that do not fit; a label out of range;
-        all examples are left out; NaN or +inf among the logits.
+        outputs hold NaN or +inf, or a metric's statistics
+        are not finite: the message names the first example; a metric is not defined for
+        these examples, as an AUC is not for one class.
 
     Example:
       >>> classifier, labels = lambda params, x: x @ params, jnp.array([0, 1])
       >>> result = jc.validate.evaluate(classifier, jnp.eye(2), jnp.eye(2), labels)
       >>> result.accuracy, result.n
       (1.0, 2)
+      >>> low, high = result["accuracy"].interval()
+      >>> round(low, 2), high
+      (0.34, 1.0)
     """
     check_function("evaluate", "fn", fn, "It is the model, fn(params, inputs).")
     check_arrays("evaluate", "params", params)
-    check_concrete("evaluate", INSIDE, params=params, inputs=inputs, labels=labels)
-    n = _count("evaluate", inputs)
-    check_numeric("evaluate", "labels", labels)
-    check_ignore("evaluate", ignore)
+    metrics = _checked_metrics("evaluate", metrics)
     check_count("evaluate", "batch_size", batch_size)
-    if np.shape(labels) != (n,):
+    check_concrete("evaluate", INSIDE, params=params, inputs=inputs, targets=targets)
+    targets = as_array(targets)
+    n, judged_on = _count("evaluate", inputs), _count("evaluate", targets, "targets")
+    if judged_on != n:
         raise ValueError(
-            f"evaluate(labels of shape {np.shape(labels)}) needs the shape ({n},), one per example."
-            " For other targets take evaluate_loss, with a loss that gives a number per example."
+            f"evaluate(targets of {judged_on} examples, inputs of {n}) needs the same in both."
         )
-    counts = np.asarray(metrics.counted(labels, ignore=ignore))
-    if not counts.any():
-        raise ValueError(f"evaluate(ignore={ignore}) leaves out all {n} examples.")
-    logits = predict(fn, params, inputs, batch_size=batch_size)
-    if not isinstance(logits, np.ndarray):
-        raise TypeError(
-            f"evaluate(fn): the outputs are a {type(logits).__name__}, not one array of logits."
-            " Wrap fn so that it returns the logits alone."
+    targets = jax.tree.map(np.asarray, targets)
+    size = min(batch_size, n)
+    # One trace for the shapes and for the program.
+    fn = jax.jit(fn)
+    _check_metrics(jax.eval_shape(fn, params, _first(inputs, size)), targets, metrics, size)
+
+    def judged(params: Params, batch: tuple[PyTree, PyTree]) -> PyTree:
+        inputs, targets = batch
+        outputs = fn(params, inputs)
+        statistics = {each.name: each.per_example(outputs, targets) for each in metrics}
+        return _bad(outputs, size), jax.tree.map(_widened, statistics)
+
+    bad, statistics = predict(judged, params, (inputs, targets), batch_size=batch_size)
+    if bad.any():
+        raise ValueError(
+            f"evaluate(fn): the outputs of {bad.sum()} of {n} examples hold NaN or +inf,"
+            f" the first is example {bad.argmax()}. Look for an overflow in the model."
         )
-    logits, labels = logits[counts], np.asarray(labels)[counts]
     return Evaluation(
-        correct=np.asarray(metrics.correct(logits, labels)),
-        loss=np.asarray(metrics.cross_entropy(logits, labels)),
-        predictions=logits.argmax(axis=-1).astype(np.int32),
+        {each.name: Score(each, statistics[each.name]) for each in metrics},
+        digests(jax.tree.map(np.asarray, inputs), stored),
     )
 
 
-def evaluate_loss(
-    fn: Model,
-    params: Params,
-    inputs: PyTree,
-    targets: PyTree,
-    loss: Loss,
-    *,
-    batch_size: int = 256,
-) -> Losses:
-    """Any loss of any model, kept per example: of regression, of tokens, of a detector.
-
-    Args:
-      fn: model in evaluation mode, `fn(params, inputs) -> outputs`.
-      params: as in `evaluate`.
-      inputs: array, or tree of arrays, with first axis n, n at least 1.
-      targets: array, or tree of arrays, with first axis n: numbers to regress on,
-        labels of tokens (n, time).
-      loss: `loss(outputs, targets) -> (n,)`, one finite number per example, the lower
-        the better. An example is what is independent of others: of a sequence take the
-        mean over its tokens.
-      batch_size: examples per call; fewer when there are fewer.
-
-    Returns:
-      The losses of the n examples in their order, which `compare_losses` compares.
-
-    Raises:
-      TypeError: an input or a target has no first axis.
-      ValueError: what `predict` raises; the loss is not one finite number per example.
-
-    Example:
-      >>> fn = lambda params, x: x @ params
-      >>> squares = lambda outputs, targets: jnp.sum((outputs - targets) ** 2, axis=-1)
-      >>> x, targets = jnp.eye(2), jnp.array([[1.0, 0.0], [0.0, 3.0]])
-      >>> losses = jc.validate.evaluate_loss(fn, jnp.eye(2), x, targets, squares)
-      >>> losses.mean_loss, losses.loss
-      (2.0, array([0., 4.], dtype=float32))
-
-      Of tokens, labels (n, time) and logits (n, time, classes):
-
-      >>> hard_targets = jc.distill.outputs.hard_targets
-      >>> of_tokens = lambda logits, labels: hard_targets(logits, labels).mean(-1)
-      >>> labels = jnp.array([[0, 1], [1, 1]])
-      >>> fn = lambda params, x: jnp.zeros((*x.shape, 2))
-      >>> jc.validate.evaluate_loss(fn, {}, x, labels, of_tokens).mean_loss
-      0.6931471824645996
-    """
-    check_function("evaluate_loss", "fn", fn, "It is the model, fn(params, inputs).")
-    check_arrays("evaluate_loss", "params", params)
-    check_function("evaluate_loss", "loss", loss, "It is loss(outputs, targets) -> (n,).")
-    batch_size = check_count("evaluate_loss", "batch_size", batch_size)
-    check_concrete("evaluate_loss", "Inside, call loss.", params=params, inputs=(inputs, targets))
-    n, judged_on = _count("evaluate_loss", inputs), _count("evaluate_loss", targets, "targets")
-    if judged_on != n:
+def _checked_metrics(caller: str, metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    mend = "Pass a list, for example [validate.metrics.accuracy()]."
+    check_iterable(caller, "metrics", metrics, mend)
+    metrics = tuple(metrics)
+    for each in metrics:
+        check_kind(caller, "metrics", each, Metric, "Make one of a function with metrics.mean_of.")
+    names = [each.name for each in metrics]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice or not names:
         raise ValueError(
-            f"evaluate_loss(targets of {judged_on} examples, inputs of {n}) needs the same in both."
+            f"{caller}(metrics of names {names}) needs one metric or more, each of another name."
+            " Rename one with dataclasses.replace(metric, name=...)."
         )
-    size = min(batch_size, n)
+    return metrics
 
-    def judged(params: Params, batch: tuple[PyTree, PyTree]) -> Array:
-        inputs, targets = batch
-        losses = jnp.asarray(loss(fn(params, inputs), targets))
-        if losses.shape != (size,):
+
+def _check_metrics(outputs: PyTree, targets: PyTree, metrics: Sequence[Metric], size: int) -> None:
+    """Calls each metric on shapes of all outputs and on the targets themselves.
+
+    So a metric sees which labels there are, which it cannot in the jitted program.
+    """
+    _check_axis(outputs, size)
+    n = len(jax.tree.leaves(targets)[0])
+    shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((n, *leaf.shape[1:]), leaf.dtype), outputs
+    )
+    for each in metrics:
+        found = jax.eval_shape(
+            lambda outputs, each=each: each.per_example(outputs, targets), shapes
+        )
+        check_structure(each.name, found)
+        given = {leaf.shape[0] for leaf in jax.tree.leaves(found)}
+        if given != {n}:
             raise ValueError(
-                f"evaluate_loss(loss=...) gives shape {losses.shape} for {size} examples; one "
-                f"number per example has shape ({size},). Take the mean over every axis but the "
-                "first."
+                f"{each.name}: per_example gives statistics of {given} examples for {n}."
             )
-        return losses.astype(jnp.float32)
 
-    return Losses(predict(judged, params, (inputs, targets), batch_size=batch_size))
+
+def as_array(targets: PyTree) -> PyTree:
+    """A list of numbers is one array of labels, and no tree of numbers."""
+    numbers = isinstance(targets, list) and all(map(is_number, targets))
+    return np.asarray(targets) if numbers else targets
+
+
+def _first(inputs: PyTree, size: int) -> PyTree:
+    return jax.tree.map(lambda array: array[:size], inputs)
+
+
+def _bad(outputs: PyTree, size: int) -> Array:
+    """Whether an output of each example is NaN or +inf; -inf rules a class out."""
+    bad = jnp.zeros(size, bool)
+    for leaf in jax.tree.leaves(outputs):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            wrong = jnp.isnan(leaf) | (leaf == jnp.inf)
+            bad |= wrong.reshape(size, -1).any(axis=1)
+    return bad
+
+
+def _widened(statistic: Array) -> Array:
+    """Half precision as float32, which NumPy and JSON know."""
+    half = jnp.issubdtype(statistic.dtype, jnp.floating) and statistic.dtype.itemsize < 4
+    return statistic.astype(jnp.float32) if half else statistic
 
 
 def _count(caller: str, tree: PyTree, argument: str = "inputs") -> int:
@@ -224,10 +238,14 @@ def _count(caller: str, tree: PyTree, argument: str = "inputs") -> int:
 
 
 def _outputs(outputs: PyTree, size: int) -> PyTree:
+    _check_axis(outputs, size)
+    return jax.device_get(outputs)
+
+
+def _check_axis(outputs: PyTree, size: int) -> None:
     for leaf in jax.tree.leaves(outputs):
         if leaf.shape[:1] != (size,):
             raise ValueError(
                 f"predict(fn): an output has shape {leaf.shape} for {size} examples;"
                 " its first axis must be the examples'."
             )
-    return jax.device_get(outputs)

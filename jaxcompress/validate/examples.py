@@ -1,22 +1,30 @@
-"""Labelled examples as one value, for code that evaluates a model repeatedly."""
+"""Examples with targets as one value, for code that evaluates a model repeatedly."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from jaxcompress.core.types import Loss, Model, Params, PyTree
-from jaxcompress.validate.evaluate import evaluate, evaluate_loss
-from jaxcompress.validate.results import Evaluation, Losses
+import jax
+import numpy as np
+
+from jaxcompress.core.labels import check_ignore, counted
+from jaxcompress.core.messages import shown
+from jaxcompress.core.types import Model, Params, PyTree
+from jaxcompress.validate.evaluate import CLASSIFIER, as_array, evaluate
+from jaxcompress.validate.metrics.metric import Metric
+from jaxcompress.validate.results import Evaluation
 
 
 class Examples(NamedTuple):
-    """Held-out examples with labels, and how a judge reads them: see `evaluate`.
+    """Held-out examples with targets, and how to judge a model on them: see `evaluate`.
 
     Attributes:
       inputs: array, or tree of arrays, with first axis n, n at least 1.
-      labels: (n,), integer in [0, classes); with a `loss` what it takes.
-      ignore: the label of examples to leave out, such as -100 for padding.
+      targets: what the metrics take: for a classifier labels (n,), integer in
+        [0, classes).
+      metrics: what to measure; the default is cross-entropy and accuracy.
+      ignore: the label of examples to leave out, such as -100 for padding; of labels
+        (n,). Of tokens the metrics leave out some.
       batch_size: examples per call; fewer when there are fewer.
-      loss: `loss(outputs, labels) -> (n,)`, one number per example, for what is no
-        classifier; None for cross-entropy and accuracy.
 
     Example:
       >>> examples = jc.validate.Examples(jnp.eye(2), jnp.array([0, 1]))
@@ -26,22 +34,38 @@ class Examples(NamedTuple):
     """
 
     inputs: PyTree
-    labels: PyTree
+    targets: PyTree
+    metrics: Sequence[Metric] = CLASSIFIER
     ignore: int | None = None
     batch_size: int = 256
-    loss: Loss | None = None
 
-    def judge(self, fn: Model, params: Params) -> Evaluation | Losses:
-        """Evaluates a model: what `evaluate` gives, or `evaluate_loss` with a loss."""
-        if self.loss is None:
-            return evaluate(
-                fn,
-                params,
-                self.inputs,
-                self.labels,
-                ignore=self.ignore,
-                batch_size=self.batch_size,
+    def counting(self) -> np.ndarray:
+        """The positions of the examples whose label is not `ignore`.
+
+        Raises:
+          TypeError: some are to be left out, and targets are no integer labels.
+          ValueError: some are to be left out, and labels are not (n,), or all are.
+        """
+        targets = as_array(self.targets)
+        check_ignore("Examples", self.ignore)
+        n = np.shape(jax.tree.leaves(targets)[0])[0]
+        if self.ignore is None:
+            return np.arange(n)
+        if np.shape(targets) != (n,):
+            raise ValueError(
+                f"Examples(ignore={self.ignore}) leaves out examples by their label, and needs"
+                f" targets of shape ({n},), not {shown(targets)}. Of tokens pass ignore= to the"
+                " metric."
             )
-        return evaluate_loss(
-            fn, params, self.inputs, self.labels, self.loss, batch_size=self.batch_size
-        )
+        kept = np.flatnonzero(counted(targets, ignore=self.ignore))
+        if not kept.size:
+            raise ValueError(f"Examples(ignore={self.ignore}) leaves out all {n} examples.")
+        return kept
+
+    def judge(self, fn: Model, params: Params) -> Evaluation:
+        """Evaluates a model on the examples that count: what `evaluate` gives."""
+        inputs, targets = self.inputs, as_array(self.targets)
+        if self.ignore is not None:
+            kept = self.counting()
+            inputs, targets = jax.tree.map(lambda array: array[kept], (inputs, targets))
+        return evaluate(fn, params, inputs, targets, self.metrics, batch_size=self.batch_size)

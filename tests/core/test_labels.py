@@ -192,15 +192,14 @@ def test_examples_and_classes_may_be_sharded(mesh, places, axis_type):
 def test_judging_leaves_ignored_examples_out():
     labels = np.array([2, IGNORED, 1])
     fn, params = lambda params, x: x @ params["w"], {"w": jnp.eye(3)}
-    found = validate.evaluate(fn, params, LOGITS, labels, ignore=IGNORED)
-    kept = validate.evaluate(fn, params, LOGITS[[0, 2]], labels[[0, 2]])
-    assert found.to_json() == kept.to_json()
     whole = validate.Examples(LOGITS, labels, ignore=IGNORED)
     part = validate.Examples(LOGITS[[0, 2]], labels[[0, 2]])
+    assert whole.judge(fn, params).to_json() == part.judge(fn, params).to_json()
     rows = [auto.sensitivity(fn, params, quantize.int4(), examples) for examples in (whole, part)]
     assert rows[0] == rows[1]
-    with pytest.raises(ValueError, match=r"evaluate\(ignore=-100\) leaves out all 3 examples"):
-        validate.evaluate(fn, params, LOGITS, np.full(3, IGNORED), ignore=IGNORED)
+    none = validate.Examples(LOGITS, np.full(3, IGNORED), ignore=IGNORED)
+    with pytest.raises(ValueError, match=r"Examples\(ignore=-100\) leaves out all 3 examples"):
+        none.judge(fn, params)
 
 
 def test_correct_leaves_ignored_examples_uncounted():

@@ -4,7 +4,9 @@ import numpy as np
 
 import jaxcompress as jc
 from tests.doors.table import Doors
-from tests.doors.values import BOOL, NONE, NUMBER, SIZE, TEXT
+from tests.doors.values import BOOL, FUNCTION, NONE, NUMBER, SIZE, TEXT
+
+LOSS = jc.validate.metrics.loss(lambda outputs, targets: outputs)
 
 DOORS = Doors(
     given={
@@ -18,7 +20,6 @@ DOORS = Doors(
         "captions": lambda: (),
         "caption": lambda: "",
         "columns": lambda: (jc.report.Column("model", "Model"),),
-        "correct": lambda: np.ones(2, bool),
         "data": lambda: b"<svg/>",
         "description": lambda: "a cat",
         "heading": lambda: "Model",
@@ -26,13 +27,17 @@ DOORS = Doors(
         "key": lambda: "model",
         "label": lambda: "dense",
         "n": lambda: 3,
-        "name": lambda: "test",
         "statement": lambda: "Was seen.",
         "topic": lambda: "subgroups",
         "value": lambda: 0.5,
-        "loss": lambda: np.ones(2, np.float32),
         "low": lambda: 0.0,
-        "predictions": lambda: np.arange(2),
+        "fingerprints": lambda: jc.validate.leakage.fingerprints(np.arange(2)),
+        "metric": lambda: LOSS,
+        "name": lambda: "loss",
+        "per_example": lambda: lambda outputs, targets: outputs,
+        "scores": lambda: {"loss": jc.validate.Score(LOSS, np.ones(2))},
+        "statistics": lambda: np.ones(2),
+        "values": lambda: lambda statistics: statistics,
         "rows": lambda: (("dense",),),
         "size_bytes": lambda: 1000,
         "text": lambda: "Model",
@@ -46,7 +51,6 @@ DOORS = Doors(
         "about": TEXT,
         "caption": TEXT,
         "date": TEXT,
-        "name": TEXT,
         "origin": TEXT,
         "statement": TEXT,
         "value": NUMBER,
@@ -60,6 +64,10 @@ DOORS = Doors(
         "size_bytes": SIZE,
         "left_out": TEXT,
         "assumed": BOOL,
+        "higher_is_better": BOOL,
+        "name": TEXT,
+        "needs": TEXT,
+        "values": FUNCTION,
         "grouped": BOOL,
         "select": NONE,
         "axes": NONE,

@@ -10,7 +10,7 @@ from tests import methods
 
 FAMILIES = {
     f"validate_{family}": f"validate.{family}."
-    for family in ("comparisons", "leakage", "membership", "privacy", "shift")
+    for family in ("comparisons", "leakage", "membership", "metrics", "privacy", "shift")
 }
 """Families with a table of their own, `validate_leakage.py`, and their prefix."""
 ROOMS = (*sorted(jaxcompress._ROOMS), *FAMILIES)
@@ -42,9 +42,11 @@ def functions(room: str) -> dict[str, Callable]:
             "validate.Evaluation": jaxcompress.validate.Evaluation,
             "validate.Figure": jaxcompress.validate.Figure,
             "validate.Finding": jaxcompress.validate.Finding,
-            "validate.Losses": jaxcompress.validate.Losses,
             "validate.cards.DataRecord": jaxcompress.validate.cards.DataRecord,
             "validate.cards.ModelRecord": jaxcompress.validate.cards.ModelRecord,
+            "validate.Score": jaxcompress.validate.Score,
+            "validate.metrics.Mean": jaxcompress.validate.metrics.Mean,
+            "validate.metrics.Metric": jaxcompress.validate.metrics.Metric,
         }
     if room == "bridges":
         return _of_bridges()

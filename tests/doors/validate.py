@@ -1,7 +1,6 @@
 """Valid calls of what validates, and which odd values it accepts."""
 
 import jax.numpy as jnp
-import numpy as np
 
 import jaxcompress as jc
 from tests.doors.table import Doors
@@ -11,7 +10,7 @@ LOGITS = jnp.ones((2, 3))
 
 
 def evaluation() -> jc.validate.Evaluation:
-    return jc.validate.Evaluation(np.ones(2, bool), np.ones(2, np.float32), np.arange(2))
+    return jc.validate.evaluate(lambda params, x: x, {}, jnp.ones((2, 3)), jnp.array([0, 1]))
 
 
 DOORS = Doors(
@@ -20,8 +19,8 @@ DOORS = Doors(
         "params": lambda: {"kernel": jnp.ones((2, 2))},
         "inputs": lambda: jnp.ones((2, 2)),
         "labels": lambda: jnp.array([0, 1]),
-        "targets": lambda: LOGITS,
-        "loss": lambda: lambda outputs, targets: jnp.sum(outputs - targets, axis=-1),
+        "targets": lambda: jnp.array([0, 1]),
+        "metric": lambda: "loss",
         "ignore": lambda: -100,
         "logits": lambda: LOGITS,
         "other_logits": lambda: LOGITS,
@@ -51,7 +50,6 @@ DOORS = Doors(
     },
     right={
         "fn": FUNCTION,
-        "loss": FUNCTION,
         "params": TREE,
         "ignore": WHOLE | {"None"},
         "low": NUMBER,

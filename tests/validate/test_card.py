@@ -14,13 +14,14 @@ from jaxcompress import report, validate
 from jaxcompress.validate.cards.findings import examples_for
 from jaxcompress.validate.cards.text import escaped
 from tests.report.test_page import HOSTILE, parsed
+from tests.validate.evaluations import classifier
 
-ALL_RIGHT = validate.Evaluation(np.ones(40, bool), np.zeros(40, np.float32), np.arange(40))
+ALL_RIGHT = classifier(np.ones(40))
 
 
 def answers(wrong: int, n: int = 40) -> validate.Evaluation:
     correct = np.arange(n) >= wrong
-    return validate.Evaluation(correct, (~correct).astype(np.float32), np.arange(n) - ~correct)
+    return classifier(correct, ~correct)
 
 
 def full_card(text: str = "digits") -> validate.Card:
@@ -170,13 +171,22 @@ def test_equal_answers_ask_for_examples_too():
     )
 
 
-def test_losses_are_figures_without_a_claim():
-    losses = [validate.Losses(np.float32([1, 2, 3]) + k) for k in (0, 1)]
-    assert losses[0].finding().verdict == "measured"
-    finding = validate.compare_losses(*losses).finding()
-    assert finding.statement.endswith("loss higher by 1 to 1.")
-    alone = validate.Losses(np.float32([1]))
-    assert alone.finding().figures[0].interval is None
+def test_scores_are_figures_without_a_claim():
+    def losses(values):
+        metric = validate.metrics.loss(lambda outputs, targets: outputs)
+        score = validate.Score(metric, np.float32(values))
+        marks = validate.leakage.fingerprints(np.arange(len(values)))
+        return validate.Evaluation({"loss": score}, marks)
+
+    one, other = losses([1, 2, 3]), losses([2, 3, 4])
+    assert one.finding().verdict == "measured"
+    assert one.finding().statement == "loss was measured on 3 examples."
+    assert one.finding().figures[0].interval == one["loss"].interval()
+    finding = validate.compare_scores(one, other, "loss").finding()
+    assert finding.statement.endswith("worse: loss higher by 1 to 1.")
+    assert losses([1]).finding().figures[0].interval is None
+    shares = ALL_RIGHT.finding().figures
+    assert str(shares[1]).startswith("accuracy 100.00% (91.")
 
 
 def test_records_of_models_and_data(tmp_path):

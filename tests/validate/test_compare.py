@@ -10,6 +10,7 @@ from scipy import stats
 
 from jaxcompress.validate.compare import compare, verdict
 from jaxcompress.validate.results import Evaluation
+from tests.validate.evaluations import classifier
 
 # At a margin of one point; each boundary is approached from both sides.
 REACHES = "; too few examples to tell whether it reaches 1 point"
@@ -66,17 +67,10 @@ def test_a_verdict_claims_only_what_the_interval_allows(one, other):
     assert [claims[start] for start in claims if words.startswith(start)] == [True]
 
 
-def evaluation(correct, loss=None):
-    """Predictions are the label 1 where right and 0 where wrong."""
-    correct = np.asarray(correct, bool)
-    loss = np.zeros(correct.size, np.float32) if loss is None else np.asarray(loss, np.float32)
-    return Evaluation(correct, loss, correct.astype(np.int32))
-
-
 def pair(both, gained, lost, neither):
     reference = [True] * both + [False] * gained + [True] * lost + [False] * neither
     candidate = [True] * both + [True] * gained + [False] * lost + [False] * neither
-    return evaluation(reference), evaluation(candidate)
+    return classifier(reference), classifier(candidate)
 
 
 def test_counts_by_hand():
@@ -92,7 +86,7 @@ def test_counts_by_hand():
 
 def test_the_loss_interval_is_that_of_scipys_paired_bootstrap():
     losses = np.random.default_rng(0).random((2, 50)).astype(np.float32)
-    reference, candidate = (evaluation([True] * 50, each) for each in losses)
+    reference, candidate = (classifier([True] * 50, each) for each in losses)
     expected = stats.bootstrap(
         (losses[1].astype(float), losses[0].astype(float)),
         lambda a, b, axis: np.mean(a - b, axis=axis),
@@ -141,8 +135,8 @@ def test_a_verdict_and_its_test_agree_where_few_differ():
 
 
 def test_loss_difference_by_hand():
-    reference = evaluation([True] * 4, [0.5, 1.0, 1.5, 2.0])
-    candidate = evaluation([True] * 4, [1.0, 1.5, 2.0, 2.5])
+    reference = classifier([True] * 4, [0.5, 1.0, 1.5, 2.0])
+    candidate = classifier([True] * 4, [1.0, 1.5, 2.0, 2.5])
     result = compare(reference, candidate)
     assert result.loss_difference == 0.5
     assert result.loss_interval == (0.5, 0.5)
@@ -150,8 +144,8 @@ def test_loss_difference_by_hand():
 
 def test_swapping_the_models_mirrors_everything():
     rng = np.random.default_rng(0)
-    reference = evaluation(rng.random(60) < 0.9, rng.random(60))
-    candidate = evaluation(rng.random(60) < 0.8, rng.random(60))
+    reference = classifier(rng.random(60) < 0.9, rng.random(60))
+    candidate = classifier(rng.random(60) < 0.8, rng.random(60))
     one, other = compare(reference, candidate), compare(candidate, reference)
     assert one.accuracy_difference == -other.accuracy_difference
     assert (one.gained, one.lost) == (other.lost, other.gained)
@@ -182,12 +176,16 @@ def test_pairing_sees_what_two_separate_intervals_cannot():
 def test_refuses_unpaired_evaluations():
     reference, _ = pair(both=3, gained=0, lost=0, neither=0)
     with pytest.raises(ValueError, match=r"compare\(reference of 3 examples, candidate of 2\)"):
-        compare(reference, evaluation([True, False]))
+        compare(reference, classifier([True, False]))
     with pytest.raises(ValueError, match="at least two"):
-        compare(evaluation([True]), evaluation([True]))
-    other = Evaluation(reference.correct, reference.loss, np.array([1, 0, 1]))
-    with pytest.raises(ValueError, match="example 1 is right in both with different classes"):
-        compare(reference, other)
+        compare(classifier([True]), classifier([True]))
+    with pytest.raises(ValueError, match="label of example 0 is 1 in one and 2 in the other"):
+        compare(reference, classifier([True] * 3, labels=2))
+    with pytest.raises(ValueError, match=r"inputs of 3 of 3 .* example 0\. Some examples differ"):
+        compare(reference, classifier([True] * 3, first=3))
+    turned = Evaluation(reference.scores, reference.fingerprints[::-1])
+    with pytest.raises(ValueError, match=r"inputs of 2 of 3 .* example 0\. The order differs"):
+        compare(reference, turned)
 
 
 @pytest.mark.parametrize("margin", [0, 1, -0.01, np.nan])

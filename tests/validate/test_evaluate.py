@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxcompress.validate.evaluate import evaluate, predict
+from jaxcompress.validate.evaluate import CLASSIFIER, evaluate, predict
+from jaxcompress.validate.examples import Examples
 from jaxcompress.validate.intervals import wilson
+from jaxcompress.validate.leakage import fingerprints
 from jaxcompress.validate.results import Evaluation
 
 # (examples, batch size): less than a batch, exactly one, whole ones, a rest, single.
@@ -78,7 +80,7 @@ def test_evaluate_by_hand():
     result = evaluate(lambda params, rows: rows, {}, logits, np.array([0, 1, 2]), batch_size=2)
     assert result.n == 3
     assert result.accuracy == 2 / 3
-    assert result.accuracy_interval == wilson(2, 3)
+    assert result["accuracy"].interval() == wilson(2, 3)
     np.testing.assert_array_equal(result.correct, [True, False, True])
     np.testing.assert_array_equal(result.predictions, [0, 0, 2])
     expected = -np.log([0.5, 0.25, 0.75])
@@ -86,15 +88,15 @@ def test_evaluate_by_hand():
     np.testing.assert_allclose(result.loss, expected, rtol=tolerance)
     np.testing.assert_allclose(result.mean_loss, expected.mean(), rtol=tolerance)
     half = stats.t.ppf(0.975, 2) * stats.sem(result.loss.astype(np.float64))
-    low, high = result.mean_loss_interval
+    low, high = result["loss"].interval()
     np.testing.assert_allclose((high - low) / 2, half, rtol=1e-9)
     assert result.loss.dtype == np.float32
 
 
 def test_evaluation_survives_json(params):
     result = evaluate(linear, params, examples(7), np.arange(7) % 3)
-    copy = Evaluation.from_json(json.loads(json.dumps(result.to_json())))
-    for name in ("correct", "loss", "predictions"):
+    copy = Evaluation.from_json(json.loads(json.dumps(result.to_json())), CLASSIFIER)
+    for name in ("correct", "loss", "predictions", "labels", "fingerprints"):
         np.testing.assert_array_equal(getattr(copy, name), getattr(result, name))
         assert getattr(copy, name).dtype == getattr(result, name).dtype
 
@@ -125,21 +127,37 @@ def test_predict_refuses_outputs_without_examples():
 
 def test_evaluate_refuses_what_it_cannot_judge():
     logits = np.zeros((2, 3), np.float32)
-    with pytest.raises(ValueError, match=r"evaluate\(labels of shape \(3,\)\) needs .* \(2,\)"):
+    with pytest.raises(ValueError, match=r"evaluate\(targets of 3 examples, inputs of 2\)"):
         evaluate(identity, {}, logits, np.zeros(3, int))
-    with pytest.raises(TypeError, match=r"evaluate\(fn\): the outputs are a tuple"):
+    with pytest.raises(TypeError, match=r"loss\(logits\) is a tuple, not one array of logits"):
         evaluate(lambda params, inputs: (inputs, inputs), {}, logits, np.zeros(2, int))
-    with pytest.raises(ValueError, match=r"2 of 2 rows hold NaN"):
+    with pytest.raises(ValueError, match=r"outputs of 2 of 2 examples hold NaN"):
         evaluate(identity, {}, logits * np.nan, np.zeros(2, int))
-    with pytest.raises(ValueError, match=r"Evaluation\(loss\): 1 of 2 .* loss\[1\] = inf"):
+    with pytest.raises(ValueError, match=r"loss is not finite for 1 of 2 .* example 1: inf"):
         evaluate(identity, {}, np.array([[0, 0], [-np.inf, 0]], np.float32), np.zeros(2, int))
 
 
-def test_evaluation_refuses_arrays_that_do_not_fit():
-    good = np.array([True]), np.array([0.5], np.float32), np.array([1])
-    with pytest.raises(ValueError, match=r"Evaluation\(correct \(1,\), loss \(2,\)"):
-        Evaluation(good[0], np.zeros(2), good[2])
-    with pytest.raises(ValueError, match=r"all need one shape \(n,\), n >= 1"):
-        Evaluation(*(array[:0] for array in good))
-    with pytest.raises(TypeError, match=r"Evaluation\(correct of dtype int64\) must be bool"):
-        Evaluation(good[0].astype(np.int64), *good[1:])
+def test_examples_left_out_are_not_even_computed():
+    seen, labels = [], np.array([0, -100, 1])
+
+    def fn(params, inputs):
+        jax.debug.callback(lambda batch: seen.append(np.asarray(batch)), inputs)
+        return inputs
+
+    logits = np.array([[1, 0], [np.nan, 0], [1, 0]], np.float32)
+    result = Examples(logits, labels, ignore=-100).judge(fn, {})
+    jax.effects_barrier()
+    np.testing.assert_array_equal(np.concatenate(seen), logits[[0, 2]])
+    np.testing.assert_array_equal(result.correct, [True, False])
+    np.testing.assert_array_equal(result.fingerprints, fingerprints(logits[[0, 2]]))
+
+
+def test_evaluate_traces_the_model_once(params):
+    shapes = []
+
+    def fn(params, inputs):
+        shapes.append(inputs.shape)
+        return linear(params, inputs)
+
+    evaluate(fn, params, examples(7), np.arange(7) % 3, batch_size=4)
+    assert shapes == [(4, 6)]

@@ -33,11 +33,8 @@ class Card:
 
     Example:
       >>> card = jc.validate.Card("Digits", (jc.validate.cards.ModelRecord("int8"),))
-      >>> card = card.adding(
-      ...     jc.validate.Evaluation(
-      ...         np.array([True, False]), np.float32([0.1, 2.0]), np.array([0, 1])
-      ...     )
-      ... )
+      >>> fn, labels = lambda params, x: x, jnp.array([0, 0])
+      >>> card = card.adding(jc.validate.evaluate(fn, {}, jnp.eye(2), labels))
       >>> card.findings[0].statement
       'Answers 1 of 2 examples correctly.'
       >>> len(card.not_tested) == len(jc.validate.cards.TOPICS) - 1

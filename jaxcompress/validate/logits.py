@@ -1,9 +1,10 @@
-"""Metrics per example, never reduced.
+"""Logits judged example by example, never reduced.
 
-Means, intervals and tests over examples live in `intervals` and `compare`; losses to
-train on live in `distill`. Shapes and dtypes are checked always, values only where they
-are known (not under `jax.jit`).
+Figures over examples live in `metrics`; losses to train on live in `distill`. Shapes
+and dtypes are checked always, values only where they are known (not under `jax.jit`).
 """
+
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 import numpy as np
@@ -36,9 +37,9 @@ def correct(logits: ArrayLike, labels: ArrayLike, *, ignore: int | None = None) 
       >>> jc.validate.correct(jnp.array([[2.0, 1.0], [2.0, 1.0]]), jnp.array([0, 1]))
       Array([ True, False], dtype=bool)
     """
-    logits = _checked_logits("correct", "logits", logits)
-    labels = _checked_labels("correct", labels, logits, ignore)
-    return counted(labels, ignore=ignore) & (_classes(logits) == labels)
+    logits = checked_logits("correct", "logits", logits)
+    labels = checked_labels("correct", labels, logits, ignore)
+    return counted(labels, ignore=ignore) & (classes_of(logits) == labels)
 
 
 def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, ignore: int | None = None) -> Array:
@@ -64,8 +65,8 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, ignore: int | None = 
       >>> jc.validate.cross_entropy(jnp.zeros((1, 4)), jnp.array([3])) == jnp.log(4)
       Array([ True], dtype=bool)
     """
-    logits = _checked_logits("cross_entropy", "logits", logits)
-    labels = _checked_labels("cross_entropy", labels, logits, ignore)
+    logits = checked_logits("cross_entropy", "logits", logits)
+    labels = checked_labels("cross_entropy", labels, logits, ignore)
     return log_loss(logits, labels, ignore)
 
 
@@ -87,21 +88,28 @@ def agreement(logits: ArrayLike, other_logits: ArrayLike) -> Array:
       >>> jc.validate.agreement(jnp.array([[2.0, 1.0]]), jnp.array([[0.2, 0.1]]))
       Array([ True], dtype=bool)
     """
-    logits = _checked_logits("agreement", "logits", logits)
-    other_logits = _checked_logits("agreement", "other_logits", other_logits)
+    logits = checked_logits("agreement", "logits", logits)
+    other_logits = checked_logits("agreement", "other_logits", other_logits)
     if logits.shape != other_logits.shape:
         raise ValueError(
             f"agreement(logits of shape {logits.shape}, other_logits of shape"
             f" {other_logits.shape}): both need one shape (n, classes)."
         )
-    return _classes(logits) == _classes(other_logits)
+    return classes_of(logits) == classes_of(other_logits)
 
 
-def _classes(logits: Array) -> Array:
+def classes_of(logits: Array) -> Array:
+    """The class of the highest logit, among equal ones the first, (n,) int32."""
     return jnp.argmax(logits, axis=-1).astype(jnp.int32)
 
 
-def _checked_logits(callable_name: str, argument: str, logits: ArrayLike) -> Array:
+def checked_logits(callable_name: str, argument: str, logits: ArrayLike) -> Array:
+    """Logits (n, classes) as an array; raises where they are none, NaN or +inf."""
+    if isinstance(logits, tuple | Mapping):
+        raise TypeError(
+            f"{callable_name}({argument}) is a {type(logits).__name__}, not one array of logits."
+            " Wrap the model so that it gives the logits alone."
+        )
     check_numeric(callable_name, argument, logits)
     logits = jnp.asarray(logits)
     if not jnp.issubdtype(logits.dtype, jnp.floating):
@@ -125,19 +133,24 @@ def _checked_logits(callable_name: str, argument: str, logits: ArrayLike) -> Arr
     return logits
 
 
-def _checked_labels(
-    callable_name: str, given: ArrayLike, logits: Array, ignore: int | None
+def checked_labels(
+    callable_name: str, given: ArrayLike, logits: Array, ignore: int | None = None
 ) -> Array:
+    """Labels (n,) as int32; raises where they are none, or known and out of range.
+
+    Labels that are NumPy's are known inside of jit, too.
+    """
     labels = class_labels(callable_name, given)
     check_ignore(callable_name, ignore)
     n, classes = logits.shape
     if labels.shape != (n,):
         raise ValueError(
             f"{callable_name}(labels of shape {labels.shape}) needs the shape ({n},), one label"
-            f" per row of logits."
+            " per row of logits. For other targets take other metrics."
         )
-    if _known(labels):
-        values = np.asarray(labels)
+    known = given if isinstance(given, np.ndarray) else labels
+    if _known(known):
+        values = np.asarray(known)
         bad = np.flatnonzero(((values < 0) | (values >= classes)) & (values != ignore))
         if bad.size:
             raise ValueError(
@@ -147,5 +160,5 @@ def _checked_labels(
     return labels
 
 
-def _known(array: Array) -> bool:
+def _known(array: ArrayLike) -> bool:
     return not isinstance(array, Tracer)

@@ -1,4 +1,4 @@
-"""Each metric against a plain NumPy loop, and each refusal by its message."""
+"""What judges logits against a plain NumPy loop, and each refusal by its message."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcompress.validate import metrics
+from jaxcompress.validate import logits as judged
 
 
 class Case(NamedTuple):
@@ -33,9 +33,9 @@ def cross_entropy_of_row(row, label) -> float:
 
 
 METRICS = [
-    Case("correct", metrics.correct, "labels", lambda row, label: best(row) == label, np.bool_),
-    Case("cross_entropy", metrics.cross_entropy, "labels", cross_entropy_of_row, np.float32),
-    Case("agreement", metrics.agreement, "logits", lambda a, b: best(a) == best(b), np.bool_),
+    Case("correct", judged.correct, "labels", lambda row, label: best(row) == label, np.bool_),
+    Case("cross_entropy", judged.cross_entropy, "labels", cross_entropy_of_row, np.float32),
+    Case("agreement", judged.agreement, "logits", lambda a, b: best(a) == best(b), np.bool_),
 ]
 ids = [case.name for case in METRICS]
 each = pytest.mark.parametrize("case", METRICS, ids=ids)
@@ -88,23 +88,23 @@ def test_constants_of_a_jitted_function_are_judged(case):
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.int64])
 def test_labels_of_any_integer_dtype(dtype):
     logits, labels = arguments(METRICS[0])
-    expected = metrics.correct(logits, labels)
-    np.testing.assert_array_equal(metrics.correct(logits, labels.astype(dtype)), expected)
+    expected = judged.correct(logits, labels)
+    np.testing.assert_array_equal(judged.correct(logits, labels.astype(dtype)), expected)
 
 
 def test_cross_entropy_of_uniform_logits_is_the_log_of_the_number_of_classes():
-    losses = metrics.cross_entropy(jnp.full((3, 8), 5.0), jnp.array([0, 3, 7]))
+    losses = judged.cross_entropy(jnp.full((3, 8), 5.0), jnp.array([0, 3, 7]))
     np.testing.assert_allclose(losses, np.log(8), rtol=4 * np.finfo(np.float32).eps)
 
 
 def test_cross_entropy_stays_finite_at_the_largest_float16():
     logits = jnp.array([[65504, -65504]], jnp.float16)
-    np.testing.assert_array_equal(metrics.cross_entropy(logits, jnp.array([1])), [131008.0])
+    np.testing.assert_array_equal(judged.cross_entropy(logits, jnp.array([1])), [131008.0])
 
 
 def test_a_class_at_minus_infinity_is_ruled_out():
     logits = jnp.array([[-jnp.inf, 0.0, 0.0]])
-    loss = metrics.cross_entropy(logits, jnp.array([1]))
+    loss = judged.cross_entropy(logits, jnp.array([1]))
     np.testing.assert_allclose(loss, np.log(2), rtol=4 * np.finfo(np.float32).eps)
 
 
@@ -143,7 +143,7 @@ def test_refuses_bad_logits(case, error, message, logits, labels):
         case.metric(logits, second)
 
 
-@pytest.mark.parametrize("metric", [metrics.correct, metrics.cross_entropy])
+@pytest.mark.parametrize("metric", [judged.correct, judged.cross_entropy])
 @pytest.mark.parametrize(("error", "message", "logits", "labels"), BAD_LABELS)
 def test_refuses_bad_labels(metric, error, message, logits, labels):
     with pytest.raises(error, match=metric.__name__ + message):
@@ -153,4 +153,4 @@ def test_refuses_bad_labels(metric, error, message, logits, labels):
 def test_agreement_refuses_two_shapes():
     message = r"agreement\(logits of shape \(2, 3\), other_logits of shape \(2, 2\)\)"
     with pytest.raises(ValueError, match=message):
-        metrics.agreement(GOOD, GOOD[:, :2])
+        judged.agreement(GOOD, GOOD[:, :2])
