@@ -1,10 +1,12 @@
 """Valid calls of what trains, and which odd values it accepts."""
 
+import jax
 import jax.numpy as jnp
 import optax
 
 import jaxcompress as jc
 from tests.doors.table import Doors
+from tests.doors.values import FUNCTION, WHOLE
 
 
 def mechanism() -> jc.train.SubsampledGaussian:
@@ -13,19 +15,46 @@ def mechanism() -> jc.train.SubsampledGaussian:
     )
 
 
+def recipe() -> jc.train.Recipe:
+    return jc.train.Recipe(
+        lambda params, batch, key: (params["kernel"][0] * batch, params), optax.sgd(0.1)
+    )
+
+
 def example_loss(params, example):
     return jnp.sum(params * example)
 
 
 DOORS = Doors(
-    given={},
+    given={
+        "batch_size": lambda: 2,
+        "fn": lambda: lambda params, x: x,
+        "init": lambda: lambda key: {"kernel": jnp.ones(2)},
+        "key": lambda: jax.random.key(0),
+        "loss": lambda: lambda outputs, targets: outputs,
+        "mechanism": mechanism,
+        "n": lambda: 5,
+        "optimizer": lambda: optax.sgd(0.1),
+        "params": lambda: {"kernel": jnp.ones(2)},
+        "places": lambda: jnp.arange(3),
+        "recipe": recipe,
+        "steps": lambda: 3,
+        "train_fn": lambda: lambda params, x, key: (x, params),
+    },
     calls={
-        "train.private_gradient": {"loss": lambda: example_loss, "mechanism": mechanism},
-        "train.private_fit": {
-            "loss": lambda: example_loss,
-            "init": lambda: lambda key: jnp.ones(2),
-            "optimizer": lambda: optax.sgd(0.1),
-            "mechanism": mechanism,
-        },
+        "train.order": {"steps": lambda: jnp.arange(3)},
+        "train.private_gradient": {"loss": lambda: example_loss},
+        "train.private_fit": {"loss": lambda: example_loss},
+    },
+    right={
+        "fn": FUNCTION,
+        "train_fn": FUNCTION,
+        "view": FUNCTION,
+        "places": WHOLE | {"jnp -1"},
+        "params": frozenset(("jnp nan", "jnp 1.5")),
+    },
+    exceptions={
+        ("train.supervised", "loss"): FUNCTION,
+        ("train.supervised_with_state", "loss"): FUNCTION,
     },
 )
