@@ -9,9 +9,9 @@ from jaxcompress.core.checks import check_count
 from jaxcompress.core.kinds import check_key, check_kind, check_shape, check_takes
 from jaxcompress.core.types import Array, Fit, Key, Params, PyTree
 from jaxcompress.train.examples import example_count, rows
-from jaxcompress.train.order import order
 from jaxcompress.train.recipe import Recipe
-from jaxcompress.train.step import BUILD, State, initial, step
+from jaxcompress.train.steps.order import order
+from jaxcompress.train.steps.step import BUILD, State, initial, step
 
 
 def fitting(recipe: Recipe, init: Callable[[Key], Params], *, steps: int, batch_size: int) -> Fit:
@@ -42,7 +42,9 @@ def fitting(recipe: Recipe, init: Callable[[Key], Params], *, steps: int, batch_
     Example:
       >>> model = lambda params, x: params * x
       >>> squared = lambda outputs, targets: (outputs - targets) ** 2
-      >>> recipe = jc.train.Recipe(jc.train.supervised(model, squared), optax.sgd(0.05))
+      >>> recipe = jc.train.Recipe(
+      ...     jc.train.objectives.supervised(model, squared), optax.sgd(0.05)
+      ... )
       >>> init = lambda key: jnp.ones(())
       >>> fit = jc.train.fitting(recipe, init, steps=40, batch_size=2)
       >>> x = jnp.array([1.0, 2.0, 3.0, 4.0])

@@ -5,11 +5,14 @@ from typing import Any
 
 import jax
 
+from jaxcompress.core import exports
 from jaxcompress.core.batches import as_inputs
 from jaxcompress.core.kinds import check_function
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.messages import shown
 from jaxcompress.core.types import Array, Key, Model, Params, PyTree, View
+
+exports.list_definitions(globals())
 
 Objective = Callable[[Params, PyTree, Key], tuple[Array, Params]]
 """(params, batch, key) to losses (b,) and the params as the model leaves them.
@@ -19,12 +22,12 @@ What comes back are the params given, running statistics updated.
 """
 
 
-def unchanged(tree: PyTree) -> PyTree:
+def _unchanged(tree: PyTree) -> PyTree:
     """The tree as it is: the view of a model that sees its weights themselves."""
     return tree
 
 
-def supervised(fn: Model, loss: Callable[..., Array], *, view: View = unchanged) -> Objective:
+def supervised(fn: Model, loss: Callable[..., Array], *, view: View = _unchanged) -> Objective:
     """The losses of a model without running statistics or dropout.
 
         losses = loss(fn(view(params), inputs), *targets)
@@ -43,7 +46,8 @@ def supervised(fn: Model, loss: Callable[..., Array], *, view: View = unchanged)
 
     Example:
       >>> squared = lambda outputs, targets: (outputs - targets) ** 2
-      >>> objective = jc.train.supervised(lambda params, x: params * x, squared)
+      >>> model = lambda params, x: params * x
+      >>> objective = jc.train.objectives.supervised(model, squared)
       >>> batch = jnp.array([1.0, 2.0]), jnp.array([0.0, 5.0])
       >>> objective(jnp.float32(2), batch, jax.random.key(0))[0]
       Array([4., 1.], dtype=float32)
@@ -61,7 +65,7 @@ def supervised_with_state(
     train_fn: Callable[..., tuple[Any, Params]],
     loss: Callable[..., Array],
     *,
-    view: View = unchanged,
+    view: View = _unchanged,
 ) -> Objective:
     """The losses of a model in training mode: dropout, statistics of batch norms.
 
@@ -84,7 +88,7 @@ def supervised_with_state(
       ...     mean = 0.9 * params["mean"] + 0.1 * x.mean()
       ...     return params["scale"] * (x - x.mean()), {**params, "mean": mean}
       >>> squared = lambda outputs, targets: (outputs - targets) ** 2
-      >>> objective = jc.train.supervised_with_state(train_fn, squared)
+      >>> objective = jc.train.objectives.supervised_with_state(train_fn, squared)
       >>> params = {"scale": jnp.float32(2), "mean": jnp.float32(0)}
       >>> batch = jnp.array([1.0, 3.0]), jnp.array([0.0, 0.0])
       >>> losses, after = objective(params, batch, jax.random.key(0))

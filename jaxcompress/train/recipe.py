@@ -42,7 +42,7 @@ class Recipe:
     augment: Augment = as_they_are
 
     def __post_init__(self):
-        mend = "Pass objective(params, batch, key), such as train.supervised(fn, loss)."
+        mend = "Pass objective(params, batch, key), such as train.objectives.supervised(fn, loss)."
         check_function("Recipe", "objective", self.objective, mend)
         check_transformation("Recipe", "optimizer", self.optimizer)
         check_selector("Recipe", "select", self.select)

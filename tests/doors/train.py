@@ -42,7 +42,7 @@ DOORS = Doors(
         "train_fn": lambda: lambda params, x, key: (x, params),
     },
     calls={
-        "train.order": {"steps": lambda: jnp.arange(3)},
+        "train.steps.order": {"steps": lambda: jnp.arange(3)},
         "train.private_gradient": {"loss": lambda: example_loss},
         "train.private_fit": {"loss": lambda: example_loss},
     },
@@ -54,7 +54,7 @@ DOORS = Doors(
         "params": frozenset(("jnp nan", "jnp 1.5")),
     },
     exceptions={
-        ("train.supervised", "loss"): FUNCTION,
-        ("train.supervised_with_state", "loss"): FUNCTION,
+        ("train.objectives.supervised", "loss"): FUNCTION,
+        ("train.objectives.supervised_with_state", "loss"): FUNCTION,
     },
 )

@@ -28,7 +28,7 @@ def examples(n, seed=0):
 
 
 def recipe(optimizer=None, **fields):
-    objective = jc.train.supervised(model, jc.distill.outputs.hard_targets)
+    objective = jc.train.objectives.supervised(model, jc.distill.outputs.hard_targets)
     return jc.train.Recipe(objective, optimizer or optax.adam(0.05), **fields)
 
 

@@ -67,9 +67,9 @@ def test_it_is_the_steps_in_the_order_of_the_key():
         data, np.ones(10, np.float32), KEY
     )
     init_key, key = jax.random.split(KEY)
-    state = jc.train.initial(recipe, tasks.initial(init_key), key)
-    update = jax.jit(jc.train.step(recipe))
-    for index in jc.train.order(key, jnp.arange(5), n=10, batch_size=3):
+    state = jc.train.steps.initial(recipe, tasks.initial(init_key), key)
+    update = jax.jit(jc.train.steps.step(recipe))
+    for index in jc.train.steps.order(key, jnp.arange(5), n=10, batch_size=3):
         state, _ = update(state, jax.tree.map(lambda array, index=index: array[index], data))
     np.testing.assert_allclose(found["out"], state.params["out"], rtol=1e-5, atol=1e-6)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxcompress as jc
-from jaxcompress.train.order import _shuffled
+from jaxcompress.train.steps.order import _shuffled
 
 FIRST, SECOND = jax.random.split(jax.random.key(0))
 
@@ -42,7 +42,7 @@ def test_all_orders_of_few_are_equally_likely():
 def test_neighbours_are_met_apart():
     # The mean of |difference| of two entries of a random order of n is (n + 1) / 3.
     n = 10_000
-    found = np.asarray(jc.train.shuffled(FIRST, jnp.arange(n), n=n))
+    found = np.asarray(jc.train.steps.shuffled(FIRST, jnp.arange(n), n=n))
     for lag in (1, 64, 100):
         gaps = np.abs(np.diff(found[::lag])).astype(float)
         assert abs(gaps.mean() - (n + 1) / 3) < 4 * n / np.sqrt(18 * gaps.size)
@@ -51,7 +51,7 @@ def test_neighbours_are_met_apart():
 
 @functools.partial(jax.jit, static_argnames=("n", "batch_size"))
 def order(key, steps, n=10, batch_size=3):
-    return jc.train.order(key, steps, n=n, batch_size=batch_size)
+    return jc.train.steps.order(key, steps, n=n, batch_size=batch_size)
 
 
 def test_an_epoch_meets_each_example_at_most_once_and_epochs_differ():
@@ -65,18 +65,18 @@ def test_steps_and_a_traced_size_change_no_order():
     whole = order(FIRST, jnp.arange(8))
     late = order(FIRST, jnp.array([5, 7]))
     np.testing.assert_array_equal(late, whole[jnp.array([5, 7])])
-    traced = jax.jit(lambda n: jc.train.order(FIRST, jnp.arange(8), n=n, batch_size=3))
+    traced = jax.jit(lambda n: jc.train.steps.order(FIRST, jnp.arange(8), n=n, batch_size=3))
     np.testing.assert_array_equal(traced(10), whole)
     assert np.asarray(traced(2)).max() < 2
 
 
 def test_fewer_examples_than_a_batch_are_refused():
     with pytest.raises(ValueError, match=r"order\(n=2, batch_size=3\) needs n >= batch_size"):
-        jc.train.order(FIRST, jnp.arange(2), n=2, batch_size=3)
+        jc.train.steps.order(FIRST, jnp.arange(2), n=2, batch_size=3)
 
 
 def test_an_accelerator_can_run_it():
-    traced = jax.jit(lambda key: jc.train.order(key, jnp.arange(4), n=10, batch_size=2))
+    traced = jax.jit(lambda key: jc.train.steps.order(key, jnp.arange(4), n=10, batch_size=2))
     for platform in ("tpu", "cuda"):
         assert traced.trace(FIRST).lower(lowering_platforms=(platform,)).as_text()
 

@@ -15,8 +15,8 @@ KEY = jax.random.key(0)
 def test_a_step_is_that_of_a_loop_by_hand():
     batch, optimizer = tasks.examples(8), optax.adam(0.1)
     params = tasks.initial()
-    state = jc.train.initial(tasks.recipe(optimizer), params, KEY)
-    state, loss = jax.jit(jc.train.step(tasks.recipe(optimizer)))(state, batch)
+    state = jc.train.steps.initial(tasks.recipe(optimizer), params, KEY)
+    state, loss = jax.jit(jc.train.steps.step(tasks.recipe(optimizer)))(state, batch)
 
     def by_hand(params):
         logits = tasks.model(params, batch[0])
@@ -38,8 +38,8 @@ def test_a_step_is_that_of_a_loop_by_hand():
 def test_weights_leave_rows_out_whatever_they_hold():
     x, labels = tasks.examples(6)
     recipe = tasks.recipe(optax.sgd(0.1))
-    state = jc.train.initial(recipe, tasks.initial(), KEY)
-    update = jax.jit(jc.train.step(recipe))
+    state = jc.train.steps.initial(recipe, tasks.initial(), KEY)
+    update = jax.jit(jc.train.steps.step(recipe))
     some, loss = update(state, (x[:4], labels[:4]))
     x[4:] = 100.0
     weighted, weighted_loss = update(state, (x, labels), np.array([1, 1, 1, 1, 0, 0], np.float32))
@@ -74,11 +74,11 @@ def test_statistics_follow_and_frozen_weights_stay_under_a_view():
             "frozen": jnp.round(params["frozen"]),
         }
 
-    objective = jc.train.supervised_with_state(train_fn, tasks.squared, view=view)
+    objective = jc.train.objectives.supervised_with_state(train_fn, tasks.squared, view=view)
     recipe = jc.train.Recipe(objective, optax.sgd(0.0), jc.matching("scale"))
     x = np.array([1.0, 4.0], np.float32)
-    state = jc.train.initial(recipe, params, KEY)
-    update = jax.jit(jc.train.step(recipe))
+    state = jc.train.steps.initial(recipe, params, KEY)
+    update = jax.jit(jc.train.steps.step(recipe))
     after, loss = update(state, (x, x))
     np.testing.assert_allclose(after.params["norm"]["mean"], 0.9 + 0.25, rtol=1e-6)
     assert after.params["scale"] == params["scale"]
@@ -90,12 +90,12 @@ def test_statistics_follow_and_frozen_weights_stay_under_a_view():
 
 def test_statistics_that_would_train_are_refused_by_name():
     params = {"norm": {"mean": jnp.ones(())}, "scale": jnp.ones(()), "frozen": jnp.ones(())}
-    objective = jc.train.supervised_with_state(train_fn, tasks.squared)
+    objective = jc.train.objectives.supervised_with_state(train_fn, tasks.squared)
     recipe = jc.train.Recipe(objective, optax.sgd(0.1))
-    state = jc.train.initial(recipe, params, KEY)
+    state = jc.train.steps.initial(recipe, params, KEY)
     x = np.ones(2, np.float32)
     with pytest.raises(ValueError, match=r"changes leaves that train: norm/mean. Leave"):
-        jc.train.step(recipe)(state, (x, x))
+        jc.train.steps.step(recipe)(state, (x, x))
 
 
 def test_flax_models_train_with_their_statistics():
@@ -110,11 +110,13 @@ def test_flax_models_train_with_their_statistics():
             return self.dropout(self.norm(self.dense(x)))
 
     made = jc.bridges.nnx.functional(Net(nnx.Rngs(0)))
-    objective = jc.train.supervised_with_state(made.train_fn, jc.distill.outputs.hard_targets)
+    objective = jc.train.objectives.supervised_with_state(
+        made.train_fn, jc.distill.outputs.hard_targets
+    )
     select = jc.none_of(jc.matching("*/mean", "*/var"))
     recipe = jc.train.Recipe(objective, optax.adam(0.1), select)
-    state = jc.train.initial(recipe, made.params, KEY)
-    state, _ = jax.jit(jc.train.step(recipe))(state, tasks.examples(16))
+    state = jc.train.steps.initial(recipe, made.params, KEY)
+    state, _ = jax.jit(jc.train.steps.step(recipe))(state, tasks.examples(16))
     before, after = jc.named_leaves(made.params), jc.named_leaves(state.params)
     assert all(np.any(before[name] != after[name]) for name in ("dense/kernel", "norm/mean"))
 
@@ -132,12 +134,14 @@ def test_flax_models_train_with_their_statistics():
 )
 def test_optimizers_with_extra_arguments_get_them(optimizer):
     recipe = tasks.recipe(optimizer)
-    state = jc.train.initial(recipe, tasks.initial(), KEY)
+    state = jc.train.steps.initial(recipe, tasks.initial(), KEY)
     batch = tasks.examples(16)
 
     @jax.jit
     def run(state):
-        return jax.lax.scan(lambda state, _: jc.train.step(recipe)(state, batch), state, length=4)
+        return jax.lax.scan(
+            lambda state, _: jc.train.steps.step(recipe)(state, batch), state, length=4
+        )
 
     _, losses = run(state)
     assert losses[-1] < losses[0]
@@ -146,14 +150,16 @@ def test_optimizers_with_extra_arguments_get_them(optimizer):
 def test_what_an_objective_gives_is_checked():
     def losses_of(objective):
         recipe = jc.train.Recipe(objective, optax.sgd(0.1))
-        return jc.train.step(recipe)(jc.train.initial(recipe, jnp.ones(2), KEY), jnp.ones(3))
+        return jc.train.steps.step(recipe)(
+            jc.train.steps.initial(recipe, jnp.ones(2), KEY), jnp.ones(3)
+        )
 
     with pytest.raises(TypeError, match=r"losses of shape \(\), which must be one number per"):
         losses_of(lambda params, batch, key: (jnp.sum(params), params))
     with pytest.raises(TypeError, match="must give the params it was given"):
         losses_of(lambda params, batch, key: (batch, {"other": params}))
     with pytest.raises(TypeError, match=r"float32\[3\], no tuple \(inputs, \*targets\)"):
-        losses_of(jc.train.supervised(tasks.model, tasks.squared))
+        losses_of(jc.train.objectives.supervised(tasks.model, tasks.squared))
     frozen = jc.train.Recipe(lambda *given: given, optax.sgd(0.1), jc.none_of(jc.everything()))
     with pytest.raises(ValueError, match=r"no leaf trains. Leaves are: kernel"):
-        jc.train.initial(frozen, {"kernel": jnp.ones(2)}, KEY)
+        jc.train.steps.initial(frozen, {"kernel": jnp.ones(2)}, KEY)

@@ -47,11 +47,10 @@ def order(key: Key, steps: ArrayLike, *, n: ArrayLike, batch_size: int) -> Array
       ValueError: `n` or `batch_size` is no count, or n < batch_size.
 
     Example:
-      >>> jc.train.order(jax.random.key(0), jnp.arange(2), n=4, batch_size=2).shape
-      (2, 2)
-      >>> epoch = jc.train.order(jax.random.key(0), jnp.arange(2), n=4, batch_size=2)
-      >>> sorted(epoch.ravel().tolist())
-      [0, 1, 2, 3]
+      >>> key, steps = jax.random.key(0), jnp.arange(2)
+      >>> epoch = jc.train.steps.order(key, steps, n=4, batch_size=2)
+      >>> epoch.shape, sorted(epoch.ravel().tolist())
+      ((2, 2), [0, 1, 2, 3])
 
     Also known as: data order, index sampler, epoch shuffling.
     """
@@ -91,7 +90,8 @@ def shuffled(key: Key, places: ArrayLike, *, n: int) -> Array:
       ValueError: `n` is no count.
 
     Example:
-      >>> sorted(jc.train.shuffled(jax.random.key(0), jnp.arange(5), n=5).tolist())
+      >>> found = jc.train.steps.shuffled(jax.random.key(0), jnp.arange(5), n=5)
+      >>> sorted(found.tolist())
       [0, 1, 2, 3, 4]
 
     Also known as: index shuffle, pseudo-random permutation, format-preserving

@@ -56,8 +56,9 @@ def initial(recipe: Recipe, params: Params, key: Key) -> State:
     Example:
       >>> model = lambda params, x: params * x
       >>> squared = lambda outputs, targets: (outputs - targets) ** 2
-      >>> recipe = jc.train.Recipe(jc.train.supervised(model, squared), optax.sgd(0.1))
-      >>> int(jc.train.initial(recipe, jnp.float32(2), jax.random.key(0)).count)
+      >>> objective = jc.train.objectives.supervised(model, squared)
+      >>> recipe = jc.train.Recipe(objective, optax.sgd(0.1))
+      >>> int(jc.train.steps.initial(recipe, jnp.float32(2), jax.random.key(0)).count)
       0
     """
     check_kind("initial", "recipe", recipe, Recipe, BUILD)
@@ -94,10 +95,11 @@ def step(recipe: Recipe) -> Update:
     Example:
       >>> model = lambda params, x: params * x
       >>> squared = lambda outputs, targets: (outputs - targets) ** 2
-      >>> recipe = jc.train.Recipe(jc.train.supervised(model, squared), optax.sgd(0.1))
-      >>> state = jc.train.initial(recipe, jnp.float32(2), jax.random.key(0))
+      >>> objective = jc.train.objectives.supervised(model, squared)
+      >>> recipe = jc.train.Recipe(objective, optax.sgd(0.1))
+      >>> state = jc.train.steps.initial(recipe, jnp.float32(2), jax.random.key(0))
       >>> batch = jnp.array([1.0, 2.0]), jnp.array([0.0, 3.0])
-      >>> state, loss = jax.jit(jc.train.step(recipe))(state, batch)
+      >>> state, loss = jax.jit(jc.train.steps.step(recipe))(state, batch)
       >>> state.params, loss
       (Array(1.6, dtype=float32), Array(2.5, dtype=float32))
     """
