@@ -47,6 +47,8 @@ collect_ignore_glob = [
     for framework in ("equinox", "haiku")
     if importlib.util.find_spec(framework) is None
 ]
+if importlib.util.find_spec("dp_accounting") is None:
+    collect_ignore_glob.append("jaxcompress/validate/privacy/account.py")
 if importlib.util.find_spec("flax") is None:
     collect_ignore_glob += [
         f"{folder}/{room}/*" for folder in ("jaxcompress", "tests") for room in ("bridges", "demo")

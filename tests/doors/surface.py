@@ -13,6 +13,11 @@ FAMILIES = {
     for family in ("comparisons", "leakage", "membership", "metrics", "privacy", "shift")
 }
 """Families with a table of their own, `validate_leakage.py`, and their prefix."""
+NEEDS = {
+    "validate.privacy.epsilon": "dp_accounting",
+    "validate.privacy.noise_multiplier": "dp_accounting",
+}
+"""Functions that only run where a package of an extra is installed."""
 ROOMS = (*sorted(jaxcompress._ROOMS), *FAMILIES)
 CLASSES = "classes"
 """Those whose fields are checked as arguments are."""
@@ -52,7 +57,11 @@ def functions(room: str) -> dict[str, Callable]:
         return _of_bridges()
     if room in FAMILIES:
         whole = methods.exported(room.partition("_")[0])
-        return {name: each for name, each in whole.items() if name.startswith(FAMILIES[room])}
+        return {
+            name: each
+            for name, each in whole.items()
+            if name.startswith(FAMILIES[room]) and _is_installed(NEEDS.get(name, "numpy"))
+        }
     if room != TOP:
         apart = tuple(FAMILIES.values())
         whole = methods.exported(room)
@@ -72,11 +81,15 @@ def _of_bridges() -> dict[str, Callable]:
     return {
         f"bridges.{bridge}.{name}": getattr(module, name)
         for bridge, framework in frameworks.items()
-        if importlib.util.find_spec(framework) is not None
+        if _is_installed(framework)
         for module in [getattr(jaxcompress.bridges, bridge)]
         for name in dir(module)
         if inspect.isfunction(getattr(module, name))
     }
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def arguments(function: Callable) -> Iterator[str]:

@@ -1,6 +1,8 @@
 """Privacy beyond membership: canaries, attributes, and lower bounds on epsilon."""
 
 from jaxcompress.core import exports
+from jaxcompress.validate.privacy.account import epsilon as epsilon
+from jaxcompress.validate.privacy.account import noise_multiplier as noise_multiplier
 from jaxcompress.validate.privacy.guesses import one_run_bound as one_run_bound
 from jaxcompress.validate.privacy.guesses import one_run_p_value as one_run_p_value
 from jaxcompress.validate.privacy.one_run import OneRunAudit as OneRunAudit
