@@ -24,6 +24,16 @@ from jaxcompress.validate.leakage.findings import FeatureFinding as FeatureFindi
 from jaxcompress.validate.leakage.findings import Finding as Finding
 from jaxcompress.validate.leakage.findings import LeakageReport as LeakageReport
 from jaxcompress.validate.leakage.fingerprints import fingerprints as fingerprints
+from jaxcompress.validate.leakage.image_hashes import dhash as dhash
+from jaxcompress.validate.leakage.image_hashes import flips as flips
+from jaxcompress.validate.leakage.image_hashes import phash as phash
+from jaxcompress.validate.leakage.image_hashes import shifts as shifts
+from jaxcompress.validate.leakage.images import near_images as near_images
+from jaxcompress.validate.leakage.shingles import characters as characters
+from jaxcompress.validate.leakage.shingles import word_runs as word_runs
+from jaxcompress.validate.leakage.tables import near_rows as near_rows
+from jaxcompress.validate.leakage.texts import near_texts as near_texts
 from jaxcompress.validate.leakage.times import times as times
+from jaxcompress.validate.leakage.vectors import near_vectors as near_vectors
 
 exports.list_imports(globals())

@@ -13,7 +13,7 @@ from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.messages import shown
 from jaxcompress.core.types import PyTree
 
-BLOCK_BYTES = 1 << 25
+BLOCK_BYTES = 1 << 23
 """Of the examples of a block that is cut from arrays in memory."""
 FORMS = (
     "Named sets are arrays (n, ...), lists of texts, tuples or dicts of these, iterables of chunks"

@@ -1,7 +1,8 @@
 """The verb: named sets and checks in, one report out."""
 
+import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ class Reading(NamedTuple):
       name: of the set.
       n: number of its examples.
       kept: what the check's `update` made of its blocks.
+      blocks: `blocks()` gives its blocks once more.
       again: `again(indices)` gives the examples of ascending indices once more.
     """
 
@@ -34,6 +36,7 @@ class Reading(NamedTuple):
     name: str
     n: int
     kept: Any
+    blocks: Callable[[], Iterator[Block]]
     again: Callable[[np.ndarray], PyTree]
 
 
@@ -136,8 +139,15 @@ def search(
     found: list[Finding | FeatureFinding] = []
     for at, each in enumerate(checks):
         readings = [
-            Reading(caller, name, sizes[name], kept[name][at], _again(caller, name, sets[name]))
-            for name in sets
+            Reading(
+                caller,
+                name,
+                sizes[name],
+                kept[name][at],
+                functools.partial(blocks, caller, name, examples),
+                functools.partial(gather, caller, name, examples),
+            )
+            for name, examples in sets.items()
         ]
         found += each.find(readings, pairs)
     return LeakageReport(
@@ -152,10 +162,6 @@ def compared(readings: Sequence[Reading], pairs: Pairs) -> list[tuple[int, int]]
     """Positions of sets to compare, the earlier first; twice the same for one set."""
     every = itertools.combinations_with_replacement(range(len(readings)), 2)
     return [(i, j) for i, j in every if pairs(readings[i].name, readings[j].name)]
-
-
-def _again(caller: str, name: str, examples: Any) -> Callable[[np.ndarray], PyTree]:
-    return lambda indices: gather(caller, name, examples, indices)
 
 
 def _check_call(sets: Any, checks: Any, pairs: object) -> None:

@@ -1,20 +1,16 @@
 """Exact duplicates, and groups that two sets share: equality by digests."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from jaxcompress.core.kinds import check_function
-from jaxcompress.validate.leakage import matches
+from jaxcompress.validate.leakage import equality, matches
 from jaxcompress.validate.leakage.blocks import Block
 from jaxcompress.validate.leakage.canonical import Canonical, stored
 from jaxcompress.validate.leakage.check import Check, Pairs, Reading, compared
 from jaxcompress.validate.leakage.findings import Finding
-from jaxcompress.validate.leakage.fingerprints import digests, form
-from jaxcompress.validate.leakage.parts import Part, everything, part_of
-
-PART = "It takes the examples and gives the part to look at."
+from jaxcompress.validate.leakage.parts import PART, Part, everything, part_of
 
 
 def exact(*, of: Part = everything, canonical: Canonical = stored) -> Check:
@@ -86,23 +82,11 @@ def groups(of: Part) -> Check:
 
 
 def _equal(kind: str, what: str, of: Part, canonical: Canonical) -> Check:
-    def update(block: Block, kept: dict[str, Any]) -> dict[str, Any]:
-        part = part_of(of, block.examples)
-        here = form(part, canonical)
-        if kept["digests"] and here != kept["form"]:
-            raise TypeError(f"check(sets): a chunk has examples of {kept['form']}, one of {here}.")
-        return {"form": here, "digests": [*kept["digests"], digests(part, canonical)]}
+    def update(block: Block, kept: equality.Seen) -> equality.Seen:
+        return equality.seen(part_of(of, block.examples), canonical, kept)
 
     def find(readings: Sequence[Reading], pairs: Pairs) -> list[Finding]:
-        forms = [each.kept["form"] for each in readings]
-        for each, other in zip(readings, forms, strict=True):
-            if other != forms[0]:
-                raise TypeError(
-                    f"{each.caller}({readings[0].name} of {forms[0]}, {each.name} of {other}):"
-                    " such examples are never equal; convert one of the sets, or pass"
-                    " leakage.exact(canonical=leakage.by_value)."
-                )
-        ids = matches.identities([np.concatenate(each.kept["digests"]) for each in readings])
+        ids = equality.identities(readings, [each.kept for each in readings])
         chosen = compared(readings, pairs)
         if kind == "group":
             chosen = [(i, j) for i, j in chosen if i != j]
@@ -117,4 +101,4 @@ def _equal(kind: str, what: str, of: Part, canonical: Canonical) -> Check:
             for i, j in chosen
         ]
 
-    return Check(what, lambda: {"form": "", "digests": []}, update, find, rereads=False)
+    return Check(what, lambda: equality.NOTHING, update, find, rereads=False)

@@ -60,3 +60,22 @@ def witnesses(pairs: np.ndarray, scores: np.ndarray) -> Match:
     best = order[at]
     chosen = np.stack([pairs[best, 0], second], axis=1) if second.size else pairs[:0]
     return Match(chosen, scores[best], np.unique(pairs[:, 0]))
+
+
+def spread(match: Match, first: np.ndarray, second: np.ndarray, same: bool) -> Match:
+    """A match of the earliest of equal examples, as one of all that equal them.
+
+    Args:
+      match: its pairs name no example that an earlier one of its set equals, but for
+        those within one set that are equal to the other of the pair.
+      first: identities (n,) of the first set.
+      second: those of the second.
+      same: whether the two are one set, whose copies are matched already.
+    """
+    if same:
+        return match
+    known, at = np.unique(second[match.pairs[:, 1]], return_index=True)
+    copies = np.flatnonzero(np.isin(second, known))
+    row = at[np.searchsorted(known, second[copies])]
+    touched = np.flatnonzero(np.isin(first, first[match.first]))
+    return Match(np.stack([match.pairs[row, 0], copies], axis=1), match.scores[row], touched)

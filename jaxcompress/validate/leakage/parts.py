@@ -6,6 +6,8 @@ from jaxcompress.core.messages import shown
 from jaxcompress.core.types import PyTree
 from jaxcompress.validate.leakage.blocks import count, in_memory
 
+PART = "It takes the examples and gives the part to look at."
+
 Part = Callable[[PyTree], PyTree]
 """Examples, a tree of arrays (n, ...), to a part or a function of them (n, ...)."""
 
