@@ -1,10 +1,13 @@
 """Leakage of data: what sets that must be apart have in common, features that leak.
 
-the verb        check, of named sets in memory or in streams, gives a LeakageReport
-what to look for exact, groups, times
-which pairs     every_pair, between_sets
-what is equal   stored, by_value, rounded, pixels, words
-arrays          fingerprints
+the verb         check, of named sets in memory or in streams: a LeakageReport
+equal            exact, groups; by stored, by_value, rounded, pixels, words
+nearly equal     near_images, near_texts, near_rows, near_vectors
+in time          times
+which pairs      every_pair, between_sets
+of images        phash, dhash; shifts, flips
+of texts         characters, word_runs
+arrays           fingerprints
 """
 
 from jaxcompress.core import exports
