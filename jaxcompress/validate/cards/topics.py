@@ -47,7 +47,7 @@ TOPICS = (
     Topic(
         "input shift",
         "Do new inputs look like those that it was trained on?",
-        "validate.shift",
+        "validate.shift.drift",
         "inputs of training and new inputs; labels are not needed",
     ),
     Topic(
