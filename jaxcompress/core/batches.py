@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.messages import shown
+from jaxcompress.core.types import PyTree
 
 
 def as_inputs(batch: Any) -> tuple:
@@ -18,6 +19,44 @@ def as_inputs(batch: Any) -> tuple:
       (({'ids': 1},), (1, 2))
     """
     return batch if isinstance(batch, tuple) else (batch,)
+
+
+def count_of(caller: str, argument: str, examples: PyTree) -> int:
+    """The number of examples: the length of the first axis of all arrays.
+
+    Raises:
+      TypeError: there is no array, or one has no first axis.
+      ValueError: arrays disagree, or hold no example.
+
+    Example:
+      >>> count_of("cross_validate", "data", {"x": np.ones((3, 2)), "y": np.ones(3)})
+      3
+      >>> count_of("cross_validate", "data", (np.ones((3, 2)), np.ones(4)))
+      Traceback (most recent call last):
+      ValueError: cross_validate(data): arrays disagree on the number of examples: 3 at
+      '0', 4 at '1'.
+    """
+    leaves = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(examples)
+    }
+    if not leaves or any(len(getattr(leaf, "shape", ())) == 0 for leaf in leaves.values()):
+        raise TypeError(
+            f"{caller}({argument}={shown(examples)}) must be an array or a tree of arrays, whose "
+            "first axis is the examples'."
+        )
+    counts = {name: leaf.shape[0] for name, leaf in leaves.items()}
+    if len(set(counts.values())) > 1:
+        first, *others = counts
+        other = next(name for name in others if counts[name] != counts[first])
+        raise ValueError(
+            f"{caller}({argument}): arrays disagree on the number of examples: {counts[first]} at "
+            f"{first!r}, {counts[other]} at {other!r}."
+        )
+    n = next(iter(counts.values()))
+    if not n:
+        raise ValueError(f"{caller}({argument}) holds no examples.")
+    return n
 
 
 def as_pairs(caller: str, batches: Iterable[Any]) -> list[tuple[Any, Any]]:

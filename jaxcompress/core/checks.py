@@ -21,6 +21,10 @@ from jaxcompress.core.messages import shown
 from jaxcompress.core.types import Params, PyTree
 
 
+class TracedError(TypeError):
+    """An array is traced where its values are needed."""
+
+
 def check_count(caller: str, argument: str, value: object, least: int = 1) -> int:
     """The value as an int, or a ValueError unless it is one of at least `least`.
 
@@ -169,6 +173,8 @@ def check_finite(caller: str, name: str, leaf) -> None:
 def check_concrete(caller: str, mend: str = "", **arguments: PyTree) -> None:
     """Raises a TypeError where an array is traced, so that it has no value yet.
 
+    It is a `TracedError`, by which code that tries tracing first knows the reason.
+
     For the doors of verbs that look at values to decide shapes, counts and reports.
 
     Args:
@@ -179,20 +185,21 @@ def check_concrete(caller: str, mend: str = "", **arguments: PyTree) -> None:
     Example:
       >>> jax.jit(lambda x: check_concrete("masks", params={"kernel": x}))(1.0)
       Traceback (most recent call last):
-      TypeError: masks(params=...) reads values, and leaf 'kernel' is traced by jit, ...
+      jaxcompress.core.checks.TracedError: masks(params=...) reads values, and leaf
+      'kernel' is traced by jit, ...
     """
     for argument, tree in arguments.items():
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
             if isinstance(leaf, Tracer):
                 name = jax.tree_util.keystr(path, simple=True, separator="/")
-                raise TypeError(
+                raise TracedError(
                     f"{caller}({argument}=...) reads values, and "
                     f"{f'leaf {name!r}' if name else 'it'} is traced by jit, grad or vmap. Call "
                     f"{caller} outside of them.{' ' * bool(mend)}{mend}"
                 )
     # Inside of jit even a constant is traced.
     if isinstance(jnp.zeros(()), Tracer):
-        raise TypeError(
+        raise TracedError(
             f"{caller} reads values, and what calls it is traced by jit. Call {caller} outside."
             f"{' ' * bool(mend)}{mend}"
         )

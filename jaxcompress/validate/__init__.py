@@ -1,6 +1,7 @@
 """Validation: disjoint splits, metrics, confidence intervals and paired tests.
 
     data          split, check_disjoint, leakage.check; folds in splits
+    one recipe    cross_validate; pairs, choices, preprocessing in cross_validation
     one model     predict, evaluate with any of metrics
     two models    compare, verdict, compare_scores
     intervals     mean_interval, wilson, bootstrap_interval
@@ -13,6 +14,7 @@ from jaxcompress.core import exports
 from jaxcompress.core.labels import counted as counted
 from jaxcompress.validate import cards as cards
 from jaxcompress.validate import comparisons as comparisons
+from jaxcompress.validate import cross_validation as cross_validation
 from jaxcompress.validate import leakage as leakage
 from jaxcompress.validate import membership as membership
 from jaxcompress.validate import metrics as metrics
@@ -27,6 +29,7 @@ from jaxcompress.validate.compare import compare as compare
 from jaxcompress.validate.compare import verdict as verdict
 from jaxcompress.validate.compare_scores import ScoreComparison as ScoreComparison
 from jaxcompress.validate.compare_scores import compare_scores as compare_scores
+from jaxcompress.validate.cross_validation.run import cross_validate as cross_validate
 from jaxcompress.validate.evaluate import evaluate as evaluate
 from jaxcompress.validate.evaluate import predict as predict
 from jaxcompress.validate.examples import Examples as Examples

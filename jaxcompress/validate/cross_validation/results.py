@@ -1,0 +1,194 @@
+"""What cross-validation keeps: the values of all tested examples, fold by fold."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxcompress.core.kinds import check_function
+from jaxcompress.core.messages import shown
+from jaxcompress.validate.cross_validation.statistics import Corrected, corrected
+from jaxcompress.validate.intervals import check_confidence
+from jaxcompress.validate.splits.fold import Fold
+
+Values = dict[str, np.ndarray]
+"""Of one fold, by name: arrays whose first axis is that of the fold's test examples."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """The values that models of all folds gave the examples they were not trained on.
+
+    Invariants:
+      - Each fold has values of the same names; each array is NumPy and finite, with
+        first axis n_test in the order of the fold's test indices.
+      - A *score* is the mean of a fold's values (n_test,); values of more axes, such as
+        outputs, have none, see `by_fold`.
+      - Statistics weigh folds alike. Standard errors and intervals are corrected for
+        training sets that overlap, see `corrected_interval`; no estimator of this
+        variance is unbiased.
+
+    Args:
+      folds: what was trained and tested on.
+      values: one dict per fold.
+      in_turn: why folds ran one after the other; empty where one program ran them.
+    """
+
+    folds: tuple[Fold, ...]
+    values: tuple[Values, ...]
+    in_turn: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all values, also of those without scores."""
+        return tuple(self.values[0])
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The names of the values that have scores."""
+        return tuple(name for name, value in self.values[0].items() if value.ndim == 1)
+
+    @property
+    def test_over_train(self) -> float:
+        """Tested examples per training example, n_test / n_train over all folds."""
+        tested = sum(fold.test.size for fold in self.folds)
+        return tested / sum(fold.train.size for fold in self.folds)
+
+    def scores(self, name: str) -> np.ndarray:
+        """The scores of the folds, (k,) float64.
+
+        Raises:
+          KeyError: there is no value of this name.
+          ValueError: it has more axes than the examples'.
+        """
+        self._check_name("scores", name)
+        if name not in self.scored:
+            shape = self.values[0][name].shape
+            raise ValueError(
+                f"CrossValidation.scores({name!r}): values of shape {shape} have no mean per "
+                "example. Take by_fold, with a function of them."
+            )
+        return np.array([fold[name].mean(dtype=np.float64) for fold in self.values])
+
+    def by_fold(self, function: Callable[[Values, Fold], float]) -> np.ndarray:
+        """A figure of each fold that is no mean over examples, such as an AUC.
+
+        Args:
+          function: `function(values, fold) -> number`; `fold.test` says which examples
+            the values are of.
+
+        Returns:
+          (k,) float64; `corrected_interval` takes it with `test_over_train`.
+        """
+        check_function("by_fold", "function", function, "It is function(values, fold) -> number.")
+        pairs = zip(self.values, self.folds, strict=True)
+        return np.array([function(values, fold) for values, fold in pairs], np.float64)
+
+    def mean(self, name: str) -> float:
+        """The mean of the scores."""
+        return float(self.scores(name).mean())
+
+    def standard_error(self, name: str) -> float:
+        """The corrected standard error of the mean score; needs two folds."""
+        return self._corrected(name, 0.95).standard_error
+
+    def interval(self, name: str, *, confidence: float = 0.95) -> tuple[float, float]:
+        """The corrected interval of the mean score; needs two folds."""
+        return self._corrected(name, check_confidence("interval", confidence)).interval
+
+    @property
+    def tested(self) -> np.ndarray:
+        """The examples that were tested at least once, ascending int64 indices."""
+        return np.unique(np.concatenate([fold.test for fold in self.folds]))
+
+    def out_of_fold(self, name: str) -> np.ndarray:
+        """The values of the tested examples in their order, by models without them.
+
+        Returns:
+          (tested, …), the i-th of example `tested[i]`; the mean of its values where an
+          example was tested several times.
+
+        Raises:
+          KeyError: there is no value of this name.
+        """
+        self._check_name("out_of_fold", name)
+        examples = np.concatenate([fold.test for fold in self.folds])
+        given = np.concatenate([fold[name] for fold in self.values])
+        _, places, counts = np.unique(examples, return_inverse=True, return_counts=True)
+        if counts.max() == 1:
+            return given[np.argsort(examples)]
+        sums = np.zeros((counts.size, *given.shape[1:]))
+        np.add.at(sums, places.reshape(-1), given)
+        return sums / counts.reshape(-1, *[1] * (given.ndim - 1))
+
+    def __str__(self) -> str:
+        """One line on the folds and one per score."""
+        way = "in turn" if self.in_turn else "in one program"
+        lines = [f"{len(self.folds)} folds {way}"]
+        width = max(map(len, self.scored), default=0)
+        for name in self.scored:
+            line = f"{name:{width}}  {self.mean(name):.4g}"
+            if len(self.folds) > 1:
+                low, high = self.interval(name)
+                line += f"  ({low:.4g} to {high:.4g})"
+            lines.append(line)
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields and the statistics of the scores, as plain values."""
+        statistics = {name: self._statistics(name) for name in self.scored}
+        return {
+            "folds": [
+                {"train": train.tolist(), "test": test.tolist()} for train, test in self.folds
+            ],
+            "values": [
+                {
+                    name: {"dtype": str(value.dtype), "values": value.tolist()}
+                    for name, value in fold.items()
+                }
+                for fold in self.values
+            ],
+            "in_turn": self.in_turn,
+            "statistics": statistics,
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "CrossValidation":
+        """What `to_json` described."""
+        return cls(
+            tuple(
+                Fold(np.asarray(fold["train"], np.int64), np.asarray(fold["test"], np.int64))
+                for fold in record["folds"]
+            ),
+            tuple(
+                {name: np.asarray(value["values"], value["dtype"]) for name, value in fold.items()}
+                for fold in record["values"]
+            ),
+            record["in_turn"],
+        )
+
+    def _statistics(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = {"scores": self.scores(name).tolist(), "mean": self.mean(name)}
+        if len(self.folds) > 1:
+            found |= {
+                "standard_error": self.standard_error(name),
+                "interval": list(self.interval(name)),
+            }
+        return found
+
+    def _corrected(self, name: str, confidence: float) -> Corrected:
+        scores = self.scores(name)
+        if scores.size < 2:
+            raise ValueError(
+                "CrossValidation: one fold has no spread, from which an interval could come. Take "
+                "two folds or more, or an interval of its values: validate.mean_interval."
+            )
+        return corrected(scores, self.test_over_train, confidence)
+
+    def _check_name(self, method: str, name: object) -> None:
+        if name not in self.names:
+            raise KeyError(
+                f"CrossValidation.{method}({shown(name)}): the values are named "
+                f"{', '.join(self.names)}."
+            )

@@ -1,0 +1,181 @@
+"""Corrected statistics, preprocessing inside of folds, nested choices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import jaxcompress as jc
+from jaxcompress.validate import cross_validation, splits
+from tests.validate.cross_validation.recipes import numpy_ridge, regression, ridge
+
+
+def of_scores(scores, folds):
+    """A result with these scores, one value per fold."""
+    values = [
+        {"score": np.full(fold.test.size, score)} for score, fold in zip(scores, folds, strict=True)
+    ]
+    return cross_validation.CrossValidation(tuple(folds), tuple(values))
+
+
+FOLDS = splits.k_fold(20, folds=5)
+ONE = np.array([0.9, 0.94, 0.92, 0.88, 0.91])
+OTHER = np.array([0.91, 0.97, 0.92, 0.9, 0.93])
+
+
+def test_the_interval_and_the_test_are_scipys_with_another_variance():
+    result = of_scores(ONE, FOLDS)
+    scale = np.sqrt(ONE.var(ddof=1) * (1 / 5 + 1 / 4))
+    np.testing.assert_allclose(result.standard_error("score"), scale, rtol=1e-12)
+    expected = stats.t.interval(0.9, 4, loc=ONE.mean(), scale=scale)
+    np.testing.assert_allclose(result.interval("score", confidence=0.9), expected, rtol=1e-12)
+    # With test sets of no size the correction is nothing, and both are Student's.
+    plain = cross_validation.corrected_interval(ONE, 1e-300)
+    np.testing.assert_allclose(plain, jc.validate.mean_interval(ONE), rtol=1e-12)
+
+    compared = cross_validation.compare_folds(result, of_scores(OTHER, FOLDS), "score")
+    differences = OTHER - ONE
+    t = stats.ttest_1samp(differences, 0).statistic / np.sqrt(1 + 5 / 4)
+    np.testing.assert_allclose(compared.p_value, 2 * stats.t.sf(abs(t), 4), rtol=1e-9)
+    np.testing.assert_allclose(compared.difference, differences.mean(), rtol=1e-9)
+    assert compared.to_json()["verdict"].startswith("no difference of score shown")
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict"),
+    [(0.0, "no difference of"), (1.0, "score higher by 1 to 1"), (-1.0, "score lower by 1 to 1")],
+)
+def test_equal_differences_have_no_spread(shift, verdict):
+    compared = cross_validation.compare_folds(
+        of_scores(np.ones(5), FOLDS), of_scores(np.ones(5) + shift, FOLDS), "score"
+    )
+    assert compared.verdict.startswith(verdict)
+    assert compared.p_value == (shift == 0)
+    assert compared.interval == (shift, shift)
+
+
+def test_the_corrected_test_keeps_its_level_where_the_plain_one_does_not():
+    """Scores that depend on test examples alone: any two correlate by n_test / n."""
+    random, corrected, plain = np.random.default_rng(0), 0, 0
+    for trial in range(300):
+        data = random.normal(size=60)
+        folds = splits.holdout(60, test_fraction=0.2, folds=10, seed=trial)
+        scores = [data[test].mean() for _, test in folds]
+        low, high = cross_validation.corrected_interval(scores, 12 / 48)
+        corrected += not low <= 0 <= high
+        plain += stats.ttest_1samp(scores, 0).pvalue < 0.05
+    # 5 % of 300 is 15, with a standard deviation of 3.8.
+    assert corrected <= 30
+    assert plain > 75
+
+
+@pytest.mark.parametrize(
+    ("folds", "name", "said"),
+    [
+        (splits.k_fold(20, folds=5, seed=1), "score", "fold 0 trains on other examples"),
+        (splits.k_fold(20, folds=4), "score", "reference of 5 folds, candidate of 4"),
+        (FOLDS, "loss", r"\(name='loss'\): reference has scores of score"),
+    ],
+)
+def test_only_the_same_folds_are_compared(folds, name, said):
+    with pytest.raises(ValueError, match=rf"compare_folds.*{said}"):
+        cross_validation.compare_folds(
+            of_scores(ONE, FOLDS), of_scores(OTHER[: len(folds)], folds), name
+        )
+
+
+def test_preprocessing_is_fitted_inside_of_the_fold(key):
+    sk = pytest.importorskip("sklearn.linear_model")
+    from sklearn.model_selection import KFold, cross_val_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    x, y = regression(31)
+    x = x * [1.0, 100.0, 0.0] + 7.0  # the last feature is constant
+    recipe = cross_validation.prepared(cross_validation.standardize(), ridge(2.0))
+    with jax.enable_x64(True):
+        found = jc.validate.cross_validate(
+            *recipe, (x, y), splits.k_fold(31, folds=4, seed=2), key=key
+        )
+    model = make_pipeline(StandardScaler(), sk.Ridge(alpha=2.0, fit_intercept=False))
+    splitter = KFold(4, shuffle=True, random_state=2)
+    expected = -cross_val_score(model, x, y, cv=splitter, scoring="neg_mean_squared_error")
+    np.testing.assert_allclose(found.scores("square"), expected, rtol=1e-9)
+
+
+def test_a_recipe_that_looks_at_all_examples_would_be_seen():
+    x = jnp.array([[1.0], [2.0], [3.0], [1000.0]])
+    constants = cross_validation.standardize().fit((x,), jnp.array([1.0, 1.0, 1.0, 0.0]))
+    np.testing.assert_allclose(constants[0], [2.0], rtol=1e-6)
+    np.testing.assert_allclose(constants[1], [np.sqrt(2 / 3)], rtol=1e-6)
+
+
+PENALTIES = [0.01, 10.0, 1000.0]
+
+
+def test_a_nested_choice_is_that_of_scikit_learn(key):
+    sk = pytest.importorskip("sklearn.linear_model")
+    ms = pytest.importorskip("sklearn.model_selection")
+    random = np.random.default_rng(4)
+    x = random.normal(size=(26, 6))
+    y = 0.6 * x[:, 0] + random.normal(size=26)
+    outer, inner = ms.KFold(4, shuffle=True, random_state=0), ms.KFold(3)
+    folds = splits.nested(
+        splits.k_fold(26, folds=4, seed=0),
+        lambda train: splits.k_fold(train.size, folds=3, seed=None),
+    )
+    found = cross_validation.nested_cross_validate(
+        {str(penalty): numpy_ridge(penalty) for penalty in PENALTIES},
+        (x, y),
+        folds,
+        key=key,
+        judge=lambda values: -values["square"].mean(),
+        at_once=0,
+    )
+    scoring = "neg_mean_squared_error"
+    search = ms.GridSearchCV(
+        sk.Ridge(fit_intercept=False), {"alpha": PENALTIES}, cv=inner, scoring=scoring
+    )
+    theirs = ms.cross_validate(search, x, y, cv=outer, scoring=scoring, return_estimator=True)
+    chosen = tuple(str(each.best_params_["alpha"]) for each in theirs["estimator"])
+    assert found.chosen == chosen
+    assert len(set(chosen)) > 1, "the folds of this test should not all choose alike"
+    np.testing.assert_allclose(found.outer.scores("square"), -theirs["test_score"], rtol=1e-9)
+    for i, each in enumerate(theirs["estimator"]):
+        means = [found.inner[str(penalty)][i] for penalty in PENALTIES]
+        np.testing.assert_allclose(means, each.cv_results_["mean_test_score"], rtol=1e-9)
+    assert found.to_json()["chosen"] == list(chosen)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"candidates": {}}, "holds no recipe"),
+        ({"judge": lambda values: np.nan}, r"judge\) gives NaN for the candidate 'a'"),
+        (
+            {
+                "folds": [
+                    splits.NestedFold(
+                        np.arange(4), np.array([5]), [splits.Fold(np.array([0]), np.array([5]))]
+                    )
+                ]
+            },
+            "an inner fold of fold 0 holds an example that is not trained on",
+        ),
+        ({"folds": []}, "holds no fold"),
+    ],
+)
+def test_wrong_nesting_is_refused(change, said, key):
+    given = {
+        "candidates": {"a": numpy_ridge(1.0)},
+        "data": regression(6),
+        "folds": [
+            splits.NestedFold(
+                np.arange(4), np.array([5]), [splits.Fold(np.array([0, 2]), np.array([1]))]
+            )
+        ],
+        "judge": lambda values: 1.0,
+    }
+    with pytest.raises(ValueError, match=f"nested_cross_validate.*{said}"):
+        cross_validation.nested_cross_validate(**given | change, key=key, at_once=0)
