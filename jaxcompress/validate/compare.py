@@ -22,6 +22,7 @@ from jaxcompress.validate.cards.findings import (
 )
 from jaxcompress.validate.comparisons.paired import mcnemar
 from jaxcompress.validate.intervals import bootstrap_interval, check_confidence, paired_interval
+from jaxcompress.validate.leakage.calibration import check_calibration
 from jaxcompress.validate.pairing import check_paired
 from jaxcompress.validate.results import Evaluation
 
@@ -49,6 +50,8 @@ class Comparison:
       agreement: fraction of examples that both answer alike, in [0, 1].
       margin: difference of accuracy that matters.
       confidence: of both intervals.
+      calibrated_on: how many of the examples calibration data held; None where these
+        were not given.
     """
 
     n: int
@@ -62,6 +65,7 @@ class Comparison:
     agreement: float
     margin: float
     confidence: float
+    calibrated_on: int | None = None
 
     @property
     def verdict(self) -> str:
@@ -125,6 +129,7 @@ def compare(
     margin: float = 0.01,
     confidence: float = 0.95,
     seed: int = 0,
+    calibration: Any = None,
 ) -> Comparison:
     """How accuracy and loss differ from the reference's, example by example.
 
@@ -138,6 +143,10 @@ def compare(
       margin: difference of accuracy that matters, in (0, 1); 0.01 is one point.
       confidence: of the intervals, in (0, 1).
       seed: of the resampling, from which the interval of the loss comes.
+      calibration: the inputs that either model was calibrated, tuned or pruned with: an
+        array, a tree of arrays, or batches of such. None where there are none. Where
+        they hold an example of the evaluations the comparison is refused, unless
+        `leakage.Shared(inputs)` says that it is meant.
 
     Returns:
       The comparison; `.verdict` says it in words.
@@ -146,7 +155,8 @@ def compare(
       TypeError: one of them is no evaluation.
       ValueError: fewer than two examples; different examples, as seen by their inputs
         and labels; evaluations without accuracy and loss, or with another loss each; a
-        margin or confidence out of range, or a seed that is no count.
+        margin or confidence out of range, or a seed that is no count; examples of the
+        calibration data among those compared.
 
     Example:
       >>> classifier, x = lambda params, x: x @ params, jnp.eye(4)
@@ -162,6 +172,7 @@ def compare(
     check_inside("compare", "margin", margin, 0, 1)
     confidence = check_confidence("compare", confidence)
     check_count("compare", "seed", seed, least=0)
+    calibrated_on = check_calibration("compare", reference.fingerprints, calibration)
     loss_differences = candidate.loss.astype(np.float64) - reference.loss
     gained = int(np.sum(candidate.correct & ~reference.correct))
     lost = int(np.sum(reference.correct & ~candidate.correct))
@@ -177,6 +188,7 @@ def compare(
         agreement=float(np.mean(reference.predictions == candidate.predictions)),
         margin=float(margin),
         confidence=confidence,
+        calibrated_on=calibrated_on,
     )
 
 

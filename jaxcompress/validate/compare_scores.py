@@ -9,6 +9,7 @@ from jaxcompress.core.checks import check_count
 from jaxcompress.core.kinds import check_text
 from jaxcompress.validate.cards.findings import Figure, Finding
 from jaxcompress.validate.intervals import bootstrap_interval, check_confidence
+from jaxcompress.validate.leakage.calibration import check_calibration
 from jaxcompress.validate.metrics.metric import Mean
 from jaxcompress.validate.pairing import check_paired
 from jaxcompress.validate.resampling import percentile_interval
@@ -85,6 +86,7 @@ def compare_scores(
     *,
     confidence: float = 0.95,
     seed: int = 0,
+    calibration: Any = None,
 ) -> ScoreComparison:
     """How a metric differs from the reference's, examples compared in pairs.
 
@@ -99,6 +101,7 @@ def compare_scores(
       metric: its name, such as "loss" or "roc_auc".
       confidence: of the interval, in (0, 1).
       seed: of the resampling.
+      calibration: the inputs that either model was calibrated with, see `compare`.
 
     Returns:
       The comparison; `.verdict` says it in words.
@@ -106,7 +109,8 @@ def compare_scores(
     Raises:
       TypeError: one of them is no evaluation.
       ValueError: fewer than two examples, or other examples; the metric is missing in
-        one; a wrong confidence or seed.
+        one; a wrong confidence or seed; examples of the calibration data among those
+        compared.
 
     Example:
       >>> evaluate = jc.validate.evaluate
@@ -124,6 +128,7 @@ def compare_scores(
     check_paired("compare_scores", reference, candidate, metric)
     confidence = check_confidence("compare_scores", confidence)
     check_count("compare_scores", "seed", seed, least=0)
+    check_calibration("compare_scores", reference.fingerprints, calibration)
     one, other = reference[metric], candidate[metric]
     return ScoreComparison(
         metric=metric,

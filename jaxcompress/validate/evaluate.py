@@ -13,7 +13,7 @@ from jaxcompress.core.checks import check_concrete, check_count, is_number
 from jaxcompress.core.kinds import check_function, check_iterable, check_kind
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params, PyTree
-from jaxcompress.validate.leakage.canonical import stored
+from jaxcompress.validate.leakage.calibration import as_traced
 from jaxcompress.validate.leakage.fingerprints import digests
 from jaxcompress.validate.metrics.classes import accuracy
 from jaxcompress.validate.metrics.metric import Metric, check_structure
@@ -155,7 +155,7 @@ def evaluate(
         )
     return Evaluation(
         {each.name: Score(each, statistics[each.name]) for each in metrics},
-        digests(jax.tree.map(np.asarray, inputs), stored),
+        digests(jax.tree.map(np.asarray, inputs), as_traced),
     )
 
 

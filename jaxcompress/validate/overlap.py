@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.validate.leakage.check import between_sets, search
 from jaxcompress.validate.leakage.exact import exact
-from jaxcompress.validate.leakage.findings import Finding
+from jaxcompress.validate.leakage.reports import Overlap
 
 
 def check_disjoint(**splits: ArrayLike) -> None:
@@ -39,12 +39,12 @@ def check_disjoint(**splits: ArrayLike) -> None:
     if len(splits) < 2:
         raise ValueError(f"check_disjoint({', '.join(splits)}) needs two or more named sets.")
     report = search("check_disjoint", splits, [exact()], between_sets)
-    found = "; ".join(_in_words(each) for each in report.findings if each.count)
+    found = "; ".join(_in_words(each) for each in report.overlaps if each.count)
     if found:
         raise ValueError(f"check_disjoint: {found}.")
 
 
-def _in_words(found: Finding) -> str:
+def _in_words(found: Overlap) -> str:
     places = ", ".join(
         f"{found.second}[{j}] = {found.first}[{i}]" for i, j in found.pairs[:3].tolist()
     )

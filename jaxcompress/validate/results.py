@@ -158,8 +158,9 @@ class Evaluation(Mapping[str, Score]):
 
     Args:
       scores: by metric name.
-      fingerprints: uint8 (n, 16), what `leakage.fingerprints` gives for the inputs, by
-        which comparisons know that two models were given the same examples.
+      fingerprints: uint8 (n, 16), what `leakage.fingerprints` gives for the inputs in
+        the dtypes that the model gets them in. By these comparisons know that two
+        models were given the same examples, and that calibration data hold none.
 
     Raises:
       TypeError: a field is of another kind.

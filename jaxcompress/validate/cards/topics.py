@@ -83,7 +83,7 @@ TOPICS = (
     Topic(
         "data leakage",
         "Do training, calibration and test sets share examples, groups or the target itself?",
-        "validate.check_disjoint",
+        "validate.leakage",
         "all sets that were used, calibration data among them",
     ),
     Topic(

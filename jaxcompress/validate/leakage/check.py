@@ -12,7 +12,7 @@ from jaxcompress.core.kinds import check_each, check_function, check_kind, check
 from jaxcompress.core.messages import shown
 from jaxcompress.core.types import PyTree
 from jaxcompress.validate.leakage.blocks import Block, blocks, can_be_read_again, count, gather
-from jaxcompress.validate.leakage.findings import FeatureFinding, Finding, LeakageReport
+from jaxcompress.validate.leakage.reports import LeakageReport, LeakingFeature, Note, Overlap
 
 SETS = 'It is a dict from names to sets: {"train": x_train, "test": x_test}.'
 
@@ -54,7 +54,7 @@ class Check(NamedTuple):
     what: str
     init: Callable[[], Any]
     update: Callable[[Block, Any], Any]
-    find: Callable[[Sequence[Reading], Pairs], Sequence[Finding | FeatureFinding]]
+    find: Callable[[Sequence[Reading], Pairs], Sequence[Overlap | LeakingFeature | Note]]
     rereads: bool
 
 
@@ -136,7 +136,7 @@ def search(
             sizes[name] = block.start + count(block.examples)
         if not sizes[name]:
             raise ValueError(f"{caller}({name}) holds no examples.")
-    found: list[Finding | FeatureFinding] = []
+    found: list[Overlap | LeakingFeature | Note] = []
     for at, each in enumerate(checks):
         readings = [
             Reading(
@@ -153,8 +153,9 @@ def search(
     return LeakageReport(
         sets=sizes,
         checked=tuple(each.what for each in checks),
-        findings=tuple(each for each in found if isinstance(each, Finding)),
-        features=tuple(each for each in found if isinstance(each, FeatureFinding)),
+        overlaps=tuple(each for each in found if isinstance(each, Overlap)),
+        features=tuple(each for each in found if isinstance(each, LeakingFeature)),
+        notes=tuple(each.text for each in found if isinstance(each, Note)),
     )
 
 

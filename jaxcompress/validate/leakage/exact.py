@@ -9,8 +9,8 @@ from jaxcompress.validate.leakage import equality, matches
 from jaxcompress.validate.leakage.blocks import Block
 from jaxcompress.validate.leakage.canonical import Canonical, stored
 from jaxcompress.validate.leakage.check import Check, Pairs, Reading, compared
-from jaxcompress.validate.leakage.findings import Finding
 from jaxcompress.validate.leakage.parts import PART, Part, everything, part_of
+from jaxcompress.validate.leakage.reports import Overlap
 
 
 def exact(*, of: Part = everything, canonical: Canonical = stored) -> Check:
@@ -63,7 +63,7 @@ def groups(of: Part) -> Check:
       >>> leakage = jc.validate.leakage
       >>> sets = {"train": {"patient": [7, 7, 8]}, "test": {"patient": [9, 8]}}
       >>> report = leakage.check(sets, [leakage.groups(lambda e: e["patient"])])
-      >>> report.findings[0].pairs
+      >>> report.overlaps[0].pairs
       array([[2, 1]])
 
     Also known as: group leakage, subject overlap, identity confounding.
@@ -85,13 +85,13 @@ def _equal(kind: str, what: str, of: Part, canonical: Canonical) -> Check:
     def update(block: Block, kept: equality.Seen) -> equality.Seen:
         return equality.seen(part_of(of, block.examples), canonical, kept)
 
-    def find(readings: Sequence[Reading], pairs: Pairs) -> list[Finding]:
+    def find(readings: Sequence[Reading], pairs: Pairs) -> list[Overlap]:
         ids = equality.identities(readings, [each.kept for each in readings])
         chosen = compared(readings, pairs)
         if kind == "group":
             chosen = [(i, j) for i, j in chosen if i != j]
         return [
-            Finding(
+            Overlap(
                 kind,
                 readings[i].name,
                 readings[j].name,

@@ -15,9 +15,9 @@ from jaxcompress.validate.leakage.blocks import Block, count, rows
 from jaxcompress.validate.leakage.buckets import Buckets, distinct
 from jaxcompress.validate.leakage.canonical import Canonical
 from jaxcompress.validate.leakage.check import Check, Pairs, Reading, compared
-from jaxcompress.validate.leakage.findings import Finding
 from jaxcompress.validate.leakage.matches import Match
 from jaxcompress.validate.leakage.parts import Part, part_of
+from jaxcompress.validate.leakage.reports import Overlap
 
 JUDGED = 1 << 14
 """Pairs judged at once."""
@@ -91,7 +91,7 @@ def near(
             equality.seen(part, canonical, kept.equality), learn(part, block.start, kept.statistics)
         )
 
-    def find(readings: Sequence[Reading], pairs: Pairs) -> list[Finding]:
+    def find(readings: Sequence[Reading], pairs: Pairs) -> list[Overlap]:
         chosen = compared(readings, pairs)
         ids = equality.identities(readings, [each.kept.equality for each in readings])
         by = method([each.kept.statistics for each in readings])
@@ -101,7 +101,7 @@ def near(
             for i in sorted(looking.union(i for i, _ in chosen))
         }
         return [
-            Finding(
+            Overlap(
                 "near",
                 readings[i].name,
                 readings[j].name,

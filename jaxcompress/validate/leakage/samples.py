@@ -2,8 +2,11 @@
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
+from jaxcompress.core.types import PyTree
+from jaxcompress.validate.leakage.blocks import count, rows
 from jaxcompress.validate.leakage.buckets import mixed
 
 
@@ -12,29 +15,29 @@ class Sample(NamedTuple):
 
     Attributes:
       indices: (k,) int64, ascending: where the rows lie in the set.
-      rows: (k, …).
+      rows: tree of arrays (k, …).
     """
 
     indices: np.ndarray
-    rows: np.ndarray
+    rows: PyTree
 
 
-def sampled(rows: np.ndarray, start: int, before: Sample | None, most: int) -> Sample:
+def sampled(examples: PyTree, start: int, before: Sample | None, most: int) -> Sample:
     """The sample with a further block: the `most` rows whose indices hash lowest.
 
     It depends on the indices alone, so it is the same however the set is cut.
 
     Args:
-      rows: (m, …) of the block.
+      examples: tree of arrays (m, …), of the block.
       start: index of its first row.
       before: the sample of the blocks before it, None for the first.
       most: rows that are kept.
     """
-    indices = np.arange(start, start + len(rows))
+    indices = np.arange(start, start + count(examples))
     if before is not None:
         indices = np.concatenate([before.indices, indices])
-        rows = np.concatenate([before.rows, rows])
+        examples = jax.tree.map(lambda *parts: np.concatenate(parts), before.rows, examples)
     if len(indices) > most:
         kept = np.sort(np.argpartition(mixed(indices), most - 1)[:most])
-        indices, rows = indices[kept], rows[kept]
-    return Sample(indices, rows)
+        indices, examples = indices[kept], rows(examples, kept)
+    return Sample(indices, examples)

@@ -12,8 +12,8 @@ from jaxcompress.core.messages import shown
 from jaxcompress.validate.leakage import matches
 from jaxcompress.validate.leakage.blocks import Block
 from jaxcompress.validate.leakage.check import Check, Pairs, Reading, compared
-from jaxcompress.validate.leakage.findings import Finding
 from jaxcompress.validate.leakage.parts import Part, part_of
+from jaxcompress.validate.leakage.reports import Overlap
 
 DAY = np.timedelta64(1, "D")
 
@@ -44,7 +44,7 @@ def times(of: Part, *, gap: Any = 0) -> Check:
       >>> leakage = jc.validate.leakage
       >>> sets = {"train": {"day": [1, 5, 2]}, "test": {"day": [4, 6]}}
       >>> report = leakage.check(sets, [leakage.times(lambda e: e["day"])])
-      >>> report.findings[0].pairs, report.findings[0].touched
+      >>> report.overlaps[0].pairs, report.overlaps[0].touched
       (array([[1, 0]]), array([1]))
 
     Also known as: look-ahead bias, temporal leakage, purging and embargo (de Prado).
@@ -55,14 +55,14 @@ def times(of: Part, *, gap: Any = 0) -> Check:
     def update(block: Block, kept: list[np.ndarray]) -> list[np.ndarray]:
         return [*kept, _checked(part_of(of, block.examples), block.start)]
 
-    def find(readings: Sequence[Reading], pairs: Pairs) -> list[Finding]:
+    def find(readings: Sequence[Reading], pairs: Pairs) -> list[Overlap]:
         moments = [np.concatenate(each.kept) for each in readings]
         if len({each.dtype.kind == "M" for each in moments}) > 1:
             raise TypeError("times(of) gives dates for one set and numbers for another.")
         if moments[0].dtype.kind == "M" and not isinstance(gap, np.timedelta64) and gap:
             raise TypeError(f"times(gap={shown(gap)}): of dates it must be a timedelta64.")
         return [
-            Finding(
+            Overlap(
                 "time",
                 readings[i].name,
                 readings[j].name,

@@ -14,7 +14,7 @@ from jaxcompress.core.types import Array
 from jaxcompress.validate.leakage import matches
 from jaxcompress.validate.leakage.blocks import Block, count
 from jaxcompress.validate.leakage.check import Check, Pairs, Reading, compared
-from jaxcompress.validate.leakage.findings import Finding
+from jaxcompress.validate.leakage.reports import Overlap
 
 ROWS = 2048
 """Vectors of each set in one product."""
@@ -59,12 +59,12 @@ def near_vectors(embed: Any, *, least: float = 0.95) -> Check:
     def update(block: Block, kept: list[np.ndarray]) -> list[np.ndarray]:
         return [*kept, _directions(embed(block.examples), block)]
 
-    def find(readings: Sequence[Reading], pairs: Pairs) -> list[Finding]:
+    def find(readings: Sequence[Reading], pairs: Pairs) -> list[Overlap]:
         vectors = [np.concatenate(each.kept) for each in readings]
         if len({each.shape[1] for each in vectors}) > 1:
             raise ValueError("near_vectors(embed) gives vectors of different lengths for two sets.")
         return [
-            Finding(
+            Overlap(
                 "near",
                 readings[i].name,
                 readings[j].name,

@@ -39,7 +39,7 @@ def test_duplicates_are_those_found_by_comparing_all(streamed):
     report = check(sets, [exact()])
     assert report.sets == {"a": 25, "b": 5, "c": 30}
     expected = itertools.combinations_with_replacement("abc", 2)
-    for found, (first, second) in zip(report.findings, expected, strict=True):
+    for found, (first, second) in zip(report.overlaps, expected, strict=True):
         assert (found.kind, found.first, found.second) == ("exact", first, second)
         pairs, touched = by_hand(SETS[first], SETS[second], first == second)
         np.testing.assert_array_equal(found.pairs, pairs)
@@ -116,7 +116,7 @@ EQUAL = [  # what counts as equal, two sets, the examples of the second that the
 )
 def test_what_counts_as_equal(looked_for, first, second, equal):
     report = check({"a": first, "b": second}, [looked_for], pairs=leakage.between_sets)
-    assert report.findings[0].pairs[:, 1].tolist() == equal
+    assert report.overlaps[0].pairs[:, 1].tolist() == equal
 
 
 def test_texts_in_a_row_have_one_reading():
@@ -130,7 +130,7 @@ def test_groups_of_numbers_and_texts():
             "train": {"id": ids},
             "test": {"id": ids[:1] + ids[:1] if isinstance(ids, list) else ids[[0, 0]]},
         }
-        (found,) = check(sets, [groups(lambda e: e["id"])]).findings
+        (found,) = check(sets, [groups(lambda e: e["id"])]).overlaps
         assert found.kind == "group"
         np.testing.assert_array_equal(found.pairs, [[0, 0], [0, 1]])
         np.testing.assert_array_equal(found.touched, [0])
@@ -149,7 +149,7 @@ def test_the_report_says_what_was_found_and_what_was_not_looked_for():
     )
     record = json.loads(json.dumps(report.to_json()))
     assert record["sets"] == {"a": 2, "b": 2}
-    assert record["findings"][0] | {"n": 2} == {
+    assert record["overlaps"][0] | {"n": 2} == {
         "kind": "exact",
         "first": "a",
         "second": "b",
@@ -216,4 +216,4 @@ def test_refuses_no_checks():
 
 def test_one_set_is_looked_at_within():
     report = jc.validate.leakage.check({"a": X[[0, 1, 0]]}, [exact()])
-    assert [each.count for each in report.findings] == [1 + int((X[0] == X[1]).all())]
+    assert [each.count for each in report.overlaps] == [1 + int((X[0] == X[1]).all())]

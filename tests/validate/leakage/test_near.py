@@ -83,7 +83,7 @@ def test_texts_are_those_found_by_comparing_all():
     train, test = DOCUMENTS[:20], [changed(DOCUMENTS[i], i, i % 8) for i in range(5, 30)]
     test[3] = test[3].upper().replace(" ", "\n ")
     sets = {"train": train, "test": [each.encode() for each in test]}
-    found = check(sets, [near_texts(least=0.6)], pairs=leakage.between_sets).findings[0]
+    found = check(sets, [near_texts(least=0.6)], pairs=leakage.between_sets).overlaps[0]
     index = np.array(
         [
             [len(a & b) / len(a | b) for a in (runs_of(one, 5) for one in train)]
@@ -122,7 +122,7 @@ def test_rows_are_those_found_by_comparing_all(columns):
     test[np.arange(20, 30), 1] = test[np.arange(20, 30), 5] = 9e4
     test[30:] += np.nanstd(TABLE, axis=0)
     sets = {"train": TABLE, "test": test}
-    found = check(sets, [near_rows(columns=columns)], pairs=leakage.between_sets).findings[0]
+    found = check(sets, [near_rows(columns=columns)], pairs=leakage.between_sets).overlaps[0]
     assert found.pairs.tolist() == rows_by_hand(TABLE, test, columns, 0.02)
     assert found.count == (10, 20, 30)[columns]
 
@@ -131,7 +131,7 @@ def test_tables_of_columns_and_in_chunks():
     columns = {"a": TABLE[:, :3], "b": TABLE[:, 3].astype(np.float32), "c": np.arange(80)}
     later = {name: column[40:] for name, column in columns.items()} | {"c": np.arange(40)}
     in_chunks = lambda: ({n: c[i : i + 30] for n, c in columns.items()} for i in (0, 30, 60))  # noqa: E731
-    found = check({"train": in_chunks, "test": later}, [near_rows()]).findings[1]
+    found = check({"train": in_chunks, "test": later}, [near_rows()]).overlaps[1]
     assert found.pairs.tolist() == [[40 + i, i] for i in range(40)]
     np.testing.assert_allclose(found.scores, 4 / 5)
 
@@ -163,7 +163,7 @@ def test_vectors_are_those_found_by_comparing_all(same, monkeypatch):
     second = first + (0 if same else 0.4 * RNG.normal(size=first.shape))
     sets = {"a": first} if same else {"a": first, "b": second}
     pairs = leakage.every_pair if same else leakage.between_sets
-    found = check(sets, [near_vectors(lambda x: x, least=0.8)], pairs=pairs).findings[0]
+    found = check(sets, [near_vectors(lambda x: x, least=0.8)], pairs=pairs).overlaps[0]
     one, other = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (first, second))
     cosine = one @ other.T
     if same:

@@ -56,7 +56,7 @@ def test_copies_are_found_and_nothing_else(copy, hashed):
     train = TRAIN if copies.dtype == np.uint8 else COPIES["float"](TRAIN)
     test = np.concatenate([fresh, copies]).astype(copies.dtype)
     report = check({"train": train, "test": test}, [near_images(hash=hashed)])
-    within, across, _ = report.findings
+    within, across, _ = report.overlaps
     assert within.count == 0
     np.testing.assert_array_equal(across.pairs, np.stack([np.arange(10, 20)] * 2, axis=1))
     assert (across.scores > 0.98).all()
@@ -68,14 +68,14 @@ def test_mirrored_copies_are_found_where_asked():
     assert plain.clean
     mirrored = near_images(variants=leakage.flips(leakage.shifts(1)))
     report = check(sets, [mirrored], pairs=leakage.between_sets)
-    assert report.findings[0].pairs.tolist() == [[5, 0], [6, 1]]
+    assert report.overlaps[0].pairs.tolist() == [[5, 0], [6, 1]]
 
 
 def test_copies_of_copies_are_matched_too():
     test = np.concatenate([noisy(TRAIN[:1]), TRAIN[3:4]])
     test = test[[0, 1, 0, 1, 0]]
     report = check({"train": TRAIN[[0, 1, 3, 3]], "test": test}, [near_images()])
-    train, across, second = report.findings
+    train, across, second = report.overlaps
     assert train.pairs.tolist() == [[2, 3]]
     assert across.pairs.tolist() == [[0, 0], [2, 1], [0, 2], [2, 3], [0, 4]]
     assert across.touched.tolist() == [0, 2, 3]
@@ -87,14 +87,14 @@ def test_streams_and_colours_and_large_images():
     large[..., 1] //= 2
     in_chunks = lambda: iter([large[:3], large[3:]])  # noqa: E731
     report = check({"train": in_chunks, "test": noisy(large[4:6])}, [near_images()])
-    assert report.findings[1].pairs.tolist() == [[4, 0], [5, 1]]
+    assert report.overlaps[1].pairs.tolist() == [[4, 0], [5, 1]]
 
 
 def test_images_without_contrast():
     grey = np.full((3, 16, 16), 100, np.uint8)
     grey[1] = 130
     report = check({"a": grey[:1], "b": grey[1:2], "c": TRAIN[:1]}, [near_images()])
-    assert [each.count for each in report.findings] == [0, 1, 0, 0, 0, 0]
+    assert [each.count for each in report.overlaps] == [0, 1, 0, 0, 0, 0]
 
 
 def test_bands_with_uncertain_bits_flipped_are_looked_up():

@@ -10,7 +10,7 @@ DAYS = np.array(["2020-01-01", "2020-01-05", "2020-01-03"], "M8[D]")
 
 def looked_at(first, second, gap=0):
     sets = {"train": {"at": np.asarray(first)}, "test": {"at": np.asarray(second)}}
-    (found,) = check(sets, [times(lambda e: e["at"], gap=gap)]).findings
+    (found,) = check(sets, [times(lambda e: e["at"], gap=gap)]).overlaps
     return found
 
 

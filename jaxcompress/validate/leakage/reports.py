@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxcompress.core.kinds import check_text
+from jaxcompress.validate.cards.findings import FAILS, HOLDS, Figure, Finding
 
 KINDS = {
     "exact": "exact duplicates",
@@ -19,7 +20,7 @@ KINDS = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Finding:
+class Overlap:
     """The leaks of one kind between two sets, or within one.
 
     Invariants:
@@ -71,12 +72,12 @@ class Finding:
 
 
 @dataclasses.dataclass(frozen=True)
-class FeatureFinding:
+class LeakingFeature:
     """A feature that gives the target away.
 
     Args:
       set: name of the set it was found in.
-      feature: index of the feature.
+      feature: index of the feature, -1 for the order of the rows.
       name: its name, or its index as text.
       score: how well it predicts the target on examples held out, 0 for chance and 1
         for certainty.
@@ -97,31 +98,39 @@ class FeatureFinding:
         return dataclasses.asdict(self)
 
 
+class Note(NamedTuple):
+    """Something worth a look that is no leak, in words."""
+
+    text: str
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class LeakageReport:
     """What was looked for between named sets, and what was found.
 
     Invariants:
-      - `findings` has one entry for each kind and pair of sets that was looked at, also
+      - `overlaps` has one entry for each kind and pair of sets that was looked at, also
         where nothing was found.
       - `print` of it gives a readable page.
 
     Args:
       sets: number of examples by name of the set.
       checked: what was looked for, in words, in the order of the checks.
-      findings: by kind and pair of sets.
+      overlaps: by kind and pair of sets.
       features: those that give the target away.
+      notes: what else is worth a look, such as constant features.
     """
 
     sets: Mapping[str, int]
     checked: tuple[str, ...]
-    findings: tuple[Finding, ...]
-    features: tuple[FeatureFinding, ...] = ()
+    overlaps: tuple[Overlap, ...]
+    features: tuple[LeakingFeature, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
-    def leaks(self) -> tuple[Finding | FeatureFinding, ...]:
-        """What was found: the findings that have a pair, and the features."""
-        return (*(each for each in self.findings if each.count), *self.features)
+    def leaks(self) -> tuple[Overlap | LeakingFeature, ...]:
+        """What was found: the overlaps that have a pair, and the features."""
+        return (*(each for each in self.overlaps if each.count), *self.features)
 
     @property
     def clean(self) -> bool:
@@ -133,6 +142,26 @@ class LeakageReport:
         """The kinds of leak that no check looked for, in words."""
         kinds = {what.partition(":")[0] for what in self.checked}
         return tuple(words for kind, words in KINDS.items() if kind not in kinds)
+
+    def finding(self) -> Finding:
+        """For a card: whether the sets are apart, as far as was looked."""
+        sizes = ", ".join(f"{name} ({n:,})" for name, n in self.sets.items())
+        kinds = {what.partition(":")[0] for what in self.checked}
+        looked_for = ", ".join(words for kind, words in KINDS.items() if kind in kinds)
+        found = [each for each in self.overlaps if each.count]
+        figures = [
+            Figure(f"{KINDS[each.kind]}, {each.first} / {each.second}", each.count, format=",d")
+            for each in found
+        ]
+        figures += [Figure(f"{each.name} alone, {each.set}", each.score) for each in self.features]
+        outcome = "Nothing was found" if self.clean else "The sets are not apart"
+        return Finding(
+            "data leakage",
+            f"Looked for {looked_for} in {sizes}. {outcome}.",
+            tuple(figures),
+            HOLDS if self.clean else FAILS,
+            tuple(f"A search for {words}." for words in self.not_checked),
+        )
 
     def touched(self, name: str) -> np.ndarray:
         """Indices of the examples of a set that any finding names, ascending.
@@ -152,16 +181,17 @@ class LeakageReport:
         check_text("touched", "name", name)
         if name not in self.sets:
             raise ValueError(f"touched(name={name!r}): the sets are {', '.join(self.sets)}.")
-        parts = [each.touched for each in self.findings if each.first == name]
-        parts += [each.pairs[:, 1] for each in self.findings if each.second == name]
+        parts = [each.touched for each in self.overlaps if each.first == name]
+        parts += [each.pairs[:, 1] for each in self.overlaps if each.second == name]
         return np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{name} ({n})" for name, n in self.sets.items())
-        lines = [f"Leakage between {sizes}", *(f"  {each}" for each in self.findings)]
+        lines = [f"Leakage between {sizes}", *(f"  {each}" for each in self.overlaps)]
         lines += [f"  {each}" for each in self.features]
         if not self.features and any(what.startswith("target") for what in self.checked):
             lines.append("  target no feature gives the target away")
+        lines += [f"  note   {note}" for note in self.notes]
         lines += ["checked:", *(f"  {what}" for what in self.checked)]
         if self.not_checked:
             lines.append(f"not checked: {', '.join(self.not_checked)}")
@@ -173,6 +203,7 @@ class LeakageReport:
             "sets": dict(self.sets),
             "checked": list(self.checked),
             "not_checked": list(self.not_checked),
-            "findings": [each.to_json() for each in self.findings],
+            "overlaps": [each.to_json() for each in self.overlaps],
             "features": [each.to_json() for each in self.features],
+            "notes": list(self.notes),
         }
