@@ -25,8 +25,8 @@ from jaxcompress.validate.metrics.metric import (
 from jaxcompress.validate.resampling import percentile_interval
 
 RESAMPLES = 1999
-"""Samples for the interval of a metric that is no mean. Against 9,999 the ends move by
-about 0.05 standard errors."""
+"""Samples for the interval of a metric that is no mean. From seed to seed an end moves
+by sqrt(0.025 · 0.975 / 1999) / 0.058 = 0.06 standard errors of a normal figure."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """Valid calls of `validate.metrics`, and which odd values it accepts."""
 
 from tests.doors.table import Doors
-from tests.doors.values import BOOL, TEXT
+from tests.doors.values import BOOL, NONE, TEXT, WHOLE
 
 DOORS = Doors(
     given={
@@ -10,5 +10,5 @@ DOORS = Doors(
         "higher_is_better": lambda: True,
         "k": lambda: 2,
     },
-    right={"name": TEXT, "higher_is_better": BOOL},
+    right={"name": TEXT, "higher_is_better": BOOL, "ignore": WHOLE | NONE},
 )

@@ -232,6 +232,10 @@ REFUSED = {
         lambda: evaluated(NUMBERS, of(lambda y, t: y[:3])),
         r"figure: per_example gives statistics of \{3\} examples for 7",
     ),
+    "an AUC of one class": (
+        lambda: evaluated(np.zeros(7), validate.metrics.roc_auc(), fn=lambda params, x: x[:, 0, 0]),
+        r"^roc_auc of 7 examples is not defined: it needs a positive and a negative example",
+    ),
     "outputs of NaN": (
         lambda: evaluated(NUMBERS, NUMBER, fn=lambda params, x: jnp.log(model(params, x))),
         r"evaluate\(fn\): the outputs of \d of 7 examples hold NaN or \+inf, the first is",

@@ -1,17 +1,13 @@
-"""Metrics of the class that a model answers: shares of examples, and of each class."""
-
-from functools import partial
+"""Metrics of the class that a model answers: shares of examples."""
 
 import jax.numpy as jnp
-import numpy as np
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Array
-from jaxcompress.validate.logits import checked_labels, checked_logits, classes_of
-from jaxcompress.validate.metrics.counting import divided, sums_by_group
-from jaxcompress.validate.metrics.metric import Mean, Metric, Statistics
-
-TWO_CLASSES = "labels of two classes or more"
+from jaxcompress.validate.logits import agreement as logits_agreement
+from jaxcompress.validate.logits import checked_labels, checked_logits
+from jaxcompress.validate.metrics.confusion import answers
+from jaxcompress.validate.metrics.metric import Mean, Metric
 
 
 def accuracy() -> Metric:
@@ -30,7 +26,7 @@ def accuracy() -> Metric:
       0.75
     """
     right = Mean(lambda answers: answers["predicted"] == answers["label"])
-    return Metric("accuracy", partial(answers, "accuracy"), right)
+    return Metric("accuracy", answers("accuracy"), right)
 
 
 def top_k(k: int) -> Metric:
@@ -69,47 +65,20 @@ def top_k(k: int) -> Metric:
     return Metric(name, per_example)
 
 
-def balanced_accuracy() -> Metric:
-    """The mean over classes of the share of their examples that are answered correctly.
+def agreement() -> Metric:
+    """The share of examples on which a model answers as another does.
 
-    Classes without examples are left out.
+    Outputs are logits (n, classes), targets the other model's logits, usually the
+    original's; see `validate.agreement`.
 
     Returns:
-      The metric, in [0, 1], by the name "balanced_accuracy".
+      The metric, in [0, 1], by the name "agreement".
 
-    Also known as: macro-averaged recall, mean per-class accuracy.
+    Also known as: fidelity of a student, top-1 agreement, one minus the churn.
 
     Example:
-      >>> logits, labels = jnp.eye(2)[jnp.array([0, 0, 0, 0])], jnp.array([0, 0, 0, 1])
-      >>> jc.validate.metrics.balanced_accuracy()(logits, labels)
+      >>> metric = jc.validate.metrics.agreement()
+      >>> metric(jnp.eye(2), jnp.array([[3.0, 1.0], [2.0, 1.0]]))
       0.5
-
-    Source: Brodersen et al. 2010, ICPR, equation 5, of any number of classes.
     """
-
-    def summary(statistics: Statistics, counts: np.ndarray) -> np.ndarray:
-        table = per_class(statistics, counts)
-        recalls = np.where(table["actual"] > 0, divided(table["both"], table["actual"]), 0)
-        present = np.sum(table["actual"] > 0, axis=-1)
-        return np.where(present > 1, divided(recalls.sum(axis=-1), present), np.nan)
-
-    return Metric(
-        "balanced_accuracy", partial(answers, "balanced_accuracy"), summary, needs=TWO_CLASSES
-    )
-
-
-def answers(name: str, logits: Array, labels: Array) -> dict[str, Array]:
-    """The class predicted and the label of each example, (n,) int32."""
-    logits = checked_logits(name, "logits", logits)
-    return {"predicted": classes_of(logits), "label": checked_labels(name, labels, logits)}
-
-
-def per_class(statistics: Statistics, counts: np.ndarray) -> dict[str, np.ndarray]:
-    """Counts of each class among labels, predictions and both, (…, classes)."""
-    predicted, label = statistics["predicted"], statistics["label"]
-    classes = int(max(predicted.max(), label.max())) + 1
-    return {
-        "actual": sums_by_group(counts, label, classes),
-        "predicted": sums_by_group(counts, predicted, classes),
-        "both": sums_by_group(counts * (predicted == label), label, classes),
-    }
+    return Metric("agreement", logits_agreement)

@@ -21,7 +21,13 @@ def sums_by_group(values: np.ndarray, groups: np.ndarray, number: int) -> np.nda
 
 def sums_up_to(values: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """The sums of the first so many values, (…, n) to (…, ends) float64."""
-    sums = np.cumsum(values, axis=-1, dtype=np.float64)
+    return at(np.cumsum(values, axis=-1, dtype=np.float64), ends)
+
+
+def at(sums: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Of cumulative sums (…, n) those of the first so many values, (…, ends)."""
+    if not sums.shape[-1]:
+        return np.zeros((*sums.shape[:-1], ends.size))
     return np.where(ends > 0, sums[..., np.maximum(ends - 1, 0)], 0)
 
 

@@ -118,8 +118,16 @@ class Metric:
         """The figure of outputs that are there already.
 
         Raises:
-          ValueError: statistics are not finite, or the figure is not defined.
+          ValueError: there are no examples, or other numbers of outputs and targets;
+            statistics are not finite, or the figure is not defined.
         """
+        counts = {np.shape(leaf)[:1] for leaf in jax.tree.leaves((outputs, targets))}
+        if len(counts) != 1 or counts <= {(), (0,)}:
+            shapes = ", ".join(str(shape) for shape in sorted(counts))
+            raise ValueError(
+                f"{self.name}(outputs, targets) needs arrays of the same examples, at least one;"
+                f" their first axes are {shapes}."
+            )
         statistics = jax.device_get(self.per_example(outputs, targets))
         return self.value(checked_statistics(self.name, statistics))
 
