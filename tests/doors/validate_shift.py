@@ -2,15 +2,27 @@
 
 import numpy as np
 
+import jaxcompress as jc
 from tests.doors.table import Doors
 from tests.doors.values import SIZE
 
+ACCURACY = jc.validate.metrics.mean_of(lambda x, y: x, "accuracy", higher_is_better=True)
 EXAMPLES = np.random.default_rng(0).normal(size=(40, 2))
+
+
+def score() -> jc.validate.Score:
+    return jc.validate.Score(ACCURACY, np.array([True, False, True, True]))
+
 
 DOORS = Doors(
     given={
         "reference": lambda: EXAMPLES[:20],
         "new": lambda: EXAMPLES[20:],
+        "internal": score,
+        "external": score,
+        "score": score,
+        "groups": lambda: list("aabb"),
+        "margin": lambda: 0.1,
         "predictions": lambda: [0, 1, 1],
         "labels": lambda: [0, 1, 1],
         "new_predictions": lambda: [1, 1],
@@ -33,5 +45,5 @@ DOORS = Doors(
         "validate.shift.kernel_test": {"permutations": lambda: 1},
         "validate.shift.classifier_test": {"steps": lambda: 1},
     },
-    right={"bandwidth": SIZE},
+    right={"bandwidth": SIZE, "margin": SIZE},
 )

@@ -35,13 +35,13 @@ TOPICS = (
     Topic(
         "cross-validation",
         "Does the recipe work on other draws of the data, or on this one alone?",
-        "validate",
+        "validate.cross_validate",
         "the recipe as a function and the time for one training per fold",
     ),
     Topic(
         "external data",
         "Are its answers as good on data from another source?",
-        "validate.shift",
+        "validate.shift.external",
         "a labelled set from another place, device or time",
     ),
     Topic(
@@ -53,7 +53,7 @@ TOPICS = (
     Topic(
         "subgroups",
         "Is a group of examples served worse than the rest?",
-        "validate.shift",
+        "validate.shift.subgroups",
         "the group of each test example, and some hundred examples per group",
     ),
     Topic(
@@ -83,13 +83,13 @@ TOPICS = (
     Topic(
         "data leakage",
         "Do training, calibration and test sets share examples, groups or the target itself?",
-        "validate.leakage",
+        "validate.leakage.check",
         "all sets that were used, calibration data among them",
     ),
     Topic(
         "membership",
         "Can one tell from its outputs whether an example was in the training set?",
-        "validate.membership",
+        "validate.membership.audit",
         "examples that were trained on and others; for the strong attacks shadow models",
     ),
     Topic(
@@ -107,7 +107,7 @@ TOPICS = (
     Topic(
         "privacy bound",
         "How much does any one example show at least, as an epsilon?",
-        "validate.privacy",
+        "validate.privacy.one_run_audit",
         "a training run with randomly included examples",
     ),
 )

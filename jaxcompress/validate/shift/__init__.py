@@ -18,6 +18,9 @@ from jaxcompress.validate.shift.differences import (
 )
 from jaxcompress.validate.shift.features import FeatureShift as FeatureShift
 from jaxcompress.validate.shift.features import kolmogorov_smirnov as kolmogorov_smirnov
+from jaxcompress.validate.shift.groups import Group as Group
+from jaxcompress.validate.shift.groups import Subgroups as Subgroups
+from jaxcompress.validate.shift.groups import subgroups as subgroups
 from jaxcompress.validate.shift.inputs import Drift as Drift
 from jaxcompress.validate.shift.inputs import drift as drift
 from jaxcompress.validate.shift.kernels import KernelTest as KernelTest
@@ -25,6 +28,8 @@ from jaxcompress.validate.shift.kernels import kernel_test as kernel_test
 from jaxcompress.validate.shift.kernels import linear_kernel_test as linear_kernel_test
 from jaxcompress.validate.shift.labels import LabelShift as LabelShift
 from jaxcompress.validate.shift.labels import label_shift as label_shift
+from jaxcompress.validate.shift.sources import External as External
+from jaxcompress.validate.shift.sources import external as external
 from jaxcompress.validate.shift.stability import Stability as Stability
 from jaxcompress.validate.shift.stability import category_stability as category_stability
 from jaxcompress.validate.shift.stability import population_stability as population_stability

@@ -1,0 +1,289 @@
+"""A metric in each of many groups against the rest, corrected for their number."""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxcompress.core.checks import check_count, check_positive
+from jaxcompress.core.kinds import check_kind
+from jaxcompress.validate.cards.findings import (
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    Figure,
+    Finding,
+    examples_for,
+)
+from jaxcompress.validate.comparisons.corrections import holm
+from jaxcompress.validate.intervals import check_confidence
+from jaxcompress.validate.results import Score
+from jaxcompress.validate.shift.group_tests import against_rest
+from jaxcompress.validate.shift.sources import SCORE
+
+WORSE, WORSE_BY_MARGIN = "worse", "worse by the margin or more"
+NOT_WORSE, SLIGHTLY_WORSE = "not worse by the margin", "worse by less than the margin"
+TOO_FEW = "too few examples to tell"
+
+
+class Group(NamedTuple):
+    """One group against all other examples.
+
+    Attributes:
+      name: as the labels give it.
+      n: examples of the group.
+      value: the metric in the group.
+      interval: (low, high) of it; those of all groups hold together.
+      rest: the metric in all other examples.
+      difference: group minus rest.
+      difference_interval: (low, high); those of all groups hold together.
+      p: of "no difference", of this group alone.
+      adjusted: the same, corrected for the number of groups by Holm.
+      verdict: in words.
+      examples_needed: about how many examples of the group it would take to tell; None
+        where it can be told.
+    """
+
+    name: str
+    n: int
+    value: float
+    interval: tuple[float, float]
+    rest: float
+    difference: float
+    difference_interval: tuple[float, float]
+    p: float
+    adjusted: float
+    verdict: str
+    examples_needed: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Subgroups:
+    """A metric in each group against the rest.
+
+    Invariants:
+      - Intervals hold for all groups together with the confidence, by Bonferroni.
+      - Differences are group minus rest, in the metric's unit.
+
+    Args:
+      metric: its name.
+      higher_is_better: whether a higher figure is a better model.
+      n: examples in all.
+      value: the metric on all examples.
+      groups: in the order of their names.
+      margin: difference that matters, in the metric's unit.
+      confidence: of all intervals together.
+    """
+
+    metric: str
+    higher_is_better: bool
+    n: int
+    value: float
+    groups: tuple[Group, ...]
+    margin: float
+    confidence: float
+
+    @property
+    def worst(self) -> Group:
+        """The group with the worst figure; of many small ones one is bad by chance."""
+        sign = 1 if self.higher_is_better else -1
+        return min(self.groups, key=lambda group: sign * group.value)
+
+    @property
+    def different(self) -> tuple[Group, ...]:
+        """Groups that differ from the rest after the correction, in any direction."""
+        return tuple(group for group in self.groups if group.adjusted <= 1 - self.confidence)
+
+    @property
+    def too_small(self) -> tuple[Group, ...]:
+        """Groups of which nothing can be told; each says how many examples it takes."""
+        return tuple(group for group in self.groups if group.examples_needed is not None)
+
+    def finding(self) -> Finding:
+        """For a card: whether a group is worse than the rest by the margin or more."""
+        verdicts = [group.verdict for group in self.groups]
+        counts = [f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts)]
+        worst, small = self.worst, self.too_small
+        failed = WORSE_BY_MARGIN in verdicts
+        holds = set(verdicts) <= {NOT_WORSE, SLIGHTLY_WORSE}
+        return Finding(
+            "subgroups",
+            f"{self.metric} in {len(self.groups)} groups of {self.n:,} examples, each against the "
+            f"rest with a margin of {self.margin:g}: {'; '.join(counts)}. The worst is "
+            f"{worst.name!r} with {worst.value:.4g} against {worst.rest:.4g}.",
+            (
+                Figure("the worst group's", worst.value, worst.interval, self.confidence),
+                Figure(
+                    "minus the rest",
+                    worst.difference,
+                    worst.difference_interval,
+                    self.confidence,
+                    "+.4g",
+                ),
+                Figure("its p, corrected", worst.adjusted, format=".2g"),
+            ),
+            FAILS if failed else HOLDS if holds else UNDECIDED,
+            tuple(
+                f"About {group.examples_needed:,} examples of group {group.name!r}, which has "
+                f"{group.n:,}."
+                for group in small
+            ),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as plain numbers, lists and words."""
+        groups = [
+            {key: list(each) if isinstance(each, tuple) else each for key, each in pairs}
+            for pairs in (group._asdict().items() for group in self.groups)
+        ]
+        return dataclasses.asdict(self) | {"groups": groups}
+
+
+def subgroups(
+    score: Score,
+    groups: ArrayLike,
+    *,
+    margin: float,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Subgroups:
+    """A metric in each group against all other examples, corrected for many groups.
+
+    Of a mean of bools, such as the accuracy, by Newcombe's interval and Fisher's exact
+    test; of a mean of numbers by Welch's; of any other metric by the bootstrap and by
+    4,999 permutations of who belongs to the group. Intervals have the confidence
+    1 - (1 - confidence) / groups, so that all hold together; p-values are Holm's.
+
+    With low and high the ends of the difference's interval, higher being better:
+
+        high <= -margin            worse by the margin or more
+        low > -margin, high < 0    worse by less than the margin
+        low > -margin              not worse by the margin
+        high < 0                   worse
+        otherwise                  too few examples to tell, and how many it would take
+
+    Also known as: sliced evaluation, disaggregated evaluation, fairness by group.
+
+    Args:
+      score: of one evaluation: `evaluation["accuracy"]`.
+      groups: (n,), integers, bools or texts: the group of each example, two groups or
+        more with two examples each.
+      margin: difference that matters, in the metric's unit, above 0; set it before
+        looking.
+      confidence: of all intervals together, in (0, 1).
+      seed: of resampling and permutations.
+
+    Returns:
+      Every group with its verdict, and the worst one.
+
+    Raises:
+      TypeError: `score` is none, or groups are of another kind.
+      ValueError: groups of another length, one group, a group of one example or one in
+        which the metric is not defined, an option out of range.
+
+    Example:
+      >>> metric = jc.validate.metrics.accuracy()
+      >>> wrong = np.arange(400) % np.repeat([5, 20], 200) == 0  # 20 % and 5 %
+      >>> labels = np.zeros(400, np.int32)
+      >>> fn, logits = lambda params, x: x, np.eye(2)[wrong.astype(int)]
+      >>> result = jc.validate.evaluate(fn, {}, logits, labels)
+      >>> groups = np.repeat(["north", "south"], 200)
+      >>> found = jc.validate.shift.subgroups(result["accuracy"], groups, margin=0.05)
+      >>> found.worst.name, found.worst.verdict
+      ('north', 'worse by the margin or more')
+
+    Source: Newcombe 1998, Stat. Med. 17; Holm 1979, Scand. J. Stat. 6; Dunn 1961, J.
+    Am. Stat. Assoc. 56.
+    """
+    check_kind("subgroups", "score", score, Score, SCORE)
+    names, places = _members(groups, score.n)
+    check_positive("subgroups", "margin", margin)
+    confidence = check_confidence("subgroups", confidence)
+    seed = check_count("subgroups", "seed", seed, least=0)
+    each = 1 - (1 - confidence) / len(names)
+    tests = []
+    for place, name in enumerate(names):
+        try:
+            tests.append(against_rest(score, places == place, each, seed))
+        except ValueError as error:
+            raise ValueError(
+                f"subgroups(groups): group {name!r} or its rest cannot be judged; merge groups. "
+                f"{error}"
+            ) from error
+    adjusted = holm([test.p for test in tests])
+    sign = 1 if score.metric.higher_is_better else -1
+    found = []
+    for place, (name, test) in enumerate(zip(names, tests, strict=True)):
+        n, difference = int(np.sum(places == place)), test.value - test.rest
+        verdict, needed = _verdict(sign, n, difference, test.difference_interval, margin)
+        found.append(
+            Group(
+                name=name,
+                n=n,
+                value=test.value,
+                interval=test.interval,
+                rest=test.rest,
+                difference=difference,
+                difference_interval=test.difference_interval,
+                p=test.p,
+                adjusted=float(adjusted[place]),
+                verdict=verdict,
+                examples_needed=needed,
+            )
+        )
+    return Subgroups(
+        metric=score.metric.name,
+        higher_is_better=score.metric.higher_is_better,
+        n=score.n,
+        value=score.value,
+        groups=tuple(found),
+        margin=float(margin),
+        confidence=confidence,
+    )
+
+
+def _verdict(
+    sign: int, n: int, difference: float, interval: tuple[float, float], margin: float
+) -> tuple[str, int | None]:
+    """The verdict, and the examples it would take where there is none."""
+    low, high = sorted((sign * interval[0], sign * interval[1]))
+    gain = sign * difference
+    if high <= -margin:
+        return WORSE_BY_MARGIN, None
+    if low > -margin:
+        return (SLIGHTLY_WORSE if high < 0 else NOT_WORSE), None
+    if high < 0:
+        return WORSE, None
+    if gain > -margin:
+        return TOO_FEW, examples_for(n, gain, low, margin)
+    # So that the interval would end below 0.
+    return TOO_FEW, math.ceil(n * ((high - gain) / gain) ** 2)
+
+
+def _members(groups: ArrayLike, n: int) -> tuple[list[str], np.ndarray]:
+    """The names of the groups and which of them each example is in, (n,)."""
+    array = np.asarray(groups)
+    if array.dtype.kind not in "biuSU":
+        raise TypeError(
+            f"subgroups(groups of dtype {array.dtype}) needs integers, bools or texts. Cut numbers "
+            "into ranges first."
+        )
+    if array.shape != (n,):
+        raise ValueError(
+            f"subgroups(groups of shape {array.shape}) needs the shape ({n},), one per example."
+        )
+    names, places, counts = np.unique(array, return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        raise ValueError(
+            f"subgroups(groups): all {n} examples are in {str(names[0])!r}, so there is no rest to "
+            "compare with."
+        )
+    if counts.min() < 2:
+        small = names[int(np.argmin(counts))]
+        raise ValueError(
+            f"subgroups(groups): group {str(small)!r} has one example. Each needs two; merge it "
+            "with another or leave it out."
+        )
+    return [str(name) for name in names.tolist()], places
