@@ -1,10 +1,12 @@
 """Valid calls of `validate.privacy`, and which odd values it accepts."""
 
+import jax.numpy as jnp
 import numpy as np
 
+import jaxcompress as jc
 from tests.doors import surface
 from tests.doors.table import Doors
-from tests.doors.values import NUMBER, SIZE
+from tests.doors.values import FUNCTION, NUMBER, SIZE, TREE
 
 SCORES = np.arange(100.0)
 MEMBERS = np.arange(100) % 2 == 0
@@ -16,6 +18,11 @@ SPENT = {
     "delta": lambda: 1e-5,
 }
 
+
+def planted() -> jc.validate.privacy.Canaries:
+    return jc.validate.privacy.random_canaries([0], [1, 2], 3, count=2)
+
+
 DOORS = Doors(
     given={
         "scores": lambda: SCORES,
@@ -24,14 +31,34 @@ DOORS = Doors(
         "guesses": lambda: 10,
         "canaries": lambda: 20,
         "epsilon": lambda: 1.0,
+        "fn": lambda: lambda params, tokens: params[tokens],
+        "params": lambda: jnp.arange(9.0).reshape(3, 3) ** 0.5,
+        "prefix": lambda: [0],
+        "alphabet": lambda: [1, 2],
+        "length": lambda: 3,
+        "tokens": lambda: [[0, 1, 2]],
+        "start": lambda: 1,
+        "values": lambda: [1.0, 2.0],
     }
     | ({"noise_multiplier": lambda: 1.0} if ACCOUNT else {}),
     calls={
         "validate.privacy.versions_audit": {"scores": lambda: {"dense": SCORES}},
+        "validate.privacy.exposure": {"canaries": planted},
+        "validate.privacy.insert_canaries": {
+            "canaries": planted,
+            "tokens": lambda: np.arange(5),
+            "repetitions": lambda: [1, 2],
+        },
+        "validate.privacy.random_canaries": {"count": lambda: 2},
+        "validate.privacy.sampled_exposure": {"samples": lambda: SCORES},
+        "validate.privacy.extrapolated_exposure": {"samples": lambda: SCORES},
     }
     | dict.fromkeys(ACCOUNT, SPENT),
     right={
         "epsilon": SIZE,
+        "fn": FUNCTION,
+        "params": TREE,
+        "limit": frozenset(("1.5", "jnp 1.5")),
         # One number is a list of one threshold.
         "thresholds": NUMBER,
     }
