@@ -49,6 +49,18 @@ DOORS = Doors(
             "tokens": lambda: np.arange(5),
             "repetitions": lambda: [1, 2],
         },
+        "validate.privacy.candidate_losses": {
+            "fn": lambda: lambda params, inputs: inputs @ params,
+            "params": lambda: jnp.ones(2),
+            "candidates": lambda: [jnp.zeros((3, 2)), jnp.ones((3, 2))],
+            "targets": lambda: jnp.ones(3),
+            "loss": lambda: lambda outputs, targets: (outputs - targets) ** 2,
+        },
+        "validate.privacy.attribute_audit": {
+            "losses": lambda: np.eye(4, 2),
+            "truth": lambda: [0, 1, 0, 1],
+            "members": lambda: [1, 1, 0, 0],
+        },
         "validate.privacy.random_canaries": {"count": lambda: 2},
         "validate.privacy.sampled_exposure": {"samples": lambda: SCORES},
         "validate.privacy.extrapolated_exposure": {"samples": lambda: SCORES},
@@ -57,6 +69,7 @@ DOORS = Doors(
     right={
         "epsilon": SIZE,
         "fn": FUNCTION,
+        "loss": FUNCTION,
         "params": TREE,
         "limit": frozenset(("1.5", "jnp 1.5")),
         # One number is a list of one threshold.

@@ -3,6 +3,9 @@
 from jaxcompress.core import exports
 from jaxcompress.validate.privacy.account import epsilon as epsilon
 from jaxcompress.validate.privacy.account import noise_multiplier as noise_multiplier
+from jaxcompress.validate.privacy.attributes import AttributeAudit as AttributeAudit
+from jaxcompress.validate.privacy.attributes import attribute_audit as attribute_audit
+from jaxcompress.validate.privacy.attributes import candidate_losses as candidate_losses
 from jaxcompress.validate.privacy.canaries import Canaries as Canaries
 from jaxcompress.validate.privacy.canaries import insert_canaries as insert_canaries
 from jaxcompress.validate.privacy.canaries import random_canaries as random_canaries
