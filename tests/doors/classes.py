@@ -4,13 +4,14 @@ import numpy as np
 
 import jaxcompress as jc
 from tests.doors.table import Doors
-from tests.doors.values import BOOL, FUNCTION, NONE, NUMBER, SIZE, TEXT
+from tests.doors.values import BOOL, ENTRIES, FUNCTION, NONE, NUMBER, SIZE, TEXT
 
 LOSS = jc.validate.metrics.loss(lambda outputs, targets: outputs)
 
 DOORS = Doors(
     given={
         "sparsity": lambda: 0.5,
+        "examples": lambda: np.ones((2, 3)),
         "pairs": lambda: {"*/kernel": 8},
         "levels": lambda: jc.quantize.int8().levels,
         "contracting": lambda: (0,),
@@ -46,6 +47,8 @@ DOORS = Doors(
     },
     right={
         "pairs": frozenset(("dict",)),
+        # An array without rows to hash is refused where it is read.
+        "examples": FUNCTION | ENTRIES | {"dict"},
         "damping": SIZE,
         "primitive": TEXT,
         "about": TEXT,

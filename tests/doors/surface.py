@@ -50,6 +50,7 @@ def functions(room: str) -> dict[str, Callable]:
             "validate.cards.DataRecord": jaxcompress.validate.cards.DataRecord,
             "validate.cards.ModelRecord": jaxcompress.validate.cards.ModelRecord,
             "validate.Score": jaxcompress.validate.Score,
+            "validate.leakage.Shared": jaxcompress.validate.leakage.Shared,
             "validate.metrics.Mean": jaxcompress.validate.metrics.Mean,
             "validate.metrics.Metric": jaxcompress.validate.metrics.Metric,
         }

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.checks import check_inside
+from jaxcompress.core.checks import check_number
 from jaxcompress.core.messages import shown
 from jaxcompress.validate.leakage import matches
 from jaxcompress.validate.leakage.blocks import blocks, is_stream
@@ -33,8 +33,9 @@ class Shared:
     most: float = 1.0
 
     def __post_init__(self):
-        if self.most != 1:
-            check_inside("Shared", "most", self.most, 0, 1)
+        check_number("Shared", "most", self.most)
+        if not 0 < self.most <= 1:
+            raise ValueError(f"Shared(most={shown(self.most)}) must be in (0, 1].")
         _check_data("Shared(examples", self.examples)
 
 

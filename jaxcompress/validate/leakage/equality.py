@@ -42,6 +42,6 @@ def identities(readings: Sequence[Reading], kept: Sequence[Seen]) -> list[np.nda
             raise TypeError(
                 f"{reading.caller}({readings[0].name} of {kept[0].form}, {reading.name} of"
                 f" {each.form}): such examples are never equal; convert one of the sets, or pass"
-                " leakage.exact(canonical=leakage.by_value)."
+                " exact(canonical=leakage.by_value) where only their dtypes differ."
             )
     return matches.identities([np.concatenate(each.digests) for each in kept])

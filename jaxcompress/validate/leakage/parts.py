@@ -23,7 +23,7 @@ def part_of(of: Part, examples: PyTree) -> PyTree:
         part = of(examples)
     except (LookupError, TypeError) as error:
         raise TypeError(
-            f"check(checks): of(examples) fails with {error!r} on {_described(examples)}."
+            f"check(checks): of(examples) fails with {error!r} on {shown(examples)}."
         ) from error
     tree = in_memory("check", "of", part)
     if count(tree) != count(examples):
@@ -31,7 +31,3 @@ def part_of(of: Part, examples: PyTree) -> PyTree:
             f"check(checks): of(examples) gives {count(tree)} rows for {count(examples)} examples."
         )
     return tree
-
-
-def _described(examples: PyTree) -> str:
-    return f"examples that are {shown(examples)}"

@@ -37,6 +37,8 @@ def sampled(examples: PyTree, start: int, before: Sample | None, most: int) -> S
     if before is not None:
         indices = np.concatenate([before.indices, indices])
         examples = jax.tree.map(lambda *parts: np.concatenate(parts), before.rows, examples)
+    else:  # a copy, since a view of the first block would keep the whole of it
+        examples = jax.tree.map(np.copy, examples)
     if len(indices) > most:
         kept = np.sort(np.argpartition(mixed(indices), most - 1)[:most])
         indices, examples = indices[kept], rows(examples, kept)

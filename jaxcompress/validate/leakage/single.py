@@ -14,6 +14,8 @@ from jaxcompress.core.messages import shown
 
 BINS = 32
 """Most bins of a feature: its quantiles, or its values where they are fewer."""
+IN_A_BIN = 4
+"""Least examples of a quantile, so that its mean says something."""
 
 
 class Binned(NamedTuple):
@@ -66,8 +68,7 @@ def variance_explained(bins: Binned, fitted: np.ndarray, scored: np.ndarray) -> 
     _check("variance_explained", bins, fitted, scored)
     overall = fitted.mean(axis=0)
     means = _means(bins, fitted, overall)[bins.scored]  # (m, columns)
-    left = np.sum((scored - means) ** 2, axis=(1, 2))
-    there = np.sum((scored - overall) ** 2, axis=(1, 2))
+    left, there = _squares(scored, means), _squares(scored, np.tile(overall, (len(means), 1)))
     return np.where(there > 0, 1 - left / np.where(there > 0, there, 1), 0.0)
 
 
@@ -154,8 +155,8 @@ def information(bins: Binned, fitted: np.ndarray, scored: np.ndarray) -> np.ndar
     counts = np.zeros((bins.count, fitted.shape[1]))
     np.add.at(counts, bins.fitted, fitted)
     shares = (counts + overall) / (counts.sum(axis=1, keepdims=True) + 1)
-    needed = -np.sum(scored * np.log(overall), axis=(1, 2))
-    left = -np.sum(scored * np.log(shares)[bins.scored], axis=(1, 2))
+    needed = -np.sum(scored.sum(axis=1) * np.log(overall), axis=1)
+    left = -np.einsum("smc,mc->s", scored, np.log(shares)[bins.scored], optimize=True)
     return np.where(needed > 0, 1 - left / np.where(needed > 0, needed, 1), 0.0)
 
 
@@ -172,9 +173,9 @@ def binned(fitted: np.ndarray, scored: np.ndarray) -> Binned:
         found = known[place] == scored.astype(str)
         return Binned(fitted_bins, np.where(found, place, known.size), known.size + 1)
     values = np.unique(fitted[~np.isnan(fitted)])
-    if values.size > BINS:
-        values = np.unique(np.nanquantile(fitted, np.arange(1, BINS) / BINS))
-        cuts = values
+    quantiles = max(2, min(BINS, len(fitted) // IN_A_BIN))
+    if values.size > quantiles:
+        cuts = np.unique(np.nanquantile(fitted, np.arange(1, quantiles) / quantiles))
     else:
         cuts = (values[1:] + values[:-1]) / 2
     count = cuts.size + 2
@@ -197,7 +198,10 @@ def columns_of(caller: str, target: np.ndarray) -> np.ndarray:
     if target.dtype.kind == "f":
         if not np.isfinite(target).all():
             raise ValueError(f"{caller}(target) holds NaN or an infinity.")
-        return target.astype(np.float64)[:, None]
+        # Scores do not depend on the unit, and sums of squares are exact about 0.
+        centred = target.astype(np.float64) - target.mean(dtype=np.float64)
+        deviation = centred.std()
+        return (centred / deviation if deviation > 0 else 0 * centred)[:, None]
     names = target.astype(str) if target.dtype.hasobject else target
     known, which = np.unique(names, return_inverse=True)
     return np.eye(known.size)[which]
@@ -219,6 +223,12 @@ def _means(bins: Binned, fitted: np.ndarray, overall: np.ndarray) -> np.ndarray:
     np.add.at(sums, bins.fitted, fitted)
     counts = np.bincount(bins.fitted, minlength=bins.count) + 1
     return sums / counts[:, None]
+
+
+def _squares(scored: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Σ |y - means|² of each shuffle, without an array of its differences."""
+    flat, means = scored.reshape(len(scored), -1), means.reshape(-1)
+    return np.einsum("sm,sm->s", flat, flat) - 2 * flat @ means + means @ means
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

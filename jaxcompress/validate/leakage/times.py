@@ -53,7 +53,8 @@ def times(of: Part, *, gap: Any = 0) -> Check:
     _check_gap(gap)
 
     def update(block: Block, kept: list[np.ndarray]) -> list[np.ndarray]:
-        return [*kept, _checked(part_of(of, block.examples), block.start)]
+        # A copy: a view of one column would keep the whole block.
+        return [*kept, _checked(part_of(of, block.examples), block.start).copy()]
 
     def find(readings: Sequence[Reading], pairs: Pairs) -> list[Overlap]:
         moments = [np.concatenate(each.kept) for each in readings]

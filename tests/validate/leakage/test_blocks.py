@@ -1,10 +1,13 @@
 """Sets are read alike in memory and in streams, whatever they are made of."""
 
+import weakref
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcompress.validate import leakage
 from jaxcompress.validate.leakage import blocks as module
 from jaxcompress.validate.leakage.blocks import blocks, gather
 
@@ -76,3 +79,28 @@ def test_refuses_what_is_no_set(error, message, examples):
 def test_refuses_traced_examples():
     with pytest.raises(TypeError, match=r"check\(examples=\.\.\.\) reads .* 'train' is traced"):
         jax.jit(lambda x: list(blocks("check", "train", x)))(X)
+
+
+@pytest.mark.parametrize(
+    "looked_for",
+    [
+        leakage.exact(),
+        leakage.groups(lambda x: x[:, 0]),
+        leakage.times(lambda x: x[:, 1]),
+        leakage.features(lambda x: x[:, :2], lambda x: x[:, 2]),
+        leakage.near_rows(),
+        leakage.near_vectors(lambda x: x),
+    ],
+    ids=["exact", "groups", "times", "features", "near_rows", "near_vectors"],
+)
+def test_no_check_keeps_the_blocks_it_has_seen(looked_for):
+    alive: list[weakref.ref] = []
+
+    def chunks():
+        for i in range(8):
+            assert sum(each() is not None for each in alive) <= 2
+            chunk = np.random.default_rng(i).normal(size=(30, 3))
+            alive.append(weakref.ref(chunk))
+            yield chunk
+
+    leakage.check({"train": chunks, "test": X.astype(float)}, [looked_for])

@@ -160,6 +160,10 @@ def test_the_report_says_what_was_found_and_what_was_not_looked_for():
         "count": 1,
     }
     assert not report.clean
+    finding = report.finding()
+    assert finding.verdict == "fails"
+    assert str(finding.figures[0]) == "exact duplicates, a / b 1"
+    assert finding.needs[0] == "A search for near duplicates."
     with pytest.raises(ValueError, match=r"touched\(name='c'\): the sets are a, b"):
         report.touched("c")
 
@@ -207,6 +211,15 @@ BAD = [
 def test_refuses_what_cannot_be_checked(error, message, sets, looked_for):
     with pytest.raises(error, match=message):
         check(sets, [looked_for])
+
+
+def test_a_clean_report_holds_as_far_as_was_looked():
+    report = check({"a": np.arange(3), "b": np.arange(3, 6)}, [exact()])
+    assert report.clean
+    assert report.touched("a").size == 0
+    finding = report.finding()
+    assert (finding.topic, finding.verdict) == ("data leakage", "holds")
+    assert finding.statement == "Looked for exact duplicates in a (3), b (3). Nothing was found."
 
 
 def test_refuses_no_checks():

@@ -102,8 +102,8 @@ TABLE[::9, 2] = np.nan
 
 
 def rows_by_hand(first, second, columns, tolerance):
-    low, high = np.nanpercentile(np.concatenate([first, second]), [25, 75], axis=0)
-    scale = (high - low) / 1.349
+    low, high = np.nanpercentile(np.concatenate([first, second]), [5, 95], axis=0)
+    scale = (high - low) / 3.29
     pairs = []
     for j, b in enumerate(second):
         agree = (np.abs(first - b) <= tolerance * scale) | (np.isnan(first) & np.isnan(b))
@@ -117,13 +117,13 @@ def rows_by_hand(first, second, columns, tolerance):
 @pytest.mark.parametrize("columns", [0, 1, 2])
 def test_rows_are_those_found_by_comparing_all(columns):
     test = TABLE[20:60].copy()
-    test[:10] += 0.003 * np.nanstd(TABLE, axis=0) * RNG.normal(size=(10, 7))
+    test[:10] += 0.001 * np.nanstd(TABLE, axis=0) * RNG.normal(size=(10, 7))
     test[np.arange(10, 20), RNG.integers(0, 7, 10)] = 9e4
     test[np.arange(20, 30), 1] = test[np.arange(20, 30), 5] = 9e4
     test[30:] += np.nanstd(TABLE, axis=0)
     sets = {"train": TABLE, "test": test}
     found = check(sets, [near_rows(columns=columns)], pairs=leakage.between_sets).overlaps[0]
-    assert found.pairs.tolist() == rows_by_hand(TABLE, test, columns, 0.02)
+    assert found.pairs.tolist() == rows_by_hand(TABLE, test, columns, 0.01)
     assert found.count == (10, 20, 30)[columns]
 
 
@@ -141,7 +141,7 @@ def test_deviations_ignore_outliers_and_nan():
     constant, rare = np.full(4003, 5.0), np.zeros(4003)
     rare[:5] = 1
     centre, scale = tables.spread(np.stack([column, constant, rare, np.full(4003, np.nan)], axis=1))
-    # Standard errors of median and quartiles of 4,000 normal numbers stay below 0.1.
+    # Standard errors: 0.04 of the median of 4,000 numbers, 0.05 of the deviation.
     np.testing.assert_allclose(centre, [3, 5, 0, 0], atol=0.15)
     np.testing.assert_allclose(scale, [2, 1, rare.std(), 1], atol=0.15)
 
