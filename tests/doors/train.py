@@ -2,11 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 import jaxcompress as jc
 from tests.doors.table import Doors
-from tests.doors.values import FUNCTION, WHOLE
+from tests.doors.values import FUNCTION, NUMBER, WHOLE
 
 
 def mechanism() -> jc.train.SubsampledGaussian:
@@ -28,7 +29,12 @@ def example_loss(params, example):
 DOORS = Doors(
     given={
         "batch_size": lambda: 2,
+        "alpha": lambda: 0.2,
+        "border": lambda: 1,
+        "examples": lambda: np.ones(4, np.float32),
         "fn": lambda: lambda params, x: x,
+        "height": lambda: 2,
+        "width": lambda: 2,
         "init": lambda: lambda key: {"kernel": jnp.ones(2)},
         "key": lambda: jax.random.key(0),
         "loss": lambda: lambda outputs, targets: outputs,
@@ -37,6 +43,7 @@ DOORS = Doors(
         "optimizer": lambda: optax.sgd(0.1),
         "params": lambda: {"kernel": jnp.ones(2)},
         "places": lambda: jnp.arange(3),
+        "plan": lambda: jc.train.Plan(steps=2, batch_size=2),
         "recipe": recipe,
         "steps": lambda: 3,
         "train_fn": lambda: lambda params, x, key: (x, params),
@@ -50,6 +57,8 @@ DOORS = Doors(
         "fn": FUNCTION,
         "train_fn": FUNCTION,
         "view": FUNCTION,
+        "augments": FUNCTION,
+        "fill": NUMBER,
         "places": WHOLE | {"jnp -1"},
         "params": frozenset(("jnp nan", "jnp 1.5")),
     },

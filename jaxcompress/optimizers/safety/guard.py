@@ -141,6 +141,11 @@ def check_skips(opt_state: optax.OptState, *, most: int = 100) -> None:
             )
 
 
+def has_guard(opt_state: optax.OptState) -> bool:
+    """Whether a guard is somewhere in a state."""
+    return bool(_nodes(opt_state, SkipState))
+
+
 def check_order(caller: str, opt_state: optax.OptState) -> None:
     """Raises a ValueError where a guard lies inside an accumulation that keeps NaN."""
     for state in _nodes(opt_state, optax.MultiStepsState):
