@@ -10,7 +10,6 @@ import optax
 
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.kinds import check_kind
-from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Params, PyTree
 from jaxcompress.optimizers.safety.guard import check_skips, has_guard
 from jaxcompress.train.course import Course
@@ -20,7 +19,7 @@ from jaxcompress.train.progress import progress
 from jaxcompress.train.recipe import Recipe
 from jaxcompress.train.running import SPAN, Stepper, everywhere, stepper
 from jaxcompress.train.saving import Saver, opened
-from jaxcompress.train.steps.step import BUILD, State, initial
+from jaxcompress.train.steps.step import BUILD, State, check_trained, initial
 
 
 class Fitted(NamedTuple):
@@ -156,7 +155,7 @@ def _check(recipe, params, examples, plan, watch, checkpoints) -> int:
     check_kind("fit", "watch", watch, Watch | None, "For example train.Watch(figure).")
     mend = "For example train.Checkpoints(folder)."
     check_kind("fit", "checkpoints", checkpoints, Checkpoints | None, mend)
-    check_arrays("fit", "params", params)
+    check_trained("fit", recipe, params)
     n = example_count("fit", examples)
     check_concrete("fit", "Inside, use train.fitting.", params=params, examples=examples)
     if plan.batch_size > n:

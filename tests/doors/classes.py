@@ -1,6 +1,7 @@
 """Valid values of the classes that users build, and which odd fields they accept."""
 
 import numpy as np
+import optax
 
 import jaxcompress as jc
 from tests.doors.table import Doors
@@ -37,6 +38,11 @@ DOORS = Doors(
         "name": lambda: "loss",
         "per_example": lambda: lambda outputs, targets: outputs,
         "scores": lambda: {"loss": jc.validate.Score(LOSS, np.ones(2))},
+        "figure": lambda: lambda params: 1.0,
+        "folder": lambda: "runs",
+        "objective": lambda: lambda params, batch, key: (batch, params),
+        "optimizer": lambda: optax.sgd(0.1),
+        "steps": lambda: 3,
         "statistics": lambda: np.ones(2),
         "values": lambda: lambda statistics: statistics,
         "rows": lambda: (("dense",),),
@@ -72,6 +78,10 @@ DOORS = Doors(
         "needs": TEXT,
         "values": FUNCTION,
         "grouped": BOOL,
+        "augment": FUNCTION,
+        "figure": FUNCTION,
+        "folder": TEXT,
+        "objective": FUNCTION,
         "select": NONE,
         "axes": NONE,
     },

@@ -7,7 +7,7 @@ import optax
 
 import jaxcompress as jc
 from tests.doors.table import Doors
-from tests.doors.values import FUNCTION, NUMBER, WHOLE
+from tests.doors.values import FUNCTION, NUMBER, SIZE, WHOLE
 
 
 def mechanism() -> jc.train.SubsampledGaussian:
@@ -54,6 +54,7 @@ DOORS = Doors(
         "train.private_fit": {"loss": lambda: example_loss},
     },
     right={
+        "alpha": SIZE,
         "fn": FUNCTION,
         "train_fn": FUNCTION,
         "view": FUNCTION,

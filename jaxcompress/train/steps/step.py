@@ -62,11 +62,8 @@ def initial(recipe: Recipe, params: Params, key: Key) -> State:
       0
     """
     check_kind("initial", "recipe", recipe, Recipe, BUILD)
-    check_arrays("initial", "params", params)
+    check_trained("initial", recipe, params)
     check_key("initial", "key", key)
-    if not any(chosen_by("initial", recipe.select, params).values()):
-        names = ", ".join(named_leaves(params)) or "none"
-        raise ValueError(f"initial(params=...): no leaf trains. Leaves are: {names}. See select=.")
     trained, _ = partition(params, recipe.select)
     return State(params, recipe.optimizer.init(trained), key, jnp.zeros((), jnp.int32))
 
@@ -130,6 +127,14 @@ def step(recipe: Recipe) -> Update:
         return State(params, opt_state, state.key, state.count + 1), loss
 
     return update
+
+
+def check_trained(caller: str, recipe: Recipe, params: Params) -> None:
+    """Raises an error unless the params are arrays of which some train."""
+    check_arrays(caller, "params", params)
+    if not any(chosen_by(caller, recipe.select, params).values()):
+        names = ", ".join(named_leaves(params)) or "none"
+        raise ValueError(f"{caller}(params=...): no leaf trains. Leaves are: {names}. See select=.")
 
 
 def weighted_mean(losses: Array, weights: ArrayLike) -> Array:
