@@ -141,7 +141,7 @@ def flips(*, axis: int = 2) -> Augment:
       >>> augment = jc.train.augment.flips()
       >>> images = jnp.tile(jnp.arange(2.0), (3, 1, 1))
       >>> augment(jax.random.key(0), images)[:, 0].tolist()
-      [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
+      [[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]
 
     Also known as: random horizontal flip, mirroring.
     """
