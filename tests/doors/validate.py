@@ -15,8 +15,8 @@ def evaluation() -> jc.validate.Evaluation:
     return jc.validate.evaluate(lambda params, x: x, {}, jnp.ones((2, 3)), jnp.array([0, 1]))
 
 
-def recipe() -> jc.validate.cross_validation.Recipe:
-    return jc.validate.cross_validation.Recipe(
+def recipe() -> jc.validate.cross_validation.Candidate:
+    return jc.validate.cross_validation.Candidate(
         lambda examples, weights, key: examples.mean(),
         lambda model, examples: examples[:, 0] - model,
     )

@@ -1,6 +1,7 @@
 """Cross-validation of recipes: scores by fold, their intervals, pairs and choices.
 
-    recipes       Recipe, prepared with standardize or another Preparation
+    recipes       Candidate of a fit and an evaluate, such as evaluating gives;
+                  prepared, with standardize or another Preparation
     one           validate.cross_validate gives a CrossValidation
     two           compare_folds gives a FoldComparison
     a choice      nested_cross_validate gives a NestedCrossValidation
@@ -11,6 +12,8 @@ What is validated is the recipe, not one model.
 """
 
 from jaxcompress.core import exports
+from jaxcompress.validate.cross_validation.candidate import Candidate as Candidate
+from jaxcompress.validate.cross_validation.candidate import evaluating as evaluating
 from jaxcompress.validate.cross_validation.nesting import (
     NestedCrossValidation as NestedCrossValidation,
 )
@@ -19,10 +22,9 @@ from jaxcompress.validate.cross_validation.nesting import (
 )
 from jaxcompress.validate.cross_validation.paired import FoldComparison as FoldComparison
 from jaxcompress.validate.cross_validation.paired import compare_folds as compare_folds
-from jaxcompress.validate.cross_validation.recipe import Preparation as Preparation
-from jaxcompress.validate.cross_validation.recipe import Recipe as Recipe
-from jaxcompress.validate.cross_validation.recipe import prepared as prepared
-from jaxcompress.validate.cross_validation.recipe import standardize as standardize
+from jaxcompress.validate.cross_validation.preparation import Preparation as Preparation
+from jaxcompress.validate.cross_validation.preparation import prepared as prepared
+from jaxcompress.validate.cross_validation.preparation import standardize as standardize
 from jaxcompress.validate.cross_validation.results import CrossValidation as CrossValidation
 from jaxcompress.validate.cross_validation.statistics import (
     corrected_interval as corrected_interval,

@@ -1,5 +1,6 @@
 """Nested cross-validation: inner folds choose a recipe, outer folds judge that."""
 
+import collections
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,8 +18,9 @@ from jaxcompress.core.kinds import (
     check_mapping,
 )
 from jaxcompress.core.types import Key, PyTree
+from jaxcompress.validate.cards.findings import Finding
+from jaxcompress.validate.cross_validation.candidate import Candidate
 from jaxcompress.validate.cross_validation.program import fold_keys
-from jaxcompress.validate.cross_validation.recipe import Recipe
 from jaxcompress.validate.cross_validation.results import CrossValidation, Values
 from jaxcompress.validate.cross_validation.run import on_folds
 from jaxcompress.validate.splits.fold import Fold, NestedFold
@@ -45,6 +47,18 @@ class NestedCrossValidation:
     inner: dict[str, np.ndarray]
     outer: CrossValidation
 
+    def finding(self) -> Finding:
+        """For a card: the outer scores, and how often each candidate was chosen."""
+        counts = collections.Counter(self.chosen)
+        times = ", ".join(f"{name} {count}" for name, count in counts.most_common())
+        finding = self.outer.finding()
+        return dataclasses.replace(
+            finding,
+            statement=f"The recipe was chosen by inner folds among {len(self.inner)} candidates "
+            f"({times} of {len(self.chosen)} times), and judged by outer folds on "
+            f"{self.outer.tested.size:,} examples that took no part in choosing.",
+        )
+
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values."""
         return {
@@ -55,7 +69,7 @@ class NestedCrossValidation:
 
 
 def nested_cross_validate(
-    candidates: Mapping[str, Recipe],
+    candidates: Mapping[str, Candidate],
     data: PyTree,
     folds: Sequence[NestedFold],
     *,
@@ -90,7 +104,7 @@ def nested_cross_validate(
     Example:
       >>> cross_validation, splits = jc.validate.cross_validation, jc.validate.splits
       >>> def shrunk(factor):
-      ...     return cross_validation.Recipe(
+      ...     return cross_validation.Candidate(
       ...         lambda x, weights, key: factor * jnp.average(x, weights=weights),
       ...         lambda mean, x: {"error": jnp.abs(x - mean)},
       ...     )
@@ -112,9 +126,11 @@ def nested_cross_validate(
     Bioinformatics 7.
     """
     caller = "nested_cross_validate"
-    check_mapping(caller, "candidates", candidates, "It holds a Recipe by each name.")
+    check_mapping(caller, "candidates", candidates, "It holds a Candidate by each name.")
     for recipe in candidates.values():
-        check_kind(caller, "candidates", recipe, Recipe, "Make it with Recipe(fit, evaluate).")
+        check_kind(
+            caller, "candidates", recipe, Candidate, "Make it with Candidate(fit, evaluate)."
+        )
     if not candidates:
         raise ValueError(f"{caller}(candidates={{}}) holds no recipe.")
     check_concrete(caller, data=data)
@@ -150,7 +166,7 @@ def nested_cross_validate(
 
 
 def _judged(
-    recipe: Recipe,
+    recipe: Candidate,
     data: PyTree,
     folds: Sequence[NestedFold],
     key: Key,

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxcompress.core.kinds import check_kind, check_text
+from jaxcompress.validate.cards.findings import Figure, Finding
 from jaxcompress.validate.cross_validation.results import CrossValidation
 from jaxcompress.validate.cross_validation.statistics import corrected
 from jaxcompress.validate.intervals import check_confidence
@@ -48,6 +49,18 @@ class FoldComparison:
         if high < 0:
             return f"{self.name} lower by {-high:.3g} to {-low:.3g}"
         return f"no difference of {self.name} shown: {low:.3g} to {high:.3g}"
+
+    def finding(self) -> Finding:
+        """For a card: the difference, without a claim, since no margin was set."""
+        difference = Figure(
+            f"{self.name} difference", self.difference, self.interval, self.confidence, "+.4g"
+        )
+        return Finding(
+            "cross-validation",
+            f"Against the reference recipe on the same {len(self.differences)} folds: "
+            f"{self.verdict}.",
+            (difference, Figure("p", self.p_value, format=".2g")),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """All fields and the verdict, as plain numbers, lists and words."""

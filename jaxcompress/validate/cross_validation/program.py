@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.types import Array, Key, PyTree
-from jaxcompress.validate.cross_validation.recipe import Evaluate, Fit
+from jaxcompress.core.types import Array, Fit, Key, PyTree
+from jaxcompress.validate.cross_validation.candidate import Evaluate
 from jaxcompress.validate.splits.fold import Fold
 
 
@@ -76,11 +76,11 @@ def in_chunks(rows: Rows, at_once: int) -> Rows:
     return jax.tree.map(lambda array: array[places], rows)
 
 
-def apart(values: PyTree, folds: Sequence[Fold]) -> list[PyTree]:
+def apart(values: dict[str, np.ndarray], folds: Sequence[Fold]) -> list[dict[str, np.ndarray]]:
     """The values of each fold without what filled up: arrays (n_test, …)."""
-    flat = jax.tree.map(lambda value: value.reshape(-1, *value.shape[2:]), values)
+    flat = {name: value.reshape(-1, *value.shape[2:]) for name, value in values.items()}
     return [
-        jax.tree.map(lambda value, i=i, n=fold.test.size: value[i, :n], flat)
+        {name: value[i, : fold.test.size] for name, value in flat.items()}
         for i, fold in enumerate(folds)
     ]
 

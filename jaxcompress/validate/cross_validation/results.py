@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxcompress.core.kinds import check_function
+from jaxcompress.core.kinds import check_function, check_kind
 from jaxcompress.core.messages import shown
+from jaxcompress.validate.cards.findings import Figure, Finding
 from jaxcompress.validate.cross_validation.statistics import Corrected, corrected
 from jaxcompress.validate.intervals import check_confidence
+from jaxcompress.validate.metrics.metric import Mean, Metric
 from jaxcompress.validate.splits.fold import Fold
 
 Values = dict[str, np.ndarray]
@@ -23,8 +25,9 @@ class CrossValidation:
     Invariants:
       - Each fold has values of the same names; each array is NumPy and finite, with
         first axis n_test in the order of the fold's test indices.
-      - A *score* is the mean of a fold's values (n_test,); values of more axes, such as
-        outputs, have none, see `by_fold`.
+      - A *score* is the mean of a fold's values (n_test,). Values of more axes, such as
+        outputs, have none, see `by_fold`; nor have parts of a metric's statistics,
+        whose names hold a "/", see `by_metric`.
       - Statistics weigh folds alike. Standard errors and intervals are corrected for
         training sets that overlap, see `corrected_interval`; no estimator of this
         variance is unbiased.
@@ -47,7 +50,8 @@ class CrossValidation:
     @property
     def scored(self) -> tuple[str, ...]:
         """The names of the values that have scores."""
-        return tuple(name for name, value in self.values[0].items() if value.ndim == 1)
+        first = self.values[0]
+        return tuple(name for name in first if first[name].ndim == 1 and "/" not in name)
 
     @property
     def test_over_train(self) -> float:
@@ -60,14 +64,14 @@ class CrossValidation:
 
         Raises:
           KeyError: there is no value of this name.
-          ValueError: it has more axes than the examples'.
+          ValueError: it has no scores.
         """
         self._check_name("scores", name)
         if name not in self.scored:
             shape = self.values[0][name].shape
             raise ValueError(
-                f"CrossValidation.scores({name!r}): values of shape {shape} have no mean per "
-                "example. Take by_fold, with a function of them."
+                f"CrossValidation.scores({name!r}): values of shape {shape} have no mean. Take "
+                "by_fold with a function of them, or by_metric of statistics."
             )
         return np.array([fold[name].mean(dtype=np.float64) for fold in self.values])
 
@@ -84,6 +88,29 @@ class CrossValidation:
         check_function("by_fold", "function", function, "It is function(values, fold) -> number.")
         pairs = zip(self.values, self.folds, strict=True)
         return np.array([function(values, fold) for values, fold in pairs], np.float64)
+
+    def by_metric(self, metric: Metric) -> np.ndarray:
+        """The figure of each fold by one of the metrics given to `evaluating`.
+
+        Returns:
+          (k,) float64; `corrected_interval` takes it with `test_over_train`.
+
+        Raises:
+          TypeError: it is no metric.
+          KeyError: there are no values of its name.
+          ValueError: it is not defined for the examples of a fold.
+        """
+        check_kind("by_metric", "metric", metric, Metric, "Such as metrics.accuracy().")
+        prefix = f"{metric.name}/"
+        parts = {name.removeprefix(prefix): name for name in self.names if name.startswith(prefix)}
+        if parts:
+            return self.by_fold(
+                lambda values, fold: metric.value({part: values[parts[part]] for part in parts})
+            )
+        self._check_name("by_metric", metric.name)
+        if isinstance(metric.summary, Mean):
+            return self.scores(metric.name)
+        return self.by_fold(lambda values, fold: metric.value(values[metric.name]))
 
     def mean(self, name: str) -> float:
         """The mean of the scores."""
@@ -134,6 +161,23 @@ class CrossValidation:
                 line += f"  ({low:.4g} to {high:.4g})"
             lines.append(line)
         return "\n".join(lines)
+
+    def finding(self) -> Finding:
+        """For a card: the mean scores and their intervals, without a claim."""
+        several = len(self.folds) > 1
+        figures = tuple(
+            Figure(name, self.mean(name), self.interval(name) if several else None)
+            for name in self.scored
+        )
+        tested = f"{self.tested.size:,} example{'s' * (self.tested.size > 1)}"
+        times = f"{len(self.folds)} times" if several else "once"
+        return Finding(
+            "cross-validation",
+            f"The recipe was carried out {times} and judged on examples that it had left out, "
+            f"{tested} in all.",
+            figures,
+            needs=() if several else ("Two folds or more, from whose spread an interval comes.",),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """All fields and the statistics of the scores, as plain values."""

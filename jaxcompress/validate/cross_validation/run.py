@@ -12,7 +12,7 @@ from jaxcompress.core.kinds import check_key, check_takes
 from jaxcompress.core.progress import bar
 from jaxcompress.core.types import Fit, Key, PyTree
 from jaxcompress.validate.cross_validation import program
-from jaxcompress.validate.cross_validation.recipe import Evaluate
+from jaxcompress.validate.cross_validation.candidate import Evaluate
 from jaxcompress.validate.cross_validation.results import CrossValidation, Values
 from jaxcompress.validate.cross_validation.tracing import compiled
 from jaxcompress.validate.splits.fold import Fold
@@ -109,10 +109,12 @@ def _in_one_program(
     fit: Fit, evaluate: Evaluate, data: PyTree, folds: list[Fold], keys: Key, at_once: int
 ) -> list[Values] | str:
     """The values of all folds, or why they cannot be computed in one program."""
+    most_test, names = max(fold.test.size for fold in folds), []
 
     def judged(model: PyTree, examples: PyTree) -> dict[str, jax.Array]:
-        most = max(fold.test.size for fold in folds)
-        return _named(evaluate(model, examples), most)
+        values = _named(evaluate(model, examples), most_test)
+        names[:] = values  # which a compiled program gives in alphabetical order
+        return values
 
     rows = program.in_chunks(program.padded(folds, keys), at_once)
     data = jax.tree.map(jnp.asarray, data)
@@ -120,7 +122,7 @@ def _in_one_program(
     if isinstance(run, str):
         return run
     values = jax.device_get(run(data, rows))
-    found = program.apart(values, folds)
+    found = program.apart({name: values[name] for name in names}, folds)
     for number, each in enumerate(found):
         _check_finite(each, number, folds[number])
     return found

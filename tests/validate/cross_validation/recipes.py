@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.validate.cross_validation import Recipe
+from jaxcompress.validate.cross_validation import Candidate
 
 STEPS = 10
 
@@ -46,7 +46,7 @@ def trained(examples, weights, key):
     return jax.lax.fori_loop(0, STEPS, step, params)
 
 
-PERCEPTRON = Recipe(trained, squares(predicted))
+PERCEPTRON = Candidate(trained, squares(predicted))
 
 
 def ridge(penalty):
@@ -58,7 +58,7 @@ def ridge(penalty):
         gram = weighted.T @ x + penalty * jnp.eye(x.shape[1], dtype=x.dtype)
         return jnp.linalg.solve(gram, weighted.T @ y)
 
-    return Recipe(fit, squares(lambda weights, x: x @ weights))
+    return Candidate(fit, squares(lambda weights, x: x @ weights))
 
 
 def numpy_ridge(penalty):
@@ -68,4 +68,4 @@ def numpy_ridge(penalty):
         x, y = examples
         return np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)
 
-    return Recipe(fit, squares(lambda weights, x: x @ weights))
+    return Candidate(fit, squares(lambda weights, x: x @ weights))

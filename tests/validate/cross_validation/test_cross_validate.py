@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import jaxcompress as jc
-from jaxcompress.validate import splits
+from jaxcompress.validate import cross_validation, splits
 from jaxcompress.validate.cross_validation import CrossValidation, program, tracing
 from tests.validate.cross_validation.recipes import PERCEPTRON, regression, ridge, squares
 
@@ -290,6 +290,46 @@ def test_results_say_what_has_scores_and_go_through_json():
         found.scores("none")
     with pytest.raises(ValueError, match="one fold has no spread"):
         CrossValidation(found.folds[:1], found.values[:1]).interval("loss")
+
+
+def test_metrics_judge_each_fold(key):
+    """Means as values per example, others from the statistics of a fold."""
+    random = np.random.default_rng(0)
+    x, labels = random.normal(size=(40, 3)).astype(np.float32), np.arange(40) % 3
+    metrics = jc.validate.metrics
+    several = [metrics.accuracy(), metrics.cross_entropy(), metrics.balanced_accuracy()]
+    evaluate = cross_validation.evaluating(lambda params, x: x * params, several)
+    folds = splits.stratified_k_fold(labels, folds=3)
+    found = jc.validate.cross_validate(
+        lambda rows, weights, key: jnp.average(rows[0][:, 0], weights=weights) + 1,
+        evaluate,
+        (x, labels),
+        folds,
+        key=key,
+    )
+    assert found.scored[:2] == ("accuracy", "loss")
+    for i, (train, test) in enumerate(folds):
+        outputs = x[test] * (x[train, 0].mean() + 1)
+        for metric in several:
+            # In float32; the loss is a mean of logarithms.
+            np.testing.assert_allclose(
+                found.by_metric(metric)[i], metric(outputs, labels[test]), rtol=1e-5
+            )
+    with pytest.raises(KeyError, match=r"by_metric\('top_2'\): the values are named accuracy"):
+        found.by_metric(metrics.top_k(2))
+    with pytest.raises(ValueError, match="needs metrics of different names"):
+        cross_validation.evaluating(lambda params, x: x, [metrics.accuracy()] * 2)
+
+
+def test_a_finding_gives_means_with_intervals():
+    found = repeated_result()
+    (figure,) = found.finding().figures
+    assert (figure.value, figure.interval) == (found.mean("loss"), found.interval("loss"))
+    one = CrossValidation(found.folds[:1], found.values[:1]).finding()
+    assert one.figures[0].interval is None
+    assert one.needs
+    card = jc.validate.Card("Recipes").adding(found, about="dense")
+    assert "cross-validation" not in {topic.name for topic in card.not_tested}
 
 
 def test_an_error_that_hides_one_of_tracing_is_seen():

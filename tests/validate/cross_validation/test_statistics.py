@@ -40,6 +40,7 @@ def test_the_interval_and_the_test_are_scipys_with_another_variance():
     np.testing.assert_allclose(compared.p_value, 2 * stats.t.sf(abs(t), 4), rtol=1e-9)
     np.testing.assert_allclose(compared.difference, differences.mean(), rtol=1e-9)
     assert compared.to_json()["verdict"].startswith("no difference of score shown")
+    assert compared.finding().figures[0].interval == compared.interval
 
 
 @pytest.mark.parametrize(
@@ -146,6 +147,7 @@ def test_a_nested_choice_is_that_of_scikit_learn(key):
         means = [found.inner[str(penalty)][i] for penalty in PENALTIES]
         np.testing.assert_allclose(means, each.cv_results_["mean_test_score"], rtol=1e-9)
     assert found.to_json()["chosen"] == list(chosen)
+    assert "among 3 candidates" in found.finding().statement
 
 
 @pytest.mark.parametrize(

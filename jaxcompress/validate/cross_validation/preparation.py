@@ -1,4 +1,4 @@
-"""A recipe and how its models are judged; preprocessing that is part of the recipe."""
+"""Preprocessing whose constants are fitted inside of each fold."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,25 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.kinds import check_function, check_kind
-from jaxcompress.core.types import Array, Fit, Key, PyTree
-
-Evaluate = Callable[[PyTree, PyTree], dict[str, Array] | Array]
-"""Judges a model: (model, examples) to values by name, each with first axis n."""
-
-
-class Recipe(NamedTuple):
-    """How a model is made from training examples, and how it is judged on others.
-
-    Attributes:
-      fit: `fit(examples, weights, key) -> model`: trains, and compresses too where the
-        compressed model is what will be used. Weights (n,) float32 are 1 for an example
-        to train on and 0 for one that only fills up the array.
-      evaluate: `evaluate(model, examples) -> values`, a dict of arrays with first axis
-        n, such as the losses of the examples; one array counts as {"score": array}.
-    """
-
-    fit: Fit
-    evaluate: Evaluate
+from jaxcompress.core.types import Array, Key, PyTree
+from jaxcompress.validate.cross_validation.candidate import Candidate
 
 
 class Preparation(NamedTuple):
@@ -48,7 +31,7 @@ class Prepared(NamedTuple):
     model: PyTree
 
 
-def prepared(preparation: Preparation, recipe: Recipe) -> Recipe:
+def prepared(preparation: Preparation, recipe: Candidate) -> Candidate:
     """A recipe whose preprocessing is fitted on the training examples alone.
 
     Constants from all examples would let the test set into training.
@@ -65,7 +48,7 @@ def prepared(preparation: Preparation, recipe: Recipe) -> Recipe:
 
     Example:
       >>> cross_validation = jc.validate.cross_validation
-      >>> mean = cross_validation.Recipe(
+      >>> mean = cross_validation.Candidate(
       ...     fit=lambda examples, weights, key: examples[0].mean(),
       ...     evaluate=lambda model, examples: jnp.abs(examples[0] - model).sum(1),
       ... )
@@ -77,7 +60,7 @@ def prepared(preparation: Preparation, recipe: Recipe) -> Recipe:
     Also known as: `Pipeline`.
     """
     check_kind("prepared", "preparation", preparation, Preparation, "Such as standardize().")
-    check_kind("prepared", "recipe", recipe, Recipe, "Make it with Recipe(fit, evaluate).")
+    check_kind("prepared", "recipe", recipe, Candidate, "Make it with Candidate(fit, evaluate).")
     for field, function in {**preparation._asdict(), **recipe._asdict()}.items():
         check_function("prepared", field, function, "A recipe and a preparation hold two each.")
 
@@ -88,7 +71,7 @@ def prepared(preparation: Preparation, recipe: Recipe) -> Recipe:
     def evaluate(made: Prepared, examples: PyTree) -> dict[str, Array] | Array:
         return recipe.evaluate(made.model, preparation.apply(made.constants, examples))
 
-    return Recipe(fit, evaluate)
+    return Candidate(fit, evaluate)
 
 
 def standardize() -> Preparation:
