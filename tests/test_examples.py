@@ -16,6 +16,12 @@ RUNS = {
     },
     "remove_units": {"dense", "as cut", "trained again"},
     "ship_a_flax_model": {"float32", "int4"},
+    "validate_a_recipe": {
+        "digits, float32",
+        "digits, pruned int8",
+        "table, float32",
+        "table, pruned int8",
+    },
 }
 
 
