@@ -51,6 +51,7 @@ def functions(room: str) -> dict[str, Callable]:
             "validate.Evaluation": jaxcompress.validate.Evaluation,
             "validate.Figure": jaxcompress.validate.Figure,
             "validate.Finding": jaxcompress.validate.Finding,
+            "validate.membership.Shadows": jaxcompress.validate.membership.Shadows,
             "validate.cards.DataRecord": jaxcompress.validate.cards.DataRecord,
             "validate.cards.ModelRecord": jaxcompress.validate.cards.ModelRecord,
             "validate.Score": jaxcompress.validate.Score,

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import jaxcompress as jc
 from tests.doors.table import Doors
 from tests.doors.values import ANYTHING, WHOLE
 
@@ -43,6 +44,17 @@ DOORS = Doors(
         "scores": lambda: np.arange(40.0),
         "rate": lambda: 0.1,
         "inside": lambda: np.ones((4, 3), bool),
+        "fit": lambda: lambda examples, weights, key: examples.sum(),
+        "signal": lambda: lambda model, examples: examples - model,
+        "examples": lambda: jnp.ones(3),
+        "right": lambda: lambda model, examples: examples[0],
+        "queries": lambda: [lambda key, x: x],
+        "scales": lambda: [0.1],
+        "compressions": lambda: {"dense": lambda model: model},
+        "attack": lambda: jc.validate.membership.attacks.uncalibrated,
+        "shadows": lambda: jc.validate.membership.Shadows(SIGNALS, MEMBERS),
+        "count": lambda: 2,
+        "n": lambda: 4,
         **OUTPUTS,
     },
     calls={
@@ -66,6 +78,12 @@ DOORS = Doors(
             "members": lambda: np.arange(40) < 10,
             "rates": lambda: (0.1,),
         },
+        "validate.membership.attacks.lira_joint": {
+            "target": lambda: SIGNALS[0, :2, None],
+            "signals": lambda: SIGNALS[:, :2, None],
+            "members": lambda: MEMBERS[:, :2],
+        },
+        "validate.membership.shadows": {"members": lambda: MEMBERS},
         "validate.membership.min_k": TOKENS,
         "validate.membership.token_log_likelihood": TOKENS,
     },

@@ -3,10 +3,12 @@
 no models beside     loss_threshold, uncalibrated, quantile_regression
 some models          rmia with rmia_offset, calibrated, shadow_classifier
 shadow models        lira_online, lira_offline
+several versions     lira_joint
 """
 
 from jaxcompress.core import exports
 from jaxcompress.validate.membership.attacks.calibrated import calibrated as calibrated
+from jaxcompress.validate.membership.attacks.joint import lira_joint as lira_joint
 from jaxcompress.validate.membership.attacks.lira import lira_offline as lira_offline
 from jaxcompress.validate.membership.attacks.lira import lira_online as lira_online
 from jaxcompress.validate.membership.attacks.lira import own_variance as own_variance
