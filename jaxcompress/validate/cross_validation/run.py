@@ -33,8 +33,9 @@ def cross_validate(
     All folds run in one compiled program, side by side, where the recipe can be traced.
     There, training rows are filled up to the longest fold by rows of weight 0, which
     are training rows of the same fold, and test rows likewise, and dropped. Folds run
-    in turn where the recipe needs values while it runs, as compression with a report
-    does; the result says why. Then each gets its own rows, all of weight 1.
+    in turn where the recipe needs values while it runs, or would be too long a program
+    because of a loop in Python; the result says why. Then each gets its own rows, all
+    of weight 1, in NumPy where the data are.
 
     `fit` may hold all that is done to training examples: preprocessing (see
     `cross_validation.prepared`), training, pruning, quantization. So the recipe is
@@ -42,10 +43,12 @@ def cross_validate(
 
     Args:
       fit: `fit(examples, weights, key) -> model`, any tree or object; weights (n,)
-        float32 are 0 for an example that only fills up the array.
+        float32 are 0 for an example that only fills up the array. What it keeps outside
+        of the model may be traced.
       evaluate: `evaluate(model, examples) -> values`, a dict of arrays with first axis
-        n; one array counts as {"score": array}. Values (n,), such as losses or whether
-        answers are right, have scores; others, such as outputs, are kept.
+        n, each example judged by itself; one array counts as {"score": array}. Values
+        (n,), such as losses or whether answers are right, have scores; others, such as
+        outputs, are kept. `cross_validation.evaluating(model)` gives one.
       data: tree of arrays with first axis n, such as (x, labels).
       splits: folds from `validate.splits`, pairs of index arrays, or a splitter of
         scikit-learn's kind; it gets the second part of data (x, labels) as y.
@@ -137,7 +140,7 @@ def _in_turn(
             rows, others = (
                 jax.tree.map(lambda array, part=part: array[part], data) for part in (train, test)
             )
-            model = fit(rows, jnp.ones(train.size), keys[number])
+            model = fit(rows, jnp.ones(train.size, jnp.float32), keys[number])
             values = _named(evaluate(model, others), test.size)
             found.append({name: np.asarray(value) for name, value in values.items()})
             _check_finite(found[-1], number, folds[number])
@@ -183,7 +186,8 @@ def _named(values: Any, n: int) -> dict[str, Any]:
 
 def _check_finite(values: Values, number: int, fold: Fold) -> None:
     for name, value in values.items():
-        if not np.issubdtype(value.dtype, np.inexact):
+        # By JAX, to which bfloat16 is a floating dtype.
+        if not jnp.issubdtype(value.dtype, jnp.inexact):
             continue
         bad = ~np.isfinite(value).reshape(len(value), -1).all(-1)
         if bad.any():

@@ -18,7 +18,7 @@ UNTRACEABLE = (
     TracedError,
 )
 """What code raises because it looks at values that a traced array does not have."""
-QUOTED = re.compile(r"Tracer\b|\ba traced \w+\[")
+QUOTED = re.compile(r"Tracer\b|\bTraced<|\ba traced \w+\[")
 """How other errors quote such an array: of shapes, and in checks of arguments."""
 
 MOST_EQUATIONS = 10_000

@@ -203,6 +203,33 @@ def test_data_and_folds_are_checked_before_anything_is_trained(data, folds, kind
         jc.validate.cross_validate(of_its_own, ABSOLUTE, data, folds, key=key)
 
 
+def test_fits_are_called_alike_in_both_ways(key):
+    """Weights of float32 also in float64; the key of fold i by either kind of key."""
+    seen = []
+
+    def fit(rows, weights, key):
+        seen.append((weights.dtype, weights.shape, jnp.shape(key)))
+        return jax.random.uniform(key)
+
+    drawn = {}
+    for name, each in {"typed": key, "raw": jax.random.PRNGKey(0)}.items():
+        for at_once in (None, 0):
+            with jax.enable_x64(True):
+                found = jc.validate.cross_validate(
+                    fit,
+                    lambda drawn, rows: jnp.full(len(rows), drawn),
+                    np.arange(5),
+                    [([0, 1, 2], [3]), ([1, 2, 4], [0])],
+                    key=each,
+                    at_once=at_once,
+                )
+            drawn[name, at_once] = found.scores("score").tolist()
+    assert {(dtype, shape) for dtype, shape, _ in seen} == {(np.dtype(np.float32), (3,))}
+    first = drawn["typed", None]
+    assert len(set(first)) == 2
+    assert all(each == first for each in drawn.values())
+
+
 def test_splitters_get_the_labels(key):
     ms = pytest.importorskip("sklearn.model_selection")
     labels = np.arange(24) % 3
