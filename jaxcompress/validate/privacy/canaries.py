@@ -57,7 +57,8 @@ class Canaries:
             shape = (self.alphabet.size,) * self.drawn
             digits = np.stack(np.unravel_index(np.arange(self.candidates), shape), axis=1)
         else:
-            rng = np.random.default_rng(seed)
+            # Of another stream than the canaries, which the same seed would draw again.
+            rng = np.random.default_rng([seed, 1])
             digits = rng.integers(self.alphabet.size, size=(count, self.drawn))
         return _with_prefix(self.tokens[0, : self.prefix], self.alphabet[digits])
 
@@ -153,7 +154,7 @@ def insert_canaries(
     Example:
       >>> canaries = jc.validate.privacy.random_canaries([9], [7, 8], 1, count=2)
       >>> jc.validate.privacy.insert_canaries(np.zeros(4, int), canaries, [2, 0])
-      array([0, 0, 9, 8, 0, 9, 8, 0])
+      array([9, 8, 0, 9, 8, 0, 0, 0])
 
     Source: Carlini et al. 2019, arXiv:1802.08232, section 4.
     """
@@ -175,7 +176,7 @@ def insert_canaries(
             f"{name}(repetitions) needs an integer of at least 0 for each of"
             f" {len(canaries.tokens)} canaries."
         )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, 2])
     rows = canaries.tokens[rng.permutation(np.repeat(np.arange(len(repetitions)), repetitions))]
     places = rng.integers(tokens.size + 1, size=len(rows))
     # Of equal places np.insert keeps the order, so that rows stay whole.

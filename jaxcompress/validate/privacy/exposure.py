@@ -78,8 +78,8 @@ def exposure(
         (n, length, vocabulary), those at a place for the token that follows.
       params: tree of arrays; of compressed leaves where `fn` takes them.
       canaries: the canaries, inserted or not, from `random_canaries`.
-      samples: candidates to rank them among, at least 100; where there are no more
-        candidates than that, all.
+      samples: other candidates to rank them among, at least 100; where there are no
+        more than that, all.
       seed: of the samples.
       batch_size: sequences per call.
 
@@ -110,8 +110,11 @@ def exposure(
     samples = check_count(name, "samples", samples, least=_FEWEST)
     seed = check_count(name, "seed", seed, least=0)
     batch_size = check_count(name, "batch_size", batch_size)
-    like = canaries.candidate_tokens(samples, seed=seed)
-    every = canaries.candidates <= samples
+    like = canaries.candidate_tokens(samples + len(canaries.tokens), seed=seed)
+    every = canaries.candidates <= len(like)
+    if not every:
+        inserted = {row.tobytes() for row in canaries.tokens}
+        like = np.stack([row for row in like if row.tobytes() not in inserted][:samples])
     rows = like if every else np.concatenate([canaries.tokens, like])
     bits = log_perplexities(fn, params, rows, start=canaries.prefix, batch_size=batch_size)
     bad = np.flatnonzero(~np.isfinite(bits))

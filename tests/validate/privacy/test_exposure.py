@@ -48,6 +48,19 @@ def test_few_candidates_are_enumerated_and_many_are_drawn():
     assert canaries.candidate_tokens(5, seed=1).shape == (5, 4)
 
 
+def test_canaries_are_not_ranked_among_themselves(table):
+    """By one seed, from few enough candidates that some are drawn again."""
+    canaries = random_canaries([5], range(5), 4, count=20, seed=7)
+    drawn = canaries.candidate_tokens(130, seed=7)
+    assert not np.array_equal(drawn[:20], canaries.tokens)
+    known = (drawn[:, None] == canaries.tokens).all(-1).any(1)
+    assert known.any()
+    found = exposure(bigram, table, canaries, samples=110, seed=7)
+    others = log_perplexities(bigram, table, drawn[~known][:110], start=1)
+    own = log_perplexities(bigram, table, canaries.tokens, start=1)
+    np.testing.assert_allclose(found.sampled, sampled_exposure(own, others), atol=1e-3)
+
+
 def test_a_text_with_canaries_is_the_text_and_the_canaries():
     text = np.arange(100, 160)
     canaries = random_canaries([9], range(5), 4, count=3)
