@@ -16,6 +16,7 @@ from jaxcompress.report.plots import front as front
 from jaxcompress.report.plots import pareto as pareto
 from jaxcompress.report.plots import pareto_png as pareto_png
 from jaxcompress.report.plots import pareto_svg as pareto_svg
+from jaxcompress.report.roc import roc as roc
 from jaxcompress.report.tables import Column as Column
 from jaxcompress.report.tables import Table as Table
 from jaxcompress.report.tables import show as show

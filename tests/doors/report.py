@@ -4,6 +4,8 @@ import io
 import pathlib
 import tempfile
 
+import numpy as np
+
 import jaxcompress as jc
 from tests.doors.table import Doors
 from tests.doors.values import TEXT
@@ -11,6 +13,11 @@ from tests.doors.values import TEXT
 
 def points() -> list[jc.report.Point]:
     return [jc.report.Point("dense", 1000, 0.9, 0.8, 1.0)]
+
+
+def audits() -> dict:
+    scores, members = np.arange(40.0), np.arange(40) < 20
+    return {"loss": jc.validate.membership.audit(scores, members, rates=(0.1,))}
 
 
 def columns() -> list[jc.report.Column]:
@@ -28,6 +35,7 @@ DOORS = Doors(
         "folder": tempfile.mkdtemp,
         "sections": lambda: [jc.report.Heading("Sizes")],
         "points": points,
+        "audits": audits,
         "path": lambda: pathlib.Path(tempfile.gettempdir()) / "doors.svg",
         "columns": columns,
         "rows": rows,

@@ -6,7 +6,7 @@ import numpy as np
 
 import jaxcompress as jc
 from tests.doors.table import Doors
-from tests.doors.values import ANYTHING, WHOLE
+from tests.doors.values import ANYTHING, SIZE, WHOLE
 
 MEMBERS = np.array([[True, False, False], [False, True, False]] * 2)
 SIGNALS = np.linspace(0.1, 0.9, 12).reshape(4, 3)
@@ -87,7 +87,7 @@ DOORS = Doors(
         "validate.membership.min_k": TOKENS,
         "validate.membership.token_log_likelihood": TOKENS,
     },
-    right={"ignore": WHOLE | {"None"}},
+    right={"ignore": WHOLE | {"None"}, "prior": SIZE},
     exceptions={
         ("validate.membership.attacks.uncalibrated", "signals"): ANYTHING,
         ("validate.membership.attacks.uncalibrated", "members"): ANYTHING,

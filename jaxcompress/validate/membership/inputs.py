@@ -23,9 +23,10 @@ def real(caller: str, argument: str, value: ArrayLike, *shapes: str) -> np.ndarr
       ValueError: audit(scores): 1 of 2 values are not finite, the first at (1,) is nan.
       Leave that example out, or look for an overflow in the model.
     """
-    values = _array(caller, argument, value, *shapes).astype(np.float64)
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
+    values = np.asarray(_array(caller, argument, value, *shapes), np.float64)
+    finite = np.isfinite(values)
+    if not finite.all():
+        bad = np.argwhere(~finite)
         first = tuple(int(i) for i in bad[0])
         raise ValueError(
             f"{caller}({argument}): {len(bad)} of {values.size} values are not finite, the first"

@@ -1,11 +1,12 @@
 """Shadow models that take the target's place in turn: many targets for one training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxcompress.core.kinds import check_kind, check_takes
+from jaxcompress.core.checks import check_count
+from jaxcompress.core.kinds import check_iterable, check_kind, check_takes
 from jaxcompress.validate.membership.inputs import real
 from jaxcompress.validate.membership.shadow_record import Shadows
 
@@ -25,7 +26,9 @@ class Attacked(NamedTuple):
     members: np.ndarray
 
 
-def leave_one_out(attack: Attack, shadows: Shadows) -> Attacked:
+def leave_one_out(
+    attack: Attack, shadows: Shadows, *, targets: Iterable[int] | None = None
+) -> Attacked:
     """Attacks each shadow model with the others as its shadows.
 
     One model has too few members to show what is found at 0.1 % false positives; the
@@ -38,14 +41,16 @@ def leave_one_out(attack: Attack, shadows: Shadows) -> Attacked:
         else it takes filled in by a lambda.
       shadows: of all models. An attack gets all examples; scores are kept of those
         that vary.
+      targets: indices of the models to attack, for attacks that take long; None for
+        all of them.
 
     Returns:
-      Scores and members, so that `audit(*leave_one_out(attack, shadows))`.
+      Scores and members, a row per target: `audit(*leave_one_out(attack, shadows))`.
 
     Raises:
       TypeError: an argument is not of its kind.
-      ValueError: there are fewer than four models, no example varies, or the attack
-        gives no finite score per example.
+      ValueError: there are fewer than four models, no example varies, a target is no
+        index, or the attack gives no finite score per example.
 
     Example:
       >>> membership, key = jc.validate.membership, jax.random.key(0)
@@ -67,8 +72,10 @@ def leave_one_out(attack: Attack, shadows: Shadows) -> Attacked:
             f"leave_one_out(shadows of {count} models, {varying.sum()} of {n} examples varying)"
             " needs four models or more, and examples that some were trained on and others not."
         )
+    targets = _checked_targets(targets, count)
     scores = []
-    for held, inside in enumerate(shadows.members):
+    for held in targets:
+        inside = shadows.members[held]
         complement = (shadows.members ^ inside)[:, varying].all(1)
         rest = np.flatnonzero((np.arange(count) != held) & ~complement)
         found = attack(shadows.signals[held], shadows.signals[rest], shadows.members[rest])
@@ -76,4 +83,16 @@ def leave_one_out(attack: Attack, shadows: Shadows) -> Attacked:
         if len(found) != n:
             raise ValueError(f"leave_one_out(attack): {len(found)} scores for {n} examples.")
         scores.append(found[varying])
-    return Attacked(np.stack(scores), shadows.members[:, varying])
+    return Attacked(np.stack(scores), shadows.members[targets][:, varying])
+
+
+def _checked_targets(targets: Iterable[int] | None, count: int) -> list[int]:
+    if targets is None:
+        return list(range(count))
+    check_iterable("leave_one_out", "targets", targets, "Its entries are indices of models.")
+    targets = [check_count("leave_one_out", "targets", each, least=0) for each in targets]
+    if not targets or max(targets) >= count:
+        raise ValueError(
+            f"leave_one_out(targets={targets}) needs indices of models below {count}, at least one."
+        )
+    return targets

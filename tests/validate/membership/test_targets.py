@@ -35,6 +35,14 @@ def test_each_model_is_the_target_once_without_its_complement():
         np.testing.assert_array_equal(found.scores[i], expected)
 
 
+def test_some_of_the_models_as_targets():
+    shadows = membership.Shadows(*drawn())
+    whole = membership.leave_one_out(attacks.lira_online, shadows)
+    some = membership.leave_one_out(attacks.lira_online, shadows, targets=[5, 0])
+    np.testing.assert_array_equal(some.scores, whole.scores[[5, 0]])
+    np.testing.assert_array_equal(some.members, whole.members[[5, 0]])
+
+
 def test_a_population_is_asked_and_not_counted():
     signals, members = drawn()
     population = np.arange(50) >= 40
@@ -142,6 +150,12 @@ def test_versions_that_always_agree_add_nothing():
                 lambda target, signals, members: target[:5], membership.Shadows(*drawn())
             ),
             r"leave_one_out\(attack\): 5 scores for 40 examples",
+        ),
+        (
+            lambda: membership.leave_one_out(
+                attacks.lira_online, membership.Shadows(*drawn()), targets=[0, 8]
+            ),
+            r"leave_one_out\(targets=\[0, 8\]\) needs indices of models below 8",
         ),
         (
             lambda: attacks.lira_joint(np.ones(3), np.ones((4, 3)), np.ones((4, 3), bool)),

@@ -11,9 +11,6 @@ from jaxcompress.validate.membership.attacks.calibrated import calibrated as cal
 from jaxcompress.validate.membership.attacks.joint import lira_joint as lira_joint
 from jaxcompress.validate.membership.attacks.lira import lira_offline as lira_offline
 from jaxcompress.validate.membership.attacks.lira import lira_online as lira_online
-from jaxcompress.validate.membership.attacks.lira import own_variance as own_variance
-from jaxcompress.validate.membership.attacks.lira import shared_variance as shared_variance
-from jaxcompress.validate.membership.attacks.lira import variance_by_count as variance_by_count
 from jaxcompress.validate.membership.attacks.quantile import (
     quantile_regression as quantile_regression,
 )
@@ -25,5 +22,11 @@ from jaxcompress.validate.membership.attacks.shadow_classifier import (
 from jaxcompress.validate.membership.attacks.threshold import Decisions as Decisions
 from jaxcompress.validate.membership.attacks.threshold import loss_threshold as loss_threshold
 from jaxcompress.validate.membership.attacks.threshold import uncalibrated as uncalibrated
+from jaxcompress.validate.membership.attacks.variances import (
+    moderated_variance as moderated_variance,
+)
+from jaxcompress.validate.membership.attacks.variances import own_variance as own_variance
+from jaxcompress.validate.membership.attacks.variances import shared_variance as shared_variance
+from jaxcompress.validate.membership.attacks.variances import variance_by_count as variance_by_count
 
 exports.list_imports(globals())

@@ -43,5 +43,5 @@ def calibrated(target: ArrayLike, signals: ArrayLike, members: ArrayLike) -> np.
 
 def mean_where(signals: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """The mean over the shadows of one side, (shadows, n, …) to (n, …)."""
-    inside = inside.reshape(*inside.shape, *[1] * (signals.ndim - 2))
-    return np.where(inside, signals, 0.0).sum(0) / inside.sum(0)
+    counts = inside.sum(0).reshape(-1, *[1] * (signals.ndim - 2))
+    return np.einsum("sn...,sn->n...", signals, inside.astype(np.float64)) / counts

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from jaxcompress.core.checks import check_share
 from jaxcompress.core.kinds import check_takes
 from jaxcompress.validate.membership.attacks.calibrated import mean_where
-from jaxcompress.validate.membership.attacks.lira import Variance, variance_by_count
+from jaxcompress.validate.membership.attacks.variances import Variance, variance_by_count
 from jaxcompress.validate.membership.inputs import enough_in, enough_out, with_shadows
 
 

@@ -4,115 +4,19 @@ A signal is asked of models trained on an example, and of models trained without
 far the target is from the one and from the other decides.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxcompress.core.kinds import check_takes
 from jaxcompress.validate.membership.attacks.calibrated import mean_where
+from jaxcompress.validate.membership.attacks.variances import Variance, variance_by_count
 from jaxcompress.validate.membership.inputs import (
     enough_in,
     enough_out,
-    flags,
-    real,
-    same_length,
     with_shadows,
 )
 
-Variance = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""(signals (shadows, n, …), inside (shadows, n) bool) to variances (n, …)."""
-
-ENOUGH_SHADOWS = 64
-"""From so many on each example's own variance is better than one for all."""
 _VARIANCE = "For example attacks.variance_by_count."
-_LEAST = 1e-12
-"""Share of the variance over everything that a variance is never below."""
-
-
-def own_variance(signals: ArrayLike, inside: ArrayLike) -> np.ndarray:
-    """Variance of each example over the shadow models of one side.
-
-    Args:
-      signals: (shadows, n) or (shadows, n, queries), finite.
-      inside: (shadows, n) bool, which shadows count for which example; two or more.
-
-    Returns:
-      (n,) or (n, queries) float64, unbiased, never quite 0.
-
-    Raises:
-      TypeError: an argument is no array of its kind.
-      ValueError: shapes do not fit, or fewer than two shadows count.
-
-    Example:
-      >>> signals, inside = [[1.0, 0.0], [3.0, 0.0], [5.0, 4.0]], np.ones((3, 2), bool)
-      >>> jc.validate.membership.attacks.own_variance(signals, inside)
-      array([4.   , 5.333])
-    """
-    signals, inside, squares, counts = _squares("own_variance", signals, inside)
-    return _floored(squares.sum(0) / (counts - 1), signals)
-
-
-def shared_variance(signals: ArrayLike, inside: ArrayLike) -> np.ndarray:
-    """One variance for all examples: the mean of their own, from every shadow at once.
-
-    Args:
-      signals: (shadows, n) or (shadows, n, queries), finite.
-      inside: (shadows, n) bool, which shadows count for which example; for one example
-        at least two, and one for the others.
-
-    Returns:
-      (n,) or (n, queries) float64, equal over examples, never quite 0.
-
-    Raises:
-      TypeError: an argument is no array of its kind.
-      ValueError: shapes do not fit, or too few shadows count.
-
-    Example:
-      >>> signals, inside = [[1.0, 0.0], [3.0, 0.0], [5.0, 4.0]], np.ones((3, 2), bool)
-      >>> jc.validate.membership.attacks.shared_variance(signals, inside)
-      array([4.667, 4.667])
-
-    Source: Carlini et al. 2022, arXiv:2112.03570, section VI-C. Differs: their code
-    takes the variance over examples and models at once, in which the differences
-    between examples count too; ours is within examples.
-    """
-    signals, inside, squares, counts = _squares("shared_variance", signals, inside, least=1)
-    freedom = int((counts - 1).sum() if counts.ndim == 1 else (counts[:, 0] - 1).sum())
-    if freedom < 1:
-        raise ValueError(
-            "shared_variance(inside) has one shadow model per example, and a variance needs two"
-            " for one of them. Train two more shadows."
-        )
-    pooled = squares.sum((0, 1)) / freedom
-    return _floored(np.broadcast_to(pooled, signals.shape[1:]), signals)
-
-
-def variance_by_count(signals: ArrayLike, inside: ArrayLike) -> np.ndarray:
-    """Each example's own variance from 64 shadow models on, one for all below.
-
-    Args:
-      signals: (shadows, n) or (shadows, n, queries), finite.
-      inside: (shadows, n) bool, which shadows count for which example.
-
-    Returns:
-      (n,) or (n, queries) float64.
-
-    Raises:
-      TypeError: an argument is no array of its kind.
-      ValueError: shapes do not fit, or too few shadows count.
-
-    Example:
-      >>> signals, inside = [[1.0, 0.0], [3.0, 0.0], [5.0, 4.0]], np.ones((3, 2), bool)
-      >>> jc.validate.membership.attacks.variance_by_count(signals, inside)
-      array([4.667, 4.667])
-
-    Source: Carlini et al. 2022, arXiv:2112.03570, section VI-C.
-    """
-    signals = real("variance_by_count", "signals", signals, "(shadows, n)", "(shadows, n, k)")
-    inside = flags("variance_by_count", "inside", inside, "(shadows, n)")
-    chosen = shared_variance if len(signals) < ENOUGH_SHADOWS else own_variance
-    return chosen(signals, inside)
 
 
 def lira_online(
@@ -228,32 +132,3 @@ def log_density(values: np.ndarray, means: np.ndarray, variances: np.ndarray) ->
 def over_queries(ratios: np.ndarray) -> np.ndarray:
     """The sum over queries, (n, queries) or (n,) to (n,)."""
     return ratios.reshape(len(ratios), -1).sum(-1)
-
-
-def _squares(
-    caller: str, signals: ArrayLike, inside: ArrayLike, least: int = 2
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Signals, sides, squared distances to each example's mean, and the counts."""
-    signals = real(caller, "signals", signals, "(shadows, n)", "(shadows, n, k)")
-    inside = flags(caller, "inside", inside, "(shadows, n)")
-    same_length(caller, signals=signals.shape[1], inside=inside.shape[1])
-    if len(signals) != len(inside):
-        raise ValueError(
-            f"{caller}(signals of {len(signals)} shadows, inside of {len(inside)}): both need the"
-            " same."
-        )
-    few = np.flatnonzero(inside.sum(0) < least)
-    if few.size:
-        raise ValueError(
-            f"{caller}(inside): example {few[0]} has {inside[:, few[0]].sum()} shadow models on"
-            f" one side, and {least} is the least. Train more shadows, or take"
-            " attacks.shared_variance."
-        )
-    kept = inside.reshape(*inside.shape, *[1] * (signals.ndim - 2))
-    squares = np.where(kept, np.square(signals - mean_where(signals, inside)), 0.0)
-    return signals, inside, squares, kept.sum(0)
-
-
-def _floored(variances: np.ndarray, signals: np.ndarray) -> np.ndarray:
-    """Never quite 0, as signals are where models answer alike."""
-    return np.maximum(variances, _LEAST * max(float(signals.var()), _LEAST))

@@ -34,8 +34,8 @@ def rmia(
     with p the probability of the label, mean_out its mean over the reference models
     that were trained without x, and a the `offset`: the fewer those models, the less
     their mean says. The score is the share of non-members that look less like a member,
-    so that one threshold serves several targets; no score is finer than one over
-    the size of the population.
+    so that one threshold serves several targets. Where no z lies between two examples
+    their ratios decide, ratio / (1 + ratio) of a step of 1 / (population + 1).
 
     Also known as: robust membership inference attack.
 
@@ -62,9 +62,10 @@ def rmia(
       >>> population, members = [False, False, True, True], np.zeros((1, 4), bool)
       >>> rmia = jc.validate.membership.attacks.rmia
       >>> rmia(target, signals, members, population, offset=1)
-      array([1. , 1. , 1. , 0.5])
+      array([0.939, 0.833, 0.833, 0.444])
 
     Source: Zarifzadeh et al. 2024, arXiv:2312.03262, sections 3 and B.2, with gamma 1.
+    Differs: examples above the whole population are told apart by their ratios.
     """
     target, signals, members = _probabilities("rmia", target, signals, members)
     population = _population("rmia", population, members)
@@ -141,8 +142,10 @@ def _ratios(
 
 
 def _dominated(ratios: np.ndarray, population: np.ndarray) -> np.ndarray:
+    """The share of the population, and between two of it the place of the ratio."""
     ranked = np.sort(ratios[population])
-    return np.searchsorted(ranked, ratios, side="right") / len(ranked)
+    counts = np.searchsorted(ranked, ratios, side="right")
+    return (counts + ratios / (1 + ratios)) / (len(ranked) + 1)
 
 
 def _probabilities(

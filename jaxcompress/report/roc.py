@@ -1,0 +1,98 @@
+"""ROC curves of membership audits on logarithmic axes, where low rates are seen."""
+
+import io
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from jaxcompress.core.kinds import check_kind, check_mapping, check_path, check_text
+from jaxcompress.report.plots import PNG, SVG
+from jaxcompress.validate.membership import Audit
+
+_INK, _MUTED, _RULE = "#1d2430", "#8a919c", "#e6e8eb"
+_SOLID = 10
+"""Colours come again after so many lines, which are dashed from there on."""
+
+
+def roc(audits: Mapping[str, Audit], path: str | pathlib.Path, *, title: str = "") -> bytes:
+    """Draws false against true positive rates of attacks, both axes logarithmic.
+
+    On linear axes an attack that finds a few members beyond doubt looks like guessing.
+    Lines are named from what finds most at the lowest rate; the dotted one is chance.
+
+    Also known as: log-log ROC curve, log-scale ROC.
+
+    Args:
+      audits: by label, what `validate.membership.audit` gives.
+      path: ends in ".svg" or ".png".
+      title: the line above the plot.
+
+    Returns:
+      What was written, for embedding; the same audits give the same bytes.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+      TypeError: an argument is not of its kind.
+      ValueError: there is no audit, or the path ends otherwise.
+
+    Source: Carlini et al. 2022, arXiv:2112.03570, section III.
+    """
+    check_mapping("roc", "audits", audits, "Its values are audits, its keys their labels.")
+    for label, audit in audits.items():
+        check_text("roc", "audits", label)
+        check_kind("roc", f"audits[{label!r}]", audit, Audit, "membership.audit gives one.")
+    if not audits:
+        raise ValueError("roc(audits) is empty. Give at least one.")
+    check_text("roc", "title", title)
+    check_path("roc", "path", path)
+    path, forms = pathlib.Path(path), {".svg": SVG, ".png": PNG}
+    if path.suffix not in forms:
+        raise ValueError(f"roc(path={str(path)!r}) must end in {' or '.join(forms)}.")
+    data = _drawn(audits, title, **forms[path.suffix])
+    path.write_bytes(data)
+    return data
+
+
+def _drawn(audits: Mapping[str, Audit], title: str, **form) -> bytes:
+    try:
+        from matplotlib import style
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("report.roc needs matplotlib: pip install jaxcompress[plots]") from error
+    # The salt makes an SVG's names, and so the file, the same each time.
+    with style.context(["default", {"svg.hashsalt": "roc"}]):
+        figure = Figure(figsize=(6.8, 5.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        _lines(axes, audits)
+        axes.set_title(
+            title, loc="left", color=_INK, fontsize=11, fontweight="bold", pad=12, parse_math=False
+        )
+        buffer = io.BytesIO()
+        figure.savefig(buffer, **form)
+    return buffer.getvalue()
+
+
+def _lines(axes, audits: Mapping[str, Audit]) -> None:
+    def at_the_lowest(each: tuple[str, Audit]) -> float:
+        return -each[1].found[0].true_positives
+
+    low = min(1 / audit.others for audit in audits.values())
+    for rank, (label, audit) in enumerate(sorted(audits.items(), key=at_the_lowest)):
+        false, true = (np.asarray(axis) for axis in audit.curve)
+        line = "solid" if rank < _SOLID else "dashed"
+        # A share of 0 has no place on a logarithmic axis.
+        axes.plot(false[true > 0], true[true > 0], linestyle=line, linewidth=1.6, label=label)
+    axes.plot([low, 1], [low, 1], color=_MUTED, linestyle="dotted", linewidth=1.2, label="chance")
+    axes.set(xscale="log", yscale="log", xlim=(low, 1), ylim=(low, 1.15))
+    axes.set_xlabel("false positive rate", color=_INK, labelpad=8)
+    axes.set_ylabel("members found", color=_INK, labelpad=8)
+    axes.grid(color=_RULE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_INK, which="both", labelsize=9)
+    axes.spines[:].set_visible(False)
+    legend = axes.legend(frameon=False, fontsize=9, loc="lower right")
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a label may hold "$"
