@@ -42,7 +42,7 @@ from jaxcompress.validate.logits import correct as correct
 from jaxcompress.validate.logits import cross_entropy as cross_entropy
 from jaxcompress.validate.overlap import check_disjoint as check_disjoint
 from jaxcompress.validate.results import Evaluation as Evaluation
-from jaxcompress.validate.results import Score as Score
+from jaxcompress.validate.scores import Score as Score
 from jaxcompress.validate.splits.parts import split as split
 
 exports.list_imports(globals())

@@ -154,9 +154,9 @@ def compare(
     Raises:
       TypeError: one of them is no evaluation.
       ValueError: fewer than two examples; different examples, as seen by their inputs
-        and labels; evaluations without accuracy and loss, or with another loss each; a
-        margin or confidence out of range, or a seed that is no count; examples of the
-        calibration data among those compared.
+        and labels; evaluations without accuracy and loss; a margin or confidence out of
+        range, or a seed that is no count; examples of the calibration data among those
+        compared.
 
     Example:
       >>> classifier, x = lambda params, x: x @ params, jnp.eye(4)

@@ -12,8 +12,9 @@ from jaxcompress.validate.intervals import bootstrap_interval, check_confidence
 from jaxcompress.validate.leakage.calibration import check_calibration
 from jaxcompress.validate.metrics.metric import Mean
 from jaxcompress.validate.pairing import check_paired
-from jaxcompress.validate.resampling import percentile_interval
-from jaxcompress.validate.results import RESAMPLES, Evaluation, Score
+from jaxcompress.validate.resampling import resampled_interval
+from jaxcompress.validate.results import Evaluation
+from jaxcompress.validate.scores import RESAMPLES, Score
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,11 +147,11 @@ def _paired(one: Score, other: Score, confidence: float, seed: int) -> tuple[flo
         differences = other.per_example.astype(np.float64) - one.per_example
         return bootstrap_interval(differences, confidence=confidence, seed=seed)
 
-    def difference(counts: np.ndarray) -> np.ndarray:
-        candidate = other.metric.summary(other.statistics, counts)
-        return candidate - one.metric.summary(one.statistics, counts)
+    def difference(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        (low, high), (other_low, other_high) = one.limits(counts), other.limits(counts)
+        return other_low - high, other_high - low
 
-    return percentile_interval(
+    return resampled_interval(
         f"compare_scores({one.metric.name})",
         difference,
         one.n,

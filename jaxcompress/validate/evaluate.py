@@ -18,7 +18,8 @@ from jaxcompress.validate.leakage.fingerprints import digests
 from jaxcompress.validate.metrics.classes import accuracy
 from jaxcompress.validate.metrics.metric import Metric, check_structure
 from jaxcompress.validate.metrics.probabilities import cross_entropy
-from jaxcompress.validate.results import Evaluation, Score
+from jaxcompress.validate.results import Evaluation
+from jaxcompress.validate.scores import Score
 
 INSIDE = "Inside, validate.correct and validate.cross_entropy judge outputs."
 CLASSIFIER = (cross_entropy(), accuracy())
@@ -144,8 +145,7 @@ def evaluate(
     def judged(params: Params, batch: tuple[PyTree, PyTree]) -> PyTree:
         inputs, targets = batch
         outputs = fn(params, inputs)
-        statistics = {each.name: each.per_example(outputs, targets) for each in metrics}
-        return _bad(outputs, size), jax.tree.map(_widened, statistics)
+        return _bad(outputs, size), {each.name: each.measured(outputs, targets) for each in metrics}
 
     bad, statistics = predict(judged, params, (inputs, targets), batch_size=batch_size)
     if bad.any():
@@ -215,12 +215,6 @@ def _bad(outputs: PyTree, size: int) -> Array:
             wrong = jnp.isnan(leaf) | (leaf == jnp.inf)
             bad |= wrong.reshape(size, -1).any(axis=1)
     return bad
-
-
-def _widened(statistic: Array) -> Array:
-    """Half precision as float32, which NumPy and JSON know."""
-    half = jnp.issubdtype(statistic.dtype, jnp.floating) and statistic.dtype.itemsize < 4
-    return statistic.astype(jnp.float32) if half else statistic
 
 
 def _count(caller: str, tree: PyTree, argument: str = "inputs") -> int:

@@ -1,4 +1,4 @@
-"""Bootstrap samples as counts of examples, and percentile intervals from them."""
+"""Bootstrap samples as counts of examples, and intervals from them."""
 
 from collections.abc import Callable, Iterator
 
@@ -27,23 +27,24 @@ def resampled_counts(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
         yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
 
 
-def percentile_interval(
+def resampled_interval(
     caller: str,
-    summary: Callable[[np.ndarray], np.ndarray],
+    limits: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
     n: int,
     *,
     confidence: float,
     seed: int,
     resamples: int,
 ) -> tuple[float, float]:
-    """The percentile bootstrap interval of a figure, from its values on resamples.
+    """The bootstrap interval of a figure, between quantiles over resamples.
 
     Samples for which it is not defined, as an AUC is not where one class was not drawn,
     are left out: the interval is that of samples for which it is.
 
     Args:
       caller: what errors name.
-      summary: counts (rows, n) to values (rows,), NaN where it is not defined.
+      limits: counts (rows, n) to values (rows,) for the low end and for the high end,
+        both the figure in a percentile bootstrap; NaN where it is not defined.
       n: number of examples.
       confidence: in (0, 1).
       seed: of the resampling.
@@ -57,19 +58,19 @@ def percentile_interval(
     """
     parts = []
     for counts in resampled_counts(n, resamples, seed):
-        values = np.asarray(summary(counts))
-        if values.shape != counts.shape[:1]:
+        values = np.stack(limits(counts))
+        if values.shape != (2, len(counts)):
             raise ValueError(
-                f"{caller}: summary gives shape {values.shape} for counts of shape {counts.shape},"
-                f" and must give one number per row, ({len(counts)},)."
+                f"{caller}: summary gives shape {values.shape[1:]} for counts of shape"
+                f" {counts.shape}, and must give one number per row, ({len(counts)},)."
             )
         parts.append(values)
-    values = np.concatenate(parts)
-    defined = values[~np.isnan(values)]
-    if 2 * defined.size < values.size:
+    values = np.concatenate(parts, axis=1)
+    defined = values[:, ~np.any(np.isnan(values), axis=0)]
+    if 2 * defined.shape[1] < resamples:
         raise ValueError(
-            f"{caller}: only {defined.size} of {values.size} bootstrap samples of {n} examples"
+            f"{caller}: only {defined.shape[1]} of {resamples} bootstrap samples of {n} examples"
             " define it, so there is no interval. Evaluate on more examples."
         )
-    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    tail = (1 - confidence) / 2
+    return float(np.quantile(defined[0], tail)), float(np.quantile(defined[1], 1 - tail))

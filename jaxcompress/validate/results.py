@@ -1,151 +1,22 @@
-"""What an evaluation keeps: statistics of each metric per example, and their figures.
+"""What an evaluation keeps: the scores of several metrics on one set of examples.
 
 A paired comparison needs them example by example.
 """
 
 import dataclasses
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from jaxcompress.core.checks import check_count
 from jaxcompress.core.kinds import check_kind, check_mapping
-from jaxcompress.validate.cards.findings import Figure, Finding
-from jaxcompress.validate.intervals import check_confidence, mean_interval, wilson
+from jaxcompress.validate.cards.findings import Finding
 from jaxcompress.validate.leakage.fingerprints import DIGEST_BYTES
-from jaxcompress.validate.metrics.metric import (
-    Mean,
-    Metric,
-    Statistics,
-    checked_statistics,
-    count_of,
-)
-from jaxcompress.validate.resampling import percentile_interval
-
-RESAMPLES = 1999
-"""Samples for the interval of a metric that is no mean. From seed to seed an end moves
-by sqrt(0.025 · 0.975 / 1999) / 0.058 = 0.06 standard errors of a normal figure."""
+from jaxcompress.validate.metrics.metric import Metric
+from jaxcompress.validate.scores import Score
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Score:
-    """One metric of one model: its value, its interval, and what it is made of.
-
-    Invariants:
-      - Statistics are NumPy, finite, with first axis n, n at least 1, in the order of
-        the examples.
-      - The value is defined; it is computed from the statistics.
-
-    Args:
-      metric: what was measured.
-      statistics: what `metric.per_example` gave: an array (n, …), or a dict of such.
-
-    Raises:
-      TypeError: a field is of another kind.
-      ValueError: a statistic is not finite, or the metric is not defined for these
-        examples.
-    """
-
-    metric: Metric
-    statistics: Statistics
-
-    def __post_init__(self):
-        mend = "For example validate.metrics.accuracy()."
-        check_kind("Score", "metric", self.metric, Metric, mend)
-        if not isinstance(self.statistics, np.ndarray):
-            mend = "It is what metric.per_example gives, as NumPy arrays."
-            check_mapping("Score", "statistics", self.statistics, mend)
-            for value in self.statistics.values():
-                check_kind("Score", "statistics", value, np.ndarray, mend)
-        checked_statistics(self.metric.name, self.statistics)
-        # Now, so that what is not defined is refused before anything is built on it.
-        _ = self.value
-
-    @functools.cached_property
-    def value(self) -> float:
-        """The figure, in the unit of the metric."""
-        return self.metric.value(self.statistics)
-
-    @property
-    def n(self) -> int:
-        """Number of examples."""
-        return count_of(self.statistics)
-
-    @property
-    def per_example(self) -> np.ndarray:
-        """(n,), whose mean is the value.
-
-        Raises:
-          ValueError: the metric is no mean over examples, as an AUC is none.
-        """
-        if not isinstance(self.metric.summary, Mean):
-            raise ValueError(
-                f"Score.per_example: {self.metric.name} is no mean over examples. What it is made"
-                " of is in .statistics."
-            )
-        return self.metric.summary.values(self.statistics)
-
-    def interval(self, *, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
-        """The confidence interval: Wilson's, Student's or the bootstrap's.
-
-        Wilson's of a mean of bools, Student's of a mean of numbers; of others that
-        between the percentiles of 1,999 bootstrap samples of the examples.
-
-        Args:
-          confidence: in (0, 1).
-          seed: of the resampling.
-
-        Returns:
-          (low, high), floats.
-
-        Raises:
-          ValueError: a mean of numbers has one example alone; a wrong confidence or
-            seed; most bootstrap samples leave the metric undefined.
-        """
-        confidence = check_confidence("interval", confidence)
-        check_count("interval", "seed", seed, least=0)
-        if not isinstance(self.metric.summary, Mean):
-            return percentile_interval(
-                self.metric.name,
-                functools.partial(self.metric.summary, self.statistics),
-                self.n,
-                confidence=confidence,
-                seed=seed,
-                resamples=RESAMPLES,
-            )
-        values = self.per_example
-        if values.dtype == np.bool_:
-            return wilson(int(values.sum()), values.size, confidence=confidence)
-        return mean_interval(values, confidence=confidence)
-
-    def figure(self) -> Figure:
-        """For a card: the value and its interval; a mean of one number has none."""
-        share = isinstance(self.metric.summary, Mean) and self.per_example.dtype == np.bool_
-        interval = self.interval() if share or self.n > 1 else None
-        return Figure(self.metric.name, self.value, interval, format=".2%" if share else ".4g")
-
-    def to_json(self) -> dict[str, Any]:
-        """Value and statistics as numbers, which `from_json` reads back exactly."""
-        keyed = isinstance(self.statistics, Mapping)
-        return {
-            "value": self.value,
-            "statistics": {key: _to_json(each) for key, each in self.statistics.items()}
-            if keyed
-            else _to_json(self.statistics),
-        }
-
-    @classmethod
-    def from_json(cls, record: dict[str, Any], metric: Metric) -> "Score":
-        """The score that `to_json` described, of the same metric."""
-        statistics = record["statistics"]
-        if "dtype" in statistics and isinstance(statistics["dtype"], str):
-            return cls(metric, _from_json(statistics))
-        return cls(metric, {key: _from_json(each) for key, each in statistics.items()})
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Evaluation(Mapping[str, Score]):
     """The scores of a model by the names of the metrics, on one set of examples.
 
@@ -204,6 +75,10 @@ class Evaluation(Mapping[str, Score]):
             raise KeyError(f"the evaluation has no {name!r}, but {', '.join(self.scores)}")
         return self.scores[name]
 
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name} {score.value:.4g}" for name, score in self.items())
+        return f"Evaluation({figures} of {self.n:,} examples)"
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.scores)
 
@@ -228,12 +103,22 @@ class Evaluation(Mapping[str, Score]):
     @property
     def predictions(self) -> np.ndarray:
         """(n,) int32, the class answered."""
-        return self["accuracy"].statistics["predicted"]
+        return self._answers["predicted"]
 
     @property
     def labels(self) -> np.ndarray:
         """(n,) int32, the class it should be."""
-        return self["accuracy"].statistics["label"]
+        return self._answers["label"]
+
+    @property
+    def _answers(self) -> Mapping[str, np.ndarray]:
+        answers = self["accuracy"].statistics
+        if not isinstance(answers, Mapping) or not {"predicted", "label"} <= answers.keys():
+            raise ValueError(
+                "Evaluation: the metric 'accuracy' is not that of validate.metrics, so it has no"
+                " predictions and labels. Give yours another name."
+            )
+        return answers
 
     @property
     def mean_loss(self) -> float:
@@ -281,11 +166,3 @@ class Evaluation(Mapping[str, Score]):
             {each.name: Score.from_json(record["scores"][each.name], each) for each in metrics},
             np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES),
         )
-
-
-def _to_json(array: np.ndarray) -> dict[str, Any]:
-    return {"dtype": array.dtype.name, "values": array.tolist()}
-
-
-def _from_json(record: dict[str, Any]) -> np.ndarray:
-    return np.asarray(record["values"], record["dtype"])

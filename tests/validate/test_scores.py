@@ -257,12 +257,20 @@ REFUSED = {
         lambda: validate.compare_scores(losses([1.0, 2.0]), losses([1.0, 2.0]), "accuracy"),
         r"compare_scores\(reference with the metrics loss\) needs 'accuracy'\. Evaluate with",
     ),
+    "a figure that overflows": (
+        lambda: validate.metrics.perplexity()(np.array([[[0, 1e4]]], np.float32), np.array([[0]])),
+        r"^perplexity of 1 examples is infinite",
+    ),
+    "an accuracy of one's own": (
+        lambda: losses([0.5], "accuracy").predictions,
+        r"Evaluation: the metric 'accuracy' is not that of validate.metrics",
+    ),
     "a summary of shape (n,)": (
         lambda: validate.Score(
             validate.metrics.Metric("bad", lambda y, t: y, lambda statistics, counts: statistics),
             np.ones(3),
         ),
-        r"Metric\(bad\): summary gives shape \(3,\) for counts of shape \(3,\)",
+        r"Metric\(bad\): summary gives shape \(3,\) for counts of shape \(1, 3\)",
     ),
     "another name": (
         lambda: validate.Evaluation(
@@ -282,6 +290,11 @@ def test_what_cannot_be_judged_is_refused(name):
     call, message = REFUSED[name]
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_results_are_shown_in_a_line():
+    assert repr(losses([1.0, 2.0])) == "Evaluation(loss 1.5 of 2 examples)"
+    assert repr(losses([1.0, 2.0])["loss"]) == "Score(loss 1.5 of 2 examples)"
 
 
 def test_what_was_not_measured_is_named():

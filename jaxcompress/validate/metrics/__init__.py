@@ -3,8 +3,8 @@
     classes           accuracy, top_k, agreement
     confusion         balanced_accuracy, precision, recall, f1, macro_f1, matthews
     several labels    micro_f1
-    probabilities     cross_entropy, brier, calibration_error,
-                      adaptive_calibration_error, kl_divergence
+    probabilities     cross_entropy, brier, kl_divergence
+    calibration       calibration_error, adaptive_calibration_error
     ranking           roc_auc, macro_roc_auc, average_precision
     tokens            perplexity
     numbers           mean_squared_error, root_mean_squared_error,
@@ -16,6 +16,10 @@ Each is called on outputs and targets, or given to `validate.evaluate`.
 """
 
 from jaxcompress.core import exports
+from jaxcompress.validate.metrics.calibration import (
+    adaptive_calibration_error as adaptive_calibration_error,
+)
+from jaxcompress.validate.metrics.calibration import calibration_error as calibration_error
 from jaxcompress.validate.metrics.classes import accuracy as accuracy
 from jaxcompress.validate.metrics.classes import agreement as agreement
 from jaxcompress.validate.metrics.classes import top_k as top_k
@@ -32,11 +36,7 @@ from jaxcompress.validate.metrics.metric import Mean as Mean
 from jaxcompress.validate.metrics.metric import Metric as Metric
 from jaxcompress.validate.metrics.metric import loss as loss
 from jaxcompress.validate.metrics.metric import mean_of as mean_of
-from jaxcompress.validate.metrics.probabilities import (
-    adaptive_calibration_error as adaptive_calibration_error,
-)
 from jaxcompress.validate.metrics.probabilities import brier as brier
-from jaxcompress.validate.metrics.probabilities import calibration_error as calibration_error
 from jaxcompress.validate.metrics.probabilities import cross_entropy as cross_entropy
 from jaxcompress.validate.metrics.probabilities import kl_divergence as kl_divergence
 from jaxcompress.validate.metrics.ranking import average_precision as average_precision

@@ -23,6 +23,8 @@ PerExample = Callable[[PyTree, PyTree], Array | Mapping[str, Array]]
 """(outputs, targets) to statistics; traced by jit."""
 Summary = Callable[[Statistics, np.ndarray], np.ndarray]
 """(statistics, counts (…, n)) to values (…); NaN where the metric is not defined."""
+Limits = Callable[[Summary, Statistics, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""(summary, statistics, counts (…, n)) to what the ends of an interval are taken of."""
 
 SHAPE = "one array whose first axis is the examples', or a dict of such by name"
 
@@ -55,12 +57,20 @@ class Mean:
         return counts @ self.values(statistics).astype(np.float64) / counts.sum(axis=-1)
 
 
-def _itself(statistics: Statistics) -> np.ndarray:
+def _unchanged(statistics: Statistics) -> np.ndarray:
     return np.asarray(statistics)
 
 
-mean = Mean(_itself)
+mean = Mean(_unchanged)
 """The mean of statistics that are one number or bool per example."""
+
+
+def itself(
+    summary: Summary, statistics: Statistics, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The figures of resamples for both ends: the percentile bootstrap."""
+    values = np.asarray(summary(statistics, counts))
+    return values, values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +91,16 @@ class Metric:
     Args:
       name: by which an evaluation gives it, in lower case with underscores.
       per_example: `per_example(outputs, targets) -> statistics`, an array (n, …) or a
-        dict of such; finite.
+        dict of such; finite. Traced by jit; once before it gets the targets as NumPy
+        arrays, so that it can refuse them by their values.
       summary: `summary(statistics, counts) -> values`, NumPy; counts are float64 of
         shape (…, n), whole numbers of at least 0, values of shape (…). The default is
         the mean of statistics (n,).
       higher_is_better: whether a higher figure is a better model.
       needs: what examples must have for the figure to be defined, for the message.
+      limits: of what on bootstrap samples an interval is made: its low end is a low
+        quantile of the first array, its high end a high one of the second. The default
+        is the figure itself; a metric whose figure is biased takes others.
 
     Example:
       >>> errors = lambda outputs, targets: jnp.abs(outputs - targets)
@@ -101,6 +115,7 @@ class Metric:
     summary: Summary = mean
     higher_is_better: bool = True
     needs: str = "at least one example"
+    limits: Limits = itself
 
     def __post_init__(self):
         check_text("Metric", "name", self.name)
@@ -113,6 +128,8 @@ class Metric:
                 f"Metric(higher_is_better={shown(self.higher_is_better)}) must be a bool."
             )
         check_text("Metric", "needs", self.needs)
+        mend = "It is limits(summary, statistics, counts) -> (lows, highs)."
+        check_takes("Metric", "limits", self.limits, 3, mend)
 
     def __call__(self, outputs: PyTree, targets: PyTree) -> float:
         """The figure of outputs that are there already.
@@ -128,8 +145,12 @@ class Metric:
                 f"{self.name}(outputs, targets) needs arrays of the same examples, at least one;"
                 f" their first axes are {shapes}."
             )
-        statistics = jax.device_get(self.per_example(outputs, targets))
+        statistics = jax.device_get(self.measured(outputs, targets))
         return self.value(checked_statistics(self.name, statistics))
+
+    def measured(self, outputs: PyTree, targets: PyTree) -> Statistics:
+        """What `per_example` gives, half precision as float32, which NumPy knows."""
+        return jax.tree.map(_widened, self.per_example(outputs, targets))
 
     def value(self, statistics: Statistics) -> float:
         """The figure of all examples, each counted once.
@@ -138,15 +159,18 @@ class Metric:
           ValueError: it is not defined for these.
         """
         n = count_of(statistics)
-        value = np.asarray(self.summary(statistics, np.ones(n)))
-        if value.shape:
+        value = np.asarray(self.summary(statistics, np.ones((1, n))))
+        if value.shape != (1,):
             raise ValueError(
                 f"Metric({self.name}): summary gives shape {value.shape} for counts of shape"
-                f" ({n},), and must give one number."
+                f" (1, {n}), and must give one number per row. Of a function of one row make one"
+                " by np.apply_along_axis(lambda row: f(statistics, row), -1, counts)."
             )
-        if not np.isfinite(value):
+        if np.isnan(value[0]):
             raise ValueError(f"{self.name} of {n} examples is not defined: it needs {self.needs}.")
-        return float(value)
+        if np.isinf(value[0]):
+            raise ValueError(f"{self.name} of {n} examples is infinite. Look for an overflow.")
+        return float(value[0])
 
 
 def mean_of(function: PerExample, name: str, *, higher_is_better: bool) -> Metric:
@@ -179,7 +203,8 @@ def mean_of(function: PerExample, name: str, *, higher_is_better: bool) -> Metri
         raise TypeError(f"mean_of(higher_is_better={shown(higher_is_better)}) must be a bool.")
 
     def per_example(outputs: PyTree, targets: PyTree) -> Array:
-        values = jnp.asarray(function(outputs, targets))
+        # JAX's arrays, since a function may index them by what is traced.
+        values = jnp.asarray(function(outputs, jax.tree.map(jnp.asarray, targets)))
         n = np.shape(jax.tree.leaves(targets)[0])[0]
         if values.shape != (n,):
             raise ValueError(
@@ -215,6 +240,11 @@ def loss(function: PerExample) -> Metric:
     """
     check_takes("loss", "function", function, 2, "It is function(outputs, targets) -> (n,).")
     return mean_of(function, "loss", higher_is_better=False)
+
+
+def _widened(statistic: Array) -> Array:
+    half = jnp.issubdtype(statistic.dtype, jnp.floating) and statistic.dtype.itemsize < 4
+    return statistic.astype(jnp.float32) if half else statistic
 
 
 def count_of(statistics: Statistics) -> int:

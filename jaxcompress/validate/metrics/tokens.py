@@ -56,7 +56,8 @@ def perplexity(*, ignore: int | None = None) -> Metric:
 
     def summary(statistics: Statistics, counts: np.ndarray) -> np.ndarray:
         loss = counts @ statistics["loss"].astype(np.float64)
-        return np.exp(divided(loss, counts @ statistics["tokens"]))
+        with np.errstate(over="ignore"):
+            return np.exp(divided(loss, counts @ statistics["tokens"]))
 
     needs = "a token that counts"
     return Metric("perplexity", per_example, summary, higher_is_better=False, needs=needs)

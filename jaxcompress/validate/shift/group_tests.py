@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxcompress.validate.metrics.metric import Mean
 from jaxcompress.validate.resampling import RESAMPLED_NUMBERS, resampled_counts
-from jaxcompress.validate.results import Score
+from jaxcompress.validate.scores import Score
 from jaxcompress.validate.shift.differences import proportion_difference_interval, welch
 
 RESAMPLES = 4999

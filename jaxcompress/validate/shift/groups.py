@@ -19,7 +19,7 @@ from jaxcompress.validate.cards.findings import (
 )
 from jaxcompress.validate.comparisons.corrections import holm
 from jaxcompress.validate.intervals import check_confidence
-from jaxcompress.validate.results import Score
+from jaxcompress.validate.scores import Score
 from jaxcompress.validate.shift.group_tests import against_rest
 from jaxcompress.validate.shift.sources import SCORE
 

@@ -17,7 +17,7 @@ from jaxcompress.validate.cards.findings import (
 )
 from jaxcompress.validate.intervals import check_confidence
 from jaxcompress.validate.metrics.metric import Mean
-from jaxcompress.validate.results import Score
+from jaxcompress.validate.scores import Score
 from jaxcompress.validate.shift.differences import proportion_difference_interval, welch
 from jaxcompress.validate.shift.group_tests import bootstrap_difference
 

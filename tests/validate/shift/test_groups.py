@@ -12,7 +12,7 @@ from scipy import stats
 from jaxcompress import validate
 from jaxcompress.validate import metrics, shift
 from jaxcompress.validate.comparisons.corrections import holm
-from jaxcompress.validate.results import Score
+from jaxcompress.validate.scores import Score
 from jaxcompress.validate.shift import group_tests as shift_tests
 
 SHARE = metrics.mean_of(lambda outputs, targets: outputs, "accuracy", higher_is_better=True)
