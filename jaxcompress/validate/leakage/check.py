@@ -90,7 +90,8 @@ def check(
     """What sets of examples that must be apart have in common, in one report.
 
     Sets are read once, a block at a time; checks keep digests and not examples, so a
-    set may be larger than memory. Those of near duplicates look at candidates again.
+    set may be larger than memory. Those of near duplicates read it again: for sketches,
+    and to judge candidates, a thousand or so of the looked up at a time.
     A report of a search is no proof of absence: `not_checked` says what was left out.
 
     Args:

@@ -1,7 +1,8 @@
 """Near duplicates: candidates from sketches, each judged by a true distance.
 
 What a sketch is and when two examples are alike is said in `images`, `texts`, `tables`.
-Sets are read three times: for digests and statistics, for sketches, and to judge.
+Sets are read for digests and statistics, for sketches, and once more to judge each
+thousand or so of the examples that are looked up.
 """
 
 from collections.abc import Callable, Iterator, Sequence
