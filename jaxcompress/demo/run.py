@@ -12,6 +12,7 @@ from jaxcompress import auto, quantize, report, validate
 from jaxcompress.auto import LeafSensitivity
 from jaxcompress.core.timing import Timing
 from jaxcompress.demo import fresh
+from jaxcompress.demo.card import card
 from jaxcompress.demo.data import Splits, bundled_digits, mnist_folder
 from jaxcompress.demo.folder import whole
 from jaxcompress.demo.plan import changed_groups, plan
@@ -54,6 +55,7 @@ class Results:
       identical: whether each file gave the same bits in a fresh process, by name.
       timings: per batch size and variant name.
       sensitivities: of the dense model's leaves to 4 bits, most sensitive first.
+      card: what was tested of each variant, and what was not.
     """
 
     recipe: Recipe
@@ -62,6 +64,7 @@ class Results:
     identical: dict[str, bool]
     timings: dict[int, dict[str, Timing]]
     sensitivities: list[LeafSensitivity]
+    card: validate.Card
 
 
 def run(recipe: Recipe, *, out: pathlib.Path, data: pathlib.Path | None = None) -> Results:
@@ -85,8 +88,10 @@ def run(recipe: Recipe, *, out: pathlib.Path, data: pathlib.Path | None = None) 
     begin = time.perf_counter()
     if data is None:
         splits = bundled_digits(fractions=recipe.fractions, seed=recipe.seed)
+        drawn = f"split at random by class with seed {recipe.seed}"
     else:
         splits = mnist_folder(data, seed=recipe.seed)
+        drawn = f"as published; validation is a tenth of training, seed {recipe.seed}"
     planned = plan(recipe, splits)
     print(
         f"{splits.source}: {len(splits.train)} images to train on, {len(splits.validation)} to "
@@ -96,13 +101,14 @@ def run(recipe: Recipe, *, out: pathlib.Path, data: pathlib.Path | None = None) 
         print(line)
     with whole(out) as folder:
         shop = workshop(recipe, splits, planned)
-        results = _results(shop, _variants(shop), folder)
+        results = _results(shop, _variants(shop), drawn, folder)
         _write(results, splits, folder)
     table = results_table(results, splits)
     print()
     report.show(table, sys.stdout)
-    print(f"\nEverything is in {out}/: report.html, report.json, pareto.png, recipe.json and")
-    print(f"the model files. It took {time.perf_counter() - begin:.0f} s.")
+    took = time.perf_counter() - begin
+    print(f"\nEverything is in {out}/: report.html, report.json, card.html, card.json, card.md,")
+    print(f"pareto.png, recipe.json and the model files. It took {took:.0f} s.")
     return results
 
 
@@ -125,13 +131,16 @@ def _variants(shop: Workshop) -> tuple[Variant, ...]:
     )
 
 
-def _results(shop: Workshop, variants: tuple[Variant, ...], out: pathlib.Path) -> Results:
+def _results(
+    shop: Workshop, variants: tuple[Variant, ...], drawn: str, out: pathlib.Path
+) -> Results:
     test, validation = shop.splits.test, shop.splits.validation
     dense = judged(variants[0], test)
+    proofs = {v.name: prove(v, dense, test, out, seed=shop.recipe.seed) for v in variants}
     return Results(
         recipe=shop.recipe,
         variants=variants,
-        proofs={v.name: prove(v, dense, test, out, seed=shop.recipe.seed) for v in variants},
+        proofs=proofs,
         identical=fresh.check(list(variants), test.images, out),
         timings=latency(list(variants), test.images),
         sensitivities=auto.sensitivity(
@@ -141,6 +150,7 @@ def _results(shop: Workshop, variants: tuple[Variant, ...], out: pathlib.Path) -
             validate.Examples(validation.images, validation.labels),
             axes=shop.axes,
         ),
+        card=card(variants, proofs, shop.splits, drawn, out),
     )
 
 
@@ -222,6 +232,7 @@ def _write(results: Results, splits: Splits, out: pathlib.Path) -> None:
     ]
     page = report.page("jaxcompress: what compression cost", sections)
     (out / "report.html").write_text(page, encoding="utf-8")
+    report.save_card(results.card, out)
 
 
 def _report_sections(results: Results) -> list:

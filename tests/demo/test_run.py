@@ -1,3 +1,4 @@
+import hashlib
 import json
 import pathlib
 
@@ -5,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxcompress import cli
+from jaxcompress import cli, validate
 from jaxcompress.core.names import named_leaves
 from jaxcompress.demo import proof, run
 from jaxcompress.demo.models import Architecture, network
@@ -87,6 +88,7 @@ def test_every_promised_file_is_there(results):
     found, out = results
     names = {path.name for path in out.iterdir()}
     assert {"report.html", "report.json", "pareto.png", "recipe.json"} <= names
+    assert {"card.html", "card.json", "card.md"} <= names
     assert {variant.file_name for variant in found.variants} <= names
     for variant in found.variants:
         path = out / variant.file_name
@@ -106,6 +108,29 @@ def test_compressed_files_are_smaller(results):
     assert size["int4"] < size["int8"]
     assert size["pruned + int8"] < size["int8"]
     assert size["distilled + pruned + int4"] < size["int4"]
+
+
+def test_the_card_says_what_was_tested_and_what_was_not(results):
+    found, out = results
+    card = validate.Card.from_json(json.loads((out / "card.json").read_text()))
+    assert card == found.card
+    assert (out / "card.md").read_text() == card.to_markdown()
+    assert [model.name for model in card.models] == NAMES
+    for variant, model in zip(found.variants, card.models, strict=True):
+        content = (out / variant.file_name).read_bytes()
+        assert model.sha256 == hashlib.sha256(content).hexdigest()
+        assert model.size_bytes == found.proofs[variant.name].file_bytes
+    tested = {(finding.topic, finding.about) for finding in card.findings}
+    for name in NAMES:
+        for topic in ("held-out performance", "subgroups", "membership"):
+            assert (topic, f"{name} on test") in tested
+        compared = ("comparison with the original", f"{name} on test") in tested
+        assert compared == (name != "dense")
+    (apart,) = (finding for finding in card.findings if finding.topic == "data leakage")
+    assert apart.verdict == "holds"
+    not_tested = [topic.name for topic in card.not_tested]
+    assert "external data" in not_tested
+    assert "What was not tested" in (out / "card.html").read_text()
 
 
 def test_the_report_says_what_was_not_compressed(results):

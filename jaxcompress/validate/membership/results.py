@@ -3,6 +3,10 @@
 import dataclasses
 from typing import Any, NamedTuple
 
+from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Finding
+
+STRONGER = "Stronger attacks, with shadow models: that one finds nothing is no proof."
+
 
 class Found(NamedTuple):
     """How many members an attack finds at one false positive rate.
@@ -74,6 +78,28 @@ class Audit:
             f"tells members apart: finds {100 * least.true_positives:.3g} % of them at"
             f" {100 * least.rate:g} % false positives, area {self.auc:.3f}"
             f" (p = {self.chance:.2g} by chance)"
+        )
+
+    def finding(self) -> Finding:
+        """For a card: whether this attack finds members; another may find more."""
+        caught = self.chance < 1 - self.confidence
+        figures = tuple(
+            Figure(
+                f"members found at {each.rate:.2g} false positives",
+                each.true_positives,
+                (each.low, each.high),
+                self.confidence,
+                ".2%",
+            )
+            for each in self.found
+        )
+        area = Figure("area under the curve", self.auc, self.auc_interval, self.confidence, ".3f")
+        return Finding(
+            "membership",
+            f"One attack on who was in the training set: {self.verdict}.",
+            (*figures, area, Figure("p", self.chance, format=".2g")),
+            FAILS if caught else UNDECIDED,
+            () if caught else (STRONGER,),
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class Subgroups:
         """For a card: whether a group is worse than the rest by the margin or more."""
         verdicts = [group.verdict for group in self.groups]
         counts = [f"{verdicts.count(each)} {each}" for each in dict.fromkeys(verdicts)]
-        worst, small = self.worst, self.too_small
+        worst = self.worst
         failed = WORSE_BY_MARGIN in verdicts
         holds = set(verdicts) <= {NOT_WORSE, SLIGHTLY_WORSE}
         return Finding(
@@ -125,12 +125,22 @@ class Subgroups:
                 Figure("its p, corrected", worst.adjusted, format=".2g"),
             ),
             FAILS if failed else HOLDS if holds else UNDECIDED,
-            tuple(
-                f"About {group.examples_needed:,} examples of group {group.name!r}, which has "
-                f"{group.n:,}."
-                for group in small
-            ),
+            self._needs,
         )
+
+    @property
+    def _needs(self) -> tuple[str, ...]:
+        """How many examples the groups lack of which nothing can be told."""
+        small = sorted(self.too_small, key=lambda group: group.examples_needed or 0)
+        if not small:
+            return ()
+        least, most = (
+            f"about {group.examples_needed:,} of {group.name!r}, which has {group.n:,}"
+            for group in (small[0], small[-1])
+        )
+        if len(small) == 1:
+            return (f"More examples of a group: {least}.",)
+        return (f"More examples of {len(small)} groups: from {least}, to {most}.",)
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain numbers, lists and words."""

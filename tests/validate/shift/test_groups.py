@@ -115,8 +115,8 @@ def test_verdicts_name_worse_groups_and_those_too_small_to_tell():
     assert {group.name for group in found.different} == {"a", "b", "c"}
     finding = found.finding()
     assert finding.verdict == "fails"
-    assert finding.needs == (f"About {found.groups[3].examples_needed:,} examples of group 'd', "
-                             "which has 12.",)  # fmt: skip
+    needed = f"about {found.groups[3].examples_needed:,} of 'd', which has 12"
+    assert finding.needs == (f"More examples of a group: {needed}.",)
     assert json.loads(json.dumps(found.to_json(), allow_nan=False)) == found.to_json()
 
 
