@@ -189,6 +189,61 @@ def test_scores_are_figures_without_a_claim():
     assert str(shares[1]).startswith("accuracy 100.00% (91.")
 
 
+SCORES, MEMBERS = np.arange(60.0), np.arange(60) >= 30
+CHANCE = np.arange(60.0) % 7
+PRIVACY, EQUAL = validate.privacy, validate.comparisons.equivalence
+BITS = np.tile([0, 1], 30)
+CLOSE = np.where(BITS[:, None] == [0, 1], 0.0, 9.0)
+FINDINGS = {
+    "an attack that works": (
+        lambda: validate.membership.audit(SCORES, MEMBERS, rates=(0.05,)),
+        ("membership", "fails"),
+    ),
+    "an attack that does not": (
+        lambda: validate.membership.audit(CHANCE, MEMBERS, rates=(0.05,)),
+        ("membership", "undecided"),
+    ),
+    "coins that are told": (
+        lambda: PRIVACY.one_run_audit(SCORES, MEMBERS),
+        ("privacy bound", "fails"),
+    ),
+    "coins that are not": (
+        lambda: PRIVACY.one_run_audit(CHANCE, MEMBERS),
+        ("privacy bound", "undecided"),
+    ),
+    "one threshold": (
+        lambda: PRIVACY.rate_audit(SCORES, MEMBERS),
+        ("privacy bound", "fails"),
+    ),
+    "versions": (
+        lambda: PRIVACY.versions_audit({"a": SCORES, "b": CHANCE}, MEMBERS),
+        ("privacy bound", "fails"),
+    ),
+    "a feature that is known": (
+        lambda: PRIVACY.attribute_audit(np.where(MEMBERS[:, None], CLOSE, 0), BITS, MEMBERS),
+        ("attribute inference", "fails"),
+    ),
+    "planted sequences": (
+        lambda: PRIVACY.Exposures(BITS * 1.0, BITS * 2.5, BITS * 9.0, 20.0, 100, 0.01),
+        ("memorised sequences", "measured"),
+    ),
+    "no loss": (lambda: EQUAL(2, 3, 2000), ("comparison with the original", "holds")),
+    "a loss": (lambda: EQUAL(0, 300, 2000), ("comparison with the original", "fails")),
+    "few examples": (lambda: EQUAL(2, 3, 100), ("comparison with the original", "undecided")),
+}
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_results_say_what_they_showed(name):
+    make, expected = FINDINGS[name]
+    card = validate.Card("x").adding(make())
+    (finding,) = card.findings
+    assert (finding.topic, finding.verdict) == expected
+    assert finding.statement.endswith(".")
+    assert bool(finding.needs) == (finding.verdict == "undecided")
+    assert validate.Card.from_json(json.loads(json.dumps(card.to_json(), allow_nan=False))) == card
+
+
 def test_records_of_models_and_data(tmp_path):
     (tmp_path / "model").write_bytes(b"weights")
     model = validate.cards.model_record("dense", tmp_path / "model")

@@ -59,7 +59,7 @@ TOPICS = (
     Topic(
         "calibration",
         "When it says 80 %, is it right in 80 % of cases?",
-        "validate",
+        "validate.metrics.calibration_error",
         "labelled examples kept apart from training",
     ),
     Topic(
@@ -95,13 +95,13 @@ TOPICS = (
     Topic(
         "memorised sequences",
         "Does a model of sequences give back secrets from its training text?",
-        "validate.privacy",
+        "validate.privacy.exposure",
         "secret sequences planted before training",
     ),
     Topic(
         "attribute inference",
         "Can a hidden attribute of a person be guessed from the model?",
-        "validate.privacy",
+        "validate.privacy.attribute_audit",
         "examples with the attribute known",
     ),
     Topic(

@@ -13,6 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count, check_inside, check_positive
+from jaxcompress.validate.cards.findings import (
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    Figure,
+    Finding,
+    examples_for,
+)
 from jaxcompress.validate.compare import verdict
 from jaxcompress.validate.intervals import check_confidence, finite_values, paired_low
 
@@ -61,6 +69,29 @@ class Equivalence:
     def equivalent(self) -> bool:
         """Whether a difference of the margin or more is ruled out, either way."""
         return self.not_worse and self.interval[1] < self.margin
+
+    def finding(self) -> Finding:
+        """For a card: whether a loss of the margin or more is ruled out."""
+        low, high = self.interval
+        outcome = HOLDS if self.not_worse else FAILS if high <= -self.margin else UNDECIDED
+        needed = examples_for(self.n, self.difference, low, self.margin)
+        more = (
+            "More examples would not help: the loss seen is the margin or more."
+            if needed is None
+            else f"About {needed:,} examples, if the difference stays."
+        )
+        confidence = 2 * self.confidence - 1
+        return Finding(
+            "comparison with the original",
+            f"On the same {self.n:,} examples: {self.verdict}. A loss of {self.margin:g} or more "
+            "was to be ruled out.",
+            (
+                Figure("difference", self.difference, self.interval, confidence, "+.4g"),
+                Figure("p of a loss of the margin", self.p_not_worse, format=".2g"),
+            ),
+            outcome,
+            (more,) if outcome == UNDECIDED else (),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """All fields and both answers, as plain numbers, lists and words."""

@@ -13,8 +13,10 @@ from jaxcompress.core.checks import check_concrete, check_count
 from jaxcompress.core.kinds import check_iterable, check_loss, check_model, check_numeric
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Loss, Model, Params, PyTree
+from jaxcompress.validate.cards.findings import Finding
 from jaxcompress.validate.evaluate import predict
 from jaxcompress.validate.intervals import check_confidence, paired_interval, wilson
+from jaxcompress.validate.privacy.findings import of_attributes
 from jaxcompress.validate.privacy.scores import checked_members
 
 Interval = tuple[float, float]
@@ -64,6 +66,10 @@ class AttributeAudit:
     def leaks(self) -> bool:
         """Whether members are guessed better than others, at this confidence."""
         return self.leakage_interval[0] > 0
+
+    def finding(self) -> Finding:
+        """For a card: is the feature of members guessed better than that of others."""
+        return of_attributes(self)
 
     def to_json(self) -> dict[str, Any]:
         """All fields and `leaks`, as plain numbers and lists."""

@@ -14,6 +14,7 @@ from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.validate.evaluate import predict
 from jaxcompress.validate.privacy.canaries import Canaries, log2_candidates
+from jaxcompress.validate.privacy.findings import Finding, of_exposures
 from jaxcompress.validate.privacy.scores import checked_scores
 
 _FEWEST = 100
@@ -46,6 +47,10 @@ class Exposures:
     limit: float
     samples: int
     misfit: float
+
+    def finding(self) -> Finding:
+        """For a card: the canary that is exposed most."""
+        return of_exposures(self.extrapolated, self.samples, self.limit)
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain numbers and lists."""

@@ -13,7 +13,9 @@ from numpy.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count, check_range
 from jaxcompress.core.messages import shown
+from jaxcompress.validate.cards.findings import Finding
 from jaxcompress.validate.intervals import check_confidence
+from jaxcompress.validate.privacy.findings import of_bound
 from jaxcompress.validate.privacy.guesses import bound_at, check_enough, enough
 from jaxcompress.validate.privacy.scores import checked_members, checked_scores, places
 
@@ -54,6 +56,12 @@ class OneRunAudit:
     as_nonmembers: int
     right: int
     tried: int
+
+    def finding(self) -> Finding:
+        """For a card: the bound, which speaks against a claim and never for one."""
+        guesses = self.as_members + self.as_nonmembers
+        how = f"{self.right} of {guesses} guesses of {self.canaries} coins that were right"
+        return of_bound(self.epsilon, self.delta, self.confidence, how)
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain numbers."""

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count, check_range
+from jaxcompress.validate.cards.findings import Finding
 from jaxcompress.validate.intervals import check_confidence
+from jaxcompress.validate.privacy.findings import of_bound
 from jaxcompress.validate.privacy.scores import checked_members, checked_scores
 
 _LIMITS = 4
@@ -44,6 +46,14 @@ class RateAudit:
     nonmembers: int
     nonmembers_above: int
     tried: int
+
+    def finding(self) -> Finding:
+        """For a card: the bound, which speaks against a claim and never for one."""
+        how = (
+            f"{self.members_above} of {self.members} members and {self.nonmembers_above} of "
+            f"{self.nonmembers} others above one threshold"
+        )
+        return of_bound(self.epsilon, self.delta, self.confidence, how)
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain numbers."""

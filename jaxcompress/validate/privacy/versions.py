@@ -7,7 +7,9 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from jaxcompress.core.kinds import check_mapping
+from jaxcompress.validate.cards.findings import Finding
 from jaxcompress.validate.intervals import check_confidence
+from jaxcompress.validate.privacy.findings import of_bound
 from jaxcompress.validate.privacy.one_run import Guesses, OneRunAudit, one_run_audit
 
 
@@ -36,6 +38,12 @@ class VersionsAudit:
     def epsilon(self) -> float:
         """The bound of the set of versions."""
         return self.audits[self.strongest].epsilon
+
+    def finding(self) -> Finding:
+        """For a card: the bound of all versions, from the attack that gives it."""
+        delta = self.audits[self.strongest].delta
+        how = f"the scores {self.strongest!r} of {len(self.audits)}"
+        return of_bound(self.epsilon, delta, self.confidence, how)
 
     def to_json(self) -> dict[str, Any]:
         """The bound, the name it comes from, and the audits, as plain values."""
