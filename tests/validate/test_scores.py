@@ -93,6 +93,16 @@ def test_the_sensitivity_of_leaves_is_measured_by_the_examples_loss():
         assert np.isnan(row.accuracy_change)
 
 
+def test_the_first_metric_puts_leaves_in_order_the_worst_first():
+    measured = [validate.metrics.r2(), validate.metrics.mean_squared_error()]
+    examples = validate.Examples(INPUTS[:, 0], INPUTS[:, 0] @ np.ones((4, 5)), measured)
+    rows = jc.auto.sensitivity(model, PARAMS, jc.quantize.formats.int2(), examples)
+    changes = [row.changes["r2"] for row in rows]
+    assert changes == sorted(changes)
+    assert [set(row.changes) for row in rows] == [{"r2", "mean_squared_error"}] * 2
+    assert np.isnan([rows[0].loss_increase, rows[0].accuracy_change]).all()
+
+
 def criterion_scores(criterion):
     return criterion.score(criterion.init(PARAMS), PARAMS)
 
