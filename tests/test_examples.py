@@ -22,6 +22,7 @@ RUNS = {
         "table, float32",
         "table, pruned int8",
     },
+    "transfer": {"fine-tuned", "pruned, 4 bits"},
 }
 
 

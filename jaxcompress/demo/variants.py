@@ -6,17 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxcompress import graph, quantize
+from jaxcompress import graph, quantize, train
 from jaxcompress.bridges.functional import Functional
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.report import Report
 from jaxcompress.core.types import Model, Params, PyTree
+from jaxcompress.demo import training
 from jaxcompress.demo.data import Splits
 from jaxcompress.demo.models import Architecture
 from jaxcompress.demo.plan import Plan
 from jaxcompress.demo.recipe import Recipe
 from jaxcompress.demo.steps import combined_step, dense_step, distilling_step, pruning_step
-from jaxcompress.demo.training import train
 from jaxcompress.validate import predict
 
 CALIBRATION_IMAGES = 256
@@ -183,13 +183,5 @@ def distilled_pruned_int4(shop: Workshop, start: Variant) -> Variant:
 
 
 def _trained(recipe, splits, model, step, teacher_logits, title, steps) -> Params:
-    return train(
-        model,
-        step,
-        splits.train,
-        teacher_logits,
-        title=title,
-        steps=steps,
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-    )
+    plan = train.Plan(steps, min(recipe.batch_size, len(splits.train)), recipe.seed, title=title)
+    return training.train(model, step, splits.train, teacher_logits, plan)
