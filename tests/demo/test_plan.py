@@ -84,7 +84,7 @@ def test_a_failing_run_leaves_nothing(tmp_path, monkeypatch, capsys, where):
     before = sorted(place.rglob("*"))
     recipe = tmp_path / "recipe.json"
     Recipe(**TINY).save(recipe)
-    monkeypatch.setattr("jaxcompress.demo.variants.train", failing)
+    monkeypatch.setattr(training, "train", failing)
     command = ["demo", "--data", str(data), "--out", str(place / where), "--recipe", str(recipe)]
     assert cli.main(command) == 1
     assert "the disk is full" in capsys.readouterr().err
