@@ -86,6 +86,7 @@ def rounded(step: float) -> Canonical:
     def levels(array: np.ndarray) -> np.ndarray:
         return by_value(np.rint(by_value(array) / step))
 
+    levels.__name__ = f"rounded({step:g})"
     return levels
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxcompress.core.kinds import check_function
 from jaxcompress.validate.leakage import equality, matches
 from jaxcompress.validate.leakage.blocks import Block
-from jaxcompress.validate.leakage.canonical import Canonical, stored
+from jaxcompress.validate.leakage.canonical import Canonical, by_value, stored
 from jaxcompress.validate.leakage.check import Check, Pairs, Reading, compared
 from jaxcompress.validate.leakage.parts import PART, Part, everything, part_of
 from jaxcompress.validate.leakage.reports import Overlap
@@ -39,8 +39,9 @@ def exact(*, of: Part = everything, canonical: Canonical = stored) -> Check:
     """
     check_function("exact", "of", of, PART)
     check_function("exact", "canonical", canonical, "For example leakage.by_value.")
-    name = getattr(canonical, "__name__", "a function")
-    return _equal("exact", f"exact: duplicates, equal by {name}", of, canonical)
+    name = getattr(canonical, "__name__", "<")
+    how = "a function of yours" if "<" in name else name
+    return _equal("exact", f"exact: duplicates, equal by {how}", of, canonical)
 
 
 def groups(of: Part) -> Check:
@@ -50,7 +51,8 @@ def groups(of: Part) -> Check:
     a score on them is no score on new groups.
 
     Args:
-      of: `of(examples)`, the group of each example (n,): numbers or texts.
+      of: `of(examples)`, the group of each example (n,): numbers of any width, or
+        texts.
 
     Returns:
       A check for `leakage.check`; each example of a later set is paired with the
@@ -70,15 +72,18 @@ def groups(of: Part) -> Check:
     """
     check_function("groups", "of", of, PART)
 
-    def one_per_example(array: np.ndarray) -> np.ndarray:
+    def names(array: np.ndarray) -> np.ndarray:
         if array.ndim != 1:
             raise ValueError(
                 f"groups(of) gives an array of shape {array.shape}; it needs one group per example,"
                 " shape (n,)."
             )
-        return array
+        # Numbers of any width name one group; float64 would round large integers.
+        if array.dtype.kind in "biu":
+            return array.astype(np.int64)
+        return by_value(array) if array.dtype.kind == "f" else array
 
-    return _equal("group", "group: examples of one group in two sets", of, one_per_example)
+    return _equal("group", "group: examples of one group in two sets", of, names)
 
 
 def _equal(kind: str, what: str, of: Part, canonical: Canonical) -> Check:

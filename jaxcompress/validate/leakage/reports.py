@@ -164,7 +164,7 @@ class LeakageReport:
         )
 
     def touched(self, name: str) -> np.ndarray:
-        """Indices of the examples of a set that any finding names, ascending.
+        """Indices of the examples of a set that any overlap names, ascending.
 
         Remove them from one of two sets and nothing of what was found is left between
         the two.

@@ -53,22 +53,24 @@ def times(of: Part, *, gap: Any = 0) -> Check:
     _check_gap(gap)
 
     def update(block: Block, kept: list[np.ndarray]) -> list[np.ndarray]:
-        # A copy: a view of one column would keep the whole block.
-        return [*kept, _checked(part_of(of, block.examples), block.start).copy()]
+        return [*kept, _checked(part_of(of, block.examples), block.start)]
 
     def find(readings: Sequence[Reading], pairs: Pairs) -> list[Overlap]:
         moments = [np.concatenate(each.kept) for each in readings]
         if len({each.dtype.kind == "M" for each in moments}) > 1:
             raise TypeError("times(of) gives dates for one set and numbers for another.")
-        if moments[0].dtype.kind == "M" and not isinstance(gap, np.timedelta64) and gap:
-            raise TypeError(f"times(gap={shown(gap)}): of dates it must be a timedelta64.")
+        between = gap
+        if moments[0].dtype.kind == "M" and not isinstance(gap, np.timedelta64):
+            if gap:
+                raise TypeError(f"times(gap={shown(gap)}): of dates it must be a timedelta64.")
+            between = 0 * DAY
         return [
             Overlap(
                 "time",
                 readings[i].name,
                 readings[j].name,
                 readings[j].n,
-                *_too_late(moments[i], moments[j], gap),
+                *_too_late(moments[i], moments[j], between),
             )
             for i, j in compared(readings, pairs)
             if i != j
@@ -88,6 +90,7 @@ def _too_late(first: np.ndarray, second: np.ndarray, gap: Any) -> matches.Match:
 
 
 def _checked(moments: Any, start: int) -> np.ndarray:
+    """A copy, since a view of one column would keep the whole block."""
     if not isinstance(moments, np.ndarray) or moments.ndim != 1 or moments.dtype.kind not in "iufM":
         raise TypeError(
             "times(of) must give one array (n,) of real numbers or datetime64, not "
@@ -96,12 +99,14 @@ def _checked(moments: Any, start: int) -> np.ndarray:
     bad = np.flatnonzero(np.isnat(moments) if moments.dtype.kind == "M" else np.isnan(moments))
     if bad.size:
         raise ValueError(f"times(of): example {start + bad[0]} has no time, {moments[bad[0]]}.")
-    return moments
+    if moments.dtype.kind in "iu":
+        return moments.astype(np.int64)  # in 8 bits a gap overflows
+    return moments.astype(np.float64) if moments.dtype.kind == "f" else moments.copy()
 
 
 def _check_gap(gap: Any) -> None:
     if isinstance(gap, np.timedelta64):
-        fine = not np.isnat(gap) and gap >= np.timedelta64(0)
+        fine = not np.isnat(gap) and gap >= 0 * DAY
     else:
         fine = is_number(gap) and math.isfinite(gap) and gap >= 0
     if not fine:

@@ -136,6 +136,20 @@ def test_groups_of_numbers_and_texts():
         np.testing.assert_array_equal(found.touched, [0])
 
 
+def test_groups_of_any_width_are_one_and_large_ones_are_apart():
+    large = 2**60
+    first, second = np.int16([4, 5]), np.int64([5, large + 1])
+    (found,) = check({"a": first, "b": second}, [groups(lambda e: e)]).overlaps
+    assert found.pairs.tolist() == [[1, 0]]
+    (found,) = check({"a": np.int64([large]), "b": second}, [groups(lambda e: e)]).overlaps
+    assert found.count == 0
+
+
+def test_a_check_says_what_counts_as_equal():
+    assert exact(canonical=leakage.rounded(0.1)).what == "exact: duplicates, equal by rounded(0.1)"
+    assert exact(canonical=lambda x: x).what.endswith("equal by a function of yours")
+
+
 def test_the_report_says_what_was_found_and_what_was_not_looked_for():
     sets = {"a": np.int32([4, 5]), "b": np.int32([5, 6])}
     report = check(sets, [exact()], pairs=leakage.between_sets)

@@ -27,6 +27,12 @@ def test_pairs_are_those_of_the_loop(gap):
     np.testing.assert_array_equal(found.scores, max(first) + gap - second[late])
 
 
+def test_a_gap_does_not_overflow_small_integers():
+    found = looked_at(np.uint8([250, 3]), np.uint8([253, 255]), 4)
+    assert found.pairs.tolist() == [[0, 0]]
+    assert found.scores.tolist() == [1.0]
+
+
 def test_dates_and_gaps_between_them():
     clean = np.array(["2020-01-06", "2020-01-09"], "M8[h]")
     assert looked_at(DAYS, clean).count == 0
@@ -42,7 +48,7 @@ BAD = [
     (ValueError, r"has no time, NaT", DAYS, np.array(["NaT"], "M8[D]"), 0),
     (TypeError, r"times\(of\) must give one array \(n,\)", ["a"], ["b"], 0),
     (ValueError, r"times\(gap=-1\)", [1], [2], -1),
-    (ValueError, r"times\(gap=.*NaT", [1], [2], np.timedelta64("NaT")),
+    (ValueError, r"times\(gap=.*NaT", [1], [2], np.timedelta64("NaT", "D")),
 ]
 
 
