@@ -150,9 +150,9 @@ class CrossValidation:
         return sums / counts.reshape(-1, *[1] * (given.ndim - 1))
 
     def __str__(self) -> str:
-        """One line on the folds and one per score."""
-        way = "in turn" if self.in_turn else "in one program"
-        lines = [f"{len(self.folds)} folds {way}"]
+        """A line on the folds, and why they ran in turn if so; one line per score."""
+        way = f"in turn: {self.in_turn}" if self.in_turn else "in one program"
+        lines = [f"{len(self.folds)} fold{'s' * (len(self.folds) > 1)} {way}"]
         width = max(map(len, self.scored), default=0)
         for name in self.scored:
             line = f"{name:{width}}  {self.mean(name):.4g}"

@@ -308,7 +308,7 @@ def test_results_say_what_has_scores_and_go_through_json():
     np.testing.assert_array_equal(again.out_of_fold("outputs"), found.out_of_fold("outputs"))
     assert again.values[0]["outputs"].dtype == found.values[0]["outputs"].dtype
     assert again.to_json() == found.to_json()
-    assert str(found).startswith("6 folds in turn\nloss  7.5  (")
+    assert str(found).startswith("6 folds in turn: a reason\nloss  7.5  (")
     largest = found.by_fold(lambda values, fold: values["outputs"].max() - fold.test.max())
     np.testing.assert_array_equal(largest, np.zeros(6))
     with pytest.raises(ValueError, match=r"scores\('outputs'\): values of shape \(2, 2\)"):
