@@ -4,6 +4,7 @@ Each run draws a reference and a new set many times and counts p-values of at mo
 Gaussian features without a shift give the errors of the first kind, with a moved mean,
 a stretched or noisy feature and a correlation the power. The same on digits (shrunk to
 7 × 7) against moved and noisy digits, and on white wines against white and red ones.
+Eight groups of one accuracy, or one of them worse, show the same of `subgroups`.
 """
 
 import gzip
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.runner import arguments, record
-from jaxcompress.validate import shift
+from jaxcompress.validate import Score, metrics, shift
 from jaxcompress.validate.shift.stability import LARGE, MODERATE
 
 LEVEL = 0.05
@@ -140,6 +141,32 @@ def of_wines(folder: pathlib.Path) -> dict[str, Draw]:
     return {"no shift": from_rows(white, white), "red wines": from_rows(white, red)}
 
 
+def of_groups(size: int, worst: float, repeats: int, seed: int) -> dict[str, float]:
+    """Eight groups of accuracy 0.9, the last of which may be worse.
+
+    Returns:
+      Shares of draws in which any of the seven equal groups, or the last, is called
+      different from the rest, and in which all intervals of accuracies hold them.
+    """
+    rng = np.random.default_rng(seed)
+    accuracies = np.repeat([0.9, worst], [7, 1])
+    groups = np.repeat(np.arange(8), size)
+    metric = metrics.mean_of(lambda outputs, targets: outputs, "accuracy", higher_is_better=True)
+    equal, last, covered = 0, 0, 0
+    for _ in range(repeats):
+        right = rng.random(groups.size) < accuracies[groups]
+        found = shift.subgroups(Score(metric, right), groups, margin=0.05)
+        names = {group.name for group in found.different}
+        last += "7" in names
+        equal += bool(names - {"7"})
+        covered += all(
+            group.interval[0] <= accuracy <= group.interval[1]
+            for group, accuracy in zip(found.groups, accuracies, strict=True)
+        )
+    counts = {"any of seven": equal, "the last": last, "all intervals hold": covered}
+    return {name: count / repeats for name, count in counts.items()}
+
+
 def main() -> None:
     """Measures every case that is not in the record yet."""
     options = arguments("Counts the alarms of tests of shift, without a shift and with one.")
@@ -162,6 +189,16 @@ def main() -> None:
             out=options.out,
         )
         print(data, change, run["figures"], f"{run['wall_seconds']} s", flush=True)
+    for size, worst in ((100, 0.9), (100, 0.75)):
+        settings = {"data": "groups", "size": size, "worst": worst, "repeats": options.repeats}
+        run = record(
+            "shift_tests",
+            lambda: of_groups(size, worst, options.repeats, seed=0),  # noqa: B023 called at once
+            settings=settings,
+            seed=0,
+            out=options.out,
+        )
+        print("groups", worst, run["figures"], f"{run['wall_seconds']} s", flush=True)
 
 
 if __name__ == "__main__":
