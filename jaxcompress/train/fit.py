@@ -17,7 +17,7 @@ from jaxcompress.train.examples import example_count
 from jaxcompress.train.plan import Checkpoints, Plan, Watch
 from jaxcompress.train.progress import progress
 from jaxcompress.train.recipe import Recipe
-from jaxcompress.train.running import SPAN, Stepper, everywhere, stepper
+from jaxcompress.train.running import Stepper, everywhere, stepper
 from jaxcompress.train.saving import Saver, opened
 from jaxcompress.train.steps.step import BUILD, State, check_trained, initial
 
@@ -108,7 +108,7 @@ def _run(
 ) -> State:
     """The state after the last step; what else was found is in the course."""
     guarded, waiting = has_guard(state.opt_state), []
-    every = [each.every for each in (watch, saver) if each is not None and each.every]
+    every = [plan.span, *(each.every for each in (watch, saver) if each and each.every)]
     begin = int(state.count)
     with progress(plan.title, begin, plan.steps) as advance:
         for first, last in spans(begin, plan.steps, every):
@@ -132,14 +132,14 @@ def _run(
 
 
 def spans(begin: int, end: int, every: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """From step to step: a few at a time, never past a multiple of one of `every`.
+    """From step to step, never past a multiple of one of `every`.
 
     Example:
-      >>> list(spans(90, 230, [100]))
-      [(90, 100), (100, 150), (150, 200), (200, 230)]
+      >>> list(spans(90, 230, [50, 120]))
+      [(90, 100), (100, 120), (120, 150), (150, 200), (200, 230)]
     """
     while begin < end:
-        last = min(end, *(each * (begin // each + 1) for each in (SPAN, *every)))
+        last = min(end, *(each * (begin // each + 1) for each in every))
         yield begin, last
         begin = last
 

@@ -11,8 +11,8 @@ from jaxcompress.core.checks import check_count
 from jaxcompress.core.kinds import check_function, check_kind, check_path, check_text
 from jaxcompress.core.types import Params
 
-SCANNED = 50
-"""Steps in one compiled call on an accelerator."""
+SPAN = 50
+"""Steps in one compiled call on an accelerator, and from look to look on the CPU."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Plan:
       seed: of the order of examples, of augmentation and of dropout; at least 0.
       chunk: steps in one compiled call, at least 1. By default 50, and 1 on the CPU,
         where calls cost little and a convolution is many times as slow inside a loop.
+        Where it does not divide the steps between two looks, two lengths are compiled.
       sharding: of batches over a mesh, such as
         `NamedSharding(mesh, PartitionSpec("data"))`; params are on every device. By
         default one device.
@@ -57,7 +58,12 @@ class Plan:
     @property
     def scanned(self) -> int:
         """Steps in one compiled call."""
-        return self.chunk or (1 if jax.default_backend() == "cpu" else SCANNED)
+        return self.chunk or (1 if jax.default_backend() == "cpu" else SPAN)
+
+    @property
+    def span(self) -> int:
+        """Steps from one look at the losses to the next: whole calls, about fifty."""
+        return self.scanned * max(1, SPAN // self.scanned)
 
 
 @dataclasses.dataclass(frozen=True)

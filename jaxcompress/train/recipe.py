@@ -20,9 +20,13 @@ def as_they_are(key: Key, batch: PyTree) -> PyTree:
     return batch
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Recipe:
     """How a batch changes the params; it knows neither data nor length.
+
+    Invariants:
+      - Each recipe equals itself alone, so that any function may be in it; `fit` keeps
+        compiled steps by recipe.
 
     Args:
       objective: what is made small, such as `supervised(fn, loss)` gives.

@@ -15,9 +15,6 @@ from jaxcompress.train.recipe import Recipe
 from jaxcompress.train.steps.order import order
 from jaxcompress.train.steps.step import State, step
 
-SPAN = 50
-"""Steps whose order is computed at once where calls are shorter than that."""
-
 Stepper = Callable[[State, int, int], tuple[State, list[Array]]]
 """(state, first, last) to the state after these steps and the losses of each call."""
 
@@ -96,7 +93,7 @@ class _Orders:
     """
 
     def __init__(self, key: Key, plan: Plan, n: int):
-        self.size = max(plan.scanned, SPAN)
+        self.size = plan.span
         self.compute = functools.partial(_block, key, self.size, n, plan.batch_size)
         self.blocks = {}
 

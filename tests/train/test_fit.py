@@ -45,6 +45,11 @@ def test_chunks_change_nothing(chunk):
     np.testing.assert_allclose(fitted(chunk=chunk).losses, fitted().losses, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("chunk", "span"), [(1, 50), (32, 32), (20, 40), (50, 50), (200, 200)])
+def test_the_host_looks_after_whole_calls(chunk, span):
+    assert jc.train.Plan(steps=10, chunk=chunk).span == span
+
+
 def test_examples_may_lie_on_the_host_or_the_device():
     assert equal(fitted(), fitted(jax.device_put(DATA)))
 
