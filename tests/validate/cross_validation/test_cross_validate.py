@@ -33,15 +33,15 @@ def separate(recipe, data, folds, key):
 
 
 def test_folds_of_unequal_size_agree_with_separate_runs(key):
-    data = regression(11)
-    folds = [*splits.k_fold(11, folds=3), splits.Fold(np.arange(4), np.array([5, 4]))]
+    data = regression(8)
+    folds = [*splits.k_fold(8, folds=2), splits.Fold(np.arange(6), np.array([7, 6]))]
     with jax.enable_x64(True):
         expected = separate(PERCEPTRON, data, folds, key)
         found = {
             at_once: jc.validate.cross_validate(*PERCEPTRON, data, folds, key=key, at_once=at_once)
-            for at_once in (None, 2, 0)
+            for at_once in (2, 0)
         }
-    assert [each.in_turn for each in found.values()] == ["", "", "at_once is 0"]
+    assert [each.in_turn for each in found.values()] == ["", "at_once is 0"]
     for result in found.values():
         for values, others, fold in zip(result.values, expected, folds, strict=True):
             assert values["square"].shape == fold.test.shape
@@ -326,7 +326,7 @@ def test_metrics_judge_each_fold(key):
     metrics = jc.validate.metrics
     several = [metrics.accuracy(), metrics.cross_entropy(), metrics.balanced_accuracy()]
     evaluate = cross_validation.evaluating(lambda params, x: x * params, several)
-    folds = splits.stratified_k_fold(labels, folds=3)
+    folds = splits.stratified_k_fold(labels, folds=2)
     found = jc.validate.cross_validate(
         lambda rows, weights, key: jnp.average(rows[0][:, 0], weights=weights) + 1,
         evaluate,
