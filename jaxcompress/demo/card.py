@@ -70,10 +70,12 @@ def _of(variant: Variant, proofs: dict[str, Proof], splits: Splits) -> list[card
     found: list[cards.Found] = [proof.evaluation]
     if proof is not next(iter(proofs.values())):
         found.append(proof.comparison)
-    by_digit = shift.subgroups(
-        proof.evaluation["accuracy"], splits.test.labels, margin=CLASS_MARGIN
-    )
-    return [*found, by_digit, _audit(variant, splits)]
+    # A class of one image cannot be judged; the card then lists groups as not tested.
+    counts = np.unique(splits.test.labels, return_counts=True)[1]
+    if counts.size > 1 and counts.min() > 1:
+        accuracy = proof.evaluation["accuracy"]
+        found.append(shift.subgroups(accuracy, splits.test.labels, margin=CLASS_MARGIN))
+    return [*found, _audit(variant, splits)]
 
 
 def _audit(variant: Variant, splits: Splits) -> membership.Audit:

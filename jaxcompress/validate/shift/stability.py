@@ -126,8 +126,8 @@ def population_stability(
       draws: from the distribution under no shift.
 
     Returns:
-      The indices with thresholds and p-values. Values are not looked at within bins:
-      for continuous features `kolmogorov_smirnov` sees more.
+      The indices with thresholds and p-values. Of a moved mean `kolmogorov_smirnov`
+      sees more, of another spread the index does.
 
     Raises:
       TypeError: the sets are no numbers.
