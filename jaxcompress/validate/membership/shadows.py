@@ -85,7 +85,7 @@ def shadows(
       examples: tree of arrays with first axis n, usually (x, y). Some may be in no
         row: a population that no model is trained on.
       members: (shadows, n) bool, what each model is trained on, such as `halves`. Rows
-        of unequal size are filled up by examples of weight 0.
+        of unequal size are filled up by examples of weight 0, which `fit` must heed.
       key: of initializations, batches and all that `fit` draws.
       chunk: models held in memory at once.
 

@@ -82,11 +82,9 @@ def lira_offline(
 ) -> np.ndarray:
     """How unusually high the target's signal is among models without the example.
 
-        score_i = log Pr[Z <= target_i],  Z ~ N(mean_out_i, variance_out_i)
+        score_i = -log Pr[Z > target_i],  Z ~ N(mean_out_i, variance_out_i)
 
     For shadow models that were trained before the examples to ask about were known.
-    Probabilities near 1 are kept apart by the logarithm of the other tail:
-    score = -log Pr[Z > target].
 
     Also known as: offline LiRA.
 
