@@ -11,6 +11,7 @@ What every part shares is here; the rest is in rooms, loaded when first touched:
     optimizers   optax transformations, and states in fewer bits
     layerwise    a trained model solved layer by layer
     storage      files and sizes
+    train        a training loop for those who have none
     validate     splits, metrics, intervals, paired tests
     auto         how sensitive each leaf is
     report       tables, plots, one HTML page
