@@ -42,7 +42,6 @@ COUNTS = {
 
 COUNTS_FROM_0 = {
     "bootstrap_interval(seed": lambda bad: jc.validate.bootstrap_interval([1, 2], seed=bad),
-    "compare(seed": lambda bad: jc.validate.compare(evaluation(), evaluation(), seed=bad),
     "split(seed": lambda bad: jc.validate.split(10, seed=bad),
     "wilson(successes": lambda bad: jc.validate.wilson(bad, 5),
     **{

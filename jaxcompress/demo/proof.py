@@ -67,9 +67,7 @@ def judged(variant: Variant, test: Images) -> Evaluation:
     return evaluate(variant.fn, variant.shipped.params, test.images, test.labels, batch_size=BATCH)
 
 
-def prove(
-    variant: Variant, dense: Evaluation, test: Images, folder: pathlib.Path, *, seed: int
-) -> Proof:
+def prove(variant: Variant, dense: Evaluation, test: Images, folder: pathlib.Path) -> Proof:
     """Saves the variant and measures everything about it but time.
 
     Args:
@@ -77,7 +75,6 @@ def prove(
       dense: the dense model's answers on `test`.
       test: the test images.
       folder: where the file goes.
-      seed: of the bootstrap.
 
     Returns:
       Proof.
@@ -90,7 +87,7 @@ def prove(
         file_bytes=storage.save(folder / variant.file_name, tree),
         peak_bytes=graph.compiled(variant.fn, variant.shipped.params, test.images[:64]).peak_bytes,
         evaluation=evaluation,
-        comparison=compare(dense, evaluation, seed=seed),
+        comparison=compare(dense, evaluation),
     )
 
 

@@ -22,7 +22,7 @@ class Recipe:
     """What the demo trains and how it compresses.
 
     Attributes:
-      seed: of the split, the initial weights, the order of examples and the bootstrap.
+      seed: of the split, the initial weights and the order of examples.
       framework: "nnx" or "linen".
       fractions: shares of training, validation and test images, where one set
         has to be split.

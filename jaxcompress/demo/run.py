@@ -136,7 +136,7 @@ def _results(
 ) -> Results:
     test, validation = shop.splits.test, shop.splits.validation
     dense = judged(variants[0], test)
-    proofs = {v.name: prove(v, dense, test, out, seed=shop.recipe.seed) for v in variants}
+    proofs = {v.name: prove(v, dense, test, out) for v in variants}
     return Results(
         recipe=shop.recipe,
         variants=variants,

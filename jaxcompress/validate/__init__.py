@@ -4,7 +4,7 @@
     one recipe    cross_validate; pairs, choices, preprocessing in cross_validation
     one model     predict, evaluate with any of metrics
     two models    compare, verdict, compare_scores
-    intervals     mean_interval, wilson, bootstrap_interval
+    intervals     wilson, skewed_mean_interval, bootstrap_interval, paired_interval
     the page      Card, of what results' finding() gives
 
 Nothing here knows how a model was compressed, and nothing here trains one.
@@ -43,6 +43,7 @@ from jaxcompress.validate.logits import cross_entropy as cross_entropy
 from jaxcompress.validate.overlap import check_disjoint as check_disjoint
 from jaxcompress.validate.results import Evaluation as Evaluation
 from jaxcompress.validate.scores import Score as Score
+from jaxcompress.validate.skewed import skewed_mean_interval as skewed_mean_interval
 from jaxcompress.validate.splits.parts import split as split
 
 exports.list_imports(globals())

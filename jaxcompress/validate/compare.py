@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcompress.core.checks import check_count, check_inside, check_number
+from jaxcompress.core.checks import check_inside, check_number
 from jaxcompress.validate.cards.findings import (
     FAILS,
     HOLDS,
@@ -21,10 +21,11 @@ from jaxcompress.validate.cards.findings import (
     examples_for,
 )
 from jaxcompress.validate.comparisons.paired import mcnemar
-from jaxcompress.validate.intervals import bootstrap_interval, check_confidence, paired_interval
+from jaxcompress.validate.intervals import check_confidence, paired_interval
 from jaxcompress.validate.leakage.calibration import check_calibration
 from jaxcompress.validate.pairing import check_paired
 from jaxcompress.validate.results import Evaluation
+from jaxcompress.validate.skewed import skewed_mean_interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Comparison:
       accuracy_difference: in [-1, 1].
       accuracy_interval: (low, high), exact, see `paired_interval`.
       loss_difference: of the mean cross-entropies.
-      loss_interval: (low, high), paired bootstrap.
+      loss_interval: (low, high), see `skewed_mean_interval`.
       gained: examples right in the candidate alone.
       lost: examples right in the reference alone.
       mcnemar_p: exact p-value of "gaining and losing are equally likely", in (0, 1].
@@ -128,7 +129,6 @@ def compare(
     *,
     margin: float = 0.01,
     confidence: float = 0.95,
-    seed: int = 0,
     calibration: Any = None,
 ) -> Comparison:
     """How accuracy and loss differ from the reference's, example by example.
@@ -142,7 +142,6 @@ def compare(
       candidate: evaluation of the other model on the same examples in the same order.
       margin: difference of accuracy that matters, in (0, 1); 0.01 is one point.
       confidence: of the intervals, in (0, 1).
-      seed: of the resampling, from which the interval of the loss comes.
       calibration: the inputs that either model was calibrated, tuned or pruned with: an
         array, a tree of arrays, or batches of such. None where there are none. Where
         they hold an example of the evaluations the comparison is refused, unless
@@ -155,8 +154,7 @@ def compare(
       TypeError: one of them is no evaluation.
       ValueError: fewer than two examples; different examples, as seen by their inputs
         and labels; evaluations without accuracy and loss; a margin or confidence out of
-        range, or a seed that is no count; examples of the calibration data among those
-        compared.
+        range; examples of the calibration data among those compared.
 
     Example:
       >>> classifier, x = lambda params, x: x @ params, jnp.eye(4)
@@ -166,12 +164,11 @@ def compare(
       ((0.0, 0.0), 1.0, 'no difference on these examples')
 
     Source: McNemar 1947, Psychometrika 12, in its exact form; `paired_interval` of the
-    accuracy, `bootstrap_interval` of the loss.
+    accuracy, `skewed_mean_interval` of the loss.
     """
     check_paired("compare", reference, candidate, "accuracy", "loss")
     check_inside("compare", "margin", margin, 0, 1)
     confidence = check_confidence("compare", confidence)
-    check_count("compare", "seed", seed, least=0)
     calibrated_on = check_calibration("compare", reference.fingerprints, calibration)
     loss_differences = candidate.loss.astype(np.float64) - reference.loss
     gained = int(np.sum(candidate.correct & ~reference.correct))
@@ -181,7 +178,7 @@ def compare(
         accuracy_difference=(gained - lost) / reference.n,
         accuracy_interval=paired_interval(gained, lost, reference.n, confidence=confidence),
         loss_difference=float(loss_differences.mean()),
-        loss_interval=bootstrap_interval(loss_differences, confidence=confidence, seed=seed),
+        loss_interval=skewed_mean_interval(loss_differences, confidence=confidence),
         gained=gained,
         lost=lost,
         mcnemar_p=mcnemar(gained, lost),

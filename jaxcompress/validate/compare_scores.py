@@ -8,13 +8,14 @@ import numpy as np
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.kinds import check_text
 from jaxcompress.validate.cards.findings import Figure, Finding
-from jaxcompress.validate.intervals import bootstrap_interval, check_confidence
+from jaxcompress.validate.intervals import check_confidence
 from jaxcompress.validate.leakage.calibration import check_calibration
 from jaxcompress.validate.metrics.metric import Mean
 from jaxcompress.validate.pairing import check_paired
 from jaxcompress.validate.resampling import resampled_interval
 from jaxcompress.validate.results import Evaluation
 from jaxcompress.validate.scores import RESAMPLES, Score
+from jaxcompress.validate.skewed import skewed_mean_interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class ScoreComparison:
       n: examples compared.
       reference: the reference's figure.
       candidate: the candidate's.
-      interval: (low, high) of their difference, paired bootstrap.
+      interval: (low, high) of their difference, on paired examples.
       confidence: of the interval.
       higher_is_better: the direction of the metric.
     """
@@ -92,9 +93,9 @@ def compare_scores(
     """How a metric differs from the reference's, examples compared in pairs.
 
     For any metric that both were evaluated by; `compare` gives an exact verdict on the
-    accuracy of classifiers. Examples are resampled in pairs, so what makes one hard for
-    both cancels: of a mean the differences are, of another metric both figures are
-    computed on each of 1,999 samples.
+    accuracy of classifiers. Examples are taken in pairs, so what makes one hard for
+    both cancels: of a mean there is the interval of the differences, of another metric
+    both figures are computed on each of 1,999 bootstrap samples.
 
     Args:
       reference: of the model compared against, usually the dense one.
@@ -123,7 +124,7 @@ def compare_scores(
       'no difference of loss shown: 0 to 12'
 
     Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13, of
-    pairs.
+    pairs; `skewed_mean_interval` of means.
     """
     check_text("compare_scores", "metric", metric)
     check_paired("compare_scores", reference, candidate, metric)
@@ -145,7 +146,7 @@ def compare_scores(
 def _paired(one: Score, other: Score, confidence: float, seed: int) -> tuple[float, float]:
     if isinstance(one.metric.summary, Mean):
         differences = other.per_example.astype(np.float64) - one.per_example
-        return bootstrap_interval(differences, confidence=confidence, seed=seed)
+        return skewed_mean_interval(differences, confidence=confidence)
 
     def difference(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         (low, high), (other_low, other_high) = one.limits(counts), other.limits(counts)

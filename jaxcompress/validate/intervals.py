@@ -14,6 +14,8 @@ from jaxcompress.core.kinds import check_numeric
 
 _RESAMPLED_NUMBERS = 1 << 22
 """Most numbers held at once while resampling: 32 MiB of float64."""
+_FEW = 10
+"""Successes up to which Wilson's low end is compared with the Poisson limit."""
 _ANGLES = 129
 """Points of a quarter circle on which a limit is looked for; between them it moves by
 less than a ten-thousandth."""
@@ -26,7 +28,11 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, 
         half   = z · sqrt(p(1 - p)/n + z²/4n²) / (1 + z²/n)
 
     with z the standard normal quantile at (1 + confidence) / 2. It stays inside [0, 1]
-    and keeps its width where all or no examples succeed.
+    and keeps its width where all or no examples succeed. With 1 to 10 successes its low
+    end is the Poisson limit chi²(1 - confidence, 2 · successes) / 2n where that is
+    lower, and with so few failures its high end likewise: alone, an interval of
+    confidence 0.95 covers a rare error with a probability of 0.84, with this of at
+    least 0.93 from 50 examples.
 
     Args:
       successes: count in [0, n].
@@ -42,20 +48,33 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, 
     Example:
       >>> low, high = jc.validate.wilson(90, 100)
       >>> round(low, 4), round(high, 4)
-      (0.8256, 0.9448)
+      (0.8256, 0.9457)
 
-    Source: Wilson 1927, J. Am. Stat. Assoc. 22; Brown, Cai and DasGupta 2001,
-    section 3.1.1.
+    Source: Wilson 1927, J. Am. Stat. Assoc. 22; Brown, Cai and DasGupta 2001, Stat.
+    Sci. 16, sections 3.1.1 and 4.1.1, who take the Poisson limit for up to 3 successes.
     """
-    from scipy import stats
-
     successes = check_count("wilson", "successes", successes, least=0)
     n = check_count("wilson", "n", n)
     if successes > n:
         raise ValueError(f"wilson(successes={successes}, n={n}) needs successes <= n.")
     confidence = check_confidence("wilson", confidence)
-    interval = stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    # Failures are the successes of the opposite.
+    low, rest = wilson_low(np.array([successes, n - successes]), n, confidence)
+    return float(low), float(1 - rest)
+
+
+def wilson_low(successes: np.ndarray, n: int, confidence: float) -> np.ndarray:
+    """Low ends of `wilson` for many counts (k,); of failures, 1 minus the high ends."""
+    from scipy import stats
+
+    z = stats.norm.ppf((1 + confidence) / 2)
+    share = successes / n
+    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low = (share + z * z / (2 * n) - half) / (1 + z * z / n)
+    # Of no success rounding leaves a little below or above 0.
+    low = np.where(successes > 0, np.maximum(low, 0.0), 0.0)
+    poisson = stats.chi2.ppf(1 - confidence, 2 * np.maximum(successes, 1)) / (2 * n)
+    return np.where(successes <= _FEW, np.minimum(low, poisson), low)
 
 
 def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float, float]:
@@ -64,7 +83,8 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float
         mean ± t · s / sqrt(n),  s the sample standard deviation
 
     with t the quantile at (1 + confidence) / 2 of Student's distribution, n - 1 degrees
-    of freedom. Exact for normal values, close for the mean of many.
+    of freedom. Exact for normal values, close for the mean of many. Of losses,
+    whose few large values a sample may miss, take `skewed_mean_interval`.
 
     Args:
       values: (n,), real and finite, n at least 2: losses of examples,
@@ -192,7 +212,9 @@ def bootstrap_interval(
     The percentile method is chosen because differences of accuracy are -1, 0 or 1, and
     mostly 0. Its ends stay where means can lie, and it exists for every sample: equal
     values give that value twice. The corrections of BCa, which estimate skew from the
-    few examples that differ, are undefined where none do.
+    few examples that differ, are undefined where none do. Of skewed values it is too
+    narrow, for 100 losses it covers 91 % where 95 are promised: for those take
+    `skewed_mean_interval`.
 
     Args:
       values: (n,), real and finite, n at least 2.

@@ -10,7 +10,7 @@ import numpy as np
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.kinds import check_kind, check_mapping
 from jaxcompress.validate.cards.findings import Figure
-from jaxcompress.validate.intervals import check_confidence, mean_interval, wilson
+from jaxcompress.validate.intervals import check_confidence, wilson
 from jaxcompress.validate.metrics.metric import (
     Mean,
     Metric,
@@ -19,6 +19,7 @@ from jaxcompress.validate.metrics.metric import (
     count_of,
 )
 from jaxcompress.validate.resampling import resampled_interval
+from jaxcompress.validate.skewed import skewed_mean_interval
 
 RESAMPLES = 1999
 """Samples for the interval of a metric that is no mean. From seed to seed an end moves
@@ -91,9 +92,9 @@ class Score:
         return self.metric.limits(self.metric.summary, self.statistics, counts)
 
     def interval(self, *, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
-        """The confidence interval: Wilson's, Student's or the bootstrap's.
+        """The confidence interval: Wilson's, Johnson's or the bootstrap's.
 
-        Wilson's of a mean of bools, Student's of a mean of numbers; of others that
+        `wilson` of a mean of bools, `skewed_mean_interval` of numbers; of others that
         between the percentiles of 1,999 bootstrap samples of the examples, or of what
         the metric's `limits` makes of them.
 
@@ -122,7 +123,7 @@ class Score:
         values = self.per_example
         if values.dtype == np.bool_:
             return wilson(int(values.sum()), values.size, confidence=confidence)
-        return mean_interval(values, confidence=confidence)
+        return skewed_mean_interval(values, confidence=confidence)
 
     def figure(self) -> Figure:
         """For a card: the value and its interval; a mean of one number has none."""

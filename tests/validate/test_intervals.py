@@ -14,6 +14,7 @@ from jaxcompress.validate.intervals import (
     paired_interval,
     wilson,
 )
+from jaxcompress.validate.skewed import skewed_mean_interval
 
 SIMULATIONS = 400
 # Four standard deviations of an observed coverage of 95 %.
@@ -25,7 +26,13 @@ def wilson_by_hand(successes, n, confidence):
     p = successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return centre - half, centre + half
+    low, high = centre - half, centre + half
+    # The mean of a Poisson count from which as many or more come with that probability.
+    if 1 <= successes <= 10:
+        low = min(low, stats.chi2.ppf(1 - confidence, 2 * successes) / 2 / n)
+    if 1 <= n - successes <= 10:
+        high = max(high, 1 - stats.chi2.ppf(1 - confidence, 2 * (n - successes)) / 2 / n)
+    return low, high
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
@@ -41,6 +48,31 @@ def test_wilson_is_the_closed_form(successes, n, confidence):
 def test_wilson_never_closes_where_all_or_none_succeed():
     assert wilson(0, 20)[0] == 0 < wilson(0, 20)[1]
     assert wilson(20, 20)[0] < wilson(20, 20)[1] == 1
+
+
+def test_wilson_is_scipys_where_neither_outcome_is_rare():
+    expected = stats.binomtest(40, 60).proportion_ci(method="wilson")
+    np.testing.assert_allclose(wilson(40, 60), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [50, 100, 300])
+def test_wilson_covers_every_proportion(n):
+    """Exactly: every count, times its probability, also where errors are rare."""
+    ends = np.array([wilson(k, n) for k in range(n + 1)])
+    shares = np.concatenate([np.linspace(0.01, 12, 400) / n, np.linspace(12 / n, 0.5, 100)])
+    chances = stats.binom.pmf(np.arange(n + 1), n, shares[:, None])
+    inside = (ends[:, 0] <= shares[:, None]) & (shares[:, None] <= ends[:, 1])
+    assert np.sum(chances * inside, axis=1).min() >= 0.93
+
+
+def test_a_skewed_mean_moves_the_end_of_the_long_tail_alone():
+    """By hand: skewness g = 2 / sqrt(3) of (0, 0, 0, 4), t(0.975, 3) = 3.182."""
+    low, high = mean_interval([0, 0, 0, 4])
+    shift = 2 / math.sqrt(3) * (1 + 2 * 3.1824463**2) / (6 * 2) * 2 / 2
+    np.testing.assert_allclose(skewed_mean_interval([0, 0, 0, 4]), (low, high + shift), rtol=1e-6)
+    mirrored = skewed_mean_interval([0, 0, 0, -4])
+    np.testing.assert_allclose(mirrored, (-high - shift, -low), rtol=1e-6)
+    assert skewed_mean_interval([1, 2, 3]) == mean_interval([1, 2, 3])
 
 
 def test_wilson_takes_numpy_counts():
@@ -60,7 +92,7 @@ def test_mean_interval_is_scipys():
     np.testing.assert_allclose(mean_interval(values, confidence=0.9), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("interval", [mean_interval, bootstrap_interval])
+@pytest.mark.parametrize("interval", [mean_interval, skewed_mean_interval, bootstrap_interval])
 def test_equal_values_give_that_value_twice(interval):
     assert interval([0.25] * 7) == (0.25, 0.25)
     assert interval(np.zeros(5, np.float32)) == (0.0, 0.0)
@@ -98,6 +130,14 @@ def test_bootstrap_covers_as_often_as_theory_says():
     assert abs(coverage - expected) <= COVERAGE_ERROR
 
 
+def test_the_skewed_interval_covers_skewed_means():
+    rng, hits = np.random.default_rng(2), 0
+    for _ in range(SIMULATIONS):
+        low, high = skewed_mean_interval(rng.exponential(size=50))
+        hits += low <= 1 <= high
+    assert hits / SIMULATIONS >= 0.95 - COVERAGE_ERROR
+
+
 def test_bootstrap_repeats_by_seed_and_not_across_seeds():
     values = np.random.default_rng(3).normal(size=50)
     assert bootstrap_interval(values, seed=4) == bootstrap_interval(values, seed=4)
@@ -131,7 +171,7 @@ def test_refuses_a_confidence_outside_0_and_1(interval, confidence):
         interval(confidence=confidence)
 
 
-@pytest.mark.parametrize("interval", [mean_interval, bootstrap_interval])
+@pytest.mark.parametrize("interval", [mean_interval, skewed_mean_interval, bootstrap_interval])
 def test_refuses_values_without_an_interval(interval):
     with pytest.raises(ValueError, match=rf"{interval.__name__}\(values of shape \(1,\)\)"):
         interval([1.0])

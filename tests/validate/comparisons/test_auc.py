@@ -53,19 +53,35 @@ def test_the_auc_is_that_of_mann_whitney():
     np.testing.assert_allclose(auc_covariance(scores, positive)[0][0], statistic / pairs)
 
 
-def test_the_test_is_normal_in_the_difference():
+def welch_by_hand(values, positive):
+    """Error and degrees of freedom of Welch's t test, from the wins of every pair."""
+    scores, other = values
+    wins = [
+        np.array([[float(p > q) + 0.5 * (p == q) for q in each[~positive]] for p in each[positive]])
+        for each in (scores, other)
+    ]
+    difference = wins[1] - wins[0]
+    parts = [difference.mean(axis=1), difference.mean(axis=0)]
+    shares = [np.var(part, ddof=1) / part.size for part in parts]
+    freedom = sum(shares) ** 2 / sum(
+        share**2 / (part.size - 1) for share, part in zip(shares, parts, strict=True)
+    )
+    return math.sqrt(sum(shares)), freedom
+
+
+def test_the_test_is_students_in_the_difference():
     scores, positive = drawn(2)
     aucs, covariance = delong_by_hand(scores, positive)
     result = compare_auc(scores[0], scores[1], positive, confidence=0.9)
-    deviation = math.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    error, freedom = welch_by_hand(scores[:2], positive)
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    np.testing.assert_allclose(error**2, variance, rtol=1e-9)
     difference = aucs[1] - aucs[0]
     np.testing.assert_allclose(result.difference.difference, difference, rtol=1e-9)
-    np.testing.assert_allclose(
-        result.difference.interval, stats.norm.interval(0.9, difference, deviation), rtol=1e-9
-    )
-    np.testing.assert_allclose(
-        result.difference.p, 2 * stats.norm.sf(abs(difference) / deviation), rtol=1e-9
-    )
+    expected = stats.t.interval(0.9, freedom, difference, error)
+    np.testing.assert_allclose(result.difference.interval, expected, rtol=1e-9)
+    p = 2 * stats.t.sf(abs(difference) / error, freedom)
+    np.testing.assert_allclose(result.difference.p, p, rtol=1e-9)
     low, high = result.difference.interval
     assert (low <= 0 <= high) == (result.difference.p >= 0.1)
     record = result.to_json()
@@ -86,11 +102,14 @@ def test_equal_models_do_not_differ_and_order_alone_counts():
 def test_the_interval_is_inside_0_and_1_and_open_where_groups_are_apart():
     scores, positive = drawn(4)
     low, high = auc_interval(scores[0], positive)
-    (auc,), ((variance,),) = auc_covariance(scores[:1], positive)
+    (auc,), _ = auc_covariance(scores[:1], positive)
+    # The difference from a model of equal scores, whose AUC is 1 / 2 without variance.
+    error, freedom = welch_by_hand([np.zeros(40), scores[0]], positive)
+    spread = auc * (1 - auc)
+    half = stats.t.ppf(0.975, freedom) * math.hypot(error, math.sqrt(spread) / 14) / spread
+    expected = 1 / (1 + (1 / auc - 1) * np.exp([half, -half]))
+    np.testing.assert_allclose((low, high), expected, rtol=1e-9)
     assert 0 < low < auc < high < 1
-    # Near the middle the logit changes little.
-    plain = stats.norm.interval(0.95, auc, math.sqrt(variance))
-    np.testing.assert_allclose((low, high), plain, rtol=0, atol=0.05)
     low, high = auc_interval(np.arange(20), np.arange(20) >= 12)
     # Eight pairs in order, each with probability AUC.
     np.testing.assert_allclose((low**8, high), (0.025, 1.0))
