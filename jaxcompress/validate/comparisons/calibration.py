@@ -205,8 +205,8 @@ class _Answers:
 
 def _gaps(answers: _Answers, bins: int) -> np.ndarray:
     """Certainty minus right of each example, in the column of its bin: (n, bins)."""
-    # A certainty of 1 belongs to the last bin.
-    place = np.minimum((answers.certainty * bins).astype(np.int64), bins - 1)
+    # Bin b holds certainties in (b / bins, (b + 1) / bins], as in metrics.
+    place = np.clip(np.ceil(answers.certainty * bins).astype(np.int64) - 1, 0, bins - 1)
     gaps = np.zeros((place.size, bins))
     gaps[np.arange(place.size), place] = answers.certainty - answers.right
     return gaps

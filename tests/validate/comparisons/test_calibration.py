@@ -21,7 +21,7 @@ def error_by_hand(logits, labels, bins):
     sure, right = p.max(1), p.argmax(1) == labels
     total = 0.0
     for low, high in zip(np.arange(bins) / bins, np.arange(1, bins + 1) / bins, strict=True):
-        inside = (low <= sure) & ((sure < high) | (high == 1))
+        inside = (low < sure) & ((sure <= high) | (high == 1))
         if inside.any():
             total += inside.mean() * abs(sure[inside].mean() - right[inside].mean())
     return total
