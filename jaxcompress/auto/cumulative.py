@@ -5,11 +5,13 @@ from typing import Any
 
 import jax
 
-from jaxcompress.auto.sensitivity import sensitivity
+from jaxcompress.auto.sensitivity import check_leaves_of, check_scan, sensitivity
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.names import leaf_names, named_leaves
+from jaxcompress.core.selectors import weights
 from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.trees import chosen_by
 from jaxcompress.core.types import Model, Params, Selector
 from jaxcompress.quantize import quantize
 from jaxcompress.validate import Examples
@@ -137,6 +139,9 @@ def cumulative_sensitivity(
     Source: Wu et al. 2020, arXiv:2004.09602, on partial quantization: layers are left
     out by falling sensitivity; to measure which of the worst is best left out is ours.
     """
+    check_scan("cumulative_sensitivity", fn, params, spec, examples)
+    check_leaves_of("cumulative_sensitivity", axes, select)
+    chosen_by("cumulative_sensitivity", select or weights(axes), params)
     rows = sensitivity(fn, params, spec, examples, axes=axes, select=select)
     reference = examples.judge(fn, params)
     first = next(iter(reference))

@@ -94,13 +94,8 @@ def sensitivity(
     Source: the layer-wise scan of Dong et al. 2019, arXiv:1905.03696, with the exact
     loss difference in place of the Hessian's estimate.
     """
-    check_function("sensitivity", "fn", fn, "It is the model, fn(params, inputs).")
-    check_arrays("sensitivity", "params", params)
-    check_kind("sensitivity", "spec", spec, QuantSpec, "For example quantize.formats.int8().")
-    check_kind("sensitivity", "examples", examples, Examples, "Make it of inputs and labels.")
-    check_concrete("sensitivity", params=params, examples=examples._asdict())
-    check_select("sensitivity", select)
-    named_axes("sensitivity", axes)
+    check_scan("sensitivity", fn, params, spec, examples)
+    check_leaves_of("sensitivity", axes, select)
     assigned = assign("sensitivity", params, spec, axes, select)
     names = [name for name, choice in assigned.items() if isinstance(choice, Assignment)]
     selected = chosen_by("sensitivity", select or weights(axes), params)
@@ -131,3 +126,18 @@ def sensitivity(
 
 def _only(name: str) -> Selector:
     return lambda params: jax.tree.map(lambda other: other == name, leaf_names(params))
+
+
+def check_scan(caller: str, fn: Model, params: Params, spec: QuantSpec, examples: Examples) -> None:
+    """Raises a TypeError unless it is a model with params, a spec, and examples."""
+    check_function(caller, "fn", fn, "It is the model, fn(params, inputs).")
+    check_arrays(caller, "params", params)
+    check_kind(caller, "spec", spec, QuantSpec, "For example quantize.formats.int8().")
+    check_kind(caller, "examples", examples, Examples, "Make it of inputs and labels.")
+    check_concrete(caller, params=params, examples=examples._asdict())
+
+
+def check_leaves_of(caller: str, axes: Axes | None, select: Selector | None) -> None:
+    """Raises a TypeError unless axes and selector are such, or None."""
+    check_select(caller, select)
+    named_axes(caller, axes)

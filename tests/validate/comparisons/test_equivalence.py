@@ -74,6 +74,14 @@ def test_words():
     assert record["interval"] == list(equivalence(9, 11, 5000).interval)
 
 
+def test_a_card_says_what_was_ruled_out():
+    verdicts = [
+        equivalence(*counts).finding().verdict
+        for counts in ((9, 11, 5000), (0, 80, 2000), (1, 3, 100))
+    ]
+    assert verdicts == ["holds", "fails", "undecided"]
+
+
 def test_means_are_tested_by_two_t_tests():
     differences = np.random.default_rng(0).normal(0.02, 0.3, 80)
     result = equivalence_of_means(differences, margin=0.1)
