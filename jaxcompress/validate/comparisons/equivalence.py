@@ -21,7 +21,6 @@ from jaxcompress.validate.cards.findings import (
     Finding,
     examples_for,
 )
-from jaxcompress.validate.cards.findings import FAILS, HOLDS, UNDECIDED, Figure, Finding
 from jaxcompress.validate.compare import verdict
 from jaxcompress.validate.intervals import check_confidence, finite_values, paired_low
 
@@ -92,19 +91,6 @@ class Equivalence:
             ),
             outcome,
             (more,) if outcome == UNDECIDED else (),
-        )
-
-    def finding(self) -> Finding:
-        """For a card: is a loss of the margin ruled out."""
-        low, high = self.interval
-        verdict = HOLDS if self.not_worse else FAILS if high <= -self.margin else UNDECIDED
-        figure = Figure("difference", self.difference, (low, high), 2 * self.confidence - 1)
-        return Finding(
-            "comparison with the original",
-            f"Against the original on the same {self.n:,} examples: {self.verdict}. A loss of "
-            f"{self.margin:g} or more was to be ruled out.",
-            (figure, Figure("p of a loss of the margin", self.p_not_worse, format=".2g")),
-            verdict,
         )
 
     def to_json(self) -> dict[str, Any]:
