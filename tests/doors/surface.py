@@ -47,6 +47,7 @@ def functions(room: str) -> dict[str, Callable]:
             "train.Checkpoints": jaxcompress.train.Checkpoints,
             "train.Plan": jaxcompress.train.Plan,
             "train.Recipe": jaxcompress.train.Recipe,
+            "train.SubsampledGaussian": jaxcompress.train.SubsampledGaussian,
             "train.Watch": jaxcompress.train.Watch,
             "validate.Evaluation": jaxcompress.validate.Evaluation,
             "validate.Figure": jaxcompress.validate.Figure,
