@@ -65,7 +65,7 @@ TOPICS = (
     Topic(
         "robustness",
         "Do its answers survive noise and small corruptions of the input?",
-        "validate.comparisons",
+        "validate.comparisons.robustness",
         "labelled examples kept apart from training",
     ),
     Topic(
@@ -77,7 +77,7 @@ TOPICS = (
     Topic(
         "damage",
         "Which answers changed, and which classes were hurt most?",
-        "validate.comparisons",
+        "validate.comparisons.class_damage",
         "both models' answers on the same labelled examples",
     ),
     Topic(
