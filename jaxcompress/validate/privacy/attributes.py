@@ -183,8 +183,8 @@ def attribute_audit(
       truth: (n,) integers in [0, values), the value that each record has.
       members: (n,) bool, which records the model was trained on. The others must be of
         the same population.
-      prior: (values,) marginals of the feature, above 0; the frequencies in `truth` by
-        default. They are divided by their sum.
+      prior: (values,) marginals of the feature, above 0, divided by their sum; by
+        default the counts in `truth`, each with one added.
       confidence: of the intervals, in (0, 1).
 
     Returns:
