@@ -170,6 +170,37 @@ def check_finite(caller: str, name: str, leaf) -> None:
         )
 
 
+class KnownValueError(ValueError):
+    """A ValueError about values that code can only find where arrays are not traced."""
+
+
+def check_fits(caller: str, **arguments: PyTree) -> None:
+    """Raises a ValueError where an integer is too large for JAX, which would wrap it.
+
+    Without jax_enable_x64 JAX keeps 64-bit integers of NumPy in 32 bits.
+
+    Example:
+      >>> check_fits("evaluate", targets=np.array([5, 2**32]))
+      Traceback (most recent call last):
+      ValueError: evaluate(targets=...) holds 4294967296, which JAX would wrap to 32
+      bits. Pass floats, subtract an offset, or set jax_enable_x64.
+    """
+    for argument, tree in arguments.items():
+        for leaf in jax.tree.leaves(tree):
+            if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "iu" or not leaf.size:
+                continue
+            kept = np.iinfo(jax.dtypes.canonicalize_dtype(leaf.dtype))
+            if kept.bits == 8 * leaf.dtype.itemsize:
+                continue
+            wrong = [int(each) for each in (leaf.min(), leaf.max())]
+            wrong = [each for each in wrong if not kept.min <= each <= kept.max]
+            if wrong:
+                raise ValueError(
+                    f"{caller}({argument}=...) holds {wrong[0]}, which JAX would wrap to "
+                    f"{kept.bits} bits. Pass floats, subtract an offset, or set jax_enable_x64."
+                )
+
+
 def check_concrete(caller: str, mend: str = "", **arguments: PyTree) -> None:
     """Raises a TypeError where an array is traced, so that it has no value yet.
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.checks import check_concrete, check_count, is_number
+from jaxcompress.core.checks import check_concrete, check_count, check_fits, is_number
 from jaxcompress.core.kinds import check_function, check_iterable, check_kind
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params, PyTree
@@ -59,6 +59,7 @@ def predict(fn: Model, params: Params, inputs: PyTree, *, batch_size: int = 256)
     check_arrays("predict", "params", params)
     check_concrete("predict", "Inside, call fn itself.", params=params, inputs=inputs)
     n = _count("predict", inputs)
+    check_fits("predict", inputs=inputs)
     batch_size = check_count("predict", "batch_size", batch_size)
     run = jax.jit(fn)
     batches = [
@@ -141,11 +142,14 @@ def evaluate(
     # One trace for the shapes and for the program.
     fn = jax.jit(fn)
     _check_metrics(jax.eval_shape(fn, params, _first(inputs, size)), targets, metrics, size)
+    check_fits("evaluate", inputs=inputs, targets=targets)
 
     def judged(params: Params, batch: tuple[PyTree, PyTree]) -> PyTree:
         inputs, targets = batch
         outputs = fn(params, inputs)
-        return _bad(outputs, size), {each.name: each.measured(outputs, targets) for each in metrics}
+        return unusable(outputs, size), {
+            each.name: each.measured(outputs, targets) for each in metrics
+        }
 
     bad, statistics = predict(judged, params, (inputs, targets), batch_size=batch_size)
     if bad.any():
@@ -207,7 +211,7 @@ def _first(inputs: PyTree, size: int) -> PyTree:
     return jax.tree.map(lambda array: array[:size], inputs)
 
 
-def _bad(outputs: PyTree, size: int) -> Array:
+def unusable(outputs: PyTree, size: int) -> Array:
     """Whether an output of each example is NaN or +inf; -inf rules a class out."""
     bad = jnp.zeros(size, bool)
     for leaf in jax.tree.leaves(outputs):

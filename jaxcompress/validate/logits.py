@@ -11,6 +11,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from jaxcompress.core.checks import KnownValueError
 from jaxcompress.core.kinds import check_numeric
 from jaxcompress.core.labels import check_ignore, class_labels, counted
 from jaxcompress.core.labels import cross_entropy as log_loss
@@ -153,7 +154,7 @@ def checked_labels(
         values = np.asarray(known)
         bad = np.flatnonzero(((values < 0) | (values >= classes)) & (values != ignore))
         if bad.size:
-            raise ValueError(
+            raise KnownValueError(
                 f"{callable_name}(labels): {bad.size} of {n} labels are outside [0, {classes}),"
                 f" the first is labels[{bad[0]}] = {np.asarray(given)[bad[0]]}."
             )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from jaxcompress.validate import metrics
 from jaxcompress.validate.evaluate import CLASSIFIER, evaluate, predict
 from jaxcompress.validate.examples import Examples
 from jaxcompress.validate.intervals import wilson
@@ -163,3 +164,19 @@ def test_evaluate_traces_the_model_once(params):
 
     evaluate(fn, params, examples(7), np.arange(7) % 3, batch_size=4)
     assert shapes == [(4, 6)]
+
+
+@pytest.mark.parametrize("large", [2**31, -(2**31) - 1, 2**32 + 5])
+def test_integers_that_would_wrap_are_refused(large):
+    targets, metric = np.array([1, large]), metrics.mean_squared_error()
+    outputs = targets.astype(np.float32)
+    for call in (
+        lambda: metric(outputs, targets),
+        lambda: evaluate(lambda params, x: x, {}, outputs, targets, [metric]),
+        lambda: predict(lambda params, x: x, {}, targets),
+    ):
+        with pytest.raises(ValueError, match=f"holds {large}, which JAX would wrap"):
+            call()
+    assert metric(outputs, targets.astype(float)) == 0
+    with jax.enable_x64(True):
+        assert metric(outputs.astype(float), outputs.astype(np.int64)) == 0

@@ -3,11 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
+from jax.core import Tracer
+
 from jaxcompress.core.kinds import check_function, check_iterable, check_kind
 from jaxcompress.core.types import Array, Fit, Model, PyTree
-from jaxcompress.validate.evaluate import CLASSIFIER
+from jaxcompress.validate.evaluate import CLASSIFIER, unusable
 from jaxcompress.validate.metrics.metric import Mean, Metric, mean
 
+USABLE = "outputs/usable"
+"""The value that says in a program which examples have outputs that are numbers."""
 Evaluate = Callable[[PyTree, PyTree], dict[str, Array] | Array]
 """Judges a model: (model, examples) to values by name, each with first axis n."""
 
@@ -39,7 +44,8 @@ def evaluating(fn: Model, metrics: Sequence[Metric] = CLASSIFIER) -> Evaluate:
     Returns:
       `evaluate(params, examples)` of examples (inputs, targets). Metrics that are means
       have a value per example, and so scores. Of others, such as an AUC, statistics are
-      kept, of which `CrossValidation.by_metric` gives the figures.
+      kept, of which `CrossValidation.by_metric` gives the figures. Traced, it also says
+      which outputs are numbers, for `cross_validate`, which keeps it no further.
 
     Raises:
       TypeError: `fn` is no function, or a metric none.
@@ -66,6 +72,9 @@ def evaluating(fn: Model, metrics: Sequence[Metric] = CLASSIFIER) -> Evaluate:
         values: dict[str, Array] = {}
         for metric in metrics:
             values |= _values(metric, metric.per_example(outputs, targets))
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(outputs)):
+            # NaN gets a class like any other output, so that a metric cannot tell.
+            values[USABLE] = ~unusable(outputs, len(jax.tree.leaves(targets)[0]))
         return values
 
     return evaluate

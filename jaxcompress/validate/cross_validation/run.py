@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.batches import count_of
-from jaxcompress.core.checks import check_concrete, check_count
+from jaxcompress.core.checks import KnownValueError, check_concrete, check_count, check_fits
 from jaxcompress.core.kinds import check_key, check_takes
 from jaxcompress.core.progress import bar
 from jaxcompress.core.types import Fit, Key, PyTree
 from jaxcompress.validate.cross_validation import program
-from jaxcompress.validate.cross_validation.candidate import Evaluate
+from jaxcompress.validate.cross_validation.candidate import USABLE, Evaluate
 from jaxcompress.validate.cross_validation.results import CrossValidation, Values
 from jaxcompress.validate.cross_validation.tracing import compiled
 from jaxcompress.validate.splits.fold import Fold
@@ -112,9 +112,11 @@ def _in_one_program(
     fit: Fit, evaluate: Evaluate, data: PyTree, folds: list[Fold], keys: Key, at_once: int
 ) -> list[Values] | str:
     """The values of all folds, or why they cannot be computed in one program."""
-    most_test, names = max(fold.test.size for fold in folds), []
+    check_fits("cross_validate", data=data)
+    most_test, names, known = max(fold.test.size for fold in folds), [], _known(data)
 
     def judged(model: PyTree, examples: PyTree) -> dict[str, jax.Array]:
+        _show(evaluate, model, known)
         values = _named(evaluate(model, examples), most_test)
         names[:] = values  # which a compiled program gives in alphabetical order
         return values
@@ -129,6 +131,32 @@ def _in_one_program(
     for number, each in enumerate(found):
         _check_finite(each, number, folds[number])
     return found
+
+
+def _known(data: PyTree) -> PyTree:
+    """The data as NumPy arrays, but for images and the like, which are no targets."""
+    return jax.tree.map(
+        lambda leaf: (
+            np.asarray(leaf)
+            if leaf.ndim < 3 and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            else leaf
+        ),
+        data,
+    )
+
+
+def _show(evaluate: Evaluate, model: PyTree, known: PyTree) -> None:
+    """Shows the data to metrics, which cannot see values in the program.
+
+    Raises:
+      KnownValueError: a label is out of range, or another target is refused.
+    """
+    try:
+        jax.eval_shape(lambda: evaluate(model, known))
+    except Exception as error:
+        # A function may need JAX's arrays or a fold's size, which the program has.
+        if isinstance(error, KnownValueError):
+            raise
 
 
 def _in_turn(
@@ -185,6 +213,14 @@ def _named(values: Any, n: int) -> dict[str, Any]:
 
 
 def _check_finite(values: Values, number: int, fold: Fold) -> None:
+    """Raises where outputs or values are not finite; takes out what only says so."""
+    usable = values.pop(USABLE, np.ones(fold.test.size, bool))
+    if not usable.all():
+        raise ValueError(
+            f"cross_validate(evaluate): in fold {number} the model's outputs of {np.sum(~usable)} "
+            f"of {usable.size} examples hold NaN or +inf, the first is example "
+            f"{fold.test[usable.argmin()]}. Training diverged there, or the data hold NaN."
+        )
     for name, value in values.items():
         # By JAX, to which bfloat16 is a floating dtype.
         if not jnp.issubdtype(value.dtype, jnp.inexact):

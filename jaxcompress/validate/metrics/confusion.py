@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.checks import check_count
+from jaxcompress.core.checks import KnownValueError, check_count
 from jaxcompress.core.types import Array
 from jaxcompress.validate.logits import checked_labels, checked_logits, classes_of
 from jaxcompress.validate.metrics.counting import divided, sums_by_group
@@ -180,7 +180,7 @@ def micro_f1() -> Metric:
                 f" {logits.shape}: for each class 0 or 1."
             )
         if isinstance(targets, np.ndarray) and not np.isin(targets, (0, 1)).all():
-            raise ValueError("micro_f1(targets) must be 0 and 1, for each class.")
+            raise KnownValueError("micro_f1(targets) must be 0 and 1, for each class.")
         actual, predicted = jnp.asarray(targets) != 0, logits > 0
         parts = {"actual": actual, "predicted": predicted, "both": actual & predicted}
         return {name: jnp.sum(part, axis=-1, dtype=jnp.int32) for name, part in parts.items()}

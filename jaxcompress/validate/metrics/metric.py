@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.checks import check_fits
 from jaxcompress.core.kinds import check_function, check_takes, check_text
 from jaxcompress.core.messages import shown
 from jaxcompress.core.types import Array, PyTree
@@ -146,6 +147,7 @@ class Metric:
                 f" their first axes are {shapes}."
             )
         statistics = jax.device_get(self.measured(outputs, targets))
+        check_fits(self.name, outputs=outputs, targets=targets)
         return self.value(checked_statistics(self.name, statistics))
 
     def measured(self, outputs: PyTree, targets: PyTree) -> Statistics:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.checks import KnownValueError
 from jaxcompress.core.kinds import check_numeric
 from jaxcompress.core.types import Array
 from jaxcompress.validate.logits import checked_labels, checked_logits
@@ -153,7 +154,7 @@ def _binary(name: str) -> PerExample:
         if jnp.shape(targets) != (n,):
             raise ValueError(f"{name}(targets of shape {jnp.shape(targets)}) needs shape ({n},).")
         if isinstance(targets, np.ndarray) and not np.isin(targets, (0, 1)).all():
-            raise ValueError(f"{name}(targets) must be 0 and 1, or bools.")
+            raise KnownValueError(f"{name}(targets) must be 0 and 1, or bools.")
         scores = outputs.astype(jnp.float32)
         if scores.ndim == 2:
             scores = _finite(scores[:, 1] - scores[:, 0])

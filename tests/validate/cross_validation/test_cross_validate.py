@@ -379,3 +379,56 @@ def test_operations_of_calls_count_once_per_call():
         for function in (lambda x: inner(x), lambda x: (inner(x), inner(x)))
     )
     assert two == 2 * one > 4
+
+
+def judged(labels, x=None, metric=None, **how):
+    """Two folds of a model that answers by the sign of its input."""
+    x = np.linspace(-1, 1, 8, dtype=np.float32)[:, None] if x is None else x
+    metric = metric or jc.validate.metrics.accuracy()
+    evaluate = cross_validation.evaluating(lambda model, x: model[None] * x, [metric])
+    return jc.validate.cross_validate(
+        lambda examples, weights, key: jnp.array([-1.0, 1.0]),
+        evaluate,
+        (x, labels),
+        splits.k_fold(8, folds=2),
+        **{"key": jax.random.key(0)} | how,
+    )
+
+
+@pytest.mark.parametrize("at_once", [None, 0])
+@pytest.mark.parametrize("as_array", [np.asarray, jnp.asarray])
+def test_labels_that_are_no_classes_are_refused_in_a_program_too(at_once, as_array):
+    labels = as_array(np.arange(8) // 4 + 1)
+    with pytest.raises(ValueError, match=r"accuracy\(labels\): .* outside \[0, 2\)"):
+        judged(labels, at_once=at_once)
+    assert judged(labels - 1, at_once=at_once).mean("accuracy") == 1
+
+
+def test_targets_that_are_no_bools_are_refused_in_a_program_too():
+    with pytest.raises(ValueError, match="must be 0 and 1"):
+        judged(np.arange(8) // 4 * 2 - 1, metric=jc.validate.metrics.roc_auc())
+
+
+@pytest.mark.parametrize("at_once", [None, 0])
+def test_nan_is_no_answer(at_once):
+    x = np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
+    x[3] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        judged(np.arange(8) // 4, x, at_once=at_once)
+    assert judged(np.arange(8) // 4).names == ("accuracy",)
+
+
+def test_an_evaluation_that_needs_arrays_of_jax_still_is_one_program(key):
+    found = jc.validate.cross_validate(
+        lambda x, weights, key: jnp.int32(1),
+        lambda shift, x: x.at[:].add(shift).reshape(4),
+        np.arange(8),
+        splits.k_fold(8, folds=2),
+        key=key,
+    )
+    assert not found.in_turn
+
+
+def test_integers_that_would_wrap_are_refused():
+    with pytest.raises(ValueError, match="holds 4294967296, which JAX would wrap"):
+        judged(np.arange(8) // 4 + 2**32 * (np.arange(8) == 3))
