@@ -30,7 +30,8 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, 
     with z the standard normal quantile at (1 + confidence) / 2. It stays inside [0, 1]
     and keeps its width where all or no examples succeed. With 1 to 10 successes its low
     end is the Poisson limit chi²(1 - confidence, 2 · successes) / 2n where that is
-    lower, and with so few failures its high end likewise: alone, an interval of
+    lower, but not below Clopper and Pearson's, and with so few failures its high end
+    likewise: alone, an interval of
     confidence 0.95 covers a rare error with a probability of 0.84, with this of at
     least 0.93 from 50 examples.
 
@@ -74,7 +75,10 @@ def wilson_low(successes: np.ndarray, n: int, confidence: float) -> np.ndarray:
     # Of no success rounding leaves a little below or above 0.
     low = np.where(successes > 0, np.maximum(low, 0.0), 0.0)
     poisson = stats.chi2.ppf(1 - confidence, 2 * np.maximum(successes, 1)) / (2 * n)
-    return np.where(successes <= _FEW, np.minimum(low, poisson), low)
+    # Where successes are a large share the Poisson limit is far below the exact one.
+    exact = stats.beta.ppf((1 - confidence) / 2, np.maximum(successes, 1), n - successes + 1)
+    limit = np.where(successes > 0, np.maximum(poisson, exact), 0.0)
+    return np.where(successes <= _FEW, np.minimum(low, limit), low)
 
 
 def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float, float]:

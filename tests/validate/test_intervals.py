@@ -28,10 +28,13 @@ def wilson_by_hand(successes, n, confidence):
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     low, high = centre - half, centre + half
     # The mean of a Poisson count from which as many or more come with that probability.
+    exact = stats.binomtest(successes, n).proportion_ci(confidence, method="exact")
     if 1 <= successes <= 10:
-        low = min(low, stats.chi2.ppf(1 - confidence, 2 * successes) / 2 / n)
+        poisson = stats.chi2.ppf(1 - confidence, 2 * successes) / 2 / n
+        low = min(low, max(poisson, exact.low))
     if 1 <= n - successes <= 10:
-        high = max(high, 1 - stats.chi2.ppf(1 - confidence, 2 * (n - successes)) / 2 / n)
+        poisson = stats.chi2.ppf(1 - confidence, 2 * (n - successes)) / 2 / n
+        high = max(high, min(1 - poisson, exact.high))
     return low, high
 
 
@@ -48,6 +51,16 @@ def test_wilson_is_the_closed_form(successes, n, confidence):
 def test_wilson_never_closes_where_all_or_none_succeed():
     assert wilson(0, 20)[0] == 0 < wilson(0, 20)[1]
     assert wilson(20, 20)[0] < wilson(20, 20)[1] == 1
+
+
+@pytest.mark.parametrize("n", [1, 4, 10, 15, 30])
+def test_wilson_is_never_wider_than_the_exact_interval(n):
+    """Ten failures of ten are no rare event."""
+    for k in range(n + 1):
+        exact = stats.binomtest(k, n).proportion_ci(method="exact")
+        low, high = wilson(k, n)
+        assert exact.low - 1e-12 <= low
+        assert high <= exact.high + 1e-12
 
 
 def test_wilson_is_scipys_where_neither_outcome_is_rare():

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count
-from jaxcompress.validate.intervals import check_confidence, wilson
+from jaxcompress.validate.intervals import check_confidence
 from jaxcompress.validate.shift.arguments import two_sets
 
 
@@ -16,7 +16,8 @@ def proportion_difference_interval(
 ) -> tuple[float, float]:
     """Newcombe's interval of the difference of two proportions of different examples.
 
-    With the proportions p and q, d = q - p, and Wilson's intervals (l, u) of each:
+    With the proportions p and q, d = q - p, and Wilson's score intervals (l, u) of each,
+    without what `validate.wilson` adds for rare outcomes:
 
         low  = d - sqrt((q - l_q)² + (u_p - p)²)
         high = d + sqrt((u_q - q)² + (p - l_p)²)
@@ -47,6 +48,8 @@ def proportion_difference_interval(
     Source: Newcombe 1998, Stat. Med. 17, pages 873 to 890, method 10; the example is
     the first of its table II.
     """
+    from scipy import stats
+
     caller = "proportion_difference_interval"
     shares, limits = [], []
     for names, (count, total) in {
@@ -60,11 +63,12 @@ def proportion_difference_interval(
                 f"{caller}({names[0]}={count}, {names[1]}={total}) needs {names[0]} <= {names[1]}."
             )
         shares.append(count / total)
-        limits.append(wilson(count, total, confidence=check_confidence(caller, confidence)))
+        test = stats.binomtest(count, total)
+        limits.append(test.proportion_ci(check_confidence(caller, confidence), method="wilson"))
     (p, q), ((p_low, p_high), (q_low, q_high)) = shares, limits
     low = q - p - math.hypot(q - q_low, p_high - p)
     high = q - p + math.hypot(q_high - q, p - p_low)
-    return low, high
+    return float(low), float(high)
 
 
 def mean_difference_interval(
