@@ -169,7 +169,11 @@ def compare_auc(
         t = difference / sqrt(v_reference + v_candidate - 2 · covariance)
 
     The interval is difference ± t(confidence) · the same root, and p is two-sided, from
-    Student's distribution with Welch's degrees of freedom.
+    Student's distribution with Welch's degrees of freedom. The root is 0 where one model
+    separates all examples and the other gives them one score, or turns their order
+    round. Then k separate pairs are counted, k the size of the smaller group, as by
+    `auc_interval`: p = 2 · (1/2)^k, and the interval reaches from the difference to
+    difference · (2 · ((1 - confidence) / 2)^(1 / k) - 1).
 
     Also known as: DeLong test, paired comparison of correlated ROC curves.
 
@@ -206,18 +210,19 @@ def compare_auc(
     difference = float(aucs[1] - aucs[0])
     above, below = _components(np.stack([reference, candidate]), positive)
     error, freedom = _spread(above[1] - above[0], below[1] - below[0])
-    half = float(stats.t.isf((1 - confidence) / 2, freedom)) * error
-    # Of equal models, or where the order of all pairs is turned round, nothing varies.
-    p = 2 * float(stats.t.sf(abs(difference) / error, freedom)) if error else float(not difference)
+    if error or not difference:
+        half = float(stats.t.isf((1 - confidence) / 2, freedom)) * error
+        interval = max(-1.0, difference - half), min(1.0, difference + half)
+        p = 2 * float(stats.t.sf(abs(difference) / error, freedom)) if error else 1.0
+    else:
+        pairs = int(min(positive.sum(), (~positive).sum()))
+        near = difference * (2 * ((1 - confidence) / 2) ** (1 / pairs) - 1)
+        interval = min(difference, near), max(difference, near)
+        p = 2 * 0.5**pairs
     return AUCComparison(
         reference=float(aucs[0]),
         candidate=float(aucs[1]),
         variances=(float(covariance[0, 0]), float(covariance[1, 1])),
         covariance=float(covariance[0, 1]),
-        difference=Difference(
-            difference,
-            (max(-1.0, difference - half), min(1.0, difference + half)),
-            p,
-            confidence,
-        ),
+        difference=Difference(difference, interval, p, confidence),
     )

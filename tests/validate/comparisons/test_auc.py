@@ -126,3 +126,18 @@ def test_what_has_no_variance_is_refused_by_name():
         compare_auc(np.arange(4), np.arange(3), [0, 1, 0, 1])
     with pytest.raises(ValueError, match=r"scores\[0, 1\] = inf"):
         auc_covariance([[1, math.inf, 2, 3]], [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("count", [2, 6])
+@pytest.mark.parametrize("turn", [0, -1])
+def test_complete_separation_of_a_few_examples_is_no_certainty(count, turn):
+    """One model separates all, the other none or the wrong way: DeLong's variance is 0."""
+    positive = np.arange(2 * count) < count
+    found = compare_auc(positive * 1.0, turn * positive, positive).difference
+    assert found.difference == -0.5 + 0.5 * turn
+    assert found.p == 2 * 0.5**count  # so many fair coins that all fall to one side
+    low, high = found.interval
+    assert low == found.difference
+    assert (high < 0) == (found.p < 0.05)
+    back = compare_auc(turn * positive, positive * 1.0, positive).difference
+    assert back.interval == (-high, -low)
