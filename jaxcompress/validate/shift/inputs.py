@@ -87,7 +87,9 @@ def drift(
     By single features (`kolmogorov_smirnov`), by a kernel (`kernel_test`, beyond 4,000
     examples in all `linear_kernel_test`) and by a network (`classifier_test`, by its
     AUC, which sees more than its accuracy); their p-values are corrected together. For
-    the kernel features are divided by their standard deviation in all examples.
+    the kernel features are divided by their standard deviation in all examples. Where a
+    set of up to 2,000 meets a larger one, so that both are beyond 4,000, `kernel_test`
+    takes the small one and as many of the other as make 4,000, at random.
 
     Also known as: data drift, covariate shift detection, dataset shift.
 
@@ -126,8 +128,21 @@ def drift(
         )
     features = kolmogorov_smirnov(first, second, confidence=confidence)
     scaled = standardizer(np.concatenate([first, second]))
-    paired = kernel_test if len(first) + len(second) <= MOST_PAIRED else linear_kernel_test
-    kernel = paired(scaled(first), scaled(second), seed=seed)
+    kernel = _by_kernel(scaled(first), scaled(second), seed)
     classifier = classifier_test(first, second, seed=seed)
     p = holm([features.adjusted.min(), kernel.p, classifier.auc_p])
     return Drift(features, kernel, classifier, (float(p[0]), float(p[1]), float(p[2])), confidence)
+
+
+def _by_kernel(first: np.ndarray, second: np.ndarray, seed: int) -> KernelTest:
+    """The test of all pairs wherever one set is small, else that of as many pairs."""
+    small = min(len(first), len(second))
+    if 2 * small > MOST_PAIRED:
+        return linear_kernel_test(first, second, seed=seed)
+    rng = np.random.default_rng(seed)
+    most = max(MOST_PAIRED - small, small)
+    first, second = (
+        each if len(each) <= most else each[np.sort(rng.choice(len(each), most, replace=False))]
+        for each in (first, second)
+    )
+    return kernel_test(first, second, seed=seed)

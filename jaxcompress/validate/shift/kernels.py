@@ -90,7 +90,8 @@ def kernel_test(
         are to be brought to one; for images take the outputs of an inner layer.
       new: (m, ...), of the same features, m at least 2.
       bandwidth: of the kernel, above 0; None for the median distance of two examples,
-        of a random 1,000 where there are more.
+        of a random 1,000 where there are more. Where it is 0, since many examples are
+        equal, it is that of two examples that differ.
       permutations: random divisions; 1 / (permutations + 1) is the least p-value.
       seed: of the divisions.
 
@@ -100,7 +101,7 @@ def kernel_test(
     Raises:
       TypeError: the sets are no numbers.
       ValueError: sets of different features, fewer than two examples, a value that is
-        not finite, a median distance of 0, an option out of range.
+        not finite, an option out of range.
 
     Example:
       >>> rng = np.random.default_rng(0)
@@ -116,6 +117,8 @@ def kernel_test(
     seed = check_count("kernel_test", "seed", seed, least=0)
     n, m = len(first), len(second)
     pooled, bandwidth = _prepared("kernel_test", first, second, bandwidth, seed)
+    if not pooled.any():
+        return KernelTest(n, m, 0.0, 1.0, bandwidth)
     members = np.zeros((permutations + 1, n + m), np.float32)
     members[:, :n] = 1
     members[1:] = np.random.default_rng(seed).permuted(members[1:], axis=1)
@@ -173,6 +176,7 @@ def linear_kernel_test(
             f"linear_kernel_test(reference of {len(first)} examples, new of {len(second)}) needs 20"
             " or more in both, since its p-value is that of large samples. Take kernel_test."
         )
+    given = bandwidth is not None
     pooled, bandwidth = _prepared("linear_kernel_test", first, second, bandwidth, seed)
     rng = np.random.default_rng(seed)
     chosen = [
@@ -181,12 +185,15 @@ def linear_kernel_test(
     ]
     h = np.asarray(_differences(pooled, *chosen[0], *chosen[1]), np.float64)
     error = h.std(ddof=1) / math.sqrt(pairs)
-    if error == 0:
+    if not h.any() and given:
         raise ValueError(
-            "linear_kernel_test(bandwidth): all pairs give one number. Pass a bandwidth of the "
-            "order of the distances."
+            "linear_kernel_test(bandwidth): all pairs give 0. Pass a bandwidth of the order of the"
+            " distances."
         )
-    p = float(stats.norm.sf(h.mean() / error))
+    if error:
+        p = float(stats.norm.sf(h.mean() / error))
+    else:  # by chance h is as often above 0 as below
+        p = 0.5**pairs if h[0] > 0 else 1.0
     return KernelTest(2 * pairs, 2 * pairs, float(h.mean()), p, bandwidth)
 
 
@@ -201,22 +208,29 @@ def _prepared(
     pooled -= pooled.mean(axis=0)
     if bandwidth is None:
         bandwidth = _median_distance(pooled, seed)
-        if bandwidth == 0:
-            raise ValueError(
-                f"{caller}(bandwidth=None): half of the examples or more are equal, so the median "
-                "distance is 0. Pass a bandwidth, or leave constant features and repeats out."
-            )
     check_positive(caller, "bandwidth", bandwidth)
     return (pooled / bandwidth).astype(np.float32), float(bandwidth)
 
 
 def _median_distance(pooled: np.ndarray, seed: int) -> float:
+    """The median distance of two examples; where it is 0, of two that differ.
+
+    Whatever the bandwidth, the test holds its level: it is one number of both sets.
+    """
     from scipy.spatial.distance import pdist
 
+    sample = pooled
     if len(pooled) > MEDIAN_EXAMPLES:
         rng = np.random.default_rng(seed)
-        pooled = pooled[rng.choice(len(pooled), MEDIAN_EXAMPLES, replace=False)]
-    return float(np.median(pdist(pooled)))
+        sample = pooled[rng.choice(len(pooled), MEDIAN_EXAMPLES, replace=False)]
+    distances = pdist(sample)
+    if median := float(np.median(distances)):
+        return median
+    differing = distances[distances > 0]
+    if differing.size:
+        return float(np.median(differing))
+    # A sample of equal examples: of all, the spread; any number where all are equal.
+    return float(np.sqrt(pooled.var(axis=0).sum())) or 1.0
 
 
 def _distances(sums: np.ndarray, n: int, m: int) -> np.ndarray:

@@ -6,7 +6,7 @@ the size it would exceed by chance.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -175,7 +175,14 @@ def category_stability(
 ) -> Stability:
     """The stability index of categories: predicted classes, codes, words.
 
-    As `population_stability`, with one bin per category that occurs in either set.
+    As `population_stability`, with one bin per category that occurs in either set. The
+    p-value is that of a permutation test: given how often each category occurs in both
+    sets together, without a shift
+
+        new counts ~ multivariate hypergeometric(counts of both, m)
+
+    which is exact for any number of categories, rare ones too. Of `draws` such counts,
+    p = (1 + those whose index is at least as large) / (1 + draws).
 
     Args:
       reference: (n,), integers or texts, n at least 2.
@@ -196,8 +203,8 @@ def category_stability(
       >>> jc.validate.shift.category_stability(before, now).shifted
       array([ True])
 
-    Source: as `population_stability`. Of categories the distribution of the counts is a
-    large-sample one.
+    Source: the index is that of `population_stability`; the p-value counts the division
+    at hand, as in Phipson and Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39.
     """
     first = _categories("category_stability", "reference", reference)
     second = _categories("category_stability", "new", new)
@@ -221,7 +228,10 @@ def category_stability(
             for part in (places[: len(first)], places[len(first) :])
         ]
     )
-    return _judged([counts], confidence, seed, draws)
+    both, m = counts.sum(axis=0), len(second)
+    taken = np.random.default_rng(seed).multivariate_hypergeometric(both, m, size=draws)
+    judged = _judge(counts, _index(both - taken, taken), confidence)
+    return _stability(counts, [judged], confidence)
 
 
 def _categories(caller: str, argument: str, values: ArrayLike) -> np.ndarray:
@@ -249,30 +259,50 @@ def _quantile_counts(ordered: np.ndarray, new: np.ndarray, bins: int) -> np.ndar
     return np.stack([np.bincount(each, minlength=len(edges) + 1) for each in sets])
 
 
+class _Judged(NamedTuple):
+    """The index of one feature, what chance exceeds in few cases, and its p-value."""
+
+    index: float
+    threshold: float
+    p: float
+
+
 def _judged(counts: list[np.ndarray], confidence: float, seed: int, draws: int) -> Stability:
     """Indices of features from their counts (2, bins), reference first."""
-    n, m = (int(total) for total in counts[0].sum(axis=1))
+    m = int(counts[0][1].sum())
     by_chance: dict[bytes, np.ndarray] = {}
-    index, threshold, p = [], [], []
-    for old, new in counts:
+    judged = []
+    for each in counts:
         # Continuous features without ties have equal counts, and share their draws.
+        old = each[0]
         if old.tobytes() not in by_chance:
             by_chance[old.tobytes()] = _indices_by_chance(old, m, seed, draws)
-        chance = by_chance[old.tobytes()]
-        found = _index(old, new)
-        index.append(found)
-        threshold.append(np.quantile(chance, confidence))
-        p.append((1 + np.sum(chance >= found)) / (1 + draws))
-    return Stability(
-        n, m, np.array(index), np.array(threshold), np.array(p), holm(np.array(p)), confidence
+        judged.append(_judge(each, by_chance[old.tobytes()], confidence))
+    return _stability(counts[0], judged, confidence)
+
+
+def _judge(counts: np.ndarray, chance: np.ndarray, confidence: float) -> _Judged:
+    """The index of counts (2, bins) among those that chance gives, (draws,)."""
+    found = float(_index(*counts))
+    # Equal counts in another order of summing differ in the last bits.
+    exceeding = int(np.sum(chance >= found * (1 - 1e-12)))
+    return _Judged(
+        found, float(np.quantile(chance, confidence)), (1 + exceeding) / (1 + chance.size)
     )
+
+
+def _stability(counts: np.ndarray, judged: list[_Judged], confidence: float) -> Stability:
+    """The result of features that were judged; `counts` (2, bins) of any of them."""
+    n, m = (int(total) for total in counts.sum(axis=1))
+    index, threshold, p = (np.array(each) for each in zip(*judged, strict=True))
+    return Stability(n, m, index, threshold, p, holm(p), confidence)
 
 
 def _indices_by_chance(old: np.ndarray, m: int, seed: int, draws: int) -> np.ndarray:
     """Indices of m new examples from the distribution of the old ones, (draws,)."""
     rng = np.random.default_rng(seed)
     # Between the first and the last of n ordered values lie n + 1 gaps, one more than
-    # values; a category that is new to the reference has the chance of one of them.
+    # values; a bin without a value of the reference has the chance of one of them.
     gaps = old + np.where(old == 0, 1, 0)
     gaps[-1] += old[-1] > 0
     chances = rng.dirichlet(gaps, size=draws)

@@ -106,3 +106,18 @@ def test_the_sums_lower_for_accelerators(platform):
     members = jax.ShapeDtypeStruct((700, 20), jnp.float32)
     traced = kernels._pair_sums.trace(pooled, members)
     assert traced.lower(lowering_platforms=(platform,)).as_text()
+
+
+def test_mostly_equal_examples_are_compared_by_those_that_differ():
+    """Rows of a rare mark: the median distance of two is 0."""
+    rare = np.zeros((40, 3))
+    rare[[3, 20], [0, 1]] = 2
+    often = np.eye(3)[np.arange(40) % 3] * 2
+    for test in (shift.kernel_test, shift.linear_kernel_test):
+        assert test(rare, rare[::-1]).p > 0.05
+        assert test(rare, often).p < 0.01
+        equal = test(np.ones((20, 2)), np.ones((30, 2)))
+        assert (equal.distance, equal.p) == (0, 1)
+        assert test(np.ones((20, 2)), np.zeros((30, 2))).p < 0.01
+    marked = shift.kernel_test(rare, rare[::-1])
+    assert marked.bandwidth == pytest.approx(2)  # of 154 gaps of a mark, two of 2 √2

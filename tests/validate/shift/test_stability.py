@@ -1,5 +1,6 @@
 """The stability index by hand, its bins, and the share of cases that chance exceeds."""
 
+import itertools
 import math
 
 import numpy as np
@@ -107,3 +108,37 @@ def test_chance_exceeds_the_level_as_often_as_it_says():
     # Five standard deviations of a binomial count.
     assert abs(np.mean(p <= 0.2) - 0.2) < 5 * math.sqrt(0.2 * 0.8 / 300)
     assert np.mean(p <= 0.05) < 0.05 + 5 * math.sqrt(0.05 * 0.95 / 300)
+
+
+def test_rare_categories_do_not_alarm_by_themselves():
+    """60 pairs of 400 and 100 words of 50 kinds, without a shift, alarm in few cases."""
+    rng = np.random.default_rng(5)
+    shares = 1 / np.arange(1, 51)
+    shares /= shares.sum()
+    for n, m in ((400, 100), (100, 400)):
+        p = np.array(
+            [
+                shift.category_stability(
+                    *(rng.choice(50, k, p=shares) for k in (n, m)), draws=199
+                ).p
+                for _ in range(60)
+            ]
+        )
+        # Five standard deviations of a binomial count, on both sides.
+        assert abs(np.mean(p <= 0.2) - 0.2) < 5 * math.sqrt(0.2 * 0.8 / 60)
+        assert np.mean(p <= 0.05) < 0.05 + 5 * math.sqrt(0.05 * 0.95 / 60)
+
+
+def test_the_chance_of_categories_is_that_of_all_divisions():
+    old, new = [0, 0, 0, 1], [1, 1, 0]
+    pooled = np.array(old + new)
+    indices = []
+    for chosen in itertools.combinations(range(7), 3):
+        inside = np.isin(np.arange(7), chosen)
+        indices.append(
+            by_hand(*(np.bincount(pooled[each], minlength=2) for each in (~inside, inside)))
+        )
+    found = shift.category_stability(old, new, draws=9999)
+    exact = np.mean(np.array(indices) >= found.index[0] * (1 - 1e-12))
+    # Of 9,999 draws a share is known to 0.005.
+    assert found.p[0] == pytest.approx(exact, abs=5 * 0.005)

@@ -127,3 +127,17 @@ def test_drift_is_the_three_tests_corrected_together():
 def test_drift_of_many_examples_takes_the_linear_test(monkeypatch):
     monkeypatch.setattr(inputs, "MOST_PAIRED", 100)
     assert shift.drift(OLD, NEW).kernel.n == 50
+
+
+def test_drift_of_few_against_many_takes_all_pairs_of_some(monkeypatch):
+    monkeypatch.setattr(inputs, "MOST_PAIRED", 40)
+    found = shift.drift(OLD, MOVED[:6])
+    assert (found.kernel.n, found.kernel.m) == (34, 6)
+    assert found.kernel.p < 0.01
+    assert shift.drift(MOVED[:6], OLD).kernel.m == 34
+
+
+def test_drift_takes_rows_that_are_mostly_equal():
+    rare = np.zeros((30, 2))
+    rare[4, 1] = 1
+    assert shift.drift(rare, rare).p == (1, 1, 1)
