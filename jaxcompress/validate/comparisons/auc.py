@@ -169,10 +169,10 @@ def compare_auc(
         t = difference / sqrt(v_reference + v_candidate - 2 · covariance)
 
     The interval is difference ± t(confidence) · the same root, and p is two-sided, from
-    Student's distribution with Welch's degrees of freedom. The root is 0 where one model
-    separates all examples and the other gives them one score, or turns their order
-    round. Then k separate pairs are counted, k the size of the smaller group, as by
-    `auc_interval`: p = 2 · (1/2)^k, and the interval reaches from the difference to
+    Student's distribution with Welch's degrees of freedom. The root is 0 where one
+    model separates all examples and the other gives them one score, or turns their
+    order round. Then k separate pairs are counted, k the size of the smaller group, as
+    by `auc_interval`: p = 2 · (1/2)^k, and the interval reaches from the difference to
     difference · (2 · ((1 - confidence) / 2)^(1 / k) - 1).
 
     Also known as: DeLong test, paired comparison of correlated ROC curves.

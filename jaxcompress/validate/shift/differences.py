@@ -16,8 +16,8 @@ def proportion_difference_interval(
 ) -> tuple[float, float]:
     """Newcombe's interval of the difference of two proportions of different examples.
 
-    With the proportions p and q, d = q - p, and Wilson's score intervals (l, u) of each,
-    without what `validate.wilson` adds for rare outcomes:
+    With the proportions p and q, d = q - p, and Wilson's score intervals (l, u) of
+    each, without what `validate.wilson` adds for rare outcomes:
 
         low  = d - sqrt((q - l_q)² + (u_p - p)²)
         high = d + sqrt((u_q - q)² + (p - l_p)²)

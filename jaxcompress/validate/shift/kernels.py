@@ -190,10 +190,9 @@ def linear_kernel_test(
             "linear_kernel_test(bandwidth): all pairs give 0. Pass a bandwidth of the order of the"
             " distances."
         )
-    if error:
-        p = float(stats.norm.sf(h.mean() / error))
-    else:  # by chance h is as often above 0 as below
-        p = 0.5**pairs if h[0] > 0 else 1.0
+    # Without a shift h is as often below 0 as above.
+    if_equal = 0.5**pairs if h[0] > 0 else 1.0
+    p = float(stats.norm.sf(h.mean() / error)) if error else if_equal
     return KernelTest(2 * pairs, 2 * pairs, float(h.mean()), p, bandwidth)
 
 

@@ -131,7 +131,7 @@ def test_what_has_no_variance_is_refused_by_name():
 @pytest.mark.parametrize("count", [2, 6])
 @pytest.mark.parametrize("turn", [0, -1])
 def test_complete_separation_of_a_few_examples_is_no_certainty(count, turn):
-    """One model separates all, the other none or the wrong way: DeLong's variance is 0."""
+    """One model separates all, the other none or the wrong way: no variance."""
     positive = np.arange(2 * count) < count
     found = compare_auc(positive * 1.0, turn * positive, positive).difference
     assert found.difference == -0.5 + 0.5 * turn

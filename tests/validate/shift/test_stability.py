@@ -111,7 +111,7 @@ def test_chance_exceeds_the_level_as_often_as_it_says():
 
 
 def test_rare_categories_do_not_alarm_by_themselves():
-    """60 pairs of 400 and 100 words of 50 kinds, without a shift, alarm in few cases."""
+    """60 pairs of 400 and 100 words of 50 kinds, without a shift."""
     rng = np.random.default_rng(5)
     shares = 1 / np.arange(1, 51)
     shares /= shares.sum()
