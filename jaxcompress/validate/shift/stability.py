@@ -18,6 +18,7 @@ from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Findin
 from jaxcompress.validate.comparisons.corrections import holm
 from jaxcompress.validate.intervals import check_confidence
 from jaxcompress.validate.shift.arguments import two_sets
+from jaxcompress.validate.shift.bins import index_of, indices_by_chance, quantile_counts
 
 MODERATE, LARGE = 0.1, 0.25
 """The rule of thumb of credit scoring, which does not know the number of examples."""
@@ -159,7 +160,7 @@ def population_stability(
             " out; kolmogorov_smirnov takes them."
         )
     counts = [
-        _quantile_counts(np.sort(old), values, bins)
+        quantile_counts(np.sort(old), values, bins)
         for old, values in zip(first.T, second.T, strict=True)
     ]
     return _judged(counts, confidence, seed, draws)
@@ -230,7 +231,7 @@ def category_stability(
     )
     both, m = counts.sum(axis=0), len(second)
     taken = np.random.default_rng(seed).multivariate_hypergeometric(both, m, size=draws)
-    judged = _judge(counts, _index(both - taken, taken), confidence)
+    judged = _judge(counts, index_of(both - taken, taken), confidence)
     return _stability(counts, [judged], confidence)
 
 
@@ -250,15 +251,6 @@ def _categories(caller: str, argument: str, values: ArrayLike) -> np.ndarray:
     return array
 
 
-def _quantile_counts(ordered: np.ndarray, new: np.ndarray, bins: int) -> np.ndarray:
-    """Reference and new examples per bin, (2, bins); the edges are reference values."""
-    ranks = np.arange(1, bins) * len(ordered) // bins
-    edges = np.unique(ordered[np.maximum(ranks, 1) - 1])
-    # A bin reaches from above one edge to the next, which belongs to it.
-    sets = (np.searchsorted(edges, values, side="left") for values in (ordered, new))
-    return np.stack([np.bincount(each, minlength=len(edges) + 1) for each in sets])
-
-
 class _Judged(NamedTuple):
     """The index of one feature, what chance exceeds in few cases, and its p-value."""
 
@@ -276,14 +268,14 @@ def _judged(counts: list[np.ndarray], confidence: float, seed: int, draws: int) 
         # Continuous features without ties have equal counts, and share their draws.
         old = each[0]
         if old.tobytes() not in by_chance:
-            by_chance[old.tobytes()] = _indices_by_chance(old, m, seed, draws)
+            by_chance[old.tobytes()] = indices_by_chance(old, m, seed, draws)
         judged.append(_judge(each, by_chance[old.tobytes()], confidence))
     return _stability(counts[0], judged, confidence)
 
 
 def _judge(counts: np.ndarray, chance: np.ndarray, confidence: float) -> _Judged:
     """The index of counts (2, bins) among those that chance gives, (draws,)."""
-    found = float(_index(*counts))
+    found = float(index_of(*counts))
     # Equal counts in another order of summing differ in the last bits.
     exceeding = int(np.sum(chance >= found * (1 - 1e-12)))
     return _Judged(
@@ -296,23 +288,3 @@ def _stability(counts: np.ndarray, judged: list[_Judged], confidence: float) -> 
     n, m = (int(total) for total in counts.sum(axis=1))
     index, threshold, p = (np.array(each) for each in zip(*judged, strict=True))
     return Stability(n, m, index, threshold, p, holm(p), confidence)
-
-
-def _indices_by_chance(old: np.ndarray, m: int, seed: int, draws: int) -> np.ndarray:
-    """Indices of m new examples from the distribution of the old ones, (draws,)."""
-    rng = np.random.default_rng(seed)
-    # Between the first and the last of n ordered values lie n + 1 gaps, one more than
-    # values; a bin without a value of the reference has the chance of one of them.
-    gaps = old + np.where(old == 0, 1, 0)
-    gaps[-1] += old[-1] > 0
-    chances = rng.dirichlet(gaps, size=draws)
-    return _index(old, rng.multinomial(m, chances))
-
-
-def _index(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """The index of counts (..., bins), with half an example added to each bin."""
-    shares = [
-        (counts + 0.5) / (counts.sum(axis=-1, keepdims=True) + 0.5 * counts.shape[-1])
-        for counts in (old, new)
-    ]
-    return np.sum((shares[1] - shares[0]) * np.log(shares[1] / shares[0]), axis=-1)
