@@ -6,12 +6,14 @@ target's place in turn, see `leave_one_out`.
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count, check_inside
 from jaxcompress.core.kinds import check_each
+from jaxcompress.validate.comparisons.auc import auc_interval
 from jaxcompress.validate.intervals import check_confidence, mean_interval
 from jaxcompress.validate.membership import operating
 from jaxcompress.validate.membership.inputs import both_sides, flags, real
@@ -66,7 +68,8 @@ def audit(
       found is Clopper and Pearson's, at the threshold as it is, and `chance` is exact
       at the rates: the tail of a hypergeometric distribution. Of two targets or more
       both are Student's over targets, which take them as independent: targets from
-      one set of examples are so only nearly.
+      one set of examples are so only nearly. Where all targets give one share, which
+      leaves Student no spread, what a target alone shows stands.
 
     Raises:
       TypeError: an argument is no array of its kind, or `rates` no list of numbers.
@@ -143,7 +146,7 @@ def _audited(
     least = int((~members).sum(1).min())
     rates = _checked_rates(caller, rates, least)
     judged = _of_one if len(scores) == 1 else _over_targets
-    found, area, interval, chance = judged(scores, members, rates, confidence)
+    found, area, interval, tails = judged(scores, members, rates, confidence)
     rows = list(zip(scores, members, strict=True))
     places = np.geomspace(1 / least, 1, CURVE_POINTS)
     heights = np.mean([operating.curve(*row, places) for row in rows], axis=0)
@@ -156,14 +159,23 @@ def _audited(
         auc_interval=interval,
         advantage=float(np.mean([operating.advantage(*row) for row in rows])),
         curve=(tuple(places.tolist()), tuple(heights.tolist())),
-        chance=chance,
+        chance=_corrected(tails),
         confidence=confidence,
     )
 
 
+class _Judged(NamedTuple):
+    """What scores show: the members found at each rate, the area, and chance."""
+
+    found: list[Found]
+    area: float
+    area_interval: tuple[float, float]
+    tails: list[float]
+
+
 def _of_one(
     scores: np.ndarray, members: np.ndarray, rates: Sequence[float], confidence: float
-) -> tuple[list[Found], float, tuple[float, float], float]:
+) -> _Judged:
     """Of one target: exact intervals of shares, DeLong's of the area."""
     from scipy import stats
 
@@ -174,40 +186,66 @@ def _of_one(
     for rate, count in zip(rates, counts, strict=True):
         limits = stats.binomtest(count, n).proportion_ci(confidence, method="exact")
         found.append(Found(rate, count / n, float(limits.low), float(limits.high)))
-    area = operating.auc(values, inside)
-    z = float(stats.norm.ppf((1 + confidence) / 2))
-    half = z * operating.auc_error(values, inside)
+    # The placements of one example have no variance to estimate.
+    several = min(n, others) > 1
+    interval = auc_interval(values, inside, confidence=confidence) if several else (0.0, 1.0)
     tails = [operating.chance_of_found(c, n, others, r) for r, c in zip(rates, counts, strict=True)]
     tails.append(operating.chance_of_area(values, inside))
-    return found, area, (max(area - half, 0.0), min(area + half, 1.0)), _corrected(tails)
+    return _Judged(found, operating.auc(values, inside), interval, tails)
 
 
 def _over_targets(
     scores: np.ndarray, members: np.ndarray, rates: Sequence[float], confidence: float
-) -> tuple[list[Found], float, tuple[float, float], float]:
+) -> _Judged:
     """Over several targets: means with Student's intervals."""
-    rows = list(zip(scores, members, strict=True))
-    shares = {
-        rate: [operating.found(*row, rate) / int(row[1].sum()) for row in rows] for rate in rates
-    }
-    areas = [operating.auc(*row) for row in rows]
-    found = [
-        Found(rate, float(np.mean(each)), *mean_interval(each, confidence=confidence))
-        for rate, each in shares.items()
+    alone = [
+        _of_one(*(each[None] for each in row), rates, confidence)
+        for row in zip(scores, members, strict=True)
     ]
-    tails = [_above(each, rate) for rate, each in shares.items()] + [_above(areas, 0.5)]
-    low, high = mean_interval(areas, confidence=confidence)
-    return found, float(np.mean(areas)), (low, high), _corrected(tails)
+    of_rates = [
+        _of_mean(
+            [each.found[i].true_positives for each in alone],
+            [(each.found[i].low, each.found[i].high) for each in alone],
+            (rate, [each.tails[i] for each in alone]),
+            confidence,
+        )
+        for i, rate in enumerate(rates)
+    ]
+    area, interval, tail = _of_mean(
+        [each.area for each in alone],
+        [each.area_interval for each in alone],
+        (0.5, [each.tails[-1] for each in alone]),
+        confidence,
+    )
+    found = [Found(rate, each[0], *each[1]) for rate, each in zip(rates, of_rates, strict=True)]
+    return _Judged(found, area, interval, [*(each[2] for each in of_rates), tail])
 
 
-def _above(values: Sequence[float], level: float) -> float:
-    """p-value of Student's test that the mean is no more than the level."""
+def _of_mean(
+    values: list[float],
+    intervals: list[tuple[float, float]],
+    chance: tuple[float, list[float]],
+    confidence: float,
+) -> tuple[float, tuple[float, float], float]:
+    """The mean over targets, Student's interval of it, and the p-value of chance.
+
+    Equal values have no spread, as shares of few members often are: then what each
+    target shows alone stands, and of it the widest interval and the largest p-value.
+
+    Args:
+      values: of each target.
+      intervals: of each target alone.
+      chance: the level that chance reaches, and the p-value of each target alone.
+      confidence: of the interval.
+    """
     from scipy import stats
 
-    spread = np.std(values, ddof=1) / math.sqrt(len(values))
-    if spread == 0:
-        return 0.0 if values[0] > level else 1.0
-    return float(stats.t.sf((np.mean(values) - level) / spread, len(values) - 1))
+    (level, tails), mean = chance, float(np.mean(values))
+    if np.ptp(values) == 0:
+        lows, highs = zip(*intervals, strict=True)
+        return mean, (min(lows), max(highs)), max(tails)
+    tail = float(stats.ttest_1samp(values, level, alternative="greater").pvalue)
+    return mean, mean_interval(values, confidence=confidence), tail
 
 
 def _corrected(tails: Sequence[float]) -> float:

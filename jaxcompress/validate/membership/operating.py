@@ -53,23 +53,6 @@ def auc(scores: np.ndarray, members: np.ndarray) -> float:
     return float(above / (inside * others))
 
 
-def auc_error(scores: np.ndarray, members: np.ndarray) -> float:
-    """Standard error of the area, from the placements of each side among the other.
-
-    Source: DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44.
-    """
-    inside, others = np.sort(scores[members]), np.sort(scores[~members])
-
-    def placed(values: np.ndarray, among: np.ndarray) -> np.ndarray:
-        below = np.searchsorted(among, values, side="left")
-        return (below + np.searchsorted(among, values, side="right")) / (2 * len(among))
-
-    def variance(values: np.ndarray) -> float:
-        return float(np.var(values, ddof=1)) / len(values) if len(values) > 1 else math.inf
-
-    return math.sqrt(variance(placed(inside, others)) + variance(placed(others, inside)))
-
-
 def chance_of_area(scores: np.ndarray, members: np.ndarray) -> float:
     """Probability of such an area or more by scores that say nothing (Mann-Whitney)."""
     from scipy import stats

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
+from jaxcompress.validate import comparisons
 from jaxcompress.validate.membership import audit, control, needed_others, operating
 
 
@@ -37,14 +38,6 @@ def test_true_positives_and_advantage_are_read_off_sklearns_curve(ties):
     np.testing.assert_allclose(found, expected)
 
 
-def test_the_error_of_the_area_is_delongs_double_loop():
-    scores, members = case(ties=True, n=20)
-    inside, others = scores[members], scores[~members]
-    wins = np.array([[(a > b) + (a == b) / 2 for b in others] for a in inside], float)
-    variance = wins.mean(1).var(ddof=1) / len(inside) + wins.mean(0).var(ddof=1) / len(others)
-    np.testing.assert_allclose(operating.auc_error(scores, members), variance**0.5)
-
-
 def test_chance_is_the_share_of_all_orders():
     """Every way to place 3 members among 8 examples; two false positives at 0.4."""
     counts = []
@@ -66,8 +59,7 @@ def test_an_audit_of_one_target():
         count = operating.found(scores, members, each.rate)
         limits = stats.binomtest(count, 100).proportion_ci(method="exact")
         np.testing.assert_allclose(each[1:], (count / 100, *limits), rtol=1e-12)
-    half = stats.norm.ppf(0.975) * operating.auc_error(scores, members)
-    np.testing.assert_allclose(result.auc_interval, (result.auc - half, result.auc + half))
+    assert result.auc_interval == comparisons.auc_interval(scores, members)
     assert (result.targets, result.members, result.others) == (1, 100, 100)
     assert result.verdict.startswith("tells members apart: finds")
     np.testing.assert_allclose(result.accuracy, (1 + result.advantage) / 2)
@@ -101,6 +93,27 @@ def test_scores_that_say_nothing_are_called_chance_at_the_promised_rate():
         audit(*case(seed, 400, shift=0), rates=(0.01, 0.1)).chance < 0.05 for seed in range(100)
     )
     assert wrong <= 100 * 0.05 + 3 * (100 * 0.05 * 0.95) ** 0.5
+
+
+def test_targets_that_give_one_share_are_no_certainty():
+    """Two targets that find 2 of 20 each, where one false positive of 20 is allowed."""
+    row = np.array([3.0] * 2 + [0.0] * 18 + [2.0] + [1.0] * 19)
+    scores, members = np.stack([row, row]), np.stack([np.arange(40) < 20] * 2)
+    one, two = audit(scores[0], members[0], rates=(0.05,)), audit(scores, members, rates=(0.05,))
+    assert two.found == one.found
+    assert one.found[0].low < 0.05 < one.found[0].high
+    assert (two.chance, two.auc_interval) == (one.chance, one.auc_interval)
+    assert two.chance > 0.05
+    none = audit(scores * 0, members, rates=(0.05,))
+    assert none.found[0].high > 0.1
+    assert none.chance == 1
+
+
+def test_a_perfect_attack_on_few_examples_leaves_room():
+    members = np.arange(40) < 20
+    low, high = audit(members * 1.0, members, rates=(0.05,)).auc_interval
+    assert (0.8 < low < 0.9, high) == (True, 1)
+    assert audit(np.arange(40)[::-1], np.arange(40) < 1, rates=(0.05,)).auc_interval == (0, 1)
 
 
 def test_a_control_stays_within_chance_where_the_attack_does_not():
