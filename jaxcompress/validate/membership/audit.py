@@ -199,8 +199,8 @@ def _over_targets(
 ) -> _Judged:
     """Over several targets: means with Student's intervals."""
     alone = [
-        _of_one(*(each[None] for each in row), rates, confidence)
-        for row in zip(scores, members, strict=True)
+        _of_one(row[None], inside[None], rates, confidence)
+        for row, inside in zip(scores, members, strict=True)
     ]
     of_rates = [
         _of_mean(
@@ -244,7 +244,8 @@ def _of_mean(
     if np.ptp(values) == 0:
         lows, highs = zip(*intervals, strict=True)
         return mean, (min(lows), max(highs)), max(tails)
-    tail = float(stats.ttest_1samp(values, level, alternative="greater").pvalue)
+    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    tail = float(stats.t.sf((mean - level) / error, len(values) - 1))
     return mean, mean_interval(values, confidence=confidence), tail
 
 
