@@ -175,7 +175,9 @@ def equivalence_of_means(
     """Whether a mean is not worse, or the same, within a margin: two one-sided t tests.
 
     For any score per example. Exact for normal differences, close for the mean of many:
-    of losses with a few huge values it is not, and more examples are the mend.
+    of losses with a few huge values it is not, and more examples are the mend. Equal
+    differences have no spread, and are taken for all that there are: where examples are
+    right or wrong, of which few differ, take `equivalence`.
 
         t = (mean + margin) / (s / sqrt(n)),  and (margin - mean) / (s / sqrt(n))
 

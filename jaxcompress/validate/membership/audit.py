@@ -263,6 +263,11 @@ def _checked(caller: str, scores: ArrayLike, members: ArrayLike) -> tuple[np.nda
             f"{caller}(scores of shape {scores.shape}, members of shape {members.shape}): both"
             " need the same shape."
         )
+    if members.ndim == 2 and members.shape[1] == 1:
+        raise ValueError(
+            f"{caller}(scores of shape {scores.shape}) are {len(scores)} targets with one example"
+            " each. Of one target pass scores[:, 0] and members[:, 0]."
+        )
     both_sides(caller, members)
     return np.atleast_2d(scores), np.atleast_2d(members)
 

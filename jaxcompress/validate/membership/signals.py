@@ -1,7 +1,8 @@
 """What a model's outputs say of each example, before any attack: higher = member.
 
 Array functions, traceable, so that shadow models are asked in the program that trains
-them. Values are checked where they are known.
+them. Values are checked where they are known. Logarithms of probabilities are logits;
+probabilities themselves are not, and are not told from logits.
 """
 
 import jax
@@ -21,7 +22,7 @@ def log_probability(logits: ArrayLike, labels: ArrayLike) -> Array:
     """Log probability of the label, minus the loss: the signal of the first attacks.
 
     Args:
-      logits: (n, classes), floating.
+      logits: (n, classes), floating; of probabilities their logarithms.
       labels: (n,), integer in [0, classes).
 
     Returns:
@@ -43,7 +44,7 @@ def label_probability(logits: ArrayLike, labels: ArrayLike) -> Array:
     """Probability that the model gives to the label: the signal of RMIA.
 
     Args:
-      logits: (n, classes), floating.
+      logits: (n, classes), floating; of probabilities their logarithms.
       labels: (n,), integer in [0, classes).
 
     Returns:
@@ -73,7 +74,8 @@ def scaled_confidence(logits: ArrayLike, labels: ArrayLike) -> Array:
     Also known as: logit-scaled confidence, rescaled logit.
 
     Args:
-      logits: (n, classes), floating; two classes or more.
+      logits: (n, classes), floating, two classes or more; of probabilities their
+        logarithms.
       labels: (n,), integer in [0, classes).
 
     Returns:
@@ -104,7 +106,7 @@ def correctness(logits: ArrayLike, labels: ArrayLike) -> Array:
     Also known as: gap attack.
 
     Args:
-      logits: (n, classes), floating.
+      logits: (n, classes), floating; of probabilities their logarithms.
       labels: (n,), integer in [0, classes).
 
     Returns:
@@ -230,8 +232,9 @@ def _checked(
         )
     if not isinstance(logits, Tracer) and not np.isfinite(np.asarray(logits, np.float32)).all():
         raise ValueError(
-            f"{caller}(logits) are not all finite. Look for an overflow in the model, and give"
-            " logits rather than log probabilities."
+            f"{caller}(logits) are not all finite. Look for an overflow in the model. Of"
+            " probabilities give jnp.log(jnp.clip(probabilities, 1e-7)): a 0 has no finite"
+            " logarithm."
         )
     if not isinstance(labels, Tracer):
         values = np.asarray(labels)

@@ -165,3 +165,9 @@ def test_needed_others():
 def test_what_cannot_be_judged_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_column_of_scores_is_told_from_targets():
+    scores, members = case()
+    with pytest.raises(ValueError, match=r"60 targets with one example each. .* scores\[:, 0\]"):
+        audit(scores[:, None], members[:, None])
