@@ -134,7 +134,7 @@ def private_gradient(
     spread = float(mechanism.clip) * float(mechanism.noise_multiplier)
 
     def gradient(params: Params, examples: PyTree, weights: Array, key: Key) -> Params:
-        _check_step(params, examples, weights, key)
+        _check_step("private_gradient", params, examples, weights, key)
         chosen_key, noise_key = jax.random.split(key)
         probability = mechanism.sampling_probability
         # Of all bits: the default rounds a small probability to a multiple of 2^-23.
@@ -202,8 +202,10 @@ def private_fit(
     gradient = private_gradient(loss, mechanism)
 
     def fit(examples: PyTree, weights: Array, key: Key) -> Params:
+        check_key("private_fit", "key", key)
         init_key, steps_key = jax.random.split(key)
         params = init(init_key)
+        _check_step("private_fit", params, examples, weights, steps_key)
 
         def step(carry: tuple, step_key: Key) -> tuple:
             params, state = carry
@@ -258,8 +260,7 @@ def _check_mechanism(caller: str, mechanism: object) -> None:
     check_kind(caller, "mechanism", mechanism, SubsampledGaussian, mend)
 
 
-def _check_step(params: Params, examples: PyTree, weights: Array, key: Key) -> None:
-    name = "private_gradient"
+def _check_step(name: str, params: Params, examples: PyTree, weights: Array, key: Key) -> None:
     check_key(name, "key", key)
     check_shape(name, "weights", weights, "(n,)")
     for argument, tree in {"params": params, "examples": examples}.items():

@@ -231,3 +231,17 @@ def test_what_cannot_be_stepped_is_refused(change, error, message):
     }
     with pytest.raises(error, match=message):
         gradient(*(given | change).values())
+
+
+def test_a_recipe_names_what_init_gives_that_is_no_array():
+    fit = private_fit(
+        lambda params, x: jnp.sum(params["w"] * x),
+        lambda key: {"w": jnp.zeros(2), "activation": jnp.tanh},
+        optax.adam(0.1),  # whose state is made of the params first
+        mechanism(),
+    )
+    rows, weights = jnp.ones((4, 2)), jnp.ones(4)
+    with pytest.raises(TypeError, match=r"private_fit\(params=...\): leaf 'activation'"):
+        fit(rows, weights, jax.random.key(0))
+    with pytest.raises(TypeError, match=r"private_fit\(key=0\)"):
+        fit(rows, weights, 0)
