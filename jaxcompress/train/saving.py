@@ -37,6 +37,8 @@ def opened(
         ) from error
     run = identity(state, examples, plan)
     folder = pathlib.Path(checkpoints.folder).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"fit(checkpoints=...): {folder} is a file. Choose a folder.")
     options = checkpoint.CheckpointManagerOptions(max_to_keep=KEPT)
     with checkpoint.CheckpointManager(folder, options=options) as manager:
         yield OrbaxSaver(checkpoint.args, manager, run, checkpoints.every, plan.steps)
@@ -66,14 +68,15 @@ class OrbaxSaver(Saver):
         """Where the run stopped; what is given where nothing was saved.
 
         Raises:
-          ValueError: the folder holds another run, or a longer one.
+          ValueError: the folder holds another run, a longer one, or one that cannot be
+            read.
         """
         newest, args = self.manager.latest_step(), self.args
         if newest is None:
             return state, course
-        run = self.manager.restore(newest, args=args.Composite(run=args.JsonRestore())).run
+        run = self._read(newest, run=args.JsonRestore()).run
         self._check(run, newest)
-        found = self.manager.restore(newest, args=args.Composite(tree=args.StandardRestore())).tree
+        found = self._read(newest, tree=args.StandardRestore()).tree
         losses = [found["losses"]] if "losses" in found else []
         figures = [(int(step), float(figure)) for step, figure in found.get("figures", [])]
         best = unpacked(found.get("best", {}), course.best)
@@ -91,6 +94,17 @@ class OrbaxSaver(Saver):
         self.manager.save(int(state.count), args=composite)
         # The next step reuses the memory that is being written.
         self.manager.wait_until_finished()
+
+    def _read(self, newest: int, **items: Any) -> Any:
+        """Items of a checkpoint, or an error that names the folder."""
+        try:
+            return self.manager.restore(newest, args=self.args.Composite(**items))
+        except Exception as error:
+            raise ValueError(
+                f"fit(checkpoints=...): {self.manager.directory / str(newest)} is no checkpoint of "
+                "a run of fit, or is damaged. Remove it to go on from the one before, or choose "
+                "another folder."
+            ) from error
 
     def _check(self, run: dict[str, Any], newest: int) -> None:
         folder, mend = self.manager.directory, "Choose another folder, or remove it."

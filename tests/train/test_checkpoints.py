@@ -1,5 +1,7 @@
 """A run that was stopped and goes on equals the run that was not, bit for bit."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,3 +92,27 @@ def test_another_run_is_refused_by_name(tmp_path):
     for message, change in other.items():
         with pytest.raises(ValueError, match=rf"holds another run, whose {message}"):
             fitted(tmp_path, **change)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    checkpoint = pytest.importorskip("orbax.checkpoint")
+    with checkpoint.CheckpointManager(tmp_path / "other") as manager:
+        manager.save(5, args=checkpoint.args.StandardSave({"a": np.ones(3)}))
+    with pytest.raises(ValueError, match=r"other/5 is no checkpoint of a run of fit, or is dam"):
+        fitted(tmp_path / "other")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"file is a file. Choose a folder"):
+        fitted(tmp_path / "file")
+
+
+def test_a_damaged_checkpoint_is_refused_and_the_one_before_serves(tmp_path):
+    whole, _ = fitted(tmp_path)
+    for path in (tmp_path / "12" / "run").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"junk")
+    with pytest.raises(ValueError, match=r"12 is no checkpoint of a run of fit, or is damaged"):
+        fitted(tmp_path)
+    shutil.rmtree(tmp_path / "12")
+    again, looks = fitted(tmp_path)
+    assert looks < 6
+    same(whole.params, again.params)

@@ -126,3 +126,14 @@ def test_data_that_cannot_be_trained_on_are_refused(data, error, message):
 def test_inside_of_jit_it_names_its_twin():
     with pytest.raises(TypeError, match=r"Inside, use train.fitting"):
         jax.jit(lambda x: fitted((x, DATA[1])))(DATA[0])
+
+
+def test_leaves_that_cannot_train_are_refused():
+    plan, codes = jc.train.Plan(2, 8), jc.quantize.quantize(tasks.initial(), jc.quantize.int8())[0]
+    with pytest.raises(TypeError, match=r"leaf 'hidden' is compressed, .* no gradient"):
+        jc.train.fit(RECIPE, codes, DATA, plan)
+    with pytest.raises(TypeError, match=r"leaf 'scale' is the number 1\.0"):
+        jc.train.fit(RECIPE, tasks.initial() | {"scale": 1.0}, DATA, plan)
+    apart = jc.train.Recipe(RECIPE.objective, optax.sgd(0.1), select=jc.matching("out"))
+    half = tasks.initial() | {"hidden": codes["hidden"]}
+    assert np.isfinite(jc.train.fit(apart, half, DATA, plan).losses).all()

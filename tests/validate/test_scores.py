@@ -313,3 +313,21 @@ def test_what_was_not_measured_is_named():
     with pytest.raises(ValueError, match=r"Score.per_example: largest is no mean"):
         _ = validate.Score(LARGEST, np.ones(3)).per_example
     assert "accuracy" not in losses([1.0])
+
+
+@pytest.mark.parametrize("right", [0, 3, 10])
+def test_shares_of_one_class_have_wilsons_interval(right):
+    """Ten of each class; a bootstrap of ten right answers has no width at all."""
+    labels = np.arange(20) // 10
+    logits = np.eye(2)[np.where(np.arange(20) < 10 + right, labels, 0)].astype(np.float32)
+    low, high = validate.wilson(right, 10)
+    ends = {
+        "recall": (low, high),
+        # No answer is wrongly 1, so Jaccard's index J has the same ten examples.
+        "f1": (2 * low / (1 + low), 2 * high / (1 + high)),
+        "precision": validate.wilson(right, right) if right else (0.0, 1.0),
+    }
+    for name, expected in ends.items():
+        metric = getattr(validate.metrics, name)()
+        score = validate.Score(metric, jax.device_get(metric.measured(logits, labels)))
+        assert score.interval() == expected

@@ -9,6 +9,8 @@ import optax
 from jax.typing import ArrayLike
 
 from jaxcompress.core.kinds import check_key, check_kind
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.messages import shown
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.partition import combine, partition
 from jaxcompress.core.trees import check_arrays, chosen_by
@@ -132,7 +134,21 @@ def step(recipe: Recipe) -> Update:
 def check_trained(caller: str, recipe: Recipe, params: Params) -> None:
     """Raises an error unless the params are arrays of which some train."""
     check_arrays(caller, "params", params)
-    if not any(chosen_by(caller, recipe.select, params).values()):
+    chosen = chosen_by(caller, recipe.select, params)
+    for name, leaf in named_leaves(params).items():
+        if chosen[name] and is_compressed(leaf):
+            raise TypeError(
+                f"{caller}(params=...): leaf {name!r} is compressed, {shown(leaf)}, and its codes "
+                "have no gradient. Train jc.materialize(params), through "
+                "view=quantize.fake_quantize(spec) where codes are to come, or leave it out by "
+                "select=."
+            )
+        if isinstance(leaf, float | complex):
+            raise TypeError(
+                f"{caller}(params=...): leaf {name!r} is the number {leaf}. Pass jnp.asarray of "
+                "it, so that it is clear whether it trains."
+            )
+    if not any(chosen.values()):
         names = ", ".join(named_leaves(params)) or "none"
         raise ValueError(f"{caller}(params=...): no leaf trains. Leaves are: {names}. See select=.")
 

@@ -60,6 +60,7 @@ def groups(of: Part) -> Check:
 
     Raises:
       TypeError: `of` is no function.
+      ValueError: when checked, an example has no group, NaN or NaT.
 
     Example:
       >>> leakage = jc.validate.leakage
@@ -77,6 +78,13 @@ def groups(of: Part) -> Check:
             raise ValueError(
                 f"groups(of) gives an array of shape {array.shape}; it needs one group per example,"
                 " shape (n,)."
+            )
+        # Two missing names are equal as bytes, and name no group.
+        missing = np.isnat(array) if array.dtype.kind in "mM" else array != array
+        if missing.any():
+            raise ValueError(
+                f"groups(of): {missing.sum()} of {array.size} examples have no group, "
+                f"{array[missing][0]}. Leave them out, or give each a name of its own."
             )
         # Numbers of any width name one group; float64 would round large integers.
         if array.dtype.kind in "biu":

@@ -109,6 +109,11 @@ def _leaks(reading: Reading, score: Score, least: float) -> list[LeakingFeature 
         )
     columns = _named(sample.rows["of"])
     targets = columns_of("features", sample.rows["target"])
+    if (targets == targets[:1]).all():
+        raise ValueError(
+            f"features(of, target): all {n} examples of {reading.name!r} have one target, which"
+            " every feature gives away and none does. Look at how it was read."
+        )
     order = np.argsort(mixed(sample.indices + (1 << 62)), kind="stable")
     fit, held = order[: n // 2], order[n // 2 :]
     every = {**columns, ROW_ORDER: sample.indices.astype(np.float64)}

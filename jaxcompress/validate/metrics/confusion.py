@@ -14,6 +14,7 @@ from jaxcompress.core.types import Array
 from jaxcompress.validate.logits import checked_labels, checked_logits, classes_of
 from jaxcompress.validate.metrics.counting import divided, sums_by_group
 from jaxcompress.validate.metrics.metric import Metric, Statistics
+from jaxcompress.validate.metrics.shares import Share
 
 Figure = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """Counts of one class among labels, answers and both (…) to values (…)."""
@@ -73,7 +74,7 @@ def precision(positive: int = 1) -> Metric:
     def summary(actual: np.ndarray, predicted: np.ndarray, both: np.ndarray) -> np.ndarray:
         return both / np.maximum(predicted, 1)
 
-    return _of_one_class("precision", positive, summary)
+    return _of_one_class("precision", positive, summary, lambda label, predicted: predicted)
 
 
 def recall(positive: int = 1) -> Metric:
@@ -99,7 +100,7 @@ def recall(positive: int = 1) -> Metric:
     def summary(actual: np.ndarray, predicted: np.ndarray, both: np.ndarray) -> np.ndarray:
         return divided(both, actual)
 
-    return _of_one_class("recall", positive, summary)
+    return _of_one_class("recall", positive, summary, lambda label, predicted: label)
 
 
 def f1(positive: int = 1) -> Metric:
@@ -129,7 +130,9 @@ def f1(positive: int = 1) -> Metric:
     def summary(actual: np.ndarray, predicted: np.ndarray, both: np.ndarray) -> np.ndarray:
         return 2 * both / np.maximum(actual + predicted, 1)
 
-    return _of_one_class("f1", positive, summary)
+    # F1 is 2 J / (1 + J) of Jaccard's index J, the share among labels and answers.
+    among, of_share = np.logical_or, lambda share: 2 * share / (1 + share)
+    return _of_one_class("f1", positive, summary, among, of_share)
 
 
 def macro_f1() -> Metric:
@@ -250,7 +253,9 @@ def per_class(
     )
 
 
-def _of_one_class(name: str, positive: int, figure: Figure) -> Metric:
+def _of_one_class(
+    name: str, positive: int, figure: Figure, among: Callable, *of_share: Callable[[float], float]
+) -> Metric:
     positive = check_count(name, "positive", positive, least=0)
     inner = answers(name)
 
@@ -268,4 +273,9 @@ def _of_one_class(name: str, positive: int, figure: Figure) -> Metric:
         found = figure(actual, counts @ predicted, counts @ (label & predicted))
         return np.where(actual > 0, found, np.nan)
 
-    return Metric(name, per_example, summary, needs=f"an example of class {positive}")
+    def parts(statistics: Statistics) -> tuple[np.ndarray, np.ndarray]:
+        predicted, label = statistics["predicted"], statistics["label"]
+        return predicted & label, among(label, predicted)
+
+    share = Share(summary, parts, *of_share)
+    return Metric(name, per_example, share, needs=f"an example of class {positive}")

@@ -37,7 +37,7 @@ class Mean:
         value = sum_i counts_i · values(statistics)_i / sum_i counts_i
 
     Metrics whose summary it is have a value per example, an interval without resampling
-    (Wilson's of bools, Student's of numbers) and a paired test.
+    (Wilson's of bools, Johnson's of numbers) and a paired test.
 
     Args:
       values: statistics to one number or bool per example, (n,).

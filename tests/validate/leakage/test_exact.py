@@ -244,3 +244,12 @@ def test_refuses_no_checks():
 def test_one_set_is_looked_at_within():
     report = jc.validate.leakage.check({"a": X[[0, 1, 0]]}, [exact()])
     assert [each.count for each in report.overlaps] == [1 + int((X[0] == X[1]).all())]
+
+
+@pytest.mark.parametrize(
+    "missing", [np.array([1.0, np.nan]), np.array(["2020-01-01", "NaT"], "M8[D]")]
+)
+def test_two_examples_without_a_group_are_not_of_one(missing):
+    sets = {"train": missing, "test": missing[1:]}
+    with pytest.raises(ValueError, match=r"1 of 2 examples have no group, [nN]a"):
+        leakage.check(sets, [leakage.groups(lambda examples: examples)])

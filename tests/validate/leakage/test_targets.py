@@ -138,13 +138,18 @@ def test_chance_is_corrected_for_the_number_of_features():
     assert report.clean
 
 
-X = np.zeros((30, 2))
+X, Y = np.zeros((30, 2)), np.arange(30)
 BAD = [
     (ValueError, r"'a' has 19 examples; at least 20", (X[:19], X[:19, 0]), {}),
     (ValueError, r"features\(target\) gives float64\[30, 2\]", (X, X), {}),
     (ValueError, r"features\(target\) holds NaN", (X, X[:, 0] + np.nan), {}),
     (ValueError, r"features\(of\) gives float64\[30, 2, 1\]", (X[..., None], X[:, 0]), {}),
-    (ValueError, r"features\(score\) gives shape \(\)", (X, X[:, 0]), {"score": lambda *_: 1.0}),
+    (
+        ValueError,
+        r"features\(score\) gives shape \(\)",
+        (X, np.arange(30)),
+        {"score": lambda *_: 1.0},
+    ),
 ]
 
 
@@ -153,3 +158,11 @@ def test_refuses_what_has_no_target(error, message, examples, options):
     looked_for = features(lambda e: e[0], lambda e: e[1], **options)
     with pytest.raises(error, match=message):
         check({"a": examples}, [looked_for])
+
+
+@pytest.mark.parametrize("target", [np.zeros(60, int), np.full(60, "yes"), np.ones(60)])
+def test_a_target_of_one_value_is_refused(target):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    looked_for = leakage.features(lambda e: e[0], lambda e: e[1])
+    with pytest.raises(ValueError, match="all 60 examples of 'train' have one target"):
+        leakage.check({"train": (x, target)}, [looked_for])
