@@ -39,6 +39,12 @@ def scores(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     return (rng.standard_normal(n) + 1.5 * positive).astype(np.float32), positive.astype(int)
 
 
+def rare(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of two classes, one of ten positive."""
+    positive = rng.random(n) < 0.1
+    return (rng.standard_normal(n) + 1.5 * positive).astype(np.float32), positive.astype(int)
+
+
 def tokens(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Sequences that differ in how hard they are."""
     labels = rng.integers(0, CLASSES, (n, TIME))
@@ -96,6 +102,8 @@ ROWS = [
     Row(metrics.macro_roc_auc(), classes),
     Row(metrics.roc_auc(), scores),
     Row(metrics.average_precision(), scores),
+    Row(metrics.roc_auc(), rare),
+    Row(metrics.average_precision(), rare),
     Row(metrics.perplexity(), tokens),
     Row(metrics.mean_squared_error(), numbers),
     Row(metrics.root_mean_squared_error(), numbers),
@@ -103,6 +111,7 @@ ROWS = [
     Row(metrics.mean_squared_error(), heavy),
     Row(metrics.spearman(), numbers),
 ]
+PAIRED = [Row(metrics.roc_auc(), scores), Row(metrics.mean_squared_error(), heavy)]
 
 
 def score(row: Row, rng: np.random.Generator, n: int) -> Score:
@@ -138,18 +147,18 @@ def coverage(row: Row, n: int, seed: int) -> dict[str, Any]:
     }
 
 
-def paired_coverage(n: int, seed: int) -> dict[str, Any]:
-    """The same of the difference of two AUCs on the same examples."""
+def paired_coverage(row: Row, n: int, seed: int) -> dict[str, Any]:
+    """The same of the difference that noise in the outputs makes, in pairs."""
     rng = np.random.default_rng(seed)
 
     def both(n: int) -> tuple[Score, Score]:
-        outputs, targets = scores(rng, n)
+        outputs, targets = row.law(rng, n)
         noisy = outputs + 0.7 * rng.standard_normal(n).astype(np.float32)
-        positive = targets.astype(bool)
-        return (
-            Score(metrics.roc_auc(), {"score": outputs, "positive": positive}),
-            Score(metrics.roc_auc(), {"score": noisy, "positive": positive}),
+        one, other = (
+            jax.tree.map(np.asarray, row.metric.per_example(each, targets))
+            for each in (outputs, noisy)
         )
+        return Score(row.metric, one), Score(row.metric, other)
 
     def difference(pair: tuple[Score, Score]) -> float:
         return pair[1].value - pair[0].value
@@ -159,8 +168,9 @@ def paired_coverage(n: int, seed: int) -> dict[str, Any]:
     inside = []
     for trial in range(TRIALS):
         chosen = np.arange(n * trial, n * (trial + 1))
-        one, other = (Evaluation({"roc_auc": part(each, chosen)}, marks) for each in drawn)
-        low, high = compare_scores(one, other, "roc_auc", seed=trial).interval
+        name = row.metric.name
+        one, other = (Evaluation({name: part(each, chosen)}, marks) for each in drawn)
+        low, high = compare_scores(one, other, name, seed=trial).interval
         inside.append(low <= truth <= high)
     return {"population": truth, "coverage": np.mean(inside)}
 
@@ -227,14 +237,15 @@ def main() -> None:
                 trials=TRIALS,
             )
             print(f"{row.name:48} n={n:4} {found['coverage']:.3f}")
-        found = kept(
-            lambda n=n: paired_coverage(n, seed=0),
-            question="coverage",
-            metric="difference of roc_auc",
-            n=n,
-            trials=TRIALS,
-        )
-        print(f"{'difference of roc_auc':48} n={n:4} {found['coverage']:.3f}")
+        for row in PAIRED:
+            found = kept(
+                lambda row=row, n=n: paired_coverage(row, n, seed=0),
+                question="coverage",
+                metric=f"difference of {row.name}",
+                n=n,
+                trials=TRIALS,
+            )
+            print(f"{f'difference of {row.name}':48} n={n:4} {found['coverage']:.3f}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.kinds import check_text
 from jaxcompress.validate.cards.findings import Figure, Finding
-from jaxcompress.validate.intervals import check_confidence
+from jaxcompress.validate.intervals import check_confidence, paired_interval
 from jaxcompress.validate.leakage.calibration import check_calibration
 from jaxcompress.validate.metrics.metric import Mean
 from jaxcompress.validate.pairing import check_paired
@@ -94,8 +94,9 @@ def compare_scores(
 
     For any metric that both were evaluated by; `compare` gives an exact verdict on the
     accuracy of classifiers. Examples are taken in pairs, so what makes one hard for
-    both cancels: of a mean there is the interval of the differences, of another metric
-    both figures are computed on each of 1,999 bootstrap samples.
+    both cancels. Of a mean of bools there is `paired_interval`, of a mean of numbers
+    `skewed_mean_interval` of the differences; of another metric both figures are
+    computed on each of 1,999 bootstrap samples.
 
     Args:
       reference: of the model compared against, usually the dense one.
@@ -121,10 +122,10 @@ def compare_scores(
       >>> one = evaluate(fn, jnp.float32(1), x, x, squares)
       >>> other = evaluate(fn, jnp.float32(2), x, x, squares)
       >>> jc.validate.compare_scores(one, other, "loss").verdict
-      'no difference of loss shown: 0 to 12'
+      'no difference of loss shown: -10.5 to 64.9'
 
     Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13, of
-    pairs; `skewed_mean_interval` of means.
+    pairs; `paired_interval` and `skewed_mean_interval` of means.
     """
     check_text("compare_scores", "metric", metric)
     check_paired("compare_scores", reference, candidate, metric)
@@ -145,8 +146,11 @@ def compare_scores(
 
 def _paired(one: Score, other: Score, confidence: float, seed: int) -> tuple[float, float]:
     if isinstance(one.metric.summary, Mean):
-        differences = other.per_example.astype(np.float64) - one.per_example
-        return skewed_mean_interval(differences, confidence=confidence)
+        before, after = one.per_example, other.per_example
+        if before.dtype == after.dtype == np.bool_:
+            gained, lost = int(np.sum(after & ~before)), int(np.sum(before & ~after))
+            return paired_interval(gained, lost, one.n, confidence=confidence)
+        return skewed_mean_interval(after.astype(np.float64) - before, confidence=confidence)
 
     def difference(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         (low, high), (other_low, other_high) = one.limits(counts), other.limits(counts)

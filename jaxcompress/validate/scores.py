@@ -18,6 +18,7 @@ from jaxcompress.validate.metrics.metric import (
     checked_statistics,
     count_of,
 )
+from jaxcompress.validate.metrics.of_mean import OfMean
 from jaxcompress.validate.metrics.shares import Share
 from jaxcompress.validate.resampling import resampled_interval
 from jaxcompress.validate.skewed import skewed_mean_interval
@@ -93,12 +94,12 @@ class Score:
         return self.metric.limits(self.metric.summary, self.statistics, counts)
 
     def interval(self, *, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
-        """The confidence interval: Wilson's, Johnson's or the bootstrap's.
+        """The confidence interval: Wilson's, Hall's or the bootstrap's.
 
-        `wilson` of a mean of bools and of what follows from a share, such as recall,
-        `skewed_mean_interval` of numbers; of others that
-        between the percentiles of 1,999 bootstrap samples of the examples, or of what
-        the metric's `limits` makes of them.
+        `wilson` of a mean of bools and of what follows from a share, such as recall;
+        `skewed_mean_interval` of numbers, and its roots of the root of a mean; of
+        others that between the percentiles of 1,999 bootstrap samples of the examples,
+        or of what the metric's `limits` makes of them.
 
         Args:
           confidence: in (0, 1).
@@ -113,9 +114,10 @@ class Score:
         """
         confidence = check_confidence("interval", confidence)
         check_count("interval", "seed", seed, least=0)
-        if isinstance(self.metric.summary, Share):
-            return self.metric.summary.interval(self.statistics, confidence)
-        if not isinstance(self.metric.summary, Mean):
+        summary = self.metric.summary
+        if isinstance(summary, Share | OfMean):
+            return summary.interval(self.statistics, confidence)
+        if not isinstance(summary, Mean):
             return resampled_interval(
                 self.metric.name,
                 self.limits,

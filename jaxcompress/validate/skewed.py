@@ -11,15 +11,22 @@ from jaxcompress.validate.intervals import check_confidence, finite_values, mean
 def skewed_mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of the mean of skewed values, such as losses, and of their differences.
 
-        low  = mean - s / sqrt(n) · (t - min(0, k)),  k = g · (1 + 2t²) / (6 · sqrt(n))
-        high = mean + s / sqrt(n) · (t + max(0, k)),  g the skewness of the sample
+        low  = mean - s / sqrt(n) · max(t, h(t))
+        high = mean + s / sqrt(n) · max(t, -h(-t))
+        h(x) = 3 · sqrt(n) / g · (cbrt(1 + g · (x / sqrt(n) - g / 6n)) - 1)
 
-    It is Student's interval with the end on the side of the long tail moved out by
-    Johnson's correction; the other end stays, since the skewness of a sample is
-    uncertain. For n = 100 and confidence 0.95 it covers the mean loss of a good
-    classifier with a probability of 0.94, Student's 0.90.
+    with s the standard deviation and g the skewness of the sample, and t Student's
+    quantile of n - 1 degrees of freedom. h is Hall's correction, which moves both ends
+    towards the long tail. Each end is the farther one of Student's and of Hall's, since
+    the skewness of a sample is uncertain: of symmetric values with long tails Hall's
+    alone covers less than Student's. For n = 100 and confidence 0.95 it covers the mean
+    loss of a good classifier with a probability of 0.97, Student's 0.91.
 
-    Also known as: Johnson's modified t interval.
+    Where the third moment of the values is infinite few examples seldom show how skewed
+    they are, and it covers less: the mean of 100 squares of Student's distribution of
+    five degrees of freedom with a probability of 0.93, of 400 with 0.95.
+
+    Also known as: Hall's transformation, skewness-adjusted t interval.
 
     Args:
       values: (n,), real and finite, n at least 2.
@@ -35,20 +42,35 @@ def skewed_mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tupl
     Example:
       >>> low, high = jc.validate.skewed_mean_interval([0.0, 0.0, 0.0, 4.0])
       >>> round(low, 2), round(high, 2)
-      (-2.18, 6.23)
+      (-2.18, 11.2)
 
-    Source: Johnson 1978, J. Am. Stat. Assoc. 73, equation 2.5; to move one end alone is
-    ours.
+    Source: Hall 1992, J. R. Stat. Soc. B 54, "On the removal of skewness by
+    transformation", section 2. Differs: Student's quantile in place of the normal one;
+    the farther end is ours.
     """
-    from scipy import stats
+    from scipy import special
 
     values = finite_values("skewed_mean_interval", values)
     confidence = check_confidence("skewed_mean_interval", confidence)
     low, high = mean_interval(values, confidence=confidence)
-    spread = values.std(ddof=1)
-    if not spread:
+    n, mean = values.size, values.mean()
+    # In units of the largest, so that no cube vanishes.
+    unit = np.abs(values - mean).max()
+    if np.ptp(values) == 0:
         return low, high
-    n, t = values.size, stats.t.ppf((1 + confidence) / 2, values.size - 1)
-    skewness = np.mean((values - values.mean()) ** 3) / values.std() ** 3
-    shift = skewness * (1 + 2 * t * t) / (6 * math.sqrt(n)) * spread / math.sqrt(n)
-    return low + float(min(0.0, shift)), high + float(max(0.0, shift))
+    centred = (values - mean) / unit
+    spread = math.sqrt(np.mean(centred**2))
+    skewness = float(np.mean(centred**3)) / spread**3
+    t = float(special.stdtrit(n - 1, (1 + confidence) / 2))
+    error = float(unit) * spread / math.sqrt(n - 1)
+    below, above = _hall(t, skewness, n) - t, _hall(-t, skewness, n) + t
+    return low - error * max(0.0, below), high + error * max(0.0, -above)
+
+
+def _hall(x: float, skewness: float, n: int) -> float:
+    """The inverse of Hall's transformation, at a quantile x of a symmetric law."""
+    rate = skewness / math.sqrt(n)
+    moved = x - rate / 6
+    root = math.cbrt(1 + rate * moved)
+    # 3 (root - 1) / rate without cancellation: root³ - 1 is rate · moved.
+    return 3 * moved / (root * root + root + 1)

@@ -78,13 +78,14 @@ def test_wilson_covers_every_proportion(n):
     assert np.sum(chances * inside, axis=1).min() >= 0.93
 
 
-def test_a_skewed_mean_moves_the_end_of_the_long_tail_alone():
+def test_a_skewed_mean_has_an_end_further_out_where_the_tail_is_long():
     """By hand: skewness g = 2 / sqrt(3) of (0, 0, 0, 4), t(0.975, 3) = 3.182."""
     low, high = mean_interval([0, 0, 0, 4])
-    shift = 2 / math.sqrt(3) * (1 + 2 * 3.1824463**2) / (6 * 2) * 2 / 2
-    np.testing.assert_allclose(skewed_mean_interval([0, 0, 0, 4]), (low, high + shift), rtol=1e-6)
-    mirrored = skewed_mean_interval([0, 0, 0, -4])
-    np.testing.assert_allclose(mirrored, (-high - shift, -low), rtol=1e-6)
+    inside = 1 + 2 / math.sqrt(3) * (-3.1824463 / 2 - 2 / math.sqrt(3) / 24)
+    far = 1 - math.sqrt(3) * 2 / 2 * 3 * (np.cbrt(inside) - 1)
+    assert far > high
+    np.testing.assert_allclose(skewed_mean_interval([0, 0, 0, 4]), (low, far), rtol=1e-6)
+    np.testing.assert_allclose(skewed_mean_interval([0, 0, 0, -4]), (-far, -low), rtol=1e-6)
     assert skewed_mean_interval([1, 2, 3]) == mean_interval([1, 2, 3])
 
 

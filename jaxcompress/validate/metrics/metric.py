@@ -37,7 +37,7 @@ class Mean:
         value = sum_i counts_i · values(statistics)_i / sum_i counts_i
 
     Metrics whose summary it is have a value per example, an interval without resampling
-    (Wilson's of bools, Johnson's of numbers) and a paired test.
+    (Wilson's of bools, Hall's of numbers) and a paired test.
 
     Args:
       values: statistics to one number or bool per example, (n,).
@@ -101,7 +101,7 @@ class Metric:
       needs: what examples must have for the figure to be defined, for the message.
       limits: of what on bootstrap samples an interval is made: its low end is a low
         quantile of the first array, its high end a high one of the second. The default
-        is the figure itself; a metric whose figure is biased takes others.
+        is the figure itself; a metric that is biased, or near a bound, takes others.
 
     Example:
       >>> errors = lambda outputs, targets: jnp.abs(outputs - targets)

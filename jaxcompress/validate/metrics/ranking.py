@@ -9,7 +9,7 @@ from jaxcompress.core.kinds import check_numeric
 from jaxcompress.core.types import Array
 from jaxcompress.validate.logits import checked_labels, checked_logits
 from jaxcompress.validate.metrics.counting import at, divided, sums_up_to
-from jaxcompress.validate.metrics.metric import Metric, PerExample, Statistics
+from jaxcompress.validate.metrics.metric import Metric, PerExample, Statistics, Summary
 
 BOTH = "a positive and a negative example"
 
@@ -23,8 +23,17 @@ def roc_auc() -> Metric:
     score; targets (n,) are 0 and 1, or bools.
 
     Returns:
-      The metric, in [0, 1], by the name "roc_auc". Its interval is the bootstrap's;
-      `comparisons.auc_interval` has DeLong's.
+      The metric, in [0, 1], by the name "roc_auc".
+
+    Its interval is the bootstrap's on the logit scale. With AUC* of a bootstrap sample
+    and k examples in the smaller group, the ends are quantiles of
+
+        expit(logit(AUC) + c (AUC* - AUC) / (AUC (1 - AUC))),  c² = k / (k - 1)
+
+    where c makes up for the variance of a resampled group, which is too small by c².
+    With all positives above all negatives the low end is, as in
+    `comparisons.auc_interval`, ((1 - confidence) / 2)^(1 / k). That one is by DeLong's
+    variance and needs no resampling.
 
     Also known as: area under the ROC curve, AUROC, c-statistic, Mann-Whitney U.
 
@@ -33,13 +42,14 @@ def roc_auc() -> Metric:
       >>> jc.validate.metrics.roc_auc()(scores, labels)
       0.75
 
-    Source: Hanley and McNeil 1982, Radiology 143.
+    Source: Hanley and McNeil 1982, Radiology 143. The logit is that of Pepe 2003, The
+    Statistical Evaluation of Medical Tests, section 5.2.4; quantiles on it are ours.
     """
 
     def summary(statistics: Statistics, counts: np.ndarray) -> np.ndarray:
         return area(statistics["score"], statistics["positive"], counts)
 
-    return Metric("roc_auc", _binary("roc_auc"), summary, needs=BOTH)
+    return Metric("roc_auc", _binary("roc_auc"), summary, needs=BOTH, limits=on_logits)
 
 
 def macro_roc_auc() -> Metric:
@@ -81,7 +91,7 @@ def average_precision() -> Metric:
 
         AP = sum_t (recall_t - recall_{t-1}) · precision_t,  t over distinct scores
 
-    Outputs and targets are those of `roc_auc`.
+    Outputs and targets are those of `roc_auc`, and so is its interval.
 
     Returns:
       The metric, in (0, 1], by the name "average_precision".
@@ -103,8 +113,40 @@ def average_precision() -> Metric:
         gained = np.diff(found, axis=-1, prepend=0)
         return divided(np.sum(gained * precision, axis=-1), found[..., -1])
 
-    needs = "a positive example"
-    return Metric("average_precision", _binary("average_precision"), summary, needs=needs)
+    name, needs = "average_precision", "a positive example"
+    return Metric(name, _binary(name), summary, needs=needs, limits=on_logits)
+
+
+def on_logits(
+    summary: Summary, statistics: Statistics, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Figures of resamples, their distances from the figure taken on the logit scale.
+
+    Of a figure of 1 the low ends are evenly spaced quantiles of Beta(k, 1), the law of
+    a share of which k trials of k succeed, with k examples in the smaller group.
+
+    Args:
+      summary: a figure in [0, 1] of `positive`, (n,) bool, and other statistics.
+      statistics: of the examples.
+      counts: (…, n), how often each counts.
+
+    Returns:
+      What low ends are taken of and what high ends are, (…) each.
+    """
+    from scipy import special
+
+    positive = statistics["positive"]
+    k = min(each for each in (positive.sum(), (~positive).sum()) if each)
+    value = summary(statistics, np.ones((1, positive.size)))[0]
+    values = summary(statistics, counts)
+    if value in (0, 1):
+        ranks = (np.arange(values.size).reshape(values.shape) + 0.5) / values.size
+        far = np.where(np.isnan(values), np.nan, ranks ** (1 / k))
+        return (far, np.ones_like(far)) if value else (np.zeros_like(far), 1 - far)
+    wider = np.sqrt(k / max(k - 1, 1))
+    moved = wider * (values - value) / (value * (1 - value))
+    ends = special.expit(special.logit(value) + moved)
+    return ends, ends
 
 
 def area(scores: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.ndarray:
