@@ -65,18 +65,24 @@ def fitting(recipe: Recipe, init: Callable[[Key], Params], *, steps: int, batch_
         check_key("fit", "key", key)
         if batch_size > n:
             raise ValueError(f"fitting(batch_size={batch_size}) is more than the {n} examples.")
+        if len(weights) != n:
+            raise ValueError(f"fit(weights of {len(weights)}, examples of {n}) needs one for each.")
         init_key, key = jax.random.split(key)
+        return run(initial(recipe, init(init_key), key), examples, weights)
+
+    # Outside of jit, too, examples of NumPy are read at places that are traced.
+    @jax.jit
+    def run(state: State, examples: PyTree, weights: Array) -> Params:
         counts = jnp.asarray(weights) > 0
         # Real rows first, in their own order.
         real = jnp.argsort(~counts, stable=True)
         n_real = jnp.sum(counts, dtype=jnp.int32)
-        index = real[order(key, jnp.arange(steps), n=n_real, batch_size=batch_size)]
+        index = real[order(state.key, jnp.arange(steps), n=n_real, batch_size=batch_size)]
         within = jnp.arange(batch_size) < n_real  # all, unless a batch is larger than n_real
 
         def body(state: State, index: Array) -> tuple[State, Array]:
             return update(state, rows(examples, index), within)
 
-        state = initial(recipe, init(init_key), key)
         return jax.lax.scan(body, state, index)[0].params
 
     return fit

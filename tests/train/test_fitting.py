@@ -94,3 +94,14 @@ def test_an_accelerator_can_run_it():
     traced = jax.jit(fitted(3, 4)).trace(tasks.examples(6), np.ones(6, np.float32), KEY)
     for platform in ("tpu", "cuda"):
         assert functools.partial(traced.lower, lowering_platforms=(platform,))().as_text()
+
+
+def test_arrays_of_numpy_are_taken_outside_of_jit():
+    """As cross-validation in turn does, also with fewer rows than a batch has."""
+    fit, data = fitted(5, 4), tasks.examples(8)
+    for count in (8, 2):
+        weights = (np.arange(8) < count).astype(np.float32)
+        expected = jax.jit(fit)(data, weights, KEY)
+        jax.tree.map(np.testing.assert_array_equal, fit(data, weights, KEY), expected)
+    with pytest.raises(ValueError, match=r"fit\(weights of 7, examples of 8\)"):
+        fit(data, np.ones(7, np.float32), KEY)
