@@ -74,11 +74,13 @@ def wilson_low(successes: np.ndarray, n: int, confidence: float) -> np.ndarray:
     low = (share + z * z / (2 * n) - half) / (1 + z * z / n)
     # Of no success rounding leaves a little below or above 0.
     low = np.where(successes > 0, np.maximum(low, 0.0), 0.0)
-    poisson = stats.chi2.ppf(1 - confidence, 2 * np.maximum(successes, 1)) / (2 * n)
+    few = successes <= _FEW
+    rare = np.maximum(successes[few], 1)
+    poisson = stats.chi2.ppf(1 - confidence, 2 * rare) / (2 * n)
     # Where successes are a large share the Poisson limit is far below the exact one.
-    exact = stats.beta.ppf((1 - confidence) / 2, np.maximum(successes, 1), n - successes + 1)
-    limit = np.where(successes > 0, np.maximum(poisson, exact), 0.0)
-    return np.where(successes <= _FEW, np.minimum(low, limit), low)
+    exact = stats.beta.ppf((1 - confidence) / 2, rare, n - rare + 1)
+    low[few] = np.where(successes[few] > 0, np.minimum(low[few], np.maximum(poisson, exact)), 0.0)
+    return low
 
 
 def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from jaxcompress.validate.intervals import (
     mean_interval,
     paired_interval,
     wilson,
+    wilson_low,
 )
 from jaxcompress.validate.skewed import skewed_mean_interval
 
@@ -51,6 +52,14 @@ def test_wilson_is_the_closed_form(successes, n, confidence):
 def test_wilson_never_closes_where_all_or_none_succeed():
     assert wilson(0, 20)[0] == 0 < wilson(0, 20)[1]
     assert wilson(20, 20)[0] < wilson(20, 20)[1] == 1
+
+
+def test_limits_of_many_counts_are_those_of_each():
+    counts = np.array([0, 1, 9, 10, 11, 39, 40])
+    lows = wilson_low(counts, 40, 0.9)
+    np.testing.assert_array_equal(lows, [wilson(k, 40, confidence=0.9)[0] for k in counts])
+    # A million counts cost no more than their score limits: ten have another.
+    assert wilson_low(np.arange(1_000_001), 1_000_000, 0.95)[-1] > 0.999
 
 
 @pytest.mark.parametrize("n", [1, 4, 10, 15, 30])
