@@ -125,7 +125,10 @@ def correctness(logits: ArrayLike, labels: ArrayLike) -> Array:
     arXiv:2007.14321, section 3.1.
     """
     logits, labels = _classified("correctness", logits, labels)
-    return (jnp.argmax(logits, axis=-1).astype(jnp.int32) == labels).astype(jnp.float32)
+    right = (jnp.argmax(logits, axis=-1).astype(jnp.int32) == labels).astype(jnp.float32)
+    # A label that is no class cannot be refused where it is traced, and is never right.
+    exists = (labels >= 0) & (labels < logits.shape[-1])
+    return jnp.where(exists, right, jnp.nan)
 
 
 def token_log_likelihood(

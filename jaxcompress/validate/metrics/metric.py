@@ -283,6 +283,8 @@ def check_structure(name: str, statistics: Any) -> None:
     parts = list(statistics.values()) if isinstance(statistics, Mapping) else [statistics]
     if not parts or not all(hasattr(part, "shape") and hasattr(part, "dtype") for part in parts):
         raise TypeError(f"{name}: per_example gives {shown(statistics)}, and must give {SHAPE}.")
+    if any(jnp.issubdtype(part.dtype, jnp.complexfloating) for part in parts):
+        raise TypeError(f"{name} of complex numbers is none. Take their absolute values or parts.")
     counts = {part.shape[:1] for part in parts}
     if len(counts) > 1 or counts <= {(), (0,)}:
         shapes = ", ".join(str(part.shape) for part in parts)

@@ -228,3 +228,16 @@ def test_signals_are_compiled_for_accelerators():
     for each in (asked, signal):
         for platform in ("tpu", "cuda"):
             jax.jit(each).trace(*given).lower(lowering_platforms=(platform,))
+
+
+def test_labels_that_are_no_classes_are_refused_in_the_program():
+    examples = np.zeros((4, 2), np.float32), np.array([1, 2, 1, 2])
+    members = np.array([[True, False] * 2, [False, True] * 2])
+    with pytest.raises(ValueError, match="not finite"):
+        membership.shadows(
+            lambda examples, weights, key: jnp.zeros(2),
+            lambda model, examples: membership.correctness(examples[0] + model[None], examples[1]),
+            examples,
+            members,
+            jax.random.key(0),
+        )

@@ -103,3 +103,13 @@ def test_no_example_is_refused(case):
     for some in (outputs[:0], outputs[:5]):
         with pytest.raises(ValueError, match=f"^{case.metric.name}.*needs arrays of the same exam"):
             case.metric(some, targets[:0])
+
+
+def test_complex_errors_are_refused_and_not_cut():
+    outputs, targets = np.array([1j, 0], np.complex64), np.ones(2, np.float32)
+    identity = lambda params, x: x  # noqa: E731
+    for metric in (metrics.mean_squared_error(), metrics.r2()):
+        with pytest.raises(TypeError, match="complex"):
+            metric(outputs, targets)
+        with pytest.raises(TypeError, match="complex"):
+            validate.evaluate(identity, {}, outputs, targets, [metric])
