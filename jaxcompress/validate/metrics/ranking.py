@@ -122,8 +122,9 @@ def on_logits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Figures of resamples, their distances from the figure taken on the logit scale.
 
-    Of a figure of 1 the low ends are evenly spaced quantiles of Beta(k, 1), the law of
-    a share of which k trials of k succeed, with k examples in the smaller group.
+    Of a figure of 1 the low ends are draws of Beta(k, 1), the law of a share of which k
+    trials of k succeed, with k examples in the smaller group. Each draw follows from
+    its counts, so that samples may come in blocks of any size.
 
     Args:
       summary: a figure in [0, 1] of `positive`, (n,) bool, and other statistics.
@@ -140,8 +141,9 @@ def on_logits(
     value = summary(statistics, np.ones((1, positive.size)))[0]
     values = summary(statistics, counts)
     if value in (0, 1):
-        ranks = (np.arange(values.size).reshape(values.shape) + 0.5) / values.size
-        far = np.where(np.isnan(values), np.nan, ranks ** (1 / k))
+        # The sum of numbers drawn from [0, 1) is uniform modulo 1.
+        uniform = counts @ np.random.default_rng(0).random(positive.size) % 1
+        far = np.where(np.isnan(values), np.nan, uniform ** (1 / k))
         return (far, np.ones_like(far)) if value else (np.zeros_like(far), 1 - far)
     wider = np.sqrt(k / max(k - 1, 1))
     moved = wider * (values - value) / (value * (1 - value))
