@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxcompress.core.checks import check_concrete
+from jaxcompress.core.checks import check_concrete, check_fits
 from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.types import Params, PyTree
 from jaxcompress.optimizers.safety.guard import check_skips, has_guard
@@ -72,7 +72,8 @@ def fit(
     Raises:
       TypeError: an argument is of another kind, or traced (see `fitting`).
       ValueError: before any training: no examples, lengths that differ, fewer examples
-        than a batch, no leaf that trains, or checkpoints of another run.
+        than a batch, integers that JAX would wrap, no leaf that trains, or checkpoints
+        of another run.
       FloatingPointError: a loss or figure is not finite; the first step is named.
         Behind `optimizers.skip_nonfinite` such steps are skipped, and more than 100 in
         a row are a ValueError.
@@ -158,6 +159,7 @@ def _check(recipe, params, examples, plan, watch, checkpoints) -> int:
     check_trained("fit", recipe, params)
     n = example_count("fit", examples)
     check_concrete("fit", "Inside, use train.fitting.", params=params, examples=examples)
+    check_fits("fit", examples=examples)
     if plan.batch_size > n:
         raise ValueError(
             f"fit(examples of {n}, Plan(batch_size={plan.batch_size})) needs at least a batch."

@@ -137,3 +137,9 @@ def test_leaves_that_cannot_train_are_refused():
     apart = jc.train.Recipe(RECIPE.objective, optax.sgd(0.1), select=jc.matching("out"))
     half = tasks.initial() | {"hidden": codes["hidden"]}
     assert np.isfinite(jc.train.fit(apart, half, DATA, plan).losses).all()
+
+
+def test_integers_that_would_wrap_are_refused():
+    x, labels = DATA
+    with pytest.raises(ValueError, match=r"fit\(examples=...\) holds 4294967296, which JAX"):
+        fitted((x, labels.astype(np.int64) + 2**32 * (np.arange(40) == 0) - labels[0]))
