@@ -169,7 +169,7 @@ def paired_coverage(row: Row, n: int, seed: int) -> dict[str, Any]:
     for trial in range(TRIALS):
         chosen = np.arange(n * trial, n * (trial + 1))
         name = row.metric.name
-        one, other = (Evaluation({name: part(each, chosen)}, marks) for each in drawn)
+        one, other = (Evaluation({name: part(each, chosen)}, marks, marks) for each in drawn)
         low, high = compare_scores(one, other, name, seed=trial).interval
         inside.append(low <= truth <= high)
     return {"population": truth, "coverage": np.mean(inside)}

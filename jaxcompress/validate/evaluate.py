@@ -160,6 +160,7 @@ def evaluate(
     return Evaluation(
         {each.name: Score(each, statistics[each.name]) for each in metrics},
         digests(jax.tree.map(np.asarray, inputs), as_traced),
+        digests(targets, as_traced),
     )
 
 

@@ -18,7 +18,7 @@ def check_paired(caller: str, reference: Evaluation, candidate: Evaluation, *nam
     Raises:
       TypeError: one of them is no evaluation.
       ValueError: fewer than two examples; other examples, or the same in another order;
-        a metric that one lacks; labels that differ.
+        a metric that one lacks; targets that differ.
     """
     for argument, each in {"reference": reference, "candidate": candidate}.items():
         check_kind(caller, argument, each, Evaluation, "Make it with validate.evaluate.")
@@ -42,11 +42,11 @@ def check_paired(caller: str, reference: Evaluation, candidate: Evaluation, *nam
             f" differ, the first is example {differ[0]}. {why}; evaluate both on the same examples"
             " in one order."
         )
-    if "accuracy" in names:
-        differ = np.flatnonzero(reference.labels != candidate.labels)
-        if differ.size:
-            raise ValueError(
-                f"{caller}(reference, candidate): the label of example {differ[0]} is"
-                f" {reference.labels[differ[0]]} in one and {candidate.labels[differ[0]]} in the"
-                " other. Evaluate both with the same labels."
-            )
+    differ = np.flatnonzero(
+        np.any(reference.target_fingerprints != candidate.target_fingerprints, axis=1)
+    )
+    if differ.size:
+        raise ValueError(
+            f"{caller}(reference, candidate): the targets of {differ.size} of {reference.n}"
+            f" examples differ, the first is example {differ[0]}. Evaluate both by the same targets."
+        )

@@ -32,6 +32,8 @@ class Evaluation(Mapping[str, Score]):
       fingerprints: uint8 (n, 16), what `leakage.fingerprints` gives for the inputs in
         the dtypes that the model gets them in. By these comparisons know that two
         models were given the same examples, and that calibration data hold none.
+      target_fingerprints: uint8 (n, 16), the same of the targets, by which comparisons
+        know that both models were judged by the same ones.
 
     Raises:
       TypeError: a field is of another kind.
@@ -41,6 +43,7 @@ class Evaluation(Mapping[str, Score]):
 
     scores: Mapping[str, Score]
     fingerprints: np.ndarray
+    target_fingerprints: np.ndarray
 
     def __post_init__(self):
         check_mapping("Evaluation", "scores", self.scores, "It is Score by metric name.")
@@ -51,19 +54,20 @@ class Evaluation(Mapping[str, Score]):
                     f"Evaluation(scores): the score {name!r} is of the metric"
                     f" {score.metric.name!r}. Give it under its own name."
                 )
-        mend = "leakage.fingerprints makes it of the inputs."
-        check_kind("Evaluation", "fingerprints", self.fingerprints, np.ndarray, mend)
-        if self.fingerprints.dtype != np.uint8:
-            raise TypeError(
-                f"Evaluation(fingerprints of dtype {self.fingerprints.dtype}) must be uint8. {mend}"
-            )
         counts = {name: score.n for name, score in self.scores.items()}
         shape = (next(iter(counts.values()), 0), DIGEST_BYTES)
-        if len(set(counts.values())) != 1 or self.fingerprints.shape != shape:
-            raise ValueError(
-                f"Evaluation(fingerprints of shape {self.fingerprints.shape}, scores of {counts}"
-                " examples) needs one score or more, all of the same examples."
-            )
+        for field, source in {"fingerprints": "inputs", "target_fingerprints": "targets"}.items():
+            digests, mend = getattr(self, field), f"leakage.fingerprints makes it of the {source}."
+            check_kind("Evaluation", field, digests, np.ndarray, mend)
+            if digests.dtype != np.uint8:
+                raise TypeError(
+                    f"Evaluation({field} of dtype {digests.dtype}) must be uint8. {mend}"
+                )
+            if len(set(counts.values())) != 1 or digests.shape != shape:
+                raise ValueError(
+                    f"Evaluation({field} of shape {digests.shape}, scores of {counts} examples)"
+                    " needs one score or more, all of the same examples."
+                )
 
     def __getitem__(self, name: str) -> Score:
         """The score of a metric.
@@ -144,7 +148,8 @@ class Evaluation(Mapping[str, Score]):
         """Scores and digests as plain values, which `from_json` reads back exactly."""
         return {
             "scores": {name: score.to_json() for name, score in self.scores.items()},
-            "fingerprints": [digest.tobytes().hex() for digest in self.fingerprints],
+            "fingerprints": _hex(self.fingerprints),
+            "target_fingerprints": _hex(self.target_fingerprints),
         }
 
     @classmethod
@@ -161,8 +166,16 @@ class Evaluation(Mapping[str, Score]):
         Raises:
           KeyError: a metric is not in the record.
         """
-        digests = bytes.fromhex("".join(record["fingerprints"]))
         return cls(
             {each.name: Score.from_json(record["scores"][each.name], each) for each in metrics},
-            np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES),
+            _digests(record["fingerprints"]),
+            _digests(record["target_fingerprints"]),
         )
+
+
+def _hex(fingerprints: np.ndarray) -> list[str]:
+    return [digest.tobytes().hex() for digest in fingerprints]
+
+
+def _digests(lines: list[str]) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex("".join(lines)), np.uint8).reshape(-1, DIGEST_BYTES)

@@ -34,6 +34,7 @@ DOORS = Doors(
         "value": lambda: 0.5,
         "low": lambda: 0.0,
         "fingerprints": lambda: jc.validate.leakage.fingerprints(np.arange(2)),
+        "target_fingerprints": lambda: jc.validate.leakage.fingerprints(np.arange(2)),
         "metric": lambda: LOSS,
         "name": lambda: "loss",
         "per_example": lambda: lambda outputs, targets: outputs,

@@ -18,4 +18,5 @@ def classifier(correct, loss=None, *, labels=1, first=0) -> Evaluation:
         "loss": Score(metrics.cross_entropy(), np.asarray(loss, np.float32)),
         "accuracy": Score(metrics.accuracy(), answers),
     }
-    return Evaluation(scores, leakage.fingerprints(first + np.arange(correct.size)))
+    inputs = first + np.arange(correct.size)
+    return Evaluation(scores, leakage.fingerprints(inputs), leakage.fingerprints(labels))

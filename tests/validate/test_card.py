@@ -174,7 +174,7 @@ def test_scores_are_figures_without_a_claim():
         metric = validate.metrics.loss(lambda outputs, targets: outputs)
         score = validate.Score(metric, np.float32(values))
         marks = validate.leakage.fingerprints(np.arange(len(values)))
-        return validate.Evaluation({"loss": score}, marks)
+        return validate.Evaluation({"loss": score}, marks, marks)
 
     one, other = losses([1, 2, 3]), losses([2, 3, 4])
     assert one.finding().verdict == "measured"

@@ -1,5 +1,6 @@
 """Every verdict and its boundaries; differences and tests against hand-made cases."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxcompress import validate
 from jaxcompress.validate.compare import compare, verdict
-from jaxcompress.validate.results import Evaluation
 from jaxcompress.validate.skewed import skewed_mean_interval
 from tests.validate.evaluations import classifier
 
@@ -170,11 +171,13 @@ def test_refuses_unpaired_evaluations():
         compare(reference, classifier([True, False]))
     with pytest.raises(ValueError, match="at least two"):
         compare(classifier([True]), classifier([True]))
-    with pytest.raises(ValueError, match="label of example 0 is 1 in one and 2 in the other"):
+    with pytest.raises(
+        ValueError, match=r"targets of 3 of 3 examples differ, the first is example 0"
+    ):
         compare(reference, classifier([True] * 3, labels=2))
     with pytest.raises(ValueError, match=r"inputs of 3 of 3 .* example 0\. Some examples differ"):
         compare(reference, classifier([True] * 3, first=3))
-    turned = Evaluation(reference.scores, reference.fingerprints[::-1])
+    turned = dataclasses.replace(reference, fingerprints=reference.fingerprints[::-1])
     with pytest.raises(ValueError, match=r"inputs of 2 of 3 .* example 0\. The order differs"):
         compare(reference, turned)
 
@@ -196,3 +199,14 @@ def test_refuses_a_wrong_confidence_or_interval():
         verdict(0.1, 0.0)
     with pytest.raises(ValueError, match=r"verdict\(low=nan"):
         verdict(np.nan, 0.0)
+
+
+def test_losses_by_other_targets_are_not_compared():
+    """The loss keeps no targets, so only their digests can tell."""
+    inputs, squares = np.eye(3, dtype=np.float32), validate.metrics.mean_squared_error()
+    one, other = (
+        validate.evaluate(lambda params, x: x @ params, np.ones(3), inputs, targets, [squares])
+        for targets in (np.zeros(3), np.arange(3.0))
+    )
+    with pytest.raises(ValueError, match=r"targets of 2 of 3 examples differ, .* example 1\."):
+        validate.compare_scores(one, other, squares.name)

@@ -130,7 +130,8 @@ def losses(values, name="loss") -> validate.Evaluation:
     values = np.asarray(values, np.float32)
     metric = validate.metrics.mean_of(lambda y, t: y, name, higher_is_better=name != "loss")
     score = validate.Score(metric, values)
-    return validate.Evaluation({name: score}, validate.leakage.fingerprints(np.arange(values.size)))
+    marks = validate.leakage.fingerprints(np.arange(values.size))
+    return validate.Evaluation({name: score}, marks, marks)
 
 
 def test_a_comparison_says_what_its_interval_allows():
@@ -175,7 +176,7 @@ def test_figures_that_are_no_means_are_compared_on_the_same_resamples():
     values = RANDOM.standard_normal(30).astype(np.float32)
     marks = validate.leakage.fingerprints(np.arange(30))
     one, other = (
-        validate.Evaluation({"largest": validate.Score(LARGEST, shifted)}, marks)
+        validate.Evaluation({"largest": validate.Score(LARGEST, shifted)}, marks, marks)
         for shifted in (values, values + np.float32(0.5))
     )
     found = validate.compare_scores(one, other, "largest")
@@ -284,12 +285,14 @@ REFUSED = {
     ),
     "another name": (
         lambda: validate.Evaluation(
-            {"a": losses([1.0])["loss"]}, validate.leakage.fingerprints(np.arange(1))
+            {"a": losses([1.0])["loss"]}, *[validate.leakage.fingerprints(np.arange(1))] * 2
         ),
         r"Evaluation\(scores\): the score 'a' is of the metric 'loss'",
     ),
     "other examples in it": (
-        lambda: validate.Evaluation(losses([1.0]), validate.leakage.fingerprints(np.arange(2))),
+        lambda: validate.Evaluation(
+            losses([1.0]), *[validate.leakage.fingerprints(np.arange(2))] * 2
+        ),
         r"Evaluation\(fingerprints of shape \(2, 16\), scores of \{'loss': 1\} examples\)",
     ),
 }

@@ -76,7 +76,7 @@ def test_differences_of_bools_are_compared_exactly():
     labels, answers = np.zeros(40, np.int32), np.repeat(np.int32([1, 0]), [2, 38])
     one, other = (
         validate.Evaluation(
-            {"accuracy": validate.Score(metric, {"predicted": each, "label": labels})}, marks
+            {"accuracy": validate.Score(metric, {"predicted": each, "label": labels})}, marks, marks
         )
         for each in (labels, answers)
     )
