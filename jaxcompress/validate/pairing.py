@@ -48,5 +48,6 @@ def check_paired(caller: str, reference: Evaluation, candidate: Evaluation, *nam
     if differ.size:
         raise ValueError(
             f"{caller}(reference, candidate): the targets of {differ.size} of {reference.n}"
-            f" examples differ, the first is example {differ[0]}. Evaluate both by the same targets."
+            f" examples differ, the first is example {differ[0]}. Evaluate both on the same"
+            " examples by the same targets."
         )
