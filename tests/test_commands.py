@@ -63,6 +63,8 @@ COMMANDS = {
     ".venv/bin/jaxcompress inspect OUT/int8.safetensors": IN_THE_TESTS_OF_THE_DEMO,
     "pip install jaxcompress": FROM_A_REGISTRY,
     "pip install 'jaxcompress[demo]'": FROM_A_REGISTRY,
+    "pip install 'jaxcompress[privacy]'": FROM_A_REGISTRY,
+    "pip install orbax-checkpoint": "comes with Flax, and is in the tests' environment",
     "export JAXCOMPRESS_DATA=/path/to/data": "names a folder of the reader's",
     ".venv/bin/python -m pytest -m slow": "would run itself",
     ".venv/bin/python -m benchmarks.NAME [--data DIR] [--out DIR]": (

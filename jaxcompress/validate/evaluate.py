@@ -124,7 +124,7 @@ def evaluate(
       (1.0, 2)
       >>> low, high = result["accuracy"].interval()
       >>> round(low, 2), high
-      (0.34, 1.0)
+      (0.18, 1.0)
     """
     check_function("evaluate", "fn", fn, "It is the model, fn(params, inputs).")
     check_arrays("evaluate", "params", params)
