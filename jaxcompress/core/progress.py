@@ -6,23 +6,24 @@ from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def bar(title: str, steps: int) -> Iterator[Callable[[str], None]]:
-    """Gives a function to call after each step with a short text; "" keeps the last.
+def bar(title: str, steps: int, *, begin: int = 0) -> Iterator[Callable[[int, str], None]]:
+    """Gives a function to call with the number of steps done and a short text.
 
     It is drawn on standard error and removed at the end, so that what a program prints
-    stays as it is. Where standard error is no terminal nothing is drawn, and rich is
-    not imported.
+    stays as it is. Without a title, or where standard error is no terminal, nothing is
+    drawn, and rich is not imported.
 
     Args:
       title: what runs.
-      steps: number of calls to come.
+      steps: number of steps at the end.
+      begin: number of steps that were done before.
 
     Example:
       >>> with bar("folds", 2) as advance:
-      ...     advance("")
+      ...     advance(1, "loss 0.5")
     """
-    if not sys.stderr.isatty():
-        yield lambda text: None
+    if not (title and sys.stderr.isatty()):
+        yield lambda done, text: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -35,11 +36,5 @@ def bar(title: str, steps: int) -> Iterator[Callable[[str], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
-        task = drawn.add_task(title, total=steps, shown="")
-
-        def advance(text: str) -> None:
-            drawn.update(task, advance=1)
-            if text:
-                drawn.update(task, shown=text)
-
-        yield advance
+        task = drawn.add_task(title, total=steps, completed=begin, shown="")
+        yield lambda done, text: drawn.update(task, completed=done, shown=text)

@@ -10,12 +10,12 @@ import optax
 
 from jaxcompress.core.checks import check_concrete, check_fits
 from jaxcompress.core.kinds import check_kind
+from jaxcompress.core.progress import bar
 from jaxcompress.core.types import Params, PyTree
 from jaxcompress.optimizers.safety.guard import check_skips, has_guard
 from jaxcompress.train.course import Course
 from jaxcompress.train.examples import example_count
 from jaxcompress.train.plan import Checkpoints, Plan, Watch
-from jaxcompress.train.progress import progress
 from jaxcompress.train.recipe import Recipe
 from jaxcompress.train.running import Stepper, everywhere, stepper
 from jaxcompress.train.saving import Saver, opened
@@ -111,7 +111,7 @@ def _run(
     guarded, waiting = has_guard(state.opt_state), []
     every = [plan.span, *(each.every for each in (watch, saver) if each and each.every)]
     begin = int(state.count)
-    with progress(plan.title, begin, plan.steps) as advance:
+    with bar(plan.title, plan.steps, begin=begin) as advance:
         for first, last in spans(begin, plan.steps, every):
             if course.is_over(watch):
                 break

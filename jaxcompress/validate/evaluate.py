@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.batches import count_of
 from jaxcompress.core.checks import check_concrete, check_count, check_fits, is_number
 from jaxcompress.core.kinds import check_function, check_iterable, check_kind
 from jaxcompress.core.trees import check_arrays
@@ -58,7 +59,7 @@ def predict(fn: Model, params: Params, inputs: PyTree, *, batch_size: int = 256)
     check_function("predict", "fn", fn, "It is the model, fn(params, inputs).")
     check_arrays("predict", "params", params)
     check_concrete("predict", "Inside, call fn itself.", params=params, inputs=inputs)
-    n = _count("predict", inputs)
+    n = count_of("predict", "inputs", inputs)
     check_fits("predict", inputs=inputs)
     batch_size = check_count("predict", "batch_size", batch_size)
     run = jax.jit(fn)
@@ -132,7 +133,10 @@ def evaluate(
     check_count("evaluate", "batch_size", batch_size)
     check_concrete("evaluate", INSIDE, params=params, inputs=inputs, targets=targets)
     targets = as_array(targets)
-    n, judged_on = _count("evaluate", inputs), _count("evaluate", targets, "targets")
+    n, judged_on = (
+        count_of("evaluate", each, tree)
+        for each, tree in (("inputs", inputs), ("targets", targets))
+    )
     if judged_on != n:
         raise ValueError(
             f"evaluate(targets of {judged_on} examples, inputs of {n}) needs the same in both."
@@ -220,20 +224,6 @@ def unusable(outputs: PyTree, size: int) -> Array:
             wrong = jnp.isnan(leaf) | (leaf == jnp.inf)
             bad |= wrong.reshape(size, -1).any(axis=1)
     return bad
-
-
-def _count(caller: str, tree: PyTree, argument: str = "inputs") -> int:
-    leaves = jax.tree.leaves(tree)
-    if not leaves or any(np.ndim(leaf) == 0 for leaf in leaves):
-        raise TypeError(f"{caller}({argument}) needs arrays whose first axis is the examples'.")
-    counts = {np.shape(leaf)[0] for leaf in leaves}
-    if len(counts) > 1:
-        raise ValueError(
-            f"{caller}({argument}): arrays disagree on the number of examples: {sorted(counts)}."
-        )
-    if counts == {0}:
-        raise ValueError(f"{caller}({argument}) holds no examples.")
-    return counts.pop()
 
 
 def _outputs(outputs: PyTree, size: int) -> PyTree:

@@ -113,8 +113,12 @@ def test_a_guard_skips_such_steps():
     ("data", "error", "message"),
     [
         (tasks.examples(7), ValueError, r"fit\(examples of 7, Plan\(batch_size=8\)\)"),
-        ((DATA[0], DATA[1][:9]), ValueError, r"fit\(examples=...\) holds arrays of 40 and 9"),
-        ((), ValueError, r"fit\(examples=...\) holds no example"),
+        (
+            (DATA[0], DATA[1][:9]),
+            ValueError,
+            r"fit\(examples\): arrays disagree .* 40 at '0', 9 at '1'",
+        ),
+        ((), TypeError, r"fit\(examples=\(\)\) must be an array"),
         ((DATA[0], "labels"), TypeError, r"fit\(examples=...\): leaf '1' is 'labels'"),
     ],
 )

@@ -109,9 +109,14 @@ def identity(params, inputs):
 
 
 BAD_INPUTS = [
-    (TypeError, r"predict\(inputs\) needs arrays whose first axis", np.float32(1), 2),
-    (TypeError, r"predict\(inputs\) needs arrays whose first axis", {}, 2),
-    (ValueError, r"predict\(inputs\): .* disagree .*\[2, 3\]", (np.ones(2), np.ones(3)), 2),
+    (TypeError, r"predict\(inputs=1.0\) must be an array or a tree of", np.float32(1), 2),
+    (TypeError, r"predict\(inputs={}\) must be an array or a tree of", {}, 2),
+    (
+        ValueError,
+        r"predict\(inputs\): .* disagree .* 2 at '0', 3 at '1'",
+        (np.ones(2), np.ones(3)),
+        2,
+    ),
     (ValueError, r"predict\(inputs\) holds no examples", np.ones((0, 4)), 2),
     (ValueError, r"predict\(batch_size=0\)", np.ones(2), 0),
 ]

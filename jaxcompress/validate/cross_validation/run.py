@@ -172,7 +172,7 @@ def _in_turn(
             values = _named(evaluate(model, others), test.size)
             found.append({name: np.asarray(value) for name, value in values.items()})
             _check_finite(found[-1], number, folds[number])
-            advance("")
+            advance(number + 1, "")
     return tuple(found)
 
 
