@@ -9,8 +9,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcompress.core.checks import check_concrete, check_count, check_inside
-from jaxcompress.core.kinds import check_numeric
+from jaxcompress.core.checks import check_count, check_inside
+from jaxcompress.validate.arrays import check_all_finite, real
 
 _RESAMPLED_NUMBERS = 1 << 22
 """Most numbers held at once while resampling: 32 MiB of float64."""
@@ -267,18 +267,11 @@ def check_confidence(callable_name: str, confidence: float) -> float:
 
 def finite_values(callable_name: str, values: ArrayLike, argument: str = "values") -> np.ndarray:
     """The values as (n,) float64; a ValueError unless finite, n at least 2."""
-    check_numeric(callable_name, argument, values)
-    check_concrete(callable_name, "", **{argument: values})
-    numbers = np.asarray(values, np.float64)
+    numbers = real(callable_name, argument, values)
     if numbers.ndim != 1 or numbers.size < 2:
         raise ValueError(
             f"{callable_name}({argument} of shape {numbers.shape}) needs the shape (n,), n at least"
             " 2."
         )
-    bad = np.flatnonzero(~np.isfinite(numbers))
-    if bad.size:
-        raise ValueError(
-            f"{callable_name}({argument}): {bad.size} of {numbers.size} values are not finite,"
-            f" the first is {argument}[{bad[0]}] = {numbers[bad[0]]}."
-        )
+    check_all_finite(callable_name, argument, numbers)
     return numbers

@@ -3,36 +3,25 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcompress.core.checks import check_concrete
-from jaxcompress.core.kinds import check_numeric
 from jaxcompress.core.messages import shown
+from jaxcompress.validate.arrays import check_all_finite, known, real
 
 
 def finite_rows(caller: str, argument: str, values: ArrayLike) -> np.ndarray:
     """The values as (rows, n) float64; a ValueError unless finite, n at least 2."""
-    check_numeric(caller, argument, values)
-    check_concrete(caller, "", **{argument: values})
-    rows = np.asarray(values, np.float64)
+    rows = real(caller, argument, values)
     if rows.ndim != 2 or rows.shape[0] < 1 or rows.shape[1] < 2:
         raise ValueError(
             f"{caller}({argument} of shape {rows.shape}) needs the shape (candidates, n), at least"
             " one candidate and two examples."
         )
-    bad = np.argwhere(~np.isfinite(rows))
-    if bad.size:
-        place = tuple(int(each) for each in bad[0])
-        raise ValueError(
-            f"{caller}({argument}): {len(bad)} of {rows.size} values are not finite, the first is"
-            f" {argument}{list(place)} = {rows[place]}."
-        )
+    check_all_finite(caller, argument, rows)
     return rows
 
 
 def probabilities(caller: str, argument: str, values: ArrayLike) -> np.ndarray:
     """The p-values as (m,) float64; a ValueError unless all lie in [0, 1], m >= 1."""
-    check_numeric(caller, argument, values)
-    check_concrete(caller, "", **{argument: values})
-    numbers = np.asarray(values, np.float64)
+    numbers = real(caller, argument, values)
     if numbers.ndim != 1 or not numbers.size:
         raise ValueError(f"{caller}({argument} of shape {numbers.shape}) needs the shape (m,).")
     bad = np.flatnonzero(~((numbers >= 0) & (numbers <= 1)))
@@ -46,9 +35,7 @@ def probabilities(caller: str, argument: str, values: ArrayLike) -> np.ndarray:
 
 def classes(caller: str, argument: str, values: ArrayLike) -> np.ndarray:
     """The classes as (n,) int64; an error unless they are integer, n at least 1."""
-    check_numeric(caller, argument, values)
-    check_concrete(caller, "", **{argument: values})
-    numbers = np.asarray(values)
+    numbers = known(caller, argument, values)
     if numbers.ndim != 1 or not numbers.size:
         raise ValueError(f"{caller}({argument} of shape {numbers.shape}) needs the shape (n,).")
     if numbers.dtype.kind not in "iu":
@@ -70,9 +57,7 @@ def same_length(caller: str, **arrays: np.ndarray) -> int:
 
 def check_two_groups(caller: str, positive: ArrayLike) -> np.ndarray:
     """Which examples are positive, (n,) bool; an error unless there are both kinds."""
-    check_numeric(caller, "positive", positive)
-    check_concrete(caller, positive=positive)
-    marks = np.asarray(positive)
+    marks = known(caller, "positive", positive)
     if marks.ndim != 1:
         raise ValueError(f"{caller}(positive of shape {marks.shape}) needs the shape (n,).")
     if not np.isin(marks, (0, 1)).all():

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcompress.core.checks import check_concrete, check_count
-from jaxcompress.core.kinds import check_numeric
+from jaxcompress.core.checks import check_count
+from jaxcompress.validate.arrays import real
 from jaxcompress.validate.cards.findings import Figure, Finding
 from jaxcompress.validate.comparisons.arguments import classes
 from jaxcompress.validate.intervals import check_confidence
@@ -181,9 +181,7 @@ class _Answers:
     def __init__(self, caller: str, argument: str, logits: ArrayLike, labels: np.ndarray):
         from scipy import special
 
-        check_numeric(caller, argument, logits)
-        check_concrete(caller, "", **{argument: logits})
-        self.logits = np.asarray(logits, np.float64)
+        self.logits = real(caller, argument, logits)
         n = labels.size
         if self.logits.ndim != 2 or len(self.logits) != n or n < 2 or not self.logits.size:
             raise ValueError(

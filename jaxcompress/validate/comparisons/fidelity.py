@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcompress.core.checks import check_concrete, check_count
-from jaxcompress.core.kinds import check_numeric
+from jaxcompress.core.checks import check_count
+from jaxcompress.validate.arrays import check_all_finite, real
 from jaxcompress.validate.cards.findings import Figure, Finding
 from jaxcompress.validate.intervals import wilson
 from jaxcompress.validate.skewed import skewed_mean_interval
@@ -214,20 +214,14 @@ def _pair(
 ) -> tuple[np.ndarray, np.ndarray]:
     found = []
     for argument, values in {"reference": reference, "candidate": candidate}.items():
-        check_numeric(caller, argument, values)
-        check_concrete(caller, "", **{argument: values})
-        each = np.asarray(values, np.float64)
+        each = real(caller, argument, values)
         if each.ndim < 1 or not each.size:
             raise ValueError(
                 f"{caller}({argument} of shape {each.shape}) needs the shape (…, classes)."
             )
-        bad = np.argwhere(~np.isfinite(each) if finite else np.isnan(each) | np.isposinf(each))
-        if len(bad):
-            place = tuple(int(index) for index in bad[0])
-            raise ValueError(
-                f"{caller}({argument}): {len(bad)} of {each.size} values are not finite, the first"
-                f" is {argument}{list(place)} = {each[place]}."
-            )
+        # A logit of -inf rules a class out.
+        judged = each if finite else np.where(np.isneginf(each), 0.0, each)
+        check_all_finite(caller, argument, judged)
         found.append(each)
     if found[0].shape != found[1].shape:
         raise ValueError(

@@ -4,14 +4,13 @@ Attacks are computed by NumPy in float64: signals of overfitted models differ fa
 the point, and what costs time are the models.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcompress.core.checks import check_concrete
-from jaxcompress.core.kinds import check_numeric
 from jaxcompress.core.messages import shown
+from jaxcompress.validate import arrays
+
+_OVERFLOW = "Leave that example out, or look for an overflow in the model."
 
 
 def real(caller: str, argument: str, value: ArrayLike, *shapes: str) -> np.ndarray:
@@ -20,25 +19,17 @@ def real(caller: str, argument: str, value: ArrayLike, *shapes: str) -> np.ndarr
     Example:
       >>> real("audit", "scores", [1.0, float("nan")], "(n,)")
       Traceback (most recent call last):
-      ValueError: audit(scores): 1 of 2 values are not finite, the first at (1,) is nan.
-      Leave that example out, or look for an overflow in the model.
+      ValueError: audit(scores): 1 of 2 values are not finite, the first is scores[1] =
+      nan. Leave that example out, or look for an overflow in the model.
     """
-    values = np.asarray(_array(caller, argument, value, *shapes), np.float64)
-    finite = np.isfinite(values)
-    if not finite.all():
-        bad = np.argwhere(~finite)
-        first = tuple(int(i) for i in bad[0])
-        raise ValueError(
-            f"{caller}({argument}): {len(bad)} of {values.size} values are not finite, the first"
-            f" at {first} is {values[first]}. Leave that example out, or look for an overflow in"
-            " the model."
-        )
+    values = _shaped(caller, argument, arrays.real(caller, argument, value), *shapes)
+    arrays.check_all_finite(caller, argument, values, _OVERFLOW)
     return values
 
 
 def flags(caller: str, argument: str, value: ArrayLike, *shapes: str) -> np.ndarray:
     """The values as bool; raises a TypeError where they are of another dtype."""
-    values = _array(caller, argument, value, *shapes)
+    values = _shaped(caller, argument, arrays.known(caller, argument, value), *shapes)
     if values.dtype != np.bool_:
         raise TypeError(f"{caller}({argument} of dtype {values.dtype}) must be bool.")
     return values
@@ -110,14 +101,11 @@ def _enough(caller: str, counts: np.ndarray, how: str, least: int, shadows: int)
         )
 
 
-def _array(caller: str, argument: str, value: Any, *shapes: str) -> np.ndarray:
-    check_numeric(caller, argument, value)
-    check_concrete(caller, **{argument: value})
-    values = np.asarray(value)
+def _shaped(caller: str, argument: str, values: np.ndarray, *shapes: str) -> np.ndarray:
     ranks = [shape.count(",") + (not shape.endswith(",)")) for shape in shapes]
     if values.ndim not in ranks or not values.size:
         raise ValueError(
-            f"{caller}({argument}={shown(value)} of shape {values.shape}) needs the shape"
+            f"{caller}({argument}={shown(values)} of shape {values.shape}) needs the shape"
             f" {' or '.join(shapes)}, with at least one entry."
         )
     return values

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxcompress.core.kinds import check_kind, check_path, check_text
+from jaxcompress.validate.arrays import check_all_finite
 
 _ARRAY = "It has one row per model and one column per example."
 
@@ -42,13 +43,8 @@ class Shadows:
                 f"Shadows(signals {self.signals.shape}, members {self.members.shape}) needs"
                 " members (shadows, n), and the same axes first in signals."
             )
-        bad = np.argwhere(~np.isfinite(self.signals))
-        if len(bad):
-            raise ValueError(
-                f"Shadows(signals): {len(bad)} of {self.signals.size} are not finite, the first"
-                f" of model {bad[0][0]} and example {bad[0][1]}. Look whether its training"
-                " diverged."
-            )
+        mend = "The axes are models and examples: look whether the training of that one diverged."
+        check_all_finite("Shadows", "signals", self.signals, mend)
 
     @property
     def varying(self) -> np.ndarray:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxcompress.core.checks import check_concrete, check_count
-from jaxcompress.core.kinds import check_iterable, check_loss, check_model, check_numeric
+from jaxcompress.core.kinds import check_iterable, check_loss, check_model
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Loss, Model, Params, PyTree
+from jaxcompress.validate.arrays import check_all_finite, known, real
 from jaxcompress.validate.cards.findings import Finding
 from jaxcompress.validate.evaluate import predict
 from jaxcompress.validate.intervals import check_confidence, paired_interval, wilson
@@ -251,27 +252,18 @@ def _newcombe(one: float, of_one: Interval, other: float, of_other: Interval) ->
 
 
 def _checked_losses(caller: str, losses: ArrayLike) -> np.ndarray:
-    check_numeric(caller, "losses", losses)
-    check_concrete(caller, losses=losses)
-    table = np.asarray(losses, np.float64)
+    table = real(caller, "losses", losses)
     if table.ndim != 2 or not len(table) or table.shape[1] < 2:
         raise ValueError(
             f"{caller}(losses of shape {table.shape}) needs the shape (n, values), at least two"
             " values."
         )
-    bad = np.argwhere(~np.isfinite(table))
-    if len(bad):
-        raise ValueError(
-            f"{caller}(losses): {len(bad)} of {table.size} are not finite, the first at"
-            f" {tuple(map(int, bad[0]))}."
-        )
+    check_all_finite(caller, "losses", table)
     return table
 
 
 def _checked_truth(caller: str, truth: ArrayLike, n: int, values: int) -> np.ndarray:
-    check_numeric(caller, "truth", truth)
-    check_concrete(caller, truth=truth)
-    found = np.asarray(truth)
+    found = known(caller, "truth", truth)
     if found.shape != (n,) or not np.isin(found, np.arange(values)).all():
         raise ValueError(
             f"{caller}(truth of shape {found.shape}) needs {n} integers in [0, {values}), which"
@@ -287,9 +279,7 @@ def _checked_prior(
         # One more of each: a value that no record has is not impossible.
         counts = np.bincount(truth, minlength=values) + 1.0
         return counts / counts.sum()
-    check_numeric(caller, "prior", prior)
-    check_concrete(caller, prior=prior)
-    chances = np.asarray(prior, np.float64)
+    chances = real(caller, "prior", prior)
     if chances.shape != (values,) or not (np.isfinite(chances).all() and (chances > 0).all()):
         raise ValueError(
             f"{caller}(prior of shape {chances.shape}) needs {values} finite numbers above 0."

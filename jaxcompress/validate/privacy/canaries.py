@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from jaxcompress.core.checks import check_concrete, check_count
 from jaxcompress.core.kinds import check_kind, check_numeric
+from jaxcompress.validate.arrays import known
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -194,9 +195,7 @@ def _with_prefix(prefix: np.ndarray, drawn: np.ndarray) -> np.ndarray:
 
 
 def _checked_tokens(caller: str, argument: str, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
-    check_numeric(caller, argument, tokens)
-    check_concrete(caller, "", **{argument: tokens})
-    values = np.asarray(tokens)
+    values = known(caller, argument, tokens)
     integers = np.issubdtype(values.dtype, np.integer) or not values.size
     if values.ndim != 1 or not integers or (values < 0).any():
         raise ValueError(f"{caller}({argument}) must be a list of tokens, integers of at least 0.")

@@ -12,6 +12,7 @@ from jaxcompress.core.checks import check_concrete, check_count, check_positive
 from jaxcompress.core.kinds import check_function, check_kind, check_numeric
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params
+from jaxcompress.validate.arrays import real
 from jaxcompress.validate.evaluate import predict
 from jaxcompress.validate.privacy.canaries import Canaries, log2_candidates
 from jaxcompress.validate.privacy.findings import Finding, of_exposures
@@ -292,9 +293,7 @@ def _extrapolated(caller: str, values: np.ndarray, samples: np.ndarray) -> tuple
 
 
 def _checked_values(caller: str, values: ArrayLike) -> np.ndarray:
-    check_numeric(caller, "values", values)
-    check_concrete(caller, values=values)
-    found = np.asarray(values, np.float64)
+    found = real(caller, "values", values)
     if found.ndim != 1 or not np.isfinite(found).all():
         raise ValueError(f"{caller}(values) must be a list of finite numbers, one per canary.")
     return found

@@ -3,33 +3,18 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcompress.core.checks import check_concrete
-from jaxcompress.core.kinds import check_numeric
+from jaxcompress.validate.arrays import known
+from jaxcompress.validate.intervals import finite_values
 
 
 def checked_scores(caller: str, argument: str, scores: ArrayLike) -> np.ndarray:
     """The scores as (m,) float64; an error unless finite and at least two."""
-    check_numeric(caller, argument, scores)
-    check_concrete(caller, "", **{argument: scores})
-    scores = np.asarray(scores, np.float64)
-    if scores.ndim != 1 or scores.size < 2:
-        raise ValueError(
-            f"{caller}({argument} of shape {scores.shape}) needs the shape (m,), m at least 2."
-        )
-    bad = np.flatnonzero(~np.isfinite(scores))
-    if bad.size:
-        raise ValueError(
-            f"{caller}({argument}): {bad.size} of {scores.size} scores are not finite, the first is"
-            f" {argument}[{bad[0]}] = {scores[bad[0]]}."
-        )
-    return scores
+    return finite_values(caller, scores, argument)
 
 
 def checked_members(caller: str, members: ArrayLike, m: int) -> np.ndarray:
     """The memberships as (m,) bool, or an error unless some are in and some are out."""
-    check_numeric(caller, "members", members)
-    check_concrete(caller, members=members)
-    members = np.asarray(members)
+    members = known(caller, "members", members)
     if members.shape != (m,) or not np.isin(members, (0, 1)).all():
         raise ValueError(
             f"{caller}(members of shape {members.shape}) needs {m} entries, one per score, each"

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcompress.core.checks import check_concrete
-from jaxcompress.core.kinds import check_numeric
+from jaxcompress.validate.arrays import real
 
 
 def features_of(caller: str, argument: str, examples: ArrayLike) -> np.ndarray:
@@ -16,17 +15,13 @@ def features_of(caller: str, argument: str, examples: ArrayLike) -> np.ndarray:
       TypeError: they are no numbers, or traced.
       ValueError: there are fewer than two, no features, or a value that is not finite.
     """
-    check_numeric(caller, argument, examples)
-    check_concrete(caller, "", **{argument: examples})
-    array = np.asarray(examples)
-    if np.iscomplexobj(array):
-        raise TypeError(f"{caller}({argument} of dtype {array.dtype}) needs real numbers.")
+    array = real(caller, argument, examples)
     if array.ndim == 0 or len(array) < 2 or not array.size:
         raise ValueError(
             f"{caller}({argument} of shape {array.shape}) needs the shape (n, ...), two examples or"
             " more with a feature each."
         )
-    rows = array.reshape(len(array), -1).astype(np.float64)
+    rows = array.reshape(len(array), -1)
     bad = np.argwhere(~np.isfinite(rows))
     if bad.size:
         row, column = bad[0]

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcompress.core.checks import check_concrete, check_count
-from jaxcompress.core.kinds import check_numeric
+from jaxcompress.core.checks import check_count
+from jaxcompress.validate.arrays import known
 from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Finding
 from jaxcompress.validate.intervals import check_confidence
 
@@ -196,9 +196,7 @@ def _same_predictions(before: np.ndarray, now: np.ndarray) -> float:
 
 
 def _classes(caller: str, argument: str, values: ArrayLike) -> np.ndarray:
-    check_numeric(caller, argument, values)
-    check_concrete(caller, "", **{argument: values})
-    array = np.asarray(values)
+    array = known(caller, argument, values)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{caller}({argument} of dtype {array.dtype}) needs integer classes.")
     if array.ndim != 1 or not array.size or array.min() < 0:

@@ -157,7 +157,7 @@ def test_needed_others():
         (lambda: audit(case()[0][:5], case()[1]), r"audit\(scores of shape \(5,\), members of"),
         (
             lambda: audit([1.0, np.nan], [True, False]),
-            r"audit\(scores\): 1 of 2 .* at \(1,\) is nan",
+            r"audit\(scores\): 1 of 2 .* scores\[1\] = nan",
         ),
         (lambda: control(np.arange(5.0), np.arange(5) > 0), "one non-member, and halves need two"),
     ],

@@ -168,7 +168,7 @@ def test_parts_of_a_record():
         ),
         (
             lambda: membership.shadows(fit, lambda model, e: e[1] / 0 * 0, EXAMPLES, MEMBERS, KEY),
-            r"Shadows\(signals\): 54 of 54 are not finite",
+            r"Shadows\(signals\): 54 of 54 values are not finite",
         ),
         (lambda: membership.halves(3, 8, KEY), r"halves\(count=3\) must be even"),
         (

@@ -101,7 +101,7 @@ def test_the_interval_of_a_difference_is_newcombes():
     ("change", "message"),
     [
         ({"losses": np.ones((10, 1))}, "at least two values"),
-        ({"losses": np.full((10, 2), np.nan)}, "20 of 20 are not finite"),
+        ({"losses": np.full((10, 2), np.nan)}, "20 of 20 values are not finite"),
         ({"truth": np.full(10, 2)}, r"10 integers in \[0, 2\)"),
         ({"truth": np.zeros(9, int)}, r"truth of shape \(9,\)\) needs 10"),
         ({"members": np.ones(10)}, "10 of 10 are in"),
