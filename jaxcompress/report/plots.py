@@ -1,22 +1,24 @@
-"""The Pareto plot: bytes on disk against accuracy, with intervals.
-
-Matplotlib is loaded when a plot is drawn, without pyplot: no backend is chosen, and the
-settings of the caller are neither used nor changed.
-"""
+"""The Pareto plot: bytes on disk against accuracy, with intervals."""
 
 import dataclasses
-import io
 import itertools
 import pathlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from jaxcompress.core.checks import check_positive, check_share
-from jaxcompress.core.kinds import check_iterable, check_kind, check_path, check_text
-
-SVG = {"format": "svg", "metadata": dict.fromkeys(("Creator", "Date", "Format", "Type"))}
-PNG = {"format": "png", "dpi": 200, "metadata": {"Software": None}}
-
-_INK, _MUTED, _RULE, _ACCENT = "#1d2430", "#8a919c", "#e6e8eb", "#0b5c8a"
+from jaxcompress.core.kinds import check_iterable, check_kind, check_text
+from jaxcompress.report.figures import (
+    ACCENT,
+    INK,
+    MUTED,
+    PNG,
+    RULE,
+    SVG,
+    axes_of,
+    destination,
+    drawn,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,24 +100,20 @@ def pareto(points: Sequence[Point], path: str | pathlib.Path, *, title: str = ""
       ImportError: matplotlib is not installed.
       ValueError: there is no point, or the path ends otherwise.
     """
-    check_path("pareto", "path", path)
-    path = pathlib.Path(path)
-    drawings = {".svg": SVG, ".png": PNG}
-    if path.suffix not in drawings:
-        raise ValueError(f"pareto(path={str(path)!r}) must end in {' or '.join(drawings)}.")
-    data = _drawn("pareto", points, title, **drawings[path.suffix])
+    path, form = destination("pareto", path)
+    data = _drawn("pareto", points, title, form)
     path.write_bytes(data)
     return data
 
 
 def pareto_svg(points: Sequence[Point], *, title: str = "") -> bytes:
     """The plot of `pareto` as the bytes of an SVG file, its text drawn as shapes."""
-    return _drawn("pareto_svg", points, title, **SVG)
+    return _drawn("pareto_svg", points, title, SVG)
 
 
 def pareto_png(points: Sequence[Point], *, title: str = "") -> bytes:
     """The plot of `pareto` as the bytes of a PNG file, 1360 pixels wide."""
-    return _drawn("pareto_png", points, title, **PNG)
+    return _drawn("pareto_png", points, title, PNG)
 
 
 def _equal(one: Point, two: Point) -> bool:
@@ -130,41 +128,19 @@ def _checked(caller: str, points: Iterable[Point]) -> list[Point]:
     return points
 
 
-def _drawn(caller: str, points: Iterable[Point], title: str, **form) -> bytes:
+def _drawn(caller: str, points: Iterable[Point], title: str, form: dict[str, Any]) -> bytes:
     points = _checked(caller, points)
     check_text(caller, "title", title)
     if not points:
         raise ValueError(f"{caller}(points) is empty. Give at least one Point.")
-    try:
-        from matplotlib import style
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "report.pareto needs matplotlib: pip install jaxcompress[plots]"
-        ) from error
-    # The salt makes an SVG's names, and so the file, the same each time.
-    with style.context(["default", {"svg.hashsalt": "pareto"}]):
-        figure = Figure(figsize=(6.8, 4.2), layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
+    with axes_of("pareto", title, (6.8, 4.2)) as axes:
         _scales(axes, points)
         _marks(axes, points)
-        axes.set_title(
-            title,
-            loc="left",
-            color=_INK,
-            fontsize=11,
-            fontweight="bold",
-            pad=12,
-            parse_math=False,
-        )
-        canvas.draw()
-        figure.set_layout_engine("none")
+        # Labels are placed where the layout has left the marks.
+        axes.figure.canvas.draw()
+        axes.figure.set_layout_engine("none")
         _labels(axes, points)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, **form)
-    return buffer.getvalue()
+        return drawn(axes, form)
 
 
 def _scales(axes, points: Sequence[Point]) -> None:
@@ -180,11 +156,11 @@ def _scales(axes, points: Sequence[Point]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: _bytes(size)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda accuracy, _: f"{100 * accuracy:.4g}%"))
-    axes.set_xlabel("bytes on disk", color=_INK, labelpad=8)
-    axes.set_ylabel("accuracy", color=_INK, labelpad=8)
-    axes.grid(color=_RULE, linewidth=0.8)
+    axes.set_xlabel("bytes on disk", color=INK, labelpad=8)
+    axes.set_ylabel("accuracy", color=INK, labelpad=8)
+    axes.grid(color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=_INK, length=0, labelsize=9)
+    axes.tick_params(colors=INK, length=0, labelsize=9)
     axes.spines[:].set_visible(False)
 
 
@@ -194,12 +170,12 @@ def _marks(axes, points: Sequence[Point]) -> None:
         [point.size_bytes for point in best],
         [point.accuracy for point in best],
         drawstyle="steps-post",
-        color=_ACCENT,
+        color=ACCENT,
         linewidth=1.2,
         alpha=0.5,
     )
     for point in points:
-        color = _ACCENT if point in best else _MUTED
+        color = ACCENT if point in best else MUTED
         axes.errorbar(
             point.size_bytes,
             point.accuracy,
@@ -250,7 +226,7 @@ def _label(axes, point: Point, anchor: float, offset: tuple, across: str, along:
         textcoords="offset points",
         horizontalalignment=across,
         verticalalignment=along,
-        color=_INK,
+        color=INK,
         fontsize=9,
         parse_math=False,
         path_effects=[withStroke(linewidth=2.5, foreground="white")],

@@ -1,16 +1,14 @@
 """ROC curves of membership audits on logarithmic axes, where low rates are seen."""
 
-import io
 import pathlib
 from collections.abc import Mapping
 
 import numpy as np
 
-from jaxcompress.core.kinds import check_kind, check_mapping, check_path, check_text
-from jaxcompress.report.plots import PNG, SVG
+from jaxcompress.core.kinds import check_kind, check_mapping, check_text
+from jaxcompress.report.figures import INK, MUTED, RULE, axes_of, destination, drawn
 from jaxcompress.validate.membership import Audit
 
-_INK, _MUTED, _RULE = "#1d2430", "#8a919c", "#e6e8eb"
 _SOLID = 10
 """Colours come again after so many lines, which are dashed from there on."""
 
@@ -45,34 +43,12 @@ def roc(audits: Mapping[str, Audit], path: str | pathlib.Path, *, title: str = "
     if not audits:
         raise ValueError("roc(audits) is empty. Give at least one.")
     check_text("roc", "title", title)
-    check_path("roc", "path", path)
-    path, forms = pathlib.Path(path), {".svg": SVG, ".png": PNG}
-    if path.suffix not in forms:
-        raise ValueError(f"roc(path={str(path)!r}) must end in {' or '.join(forms)}.")
-    data = _drawn(audits, title, **forms[path.suffix])
+    path, form = destination("roc", path)
+    with axes_of("roc", title, (6.8, 5.2)) as axes:
+        _lines(axes, audits)
+        data = drawn(axes, form)
     path.write_bytes(data)
     return data
-
-
-def _drawn(audits: Mapping[str, Audit], title: str, **form) -> bytes:
-    try:
-        from matplotlib import style
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("report.roc needs matplotlib: pip install jaxcompress[plots]") from error
-    # The salt makes an SVG's names, and so the file, the same each time.
-    with style.context(["default", {"svg.hashsalt": "roc"}]):
-        figure = Figure(figsize=(6.8, 5.2), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        _lines(axes, audits)
-        axes.set_title(
-            title, loc="left", color=_INK, fontsize=11, fontweight="bold", pad=12, parse_math=False
-        )
-        buffer = io.BytesIO()
-        figure.savefig(buffer, **form)
-    return buffer.getvalue()
 
 
 def _lines(axes, audits: Mapping[str, Audit]) -> None:
@@ -85,13 +61,13 @@ def _lines(axes, audits: Mapping[str, Audit]) -> None:
         line = "solid" if rank < _SOLID else "dashed"
         # A share of 0 has no place on a logarithmic axis.
         axes.plot(false[true > 0], true[true > 0], linestyle=line, linewidth=1.6, label=label)
-    axes.plot([low, 1], [low, 1], color=_MUTED, linestyle="dotted", linewidth=1.2, label="chance")
+    axes.plot([low, 1], [low, 1], color=MUTED, linestyle="dotted", linewidth=1.2, label="chance")
     axes.set(xscale="log", yscale="log", xlim=(low, 1), ylim=(low, 1.15))
-    axes.set_xlabel("false positive rate", color=_INK, labelpad=8)
-    axes.set_ylabel("members found", color=_INK, labelpad=8)
-    axes.grid(color=_RULE, linewidth=0.8)
+    axes.set_xlabel("false positive rate", color=INK, labelpad=8)
+    axes.set_ylabel("members found", color=INK, labelpad=8)
+    axes.grid(color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=_INK, which="both", labelsize=9)
+    axes.tick_params(colors=INK, which="both", labelsize=9)
     axes.spines[:].set_visible(False)
     legend = axes.legend(frameon=False, fontsize=9, loc="lower right")
     for text in legend.get_texts():
