@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.messages import shown
+from jaxcompress.core.sharding import gathered_along
 from jaxcompress.core.types import PyTree
 
 
@@ -57,6 +58,21 @@ def count_of(caller: str, argument: str, examples: PyTree) -> int:
     if not n:
         raise ValueError(f"{caller}({argument}) holds no examples.")
     return n
+
+
+def whole_rows(examples: PyTree) -> PyTree:
+    """The examples so that some can be picked from them.
+
+    An explicit mesh lets nothing be picked along an axis that it splits: such arrays
+    are gathered along their first axis. All others stay as they are.
+
+    Example:
+      >>> whole_rows((np.arange(3), jnp.arange(3)))
+      (array([0, 1, 2]), Array([0, 1, 2], dtype=int32))
+    """
+    return jax.tree.map(
+        lambda array: gathered_along(array, 0) if isinstance(array, jax.Array) else array, examples
+    )
 
 
 def as_pairs(caller: str, batches: Iterable[Any]) -> list[tuple[Any, Any]]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.batches import whole_rows
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.kinds import check_key, check_kind, check_shape, check_takes
 from jaxcompress.core.types import Array, Fit, Key, Params, PyTree
@@ -68,7 +69,7 @@ def fitting(recipe: Recipe, init: Callable[[Key], Params], *, steps: int, batch_
         if len(weights) != n:
             raise ValueError(f"fit(weights of {len(weights)}, examples of {n}) needs one for each.")
         init_key, key = jax.random.split(key)
-        return run(initial(recipe, init(init_key), key), examples, weights)
+        return run(initial(recipe, init(init_key), key), *whole_rows((examples, weights)))
 
     # Outside of jit, too, examples of NumPy are read at places that are traced.
     @jax.jit

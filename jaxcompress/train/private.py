@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxcompress.core.batches import whole_rows
 from jaxcompress.core.checks import check_count, check_inside, check_size
 from jaxcompress.core.kinds import (
     check_key,
@@ -135,6 +136,7 @@ def private_gradient(
 
     def gradient(params: Params, examples: PyTree, weights: Array, key: Key) -> Params:
         _check_step("private_gradient", params, examples, weights, key)
+        examples, weights = whole_rows((examples, weights))
         chosen_key, noise_key = jax.random.split(key)
         probability = mechanism.sampling_probability
         # Of all bits: the default rounds a small probability to a multiple of 2^-23.
@@ -206,6 +208,7 @@ def private_fit(
         init_key, steps_key = jax.random.split(key)
         params = init(init_key)
         _check_step("private_fit", params, examples, weights, steps_key)
+        examples, weights = whole_rows((examples, weights))
 
         def step(carry: tuple, step_key: Key) -> tuple:
             params, state = carry

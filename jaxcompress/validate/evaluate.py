@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.batches import count_of
+from jaxcompress.core.batches import count_of, whole_rows
 from jaxcompress.core.checks import check_concrete, check_count, check_fits, is_number
 from jaxcompress.core.kinds import check_function, check_iterable, check_kind
 from jaxcompress.core.trees import check_arrays
@@ -75,7 +75,7 @@ def in_batches(inputs: PyTree, chosen: np.ndarray, batch_size: int) -> Iterator[
 
     The last is filled up by repeating its last example.
     """
-    size = min(batch_size, chosen.size)
+    inputs, size = whole_rows(inputs), min(batch_size, chosen.size)
     for start in range(0, chosen.size, size):
         indices = chosen[np.minimum(np.arange(start, start + size), chosen.size - 1)]
         yield jax.tree.map(lambda array, indices=indices: array[indices], inputs), size
@@ -213,7 +213,7 @@ def as_array(targets: PyTree) -> PyTree:
 
 
 def _first(inputs: PyTree, size: int) -> PyTree:
-    return jax.tree.map(lambda array: array[:size], inputs)
+    return jax.tree.map(lambda array: array[:size], whole_rows(inputs))
 
 
 def unusable(outputs: PyTree, size: int) -> Array:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.batches import whole_rows
 from jaxcompress.core.checks import check_concrete, check_count
 from jaxcompress.core.kinds import check_model
 from jaxcompress.core.leaf import materialize
@@ -187,7 +188,7 @@ def _in_order(sites: list[Site]) -> list[tuple[tuple[int, ...], Site]]:
 
 
 def _rows(inputs: PyTree, chosen: slice) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf[chosen], inputs)
+    return jax.tree.map(lambda leaf: leaf[chosen], whole_rows(inputs))
 
 
 def _check_same(caller: str, params: Params, candidate: Params) -> None:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.batches import count_of
+from jaxcompress.core.batches import count_of, whole_rows
 from jaxcompress.core.checks import KnownValueError, check_concrete, check_count, check_fits
 from jaxcompress.core.kinds import check_key, check_takes
 from jaxcompress.core.progress import bar
@@ -99,6 +99,7 @@ def on_folds(
     fit: Fit, evaluate: Evaluate, data: PyTree, folds: list[Fold], keys: Key, at_once: int | None
 ) -> CrossValidation:
     """What `cross_validate` gives, of checked arguments and one key per fold."""
+    data = whole_rows(data)
     reason = _unfit(data) if at_once != 0 else "at_once is 0"
     if not reason:
         found = _in_one_program(fit, evaluate, data, folds, keys, at_once or len(folds))

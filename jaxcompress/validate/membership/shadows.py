@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxcompress.core.batches import whole_rows
 from jaxcompress.core.checks import check_concrete, check_count
 from jaxcompress.core.kinds import check_key, check_takes
 from jaxcompress.core.messages import shown
@@ -117,7 +118,7 @@ def shadows(
     check_key("shadows", "key", key)
     chunk = check_count("shadows", "chunk", chunk)
     check_concrete("shadows", key=key, examples=examples)
-    examples = jax.tree.map(jnp.asarray, examples)
+    examples = whole_rows(jax.tree.map(jnp.asarray, examples))
     given = _Given.of(members, key)
 
     def model(rows: Array, weights: Array, key: Key, examples: PyTree) -> PyTree:
