@@ -55,8 +55,8 @@ def raising(path):
 
 
 def slow(path):
-    begin = time.process_time()
-    while time.process_time() < begin + campaign.LONGEST_SECONDS:
+    begin = time.thread_time()
+    while time.thread_time() < begin + campaign.LONGEST_SECONDS:
         pass
     return describe(path)
 

@@ -15,7 +15,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import time
 import tracemalloc
 from typing import Any
 
@@ -26,6 +25,7 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.storage import FileError, describe, load, load_leaf, load_removal, save
 from jaxcompress.storage.container.errors import LONGEST_MESSAGE
 from jaxcompress.storage.container.limits import HEADER_WEIGHT, leaf_bytes
+from tests.storage import clock
 from tests.storage.bits import assert_same_bits
 from tests.storage.fuzzing.corpus import CORPUS
 from tests.storage.fuzzing.files import File, put_together, taken_apart
@@ -111,15 +111,15 @@ def measured(path: pathlib.Path, seed: int, traced: int) -> dict[str, Any]:
     """The outcome of one file, with its time and the memory of every `traced`-th."""
     path.write_bytes(content(seed))
     header = int.from_bytes(path.read_bytes()[:8], "little")
-    begin = time.process_time()
     if seed % traced == 0:
         tracemalloc.start()
-    try:
-        kind, accepted = outcome(path)
-        fault = ""
-    except Exception as error:
-        kind, accepted, fault = "failed", 0, f"{type(error).__name__}: {error}"[:300]
-    seconds = time.process_time() - begin
+    with clock.measured() as taken:
+        try:
+            kind, accepted = outcome(path)
+            fault = ""
+        except Exception as error:
+            kind, accepted, fault = "failed", 0, f"{type(error).__name__}: {error}"[:300]
+    seconds = taken.seconds
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     bound = CONSTANT + 4 * (path.stat().st_size + accepted + HEADER_WEIGHT * header)
