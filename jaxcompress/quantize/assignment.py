@@ -15,7 +15,7 @@ from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.trees import check_arrays, chosen_by, named_axes
 from jaxcompress.core.types import Params, Selector
 from jaxcompress.quantize import formats
-from jaxcompress.quantize.ranges.estimator import RangeEstimator, check_ranges
+from jaxcompress.quantize.ranges.grids import Ranges, check_ranges
 
 
 class Assignment(NamedTuple):
@@ -98,7 +98,7 @@ def check_choice(
     spec: QuantSpec | Rules,
     axes: Axes | None,
     select: Selector | None,
-    ranges: RangeEstimator,
+    ranges: Ranges,
 ) -> None:
     """Raises a TypeError for what no params are needed to refuse."""
     check_spec(caller, spec)

@@ -19,8 +19,8 @@ from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Masks, Params, Selector
 from jaxcompress.quantize.assignment import Assignment, assign, check_choice
-from jaxcompress.quantize.ranges.estimator import RangeEstimator
 from jaxcompress.quantize.ranges.extremes import min_max
+from jaxcompress.quantize.ranges.grids import Ranges
 from jaxcompress.quantize.rounding.nearest import nearest
 
 
@@ -30,7 +30,7 @@ def quantize(
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
-    ranges: RangeEstimator = min_max,
+    ranges: Ranges = min_max,
     masks: Masks | None = None,
 ) -> tuple[Params, Report]:
     """Quantizes weights to low-bit codes and reports what was done to each leaf.
@@ -127,7 +127,7 @@ def explain(tree: Params) -> Report:
     return Report("explain", tuple(rows))
 
 
-def _quantized(leaf, choice: Assignment, ranges: RangeEstimator) -> QTensor:
+def _quantized(leaf, choice: Assignment, ranges: Ranges) -> QTensor:
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return jax.eval_shape(lambda x: nearest(x, choice, ranges), leaf)
     return nearest(jnp.asarray(leaf), choice, ranges)

@@ -18,7 +18,7 @@ from jaxcompress.core.types import Array
 from jaxcompress.graph import Site
 from jaxcompress.kernels import digits as digits_of
 from jaxcompress.quantize.formats.integers import int8
-from jaxcompress.quantize.ranges.estimator import RangeEstimator, check_ranges, estimate
+from jaxcompress.quantize.ranges.estimator import RangeEstimator, check_estimator, estimate
 from jaxcompress.quantize.ranges.extremes import min_max
 
 MADE_BY = "Make them with execution.dynamic() or execution.static(readings)."
@@ -72,7 +72,7 @@ def dynamic(
       'int8'
     """
     _check_spec("dynamic", spec)
-    check_ranges("dynamic", ranges)
+    check_estimator("dynamic", ranges)
     digits = check_count("dynamic", "digits", digits)
     if digits > 1 and not (isinstance(spec.levels, Integers) and spec.odd):
         raise ValueError(

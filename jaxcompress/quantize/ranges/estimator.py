@@ -54,13 +54,13 @@ def estimate(ranges: RangeEstimator, x: Array, axis: Axis, spec: QuantSpec) -> R
     return observer.read(observer.update(x, state))
 
 
-def check_ranges(caller: str, ranges: RangeEstimator) -> None:
+def check_estimator(caller: str, ranges: RangeEstimator) -> None:
     """Raises a TypeError unless it is a function (spec, axis) to an observer.
 
     Example:
-      >>> check_ranges("quantize", (-1.0, 1.0))
+      >>> check_estimator("dynamic", (-1.0, 1.0))
       Traceback (most recent call last):
-      TypeError: quantize(ranges=(-1.0, 1.0)) must be a function. Pass an estimator, as
+      TypeError: dynamic(ranges=(-1.0, 1.0)) must be a function. Pass an estimator, as
       ranges.min_max; bind its options with functools.partial.
     """
     mend = "Pass an estimator, as ranges.min_max; bind its options with functools.partial."

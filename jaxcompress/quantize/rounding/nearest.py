@@ -5,14 +5,14 @@ import jax.numpy as jnp
 from jaxcompress.core.axes import to_canonical
 from jaxcompress.core.formats.coding import encode
 from jaxcompress.core.formats.cuts import as_before, cut, in_blocks
-from jaxcompress.core.formats.grids import covered, grid, stored
+from jaxcompress.core.formats.grids import stored
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array
 from jaxcompress.quantize.assignment import Assignment
-from jaxcompress.quantize.ranges.estimator import RangeEstimator, estimate
+from jaxcompress.quantize.ranges.grids import Ranges, found_grid
 
 
-def nearest(x: Array, choice: Assignment, ranges: RangeEstimator) -> QTensor:
+def nearest(x: Array, choice: Assignment, ranges: Ranges) -> QTensor:
     """Quantizes one array by rounding to nearest; `quantize` without its checks.
 
     Also known as: RTN, round-to-nearest.
@@ -20,7 +20,7 @@ def nearest(x: Array, choice: Assignment, ranges: RangeEstimator) -> QTensor:
     spec, axes = choice
     parts = cut(x.shape, spec.sharing, axes)
     blocks = in_blocks(x.astype(jnp.float32), parts)
-    on = grid(covered(estimate(ranges, blocks, parts.shared, spec), spec), spec, parts)
+    on = found_grid(ranges, blocks, parts, spec)
     codes = as_before(encode(blocks, on, spec).astype(jnp.int32), x)
     codes, on = to_canonical(codes, axes), stored(on, parts, axes)
     return QTensor.from_rounded(codes, on, spec=spec, dtype=x.dtype, axes=axes)

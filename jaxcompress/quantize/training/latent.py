@@ -13,7 +13,7 @@ from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
 from jaxcompress.quantize.assignment import Assignment
-from jaxcompress.quantize.ranges.estimator import RangeEstimator
+from jaxcompress.quantize.ranges.grids import Ranges
 from jaxcompress.quantize.training.view import fake_leaf
 
 
@@ -33,14 +33,14 @@ class Latent(CompressedLeaf):
     contracting: tuple[int, ...]
     output: tuple[int, ...]
     spec: QuantSpec
-    ranges: RangeEstimator
+    ranges: Ranges
     dtype: np.dtype
 
     def __post_init__(self):
         flax_leaf.register(Latent, CompressedLeaf)
 
     @classmethod
-    def of(cls, array: Array, choice: Assignment, ranges: RangeEstimator) -> "Latent":
+    def of(cls, array: Array, choice: Assignment, ranges: Ranges) -> "Latent":
         """Makes the leaf of one array, whose axes do what `choice` says."""
         contracting, output = (
             tuple(axis - array.ndim for axis in axes)

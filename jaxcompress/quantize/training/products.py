@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.formats.coding import encode
 from jaxcompress.core.formats.cuts import cut
-from jaxcompress.core.formats.grids import covered, grid, within
+from jaxcompress.core.formats.grids import Grid, covered, grid, within
 from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.formats.sharing import Channel, Tensor
 from jaxcompress.core.kinds import check_model
@@ -28,8 +28,8 @@ from jaxcompress.quantize.execution.activations import (
     finite_rows,
 )
 from jaxcompress.quantize.execution.obstacles import obstacle
-from jaxcompress.quantize.ranges.estimator import RangeEstimator, estimate
 from jaxcompress.quantize.ranges.extremes import min_max
+from jaxcompress.quantize.ranges.grids import Ranges, found_cover
 from jaxcompress.quantize.training.activations import rounded_data
 from jaxcompress.quantize.training.latent import Latent
 
@@ -41,7 +41,7 @@ def fake_quantize_model(
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
-    ranges: RangeEstimator = min_max,
+    ranges: Ranges = min_max,
 ) -> Model:
     """Rounds weights and data of a model to codes, for quantization-aware training.
 
@@ -142,24 +142,23 @@ class _Rounded(NamedTuple):
         return straight_through(narrowed(self.value, dtype), x, self.inside)
 
 
-def _rounded(x: Array, found: Range, spec: QuantSpec) -> _Rounded:
-    cover = covered(found, spec)
-    on = grid(cover, spec)
+def _rounded(x: Array, cover: Range, on: Grid, spec: QuantSpec) -> _Rounded:
     return _Rounded(x, encode(x, on, spec).astype(jnp.int8), cover, on.steps(spec))
 
 
 def _rows(site: Site, data: Array, activations: Activations) -> _Rounded:
     """The data as rows, (batch…, M, K)."""
     x = jax.lax.stop_gradient(site.rows(data)).astype(jnp.float32)
-    rows = _rounded(x, activations.ranges(x, site), activations.spec)
+    cover = covered(activations.ranges(x, site), activations.spec)
+    rows = _rounded(x, cover, grid(cover, activations.spec), activations.spec)
     return rows._replace(scale=jnp.where(finite_rows(x), rows.scale, jnp.nan))
 
 
 def _weights(weight: Latent, array: Array) -> _Rounded:
     """Rounds the weight in its own layout: a transpose costs more than the rest."""
     x = jax.lax.stop_gradient(array).astype(jnp.float32)
-    shared = cut(x.shape, weight.spec.sharing, weight.axes).shared
-    return _rounded(x, estimate(weight.ranges, x, shared, weight.spec), weight.spec)
+    parts = cut(x.shape, weight.spec.sharing, weight.axes)  # by channels or whole: not cut
+    return _rounded(x, *found_cover(weight.ranges, x, parts, weight.spec), weight.spec)
 
 
 def _product(site: Site, weight: Latent, activations: Activations) -> Callable:

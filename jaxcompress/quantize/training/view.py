@@ -6,15 +6,15 @@ import jax.numpy as jnp
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.formats.coding import decode, encode
 from jaxcompress.core.formats.cuts import as_before, cut, in_blocks
-from jaxcompress.core.formats.grids import covered, grid, within
+from jaxcompress.core.formats.grids import within
 from jaxcompress.core.names import map_named
 from jaxcompress.core.numerics import narrowed, straight_through
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Params, Selector, View
 from jaxcompress.quantize.assignment import Assignment, assign, check_choice
-from jaxcompress.quantize.ranges.estimator import RangeEstimator, estimate
 from jaxcompress.quantize.ranges.extremes import min_max
+from jaxcompress.quantize.ranges.grids import Ranges, found_cover
 
 
 def fake_quantize(
@@ -22,7 +22,7 @@ def fake_quantize(
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
-    ranges: RangeEstimator = min_max,
+    ranges: Ranges = min_max,
 ) -> View:
     """The view that rounds weights in the forward pass, as `quantize` would.
 
@@ -77,12 +77,11 @@ def fake_quantize(
     return view
 
 
-def fake_leaf(x: Array, choice: Assignment, ranges: RangeEstimator) -> Array:
+def fake_leaf(x: Array, choice: Assignment, ranges: Ranges) -> Array:
     """Rounds one array as its `QTensor` would, with a straight-through gradient."""
     spec, axes = choice
     parts = cut(x.shape, spec.sharing, axes)
     blocks = in_blocks(jax.lax.stop_gradient(x).astype(jnp.float32), parts)
-    cover = covered(estimate(ranges, blocks, parts.shared, spec), spec)
-    on = grid(cover, spec, parts)
+    cover, on = found_cover(ranges, blocks, parts, spec)
     value = as_before(decode(encode(blocks, on, spec), on, spec), x)
     return straight_through(narrowed(value, x.dtype), x, as_before(within(blocks, cover), x))

@@ -1,0 +1,1 @@
+"""Scale searches: which stored scale each block gets, for formats of two levels."""
