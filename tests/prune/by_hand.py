@@ -81,3 +81,56 @@ def sparsegpt_by_hand(
             weight[:, j:] -= np.outer(error, factor[j, j:])
             weight[:, j] = left
     return weight, keep
+
+
+def best_for(keep, weight, second_moment) -> np.ndarray:
+    """Each output by itself: the normal equations of what it keeps."""
+    found = np.zeros(keep.shape)
+    for row, stays in enumerate(keep):
+        among = np.ix_(stays, stays)
+        wanted = second_moment[stays] @ np.asarray(weight[row], np.float64)
+        found[row, stays] = np.linalg.solve(second_moment[among], wanted)
+    return found
+
+
+def alps_by_hand(weight, second_moment, choose):
+    """The search with an explicit inverse for each penalty, then the best of two masks.
+
+    Args:
+      weight: (outputs, inputs).
+      second_moment: of the inputs.
+      choose: scores (inputs, outputs) -> who goes.
+    """
+    whole = damped(second_moment, 0.01)
+    size = np.sqrt(np.diag(whole))
+    unit, wanted = whole / np.outer(size, size), np.asarray(weight, np.float64) * size
+
+    def kept(found):
+        return ~choose(np.square(found).T).T
+
+    first = kept(wanted)
+    penalty, left, count = 0.1, False, 0
+    sparse, dual, seen = first * wanted, 0 * wanted, first
+    while count < 300:
+        inverse = np.linalg.inv(unit + penalty * np.eye(len(unit)))
+        for _ in range(3):
+            dense = (wanted @ unit - dual + penalty * sparse) @ inverse
+            keep = kept(dense + dual / penalty)
+            sparse = keep * (dense + dual / penalty)
+            dual = dual + penalty * (dense - sparse)
+        count += 3
+        changed = np.sum(keep != seen) / np.sum(keep)
+        if not left and changed <= 0.005 and penalty > 1e-4:
+            penalty, sparse, dual, seen = penalty / 5, first * wanted, 0 * wanted, first
+            continue
+        left, seen = True, keep
+        penalty *= 1.3 if changed > 0.1 else 1.2 if changed > 0.005 else 1.1
+        if changed == 0 or (count >= 30 and changed < 0.0003):
+            break
+    dense = (wanted @ unit - dual + penalty * sparse) @ np.linalg.inv(
+        unit + penalty * np.eye(len(unit))
+    )
+    masks = [kept(dense), first]
+    fits = [best_for(keep, weight, whole) for keep in masks]
+    best = int(np.argmin([rise(weight, found, whole) for found in fits]))
+    return fits[best], masks[best]

@@ -271,6 +271,7 @@ REVIVING = {
     "least squares": (prune.solvers.least_squares(rounds=2), 0.25),
     "surgeon": (prune.solvers.optimal_brain_surgeon(), 0.6),
     "refitted": (prune.solvers.refitted(sparsegpt()), 0.25),
+    "alps": (prune.solvers.alps(), 0.25),
 }
 
 

@@ -16,10 +16,18 @@ from jaxcompress.core.formats.grids import grid
 from jaxcompress.core.observers import Range
 from jaxcompress.prune.patterns import n_of_m, unstructured, within_groups, within_outputs
 from jaxcompress.prune.patterns.pattern import Pattern
-from jaxcompress.prune.solvers import least_squares, optimal_brain_surgeon, refitted, sparsegpt
+from jaxcompress.prune.solvers import (
+    alps,
+    least_squares,
+    optimal_brain_surgeon,
+    refitted,
+    sparsegpt,
+)
 from jaxcompress.prune.solvers.sparsegpt import block_shares
 from tests.prune.by_hand import (
     TOLERANCE,
+    alps_by_hand,
+    best_for,
     damped,
     in_all,
     in_each_output,
@@ -210,16 +218,6 @@ def test_what_the_surgeon_leaves_is_the_best_that_its_mask_allows():
         np.testing.assert_allclose(new[stays], best, **TOLERANCE)
 
 
-def best_for(keep, weight, second_moment) -> np.ndarray:
-    """Each output by itself: the normal equations of what it keeps."""
-    found = np.zeros(keep.shape)
-    for row, stays in enumerate(keep):
-        among = np.ix_(stays, stays)
-        wanted = second_moment[stays] @ np.asarray(weight[row], np.float64)
-        found[row, stays] = np.linalg.solve(second_moment[among], wanted)
-    return found
-
-
 @pytest.mark.parametrize(
     ("pattern", "block_size"), [(unstructured, 16), (n_of_m(2, 4), 4)], ids=["half", "2:4"]
 )
@@ -277,6 +275,91 @@ def test_least_squares_leaves_less_error_than_one_pass():
     assert errors[1] < errors[2] < errors[3]
 
 
+WITH_ALPS = {"half": jax.jit(alps()), "2:4": jax.jit(alps(pattern=n_of_m(2, 4)))}
+"""Compiled once for all matrices of a shape, whatever the sparsity."""
+SHAPE = (16, 24)
+
+
+@pytest.mark.parametrize("name", WITH_ALPS)
+def test_alps_equals_the_loop(name):
+    weight, second_moment = normal(*SHAPE), moment(SHAPE[1])
+    solved, keep = WITH_ALPS[name](single(weight), single(second_moment), 0.5)
+    choose = GONE[name][1]
+    share = 0.5 * weight.size / 72 if name == "half" else 0.5
+    expected, kept = alps_by_hand(weight, second_moment, lambda scores: choose(scores, share))
+    np.testing.assert_array_equal(keep, kept)
+    np.testing.assert_allclose(solved, expected, **TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("name", "sparsity", "block_size"), [("half", 0.7, 128), ("2:4", 0.5, 4)], ids=["70 %", "2:4"]
+)
+def test_alps_leaves_the_least_error_of_ten_layers_and_no_gradient(name, sparsity, block_size):
+    pattern = GONE[name][0]
+    others = [compiled(refitted(sparsegpt(pattern=pattern, block_size=block_size)))]
+    if name == "half":
+        others.append(compiled(least_squares()))
+    for _ in range(10):
+        weight, second_moment = single(normal(*SHAPE)), moment(SHAPE[1])
+        arrays = weight, single(second_moment)
+        solved, keep = WITH_ALPS[name](*arrays, sparsity)
+        whole = damped(second_moment, 0.01)
+        error = rise(weight, solved, whole)
+        assert all(error < rise(weight, each(*arrays, sparsity)[0], whole) for each in others)
+        best = best_for(np.asarray(keep), weight, whole)
+        np.testing.assert_allclose(solved, best, **TOLERANCE)
+
+
+def test_alps_finds_the_same_at_every_scale_and_of_uncorrelated_inputs_the_largest():
+    weight, second_moment = single(normal(*SHAPE)), single(moment(SHAPE[1]))
+    solved, keep = WITH_ALPS["half"](weight, second_moment, 0.5)
+    for scale, energy in ((2.0**-110, 2.0**100), (2.0**100, 2.0**-110), (2.0**-100, 1.0)):
+        scaled, kept = WITH_ALPS["half"](scale * weight, energy * second_moment, 0.5)
+        np.testing.assert_array_equal(keep, kept)
+        np.testing.assert_array_equal(scaled / scale, solved)
+    solved, _ = WITH_ALPS["half"](weight, single(np.eye(SHAPE[1])), 0.5)
+    largest = np.abs(weight) > np.median(np.abs(weight))
+    np.testing.assert_allclose(solved, weight * largest, rtol=2**-20)
+
+
+FROM_LITTLE = {
+    "one row": lambda x: x[:1],
+    "fewer rows than inputs": lambda x: x[:9],
+    "inputs that are the same": lambda x: np.repeat(x[:, :1], x.shape[1], axis=1),
+    "an outlier": lambda x: x * np.where(np.arange(x.shape[1]) == 3, 1e4, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", FROM_LITTLE)
+def test_alps_holds_its_promise_on_moments_that_are_almost_singular(name):
+    weight, x = single(normal(*SHAPE)), FROM_LITTLE[name](normal(96, SHAPE[1]))
+    second_moment = x.T @ x / len(x)
+    solved, keep = WITH_ALPS["half"](weight, single(second_moment), 0.5)
+    assert int(np.sum(keep)) == weight.size // 2
+    whole = damped(second_moment, 0.01)
+    best = rise(weight, best_for(np.asarray(keep), weight, whole), whole)
+    assert rise(weight, solved, whole) < 1.01 * best + 1e-6 * rise(weight, 0 * weight, whole)
+
+
+def test_alps_leaves_what_loses_nothing_and_inputs_that_were_never_seen():
+    weight, second_moment = np.float32(normal(*SHAPE)), moment(SHAPE[1])
+    second_moment[[1, 4]] = second_moment[:, [1, 4]] = 0
+    solved, keep = map(np.asarray, WITH_ALPS["half"](weight, single(second_moment), 20 / 384))
+    assert np.sum(~keep) == np.sum(~keep[:, [1, 4]]) == 20
+    np.testing.assert_allclose(solved[keep], weight[keep], rtol=2**-20)
+    weight[:, 7] = 0
+    solved, _ = WITH_ALPS["half"](weight, single(second_moment), 0.0)
+    np.testing.assert_array_equal(solved, weight)
+    nothing = np.zeros(SHAPE, np.float32)
+    for constant in (nothing, nothing + 2.0**-140):
+        solved, keep = WITH_ALPS["half"](constant, single(second_moment), 0.5)
+        assert not np.any(solved)
+        assert not np.any(keep)
+    second_moment -= 0.1 * np.eye(len(second_moment))
+    solved, _ = WITH_ALPS["half"](weight, single(second_moment), 0.5)
+    assert np.all(np.isfinite(solved))
+
+
 def test_refitting_stands_still_where_nothing_is_left_to_fit():
     weight, second_moment = single(normal(3, 4)), single(np.eye(4))
     untouched = lambda weight, second_moment, sparsity: (weight, weight != 0)  # noqa: E731
@@ -299,6 +382,8 @@ def test_refitting_stands_still_where_nothing_is_left_to_fit():
         (least_squares, {"rounds": 0}, "least_squares(rounds=0)"),
         (least_squares, {"steps": 0}, "least_squares(steps=0)"),
         (refitted, {"solver": sparsegpt(), "damping": 0.0}, "refitted(damping=0.0)"),
+        (alps, {"steps": 0}, "alps(steps=0)"),
+        (alps, {"damping": 0.0}, "alps(damping=0.0)"),
     ],
 )
 def test_numbers_out_of_range_are_refused(solver, options, message):

@@ -1,6 +1,7 @@
 """Solvers: one matrix pruned so that its outputs change least."""
 
 from jaxcompress.core import exports
+from jaxcompress.prune.solvers.alps import alps as alps
 from jaxcompress.prune.solvers.least_squares import least_squares as least_squares
 from jaxcompress.prune.solvers.least_squares import refitted as refitted
 from jaxcompress.prune.solvers.solver import Rounding as Rounding
