@@ -1,6 +1,6 @@
 """What pruning a trained transformer at once costs in loss, and what data win back.
 
-    python -m benchmarks.one_shot_gpt [--data DIR] [--seeds 0 1 2]
+    python -m benchmarks.one_shot_gpt [--data DIR] [--seeds 0 1 2] [--trained DIR]
 
 The character transformer on tiny Shakespeare, trained by Muon as in `benchmarks.race`,
 then pruned without training: half of the weights of every matrix, anywhere or two of
@@ -8,9 +8,11 @@ four. By magnitude; by magnitude times the input's (Wanda); and with the weights
 stay making up for those that went, half-way corrected also for the matrices before. The
 table of characters, which also gives the outputs, stays whole. The share won back is
 that of the gap in loss between magnitude and the dense model. Blocks and damping of
-SparseGPT and the share of the correction were chosen on validation, seed 0.
+SparseGPT, damping of ALPS and the share of the correction were chosen on validation,
+seed 0.
 """
 
+import argparse
 import functools
 import pathlib
 from collections.abc import Callable, Iterable
@@ -18,6 +20,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import jaxcompress as jc
 from benchmarks import race, runner
@@ -26,36 +29,30 @@ from jaxcompress.core.axes import Axes
 from jaxcompress.core.types import Array, Params
 
 SEEDS, STEPS, RATE = (0, 1, 2), 1000, 8e-3
-CALIBRATION, BATCH, JUDGED, SPARSITY, CORRECTION = 512, 64, 1536, 0.5, 0.5
+CALIBRATION, BATCH, JUDGED, CORRECTION = 512, 64, 1536, 0.5
 MATRICES = jc.matching("qkv", "attended", "up", "down")
-PATTERNS = {"anywhere": jc.prune.patterns.within_outputs, "2:4": jc.prune.patterns.n_of_m(2, 4)}
+SPARSITIES = {"anywhere": 0.5, "2:4": 0.5, "70 % anywhere": 0.7}
+HALF = ("anywhere", "2:4")
+TWO_OF_FOUR = jc.prune.patterns.n_of_m(2, 4)
 
 Method = Callable[[Params, Axes, list[Array], str], Params]
+"""Params, axes, calibration data and which of `SPARSITIES` -> what is left."""
 
 
 def by_magnitude(params: Params, axes: Axes, batches: list[Array], pattern: str) -> Params:
     """The smallest of each layer's matrix, or of each four."""
     del batches
-    where = jc.prune.patterns.unstructured if pattern == "anywhere" else PATTERNS[pattern]
-    return scored(params, axes, jc.prune.criteria.magnitude(), where)
+    where = TWO_OF_FOUR if pattern == "2:4" else jc.prune.patterns.unstructured
+    target = jc.prune.Target(SPARSITIES[pattern], where, select=MATRICES, axes=axes)
+    return jc.prune.one_shot(params, jc.prune.criteria.magnitude(), target)[0]
 
 
 def by_wanda(params: Params, axes: Axes, batches: list[Array], pattern: str) -> Params:
     """Those that do least to each output."""
     criterion = jc.prune.criteria.wanda(gpt, params, batches)
-    return scored(params, axes, criterion, PATTERNS[pattern])
-
-
-def scored(
-    params: Params,
-    axes: Axes,
-    criterion: jc.prune.criteria.Criterion,
-    pattern: jc.prune.patterns.Pattern,
-) -> Params:
-    """The params without what a criterion says."""
-    return jc.prune.one_shot(
-        params, criterion, jc.prune.Target(SPARSITY, pattern, select=MATRICES, axes=axes)
-    )[0]
+    where = TWO_OF_FOUR if pattern == "2:4" else jc.prune.patterns.within_outputs
+    target = jc.prune.Target(SPARSITIES[pattern], where, select=MATRICES, axes=axes)
+    return jc.prune.one_shot(params, criterion, target)[0]
 
 
 def by(solvers: dict[str, jc.prune.solvers.SparsitySolver], correction: float = 0.0) -> Method:
@@ -67,15 +64,14 @@ def by(solvers: dict[str, jc.prune.solvers.SparsitySolver], correction: float = 
             gpt,
             params,
             batches,
-            solvers[pattern],
-            jc.prune.Target(SPARSITY, select=MATRICES),
+            solvers["2:4" if pattern == "2:4" else "anywhere"],
+            jc.prune.Target(SPARSITIES[pattern], select=MATRICES),
             correction=correction,
         )[0]
 
     return method
 
 
-TWO_OF_FOUR = PATTERNS["2:4"]
 SPARSEGPT = {
     "anywhere": jc.prune.solvers.sparsegpt(block_size=8, damping=1e-3),
     "2:4": jc.prune.solvers.sparsegpt(pattern=TWO_OF_FOUR, block_size=4),
@@ -83,6 +79,10 @@ SPARSEGPT = {
 LEAST_SQUARES = {
     "anywhere": jc.prune.solvers.least_squares(),
     "2:4": jc.prune.solvers.least_squares(pattern=TWO_OF_FOUR),
+}
+ALPS = {
+    "anywhere": jc.prune.solvers.alps(),
+    "2:4": jc.prune.solvers.alps(pattern=TWO_OF_FOUR),
 }
 METHODS: dict[str, Method] = {
     "magnitude": by_magnitude,
@@ -97,34 +97,59 @@ CORRECTED: dict[str, Method] = {
     "magnitude": by_magnitude,
     "least squares, corrected": by(LEAST_SQUARES, CORRECTION),
 }
+WITH_ALPS: dict[str, Method] = {
+    "magnitude": by_magnitude,
+    "wanda": by_wanda,
+    "sparsegpt": by(SPARSEGPT),
+    "least squares": by(LEAST_SQUARES),
+    "least squares, corrected": by(LEAST_SQUARES, CORRECTION),
+    "alps": by(ALPS),
+    "alps, corrected": by(ALPS, CORRECTION),
+}
 
 
-def measure(data: pathlib.Path, methods: dict[str, Method], seed: int) -> dict[str, Any]:
-    """Test losses of the dense model and of the methods with every pattern."""
-    parts = text(data)
-    train = race.prepared(
-        race.RACERS["muon"], RATE, STEPS, jnp.asarray(parts.train), seed, race.EVERY
-    )
+def trained(data: pathlib.Path, seed: int, folder: pathlib.Path | None) -> Params:
+    """The dense model of a seed, from the folder where an earlier run has left it."""
+    path = None if folder is None else folder / f"seed{seed}.npz"
+    if path is not None and path.exists():
+        return {name: jnp.asarray(leaf) for name, leaf in np.load(path).items()}
+    codes = jnp.asarray(text(data).train)
+    train = race.prepared(race.RACERS["muon"], RATE, STEPS, codes, seed, race.EVERY)
     carry = train.start()
     for begin in range(0, STEPS, race.EVERY):
         carry = train.advance(carry, jnp.int32(begin))
-    dense = carry[0]
+    if path is not None:
+        arrays = {name: np.asarray(leaf) for name, leaf in carry[0].items()}
+        np.savez(path, allow_pickle=False, **arrays)
+    return carry[0]
+
+
+def measure(
+    options: argparse.Namespace,
+    methods: dict[str, Method],
+    patterns: Iterable[str],
+    seed: int,
+) -> dict[str, Any]:
+    """Test losses of the dense model and of the methods with every pattern."""
+    dense, parts = trained(options.data, seed, options.trained), text(options.data)
     seen = jnp.asarray(windows(parts.train, CALIBRATION)[:, :-1])
     batches = list(seen.reshape(-1, BATCH, seen.shape[1]))
     axes = jc.graph.axes(gpt, dense, batches[0])
     held_out, judge = windows(parts.test, JUDGED), jax.jit(loss)
     losses = {"dense": float(judge(dense, held_out))}
-    for pattern in PATTERNS:
+    for pattern in patterns:
         for name, method in methods.items():
             pruned = method(dense, axes, batches, pattern)
             losses[f"{name}, {pattern}"] = float(judge(pruned, held_out))
-    return {"test": losses, "won_back": won_back(losses, methods)}
+    return {"test": losses, "won_back": won_back(losses, methods, patterns)}
 
 
-def won_back(losses: dict[str, float], methods: Iterable[str]) -> dict[str, float]:
+def won_back(
+    losses: dict[str, float], methods: Iterable[str], patterns: Iterable[str]
+) -> dict[str, float]:
     """The share of the gap between magnitude and dense that each method closes."""
     shares = {}
-    for pattern in PATTERNS:
+    for pattern in patterns:
         worst = losses[f"magnitude, {pattern}"]
         for name in methods:
             key = f"{name}, {pattern}"
@@ -132,12 +157,17 @@ def won_back(losses: dict[str, float], methods: Iterable[str]) -> dict[str, floa
     return shares
 
 
-def run(options, methods: dict[str, Method], known: dict[str, Any]) -> None:
+def run(
+    options: argparse.Namespace,
+    methods: dict[str, Method],
+    patterns: Iterable[str],
+    known: dict[str, Any],
+) -> None:
     """Runs the seeds that have no record yet, then prints means over all."""
     records = [
         runner.record(
             "one_shot_gpt",
-            functools.partial(measure, options.data, methods, seed),
+            functools.partial(measure, options, methods, patterns, seed),
             settings=known,
             seed=seed,
             out=options.out,
@@ -147,21 +177,25 @@ def run(options, methods: dict[str, Method], known: dict[str, Any]) -> None:
     for figure in ("test", "won_back"):
         for name in records[0]["figures"][figure]:
             found = runner.summary([record["figures"][figure][name] for record in records])
-            print(f"{figure:9} {name:36} {found.mean:.4f} ± {found.standard_error:.4f}")
+            print(f"{figure:9} {name:42} {found.mean:.4f} ± {found.standard_error:.4f}")
 
 
 def main() -> None:
-    """The methods that keep what a matrix makes of its inputs, then the corrected."""
+    """The methods that keep what a matrix makes of its inputs, corrected, and ALPS."""
     parser = runner.arguments((__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument(
+        "--trained", type=pathlib.Path, help="folder that keeps dense models for further runs"
+    )
     options = parser.parse_args()
     settings = race.settings("muon", RATE, STEPS) | {
         "calibration": CALIBRATION,
         "judged": JUDGED,
-        "sparsity": SPARSITY,
     }
-    run(options, METHODS, settings)
-    run(options, CORRECTED, settings | {"correction": CORRECTION})
+    run(options, METHODS, HALF, settings | {"sparsity": 0.5})
+    run(options, CORRECTED, HALF, settings | {"sparsity": 0.5, "correction": CORRECTION})
+    both = settings | {"sparsity": SPARSITIES, "correction": CORRECTION, "solver": "alps"}
+    run(options, WITH_ALPS, tuple(SPARSITIES), both)
 
 
 if __name__ == "__main__":
