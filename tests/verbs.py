@@ -270,6 +270,9 @@ TRACED: dict[str, Row] = {
     "fake_quantize_activations": lambda d: quantize.fake_quantize_activations(model, DYNAMIC)(
         d.params, d.x
     ),
+    "outliers": lambda d: quantize.fake_quantize_activations(
+        model, quantize.execution.outliers(DYNAMIC, quantize.execution.largest(1))
+    )(d.params, d.x),
     "materialized": lambda d: jc.materialized(model)(quantized(d), d.x),
     "observe": lambda d: graph.observe(model, MIN_MAX)(d.params, d.x),
     "agreement": lambda d: v.agreement(d.x, d.x),

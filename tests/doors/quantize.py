@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 import jaxcompress as jc
 from tests.doors.table import Doors
-from tests.doors.values import FUNCTION, NONE, TEXT, TREE, WHOLE
+from tests.doors.values import FUNCTION, NONE, SIZE, TEXT, TREE, WHOLE
 
 PARAMS = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
 
@@ -33,6 +33,8 @@ DOORS = Doors(
         "inputs": lambda: (jnp.ones((1, 2)),),
         "spec": jc.quantize.int8,
         "plan": plan,
+        "inner": jc.quantize.execution.dynamic,
+        "count": lambda: 1,
         "activations": jc.quantize.execution.dynamic,
         "readings": lambda: {"kernel": jc.observers.Range(jnp.float32(-1), jnp.float32(1))},
         "bits": lambda: 4,
@@ -46,6 +48,8 @@ DOORS = Doors(
     right={
         "fn": FUNCTION,
         "probe": FUNCTION,
+        "which": FUNCTION,
+        "threshold": SIZE,
         "params": TREE,
         "inputs": TREE,
         "tree": TREE,

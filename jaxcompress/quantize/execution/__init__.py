@@ -5,5 +5,8 @@ from jaxcompress.quantize.execution.activations import Activations as Activation
 from jaxcompress.quantize.execution.activations import dynamic as dynamic
 from jaxcompress.quantize.execution.activations import static as static
 from jaxcompress.quantize.execution.choices import ChosenForm as ChosenForm
+from jaxcompress.quantize.execution.outliers import above as above
+from jaxcompress.quantize.execution.outliers import largest as largest
+from jaxcompress.quantize.execution.outliers import outliers as outliers
 
 exports.list_imports(globals())

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.evidence import missing
@@ -24,6 +26,12 @@ from jaxcompress.quantize.ranges.extremes import min_max
 MADE_BY = "Make them with execution.dynamic() or execution.static(readings)."
 
 
+def none_kept(rows: Array, site: Site) -> Array:
+    """Keeps no feature in floats: what `dynamic` and `static` do."""
+    del site
+    return jnp.zeros((1,) * rows.ndim, bool)
+
+
 class Activations(NamedTuple):
     """How the data at a site becomes codes; made by `dynamic` and `static`.
 
@@ -34,12 +42,15 @@ class Activations(NamedTuple):
       digits: codes per number, each resolving the rest of the one before.
       unreached: names of the sites whose ranges calibration does not know, since no
         data reached them; there the data themselves say them.
+      kept: (rows, site) -> bool that broadcasts to the rows: which features stay
+        floats; the ranges are asked for the rows with zeros there. See `outliers`.
     """
 
     ranges: Callable[[Array, Site], Range]
     spec: QuantSpec
     digits: int
     unreached: frozenset[str] = frozenset()
+    kept: Callable[[Array, Site], Array] = none_kept
 
 
 def dynamic(
@@ -87,17 +98,24 @@ def dynamic(
 
 
 def static(readings: Mapping[str, Reading | Range], spec: QuantSpec = int8()) -> Activations:
-    """Takes ranges that calibration found beforehand, one for each site.
+    """Takes ranges that calibration found beforehand, for each site or feature of it.
 
-    Also known as: static quantization, calibrated per-tensor activation quantization.
+    A reading of one range for each site gives the site one scale. One with a range for
+    each feature, calibrated with `min_max(None, (-2,))`, gives every feature its own:
+    finer where few features are large, but no integer product can multiply such codes,
+    so it is for fake quantization.
+
+    Also known as: static quantization, calibrated per-tensor activation quantization,
+    per-channel activation quantization.
 
     A site that no data reached, in a branch never taken for example, takes its ranges
     from the data as `dynamic` does: a range of 0 was not calibrated.
 
     Args:
       readings: site names to what `graph.calibrate` gives with `min_max` or
-        `moving_average`, or to ranges of one's own. Layers of a scan, whose ranges are
-        stacked, share the widest; where no data reached one of them, none is known.
+        `moving_average`, or to ranges of one's own: of shape (), or (…, 1, features) as
+        the site's rows have it. Layers of a scan, whose ranges are stacked, share the
+        widest; where no data reached one of them, none is known.
       spec: the grid.
 
     Returns:
@@ -106,8 +124,8 @@ def static(readings: Mapping[str, Reading | Range], spec: QuantSpec = int8()) ->
     Raises:
       TypeError: `readings` is no mapping, or `spec` no QuantSpec.
       ValueError: `spec` has groups or blocks, no data reached any site, a range is not
-        finite, or (when applied) a site has no reading, or one without data is of a
-        leaf with a rule of its own.
+        finite, or (when applied) a site has no reading, or a range of another shape, or
+        one without data is of a leaf with a rule of its own.
 
     Example:
       >>> seen = {"kernel": jc.observers.Range(jnp.float32(-1.0), jnp.float32(2.0))}
@@ -126,7 +144,7 @@ def static(readings: Mapping[str, Reading | Range], spec: QuantSpec = int8()) ->
             "with data that reach them, or take dynamic()."
         )
     fixed = {
-        name: _widest(name, reading.value)
+        name: finite_range("static", name, reading.value)
         for name, reading in found.items()
         if name not in unreached
     }
@@ -139,9 +157,7 @@ def static(readings: Mapping[str, Reading | Range], spec: QuantSpec = int8()) ->
                 f"static(readings=...) has no range for site {site.name!r}. It has: "
                 f"{', '.join(fixed)}. Calibrate it, or leave its leaf out by a rule."
             )
-        ones = (1,) * rows.ndim
-        low, high = fixed[site.name]
-        return Range(jnp.full(ones, low, jnp.float32), jnp.full(ones, high, jnp.float32))
+        return fitted("static", fixed[site.name], rows, site)
 
     return Activations(ranges, spec, 1, unreached)
 
@@ -161,6 +177,29 @@ def encode(x: Array, site: Site, activations: Activations) -> tuple[Array, Array
     spec = activations.spec
     steps = grid(covered(activations.ranges(x, site), spec), spec).steps(spec)
     return digits_of(x, steps, count=activations.digits, highest=spec.highest)
+
+
+def apart(data: Array, site: Site, activations: Activations) -> tuple[Array, Array]:
+    """The data with zeros but for kept features, and with zeros in these; their sum."""
+    rows = site.rows(data)
+    kept = jnp.where(activations.kept(_held(rows), site), rows, 0)
+    (back,) = jax.linear_transpose(site.rows, data)(kept)  # `rows` only moves entries about
+    return back, jnp.where(back != 0, 0, data)
+
+
+def by_feature(activations: Activations, site: Site) -> bool:
+    """Whether each feature of the rows has a scale of its own."""
+    data = jax.ShapeDtypeStruct(site.data_shape, site.data_dtype)
+
+    def found(data: Array) -> Array:
+        return activations.ranges(_held(site.rows(data)), site).low
+
+    return jax.eval_shape(found, data).shape[-1] > 1
+
+
+def _held(rows: Array) -> Array:
+    """The rows as ranges are asked with: float32, without a gradient."""
+    return jax.lax.stop_gradient(rows).astype(jnp.float32)
 
 
 def finite_rows(rows: Array) -> Array:
@@ -191,11 +230,29 @@ def _own_range(rows: Array, site: Site, spec: QuantSpec, ranges: RangeEstimator)
     return estimate(ranges, finite, tuple(range(-rows.ndim, 0)), spec)
 
 
-def _widest(name: str, found: Range) -> tuple[float, float]:
-    low, high = float(jnp.min(found.low)), float(jnp.max(found.high))
-    if not -float("inf") < low <= high < float("inf"):
+def finite_range(caller: str, name: str, found: Range) -> Range:
+    """The range as NumPy, whose shape is looked at where it is applied."""
+    low, high = (np.asarray(end, np.float32) for end in found)
+    if not (np.all(np.isfinite(low) & np.isfinite(high)) and np.all(low <= high)):
         raise ValueError(
-            f"static(readings=...): the range of {name!r} is [{low}, {high}]. Calibrate it with "
-            "finite data."
+            f"{caller}(readings=...): the range of {name!r} is [{low.min()}, {high.max()}]. "
+            "Calibrate it with finite data."
         )
-    return low, high
+    return Range(low, high)
+
+
+def fitted(caller: str, found: Range, rows: Array, site: Site) -> Range:
+    """The range so that it broadcasts to the rows; of layers of a scan the widest."""
+    layers = tuple(range(min(len(site.stack), found.low.ndim)))
+    low, high = np.min(found.low, layers), np.max(found.high, layers)
+    ones = (1,) * rows.ndim
+    if low.size == 1:
+        return Range(jnp.asarray(low.reshape(ones)), jnp.asarray(high.reshape(ones)))
+    by_feature = (*rows.shape[:-2], 1, rows.shape[-1])
+    if low.shape != by_feature:
+        raise ValueError(
+            f"{caller}(readings=...): the range of {site.name!r} has shape {found.low.shape}, and "
+            f"its rows {rows.shape}. Calibrate it with min_max(), or with min_max(None, (-2,)) for "
+            "a range of each feature."
+        )
+    return Range(jnp.asarray(low), jnp.asarray(high))

@@ -25,7 +25,14 @@ from jaxcompress.kernels import (
     packed_matmul,
     stack_digits,
 )
-from jaxcompress.quantize.execution.activations import Activations, encode, finite_rows
+from jaxcompress.quantize.execution.activations import (
+    Activations,
+    apart,
+    by_feature,
+    encode,
+    finite_rows,
+    none_kept,
+)
 from jaxcompress.quantize.execution.obstacles import obstacle
 
 Form = Callable[[Site, Callable, Array, QTensor], Array]
@@ -61,6 +68,8 @@ def scaled(site: Site, apply: Callable, data: Array, weight: QTensor) -> Array:
 def integer(activations: Activations) -> Form:
     """Multiplies codes of data with codes of weights, and scales the product twice.
 
+    Features that the activations keep are multiplied in floats beside it.
+
     Also known as: W8A8, integer-only matrix products.
     """
 
@@ -68,7 +77,11 @@ def integer(activations: Activations) -> Form:
         multiply = _integer_dot if site.is_matmul else _integer_convolution
 
         def rounded(data, weight):
-            return multiply(site, apply, data, weight, activations)
+            if activations.kept is none_kept:
+                return multiply(site, apply, data, weight, activations)
+            kept, rest = apart(data, site, activations)
+            codes = multiply(site, apply, rest, weight, activations)
+            return codes + apply(kept, materialize(weight))
 
         def exact(data, weight):
             return apply(data, materialize(weight))
@@ -119,11 +132,13 @@ def by_name(activations: Activations) -> dict[str, Form]:
     return {"integer": integer(activations), "scaled": scaled, "materialized": materialized}
 
 
-def possible(site: Site, weight) -> tuple[tuple[str, ...], str]:
-    """Which forms can run at a site, and the reason where only one can."""
+def possible(site: Site, weight, activations: Activations) -> tuple[tuple[str, ...], str]:
+    """Which forms can run at a site, and the reason where one cannot."""
     reason = _obstacle(site, weight)
     if reason:
         return ("materialized",), reason
+    if by_feature(activations, site):
+        return ("materialized",), "the data have a scale for each input, which sums mix"
     if site.is_matmul and not isinstance(weight.spec.sharing, Group):
         return ("integer", "scaled", "materialized"), ""
     return ("integer", "materialized"), ""

@@ -104,7 +104,7 @@ def plan_execution(
         for stop in _stops(fn, params, inputs)
         if stop.site.leaf in quantized and stop.site.is_pair
     ]
-    choices = _choices(stops, forms, probe)
+    choices = _choices(stops, activations, probe)
     running = in_forms(fn, {choice.site: forms[choice.form] for choice in choices})
     dense_leaves, seconds = _settle(_trial(running, params, inputs, probe), gains(choices))
     report = plan_report(params, choices, dense_leaves, seconds, activations.unreached)
@@ -204,13 +204,14 @@ def _stops(fn: Model, params: Params, inputs: tuple) -> list[_Stop]:
 
 
 def _choices(
-    stops: Sequence[_Stop], forms: Mapping[str, Form], probe: Probe
+    stops: Sequence[_Stop], activations: Activations, probe: Probe
 ) -> tuple[ChosenForm, ...]:
     """Times each kind of site once and chooses its fastest form."""
+    forms = by_name(activations)
     timed: dict[Any, Mapping[str, float]] = {}
     choices = []
     for stop in stops:
-        names, reason = possible(stop.site, stop.weight)
+        names, reason = possible(stop.site, stop.weight, activations)
         key = _kind(stop, names)
         if key not in timed:
             timed[key] = probe(_candidates(stop, {name: forms[name] for name in names}))

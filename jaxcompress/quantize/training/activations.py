@@ -18,15 +18,18 @@ def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Mo
     """Rounds the data of every dot and convolution of a model to codes.
 
     For training with quantized activations, and to see what they cost before running on
-    integers. The gradient is that of the data inside the range, 0 outside. Data that
+    integers: with `quantize`d params it is W8A8, W4A8 or W4A4 on any program. The
+    gradient is that of the data inside the range, 0 outside. Data that
     are not finite stay as they are. In a `jax.lax.scan` second derivatives need
     forward over forward mode: after a reverse pass JAX differentiates the rounding
     itself there.
 
     Args:
       fn: fn(params, *inputs) -> outputs.
-      activations: `dynamic()` or `static(readings)`, or rules of them over leaf names;
-        sites of a leaf without a rule stay as they are, and so do gathers.
+      activations: `dynamic()`, `static(readings)` or `outliers(...)` of any format, or
+        rules of them over leaf names; sites of a leaf without a rule stay as they are,
+        and so do gathers and ragged dots. Rules for products, such as attention's two,
+        begin with "@".
 
     Returns:
       Function of the same arguments and outputs.
@@ -74,10 +77,12 @@ def rounded_data(activations: Activations, pattern: str = "*"):
 
 def _fake_rows(rows: Array, site: Site, activations: Activations) -> Array:
     x = jax.lax.stop_gradient(rows).astype(jnp.float32)
-    cover = covered(activations.ranges(x, site), activations.spec)
-    value = _round_trip(x, grid(cover, activations.spec), activations)
-    value = jnp.where(jnp.isfinite(x), value, x)
-    return straight_through(narrowed(value, rows.dtype), rows, within(x, cover))
+    kept = activations.kept(x, site)
+    rest = jnp.where(kept, 0.0, x)
+    cover = covered(activations.ranges(rest, site), activations.spec)
+    value = _round_trip(rest, grid(cover, activations.spec), activations)
+    value = jnp.where(jnp.isfinite(x) & ~kept, value, x)
+    return straight_through(narrowed(value, rows.dtype), rows, within(rest, cover))
 
 
 def _round_trip(x: Array, on: Grid, activations: Activations) -> Array:

@@ -16,16 +16,18 @@ from jaxcompress.core.kinds import check_model
 from jaxcompress.core.names import map_named
 from jaxcompress.core.numerics import narrowed, straight_through
 from jaxcompress.core.observers import Range
-from jaxcompress.core.rules import Rules
+from jaxcompress.core.rules import Rules, as_rules, check_rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Model, Params, Selector
-from jaxcompress.graph import Site, rewrite
+from jaxcompress.graph import Replacement, Site, rewrite
 from jaxcompress.quantize.assignment import Assignment, assign, check_choice
 from jaxcompress.quantize.execution.activations import (
+    MADE_BY,
     Activations,
-    check_activations,
+    by_feature,
     dynamic,
     finite_rows,
+    none_kept,
 )
 from jaxcompress.quantize.execution.obstacles import obstacle
 from jaxcompress.quantize.ranges.extremes import min_max
@@ -37,7 +39,7 @@ from jaxcompress.quantize.training.latent import Latent
 def fake_quantize_model(
     fn: Model,
     spec: QuantSpec | Rules,
-    activations: Activations = dynamic(),
+    activations: Activations | Rules = dynamic(),
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
@@ -58,7 +60,8 @@ def fake_quantize_model(
     Args:
       fn: fn(params, *inputs) -> outputs.
       spec: of the weights; one, or rules over the names of the selected leaves.
-      activations: how data become codes, at every site.
+      activations: how data become codes, at every site; or rules of them over leaf
+        names, by which data of a leaf without a rule stay as they are.
       axes: what `graph.axes` gave; without it the layout default, as in `quantize`.
       select: which leaves; without it every weight that meets data.
       ranges: which range the codes of a block of weights cover.
@@ -85,15 +88,9 @@ def fake_quantize_model(
     """
     check_model("fake_quantize_model", fn)
     check_choice("fake_quantize_model", spec, axes, select, ranges)
-    check_activations("fake_quantize_model", activations)
-    in_floats = rounded_data(activations)
-
-    def replacement(site: Site, apply: Callable, data: Array, weight) -> Array:
-        if isinstance(weight, Latent) and _has_codes(site, weight, activations):
-            return _product(site, weight, activations)(data, weight.array)
-        return in_floats(site, apply, data, weight)
-
-    rewritten = rewrite(fn, replacement)
+    check_rules("fake_quantize_model", "activations", activations, Activations, MADE_BY)
+    pairs = as_rules(activations).pairs
+    rewritten = rewrite(fn, Rules((pattern, _rounding(each, pattern)) for pattern, each in pairs))
 
     def model(params: Params, *inputs):
         assigned = assign("fake_quantize_model", params, spec, axes, select)
@@ -107,6 +104,18 @@ def fake_quantize_model(
     return model
 
 
+def _rounding(activations: Activations, pattern: str) -> Replacement:
+    """The replacement of the sites of one rule: products of codes where they can be."""
+    in_floats = rounded_data(activations, pattern)
+
+    def replacement(site: Site, apply: Callable, data: Array, weight) -> Array:
+        if isinstance(weight, Latent) and _has_codes(site, weight, activations):
+            return _product(site, weight, activations)(data, weight.array)
+        return in_floats(site, apply, data, weight)
+
+    return replacement
+
+
 def _has_codes(site: Site, weight: Latent, activations: Activations) -> bool:
     """Whether a site can multiply codes and scale the product."""
     data = activations.spec
@@ -116,6 +125,8 @@ def _has_codes(site: Site, weight: Latent, activations: Activations) -> bool:
         and isinstance(data.levels, Integers)
         and data.symmetric
         and activations.digits == 1
+        and activations.kept is none_kept
+        and not by_feature(activations, site)
         and isinstance(weight.spec.sharing, Channel | Tensor)
         and not obstacle(site, weight.spec, weight.axes.order, weight.shape, largest)
     )
