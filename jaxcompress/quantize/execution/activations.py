@@ -230,28 +230,32 @@ def _own_range(rows: Array, site: Site, spec: QuantSpec, ranges: RangeEstimator)
     return estimate(ranges, finite, tuple(range(-rows.ndim, 0)), spec)
 
 
-def finite_range(caller: str, name: str, found: Range) -> Range:
-    """The range as NumPy, whose shape is looked at where it is applied."""
+Ends = tuple[np.ndarray, np.ndarray]
+"""Both ends of a range as NumPy, whose shape is looked at where it is applied."""
+
+
+def finite_range(caller: str, name: str, found: Range) -> Ends:
+    """The ends of a range that calibration found, or a ValueError."""
     low, high = (np.asarray(end, np.float32) for end in found)
     if not (np.all(np.isfinite(low) & np.isfinite(high)) and np.all(low <= high)):
         raise ValueError(
             f"{caller}(readings=...): the range of {name!r} is [{low.min()}, {high.max()}]. "
             "Calibrate it with finite data."
         )
-    return Range(low, high)
+    return low, high
 
 
-def fitted(caller: str, found: Range, rows: Array, site: Site) -> Range:
+def fitted(caller: str, found: Ends, rows: Array, site: Site) -> Range:
     """The range so that it broadcasts to the rows; of layers of a scan the widest."""
-    layers = tuple(range(min(len(site.stack), found.low.ndim)))
-    low, high = np.min(found.low, layers), np.max(found.high, layers)
+    layers = tuple(range(min(len(site.stack), found[0].ndim)))
+    low, high = np.min(found[0], layers), np.max(found[1], layers)
     ones = (1,) * rows.ndim
     if low.size == 1:
         return Range(jnp.asarray(low.reshape(ones)), jnp.asarray(high.reshape(ones)))
     by_feature = (*rows.shape[:-2], 1, rows.shape[-1])
     if low.shape != by_feature:
         raise ValueError(
-            f"{caller}(readings=...): the range of {site.name!r} has shape {found.low.shape}, and "
+            f"{caller}(readings=...): the range of {site.name!r} has shape {found[0].shape}, and "
             f"its rows {rows.shape}. Calibrate it with min_max(), or with min_max(None, (-2,)) for "
             "a range of each feature."
         )

@@ -13,6 +13,7 @@ from jaxcompress.graph import Site
 from jaxcompress.quantize.execution.activations import (
     MADE_BY,
     Activations,
+    Ends,
     finite_range,
     fitted,
     none_kept,
@@ -154,7 +155,7 @@ def outliers(
     return inner._replace(ranges=ranges, kept=kept)
 
 
-def _known(readings: Mapping[str, Reading | Range]) -> dict[str, Range]:
+def _known(readings: Mapping[str, Reading | Range]) -> dict[str, Ends]:
     check_mapping("outliers", "readings", readings, "Pass what graph.calibrate gave.")
     found = {name: as_reading(reading).value for name, reading in readings.items()}
     for name, each in found.items():
