@@ -36,6 +36,7 @@ from jaxcompress.core.axes import Axes as Axes
 from jaxcompress.core.axes import LeafAxes as LeafAxes
 from jaxcompress.core.companions import Companion as Companion
 from jaxcompress.core.companions import Step as Step
+from jaxcompress.core.corrected import Corrected as Corrected
 from jaxcompress.core.leaf import CompressedLeaf as CompressedLeaf
 from jaxcompress.core.leaf import materialize as materialize
 from jaxcompress.core.leaf import materialized as materialized
@@ -48,6 +49,7 @@ from jaxcompress.core.qtensor import QTensor as QTensor
 from jaxcompress.core.recalibration import recalibrate as recalibrate
 from jaxcompress.core.report import Report as Report
 from jaxcompress.core.restacked import restack as restack
+from jaxcompress.core.rotated import Rotated as Rotated
 from jaxcompress.core.rules import Rules as Rules
 from jaxcompress.core.selectors import all_of as all_of
 from jaxcompress.core.selectors import any_of as any_of

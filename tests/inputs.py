@@ -1,9 +1,12 @@
 """Awkward arrays and trees, each named once, that whole families of things are run on.
 
 `ARRAYS` are float leaves, `TREES` the same four weights in every container that holds
-parameters, `QTENSORS` quantized leaves of every kind of sharing and width.
+parameters, `QTENSORS` quantized leaves of every kind of sharing and width, `COMPOSED`
+leaves that hold leaves.
 """
 
+import dataclasses
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,10 +17,15 @@ import numpy as np
 import pytest
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.corrected import Corrected
 from jaxcompress.core.formats.grids import Grid
 from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.formats.sharing import Group, Tensor
+from jaxcompress.core.hadamard import drawn_signs
+from jaxcompress.core.leaf import CompressedLeaf
+from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.rotated import Rotated
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import PyTree
 
@@ -159,3 +167,51 @@ QTENSORS: dict[str, Callable[[], QTensor]] = {
     "int8 bfloat16": lambda: qtensor(INT8, (5, 8), (5, 1), DENSE).astype(jnp.bfloat16),
 }
 """Quantized leaves of every sharing, width, symmetry and rank."""
+
+
+def low_rank(shape: tuple[int, ...], axes: LeafAxes, seed: int = 1) -> LowRank:
+    """A leaf of random factors of rank 2; `shape` is that of the array."""
+    stored, batch = [shape[axis] for axis in axes.order], len(axes.batch)
+    outputs = batch + len(axes.output)
+    left = _random(*stored[:outputs], 2, seed=seed)
+    right = _random(*stored[:batch], 2, *stored[outputs:], seed=seed + 1)
+    return LowRank.from_factors(jnp.asarray(left), jnp.asarray(right), dtype=jnp.float32, axes=axes)
+
+
+def corrected(base: QTensor, axes: LeafAxes) -> Corrected:
+    """Codes and random factors."""
+    return Corrected.from_parts(base, low_rank(base.shape, axes), dtype=base.dtype)
+
+
+def rotated(leaf: jax.Array | CompressedLeaf, axes: LeafAxes, block: int) -> Rotated:
+    """The leaf, taken as a rotated one; layers have signs of their own."""
+    stored, batch = [leaf.shape[axis] for axis in axes.order], len(axes.batch)
+    sizes = (*stored[:batch], math.prod(stored[batch + len(axes.output) :]))
+    negative = jnp.asarray(drawn_signs(3, math.prod(sizes)).reshape(sizes))
+    return Rotated.from_rotated(leaf, negative, block=block, dtype=leaf.dtype, axes=axes)
+
+
+def corrected_codes() -> Corrected:
+    """Factors that are codes themselves."""
+    leaf, matrix = corrected(QTENSORS["int4 groups"](), DENSE), LeafAxes((1,), (0,))
+    codes = {"left": qtensor(INT8, (5, 2), (5, 1), matrix)}
+    codes |= {"right": qtensor(INT8, (2, 8), (2, 1), matrix)}
+    return dataclasses.replace(leaf, correction=leaf.correction.with_parts(codes))
+
+
+COMPOSED: dict[str, Callable[[], Corrected | Rotated]] = {
+    "corrected": lambda: corrected(QTENSORS["uint4 groups"](), DENSE),
+    "corrected by codes": corrected_codes,
+    "corrected layers": lambda: corrected(QTENSORS["int4 layers"](), LAYERS),
+    "corrected convolution": lambda: corrected(QTENSORS["int4 convolution"](), CONVOLUTION),
+    "corrected bfloat16": lambda: corrected(QTENSORS["int8 bfloat16"](), DENSE),
+    "rotated array": lambda: rotated(jnp.asarray(_random(8, 5)), DENSE, 8),
+    "rotated": lambda: rotated(QTENSORS["int4 groups"](), DENSE, 4),
+    "rotated layers": lambda: rotated(QTENSORS["int4 layers"](), LAYERS, 8),
+    "rotated odd": lambda: rotated(QTENSORS["int4 odd length"](), DENSE, 1),
+    "rotated heads": lambda: rotated(jnp.asarray(_random(2, 4, 5)), LeafAxes((0, 1), (2,)), 8),
+    "rotated factors": lambda: rotated(low_rank((8, 5), DENSE), DENSE, 2),
+    "rotated bfloat16": lambda: rotated(QTENSORS["int8 bfloat16"](), DENSE, 8),
+    "rotated correction": lambda: rotated(corrected_codes(), DENSE, 8),
+}
+"""Leaves of several parts, some of them in one another."""

@@ -78,6 +78,8 @@ def in_brief(children: dict) -> str:
 
 
 def _brief(child) -> str:
+    if hasattr(type(child), "materialize"):  # a leaf in a leaf, which shows its own
+        return repr(child)
     if hasattr(child, "shape") and hasattr(child, "dtype"):
         return f"{child.dtype}[{','.join(map(str, child.shape))}]"
     return reprlib.repr(child)

@@ -7,12 +7,14 @@ from jax.core import Tracer
 
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_finite
+from jaxcompress.core.corrected import Corrected
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.left_out import is_constant
 from jaxcompress.core.masks import fitted, full_masks
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.report import KEPT, LeafReport, Report
+from jaxcompress.core.rotated import Rotated
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.spec import QuantSpec
@@ -118,13 +120,25 @@ def explain(tree: Params) -> Report:
         if is_constant(leaf):
             rows.append(LeafReport(name, (), KEPT, f"a Python {type(leaf).__name__}", 0, 0))
             continue
-        action = str(leaf.spec) if isinstance(leaf, QTensor) else KEPT
+        action = _stored_as(leaf)
         reason = (
             f"stored as {type(leaf).__name__}" if is_compressed(leaf) else f"stored as {leaf.dtype}"
         )
         before = leaf.size * leaf.dtype.itemsize
         rows.append(LeafReport(name, tuple(leaf.shape), action, reason, before, size_bytes(leaf)))
     return Report("explain", tuple(rows))
+
+
+def _stored_as(leaf) -> str:
+    """The format of a leaf with codes, and what lies beside or around them."""
+    match leaf:
+        case QTensor():
+            return str(leaf.spec)
+        case Corrected():
+            return f"{leaf.base.spec} + rank {leaf.rank}"
+        case Rotated() if (held := _stored_as(leaf.leaf)) != KEPT:
+            return f"{held}, rotated in blocks of {leaf.block}"
+    return KEPT
 
 
 def _quantized(leaf, choice: Assignment, ranges: Ranges) -> QTensor:

@@ -4,9 +4,11 @@ import dataclasses
 import os
 
 from jaxcompress.core.checks import check_count
+from jaxcompress.core.corrected import Corrected
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.report import aligned
+from jaxcompress.core.rotated import Rotated
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.storage.container import archive
 from jaxcompress.storage.container.contents import Leaf
@@ -26,9 +28,9 @@ class StoredLeaf:
       name: the leaf's name.
       shape: of the array it stands for.
       dtype: of that array.
-      spec: how it is quantized or factorized, in words; "" where it is neither.
-      coder: name of the coder that wrote its numbers; of a low-rank leaf those of both
-        factors where they differ.
+      spec: how it is quantized, factorized or rotated, in words; "" for neither.
+      coder: name of the coder that wrote its numbers; of a leaf of several
+        parts those of all where they differ.
       size_bytes: its data on disk: coded numbers, scales and zero points.
     """
 
@@ -143,8 +145,12 @@ def _stored_leaf(name: str, leaf: Leaf, header: Header) -> StoredLeaf:
 
 
 def _spec(outlined) -> str:
-    """The spec of a quantized leaf, those of a low-rank leaf's factors."""
+    """The spec of a quantized leaf, or those of what a leaf of several parts holds."""
     if isinstance(outlined, LowRank):
         parts = [_spec(factor) or "plain" for factor in outlined.factors.values()]
         return "low rank: " + " · ".join(parts)
+    if isinstance(outlined, Corrected):
+        return f"{_spec(outlined.base)} + {_spec(outlined.correction)}"
+    if isinstance(outlined, Rotated):
+        return f"{_spec(outlined.leaf) or 'plain'}, rotated in blocks of {outlined.block}"
     return str(outlined.spec) if isinstance(outlined, QTensor) else ""

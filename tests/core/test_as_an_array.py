@@ -19,17 +19,21 @@ import numpy as np
 import pytest
 
 import jaxcompress as jc
+from jaxcompress.core import corrected as corrected_leaf
 from jaxcompress.core import lowrank, qtensor
+from jaxcompress.core import rotated as rotated_leaf
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.quantize import int4, int8, quantize
-from tests.inputs import DENSE
+from tests.inputs import DENSE, low_rank, rotated
 
 KERNEL = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
 INT4 = quantize({"w": jnp.asarray(KERNEL)}, int4())[0]["w"]
 LOW_RANK = jc.LowRank.from_factors(
     jnp.asarray(KERNEL[:2].T), jnp.asarray(KERNEL[2:, :4]), dtype=jnp.float32, axes=DENSE
 )
-LEAVES = {"QTensor": INT4, "LowRank": LOW_RANK}
+CORRECTED = jc.Corrected.from_parts(INT4, low_rank((4, 6), DENSE), dtype=jnp.float32)
+ROTATED = rotated(INT4, DENSE, block=4)
+LEAVES = {"QTensor": INT4, "LowRank": LOW_RANK, "Corrected": CORRECTED, "Rotated": ROTATED}
 every_leaf = pytest.mark.parametrize("leaf", LEAVES.values(), ids=LEAVES)
 X = KERNEL[::-1].copy()
 
@@ -256,7 +260,8 @@ ODD = {
 @pytest.mark.parametrize("name", ODD)
 def test_a_leaf_mapped_to_anything_shows_what_it_holds(leaf, name):
     odd = jax.tree.map(ODD[name], leaf)
-    assert re.match(r"(QTensor\(int4 per channel, codes|LowRank\(left)=", repr(odd))
+    shown = r"(QTensor\(int4 per channel, codes|LowRank\(left|Corrected\(base|Rotated\(leaf)="
+    assert re.match(shown, repr(odd))
     with pytest.raises(ValueError, match=r"cannot have .* jc.materialized\(fn\)"):
         odd + 1
 
@@ -305,7 +310,8 @@ def test_convolutions_of_haiku():
 
 def compressed_tree():
     factors, _ = quantize(LOW_RANK.factors, int8(), axes=LOW_RANK.factor_axes)
-    return {"w": INT4, "low": LOW_RANK, "both": dataclasses.replace(LOW_RANK, **factors)}
+    low = {"low": LOW_RANK, "both": dataclasses.replace(LOW_RANK, **factors)}
+    return {"w": INT4, **low, "corrected": CORRECTED, "rotated": ROTATED}
 
 
 def equal_trees(found, expected):
@@ -336,6 +342,11 @@ def test_exported_programs():
 @every_leaf
 def test_the_static_part_survives_as_json(leaf):
     """What a saved program holds of a leaf, also where no program can be saved."""
-    fields = {jc.QTensor: qtensor, jc.LowRank: lowrank}[type(leaf)]
+    fields = {
+        jc.QTensor: qtensor,
+        jc.LowRank: lowrank,
+        jc.Corrected: corrected_leaf,
+        jc.Rotated: rotated_leaf,
+    }[type(leaf)]
     _, static = leaf.tree_flatten_with_keys()
     assert fields.static_from_json(json.loads(json.dumps(fields.static_to_json(static)))) == static

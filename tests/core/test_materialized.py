@@ -18,7 +18,7 @@ import jaxcompress as jc
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.quantize import int4, int8, quantize
 from jaxcompress.quantize.formats import uint8
-from tests.inputs import DENSE, INT4, qtensor
+from tests.inputs import DENSE, INT4, corrected, qtensor, rotated
 
 EPSILON = float(np.finfo(np.float32).eps)
 
@@ -41,6 +41,7 @@ LEAVES = {
         qtensor(INT4, (8, 2), (8, 1), LeafAxes((1,), (0,))),
         qtensor(INT4, (2, 8), (2, 1), LeafAxes((1,), (0,)), seed=1),
     ),
+    "rotated correction": rotated(corrected(qtensor(INT4, (8, 8), (8, 1), DENSE), DENSE), DENSE, 4),
 }
 X = normal(3, 8, seed=3)
 
@@ -166,7 +167,7 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["uint8", "int4 groups", "low rank codes"])
+@pytest.mark.parametrize("kind", ["uint8", "int4 groups", "low rank codes", "rotated correction"])
 def test_every_way_to_use_a_model(kind):
     params = {"w": LEAVES[kind], "b": normal(8, seed=4), "stack": STACK}
 

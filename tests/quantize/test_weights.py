@@ -16,6 +16,7 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.report import KEPT
 from jaxcompress.quantize import explain, int4, int8, quantize
 from jaxcompress.quantize.formats import uint4, uint8
+from tests.inputs import COMPOSED
 
 SPECS = [
     int8(),
@@ -231,6 +232,13 @@ def test_explain_tells_what_is_stored():
     told = explain(stored)
     assert [leaf.action for leaf in told.leaves] == [leaf.action for leaf in report.leaves]
     assert (told.bytes_before, told.bytes_after) == (report.bytes_before, report.bytes_after)
+
+
+def test_explain_tells_of_leaves_in_leaves():
+    told = {row.name: row.action for row in explain({n: COMPOSED[n]() for n in COMPOSED}).leaves}
+    assert told["corrected"] == "uint4 in groups of 4 + rank 2"
+    assert told["rotated correction"] == "int4 in groups of 4 + rank 2, rotated in blocks of 8"
+    assert told["rotated array"] == told["rotated factors"] == "kept"
 
 
 @pytest.mark.parametrize(

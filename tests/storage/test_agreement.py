@@ -12,7 +12,7 @@ import pytest
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.storage import describe, load, load_leaf, save, size
 from jaxcompress.storage.container.dtypes import known_dtype
-from tests.inputs import QTENSORS, TREES
+from tests.inputs import COMPOSED, QTENSORS, TREES
 from tests.storage.bits import assert_same_leaves
 
 X = np.ones(3, np.float32)
@@ -62,6 +62,7 @@ ACCEPTED = {
     "nnx": TREES["nnx"],
     "codes of an odd scale": {"q": codes(scale=-jnp.nan * codes().scale)},
     "codes in NumPy's memory": {"q": codes(codes=np.asarray(codes().codes))},
+    "leaves in leaves": {name: leaf() for name, leaf in COMPOSED.items()},
     "factors": [
         factors(),
         factors(dtype="bfloat16"),
@@ -89,6 +90,27 @@ REFUSED = {
     "factors that are numbers": (factors(left=1.0, right=2.0), "its 'left' is a Python number"),
     "factors of factors": (factors(left=factors(right=np.ones((1, 1)))), "neither array nor"),
     "factors of an order that is none": (factors(order=(0, 1)), r"\[0, 1\] is not an order"),
+    "a correction of another shape": (
+        dataclasses.replace(COMPOSED["corrected"](), correction=factors()),
+        r"'.': has codes of shape .* and a product of",
+    ),
+    "codes with codes for a correction": (
+        dataclasses.replace(COMPOSED["corrected"](), correction=COMPOSED["corrected"]().base),
+        "in a corrected leaf, no codes and product",
+    ),
+    "signs of another shape": (
+        dataclasses.replace(COMPOSED["rotated"](), negative=np.zeros(4, bool)),
+        "'.': has a leaf of shape .* and signs of shape",
+    ),
+    "signs of numbers": (
+        dataclasses.replace(COMPOSED["rotated"](), negative=np.zeros((1, 8))),
+        "'.': has signs of float64",
+    ),
+    "a block of 3": (dataclasses.replace(COMPOSED["rotated"](), block=3), "has blocks of 3"),
+    "rotated twice": (
+        dataclasses.replace(COMPOSED["rotated"](), leaf=COMPOSED["rotated"]()),
+        "of a kind that is not rotated",
+    ),
     "factors of no outputs": (factors(output_ndim=0), "factors of shapes"),
 } | {
     f"{name} of {dtype}": ({"a": leaf(dtype)}, f"'a': a compressed leaf of {dtype}, which is not")

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxcompress.core.corrected import Corrected
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.messages import shown
 from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.rotated import STORED, Rotated
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.storage.container import quantized
 from jaxcompress.storage.container.arrays import on_host
@@ -88,8 +90,75 @@ LOW_RANK = Form(
     restored=_low_rank,
 )
 
-FORMS = (QUANTIZED, LOW_RANK)
-_FACTORS = (jax.Array, jax.ShapeDtypeStruct, np.ndarray, QTensor)
+
+def _corrected(fields: list, parts: Mapping, specs: Sequence[QuantSpec]) -> Corrected:
+    del specs
+    match fields:
+        case [str(name)]:
+            dtype = floating_dtype(name)
+        case _:
+            raise contradiction(f"{shown(fields)} are not the dtype of a corrected leaf")
+    match parts:
+        case {"base": QTensor() as base, "correction": LowRank() as correction} if len(parts) == 2:
+            return _sound(Corrected(base, correction, dtype))
+    raise contradiction(f"parts {shown(sorted(parts))} in a corrected leaf, no codes and product")
+
+
+CORRECTED = Form(
+    kind="corrected",
+    type=Corrected,
+    fields=lambda leaf, specs: [leaf.dtype.name],
+    children=lambda leaf: leaf.parts,
+    outlined=_corrected,
+    restored=_corrected,
+)
+
+
+def _rotated(fields: list, parts: Mapping, specs: Sequence[QuantSpec]) -> Rotated:
+    del specs
+    match fields:
+        case [str(name), list(order), output_ndim, contracting_ndim, block]:
+            dtype = floating_dtype(name)
+        case _:
+            raise contradiction(
+                f"{shown(fields)} are not dtype, order, axes and block of a rotated leaf"
+            )
+    kinds = {"leaf": (*_ARRAYS, *STORED), "negative": _ARRAYS}
+    if set(parts) != set(kinds):
+        raise contradiction(f"parts {shown(sorted(parts))} in a rotated leaf, not {sorted(kinds)}")
+    if not all(isinstance(parts[name], kind) for name, kind in kinds.items()):
+        raise contradiction("a rotated leaf of a kind that is not rotated, or whose signs are none")
+    leaf, negative = parts["leaf"], parts["negative"]
+    checked = checked_order(order, len(leaf.shape))
+    outputs, inputs, size = map(checked_size, (output_ndim, contracting_ndim, block))
+    return _sound(Rotated(leaf, negative, size, dtype, checked, outputs, inputs))
+
+
+ROTATED = Form(
+    kind="rotated",
+    type=Rotated,
+    fields=lambda leaf, specs: [
+        leaf.dtype.name,
+        list(leaf.order),
+        leaf.output_ndim,
+        leaf.contracting_ndim,
+        leaf.block,
+    ],
+    children=lambda leaf: leaf.parts,
+    outlined=_rotated,
+    restored=_rotated,
+)
+
+FORMS = (QUANTIZED, LOW_RANK, CORRECTED, ROTATED)
+_ARRAYS = (jax.Array, jax.ShapeDtypeStruct, np.ndarray)
+_FACTORS = (*_ARRAYS, QTensor)
+
+
+def _sound(leaf):
+    """The leaf of several parts; a FileError where they do not fit each other."""
+    if fault := leaf._dtype_fault() or leaf._shape_fault():
+        raise contradiction(f"has {fault}")
+    return leaf
 
 
 def product(left, right, fields: list) -> LowRank:

@@ -11,10 +11,12 @@ from typing import Any
 
 import jax
 
+from jaxcompress.core.corrected import Corrected
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.messages import shown
 from jaxcompress.core.order import permutation_of
 from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.rotated import Rotated
 from jaxcompress.storage.container.errors import FileError, contradiction
 
 MAX_BYTES = 16 * 2**30
@@ -98,8 +100,8 @@ def leaf_bytes(outlined) -> int:
     Those of its arrays; the codes of a quantized leaf count one byte each, as they do
     while they are decoded.
     """
-    if isinstance(outlined, LowRank):
-        return sum(map(leaf_bytes, outlined.factors.values()))
+    if isinstance(outlined, LowRank | Corrected | Rotated):
+        return sum(map(leaf_bytes, outlined.parts.values()))
     arrays = jax.tree.leaves(outlined)
     if isinstance(outlined, QTensor):
         arrays = [array for array in arrays if array is not outlined.codes]

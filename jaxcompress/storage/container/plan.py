@@ -40,7 +40,10 @@ is for how the tree was made, `base` for the file that a difference is added to.
 _WIDEST_ITEM = 16
 """Bytes of the widest number."""
 
-_ANEW = "Make it by quantize, factorize, QTensor.from_codes or LowRank.from_factors."
+_ANEW = (
+    "Make it by quantize, factorize, QTensor.from_codes, LowRank.from_factors, "
+    "Corrected.from_parts or Rotated.from_rotated."
+)
 
 
 class Stored(NamedTuple):

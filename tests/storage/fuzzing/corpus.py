@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxcompress.storage import save
+from tests.inputs import COMPOSED
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
 
@@ -49,11 +50,18 @@ def sparse(dtype: type) -> np.ndarray:
     return np.where(np.arange(400).reshape(20, 20) % 9 == 0, 1, 0).astype(dtype)
 
 
+def composed() -> dict[str, object]:
+    return {name: COMPOSED[name]() for name in ("corrected by codes", "rotated layers")} | {
+        "inner": COMPOSED["rotated correction"]()
+    }
+
+
 KEYS = {(1, "a"): 1.5, (2, "b"): {True: 2, 2.5: [3]}}
 CORPUS = (
     *(golden(1, name) for name in ("arrays", "quantized", "low_rank", "containers", "linen")),
     *(golden(2, name) for name in ("arrays", "quantized", "low_rank", "containers", "nnx")),
     *(golden(2, name) for name in ("formats", "widths", "one_leaf", "no_leaf", "keys", "removed")),
     saved("numbers", lambda: {"a": [True, 2, 0.5, 1j], "b": np.arange(3), "c": KEYS}),
+    saved("composed", composed),
     saved("bitmask", lambda: [sparse(np.float32), sparse(np.bool_), sparse(np.complex64)]),
 )
