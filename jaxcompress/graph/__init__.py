@@ -10,6 +10,7 @@ here works on them.
     other outputs        rewrite
     count                cost, compiled
     what goes together   couplings; surgery removes it
+    what may be moved    symmetries
 """
 
 # To read this room in order:
@@ -23,10 +24,12 @@ here works on them.
 #   sites         `Site`: what is known of one place
 #   interpret     runs a program with handlers at sites; `rebuild` calls and loops
 #   choice        which sites the patterns of rules choose
-#   then what is done at sites: rewrite, observe, calibrate, capture, cost, surgery
+#   then what is done at sites: rewrite, observe, calibrate, capture, cost, surgery,
+#   symmetries
 
 from jaxcompress.core import exports
 from jaxcompress.graph import surgery as surgery
+from jaxcompress.graph import symmetries as symmetries
 from jaxcompress.graph.calibrate import calibrate as calibrate
 from jaxcompress.graph.capture import capture as capture
 from jaxcompress.graph.capture import inputs as inputs

@@ -5,11 +5,13 @@
     execution    plan_execution, run, with execution.dynamic or execution.static
     formats      what a code stands for; int8 and int4 stand here, too
     ranges       which interval the codes cover
+    equivalent   transforms that leave the function unchanged, before rounding
 
 The spec that weights are quantized by is the one that they are trained with.
 """
 
 from jaxcompress.core import exports
+from jaxcompress.quantize import equivalent as equivalent
 from jaxcompress.quantize import execution as execution
 from jaxcompress.quantize import formats as formats
 from jaxcompress.quantize import ranges as ranges

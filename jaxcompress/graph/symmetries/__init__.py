@@ -1,0 +1,5 @@
+"""Changes of params that leave the function unchanged, derived from the program."""
+
+from jaxcompress.core import exports
+
+exports.list_imports(globals())
