@@ -34,6 +34,15 @@ def removal():
 
 SITE = "in"
 
+
+def pair(params, x):
+    return x @ params["in"] @ params["back"]
+
+
+def rotation() -> jc.graph.symmetries.Rotation:
+    return jc.graph.symmetries.rotations(pair, BLOCK, models.X).found[0]
+
+
 DOORS = Doors(
     given={
         "fn": lambda: models.fn,
@@ -52,11 +61,14 @@ DOORS = Doors(
         "data": lambda: models.X,
         "weight": lambda: models.PARAMS["in"],
         "output": lambda: models.X,
+        "rotation": rotation,
+        "matrix": lambda: jnp.eye(4),
     },
     calls={
         "graph.rewrite": {
             "rules": lambda: lambda site, product, data, weight: product(data, weight)
         },
+        "graph.symmetries.rotate": {"params": lambda: BLOCK},
         "graph.surgery.without_blocks": {
             "fn": lambda: block,
             "params": lambda: BLOCK,

@@ -1,0 +1,1 @@
+"""How one dim is followed through a program while it is rotated."""
