@@ -1,11 +1,13 @@
 """Quantization: low-bit weights and activations, after training, in training and run.
 
     weights      quantize, explain
+    data         reconstruct: layer by layer, on calibration data
     training     fake_quantize, fake_quantize_activations, fake_quantize_model
     execution    plan_execution, run, with execution.dynamic or execution.static
     formats      what a code stands for; int8 and int4 stand here, too
     ranges       which interval the codes cover
     equivalent   transforms that leave the function unchanged, before rounding
+    rounding     which code each weight gets
 
 The spec that weights are quantized by is the one that they are trained with.
 """
@@ -15,11 +17,13 @@ from jaxcompress.quantize import equivalent as equivalent
 from jaxcompress.quantize import execution as execution
 from jaxcompress.quantize import formats as formats
 from jaxcompress.quantize import ranges as ranges
+from jaxcompress.quantize import rounding as rounding
 from jaxcompress.quantize.execution.choices import ExecutionPlan as ExecutionPlan
 from jaxcompress.quantize.execution.plan import plan_execution as plan_execution
 from jaxcompress.quantize.execution.run import run as run
 from jaxcompress.quantize.formats.integers import int4 as int4
 from jaxcompress.quantize.formats.integers import int8 as int8
+from jaxcompress.quantize.reconstruction import reconstruct as reconstruct
 from jaxcompress.quantize.training.activations import (
     fake_quantize_activations as fake_quantize_activations,
 )

@@ -15,7 +15,6 @@ from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.trees import check_arrays, chosen_by, named_axes
 from jaxcompress.core.types import Params, Selector
 from jaxcompress.quantize import formats
-from jaxcompress.quantize.ranges.grids import Ranges, check_ranges
 
 
 class Assignment(NamedTuple):
@@ -98,13 +97,11 @@ def check_choice(
     spec: QuantSpec | Rules,
     axes: Axes | None,
     select: Selector | None,
-    ranges: Ranges,
 ) -> None:
     """Raises a TypeError for what no params are needed to refuse."""
     check_spec(caller, spec)
     named_axes(caller, axes)
     check_select(caller, select)
-    check_ranges(caller, ranges)
 
 
 def _fitted(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -> Assignment | Obstacle:

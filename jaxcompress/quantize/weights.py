@@ -8,7 +8,7 @@ from jax.core import Tracer
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_finite
 from jaxcompress.core.corrected import Corrected
-from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.leaf import CompressedLeaf, is_compressed
 from jaxcompress.core.left_out import is_constant
 from jaxcompress.core.masks import fitted, full_masks
 from jaxcompress.core.names import named_leaves
@@ -21,9 +21,8 @@ from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Masks, Params, Selector
 from jaxcompress.quantize.assignment import Assignment, assign, check_choice
-from jaxcompress.quantize.ranges.extremes import min_max
-from jaxcompress.quantize.ranges.grids import Ranges
 from jaxcompress.quantize.rounding.nearest import nearest
+from jaxcompress.quantize.rounding.rounding import Rounding, check_rounding
 
 
 def quantize(
@@ -32,7 +31,7 @@ def quantize(
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
-    ranges: Ranges = min_max,
+    rounding: Rounding = nearest(),
     masks: Masks | None = None,
 ) -> tuple[Params, Report]:
     """Quantizes weights to low-bit codes and reports what was done to each leaf.
@@ -40,9 +39,9 @@ def quantize(
     Also known as: post-training quantization (PTQ), weight-only quantization, RTN.
 
     `materialized(fn)` takes the result where `fn` took the params, for every program;
-    `run` multiplies the codes themselves where that is faster. The arrays that the
-    `QTensor` leaves stand for are bit for bit what `fake_quantize` with the same
-    arguments gives.
+    `run` multiplies the codes themselves where that is faster. Rounded to nearest, the
+    arrays that the `QTensor` leaves stand for are bit for bit what `fake_quantize` with
+    the same ranges gives. `reconstruct` rounds with calibration data.
 
     Args:
       params: arrays, or `jax.ShapeDtypeStruct`s for the report alone.
@@ -52,15 +51,17 @@ def quantize(
       axes: what `graph.axes` gave. Without it, the last axis of a weight is taken as
         its output, all others as contracting, and the report says "assumed".
       select: which leaves; without it every weight that meets data.
-      ranges: which range the codes of a block cover.
+      rounding: which code each weight gets, from the weights alone; one of
+        `quantize.rounding`, whose options say which range the codes of a block cover.
       masks: which weights are pruned. They are checked to be exactly 0, and stay so.
 
     Returns:
       (params, report). Leaves that are not quantized are the same objects as before.
 
     Raises:
-      TypeError: what a leaf gets is no QuantSpec; a leaf that `select` or a rule other
-        than "*" names is already quantized, or of an integer, bool or complex dtype.
+      TypeError: what a leaf gets is no QuantSpec; `rounding` is no Rounding; a leaf
+        that `select` or a rule other than "*" names is already quantized, or of an
+        integer, bool or complex dtype.
       ValueError: a leaf to quantize holds NaN or infinity, or blocks have to know its
         axes, which are only assumed at rank 3 and more; a leaf that is asked for by
         name is empty or a scalar, or blocks do not divide its axes; or all are such;
@@ -78,7 +79,8 @@ def quantize(
       >>> report.kept[0].reason
       'not selected: rank 1'
     """
-    check_choice("quantize", spec, axes, select, ranges)
+    check_choice("quantize", spec, axes, select)
+    check_rounding("quantize", rounding)
     assigned = assign("quantize", params, spec, axes, select)
     kept = named_leaves(full_masks(params) if masks is None else fitted("quantize", masks, params))
     leaves = {}
@@ -88,7 +90,7 @@ def quantize(
             _check_values(name, leaf, kept[name])
             if masks is not None:
                 _check_zero(name, choice.spec, kept[name])
-            leaf = _quantized(leaf, choice, ranges)
+            leaf = _quantized(leaf, choice, rounding)
         leaves[name] = leaf
     treedef = jax.tree.structure(params, is_leaf=is_compressed)
     rows = (
@@ -120,7 +122,7 @@ def explain(tree: Params) -> Report:
         if is_constant(leaf):
             rows.append(LeafReport(name, (), KEPT, f"a Python {type(leaf).__name__}", 0, 0))
             continue
-        action = _stored_as(leaf)
+        action = stored_as(leaf)
         reason = (
             f"stored as {type(leaf).__name__}" if is_compressed(leaf) else f"stored as {leaf.dtype}"
         )
@@ -129,22 +131,22 @@ def explain(tree: Params) -> Report:
     return Report("explain", tuple(rows))
 
 
-def _stored_as(leaf) -> str:
+def stored_as(leaf) -> str:
     """The format of a leaf with codes, and what lies beside or around them."""
     match leaf:
         case QTensor():
             return str(leaf.spec)
         case Corrected():
             return f"{leaf.base.spec} + rank {leaf.rank}"
-        case Rotated() if (held := _stored_as(leaf.leaf)) != KEPT:
+        case Rotated() if (held := stored_as(leaf.leaf)) != KEPT:
             return f"{held}, rotated in blocks of {leaf.block}"
     return KEPT
 
 
-def _quantized(leaf, choice: Assignment, ranges: Ranges) -> QTensor:
+def _quantized(leaf, choice: Assignment, rounding: Rounding) -> CompressedLeaf:
     if isinstance(leaf, jax.ShapeDtypeStruct):
-        return jax.eval_shape(lambda x: nearest(x, choice, ranges), leaf)
-    return nearest(jnp.asarray(leaf), choice, ranges)
+        return jax.eval_shape(lambda x: rounding.array(x, choice), leaf)
+    return rounding.array(jnp.asarray(leaf), choice)
 
 
 def _check_values(name: str, leaf, mask) -> None:
@@ -172,6 +174,6 @@ def _row(name: str, leaf, result, choice: Assignment | str) -> LeafReport:
     if isinstance(choice, str):
         action, reason = KEPT, choice
     else:
-        action = str(choice.spec)
+        action = stored_as(result)
         reason = "axes assumed" if choice.axes.assumed else "axes from the program"
     return LeafReport(name, np.shape(leaf), action, reason, size_bytes(leaf), size_bytes(result))

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 import jaxcompress as jc
+from jaxcompress.quantize.rounding.matrices import encoded, grid_of
 from tests.doors.table import Doors
 from tests.doors.values import FUNCTION, NONE, SIZE, TEXT, TREE, WHOLE
 
@@ -21,6 +22,11 @@ def plan() -> jc.quantize.ExecutionPlan:
     return jc.quantize.plan_execution(model, quantized(), jnp.ones((1, 2)), probe=untimed)
 
 
+def nearest(weight, second_moment, spec):
+    on = grid_of(weight, spec, jc.quantize.ranges.min_max)
+    return jc.quantize.rounding.Rounded(encoded(weight, on, spec), on)
+
+
 def untimed(calls) -> dict[str, float]:
     return dict.fromkeys(calls, 1.0)
 
@@ -31,6 +37,9 @@ DOORS = Doors(
         "params": lambda: PARAMS,
         "fn": lambda: model,
         "inputs": lambda: (jnp.ones((1, 2)),),
+        "batches": lambda: [jnp.ones((3, 2))],
+        "rounding": jc.quantize.rounding.nearest,
+        "round": lambda: nearest,
         "spec": jc.quantize.int8,
         "plan": plan,
         "inner": jc.quantize.execution.dynamic,
@@ -50,6 +59,7 @@ DOORS = Doors(
         "probe": FUNCTION,
         "which": FUNCTION,
         "threshold": SIZE,
+        "round": FUNCTION,
         "params": TREE,
         "inputs": TREE,
         "tree": TREE,

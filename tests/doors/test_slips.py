@@ -57,6 +57,7 @@ def test_what_is_no_format(caller, spec, message):
         TAKE_SPECS[caller](spec)
 
 
+NEAREST = jc.quantize.rounding.nearest
 QUANTIZED = functools.partial(jc.quantize.quantize, PARAMS, jc.quantize.int8())
 CALLS = {
     "letters as rules": (
@@ -64,12 +65,12 @@ CALLS = {
         r"^Rules\(pairs='int8'\) must be a dict from pattern to value",
     ),
     "a range as estimator": (
-        lambda: QUANTIZED(ranges=(-1.0, 1.0)),
-        r"^quantize\(ranges=\(-1.0, 1.0\)\) must be a function. Pass an estimator, as ranges.min_m",
+        lambda: NEAREST((-1.0, 1.0)),
+        r"^nearest\(ranges=\(-1.0, 1.0\)\) must be a function. Pass an estimator, as ranges.min_m",
     ),
     "an estimator called": (
-        lambda: QUANTIZED(ranges=jc.quantize.ranges.moving_average(decay=0.5)),
-        r"^quantize\(ranges=Observer.* bind its options with functools.partial",
+        lambda: NEAREST(jc.quantize.ranges.moving_average(decay=0.5)),
+        r"^nearest\(ranges=Observer.* whose options functools.partial binds",
     ),
     "params as axes": (
         lambda: QUANTIZED(axes=PARAMS),
@@ -222,7 +223,7 @@ CALLS = {
         r"^l0_gates\(select=<lambda>\) gives 'bias' at 'bias', and must give a bool for every leaf",
     ),
     "an estimator of no observer": (
-        lambda: QUANTIZED(ranges=lambda spec, axis: (-1.0, 1.0)),
+        lambda: QUANTIZED(rounding=NEAREST(lambda spec, axis: (-1.0, 1.0))),
         r"^ranges=<lambda> gives \(-1.0, 1.0\), and must give an Observer, as ranges.min_max does",
     ),
     "training that gives nothing": (

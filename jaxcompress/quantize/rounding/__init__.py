@@ -1,1 +1,13 @@
-"""Rounding: which code each weight gets, once its range is known."""
+"""Roundings: which code each weight of a matrix gets.
+
+Each function gives a `Rounding`, for `quantize(params, spec, rounding=…)` without data
+and for `reconstruct(fn, params, batches, spec, rounding)` with them.
+"""
+
+from jaxcompress.core import exports
+from jaxcompress.quantize.rounding.nearest import nearest as nearest
+from jaxcompress.quantize.rounding.rounding import Rounded as Rounded
+from jaxcompress.quantize.rounding.rounding import Rounding as Rounding
+from jaxcompress.quantize.rounding.rounding import coded as coded
+
+exports.list_imports(globals())

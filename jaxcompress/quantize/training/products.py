@@ -31,7 +31,7 @@ from jaxcompress.quantize.execution.activations import (
 )
 from jaxcompress.quantize.execution.obstacles import obstacle
 from jaxcompress.quantize.ranges.extremes import min_max
-from jaxcompress.quantize.ranges.grids import Ranges, found_cover
+from jaxcompress.quantize.ranges.grids import Ranges, check_ranges, found_cover
 from jaxcompress.quantize.training.activations import rounded_data
 from jaxcompress.quantize.training.latent import Latent
 
@@ -87,7 +87,8 @@ def fake_quantize_model(
     multiplies integers.
     """
     check_model("fake_quantize_model", fn)
-    check_choice("fake_quantize_model", spec, axes, select, ranges)
+    check_choice("fake_quantize_model", spec, axes, select)
+    check_ranges("fake_quantize_model", ranges)
     check_rules("fake_quantize_model", "activations", activations, Activations, MADE_BY)
     pairs = as_rules(activations).pairs
     rewritten = rewrite(fn, Rules((pattern, _rounding(each, pattern)) for pattern, each in pairs))

@@ -14,7 +14,7 @@ from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Params, Selector, View
 from jaxcompress.quantize.assignment import Assignment, assign, check_choice
 from jaxcompress.quantize.ranges.extremes import min_max
-from jaxcompress.quantize.ranges.grids import Ranges, found_cover
+from jaxcompress.quantize.ranges.grids import Ranges, check_ranges, found_cover
 
 
 def fake_quantize(
@@ -63,7 +63,8 @@ def fake_quantize(
     Source: Jacob et al. 2018, arXiv:1712.05877, section 3. Differs: scales follow the
     weights at every step instead of a moving average, and nothing is folded.
     """
-    check_choice("fake_quantize", spec, axes, select, ranges)
+    check_choice("fake_quantize", spec, axes, select)
+    check_ranges("fake_quantize", ranges)
 
     def view(params: Params) -> Params:
         assigned = assign("fake_quantize", params, spec, axes, select)

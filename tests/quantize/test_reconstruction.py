@@ -1,0 +1,112 @@
+"""Quantization on data: order of layers, leaves without data, zeros, reports."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcompress as jc
+from jaxcompress.quantize import int4, int8, quantize, reconstruct
+from jaxcompress.quantize.rounding import Rounded, coded
+from jaxcompress.quantize.rounding.matrices import encoded, grid_of
+
+DATA = np.random.default_rng(0)
+X = jnp.asarray(DATA.normal(size=(40, 6)), jnp.float32)
+TOKENS = jnp.arange(12).reshape(3, 4) % 5
+
+
+def mlp(params, x):
+    return jnp.tanh(x @ params["up"]) @ params["down"]
+
+
+def stacked(params, x):
+    return jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), x, params["layers"])[0]
+
+
+def looked_up(params, tokens):
+    return params["table"][tokens] @ params["out"]
+
+
+def normal(*shape):
+    return jnp.asarray(DATA.normal(size=shape), jnp.float32)
+
+
+MLP = {"up": normal(6, 8), "down": normal(8, 3)}
+LAYERS = {"layers": normal(3, 6, 6)}
+TABLE = {"table": normal(5, 6), "out": normal(6, 3)}
+MODELS = {
+    "mlp": (mlp, MLP, X),
+    "scanned": (stacked, LAYERS, X),
+    "table": (looked_up, TABLE, TOKENS),
+}
+
+
+@pytest.mark.parametrize("spec", [int8(), int4(group_size=2)], ids=str)
+@pytest.mark.parametrize("case", MODELS.values(), ids=MODELS)
+def test_nearest_is_what_quantize_gives(case, spec):
+    fn, params, x = case
+    found, report = reconstruct(fn, params, [x], spec)
+    expected, _ = quantize(params, spec, axes=jc.graph.axes(fn, params, x))
+    for name, leaf in found.items():
+        np.testing.assert_array_equal(leaf.unpacked_codes, expected[name].unpacked_codes)
+    assert report.bytes_after == sum(leaf.size_bytes for leaf in found.values())
+
+
+def moments(seen: list):
+    """A rounding to nearest that notes the energy that each matrix meets."""
+
+    def round(weight, second_moment, spec):
+        jax.debug.callback(lambda h: seen.append(np.asarray(h)), jnp.diagonal(second_moment))
+        on = grid_of(weight, spec, jc.quantize.ranges.min_max)
+        return Rounded(encoded(weight, on, spec), on)
+
+    return coded(round)
+
+
+def test_later_layers_see_earlier_ones_as_quantized():
+    seen: list = []
+    found, _ = reconstruct(mlp, MLP, [X[:20], X[20:]], int4(), moments(seen))
+    jax.effects_barrier()
+    hidden = jnp.tanh(X @ found["up"].materialize())
+    np.testing.assert_allclose(seen[0], np.mean(np.square(X), 0), rtol=1e-5)
+    np.testing.assert_allclose(seen[1], np.mean(np.square(hidden), 0), rtol=1e-5)
+
+
+def test_a_table_is_rounded_without_data_and_the_row_says_so():
+    _, report = reconstruct(looked_up, TABLE, [TOKENS], int8())
+    rows = {row.name: row.reason for row in report.leaves}
+    assert rows["out"] == "rounded on its inputs"
+    assert rows["table"].startswith("rounded without data: it meets gather")
+
+
+def test_a_leaf_that_no_data_reach_is_rounded_without():
+    quantized, report = reconstruct(mlp, MLP, [jnp.zeros((4, 6))], int8())
+    assert all("no data reached it" in row.reason for row in report.leaves)
+    assert all(isinstance(leaf, jc.QTensor) for leaf in quantized.values())
+
+
+def test_weights_that_were_pruned_stay_zero_under_a_correction():
+    mask = DATA.random(size=(8, 3)) > 0.5
+    params = MLP | {"down": MLP["down"] * mask}
+    found, _ = reconstruct(mlp, params, [X], jc.quantize.formats.int2(), correction=1.0)
+    assert not np.any(np.where(mask, 0, found["down"].materialize()))
+
+
+def test_a_leaf_without_a_rule_stays_the_same_object():
+    found, report = reconstruct(mlp, MLP, [X], jc.Rules({"down": int8()}))
+    assert found["up"] is MLP["up"]
+    assert report.leaves[1].reason == "no rule" or report.leaves[0].reason == "no rule"
+
+
+@pytest.mark.parametrize("batches", [[], [jnp.zeros((0, 6))]], ids=["none", "empty"])
+def test_empty_calibration_is_refused(batches):
+    with pytest.raises(ValueError, match=r"^reconstruct\(batches.* no (batch|example)"):
+        reconstruct(mlp, MLP, batches, int8())
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_and_data_that_are_not_finite_are_refused(bad):
+    with pytest.raises(ValueError, match=r"reconstruct.*'up'"):
+        reconstruct(mlp, MLP | {"up": MLP["up"].at[0, 0].set(bad)}, [X], int8())
+    with pytest.raises(ValueError, match=r"reconstruct.*'up'"):
+        reconstruct(mlp, MLP, [X.at[0, 0].set(bad)], int8())
