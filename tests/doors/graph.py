@@ -43,6 +43,14 @@ def rotation() -> jc.graph.symmetries.Rotation:
     return jc.graph.symmetries.rotations(pair, BLOCK, models.X).found[0]
 
 
+def rectified(params, x):
+    return jax.nn.relu(x @ params["in"]) @ params["out"]
+
+
+def scaling():
+    return jc.graph.symmetries.scalings(rectified, models.PARAMS, models.X).all[0]
+
+
 DOORS = Doors(
     given={
         "fn": lambda: models.fn,
@@ -63,6 +71,8 @@ DOORS = Doors(
         "output": lambda: models.X,
         "rotation": rotation,
         "matrix": lambda: jnp.eye(4),
+        "scaling": scaling,
+        "factors": lambda: jnp.ones(4),
     },
     calls={
         "graph.rewrite": {

@@ -119,6 +119,20 @@ def test_axes_have_the_structure_of_the_params_and_hold_every_axis(model):
             assert sorted(roles.order) == list(range(leaves[name].ndim))
 
 
+def test_moved_scales_leave_the_function(model, outputs):
+    found = graph.symmetries.scalings(model.fn, model.params, *model.inputs)
+
+    def moved(params, *inputs):
+        for seed, each in enumerate(found.all):
+            factors = np.random.default_rng(seed).uniform(-np.log(4), np.log(4), each.size)
+            params = graph.symmetries.scale(params, each, np.exp(factors))
+        return model.fn(params, *inputs)
+
+    actual = jax.jit(moved)(model.params, *model.inputs)
+    # Sums of products of a factor and its inverse, each rounded once.
+    np.testing.assert_allclose(actual, outputs, rtol=1e-4, atol=1e-4)
+
+
 def test_capturing_nothing_is_the_model_itself(model):
     nothing = graph.capture(model.fn, ())
     assert jax.eval_shape(nothing, model.params, *model.inputs)[1] == {}
