@@ -196,6 +196,7 @@ EAGER: dict[str, Row] = {
     "run": functools.partial(run, lambda d: DYNAMIC),
     "run, static": functools.partial(run, lambda d: quantize.execution.static(calibrated(d))),
     "calibrate": calibrated,
+    "diagnose": lambda d: quantize.diagnose(model, d.params, quantized(d), [d.x]),
     "plan": lambda d: structure.plan(model, d.params, importance.magnitude(), d.x, cut=HALF),
     "structure.iterative": lambda d: structure.iterative(
         model,

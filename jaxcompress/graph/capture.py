@@ -4,13 +4,15 @@ import functools
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+from jax.extend.core import JaxprEqn
+
 from jaxcompress.core.kinds import check_each, check_model, check_text
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph.choice import choose
 from jaxcompress.graph.interpret import Handler
-from jaxcompress.graph.program import trace
+from jaxcompress.graph.program import Program, trace
 from jaxcompress.graph.rebuild import Awaited
 from jaxcompress.graph.rewrite import run_program
 from jaxcompress.graph.sites import source_of
@@ -117,16 +119,30 @@ _NO_GRADIENT = {
 }
 
 
+def beyond_capture(program: Program) -> dict[str, str]:
+    """The sites whose values cannot be captured, by name, and where they lie."""
+    return {name: f"it lies in {reason}" for name, (reason, _) in _silent(program.block).items()}
+
+
+def _silent(block: Block) -> dict[str, tuple[str, JaxprEqn]]:
+    """Where a value would lose its gradient on the way out, by site."""
+    found: dict[str, tuple[str, JaxprEqn]] = {}
+    for step in block.steps:
+        reason = _NO_GRADIENT.get(step.eqn.primitive.name, "")
+        if step.blocks and reason:
+            found |= dict.fromkeys(step.places, (reason, step.eqn))
+            continue
+        for inner in step.blocks:
+            found |= _silent(inner)
+    return found
+
+
 def _check_differentiable(block: Block, chosen: Collection[str]) -> None:
     """Raises where a value would lose its gradient on the way out."""
-    for step in block.steps:
-        inside = [name for name in step.places if name in chosen] if step.blocks else []
-        name = step.eqn.primitive.name
-        if inside and name in _NO_GRADIENT:
+    for name, (reason, eqn) in _silent(block).items():
+        if name in chosen:
             raise ValueError(
-                f"capture(sites): {inside[0]!r} lies in {_NO_GRADIENT[name]} "
-                f"({source_of(step.eqn)}). Capture a site outside of it, return the value from "
-                "the model, or use observe for statistics without gradients."
+                f"capture(sites): {name!r} lies in {reason} ({source_of(eqn)}). Capture a site "
+                "outside of it, return the value from the model, or use observe for statistics "
+                "without gradients."
             )
-        for inner in step.blocks if inside else ():
-            _check_differentiable(inner, chosen)

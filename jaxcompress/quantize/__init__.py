@@ -4,6 +4,7 @@
     data         reconstruct: layer by layer, on calibration data
     training     fake_quantize, fake_quantize_activations, fake_quantize_model
     execution    plan_execution, run, with execution.dynamic or execution.static
+    diagnosis    diagnose: where the signal is lost, site by site
     formats      what a code stands for; int8 and int4 stand here, too
     ranges       which interval the codes cover
     equivalent   transforms that leave the function unchanged, before rounding
@@ -13,11 +14,13 @@ The spec that weights are quantized by is the one that they are trained with.
 """
 
 from jaxcompress.core import exports
+from jaxcompress.quantize import diagnosis as diagnosis
 from jaxcompress.quantize import equivalent as equivalent
 from jaxcompress.quantize import execution as execution
 from jaxcompress.quantize import formats as formats
 from jaxcompress.quantize import ranges as ranges
 from jaxcompress.quantize import rounding as rounding
+from jaxcompress.quantize.diagnosis.diagnose import diagnose as diagnose
 from jaxcompress.quantize.execution.choices import ExecutionPlan as ExecutionPlan
 from jaxcompress.quantize.execution.plan import plan_execution as plan_execution
 from jaxcompress.quantize.execution.run import run as run

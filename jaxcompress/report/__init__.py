@@ -17,6 +17,7 @@ from jaxcompress.report.plots import pareto as pareto
 from jaxcompress.report.plots import pareto_png as pareto_png
 from jaxcompress.report.plots import pareto_svg as pareto_svg
 from jaxcompress.report.roc import roc as roc
+from jaxcompress.report.signal import signal as signal
 from jaxcompress.report.tables import Column as Column
 from jaxcompress.report.tables import Table as Table
 from jaxcompress.report.tables import show as show

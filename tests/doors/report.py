@@ -20,6 +20,11 @@ def audits() -> dict:
     return {"loss": jc.validate.membership.audit(scores, members, rates=(0.1,))}
 
 
+def diagnosis() -> jc.quantize.diagnosis.Diagnosis:
+    params = {"kernel": np.ones((2, 2), np.float32)}
+    return jc.quantize.diagnose(lambda p, x: x @ p["kernel"], params, params, [np.ones((1, 2))])
+
+
 def columns() -> list[jc.report.Column]:
     return [jc.report.Column("model", "Model")]
 
@@ -36,6 +41,7 @@ DOORS = Doors(
         "sections": lambda: [jc.report.Heading("Sizes")],
         "points": points,
         "audits": audits,
+        "diagnosis": diagnosis,
         "path": lambda: pathlib.Path(tempfile.gettempdir()) / "doors.svg",
         "columns": columns,
         "rows": rows,
