@@ -31,11 +31,13 @@ class Solver(NamedTuple):
       leaf: (solutions, leaf, axes) -> what takes the leaf's place: an array, a
         `QTensor`, a `LowRank`. Solutions are those of all its matrices on a leading
         axis, in the order of `as_matrices(leaf, axes)`.
+      note: solutions -> what a report has to tell of the leaf beside; empty by default.
     """
 
     solve: Callable[[Array, Array], Solution]
     weight: Callable[[Solution], Array]
     leaf: Callable[[Solution, Array, LeafAxes], Any]
+    note: Callable[[Solution], str] = lambda solutions: ""
 
 
 def weight_solver(solve: Callable[[Array, Array], Array]) -> Solver:
@@ -72,7 +74,7 @@ def check_solver(caller: str, argument: str, solver: object) -> None:
     check_kind(caller, argument, solver, Solver, mend)
 
 
-def damped(second_moment: Array, damping: float) -> Array:
+def damped(second_moment: Array, damping: Array | float) -> Array:
     """The second moment made safe to invert.
 
         H + damping · m · I,   m: mean of the diagonal entries above 0
@@ -117,3 +119,57 @@ def inverse_factor(matrix: Array) -> Array:
     lower = jnp.linalg.cholesky(matrix[::-1, ::-1])
     identity = jnp.eye(len(matrix), dtype=matrix.dtype)
     return jax.scipy.linalg.solve_triangular(lower, identity, lower=True)[::-1, ::-1]
+
+
+_MOST = 1e12
+"""Of the mean energy that many times its share exceed any entry of a second moment."""
+
+
+class DampedFactor(NamedTuple):
+    """A second moment that was damped until it had a factor; see `damped_factor`.
+
+    Attributes:
+      matrix: (inputs, inputs) float32, damped.
+      factor: its `inverse_factor`.
+      raised: () float32, by what the damping was multiplied: 1, 10, 100, …; infinity
+        where nothing helped, and matrix and factor are the identity.
+    """
+
+    matrix: Array
+    factor: Array
+    raised: Array
+
+
+def damped_factor(second_moment: Array, damping: float) -> DampedFactor:
+    """The `inverse_factor` of the damped second moment, damped more until it has one.
+
+    Rounding errors leave the second moment of a few rows, or of inputs of very unequal
+    energies, without a Cholesky factor: then the damping is raised tenfold, and again.
+
+    Args:
+      second_moment: (inputs, inputs) float32, finite.
+      damping: share of the mean energy that every input counts at least, above 0.
+
+    Example:
+      >>> float(damped_factor(jnp.array([[1.0, 1.2], [1.2, 1.0]]), 0.1).raised)
+      10.0
+    """
+
+    def failed(state: tuple[Array, Array]) -> Array:
+        factor, times = state
+        return ~jnp.all(jnp.isfinite(factor)) & (times <= _MOST)
+
+    def raise_once(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        _, times = state
+        return inverse_factor(damped(second_moment, damping * times)), times * 10
+
+    start = jnp.full_like(second_moment, jnp.nan), jnp.ones((), second_moment.dtype)
+    factor, times = jax.lax.while_loop(failed, raise_once, start)
+    found, times = jnp.all(jnp.isfinite(factor)), times / 10
+    identity = jnp.eye(len(factor), dtype=factor.dtype)
+    matrix = damped(second_moment, damping * times)
+    return DampedFactor(
+        jnp.where(found, matrix, identity),
+        jnp.where(found, factor, identity),
+        jnp.where(found, times, jnp.inf),
+    )

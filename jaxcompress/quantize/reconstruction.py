@@ -103,16 +103,14 @@ def reconstruct(
         check_finite("reconstruct", name, leaves[name])
     apart = _without_data(fn, program, params, batches, assigned)
     found = {name: rounding.array(leaves[name], assigned[name]) for name in apart}
-    uncut: Mapping[str, str] = {}
+    reasons = {name: f"rounded without data: {reason}" for name, reason in apart.items()}
     solvers = _solvers(rounding, leaves, {n: a for n, a in assigned.items() if n not in apart})
     if solvers:
         started = map_named(lambda name, leaf: found.get(name, leaf), params)
         solved = solve("reconstruct", fn, started, batches, solvers, correction)
-        found, uncut = found | solved.leaves, solved.uncut
-    reasons = {
-        name: f"rounded without data: {apart[name]}" if name in apart else _reason(name, uncut)
-        for name in assigned
-    }
+        found |= solved.leaves
+        for name, solver in solvers.items():
+            reasons[name] = _reason(solved.uncut.get(name, ""), solver.note(solved.solutions[name]))
     quantized = map_named(lambda name, leaf: found.get(name, leaf), params)
     rows = (_row(name, leaf, found, choices, reasons) for name, leaf in leaves.items())
     return quantized, Report("reconstruct", tuple(rows))
@@ -146,11 +144,9 @@ def _solvers(rounding: Rounding, leaves: Mapping[str, Any], assigned: Mapping[st
     }
 
 
-def _reason(name: str, uncut: Mapping[str, str]) -> str:
-    told = "rounded on its inputs"
-    if name in uncut:
-        told += f"; the model ran again up to it, since {uncut[name]}"
-    return told
+def _reason(uncut: str, note: str) -> str:
+    again = f"the model ran again up to it, since {uncut}" if uncut else ""
+    return "; ".join(filter(None, ("rounded on its inputs", again, note)))
 
 
 def _row(

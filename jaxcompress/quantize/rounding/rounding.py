@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.formats.grids import Grid
@@ -40,10 +41,14 @@ class Rounded(NamedTuple):
     Attributes:
       codes: (outputs, inputs) whole numbers in [spec.lowest, spec.highest].
       on: one entry per block: (1 or outputs or tiles of them, 1 or groups).
+      raised: () float32, by what the damping of the second moment was multiplied until
+        it had a factor, as `layerwise.solver.damped_factor` tells; None where nothing
+        is damped.
     """
 
     codes: Array
     on: Grid
+    raised: Array | None = None
 
 
 def coded(round: Callable[[Array, Array, QuantSpec], Rounded]) -> Rounding:
@@ -78,13 +83,13 @@ def coded(round: Callable[[Array, Array, QuantSpec], Rounded]) -> Rounding:
 
     def solver(spec: QuantSpec) -> Solver:
         def solve(weight: Array, second_moment: Array) -> Rounded:
-            codes, on = round(weight, second_moment, spec)
-            return Rounded(codes.astype(spec.code_dtype), on)
+            found = round(weight, second_moment, spec)
+            return found._replace(codes=found.codes.astype(spec.code_dtype))
 
         def leaf(found: Rounded, leaf: Array, axes: LeafAxes) -> QTensor:
             return _leaf(found, leaf, axes, spec)
 
-        return Solver(solve, lambda found: decoded(found.codes, found.on, spec), leaf)
+        return Solver(solve, lambda found: decoded(found.codes, found.on, spec), leaf, _note)
 
     return Rounding(solver, without_data(solver))
 
@@ -115,6 +120,20 @@ def check_rounding(caller: str, rounding: object) -> None:
       one of quantize.rounding. Did you mean nearest(...), which gives one?
     """
     check_kind(caller, "rounding", rounding, Rounding, "Take one of quantize.rounding.")
+
+
+def _note(found: Rounded) -> str:
+    """Of which matrices of a leaf the damping was raised, and how far at most."""
+    if found.raised is None:
+        return ""
+    times = np.asarray(found.raised)
+    more = int(np.sum(times > 1))
+    if not more:
+        return ""
+    of = f"{more} of its {times.size} second moments" if times.size > 1 else "its second moment"
+    if np.isinf(times).any():
+        return f"{of} had no Cholesky factor at any damping: all inputs counted alike"
+    return f"{of} had no Cholesky factor: the damping was raised {times.max():.0f} times"
 
 
 def _leaf(found: Rounded, leaf: Array, axes: LeafAxes, spec: QuantSpec) -> QTensor:
