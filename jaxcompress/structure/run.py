@@ -4,22 +4,19 @@
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.kinds import check_model
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.lowrank import LowRank
-from jaxcompress.core.numerics import narrowed
-from jaxcompress.core.order import inverse
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.trees import check_arrays
-from jaxcompress.core.types import Array, Model, Params
-from jaxcompress.graph import Site, rewrite
+from jaxcompress.core.types import Model, Params
+from jaxcompress.graph import rewrite
+from jaxcompress.graph.factored import in_two_products
 
 
 def run_low_rank(fn: Model) -> Model:
@@ -48,7 +45,7 @@ def run_low_rank(fn: Model) -> Model:
       True
     """
     check_model("run_low_rank", fn)
-    rewritten = rewrite(fn, _in_two_products)
+    rewritten = rewrite(fn, in_two_products)
 
     def running(params: Params, *inputs):
         return rewritten(close_factors(params), *inputs)
@@ -128,82 +125,3 @@ def close_factors(params: Params) -> Params:
     return jax.tree.map(
         closed, params, is_leaf=lambda node: is_compressed(node) or isinstance(node, Factors)
     )
-
-
-def _in_two_products(site: Site, apply: Callable, data: Array, weight) -> Array:
-    if not isinstance(weight, LowRank) or not _meets_as_factored(site, weight):
-        return apply(data, weight)
-    left, right = (
-        narrowed(factor, weight.dtype) for factor in materialize((weight.left, weight.right))
-    )
-    array = jax.ShapeDtypeStruct(weight.shape, weight.dtype)
-    equation = jax.make_jaxpr(apply)(data, array).eqns[-1].params
-    match site.primitive:
-        case "dot_general":
-            return _dot(site, equation, data, left, right)
-        case "conv_general_dilated" if _one_group(equation):
-            kernel = jnp.transpose(right, inverse(weight.permutation))
-            features = equation["dimension_numbers"].out_spec[1]
-            return _along(features, apply(data, kernel), left.T, site, equation)
-        case "gather" if (axis := _copied_axis(equation, weight)) is not None:
-            table = jnp.transpose(left, inverse(weight.permutation))
-            sizes = list(equation["slice_sizes"])
-            sizes[weight.permutation[-1]] = weight.rank
-            rows = apply(data, table, slice_sizes=tuple(sizes))
-            return _along(axis, rows, right, site, {})
-    return apply(data, weight)
-
-
-def _meets_as_factored(site: Site, weight: LowRank) -> bool:
-    axes = site.operand_axes
-    same = weight.permutation == axes.order and weight.output_ndim == len(axes.output)
-    return same and weight.batch_ndim == len(axes.batch)
-
-
-def _dot(site: Site, equation: dict, data: Array, left: Array, right: Array) -> Array:
-    """The product with the right factor, then the left one; neither is reshaped."""
-    batch = tuple(range(len(site.operand_axes.batch)))
-    rows = site.rows(data)  # (batch…, M, K)
-    rows = rows.reshape(
-        *rows.shape[:-1], *right.shape[len(batch) + 1 :]
-    )  # (batch…, M, contracting…)
-    first = len(batch) + 1
-    window = tuple(range(first, rows.ndim))
-    thin = _product(rows, right, (window, window), batch, equation).astype(data.dtype)
-    wide = _product(thin, left, ((first,), (left.ndim - 1,)), batch, equation)
-    return site.output(wide.reshape(*thin.shape[:-1], -1)).astype(site.dtype)
-
-
-def _along(axis: int, thin: Array, factor: Array, site: Site, equation: dict) -> Array:
-    """The product with a (rank, size) factor along one axis."""
-    wide = _product(thin, factor, ((axis,), (0,)), (), equation)
-    return jnp.moveaxis(wide, -1, axis).astype(site.dtype)
-
-
-def _product(x: Array, factor: Array, contracting, batch: tuple[int, ...], equation: dict) -> Array:
-    return jax.lax.dot_general(
-        x,
-        factor,
-        (contracting, (batch, batch)),
-        precision=equation.get("precision"),
-        preferred_element_type=jnp.float32,
-    )
-
-
-def _one_group(equation: dict) -> bool:
-    return equation["feature_group_count"] == equation["batch_group_count"] == 1
-
-
-def _copied_axis(equation: dict, weight: LowRank) -> int | None:
-    """Where the one copied axis is in the output; None unless all of it is copied."""
-    numbers, sizes = equation["dimension_numbers"], equation["slice_sizes"]
-    *_, copied = weight.permutation
-    removed = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
-    whole = weight.ndim - weight.batch_ndim - weight.output_ndim == 1
-    if not whole or sizes[copied] != weight.shape[copied] or copied in removed:
-        return None
-    # What fills rows outside of the table must survive the second product.
-    fill = equation["fill_value"]
-    if not (fill is None or fill == 0 or np.isnan(fill)):
-        return None
-    return numbers.offset_dims[sum(axis not in removed for axis in range(copied))]

@@ -44,6 +44,8 @@ class Activations(NamedTuple):
         data reached them; there the data themselves say them.
       kept: (rows, site) -> bool that broadcasts to the rows: which features stay
         floats; the ranges are asked for the rows with zeros there. See `outliers`.
+      calibrated: names of the sites of whose data calibration has said something, which
+        holds of no other data: not of rotated ones.
     """
 
     ranges: Callable[[Array, Site], Range]
@@ -51,6 +53,7 @@ class Activations(NamedTuple):
     digits: int
     unreached: frozenset[str] = frozenset()
     kept: Callable[[Array, Site], Array] = none_kept
+    calibrated: frozenset[str] = frozenset()
 
 
 def dynamic(
@@ -159,7 +162,7 @@ def static(readings: Mapping[str, Reading | Range], spec: QuantSpec = int8()) ->
             )
         return fitted("static", fixed[site.name], rows, site)
 
-    return Activations(ranges, spec, 1, unreached)
+    return Activations(ranges, spec, 1, unreached, calibrated=frozenset(fixed))
 
 
 def encode(x: Array, site: Site, activations: Activations) -> tuple[Array, Array]:

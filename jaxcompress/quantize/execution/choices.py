@@ -60,7 +60,7 @@ class ExecutionPlan:
     """How a quantized model runs on one device: the measured choice of each site.
 
     Invariants:
-      - One choice per site whose leaf is a `QTensor`.
+      - One choice per site whose leaf holds codes.
       - `dense_leaves` are held as plain arrays, since the model is faster so.
       - `seconds` are what one call of the whole model takes, "dense" and "planned";
         empty where no leaf runs on codes, since then the two are one program.

@@ -13,9 +13,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.corrected import Corrected
 from jaxcompress.core.formats.sharing import Block, Group, Row
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.rotated import Rotated
 from jaxcompress.core.types import Array
 from jaxcompress.graph import Site
 from jaxcompress.kernels import (
@@ -34,6 +36,7 @@ from jaxcompress.quantize.execution.activations import (
     none_kept,
 )
 from jaxcompress.quantize.execution.obstacles import obstacle
+from jaxcompress.quantize.execution.parts import UNROTATED, WITH_CODES, by_parts, unrotatable
 
 Form = Callable[[Site, Callable, Array, QTensor], Array]
 """(site, apply, data, weight) to the output of the site's equation."""
@@ -128,12 +131,37 @@ def _with_gradient_of(exact: Callable, rounded: Callable) -> Callable:
 
 
 def by_name(activations: Activations) -> dict[str, Form]:
-    """Every form by name, those that multiply codes first."""
-    return {"integer": integer(activations), "scaled": scaled, "materialized": materialized}
+    """Every form by name, for every weight; those that multiply codes first."""
+    forms = {"integer": integer(activations), "scaled": scaled, "materialized": materialized}
+    return {name: by_parts(_of_codes(form)) for name, form in forms.items()}
+
+
+def _of_codes(form: Form) -> Form:
+    """The form for quantized weights, and the site's own equation for all others."""
+
+    def multiply(site: Site, apply: Callable, data: Array, weight) -> Array:
+        return (form if isinstance(weight, QTensor) else _plain)(site, apply, data, weight)
+
+    return multiply
+
+
+def _plain(site: Site, apply: Callable, data: Array, weight) -> Array:
+    del site
+    return apply(data, weight)
 
 
 def possible(site: Site, weight, activations: Activations) -> tuple[tuple[str, ...], str]:
     """Which forms can run at a site, and the reason where one cannot."""
+    if isinstance(weight, Rotated):
+        if reason := unrotatable(site, weight):
+            return ("materialized",), reason
+        if site.name in activations.calibrated:
+            return ("materialized",), UNROTATED
+        if not isinstance(weight.leaf, WITH_CODES):
+            return ("materialized",), "rotated, and no codes"
+        return possible(site, weight.leaf, activations)
+    if isinstance(weight, Corrected):
+        return possible(site, weight.base, activations)
     reason = _obstacle(site, weight)
     if reason:
         return ("materialized",), reason

@@ -152,7 +152,8 @@ def outliers(
         most = jnp.max(jnp.abs(finite), keepdims=True, initial=0.0)
         return Range(jnp.maximum(found.low, -most), jnp.minimum(found.high, most))
 
-    return inner._replace(ranges=ranges, kept=kept)
+    calibrated = inner.calibrated | frozenset(known or ())
+    return inner._replace(ranges=ranges, kept=kept, calibrated=calibrated)
 
 
 def _known(readings: Mapping[str, Reading | Range]) -> dict[str, Ends]:

@@ -12,7 +12,6 @@ from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.kinds import check_model, check_takes
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.names import map_named, named_leaves
-from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.timing import Probe, median_seconds
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params
@@ -27,6 +26,7 @@ from jaxcompress.quantize.execution.choices import (
     plan_report,
 )
 from jaxcompress.quantize.execution.forms import Form, by_name, possible
+from jaxcompress.quantize.execution.parts import WITH_CODES
 from jaxcompress.quantize.execution.run import device, in_forms
 
 LEAST = 0.95
@@ -61,7 +61,7 @@ def plan_execution(
 
     Args:
       fn: fn(params, *inputs) -> outputs.
-      params: with `QTensor` leaves.
+      params: with `QTensor`, `Corrected` or `Rotated` leaves.
       inputs: of the shapes that will be run; arrays or shapes, for which ones are run.
       activations: how data become codes in the integer form: `dynamic()` by default,
         `dynamic(digits=2)` for 16 bits, `static(readings)` for calibrated ranges.
@@ -92,7 +92,8 @@ def plan_execution(
     check_activations("plan_execution", activations)
     check_takes("plan_execution", "probe", probe, 1, "See core.timing.Probe.")
     _check_codes("plan_execution", activations)
-    quantized = [name for name, leaf in named_leaves(params).items() if isinstance(leaf, QTensor)]
+    leaves = named_leaves(params)
+    quantized = [name for name, leaf in leaves.items() if isinstance(leaf, WITH_CODES)]
     if not quantized:
         raise ValueError(
             "plan_execution(params=...) has no quantized leaf. Make them with quantize(...)."
@@ -159,7 +160,7 @@ def _trial(running: Model, params: Params, inputs: tuple, probe: Probe) -> Trial
             (params, inputs),
         )
         arrays = jax.tree.map(
-            lambda leaf: leaf.materialize() if isinstance(leaf, QTensor) else leaf,
+            lambda leaf: leaf.materialize() if isinstance(leaf, WITH_CODES) else leaf,
             codes,
             is_leaf=is_compressed,
         )

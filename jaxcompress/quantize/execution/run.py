@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 import jax
 
 from jaxcompress.core.kinds import check_kind, check_model
-from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph import Site, rewrite
+from jaxcompress.quantize.execution.activations import dynamic
 from jaxcompress.quantize.execution.choices import ExecutionPlan
-from jaxcompress.quantize.execution.forms import Form, by_name, materialized
+from jaxcompress.quantize.execution.forms import Form, by_name
 
 
 def run(fn: Model, plan: ExecutionPlan) -> Model:
@@ -63,11 +63,10 @@ def run(fn: Model, plan: ExecutionPlan) -> Model:
 
 def in_forms(fn: Model, forms: Mapping[str, Form]) -> Model:
     """Rewrites the model so that each named site runs in its form."""
+    other = by_name(dynamic())["materialized"]
 
     def replacement(site: Site, apply: Callable, data: Array, weight):
-        if not isinstance(weight, QTensor):
-            return apply(data, weight)
-        return forms.get(site.name, materialized)(site, apply, data, weight)
+        return forms.get(site.name, other)(site, apply, data, weight)
 
     return rewrite(fn, replacement)
 

@@ -7,11 +7,13 @@ from jaxcompress.core.formats.coding import decode, encode
 from jaxcompress.core.formats.grids import Grid, covered, grid, within
 from jaxcompress.core.kinds import check_model
 from jaxcompress.core.numerics import narrowed, straight_through
+from jaxcompress.core.rotated import Rotated
 from jaxcompress.core.rules import Rules, as_rules, check_rules
 from jaxcompress.core.types import Array, Model
 from jaxcompress.graph import Site, rewrite
 from jaxcompress.kernels import digits as digits_of
 from jaxcompress.quantize.execution.activations import MADE_BY, Activations
+from jaxcompress.quantize.execution.parts import UNROTATED, by_parts
 
 
 def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Model:
@@ -22,7 +24,9 @@ def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Mo
     gradient is that of the data inside the range, 0 outside. Data that
     are not finite stay as they are. In a `jax.lax.scan` second derivatives need
     forward over forward mode: after a reverse pass JAX differentiates the rounding
-    itself there.
+    itself there. Where a weight is `Rotated` the rotated data are rounded; of a
+    `Corrected` one, those that meet the codes, while its factors meet the data as they
+    are.
 
     Args:
       fn: fn(params, *inputs) -> outputs.
@@ -36,8 +40,9 @@ def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Mo
 
     Raises:
       TypeError: `activations` are none.
-      ValueError: (when traced) a rule matches nothing, a site has no reading, or no
-        data reached one of a leaf that a rule names.
+      ValueError: (when traced) a rule matches nothing, a site has no reading, or one
+        of data that are not rotated where its weight is; or no data reached one of a
+        leaf that a rule names.
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
@@ -59,6 +64,14 @@ def rounded_data(activations: Activations, pattern: str = "*"):
     """Makes the site replacement that rounds data, for the rule of this pattern."""
 
     def replacement(site: Site, apply, data: Array, weight):
+        if isinstance(weight, Rotated) and site.name in activations.calibrated:
+            raise ValueError(
+                f"fake_quantize_activations: the weight of site {site.name!r} is rotated, and "
+                f"{UNROTATED}, or give its leaf a rule of its own."
+            )
+        return in_parts(site, apply, data, weight)
+
+    def rounded(site: Site, apply, data: Array, weight):
         if site.name in activations.unreached and pattern != "*":
             raise ValueError(
                 f"fake_quantize_activations: rule {pattern!r} asks for static ranges of site "
@@ -72,6 +85,7 @@ def rounded_data(activations: Activations, pattern: str = "*"):
         (back,) = jax.linear_transpose(site.rows, data)(shown)
         return apply(back, weight)
 
+    in_parts = by_parts(rounded)
     return replacement
 
 
