@@ -70,5 +70,6 @@ DOORS = Doors(
         "block": NONE,
         "fraction_bits": WHOLE,
         "name": TEXT,
+        "penalty": SIZE,
     },
 )

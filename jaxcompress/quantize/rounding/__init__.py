@@ -7,6 +7,7 @@ and for `reconstruct(fn, params, batches, spec, rounding)` with them.
 from jaxcompress.core import exports
 from jaxcompress.quantize.rounding import orders as orders
 from jaxcompress.quantize.rounding.gptq import gptq as gptq
+from jaxcompress.quantize.rounding.hqq import hqq as hqq
 from jaxcompress.quantize.rounding.nearest import nearest as nearest
 from jaxcompress.quantize.rounding.rounding import Rounded as Rounded
 from jaxcompress.quantize.rounding.rounding import Rounding as Rounding
