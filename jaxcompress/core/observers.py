@@ -24,7 +24,7 @@ MOST_ROWS = 2**31 - 1
 
 
 class Observer(NamedTuple):
-    """A statistic of data, as four pure functions.
+    """A statistic of data, as four pure functions, and a fifth for all data at once.
 
     Attributes:
       init: (x: jax.ShapeDtypeStruct) -> state.
@@ -32,12 +32,15 @@ class Observer(NamedTuple):
       read: state -> what was learned.
       merge: (state, state) -> state; associative, so shards and batches merge
         in any grouping.
+      alone: x -> what `read` takes when x is all the data, which may tell more than a
+        state of fixed shape can; None where that is a fresh state updated once.
     """
 
     init: Callable[[jax.ShapeDtypeStruct], PyTree]
     update: Callable[[Array, PyTree], PyTree]
     read: Callable[[PyTree], Any]
     merge: Callable[[PyTree, PyTree], PyTree]
+    alone: Callable[[Array], PyTree] | None = None
 
 
 class Reading(NamedTuple):

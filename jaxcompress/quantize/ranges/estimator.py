@@ -1,6 +1,7 @@
 """What a range estimator is, and its range for one array."""
 
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +51,8 @@ def estimate(ranges: RangeEstimator, x: Array, axis: Axis, spec: QuantSpec) -> R
             f"ranges={shown(ranges)} gives {shown(observer)}, and must give an Observer, as "
             "ranges.min_max does."
         )
+    if observer.alone is not None:
+        return observer.read(observer.alone(x))
     state = observer.init(jax.ShapeDtypeStruct(x.shape, x.dtype))
     return observer.read(observer.update(x, state))
 
@@ -72,6 +75,14 @@ def check_scope(caller: str, spec: QuantSpec | None, axis: Axis) -> None:
     check_kind(caller, "spec", spec, QuantSpec | None, "Call a format, as int8().")
     if axis is not None:
         check_each(caller, "axis", axis, check_whole)
+
+
+def check_format(caller: str, spec: QuantSpec | None, axis: Axis) -> QuantSpec:
+    """Gives the format whose rounding is asked; raises an error where there is none."""
+    mend = "Errors are those of a format: give one, as int8()."
+    check_kind(caller, "spec", spec, QuantSpec, mend)
+    check_scope(caller, spec, axis)
+    return cast(QuantSpec, spec)
 
 
 def unknown(x: jax.ShapeDtypeStruct, axis: Axis) -> Range:

@@ -14,15 +14,18 @@ from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.quantize import fake_quantize, int4, int8, quantize
 from jaxcompress.quantize.formats import uint8
-from jaxcompress.quantize.ranges import min_max, moving_average
+from jaxcompress.quantize.ranges import (
+    entropy,
+    mean_squared_error,
+    min_max,
+    moving_average,
+    p_norm,
+    percentile,
+    signal_to_noise,
+)
 from jaxcompress.quantize.ranges.estimator import RangeEstimator, estimate
 from jaxcompress.quantize.rounding import nearest
-
-
-def extremes(block, spec):
-    """An odd grid covers the mirror image too, so its range is symmetric at once."""
-    largest = np.abs(block).max()
-    return (-largest, largest) if spec.odd else (block.min(), block.max())
+from tests.quantize.ranges import by_hand
 
 
 class Case(NamedTuple):
@@ -32,8 +35,27 @@ class Case(NamedTuple):
 
 
 RANGES = [
-    Case("min_max", min_max, extremes),
-    Case("moving_average", moving_average, extremes),
+    Case("min_max", min_max, by_hand.extremes),
+    Case("moving_average", moving_average, by_hand.extremes),
+    Case(
+        "percentile",
+        partial(percentile, kept=0.75),
+        lambda block, spec: by_hand.quantiles(block, spec, 0.75),
+    ),
+    Case(
+        "mean_squared_error",
+        mean_squared_error,
+        lambda block, spec: by_hand.searched(block, spec, by_hand.squared),
+    ),
+    Case(
+        "p_norm", p_norm, lambda block, spec: by_hand.searched(block, spec, by_hand.of_power(2.4))
+    ),
+    Case(
+        "signal_to_noise",
+        signal_to_noise,
+        lambda block, spec: by_hand.searched(block, spec, by_hand.clipping_weighs(3.0)),
+    ),
+    Case("entropy", entropy, by_hand.least_divergence),
 ]
 every_estimator = pytest.mark.parametrize("case", RANGES, ids=lambda case: case.name)
 LOPSIDED = QuantSpec(Integers(8, -128, 127, symmetric=True))
