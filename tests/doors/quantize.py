@@ -64,6 +64,8 @@ DOORS = Doors(
         "threshold": SIZE,
         "round": FUNCTION,
         "damping": SIZE,
+        "power": SIZE,
+        "clipping": SIZE,
         "params": TREE,
         "inputs": TREE,
         "tree": TREE,
