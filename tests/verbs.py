@@ -219,6 +219,14 @@ EAGER: dict[str, Row] = {
     "auto.sensitivity": lambda d: jc.auto.sensitivity(
         model, d.params, INT8, v.Examples(d.x, d.labels)
     ),
+    "auto.second_order": lambda d: jc.auto.predicted_sensitivity(
+        jc.auto.second_order(model, d.params, loss, d.batches, jax.random.key(0), probes=2),
+        d.params,
+        INT8,
+    ),
+    "auto.linearity": lambda d: jc.auto.linearity(
+        model, d.params, [d.x], jax.random.key(0), sizes=(0.1, 0.2)
+    ),
     "recalibrate": lambda d: jc.recalibrate(train, d.params, [(d.x,)], key=jax.random.key(0)),
     "check_disjoint": lambda d: v.check_disjoint(a=d.params["in"][:2], b=d.params["in"][2:]),
     "mean_interval": lambda d: v.mean_interval(d.params["bias"]),

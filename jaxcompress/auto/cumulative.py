@@ -5,8 +5,9 @@ from typing import Any
 
 import jax
 
-from jaxcompress.auto.sensitivity import check_leaves_of, check_scan, sensitivity
+from jaxcompress.auto.sensitivity import check_leaves_of, check_scan, scan
 from jaxcompress.core.axes import Axes
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.names import leaf_names, named_leaves
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.sizes import size_bytes
@@ -139,15 +140,17 @@ def cumulative_sensitivity(
     Source: Wu et al. 2020, arXiv:2004.09602, on partial quantization: layers are left
     out by falling sensitivity; to measure which of the worst is best left out is ours.
     """
+    mend = "For example quantize.formats.int8()."
+    check_kind("cumulative_sensitivity", "spec", spec, QuantSpec, mend)
     check_scan("cumulative_sensitivity", fn, params, spec, examples)
     check_leaves_of("cumulative_sensitivity", axes, select)
     chosen_by("cumulative_sensitivity", select or weights(axes), params)
-    rows = sensitivity(fn, params, spec, examples, axes=axes, select=select)
+    rows = scan("cumulative_sensitivity", fn, params, spec, examples, (axes, select, {}))
     reference = examples.judge(fn, params)
     first = next(iter(reference))
     metric = reference[first].metric
     left_out = {row.name: row.reason for row in rows if row.reason}
-    # `sensitivity` gives those that harm most first.
+    # A table has those that harm most first.
     order = [row for row in rows if not row.reason][::-1]
     whole = {row.name for row in order}
 

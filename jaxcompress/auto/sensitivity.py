@@ -1,78 +1,69 @@
-"""How much the loss, or any metric, changes when one leaf alone is quantized."""
+"""How much the loss, or any metric, changes when one part alone is quantized."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
-import jax
+import jax.numpy as jnp
 
+from jaxcompress.auto.curvature import as_choices
+from jaxcompress.auto.parts import Part, Sliced, only, parts_of, replaced, sliced_axes, tried
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.kinds import check_function, check_kind, check_select
+from jaxcompress.core.leaf import materialize
 from jaxcompress.core.left_out import left_out, without_data
-from jaxcompress.core.names import leaf_names
+from jaxcompress.core.names import named_leaves
+from jaxcompress.core.rules import Rules
 from jaxcompress.core.selectors import weights
+from jaxcompress.core.sensitivities import LeafSensitivity, Sensitivities
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.trees import check_arrays, chosen_by, named_axes
-from jaxcompress.core.types import Model, Params, Selector
+from jaxcompress.core.types import Array, Model, Params, Selector
+from jaxcompress.graph import Site, rewrite, trace
 from jaxcompress.graph.calibrate import unreached
-from jaxcompress.quantize import quantize
-from jaxcompress.quantize.assignment import Assignment, assign
-from jaxcompress.validate import Examples
+from jaxcompress.quantize.assignment import check_spec
+from jaxcompress.quantize.execution import Activations
+from jaxcompress.quantize.training.activations import rounded_data
+from jaxcompress.validate import Evaluation, Examples, compare_scores
 from jaxcompress.validate.evaluate import in_batches
+from jaxcompress.validate.metrics import Mean
 
+Choice = QuantSpec | Rules | Activations
+"""What is tried: formats of weights, or of the data that meet them."""
 
-class LeafSensitivity(NamedTuple):
-    """What compressing one leaf alone changes.
-
-    Attributes:
-      name: the leaf.
-      changes: by metric, its figure with this leaf alone compressed minus that without;
-        empty where nothing is known of the leaf.
-      reason: why nothing is known, such as that no data reached it or that the spec
-        does not fit it; empty for one that was measured.
-    """
-
-    name: str
-    changes: Mapping[str, float]
-    reason: str = ""
-
-    @property
-    def loss_increase(self) -> float:
-        """Of the metric "loss", in its unit; NaN where it is not known."""
-        return self.changes.get("loss", math.nan)
-
-    @property
-    def accuracy_change(self) -> float:
-        """Of accuracy, a fraction, negative is worse; NaN where it is not known."""
-        return self.changes.get("accuracy", math.nan)
+NO_CODES = "its data are no real vectors, or other matrices meet each"
 
 
 def sensitivity(
     fn: Model,
     params: Params,
-    spec: QuantSpec,
+    spec: Choice | Sequence[Choice],
     examples: Examples,
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
-) -> list[LeafSensitivity]:
-    """Measures what quantizing one leaf at a time does to the loss, worst first.
+) -> Sensitivities:
+    """Measures what quantizing one part at a time does to the loss, worst first.
+
+    A part is a leaf, of a leaf that a scan slices one layer, or of activations the data
+    at one site. Changes are paired, example by example, so intervals are narrow.
 
     Args:
       fn: model in evaluation mode, `fn(params, inputs) -> outputs`, for the examples'
         default metrics logits (n, classes).
       params: tree of arrays.
-      spec: the format each leaf is tried in.
+      spec: what each part is tried in: a format, rules of them, `execution.dynamic()`
+        or other activations; or a list of such: rows of each.
       examples: held-out ones, with the metrics to measure; not the test set, since
         choices follow from this.
       axes: what `graph.axes` found; without it the layout default.
       select: leaves to try; the default is every weight that data reach.
 
     Returns:
-      One row per selected leaf, those first that harm the first metric most, by default
-      the loss. Before them come leaves that are not tried, and their rows say why: the
+      Table of one row per part and choice, those first that harm the first metric most,
+      by default the loss. Means over examples have intervals. Before them come leaves
+      that are not tried, and their rows say why: the
       spec does not fit them, or no data reached them, in a branch never taken or as an
       expert without tokens: the loss would not rise without these, which is not to say
       that they are safe.
@@ -96,43 +87,127 @@ def sensitivity(
     """
     check_scan("sensitivity", fn, params, spec, examples)
     check_leaves_of("sensitivity", axes, select)
-    assigned = assign("sensitivity", params, spec, axes, select)
-    names = [name for name, choice in assigned.items() if isinstance(choice, Assignment)]
-    selected = chosen_by("sensitivity", select or weights(axes), params)
-    unknown = {
-        name: choice
-        for name, choice in assigned.items()
-        if selected[name] and isinstance(choice, str)
-    }
-    judged = partial(examples.judge, fn)
-    reference = judged(params)
+    program = trace(fn, params, next(_batches(examples)))
+    return scan("sensitivity", fn, params, spec, examples, (axes, select, sliced_axes(program)))
+
+
+Chosen = tuple[Axes | None, Selector | None, Sliced]
+
+
+def scan(
+    caller: str, fn: Model, params: Params, spec: Any, examples: Examples, chosen: Chosen
+) -> Sensitivities:
+    """What `sensitivity` measures, of layers that lie along the given axes."""
+    axes, select, sliced = chosen
+    reference = next(examples.judge_each(fn, [params]))
     first = reference[next(iter(reference))].metric
+    untold = without_data(unreached(fn, params, ((each,) for each in _batches(examples))))
+    leaves = named_leaves(params)
+    rows: list[LeafSensitivity] = []
+    candidates: list[tuple[Part, str, Array]] = []
+    for choice in as_choices(spec):
+        if isinstance(choice, Activations):
+            continue
+        without = partial(_without, caller, untold, select, choice)
+        found = tried(caller, params, choice, axes, select, without)
+        rows += [LeafSensitivity(name, {}, why) for name, why in found.unknown.items()]
+        candidates += [
+            (part, found.specs[name], array)
+            for name, array in found.arrays.items()
+            for part in parts_of(name, array.shape, sliced)
+        ]
+    trials = (
+        replaced(params, part.name, only(part, materialize(leaves[part.name]), array))
+        for part, _, array in candidates
+    )
+    judged = examples.judge_each(fn, trials)
+    for (part, choice, _), found in zip(candidates, judged, strict=True):
+        rows.append(_row(part.name, reference, found)._replace(choice=choice, layer=part.layer))
+    chosen_leaves = chosen_by(caller, select or weights(axes), params)
+    for choice in as_choices(spec):
+        if isinstance(choice, Activations):
+            rows += _of_data(fn, params, choice, examples, reference, chosen_leaves)
+    return Sensitivities.ordered(
+        rows, first.name, "measured", higher_is_better=first.higher_is_better
+    )
+
+
+def _without(caller, untold, select, choice, names) -> dict[str, str]:
+    return left_out(caller, untold, names, select, choice)
+
+
+def _batches(examples: Examples) -> Iterator[Any]:
     judging = examples.counting()
-    batches = ((batch,) for batch, _ in in_batches(examples.inputs, judging, examples.batch_size))
-    untold = without_data(unreached(fn, params, batches))
-    unknown |= left_out("sensitivity", untold, names, select, spec)
-    rows = [LeafSensitivity(name, {}, reason) for name, reason in unknown.items()]
-    measured = []
-    for name in (name for name in names if name not in unknown):
-        compressed, _ = quantize(params, spec, axes=axes, select=_only(name))
-        candidate = judged(compressed)
-        changes = {
-            metric: candidate[metric].value - reference[metric].value for metric in reference
-        }
-        measured.append(LeafSensitivity(name, changes))
-    best_last = 1 if first.higher_is_better else -1
-    return rows + sorted(measured, key=lambda row: best_last * row.changes[first.name])
+    return (batch for batch, _ in in_batches(examples.inputs, judging, examples.batch_size))
 
 
-def _only(name: str) -> Selector:
-    return lambda params: jax.tree.map(lambda other: other == name, leaf_names(params))
+def _row(name: str, reference: Evaluation, found: Evaluation) -> LeafSensitivity:
+    changes = {metric: found[metric].value - reference[metric].value for metric in reference}
+    means = [
+        metric for metric, score in reference.items() if isinstance(score.metric.summary, Mean)
+    ]
+    intervals = {
+        metric: compare_scores(reference, found, metric).interval
+        for metric in (means if reference.n > 1 else ())
+    }
+    return LeafSensitivity(name, changes, intervals=intervals)
 
 
-def check_scan(caller: str, fn: Model, params: Params, spec: QuantSpec, examples: Examples) -> None:
+def _of_data(
+    fn: Model,
+    params: Params,
+    activations: Activations,
+    examples: Examples,
+    reference: Evaluation,
+    chosen: dict[str, bool],
+) -> list[LeafSensitivity]:
+    """A row for each site of a chosen leaf, its data alone as codes."""
+    sites = [
+        site
+        for site in trace(fn, params, next(_batches(examples))).sites
+        if any(chosen[leaf.name] for leaf in site.leaves)
+    ]
+    choice = f"data as {activations.spec}"
+    real = [
+        site for site in sites if site.observable and jnp.issubdtype(site.data_dtype, jnp.floating)
+    ]
+    rows = [LeafSensitivity(site.name, {}, NO_CODES, choice) for site in sites if site not in real]
+    # Which site is rounded is an input, so that one program serves all.
+    coarse = _switched(fn, activations)
+    switches = ({each.name: jnp.asarray(each is site) for each in real} for site in real)
+    judged = examples.judge_each(coarse, ((params, each) for each in switches))
+    for site, found in zip(real, judged, strict=True):
+        rows.append(_row(site.name, reference, found)._replace(choice=choice))
+    return rows
+
+
+def _switched(fn: Model, activations: Activations) -> Model:
+    """((params, by site whether its data are rounded), inputs) -> outputs."""
+
+    def switched(params_and_switches, inputs):
+        params, switches = params_and_switches
+
+        def replacement(site: Site, apply: Callable, data: Array, weight) -> Array:
+            if site.name not in switches:
+                return apply(data, weight)
+            rounded = rounded_data(activations)
+            coarse = rounded(site, lambda data, weight: data, data, weight)
+            return apply(jnp.where(switches[site.name], coarse, data), weight)
+
+        return rewrite(fn, replacement)(params, inputs)
+
+    return switched
+
+
+def check_scan(caller: str, fn: Model, params: Params, spec: Any, examples: Examples) -> None:
     """Raises a TypeError unless it is a model with params, a spec, and examples."""
     check_function(caller, "fn", fn, "It is the model, fn(params, inputs).")
     check_arrays(caller, "params", params)
-    check_kind(caller, "spec", spec, QuantSpec, "For example quantize.formats.int8().")
+    if not as_choices(spec):
+        raise ValueError(f"{caller}(spec=[]) has nothing to try. Give at least one format.")
+    for each in as_choices(spec):
+        if not isinstance(each, Activations):
+            check_spec(caller, each)
     check_kind(caller, "examples", examples, Examples, "Make it of inputs and labels.")
     check_concrete(caller, params=params, examples=examples._asdict())
 

@@ -9,7 +9,7 @@ import time
 import jax
 
 from jaxcompress import auto, quantize, report, validate
-from jaxcompress.auto import LeafSensitivity
+from jaxcompress.auto import Sensitivities
 from jaxcompress.core.timing import Timing
 from jaxcompress.demo import fresh
 from jaxcompress.demo.card import card
@@ -63,7 +63,7 @@ class Results:
     proofs: dict[str, Proof]
     identical: dict[str, bool]
     timings: dict[int, dict[str, Timing]]
-    sensitivities: list[LeafSensitivity]
+    sensitivities: Sensitivities
     card: validate.Card
 
 

@@ -3,7 +3,7 @@
 Results are kept per example, see `results`; comparisons are in `compare`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -127,11 +127,27 @@ def evaluate(
       >>> round(low, 2), high
       (0.18, 1.0)
     """
+    candidates = [params]
+    return next(evaluate_each(fn, candidates, inputs, targets, metrics, batch_size=batch_size))
+
+
+def evaluate_each(
+    fn: Model,
+    candidates: Iterable[Params],
+    inputs: PyTree,
+    targets: PyTree,
+    metrics: Sequence[Metric] = CLASSIFIER,
+    *,
+    batch_size: int = 256,
+) -> Iterator[Evaluation]:
+    """What `evaluate` gives for several params of one model, on the same examples.
+
+    Compiled once where the params have one structure, with the same shapes and dtypes.
+    """
     check_function("evaluate", "fn", fn, "It is the model, fn(params, inputs).")
-    check_arrays("evaluate", "params", params)
     metrics = _checked_metrics("evaluate", metrics)
     check_count("evaluate", "batch_size", batch_size)
-    check_concrete("evaluate", INSIDE, params=params, inputs=inputs, targets=targets)
+    check_concrete("evaluate", INSIDE, inputs=inputs, targets=targets)
     targets = as_array(targets)
     n, judged_on = (
         count_of("evaluate", each, tree)
@@ -145,8 +161,6 @@ def evaluate(
     size = min(batch_size, n)
     # One trace for the shapes and for the program.
     fn = jax.jit(fn)
-    _check_metrics(jax.eval_shape(fn, params, _first(inputs, size)), targets, metrics, size)
-    check_fits("evaluate", inputs=inputs, targets=targets)
 
     def judged(params: Params, batch: tuple[PyTree, PyTree]) -> PyTree:
         inputs, targets = batch
@@ -155,17 +169,24 @@ def evaluate(
             each.name: each.measured(outputs, targets) for each in metrics
         }
 
-    bad, statistics = predict(judged, params, (inputs, targets), batch_size=batch_size)
-    if bad.any():
-        raise ValueError(
-            f"evaluate(fn): the outputs of {bad.sum()} of {n} examples hold NaN or +inf,"
-            f" the first is example {bad.argmax()}. Look for an overflow in the model."
+    marks: tuple = ()
+    for params in candidates:
+        check_arrays("evaluate", "params", params)
+        check_concrete("evaluate", INSIDE, params=params)
+        if not marks:
+            _check_metrics(jax.eval_shape(fn, params, _first(inputs, size)), targets, metrics, size)
+            check_fits("evaluate", inputs=inputs, targets=targets)
+            arrays = jax.tree.map(np.asarray, inputs)
+            marks = digests(arrays, as_traced), digests(targets, as_traced)
+        bad, statistics = predict(judged, params, (inputs, targets), batch_size=batch_size)
+        if bad.any():
+            raise ValueError(
+                f"evaluate(fn): the outputs of {bad.sum()} of {n} examples hold NaN or +inf,"
+                f" the first is example {bad.argmax()}. Look for an overflow in the model."
+            )
+        yield Evaluation(
+            {each.name: Score(each, statistics[each.name]) for each in metrics}, *marks
         )
-    return Evaluation(
-        {each.name: Score(each, statistics[each.name]) for each in metrics},
-        digests(jax.tree.map(np.asarray, inputs), as_traced),
-        digests(targets, as_traced),
-    )
 
 
 def _checked_metrics(caller: str, metrics: Sequence[Metric]) -> tuple[Metric, ...]:

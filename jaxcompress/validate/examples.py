@@ -1,6 +1,6 @@
 """Examples with targets as one value, for code that evaluates a model repeatedly."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -9,7 +9,7 @@ import numpy as np
 from jaxcompress.core.labels import check_ignore, counted
 from jaxcompress.core.messages import shown
 from jaxcompress.core.types import Model, Params, PyTree
-from jaxcompress.validate.evaluate import CLASSIFIER, as_array, evaluate
+from jaxcompress.validate.evaluate import CLASSIFIER, as_array, evaluate_each
 from jaxcompress.validate.metrics.metric import Metric
 from jaxcompress.validate.results import Evaluation
 
@@ -64,8 +64,13 @@ class Examples(NamedTuple):
 
     def judge(self, fn: Model, params: Params) -> Evaluation:
         """Evaluates a model on the examples that count: what `evaluate` gives."""
+        return next(self.judge_each(fn, [params]))
+
+    def judge_each(self, fn: Model, candidates: Iterable[Params]) -> Iterator[Evaluation]:
+        """Evaluates a model with several params, compiled once where they are alike."""
         inputs, targets = self.inputs, as_array(self.targets)
         if self.ignore is not None:
             kept = self.counting()
             inputs, targets = jax.tree.map(lambda array: array[kept], (inputs, targets))
-        return evaluate(fn, params, inputs, targets, self.metrics, batch_size=self.batch_size)
+        size = self.batch_size
+        return evaluate_each(fn, candidates, inputs, targets, self.metrics, batch_size=size)

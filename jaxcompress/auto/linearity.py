@@ -1,0 +1,144 @@
+"""Curvature of the outputs' divergence, fitted to noise in one part: HIGGS."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcompress.auto.curvature import Coefficient, Curvature, coefficient
+from jaxcompress.auto.parts import Part, replaced, sliced_axes
+from jaxcompress.auto.second_order import parts_of_sites
+from jaxcompress.core.batches import as_batches, as_inputs
+from jaxcompress.core.checks import check_concrete, check_positive
+from jaxcompress.core.kinds import check_each, check_key, check_model, check_takes
+from jaxcompress.core.leaf import materialize
+from jaxcompress.core.names import named_leaves
+from jaxcompress.core.trees import check_arrays
+from jaxcompress.core.types import Array, Key, Loss, Model, Params
+from jaxcompress.distill.outputs import soft_targets
+from jaxcompress.graph import trace
+
+SIZES = (0.02, 0.03, 0.05, 0.08)
+"""Of the noise relative to its part; rounding to 4 or 3 bits makes 0.1 to 0.2."""
+
+
+def linearity(
+    fn: Model,
+    params: Params,
+    batches: Iterable[Any],
+    key: Key,
+    *,
+    divergence: Loss = soft_targets,
+    sizes: Sequence[float] = SIZES,
+) -> Curvature:
+    """Fits how far outputs move with noise in one part, whose square they follow.
+
+        divergence ~ a · t²,   t = ||W' - W|| / ||W||
+        a = sum over sizes of t² · divergence / sum of t⁴
+
+    Noise is Gaussian, one draw per size, taken with both signs so that odd terms
+    cancel; the interval is Student's over the sizes' divergence / t². Needs no labels
+    and no gradient: 2 · parts · sizes runs over the data.
+
+    Also known as: HIGGS linearity theorem, KL sensitivity, noise sensitivity.
+
+    Args:
+      fn: the model, `fn(params, *inputs) -> outputs`.
+      params: tree of arrays; compressed leaves count as arrays.
+      batches: each an input, or a tuple of the model's inputs.
+      key: of the noise.
+      divergence: (outputs, float outputs) to one number per example, 0 at equality; by
+        default the KL divergence of logits, in nats.
+      sizes: relative sizes t of the noise, at least two, each above 0 and small; one
+        that is repeated is drawn again.
+
+    Returns:
+      Curvature for `predicted_sensitivity`, of every real leaf that meets data.
+
+    Raises:
+      TypeError: an argument is not of its kind.
+      ValueError: there is no batch, no real weight meets data, a divergence is not
+        finite, or there are fewer than two sizes, or one is not above 0.
+
+    Example:
+      >>> squares = lambda outputs, exact: ((outputs - exact) ** 2).sum(-1)
+      >>> fn, params = lambda params, x: x @ params["w"], {"w": jnp.ones((2, 1))}
+      >>> found = jc.auto.linearity(
+      ...     fn, params, [jnp.eye(2)], jax.random.key(0), divergence=squares
+      ... )
+      >>> [round(each.value, 3) for each in found.coefficients.values()]  # 1/2 of |x|²
+      [0.5]
+
+    Source: Malinovskii et al. 2024, arXiv:2411.17525, section 4 (HIGGS). Differs:
+    layers of a scan apart, both signs of a draw, intervals.
+    """
+    caller = "linearity"
+    check_model(caller, fn)
+    check_arrays(caller, "params", params)
+    check_key(caller, "key", key)
+    mend = "Pass divergence(outputs, float outputs), one number per example."
+    check_takes(caller, "divergence", divergence, 2, mend)
+    check_each(caller, "sizes", sizes, check_positive)
+    if len(sizes) < 2:
+        raise ValueError(f"{caller}(sizes={sizes}) needs two or more, for an interval.")
+    check_concrete(caller, params=params)
+    inputs = [as_inputs(batch) for batch in as_batches(caller, batches)]
+    params = materialize(params)
+    program = trace(fn, params, *inputs[0])
+    parts = parts_of_sites(caller, params, program)
+    run = jax.jit(fn)
+    exact = [run(params, *each) for each in inputs]
+    apart = jax.jit(lambda outputs, exact: _total(divergence, outputs, exact))
+    leaves = named_leaves(params)
+
+    def mean(noisy: Params) -> float:
+        sums = [apart(run(noisy, *each), one) for each, one in zip(inputs, exact, strict=True)]
+        return sum(float(total) for total, _ in sums) / sum(int(count) for _, count in sums)
+
+    coefficients: dict[Part, Coefficient] = {}
+    left_out = {}
+    for place, part in enumerate(part for each in parts.values() for part in each):
+        leaf = leaves[part.name]
+        squares = float(jnp.sum(jnp.square(jnp.where(part.mask(leaf.shape), leaf, 0.0))))
+        if squares == 0:
+            left_out[part.name] = "it is all zeros"
+            continue
+        keys = jax.random.split(jax.random.fold_in(key, place), len(sizes))
+        found = np.array(
+            [
+                0.5 * sum(mean(replaced(params, part.name, noisy)) for noisy in both)
+                for size, each in zip(sizes, keys, strict=True)
+                for both in [[_noisy(part, leaf, end, each) for end in (size, -size)]]
+            ]
+        )
+        if not np.all(np.isfinite(found)):
+            raise ValueError(
+                f"{caller}(divergence=...) is not finite with noise in leaf {part.name!r}. Check "
+                "params, data and divergence."
+            )
+        t = np.square(np.asarray(sizes, np.float64))
+        spread = coefficient(found / t, 0.95)
+        fitted = float(np.sum(t * found) / np.sum(t * t))
+        shift = fitted - spread.value
+        # Per squared error of the weights, which is t² times their own squares.
+        ends = (fitted, spread.low + shift, spread.high + shift)
+        coefficients[part] = Coefficient(*(end / squares for end in ends))
+    method = f"noise of {len(sizes)} sizes up to {max(sizes):g}"
+    return Curvature(coefficients, "divergence", method, sliced_axes(program), left_out)
+
+
+def _total(divergence: Loss, outputs: Any, exact: Any) -> tuple[Array, int]:
+    each = divergence(outputs, exact)
+    return jnp.sum(each.astype(jnp.float32)), math.prod(each.shape)
+
+
+def _noisy(part: Part, leaf: Array, size: float, key: Key) -> Array:
+    """The leaf with noise of a relative size in one part."""
+    mask = part.mask(leaf.shape)
+    noise = jnp.where(mask, jax.random.normal(key, leaf.shape, jnp.float32), 0.0)
+    own = jnp.where(mask, leaf, 0).astype(jnp.float32)
+    scale = size * jnp.linalg.norm(own.ravel()) / jnp.linalg.norm(noise.ravel())
+    return (leaf.astype(jnp.float32) + scale * noise).astype(leaf.dtype)
