@@ -188,6 +188,11 @@ def solving(solver: jc.prune.solvers.SparsitySolver, side: int = SIDE) -> Progra
     return Program(lambda weight, second_moment: solver(weight, second_moment, 0.5), shapes)
 
 
+def rounded(rounding: jc.quantize.rounding.Rounding, spec: jc.QuantSpec) -> Program:
+    """The codes of a square matrix, on the second moment of its inputs."""
+    return Program(rounding.solver(spec).solve, (floats(SIDE, SIDE),) * 2)
+
+
 BLOCKS, SIZE = SIDE * SIDE // 50, 50
 
 SOLVERS: dict[str, Callable[[], Program]] = {
@@ -206,6 +211,8 @@ SOLVERS: dict[str, Callable[[], Program]] = {
         fisher_blocks.made_up,
         (floats(BLOCKS, SIZE), codes(BLOCKS, SIZE, dtype=jnp.bool), floats(BLOCKS, SIZE, SIZE)),
     ),
+    "gptq": lambda: rounded(jc.quantize.rounding.gptq(), SPECS["grouped int4"]),
+    "gptq, nf4": lambda: rounded(jc.quantize.rounding.gptq(), jc.quantize.formats.nf4()),
     # Of a side above 256 `eigh` and `svd` are unrolled there: 1,024 takes minutes.
     "factorize, side 256": lambda: Program(
         lambda weight, covariance: decomposition.weighted(weight, covariance, 0.01).factors(64),
