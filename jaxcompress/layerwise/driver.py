@@ -13,18 +13,28 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.batches import as_batches
-from jaxcompress.core.checks import check_concrete, check_finite, check_share
+from jaxcompress.core.checks import check_concrete, check_finite
 from jaxcompress.core.kinds import check_model, check_text
 from jaxcompress.core.matrices import as_matrices, from_matrices
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.trees import check_arrays, check_named
 from jaxcompress.core.types import Array, Model, Params
-from jaxcompress.layerwise.drift import corrected
+from jaxcompress.layerwise.correction import (
+    Correction,
+    HeldOut,
+    Judge,
+    check_correction,
+    flat_matrices,
+    judging_plans,
+    moved,
+    shares_of,
+)
 from jaxcompress.layerwise.frontier import Frontier
 from jaxcompress.layerwise.plan import plans_of
 from jaxcompress.layerwise.segments import Rerun
 from jaxcompress.layerwise.solver import Solution, Solver, check_solver
+from jaxcompress.layerwise.stream import Programs
 from jaxcompress.layerwise.turns import Turn
 
 
@@ -36,12 +46,15 @@ class Solved(NamedTuple):
       solutions: what the solver found, for all matrices of a leaf on a leading axis.
       axes: the roles of a leaf's axes, in the order in which its matrices lie.
       uncut: of leaves at which the program could not be cut, the reason.
+      shares: of the correction, where held-out batches chose it: of each leaf, layer by
+        layer in the order of the stack.
     """
 
     leaves: dict[str, Any]
     solutions: dict[str, Solution]
     axes: dict[str, LeafAxes]
     uncut: dict[str, str]
+    shares: dict[str, tuple[float, ...]]
 
 
 def solve(
@@ -50,7 +63,7 @@ def solve(
     params: Params,
     batches: Sequence[tuple],
     solvers: Mapping[str, Solver],
-    correction: float = 0.0,
+    correction: Correction = 0.0,
 ) -> Solved:
     """Solves leaves of a model, each on the inputs that the solved ones before give it.
 
@@ -76,7 +89,8 @@ def solve(
       params: tree of arrays; leaves that are not solved may be compressed.
       batches: tuples of the model's inputs, at least one.
       solvers: of the leaves to solve, by name.
-      correction: how far each leaf makes up for the drift of its inputs, in [0, 1].
+      correction: how far each leaf makes up for the drift of its inputs, in [0, 1], or
+        `held_out` batches that choose it.
 
     Returns:
       Solved.
@@ -104,27 +118,38 @@ def solve(
     check_model(caller, fn)
     check_arrays(caller, "params", params)
     check_named(caller, "solvers", solvers, check_solver)
-    check_share(caller, "correction", correction)
+    check_correction(caller, correction)
     check_concrete(caller, params=params)
     plans = plans_of(caller, fn, params, as_batches(caller, batches), solvers)
-    leaves = _Leaves(caller, params, solvers, plans[0].axes)
-    frontier = Frontier(caller, plans, leaves.now, leaves.before if correction else None)
-    for stage in zip(*(plan.stages for plan in plans), strict=True):
+    leaves, programs = _Leaves(caller, params, solvers, plans[0].axes), Programs()
+    shares = shares_of(correction)
+    drifting = leaves.before if any(shares) else None
+    frontier = Frontier(caller, plans, leaves.now, drifting, programs)
+    held_out = judging_plans(fn, params, correction, plans)
+    judge = Judge(held_out, leaves.now, leaves.before, programs)
+    taken: dict[str, dict[tuple[int, ...], float]] = {name: {} for name in solvers}
+    for index, stage in enumerate(zip(*(plan.stages for plan in plans), strict=True)):
         frontier.advance(stage)
-        for readings in zip(*(each.readings for each in stage), strict=True):
-            turn = readings[0].turn
+        judge.advance(index)
+        for place, readings in enumerate(zip(*(each.readings for each in stage), strict=True)):
+            (name, layer) = turn = readings[0].turn
             weight, met = leaves.matrices(turn), frontier.second_moment(readings)
-            if correction:
-                cross = frontier.cross_moment(readings)
-                weight = jnp.where(weight != 0, _corrected(weight, cross, met, correction), 0)
-            leaves.solve(turn, weight, met)
+            candidates = [weight]
+            if drifting is not None:
+                candidates = moved(weight, frontier.cross_moment(readings), met, shares)
+            found = [leaves.solved_at(turn, each, met) for each in candidates]
+            best = judge.best((index, place), weight, [solved for _, solved in found])
+            leaves.put(turn, *found[best])
+            taken[name][layer] = shares[best]
     uncut = {
         reading.turn[0]: reading.reason
         for stage in plans[0].stages
         for reading in stage.readings
         if isinstance(reading, Rerun)
     }
-    return Solved(*leaves.solved(), plans[0].axes, uncut)
+    chosen = {name: tuple(each[layer] for layer in sorted(each)) for name, each in taken.items()}
+    told = chosen if isinstance(correction, HeldOut) else {}
+    return Solved(*leaves.solved(), plans[0].axes, uncut, told)
 
 
 class _Leaves:
@@ -151,11 +176,11 @@ class _Leaves:
         name, index = turn
         return _matrices(self.now[name], self.axes[name])[index]
 
-    def solve(self, turn: Turn, weight: Array, met: Array) -> None:
-        """Solves (batch…, outputs, inputs) matrices on their second moments."""
-        name, index = turn
-        flat = _flat(weight)
-        self.found[name][index], solved = self.mapped(self.solvers[name])(flat, _flat(met))
+    def solved_at(self, turn: Turn, weight: Array, met: Array) -> tuple[Solution, Array]:
+        """What is found for (batch…, outputs, inputs) matrices, and their weights."""
+        name, _ = turn
+        flat = flat_matrices(weight)
+        solution, solved = self.mapped(self.solvers[name])(flat, flat_matrices(met))
         if jnp.shape(solved) != flat.shape:
             raise ValueError(
                 f"{self.caller}(solver=...): leaf {name!r} gets a matrix of shape "
@@ -167,6 +192,12 @@ class _Leaves:
                 f"{self.caller}(solver=...): leaf {name!r} gets weights that are not finite. Raise "
                 "the solver's damping, or give more data."
             )
+        return solution, solved
+
+    def put(self, turn: Turn, solution: Solution, solved: Array) -> None:
+        """Keeps what was found, and lets all leaves after it see its weights."""
+        name, index = turn
+        self.found[name][index] = solution
         leaf, axes = self.now[name], self.axes[name]
         matrices = _matrices(leaf, axes)
         solved = narrowed(solved, leaf.dtype).reshape(matrices[index].shape)
@@ -190,19 +221,6 @@ def _mapped(solver: Solver) -> Callable[[Array, Array], tuple[Solution, Array]]:
         return solution, solver.weight(solution)
 
     return jax.jit(lambda weights, moments: jax.lax.map(solve, (weights, moments)))
-
-
-@functools.partial(jax.jit, static_argnames="share")
-def _corrected(weight: Array, cross: Array, met: Array, share: float) -> Array:
-    """`corrected` for each of (batch…, outputs, inputs) matrices."""
-    flat = _flat(weight), _flat(cross), _flat(met)
-    each = jax.lax.map(lambda matrix: corrected(matrix[0], matrix[1], matrix[2], share), flat)
-    return each.reshape(weight.shape)
-
-
-def _flat(matrices: Array) -> Array:
-    """(batch…, rows, columns) with one batch axis, float32."""
-    return matrices.reshape(-1, *matrices.shape[-2:]).astype(jnp.float32)
 
 
 def _matrices(leaf: Array, axes: LeafAxes) -> Array:

@@ -23,6 +23,7 @@ class Frontier:
       plans: for each shape of batch.
       now: the leaves as they are, by name; they may change between segments.
       before: the leaves as they were, or None where nothing is to be corrected.
+      programs: what is compiled; those of other frontiers may be in it.
     """
 
     def __init__(
@@ -31,9 +32,10 @@ class Frontier:
         plans: Sequence[Plan],
         now: Mapping[str, Any],
         before: Mapping[str, Any] | None,
+        programs: Programs,
     ):
         self.caller = caller
-        self.programs = Programs()
+        self.programs = programs
 
         def streams(params: Mapping[str, Any]) -> list[Stream]:
             return [Stream(plan.program, params, plan.batches, self.programs) for plan in plans]

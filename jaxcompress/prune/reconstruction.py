@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.batches import as_batches, as_inputs
-from jaxcompress.core.checks import check_concrete, check_share
+from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.kinds import check_model
 from jaxcompress.core.left_out import Obstacle, UnfitLeafError, without_data
@@ -21,8 +21,10 @@ from jaxcompress.core.report import Report
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph.program import Program, axes, trace
+from jaxcompress.layerwise.correction import Correction, check_correction
 from jaxcompress.layerwise.driver import solve
 from jaxcompress.layerwise.moments import row_counts
+from jaxcompress.layerwise.remarks import with_remarks
 from jaxcompress.layerwise.solver import Solver
 from jaxcompress.layerwise.turns import no_matrix, sites_of
 from jaxcompress.prune import chosen
@@ -40,7 +42,7 @@ def reconstruct(
     solver: SparsitySolver,
     target: Aim,
     *,
-    correction: float = 0.0,
+    correction: Correction = 0.0,
 ) -> tuple[Params, Report]:
     """Prunes layer by layer, adjusting kept weights to preserve each layer's outputs.
 
@@ -55,7 +57,8 @@ def reconstruct(
         W + correction · W · E[(x - x') x'ᵀ] · E[x' x'ᵀ]⁻¹,   the inverse damped
 
     which at 1 answers x' most like W answers x. The whole way fits the calibration data
-    too closely; on a small transformer half of it did better.
+    too closely; on a small transformer half of it did better. `layerwise.held_out`
+    batches choose the share of each leaf.
 
     Weights that are 0 stay 0, so those that were pruned before do not return, whatever
     pattern pruned them; they count among those that go.
@@ -78,7 +81,8 @@ def reconstruct(
         `Target` that selects leaves besides. By default all weights, without those
         that are no matrices (see the errors), that the solver does not take or that no
         row of the batches reaches but zeros. The pattern is the solver's own.
-      correction: how far each leaf makes up for the drift of its inputs, in [0, 1].
+      correction: how far each leaf makes up for the drift of its inputs, in [0, 1], or
+        `layerwise.held_out` batches, which choose it for each layer.
 
     Returns:
       (params, report): the same structure, shapes and dtypes; what
@@ -119,7 +123,7 @@ def reconstruct(
     check_model("reconstruct", fn)
     check_arrays("reconstruct", "params", params)
     check_solver("reconstruct", solver)
-    check_share("reconstruct", "correction", correction)
+    check_correction("reconstruct", correction)
     check_concrete("reconstruct", params=params)
     batches = [as_inputs(batch) for batch in as_batches("reconstruct", batches)]
     target = _of_matrices(target)
@@ -143,13 +147,7 @@ def reconstruct(
     pruned = map_named(lambda name, leaf: solved.leaves.get(name, leaf), params)
     removing = chosen.mask_tree(masks, params)
     report = removal_report("reconstruct", params, removing, choice, target)
-    rows = []
-    for row in report.leaves:
-        if row.name in solved.uncut:
-            reason = f"{row.reason}; the model ran again up to it, since {solved.uncut[row.name]}"
-            row = dataclasses.replace(row, reason=reason)
-        rows.append(row)
-    return pruned, dataclasses.replace(report, leaves=tuple(rows))
+    return pruned, with_remarks(report, solved)
 
 
 def _choice(
