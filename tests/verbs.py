@@ -59,6 +59,10 @@ def model(params, x):
     return jnp.tanh(x @ params["in"] + params["bias"][None]) @ params["out"]
 
 
+def rectified(params, x):
+    return jax.nn.relu(x @ params["in"] + params["bias"][None]) @ params["out"]
+
+
 def deep(params, x):
     """A residual block, then three of a stack."""
     x = x + jnp.tanh(x @ params["first"])
@@ -196,6 +200,13 @@ EAGER: dict[str, Row] = {
     "run": functools.partial(run, lambda d: DYNAMIC),
     "run, static": functools.partial(run, lambda d: quantize.execution.static(calibrated(d))),
     "calibrate": calibrated,
+    "smooth": lambda d: quantize.equivalent.smooth(
+        rectified, d.params, [d.x], INT8, DYNAMIC, strengths=(0.5,)
+    ),
+    "activation_aware": lambda d: quantize.equivalent.activation_aware(
+        rectified, d.params, [d.x], INT8, strengths=(0.5,)
+    ),
+    "equalize": lambda d: quantize.equivalent.equalize(rectified, d.params, d.x, sweeps=2),
     "diagnose": lambda d: quantize.diagnose(model, d.params, quantized(d), [d.x]),
     "plan": lambda d: structure.plan(model, d.params, importance.magnitude(), d.x, cut=HALF),
     "structure.iterative": lambda d: structure.iterative(

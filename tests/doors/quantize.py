@@ -48,6 +48,8 @@ DOORS = Doors(
         "count": lambda: 1,
         "activations": jc.quantize.execution.dynamic,
         "readings": lambda: {"kernel": jc.observers.Range(jnp.float32(-1), jnp.float32(1))},
+        "strengths": lambda: (0.5,),
+        "sweeps": lambda: 2,
         "bits": lambda: 4,
         "fraction_bits": lambda: 2,
         "name": lambda: "levels",

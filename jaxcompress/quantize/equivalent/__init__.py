@@ -1,5 +1,22 @@
-"""Transforms that leave the function unchanged and make its weights easier to round."""
+"""Transforms that leave the function unchanged and make its weights easier to round.
+
+Each takes the model and its params and gives params of the same structure and a report;
+what may be moved is found in the program by `graph.symmetries`.
+
+    smooth              outlier channels of data into weights: SmoothQuant
+    activation_aware    weights that meet large data scaled up: AWQ
+    equalize            channels to one range, without data: cross-layer equalization
+
+`per_site` gives the activations that `smooth` searches with for static ranges.
+"""
+
+# To read this family in order: `ways` (which scalings weights read), `samples` (what is
+# kept of the data), `search` (strengths by error), then the verbs.
 
 from jaxcompress.core import exports
+from jaxcompress.quantize.equivalent.activation_aware import activation_aware as activation_aware
+from jaxcompress.quantize.equivalent.equalizing import equalize as equalize
+from jaxcompress.quantize.equivalent.smoothing import per_site as per_site
+from jaxcompress.quantize.equivalent.smoothing import smooth as smooth
 
 exports.list_imports(globals())

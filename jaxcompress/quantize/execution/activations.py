@@ -85,7 +85,7 @@ def dynamic(
       >>> jc.quantize.execution.dynamic().spec.name
       'int8'
     """
-    _check_spec("dynamic", spec)
+    check_data_spec("dynamic", spec)
     check_estimator("dynamic", ranges)
     digits = check_count("dynamic", "digits", digits)
     if digits > 1 and not (isinstance(spec.levels, Integers) and spec.odd):
@@ -136,7 +136,7 @@ def static(readings: Mapping[str, Reading | Range], spec: QuantSpec = int8()) ->
       1
     """
     check_mapping("static", "readings", readings, "Pass what graph.calibrate gave.")
-    _check_spec("static", spec)
+    check_data_spec("static", spec)
     found = {name: as_reading(reading) for name, reading in readings.items()}
     for name, each in found.items():
         check_kind("static", f"readings[{name!r}]", each.value, Range, "Calibrate with min_max.")
@@ -216,7 +216,8 @@ def check_activations(caller: str, activations: Activations) -> None:
     check_kind(caller, "activations", activations, Activations, MADE_BY)
 
 
-def _check_spec(caller: str, spec: QuantSpec) -> None:
+def check_data_spec(caller: str, spec: QuantSpec) -> None:
+    """Raises an error unless it is a format of data: without groups or blocks."""
     check_kind(caller, "spec", spec, QuantSpec, "Call a format, as int8().")
     if isinstance(spec.sharing, Group | Block):
         raise ValueError(

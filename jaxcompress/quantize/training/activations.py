@@ -80,7 +80,7 @@ def rounded_data(activations: Activations, pattern: str = "*"):
             )
         if not site.observable or not jnp.issubdtype(data.dtype, jnp.floating):
             return apply(data, weight)
-        shown = _fake_rows(site.rows(data), site, activations)
+        shown = fake_rows(site.rows(data), site, activations)
         # `rows` only moves entries about, so its transpose moves them back.
         (back,) = jax.linear_transpose(site.rows, data)(shown)
         return apply(back, weight)
@@ -89,7 +89,8 @@ def rounded_data(activations: Activations, pattern: str = "*"):
     return replacement
 
 
-def _fake_rows(rows: Array, site: Site, activations: Activations) -> Array:
+def fake_rows(rows: Array, site: Site, activations: Activations) -> Array:
+    """Rounds the rows of a site to codes, with a straight-through gradient."""
     x = jax.lax.stop_gradient(rows).astype(jnp.float32)
     kept = activations.kept(x, site)
     rest = jnp.where(kept, 0.0, x)

@@ -1,0 +1,158 @@
+"""AWQ: input channels that matter are scaled up before their weights are rounded."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcompress.core.batches import as_batches, as_inputs
+from jaxcompress.core.checks import check_concrete
+from jaxcompress.core.kinds import check_model
+from jaxcompress.core.observers import covariance, together
+from jaxcompress.core.report import Report
+from jaxcompress.core.rules import Rules
+from jaxcompress.core.spec import QuantSpec
+from jaxcompress.core.trees import check_arrays
+from jaxcompress.core.types import Model, Params
+from jaxcompress.graph import axes, trace
+from jaxcompress.graph.symmetries import scalings
+from jaxcompress.quantize.assignment import Assignment, assign, check_spec
+from jaxcompress.quantize.equivalent.samples import magnitudes
+from jaxcompress.quantize.equivalent.search import (
+    Error,
+    bounded,
+    largest,
+    matrices,
+    moved,
+    report_of,
+    searched,
+)
+from jaxcompress.quantize.equivalent.smoothing import checked_strengths
+from jaxcompress.quantize.equivalent.ways import Reader, Way, of_matrices, ways_of
+from jaxcompress.quantize.ranges.extremes import min_max
+from jaxcompress.quantize.ranges.grids import Ranges, check_ranges
+from jaxcompress.quantize.training.view import fake_leaf
+
+STRENGTHS = tuple(step / 20 for step in range(1, 20))
+"""The strengths that are tried where the caller names none; none at all is one more."""
+
+
+def activation_aware(
+    fn: Model,
+    params: Params,
+    batches: Iterable[Any],
+    spec: QuantSpec | Rules,
+    *,
+    ranges: Ranges = min_max,
+    strengths: Sequence[float] = STRENGTHS,
+) -> tuple[Params, Report]:
+    """Scales up the inputs of weights that meet large data, before weights are rounded.
+
+    A weight's rounding error counts as much as the data that it meets are large. With
+    its input channel multiplied by s and the data divided, the error of the channel
+    shrinks as long as the range of its block does not grow:
+
+        s_j = mean|X_j|**strength, divided by sqrt(max s · min s)
+        error = trace((W - Q(W s) / s) · H · (W - Q(W s) / s)ᵀ),   H = E[x xᵀ]
+
+    The strength of least error is taken for each set of channels that the same weights
+    read (each layer of a stack apart), or none. Data stay unrounded.
+
+    Also known as: AWQ, activation-aware weight quantization. Its clipping is a matter
+    of `ranges`: pass a search of scales for both at once.
+
+    Args:
+      fn: the model, `fn(params, *inputs) -> outputs`.
+      params: tree of floating arrays.
+      batches: calibration data, each an input or a tuple of the model's inputs.
+      spec: what the weights will be quantized by, or rules over leaf names.
+      ranges: which range the codes of a block cover, as `quantize` will have it.
+      strengths: the strengths to try, in [0, 1].
+
+    Returns:
+      (params, report): the same structure and function; per leaf the strength, and the
+      error before and after.
+
+    Raises:
+      ValueError: there is no batch or an empty one, a strength is outside [0, 1] or
+        there is none, or the spec fits no leaf.
+      TypeError: an argument is of the wrong kind.
+
+    Example:
+      >>> fn = lambda params, x: (jax.nn.relu(x @ params["in"])) @ params["out"]
+      >>> params = {"in": jnp.array([[1.0, 9.0]]), "out": jnp.array([[1.0], [0.2]])}
+      >>> x = jnp.array([[1.0], [0.5]])
+      >>> scaled, report = jc.quantize.equivalent.activation_aware(
+      ...     fn, params, [x], jc.quantize.formats.int3()
+      ... )
+      >>> report.leaves[1].action
+      'scaled, strength 0.55'
+
+    Source: Lin et al. 2024, arXiv:2306.00978, section 3.2. Differs: the error is that
+    of all data by their second moment, not of a sample; factors move wherever the
+    program lets them.
+    """
+    check_model("activation_aware", fn)
+    check_arrays("activation_aware", "params", params)
+    check_spec("activation_aware", spec)
+    check_ranges("activation_aware", ranges)
+    strengths = checked_strengths("activation_aware", strengths)
+    check_concrete("activation_aware", params=params)
+    batches = [as_inputs(batch) for batch in as_batches("activation_aware", batches)]
+    program = trace(fn, params, *batches[0])
+    found = scalings(fn, params, *batches[0])
+    assigned = assign("activation_aware", params, spec, axes(fn, params, *batches[0]), None)
+    ways = ways_of(program, found)
+    observer = together(magnitudes(), covariance())
+    readers = {reader.leaf: observer for way in ways for reader in way.readers}
+    seen = of_matrices(fn, program, params, batches, readers) if readers else {}
+    mean = {name: np.asarray(reading[0][1]) for name, reading in seen.items()}
+    moments = {name: reading[1] for name, reading in seen.items()}
+    after, done = params, []
+    for way in ways:
+        candidates = _candidates(way, mean, strengths)
+        chosen = searched(
+            way, after, moments, candidates, lambda reader: _error(reader, assigned, ranges)
+        )
+        after = moved(after, way, chosen)
+        for reader in way.readers:
+            by = np.append(chosen.factors, 1.0)[reader.channels].astype(np.float32)
+            name = reader.site.name
+            moments[name] = moments[name] * by[:, :, None] * by[:, None, :]
+            mean[name] = mean[name] * by
+        done.append((way, chosen))
+    return after, report_of("activation_aware", params, after, done, found)
+
+
+def _candidates(way: Way, mean: dict, strengths: Sequence[float]):
+    """No factor, and those of each strength: what the data are multiplied by."""
+    data = largest(way, mean)
+    low = np.full(way.groups.max(initial=-1) + 1, np.inf)
+    high = np.zeros_like(low)
+    live = data > 0
+    np.minimum.at(low, way.groups[live], data[live])
+    np.maximum.at(high, way.groups[live], data[live])
+    middle = np.sqrt(low * high)[way.groups]
+    found = [(np.nan, np.ones(way.scaling.size))]
+    for strength in strengths:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found.append((strength, bounded((middle / data) ** strength)))
+    return found
+
+
+def _error(reader: Reader, assigned: dict, ranges: Ranges) -> Error:
+    """The mean squared error of a weight's outputs on exact data, and their energy."""
+    choice = assigned[reader.leaf]
+
+    def error(leaf, moment, factors):
+        weight = matrices(reader, leaf)
+        by = factors[reader.entries].astype(leaf.dtype)
+        rounded = leaf
+        if isinstance(choice, Assignment):
+            rounded = fake_leaf(leaf / by, choice, ranges) * by
+        off = weight - matrices(reader, rounded)
+        lost, whole = (jnp.einsum("moi,mij,moj->m", x, moment, x) for x in (off, weight))
+        return lost, whole
+
+    return error
