@@ -7,6 +7,7 @@
     diagnosis    diagnose: where the signal is lost, site by site
     formats      what a code stands for; int8 and int4 stand here, too
     ranges       which interval the codes cover
+    scales       which stored scale each block gets, where few can be stored
     equivalent   transforms that leave the function unchanged, before rounding
     rounding     which code each weight gets
 
@@ -20,6 +21,7 @@ from jaxcompress.quantize import execution as execution
 from jaxcompress.quantize import formats as formats
 from jaxcompress.quantize import ranges as ranges
 from jaxcompress.quantize import rounding as rounding
+from jaxcompress.quantize import scales as scales
 from jaxcompress.quantize.diagnosis.diagnose import diagnose as diagnose
 from jaxcompress.quantize.execution.choices import ExecutionPlan as ExecutionPlan
 from jaxcompress.quantize.execution.plan import plan_execution as plan_execution

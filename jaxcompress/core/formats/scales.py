@@ -130,9 +130,13 @@ class E4M3:
     two_levels: ClassVar[bool] = True
 
     def write(self, scale: Array, parts: Cut | None) -> tuple[Array, Array]:
-        second = _second(scale, None if parts is None else parts.leaf, FP8_E4M3.ends[1])
+        second = second_scale(scale, None if parts is None else parts.leaf, FP8_E4M3.ends[1])
+        return self.under(scale, second), second
+
+    def under(self, scale: Array, second: Array) -> Array:
+        """The bytes of scales under a second scale that is given."""
         counts = jnp.clip(FP8_E4M3.nearest(scale / second), 1, FP8_E4M3.highest)
-        return jnp.where(jnp.isnan(scale), 127, counts).astype(jnp.uint8), second
+        return jnp.where(jnp.isnan(scale), 127, counts).astype(jnp.uint8)
 
     def read(self, stored: Array, second: Array | None) -> Array:
         scale = jnp.maximum(FP8_E4M3.value(stored) * jnp.asarray(second), SMALLEST_SCALE)
@@ -161,7 +165,7 @@ class Codes:
 
     def write(self, scale: Array, parts: Cut | None) -> tuple[Array, Array]:
         along = None if parts is None else parts.blocks or parts.leaf
-        second = _second(scale, along, 255.0)
+        second = second_scale(scale, along, 255.0)
         codes = jnp.clip(jnp.round(scale / second), 1, 255)
         return jnp.where(jnp.isnan(scale), 0, codes).astype(jnp.uint8), second
 
@@ -210,7 +214,7 @@ class Fixed:
         return f"steps of 2**{-self.fraction_bits}"
 
 
-def _second(scale: Array, along: tuple[int, ...] | None, highest: float) -> Array:
+def second_scale(scale: Array, along: tuple[int, ...] | None, highest: float) -> Array:
     """The second scale, of which the largest finite scale along axes is `highest`."""
     finite = jnp.where(jnp.isnan(scale), 0.0, scale)
     largest = jnp.max(finite, along, keepdims=True)
