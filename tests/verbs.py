@@ -23,6 +23,7 @@ from tests.optimizers.table import OPTIMIZERS
 from tests.prune.families.allocations import ALLOCATIONS
 from tests.prune.families.criteria import CRITERIA
 from tests.prune.families.patterns import PATTERNS
+from tests.quantize.rounding.family import ROUNDINGS
 from tests.test_companions import CASES as COMPANIONS
 
 RANDOM = np.random.default_rng(0)
@@ -329,6 +330,12 @@ TRACED |= {
 TRACED |= {
     f"quantize {name}": lambda d, spec=spec: jc.materialize(quantized(d, spec))
     for name, spec in FORMATS.items()
+}
+TRACED |= {
+    f"quantize by {name}": lambda d, row=row: jc.materialize(
+        quantize.quantize(d.params, INT8, rounding=row.make())[0]
+    )
+    for name, row in ROUNDINGS.items()
 }
 TRACED |= {
     f"fake_quantize {name}": functools.partial(seen, quantize.fake_quantize(spec))

@@ -1,5 +1,6 @@
 """Valid calls of quantization, and which odd values they accept."""
 
+import jax
 import jax.numpy as jnp
 
 import jaxcompress as jc
@@ -51,6 +52,7 @@ DOORS = Doors(
         "strengths": lambda: (0.5,),
         "sweeps": lambda: 2,
         "bits": lambda: 4,
+        "key": lambda: jax.random.key(0),
         "fraction_bits": lambda: 2,
         "name": lambda: "levels",
         "levels": lambda: (-1.0, 0.0, 1.0),
@@ -74,6 +76,10 @@ DOORS = Doors(
         "block": NONE,
         "fraction_bits": WHOLE,
         "name": TEXT,
+        "learning_rate": SIZE,
         "penalty": SIZE,
+        "pull": SIZE,
+        "travel": SIZE,
+        "widest": SIZE,
     },
 )

@@ -6,11 +6,14 @@ and for `reconstruct(fn, params, batches, spec, rounding)` with them.
 
 from jaxcompress.core import exports
 from jaxcompress.quantize.rounding import orders as orders
+from jaxcompress.quantize.rounding.ada_round import ada_round as ada_round
 from jaxcompress.quantize.rounding.gptq import gptq as gptq
 from jaxcompress.quantize.rounding.hqq import hqq as hqq
 from jaxcompress.quantize.rounding.nearest import nearest as nearest
 from jaxcompress.quantize.rounding.rounding import Rounded as Rounded
 from jaxcompress.quantize.rounding.rounding import Rounding as Rounding
 from jaxcompress.quantize.rounding.rounding import coded as coded
+from jaxcompress.quantize.rounding.sign_round import sign_round as sign_round
+from jaxcompress.quantize.rounding.stochastic import stochastic as stochastic
 
 exports.list_imports(globals())

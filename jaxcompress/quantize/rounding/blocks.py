@@ -15,9 +15,8 @@ def range_of(on: Grid, spec: QuantSpec) -> Range:
 
     Example:
       >>> on = Grid(jnp.full((2, 1), 0.5))
-      >>> range_of(on, jc.quantize.int4()).high
-      Array([[3.5],
-             [3.5]], dtype=float32)
+      >>> range_of(on, jc.quantize.int4()).high.tolist()
+      [[3.5], [3.5]]
     """
     lowest, highest = spec.levels.ends
     zero = 0.0 if on.zero_point is None else on.zero_point.astype(jnp.float32)

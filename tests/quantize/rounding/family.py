@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from jaxcompress.core.spec import QuantSpec
@@ -25,6 +26,10 @@ FORMATS = [
 def on_outputs(error: np.ndarray, second_moment: np.ndarray) -> np.ndarray:
     """What the error adds to each output: e H eᵀ."""
     return np.sum((error @ second_moment) * error, axis=1)
+
+
+def promises_nothing(error: np.ndarray, second_moment: np.ndarray) -> np.ndarray:
+    return np.zeros(len(error))
 
 
 def by_power(power: float) -> Measure:
@@ -52,4 +57,9 @@ ROUNDINGS = {
     "nearest": Row(rounding.nearest, on_outputs, reads=False),
     "gptq": Row(rounding.gptq, on_outputs),
     "hqq": Row(lambda: rounding.hqq(norm=0.5), by_power(0.5), reads=False),
+    "stochastic": Row(
+        lambda: rounding.stochastic(jax.random.key(0)), promises_nothing, reads=False
+    ),
+    "sign_round": Row(lambda: rounding.sign_round(steps=20), on_outputs),
+    "ada_round": Row(lambda: rounding.ada_round(steps=20), on_outputs),
 }

@@ -104,7 +104,9 @@ def test_awkward_matrices_get_codes_of_the_format(name, spec):
         assert np.all(np.abs(found) / 2 <= np.max(np.abs(weight)) + 1e-37)
 
 
-@pytest.mark.parametrize(("name", "spec"), EACH)
+@pytest.mark.parametrize(
+    ("name", "spec"), [each for each in EACH if ROUNDINGS[each.values[0]].reads]
+)
 def test_inputs_that_are_always_zero_get_the_nearest_level(name, spec):
     dead = np.arange(INPUTS) % 5 == 2
     second_moment = np.where(dead[:, None] | dead[None], 0, moment(64))
