@@ -12,17 +12,25 @@ Decide = Callable[[PyTree, Array, Array], tuple[Array, Any]]
 """(row of an input, its pull (outputs,), its state (outputs,)) -> (state, found)."""
 
 
+Open = Callable[[PyTree, Array], PyTree]
+"""(rows of a block, their pulls (width, outputs)) -> rows for `decide`."""
+
+
 def sweep(
-    decide: Decide, couplings: Array, state: Array, rows: PyTree, block_size: int
+    decide: Decide,
+    couplings: Array,
+    state: Array,
+    rows: PyTree,
+    block_size: int,
+    opened: Open = lambda rows, pulls: rows,
 ) -> tuple[Array, PyTree]:
     """Decides on one input after another, with the state as those before have left it.
 
         pull_j = Σ_i couplings_ji · state_i
         state_j, found_j = decide(rows_j, pull_j, state_j)
 
-    Of each block of inputs the share of all others in its pulls is one product; only
-    within the block it is formed input by input. The program is as long for thousands
-    of inputs as for one block and a rest.
+    The pulls of a block are one product, to which each of its inputs adds what it has
+    changed. The program is as long for thousands of inputs as for one block and a rest.
 
     Args:
       decide: what becomes of an input; compiled.
@@ -30,6 +38,8 @@ def sweep(
       state: (inputs, outputs) float32 at the start.
       rows: tree of arrays (inputs, …), of which `decide` gets one entry.
       block_size: inputs of a block, at least 1.
+      opened: what is decided of a block as a whole before its inputs have their turns,
+        from their pulls as they are then.
 
     Returns:
       (state after the sweep, what was found, with a leading axis of inputs).
@@ -50,7 +60,7 @@ def sweep(
     parts = (jnp.arange(inputs), couplings, rows)
 
     def block(state: Array, part: PyTree) -> tuple[Array, PyTree]:
-        return _block(decide, state, part)
+        return _block(decide, opened, state, part)
 
     many = jax.tree.map(lambda each: each[:whole].reshape(blocks, width, *each.shape[1:]), parts)
     state, found = jax.lax.scan(block, state, many)
@@ -61,24 +71,23 @@ def sweep(
     return state, found
 
 
-def _block(decide: Decide, state: Array, part: PyTree) -> tuple[Array, PyTree]:
+def _block(decide: Decide, opened: Open, state: Array, part: PyTree) -> tuple[Array, PyTree]:
     """Decides on the inputs of one block: positions, couplings, rows."""
     positions, couplings, rows = part
     width, start = len(positions), positions[0]
     own = jax.lax.dynamic_slice(state, (start, 0), (width, state.shape[1]))
-    # The block's own share is left out here, not taken off again: nothing is lost.
-    others = jax.lax.dynamic_update_slice(state, jnp.zeros_like(own), (start, 0))
-    pulls = product(couplings, others)
+    pulls = product(couplings, state)
     couplings = jax.lax.dynamic_slice(couplings, (0, start), (width, width))
 
-    def column(own: Array, part: PyTree) -> tuple[Array, Any]:
-        j, row, pull, factors = part
-        before = jax.lax.dynamic_index_in_dim(own, j, keepdims=False)
-        after, found = decide(row, pull + product(factors, own), before)
-        return jax.lax.dynamic_update_slice(own, after[None], (j, 0)), found
+    def column(moved: Array, part: PyTree) -> tuple[Array, Any]:
+        j, row, before, pull, factors = part
+        after, found = decide(row, pull + product(factors, moved), before)
+        return jax.lax.dynamic_update_slice(moved, (after - before)[None], (j, 0)), (after, found)
 
-    own, found = jax.lax.scan(column, own, (jnp.arange(width), rows, pulls, couplings))
-    return jax.lax.dynamic_update_slice(others, own, (start, 0)), found
+    # What changes within the block is added; nothing has to be taken off again.
+    parts = (jnp.arange(width), opened(rows, pulls), own, pulls, couplings)
+    _, (own, found) = jax.lax.scan(column, jnp.zeros_like(own), parts)
+    return jax.lax.dynamic_update_slice(state, own, (start, 0)), found
 
 
 def product(a: Array, b: Array) -> Array:

@@ -1,6 +1,5 @@
 """SparseGPT: prunes inputs in turn, and adjusts the weights of those that follow."""
 
-from collections.abc import Callable
 from fractions import Fraction
 
 import jax
@@ -13,6 +12,7 @@ from jaxcompress.core.kinds import check_takes
 from jaxcompress.core.left_out import Obstacle, UnfitLeafError
 from jaxcompress.core.types import Array
 from jaxcompress.layerwise.solver import damped, inverse_factor
+from jaxcompress.layerwise.sweeps import sweep
 from jaxcompress.prune.patterns.pattern import Pattern, check_pattern, unstructured
 from jaxcompress.prune.solvers.solver import Rounding, SparsitySolver, unrounded
 
@@ -90,63 +90,31 @@ def sparsegpt(
         _check_blocks(pattern, outputs, inputs, width)
         shares = block_shares(sparsity, outputs, inputs, width)
         factor = inverse_factor(damped(second_moment, damping))
-        seen = jnp.diagonal(second_moment) > 0
-        worth = jnp.where(seen, 1 / jnp.square(jnp.diagonal(factor)), 0.0)
+        pivots = jnp.diagonal(factor)
+        worth = jnp.where(jnp.diagonal(second_moment) > 0, 1 / jnp.square(pivots), 0.0)
         rounded = rounding(weight)
-        rows = (jnp.arange(inputs), weight.T, factor.T, worth[:, None])
-        blocks, whole = inputs // width, inputs // width * width
 
-        def block(errors: Array, part: tuple) -> tuple[Array, tuple[Array, Array]]:
-            return _block(pattern, rounded, errors, part)
+        def opened(rows: tuple, pulls: Array) -> tuple:
+            """Adds where the weights of a block stay."""
+            _, weights, _, worth, share = rows
+            alive = weights != 0
+            scores = jnp.where(alive, jnp.square(weights - pulls) * worth[:, None], 0.0)
+            return *rows[:3], pattern(scores, share[0], _COLUMNS) & alive
 
-        parts = [each[:whole].reshape(blocks, width, *each.shape[1:]) for each in rows]
-        errors, found = jax.lax.scan(block, jnp.zeros_like(weight.T), (*parts, shares[:blocks]))
-        found = [each.reshape(whole, outputs) for each in found]
-        if whole < inputs:
-            rest = (*(each[whole:] for each in rows), shares[blocks])
-            found = map(jnp.concatenate, zip(found, block(errors, rest)[1], strict=True))
-        pruned, keep = found
+        def decide(row: tuple, pull: Array, error: Array) -> tuple[Array, tuple[Array, Array]]:
+            j, weights, pivot, stays = row
+            del error  # 0: this input had no turn yet.
+            weights = weights - pull
+            left = jnp.where(stays, rounded(weights, j), 0.0)
+            return (weights - left) / pivot, (left, stays)
+
+        each = jnp.asarray(np.repeat(shares, width)[:inputs])
+        rows = (jnp.arange(inputs), weight.T, pivots, worth, each)
+        errors = jnp.zeros_like(weight.T)
+        _, (pruned, keep) = sweep(decide, factor.T, errors, rows, width, opened)
         return pruned.T, keep.T
 
     return solve
-
-
-def _block(
-    pattern: Pattern,
-    rounded: Callable[[Array, Array], Array],
-    errors: Array,
-    part: tuple,
-) -> tuple[Array, tuple[Array, Array]]:
-    """The errors (inputs, outputs) with those of a block, its weights and its mask.
-
-    Args:
-      pattern: where weights may be removed.
-      rounded: (column (outputs,), its position ()) -> what stays of it.
-      errors: (inputs, outputs); 0 for the block and all after it.
-      part: of the block: positions (width,), weights (width, outputs) before anything
-        went, rows (width, inputs) of Uᵀ, by what squared weights become scores
-        (width, 1), and the sparsity ().
-    """
-    positions, columns, lower, worth, share = part
-    width, start = len(columns), positions[0]
-    alive = columns != 0
-    columns = columns - _product(lower, errors)
-    scores = jnp.where(alive, jnp.square(columns) * worth, 0.0)
-    keep = pattern(scores, share, _COLUMNS) & alive
-    lower = jax.lax.dynamic_slice(lower, (0, start), (width, width))
-
-    def column(own: Array, part: tuple) -> tuple[Array, Array]:
-        j, weights, stays, factors = part
-        weights = weights - _product(factors, own)
-        left = jnp.where(stays, rounded(weights, start + j), 0.0)
-        error = (weights - left) / factors[j]
-        own = jax.lax.dynamic_update_slice(own, error[None], (j, 0))
-        return own, left
-
-    own, pruned = jax.lax.scan(
-        column, jnp.zeros_like(columns), (jnp.arange(width), columns, keep, lower)
-    )
-    return jax.lax.dynamic_update_slice(errors, own, (start, 0)), (pruned, keep)
 
 
 def block_shares(sparsity: float, outputs: int, inputs: int, width: int) -> np.ndarray:
@@ -191,7 +159,3 @@ def _check_blocks(pattern: Pattern, outputs: int, inputs: int, width: int) -> No
                 f"sparsegpt(block_size={width})",
                 Obstacle(f"{blocks}: {reason}", f"Take another block_size than {width}. {mend}"),
             ) from unfit
-
-
-def _product(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
