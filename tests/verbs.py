@@ -207,6 +207,10 @@ EAGER: dict[str, Row] = {
     "activation_aware": lambda d: quantize.equivalent.activation_aware(
         rectified, d.params, [d.x], INT8, strengths=(0.5,)
     ),
+    "fold_norms": lambda d: quantize.equivalent.fold_norms(rectified, d.params, d.x),
+    "correct_biases": lambda d: quantize.equivalent.correct_biases(
+        rectified, d.params, quantized(d), [d.x]
+    ),
     "equalize": lambda d: quantize.equivalent.equalize(rectified, d.params, d.x, sweeps=2),
     "diagnose": lambda d: quantize.diagnose(model, d.params, quantized(d), [d.x]),
     "plan": lambda d: structure.plan(model, d.params, importance.magnitude(), d.x, cut=HALF),

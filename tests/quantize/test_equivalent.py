@@ -222,15 +222,9 @@ def test_equalizing_a_chain_ends_at_the_ranges_of_all_its_weights():
 
 
 def test_a_batch_norm_between_two_weights_hands_factors_on():
-    def normed(p, x):
-        y = (x @ p["a"] - p["mean"][None]) * lax.rsqrt(p["var"] + 1e-3)[None] * p["gain"][None]
-        return jax.nn.relu(y + p["shift"][None]) @ p["b"]
-
-    vectors = {name: jnp.abs(normal(i, 24)) for i, name in enumerate(("mean", "var", "gain"))}
-    params = {"a": normal(5, 16, 24) * jnp.geomspace(0.1, 10, 24)[None], "b": normal(6, 24, 4)}
-    params |= vectors | {"shift": normal(7, 24)}
-    after, _ = equivalent.equalize(normed, params, X)
-    assert_same(normed, params, after)
+    params = batch_norm()
+    after, _ = equivalent.equalize(batch_normed, params, X)
+    assert_same(batch_normed, params, after)
     np.testing.assert_array_equal(after["gain"], params["gain"])
     np.testing.assert_allclose(
         jnp.abs(after["a"]).max(axis=0), jnp.abs(after["b"]).max(axis=1), rtol=1e-4
@@ -250,3 +244,96 @@ def test_dead_channels_and_zero_weights_stay_finite():
     ):
         assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(after))
         assert_same(model, params, after)
+
+
+def test_folded_norms_have_scales_of_one():
+    after, report = equivalent.fold_norms(model, ONE, X)
+    assert_same(model, ONE, after)
+    np.testing.assert_allclose(jnp.abs(after["scale"]), 1.0, rtol=1e-6)
+    by = jnp.abs(ONE["scale"])
+    np.testing.assert_allclose(after["up"], ONE["up"] * by[:, None], rtol=1e-5)
+    np.testing.assert_allclose(after["shift"], ONE["shift"] / by, rtol=1e-5)
+    rows = {row.name: row for row in report.leaves}
+    assert (rows["scale"].action, rows["scale"].reason) == ("folded", "into up")
+    assert rows["down"].action == KEPT
+
+
+def batch_normed(p, x):
+    y = (x @ p["a"] - p["mean"][None]) * lax.rsqrt(p["var"] + 1e-3)[None] * p["gain"][None]
+    return jax.nn.relu(y + p["shift"][None]) @ p["b"]
+
+
+def batch_norm():
+    vectors = {name: jnp.abs(normal(i, 24)) for i, name in enumerate(("mean", "var"))}
+    params = {"a": normal(5, 16, 24) * jnp.geomspace(0.1, 10, 24)[None], "b": normal(6, 24, 4)}
+    # A scale may be negative, or 0.
+    gain = normal(8, 24).at[3].set(0.0)
+    return params | vectors | {"shift": normal(7, 24), "gain": gain}
+
+
+def test_a_batch_norm_is_folded_into_the_weight_before_it():
+    params = batch_norm()
+    after, _ = equivalent.fold_norms(batch_normed, params, X)
+    assert_same(batch_normed, params, after)
+    by = jnp.where(params["gain"] == 0, 1, jnp.abs(params["gain"]))
+    np.testing.assert_allclose(after["gain"], jnp.sign(params["gain"]), rtol=1e-6)
+    np.testing.assert_allclose(after["a"], params["a"] * by[None], rtol=1e-5)
+    np.testing.assert_allclose(after["mean"], params["mean"] * by, rtol=1e-5)
+    np.testing.assert_array_equal(after["b"], params["b"])
+
+
+def test_stacked_norms_are_folded_layer_by_layer():
+    after, _ = equivalent.fold_norms(stack, LAYERS, X)
+    assert_same(stack, LAYERS, after)
+    np.testing.assert_allclose(jnp.abs(after["scale"]), 1.0, rtol=1e-6)
+
+
+def test_a_scale_that_no_weight_can_take_is_told():
+    def fn(p, x):
+        return jnp.tanh(x * p["scale"][None]) @ p["kernel"]
+
+    params = {"scale": normal(1, 16), "kernel": normal(2, 16, 4)}
+    after, report = equivalent.fold_norms(fn, params, X)
+    np.testing.assert_array_equal(after["scale"], params["scale"])
+    assert report.leaves[1].reason == "a scale that no weight can take alone"
+
+
+def rounded(fn, params):
+    axes = jc.graph.axes(fn, params, X)
+    small, _ = Q.quantize(params, Q.formats.int3(), axes=axes)
+    return jc.materialize(small)
+
+
+BIASED = {"one": (model, ONE), "stack": (stack, LAYERS), "mean": (batch_normed, batch_norm())}
+
+
+@pytest.mark.parametrize("name", BIASED)
+def test_corrected_biases_restore_mean_outputs(name):
+    fn, params = BIASED[name]
+    x = X + 1.0
+    small = rounded(fn, params)
+    after, report = equivalent.correct_biases(fn, params, small, [x[:32], x[32:]])
+    corrected = {row.name for row in report.leaves if row.action == "corrected"}
+    assert corrected == {"mean" if name == "mean" else "bias"}
+    changed = [key for key in params if not np.array_equal(after[key], small[key])]
+    assert set(changed) == corrected
+    site = "a" if name == "mean" else "up"
+
+    def mean_of(params):
+        _, values = jc.graph.capture(fn, site)(params, x)
+        bias = -params["mean"] if name == "mean" else params["bias"]
+        return values[site].mean(axis=-2) + bias
+
+    exact, coarse, better = (jax.jit(mean_of)(each) for each in (params, small, after))
+    # The first layer's means are exact; later layers meet inputs that stay rounded.
+    np.testing.assert_allclose(better, exact, atol=1e-4 * float(jnp.abs(exact).max()))
+    assert float(jnp.abs(coarse - exact).max()) > 1e-2
+
+
+def test_weights_without_a_bias_are_told():
+    after, report = equivalent.correct_biases(model, ONE, rounded(model, ONE), BATCHES)
+    rows = {row.name: row for row in report.leaves}
+    assert rows["down"].reason == "no bias is added to its outputs"
+    assert rows["up"].reason == "its mean error goes into 'bias'"
+    assert rows["scale"].reason == "is no bias of a rounded weight"
+    assert jax.tree.structure(after) == jax.tree.structure(ONE)

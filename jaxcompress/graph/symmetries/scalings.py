@@ -53,10 +53,13 @@ class Scalings:
       all: the scalings, in the order of the params.
       blocked: by the name of each dot and convolution whose data take no factor, the
         primitive and source line that let none pass.
+      gains: names of the leaves that data are multiplied by entry by entry, as by the
+        scale of a norm.
     """
 
     all: tuple[Scaling, ...]
     blocked: Mapping[str, str]
+    gains: frozenset[str] = frozenset()
 
     def reading(self, site: str) -> tuple[Scaling, ...]:
         """The scalings of the data at a site."""
@@ -117,7 +120,7 @@ def scalings(fn: Model, params: Params, *inputs) -> Scalings:
         for name, degree in followed.data.items()
         if name not in read and program.places[name].observable
     }
-    return Scalings(found, blocked)
+    return Scalings(found, blocked, frozenset(followed.system.gains))
 
 
 def _named(found: Iterable[Solved]) -> Iterator[Scaling]:

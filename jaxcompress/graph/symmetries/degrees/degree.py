@@ -38,11 +38,15 @@ class Degree:
       terms: the factors; none for a value that stays as it is.
       free: whether any positive factor leaves the value as it is: 0 and infinities.
       place: the equations, innermost first, that let no factor through; or a text.
+      leaf: the name of the leaf that the value is, moved about at most.
+      site: likewise of the dot or convolution that the value is the result of.
     """
 
     terms: tuple[Term, ...] = ()
     free: bool = False
     place: Any = ()
+    leaf: str = ""
+    site: str = ""
 
 
 FREE = Degree(free=True)
@@ -56,6 +60,22 @@ class Equation(NamedTuple):
     place: Any
 
 
+class Added(NamedTuple):
+    """A leaf that is added to what a dot or convolution gives.
+
+    Attributes:
+      site, leaf: their names.
+      sign: -1 where it is subtracted.
+      vector, product: numbers of the factors of both, which broadcast together.
+    """
+
+    site: str
+    leaf: str
+    sign: int
+    vector: np.ndarray
+    product: np.ndarray
+
+
 class System:
     """The unknowns and equations of one program.
 
@@ -63,6 +83,8 @@ class System:
       count: how many unknowns there are.
       equations: what they obey.
       place: the equation of the program that is being looked at, and those around it.
+      gains: names of leaves that values are multiplied by, entry by entry.
+      added: leaves that are added to the results of dots and convolutions.
       depth: how many scans are around it, each an axis in front of every array.
     """
 
@@ -70,6 +92,8 @@ class System:
         self.count = ONE + 1
         self.equations: list[Equation] = []
         self.place: Any = ()
+        self.gains: set[str] = set()
+        self.added: list[Added] = []
         self.depth = 0
 
     def unknowns(self, shape: Sequence[int]) -> np.ndarray:
@@ -102,7 +126,7 @@ class System:
         for other in others:
             self.vanish((*other.terms, *inverse(first.terms)))
         if first.terms:
-            return first
+            return dataclasses.replace(first, leaf="", site="")
         held = any(other.terms for other in others)
         return Degree(place=self.place) if held else max(bound, key=lambda each: bool(each.place))
 

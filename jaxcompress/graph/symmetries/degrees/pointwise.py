@@ -1,5 +1,6 @@
 """Degrees through equations that work entry by entry."""
 
+import dataclasses
 from fractions import Fraction
 
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jaxcompress.graph.jaxprs import aval_of
 from jaxcompress.graph.primitives import ENTRY_KEEPING
 from jaxcompress.graph.symmetries.degrees.degree import (
     FREE,
+    Added,
     Degree,
     System,
     combined,
@@ -34,6 +36,24 @@ def through(eqn: JaxprEqn, degrees: list[Degree], system: System) -> list[Degree
     """Each result is the operand at its place."""
     del eqn, system
     return degrees
+
+
+def turned(eqn: JaxprEqn, degrees: list[Degree], system: System) -> list[Degree]:
+    """The operand's degree, whose entries have another sign or form."""
+    del eqn, system
+    return [dataclasses.replace(degree, leaf="", site="") for degree in degrees]
+
+
+def added(eqn: JaxprEqn, degrees: list[Degree], system: System) -> list[Degree]:
+    """A sum or difference; notes which leaf is added to which product."""
+    one, other = degrees
+    subtracted = eqn.primitive.name == "sub"
+    for product, vector in [(one, other)] if subtracted else [(one, other), (other, one)]:
+        if product.site and vector.leaf and len(product.terms) == len(vector.terms) == 1:
+            factors = vector.terms[0].factors, product.terms[0].factors
+            sign = -1 if subtracted else 1
+            system.added.append(Added(product.site, vector.leaf, sign, *factors))
+    return equal(eqn, degrees, system)
 
 
 def converted(eqn: JaxprEqn, degrees: list[Degree], system: System) -> list[Degree]:
@@ -67,6 +87,7 @@ def signed(eqn: JaxprEqn, degrees: list[Degree], system: System) -> list[Degree]
 
 def product(eqn: JaxprEqn, degrees: list[Degree], system: System) -> list[Degree]:
     """The product of the factors."""
+    system.gains.update(degree.leaf for degree in degrees if degree.leaf)
     return [times(*(ranked(eqn, d, system) for d in degrees))]
 
 
@@ -119,10 +140,12 @@ def ranked(eqn: JaxprEqn, degree: Degree, system: System) -> Degree:
 
 
 RULES = (
-    dict.fromkeys(ENTRY_KEEPING | {"abs", "real", "imag", "conj"}, same)
-    | dict.fromkeys(("add", "add_any", "sub", "max", "min", "rem", "complex", "clamp"), equal)
+    dict.fromkeys(ENTRY_KEEPING, same)
+    | dict.fromkeys(("abs", "conj", "imag", "neg", "real"), turned)
+    | dict.fromkeys(("max", "min", "rem", "complex", "clamp"), equal)
     | dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "atan2"), compared)
     | dict.fromkeys(("sign", "is_finite"), signed)
+    | dict.fromkeys(("add", "add_any", "sub"), added)
     | {
         "cbrt": to_power(Fraction(1, 3)),
         "convert_element_type": converted,

@@ -1,5 +1,6 @@
 """The walk that follows degrees through a program, into calls, loops and branches."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from jaxcompress.graph.origins import Leaf
 from jaxcompress.graph.program import Program
 from jaxcompress.graph.sites import source_of
 from jaxcompress.graph.steps import Block, Step
-from jaxcompress.graph.symmetries.degrees.degree import FREE, Degree, System, Term, mapped
+from jaxcompress.graph.symmetries.degrees.degree import FREE, Added, Degree, System, Term, mapped
 from jaxcompress.graph.symmetries.degrees.table import rule_of
 from jaxcompress.graph.traversal import forward
 
@@ -49,6 +50,11 @@ class Followed(NamedTuple):
     system: System
     unknowns: tuple[Unknowns, ...]
     data: dict[str, Degree]
+
+    @property
+    def added(self) -> tuple[Added, ...]:
+        """The leaves that are added to results of dots, in program order."""
+        return tuple(self.system.added)
 
 
 def follow_degrees(program: Program) -> Followed:
@@ -101,7 +107,8 @@ def _unknowns(leaf: Leaf, roles: LeafAxes | None, system: System) -> list[Unknow
 
 def _degree_of(leaf: Leaf, unknowns: Sequence[Unknowns]) -> Degree:
     own = tuple(Term(Fraction(1), each.factors) for each in unknowns if each.leaf == leaf.name)
-    return Degree(own, place=() if own else f"leaf {leaf.name!r}, which has no factors")
+    place = () if own else f"leaf {leaf.name!r}, which has no factors"
+    return Degree(own, place=place, leaf=leaf.name)
 
 
 def zeros(value) -> bool:
@@ -143,7 +150,11 @@ class _Walk:
             for site in step.sites.values():
                 if not site.of_parameters:
                     self.data[site.name] = degrees[1 - site.position]
-            return list(rule_of(eqn.primitive.name)(eqn, degrees, self.system))
+            results = list(rule_of(eqn.primitive.name)(eqn, degrees, self.system))
+            if step.sites and not results[0].free:
+                (name, *_) = step.sites
+                results[0] = dataclasses.replace(results[0], leaf="", site=name)
+            return results
         self.around.append(eqn)
         results = self.inside(step, degrees)
         self.around.pop()
@@ -168,6 +179,7 @@ class _Walk:
         # The axis that is stepped along becomes one in front, for the turns: each may
         # have factors of its own.
         once = [mapped(d, lambda f: np.expand_dims(f, depth)) for d in degrees[: fixed + carried]]
+        once[fixed:] = map(unnamed, once[fixed:])
         slices = degrees[fixed + carried :]
         self.system.depth += 1
         carry, results = self.settled(
@@ -199,7 +211,8 @@ class _Walk:
         begin = params["cond_nconsts"]
         start = begin + params["body_nconsts"]
         carry, results = self.settled(
-            degrees[start:], lambda carry: self.block(body, [*degrees[begin:start], *carry])
+            [*map(unnamed, degrees[start:])],
+            lambda carry: self.block(body, [*degrees[begin:start], *carry]),
         )
         ends = [
             self.system.equal(each) for each in zip(degrees[start:], carry, results, strict=True)
@@ -230,6 +243,11 @@ class _Walk:
 
     def unknown(self, shape: tuple[int, ...]) -> Degree:
         return Degree((Term(Fraction(1), self.system.unknowns(shape)),))
+
+
+def unnamed(degree: Degree) -> Degree:
+    """The degree of a value that is no leaf any more once a loop has turned."""
+    return dataclasses.replace(degree, leaf="", site="") if degree.leaf or degree.site else degree
 
 
 def _shape_of(degrees: Sequence[Degree]) -> tuple[int, ...] | None:
