@@ -14,13 +14,14 @@ def with_remarks(report: Report, solved: Solved) -> Report:
       solved: by the driver.
     """
     rows = [
-        dataclasses.replace(row, reason="; ".join([row.reason, *_remarks(row.name, solved)]))
+        dataclasses.replace(row, reason="; ".join([row.reason, *remarks(row.name, solved)]))
         for row in report.leaves
     ]
     return dataclasses.replace(report, leaves=tuple(rows))
 
 
-def _remarks(name: str, solved: Solved) -> list[str]:
+def remarks(name: str, solved: Solved) -> list[str]:
+    """What there is to say of one leaf; nothing where it was solved as most are."""
     found = []
     if shares := solved.shares.get(name):
         noun = "share" if len(shares) == 1 else "shares"

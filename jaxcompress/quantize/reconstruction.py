@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxcompress.core.batches import as_batches, as_inputs
-from jaxcompress.core.checks import check_concrete, check_finite, check_share
+from jaxcompress.core.checks import check_concrete, check_finite
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.kinds import check_model
 from jaxcompress.core.names import map_named, named_leaves
@@ -18,8 +18,10 @@ from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.program import Program, axes, trace
+from jaxcompress.layerwise.correction import Correction, check_correction
 from jaxcompress.layerwise.driver import solve
 from jaxcompress.layerwise.moments import row_counts
+from jaxcompress.layerwise.remarks import remarks
 from jaxcompress.layerwise.turns import no_matrix, sites_of
 from jaxcompress.quantize.assignment import Assignment, assign
 from jaxcompress.quantize.rounding.matrices import matrix_spec
@@ -35,7 +37,7 @@ def reconstruct(
     spec: QuantSpec | Rules,
     rounding: Rounding = nearest(),
     *,
-    correction: float = 0.0,
+    correction: Correction = 0.0,
 ) -> tuple[Params, Report]:
     """Quantizes layer by layer, rounding each so that its outputs change least.
 
@@ -62,7 +64,8 @@ def reconstruct(
       spec: one spec for every weight that meets data, or rules over their names; a leaf
         without a rule stays as it is.
       rounding: one of `quantize.rounding`, `gptq()` for example.
-      correction: how far each leaf makes up for the drift of its inputs, in [0, 1].
+      correction: how far each leaf makes up for the drift of its inputs, in [0, 1], or
+        `layerwise.held_out` batches, which choose it for each layer.
 
     Returns:
       (params, report). Leaves that are not quantized are the same objects as before.
@@ -91,7 +94,7 @@ def reconstruct(
     """
     check_model("reconstruct", fn)
     check_rounding("reconstruct", rounding)
-    check_share("reconstruct", "correction", correction)
+    check_correction("reconstruct", correction)
     check_arrays("reconstruct", "params", params)
     check_concrete("reconstruct", params=params)
     batches = [as_inputs(batch) for batch in as_batches("reconstruct", batches)]
@@ -110,7 +113,8 @@ def reconstruct(
         solved = solve("reconstruct", fn, started, batches, solvers, correction)
         found |= solved.leaves
         for name, solver in solvers.items():
-            reasons[name] = _reason(solved.uncut.get(name, ""), solver.note(solved.solutions[name]))
+            told = (*remarks(name, solved), solver.note(solved.solutions[name]))
+            reasons[name] = "; ".join(("rounded on its inputs", *filter(None, told)))
     quantized = map_named(lambda name, leaf: found.get(name, leaf), params)
     rows = (_row(name, leaf, found, choices, reasons) for name, leaf in leaves.items())
     return quantized, Report("reconstruct", tuple(rows))
@@ -142,11 +146,6 @@ def _solvers(rounding: Rounding, leaves: Mapping[str, Any], assigned: Mapping[st
         name: solver(matrix_spec(spec, leaves[name].shape, roles))
         for name, (spec, roles) in assigned.items()
     }
-
-
-def _reason(uncut: str, note: str) -> str:
-    again = f"the model ran again up to it, since {uncut}" if uncut else ""
-    return "; ".join(filter(None, ("rounded on its inputs", again, note)))
 
 
 def _row(

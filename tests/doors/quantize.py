@@ -40,6 +40,8 @@ DOORS = Doors(
         "inputs": lambda: (jnp.ones((1, 2)),),
         "batches": lambda: [jnp.ones((3, 2))],
         "rounding": jc.quantize.rounding.nearest,
+        "solver": jc.prune.solvers.sparsegpt,
+        "sparsity": lambda: 0.5,
         "round": lambda: nearest,
         "second_moment": lambda: jnp.eye(2),
         "spec": jc.quantize.int8,

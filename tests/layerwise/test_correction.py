@@ -137,6 +137,19 @@ def test_held_out_data_lower_the_error_that_they_judge_and_the_report_says_the_s
         assert jnp.sum(leaf == 0) == before.size // 2
 
 
+def test_quantization_chooses_shares_as_well():
+    params, data, held = fresh_params(), normal(200, 8), normal(60, 8)
+    spec, errors = jc.quantize.formats.int2(), []
+    for correction in (0.0, held_out([held])):
+        quantized, report = jc.quantize.reconstruct(
+            stacked, params, [data], spec, correction=correction
+        )
+        change = stacked(jc.materialize(quantized), held) - stacked(params, held)
+        errors.append(float(jnp.sum(jnp.square(change))))
+    assert errors[1] < errors[0]
+    assert "of the correction, by held-out batches" in report.leaves[-1].reason
+
+
 def apply(params, x):
     return x @ params["kernel"]
 

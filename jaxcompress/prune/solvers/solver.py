@@ -10,7 +10,7 @@ SparsitySolver = Callable[[Array, Array, float], tuple[Array, Array]]
 (weight with removed entries exactly 0, bool mask of what stays); all float32. Compiled,
 so it is made of `jax.numpy`."""
 
-Rounding = Callable[[Array], Callable[[Array, Array], Array]]
+ColumnRounding = Callable[[Array], Callable[[Array, Array], Array]]
 """weight (outputs, inputs), as it was, to a function that rounds one of its columns:
 (column (outputs,), which of the inputs it is ()) to the values that its codes stand
 for, (outputs,). Ranges are those of the weight as it was."""

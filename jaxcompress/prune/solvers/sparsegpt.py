@@ -14,7 +14,7 @@ from jaxcompress.core.types import Array
 from jaxcompress.layerwise.solver import damped, inverse_factor
 from jaxcompress.layerwise.sweeps import sweep
 from jaxcompress.prune.patterns.pattern import Pattern, check_pattern, unstructured
-from jaxcompress.prune.solvers.solver import Rounding, SparsitySolver, unrounded
+from jaxcompress.prune.solvers.solver import ColumnRounding, SparsitySolver, unrounded
 
 _COLUMNS = LeafAxes(contracting=(0,), output=(1,))
 """Of a transposed matrix, whose columns are contiguous rows."""
@@ -25,7 +25,7 @@ def sparsegpt(
     pattern: Pattern = unstructured,
     block_size: int = 128,
     damping: float = 0.01,
-    rounding: Rounding = unrounded,
+    rounding: ColumnRounding = unrounded,
 ) -> SparsitySolver:
     """Prunes block by block of inputs; weights of later inputs make up for the errors.
 
@@ -55,7 +55,8 @@ def sparsegpt(
       damping: share of the mean energy of the inputs that each counts at least, above
         0; more where the calibration data are few.
       rounding: what the weights that stay are rounded to, such as the values of 4-bit
-        codes; by default they stay as they are.
+        codes; by default they stay as they are. The result is an array; for codes
+        see `quantize.rounding.sparse`.
 
     Returns:
       SparsitySolver. Weights of an input that was always 0 are worth 0, and go first
@@ -80,7 +81,7 @@ def sparsegpt(
     seen, damped by the mean of those that were, weights that stay are not changed.
     """
     check_pattern("sparsegpt", pattern)
-    check_takes("sparsegpt", "rounding", rounding, 1, "See prune.solvers.Rounding.")
+    check_takes("sparsegpt", "rounding", rounding, 1, "See prune.solvers.ColumnRounding.")
     block_size = check_count("sparsegpt", "block_size", block_size)
     check_positive("sparsegpt", "damping", damping)
 

@@ -14,6 +14,7 @@ from jaxcompress.quantize.rounding.rounding import Rounded as Rounded
 from jaxcompress.quantize.rounding.rounding import Rounding as Rounding
 from jaxcompress.quantize.rounding.rounding import coded as coded
 from jaxcompress.quantize.rounding.sign_round import sign_round as sign_round
+from jaxcompress.quantize.rounding.sparse import sparse as sparse
 from jaxcompress.quantize.rounding.stochastic import stochastic as stochastic
 
 exports.list_imports(globals())
