@@ -212,6 +212,7 @@ EAGER: dict[str, Row] = {
         rectified, d.params, quantized(d), [d.x]
     ),
     "equalize": lambda d: quantize.equivalent.equalize(rectified, d.params, d.x, sweeps=2),
+    "post_training": lambda d: quantize.post_training(model, d.params, [d.x], INT8),
     "diagnose": lambda d: quantize.diagnose(model, d.params, quantized(d), [d.x]),
     "plan": lambda d: structure.plan(model, d.params, importance.magnitude(), d.x, cut=HALF),
     "structure.iterative": lambda d: structure.iterative(

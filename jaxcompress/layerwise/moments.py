@@ -128,7 +128,8 @@ def cross_moment(
             f"{name!r} another number of times, or it does so in a loop of unknown length. Pass "
             "correction=0."
         )
-    return functools.reduce(jnp.add, totals) / functools.reduce(jnp.add, rows)
+    count = functools.reduce(jnp.add, rows).astype(jnp.float32)
+    return functools.reduce(jnp.add, totals) / count
 
 
 @jax.jit

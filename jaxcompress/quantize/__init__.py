@@ -1,7 +1,8 @@
 """Quantization: low-bit weights and activations, after training, in training and run.
 
     weights      quantize, explain
-    data         reconstruct: layer by layer, on calibration data
+    data         reconstruct: layer by layer, on calibration data; post_training tries
+                 what is good and keeps what is best
     training     fake_quantize, fake_quantize_activations, fake_quantize_model
     execution    plan_execution, run, with execution.dynamic or execution.static
     diagnosis    diagnose: where the signal is lost, site by site
@@ -22,6 +23,7 @@ from jaxcompress.quantize import formats as formats
 from jaxcompress.quantize import ranges as ranges
 from jaxcompress.quantize import rounding as rounding
 from jaxcompress.quantize import scales as scales
+from jaxcompress.quantize import shortcut as shortcut
 from jaxcompress.quantize.diagnosis.diagnose import diagnose as diagnose
 from jaxcompress.quantize.execution.choices import ExecutionPlan as ExecutionPlan
 from jaxcompress.quantize.execution.plan import plan_execution as plan_execution
@@ -29,6 +31,7 @@ from jaxcompress.quantize.execution.run import run as run
 from jaxcompress.quantize.formats.integers import int4 as int4
 from jaxcompress.quantize.formats.integers import int8 as int8
 from jaxcompress.quantize.reconstruction import reconstruct as reconstruct
+from jaxcompress.quantize.shortcut.post_training import post_training as post_training
 from jaxcompress.quantize.training.activations import (
     fake_quantize_activations as fake_quantize_activations,
 )

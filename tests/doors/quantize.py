@@ -47,6 +47,7 @@ DOORS = Doors(
         "spec": jc.quantize.int8,
         "plan": plan,
         "quantized": quantized,
+        "members": jc.quantize.shortcut.Members,
         "inner": jc.quantize.execution.dynamic,
         "count": lambda: 1,
         "activations": jc.quantize.execution.dynamic,
