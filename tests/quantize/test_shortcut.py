@@ -75,8 +75,8 @@ def error(fn, params, quantized, x):
     ("name", "spec"),
     [
         ("dense", int4()),
-        ("dense", formats.uint3()),
-        ("scanned", formats.int3()),
+        pytest.param("dense", formats.uint3(), marks=pytest.mark.slow),
+        pytest.param("scanned", formats.int3(), marks=pytest.mark.slow),
         pytest.param("conv", int4(), marks=pytest.mark.slow),
         pytest.param("recurrent", int4(), marks=pytest.mark.slow),
         pytest.param("recurrent", formats.uint3(), marks=pytest.mark.slow),

@@ -19,6 +19,7 @@ from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph import axes
 from jaxcompress.quantize.assignment import check_spec
+from jaxcompress.quantize.equivalent.activation_aware import activation_aware
 from jaxcompress.quantize.ranges.errors import mean_squared_error
 from jaxcompress.quantize.reconstruction import reconstruct
 from jaxcompress.quantize.rounding.gptq import gptq
@@ -47,7 +48,7 @@ class Members(NamedTuple):
     fitted: Rounding = nearest(mean_squared_error)
     rounding: Rounding = gptq(ranges=mean_squared_error)
     correction: float = 0.5
-    moves: tuple[Move, ...] = ()
+    moves: tuple[Move, ...] = (activation_aware,)
 
 
 def post_training(
@@ -79,7 +80,8 @@ def post_training(
         along the first axis of its inputs, which are then the examples'.
       spec: a format, or rules of them over leaf names.
       members: the ways, by default `Members()`: mean-squared-error ranges, GPTQ with
-        its order and sweeps, half of the corrected target.
+        its order and sweeps, half of the corrected target, scales moved as AWQ does
+        where the program lets them.
       held_out: share of the batches for judging, the last ones, in (0, 1); at least one
         batch is held out and one is not.
 
@@ -135,7 +137,12 @@ def post_training(
         share = share if best.trial.name == name else 0.0
     for move in members.moves:
         moved, _ = move(fn, best.base, seen, spec)
-        best = tried(f"{shown(move)}, then rounded on data", on_data(moved, share), moved)
+        name = f"{shown(move)}, then rounded on data"
+        if _same(moved, best.base):
+            still = Trial(name, best.trial.error, "not kept: nothing moves in this program")
+            best = best._replace(trials=(*best.trials, still))
+        else:
+            best = tried(name, on_data(moved, share), moved)
     return best.made[0], PostTraining(best.trials, best.trial.name, best.made[1])
 
 
@@ -206,6 +213,11 @@ def _error(
         return noise / signal if math.isfinite(noise) else math.inf
 
     return error
+
+
+def _same(moved: Params, base: Params) -> bool:
+    pairs = zip(jax.tree.leaves(moved), jax.tree.leaves(base), strict=True)
+    return all(one is other or bool(jnp.array_equal(one, other)) for one, other in pairs)
 
 
 def _real(leaf: Array) -> bool:
