@@ -29,14 +29,14 @@ def block_hadamard(x: Array, block: int) -> Array:
       >>> block_hadamard(jnp.array([3.0, 1.0, 1.0, 1.0]), 4)
       Array([3., 1., 1., 1.], dtype=float32)
     """
-    x = x * np.float32(block**-0.5)  # first, so that sums of enormous numbers stay finite
+    x = x * np.float32(1 / block)  # so that sums of enormous numbers stay finite
     half = 1
     while half < block:
         pairs = x.reshape(*x.shape[:-1], -1, 2, half)  # (…, pairs, 2, half)
         first, second = pairs[..., 0, :], pairs[..., 1, :]
         x = jnp.stack([first + second, first - second], axis=-2).reshape(x.shape)
         half *= 2
-    return x
+    return x * np.float32(block**0.5)
 
 
 def rotated(x: Array, negative: Array, block: int) -> Array:

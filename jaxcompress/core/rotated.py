@@ -211,7 +211,7 @@ class Rotated(CompressedLeaf):
             return fault
         shape, signs = tuple(self.leaf.shape), tuple(self.negative.shape)
         outputs, batch = self.output_ndim, self.batch_ndim
-        if len(self.order) <= len(shape) and batch >= 0 < self.contracting_ndim:
+        if len(self.order) <= len(shape) and batch >= 0 <= self.contracting_ndim:
             stored = [shape[axis] for axis in self.permutation]
             if signs == (*stored[:batch], *(1,) * outputs, *stored[batch + outputs :]):
                 return self._block_fault()

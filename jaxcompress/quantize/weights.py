@@ -66,7 +66,7 @@ def quantize(
         axes, which are only assumed at rank 3 and more; a leaf that is asked for by
         name is empty or a scalar, or blocks do not divide its axes; or all are such;
         a selector or a rule matches nothing; a pruned weight is not 0, or its format
-        has no zero.
+        has no zero, or `rounding` mixes it with others.
 
     Example:
       >>> kernel = jnp.array([[1.0, 0.3], [-0.6, 0.0]])
@@ -91,6 +91,8 @@ def quantize(
             if masks is not None:
                 _check_zero(name, choice.spec, kept[name])
             leaf = _quantized(leaf, choice, rounding)
+            if masks is not None:
+                _check_stays_zero(name, leaf, kept[name])
         leaves[name] = leaf
     treedef = jax.tree.structure(params, is_leaf=is_compressed)
     rows = (
@@ -167,6 +169,17 @@ def _check_zero(name: str, spec: QuantSpec, mask) -> None:
         raise ValueError(
             f"quantize(masks=...): leaf {name!r} has pruned weights, and {spec} has no exact zero "
             "for them. Give it a format with one."
+        )
+
+
+def _check_stays_zero(name: str, leaf: CompressedLeaf, mask) -> None:
+    """What is mixed with other weights, or added to, keeps no zeros."""
+    if isinstance(leaf, QTensor):
+        return
+    if isinstance(mask, Tracer) or not bool(jnp.all(mask)):
+        raise ValueError(
+            f"quantize(masks=...): leaf {name!r} has pruned weights, which do not stay 0 in a "
+            f"{type(leaf).__name__}. Give it a rounding without rotation and correction."
         )
 
 

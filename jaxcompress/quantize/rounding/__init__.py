@@ -9,7 +9,13 @@ from jaxcompress.quantize.rounding import orders as orders
 from jaxcompress.quantize.rounding.ada_round import ada_round as ada_round
 from jaxcompress.quantize.rounding.gptq import gptq as gptq
 from jaxcompress.quantize.rounding.hqq import hqq as hqq
+from jaxcompress.quantize.rounding.low_rank import from_error as from_error
+from jaxcompress.quantize.rounding.low_rank import from_weight as from_weight
+from jaxcompress.quantize.rounding.low_rank import low_rank as low_rank
 from jaxcompress.quantize.rounding.nearest import nearest as nearest
+from jaxcompress.quantize.rounding.roots import diagonal_root as diagonal_root
+from jaxcompress.quantize.rounding.roots import exact_root as exact_root
+from jaxcompress.quantize.rounding.rotated import rotated as rotated
 from jaxcompress.quantize.rounding.rounding import Rounded as Rounded
 from jaxcompress.quantize.rounding.rounding import Rounding as Rounding
 from jaxcompress.quantize.rounding.rounding import coded as coded

@@ -53,6 +53,9 @@ class Row(NamedTuple):
     reads: bool = True
 
 
+AROUND = {"low_rank", "rotated"}
+"""Those that are made of another, and whose laws are in `test_around.py`."""
+
 ROUNDINGS = {
     "nearest": Row(rounding.nearest, on_outputs, reads=False),
     "gptq": Row(rounding.gptq, on_outputs),
