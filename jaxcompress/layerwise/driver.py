@@ -15,6 +15,7 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.batches import as_batches
 from jaxcompress.core.checks import check_concrete, check_finite
 from jaxcompress.core.kinds import check_model, check_text
+from jaxcompress.core.left_out import UnfitLeafError
 from jaxcompress.core.matrices import as_matrices, from_matrices
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
@@ -180,7 +181,11 @@ class _Leaves:
         """What is found for (batch…, outputs, inputs) matrices, and their weights."""
         name, _ = turn
         flat = flat_matrices(weight)
-        solution, solved = self.mapped(self.solvers[name])(flat, flat_matrices(met))
+        try:
+            solution, solved = self.mapped(self.solvers[name])(flat, flat_matrices(met))
+        except UnfitLeafError as unfit:
+            where = f"{self.caller}: leaf {name!r} cannot be solved"
+            raise UnfitLeafError(where, unfit.obstacle) from unfit
         if jnp.shape(solved) != flat.shape:
             raise ValueError(
                 f"{self.caller}(solver=...): leaf {name!r} gets a matrix of shape "

@@ -157,10 +157,11 @@ def test_a_last_block_that_is_too_small_for_what_is_missing_leaves_the_count_rig
     assert np.sum(~np.asarray(keep)) == round(Fraction(float(np.float32(sparsity))) * keep.size)
 
 
-def test_the_program_is_no_longer_for_more_inputs():
+@pytest.mark.parametrize("solver", [sparsegpt(), alps()], ids=["sparsegpt", "alps"])
+def test_the_program_is_no_longer_for_more_inputs(solver):
     def equations(inputs: int) -> int:
         shapes = (jax.ShapeDtypeStruct(each, jnp.float32) for each in ((8, inputs), (inputs,) * 2))
-        program = jax.make_jaxpr(lambda w, h: sparsegpt()(w, h, 0.5))(*shapes)
+        program = jax.make_jaxpr(lambda w, h: solver(w, h, 0.5))(*shapes)
         return str(program).count(" = ")
 
     assert equations(256) == equations(1024)

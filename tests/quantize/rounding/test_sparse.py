@@ -121,6 +121,17 @@ REFUSED = {
         ValueError,
         r"sparse\(...\): binary.* has no code for 0",
     ),
+    "inputs that no pattern divides": (
+        lambda: jc.quantize.reconstruct(
+            lambda params, x: x @ params["kernel"],
+            {"kernel": normal(6, 4)},
+            [normal(20, 6)],
+            jc.quantize.int4(),
+            sparse(by_magnitude, 0.5, rounding=nearest()),
+        ),
+        ValueError,
+        r"reconstruct: leaf 'kernel' cannot be solved: 4 does not divide the 6 inputs",
+    ),
     "no sparsity": (lambda: sparse(sparsegpt(), 1.0), ValueError, r"sparse\(sparsity=1.0\)"),
     "no solver": (lambda: sparse(sparsegpt, 0.5), TypeError, r"sparse\(solver=sparsegpt\)"),
     "no rounding": (
