@@ -64,6 +64,10 @@ def rectified(params, x):
     return jax.nn.relu(x @ params["in"] + params["bias"][None]) @ params["out"]
 
 
+def linear(params, x):
+    return x @ params["in"] @ params["out"]
+
+
 def deep(params, x):
     """A residual block, then three of a stack."""
     x = x + jnp.tanh(x @ params["first"])
@@ -213,6 +217,14 @@ EAGER: dict[str, Row] = {
     ),
     "equalize": lambda d: quantize.equivalent.equalize(rectified, d.params, d.x, sweeps=2),
     "post_training": lambda d: quantize.post_training(model, d.params, [d.x], INT8),
+    "rotate": lambda d: quantize.equivalent.rotate(linear, d.params, d.x),
+    "learn_rotations": lambda d: quantize.equivalent.learn_rotations(
+        d.params,
+        graph.symmetries.rotations(linear, d.params, d.x),
+        [d.x],
+        lambda params, x: jnp.sum(linear(params, x) ** 4),
+        steps=1,
+    ),
     "diagnose": lambda d: quantize.diagnose(model, d.params, quantized(d), [d.x]),
     "plan": lambda d: structure.plan(model, d.params, importance.magnitude(), d.x, cut=HALF),
     "structure.iterative": lambda d: structure.iterative(

@@ -2,12 +2,14 @@
 
 They are NumPy arrays in float64, made from a seed by NumPy's raw bits, so that the
 same seed gives the same matrix in every release of JAX and NumPy. Transforms that are
-applied without forming a matrix are not here.
+applied without forming a matrix are in `hadamard`.
 """
 
 import math
 
 import numpy as np
+
+from jaxcompress.core.hadamard import drawn_signs
 
 
 def hadamard(size: int) -> np.ndarray | None:
@@ -96,10 +98,10 @@ def random_hadamard(size: int, seed: int) -> np.ndarray:
 
     Example:
       >>> random_hadamard(4, 0) * 2
-      array([[ 1.,  1.,  1.,  1.],
-             [ 1., -1.,  1., -1.],
-             [ 1., -1., -1.,  1.],
-             [ 1.,  1., -1., -1.]])
+      array([[-1., -1., -1., -1.],
+             [-1.,  1., -1.,  1.],
+             [-1.,  1.,  1., -1.],
+             [-1., -1.,  1.,  1.]])
 
     Source: QuIP#, Tseng et al. 2024, arXiv:2402.04396, section 3.
     """
@@ -108,9 +110,7 @@ def random_hadamard(size: int, seed: int) -> np.ndarray:
     matrix = known / math.sqrt(len(known))
     if len(known) < size:
         matrix = np.kron(random_orthogonal(size // len(known), seed), matrix)
-    # From far behind the numbers that Q is made of.
-    negative = np.random.PCG64(seed).jumped().random_raw(size) >> np.uint64(63) == 1
-    return np.where(negative, -1.0, 1.0)[:, None] * matrix
+    return np.where(drawn_signs(seed, size), -1.0, 1.0)[:, None] * matrix
 
 
 def random_orthogonal(size: int, seed: int) -> np.ndarray:
@@ -131,7 +131,8 @@ def random_orthogonal(size: int, seed: int) -> np.ndarray:
     Source: Mezzadri 2007, arXiv:math-ph/0609050, section 5.
     """
     count = size * size
-    bits = np.random.PCG64(seed).random_raw(2 * count)
+    # Far from the numbers of the same seed that signs are drawn from.
+    bits = np.random.PCG64(seed).jumped().random_raw(2 * count)
     uniform = (bits >> np.uint64(11)) * 2.0**-53  # [0, 1)
     radius = np.sqrt(-2 * np.log1p(-uniform[:count]))
     normal = radius * np.cos(2 * math.pi * uniform[count:])

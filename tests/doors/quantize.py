@@ -15,6 +15,13 @@ def model(params, x):
     return x @ params["kernel"]
 
 
+PAIR = {"in": jnp.eye(2), "out": jnp.eye(2)}
+
+
+def pair(params, x):
+    return x @ params["in"] @ params["out"]
+
+
 def quantized():
     return jc.quantize.quantize(PARAMS, jc.quantize.int8())[0]
 
@@ -55,6 +62,8 @@ DOORS = Doors(
         "activations": jc.quantize.execution.dynamic,
         "readings": lambda: {"kernel": jc.observers.Range(jnp.float32(-1), jnp.float32(1))},
         "strengths": lambda: (0.5,),
+        "rotations": lambda: jc.graph.symmetries.rotations(pair, PAIR, jnp.ones((1, 2))),
+        "loss": lambda: lambda params, batch: jnp.sum(pair(params, batch) ** 4),
         "sweeps": lambda: 2,
         "bits": lambda: 4,
         "key": lambda: jax.random.key(0),
@@ -63,10 +72,12 @@ DOORS = Doors(
         "levels": lambda: (-1.0, 0.0, 1.0),
     },
     calls={
+        "quantize.equivalent.learn_rotations": {"params": lambda: PAIR, "steps": lambda: 1},
         "quantize.plan_execution": {"params": quantized, "probe": lambda: untimed},
     },
     right={
         "fn": FUNCTION,
+        "loss": FUNCTION,
         "probe": FUNCTION,
         "which": FUNCTION,
         "quantized": TREE,

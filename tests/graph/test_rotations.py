@@ -11,7 +11,7 @@ import pytest
 from jaxcompress import graph
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.orthogonal import fixing_ones, hadamard, random_hadamard, random_orthogonal
-from jaxcompress.graph.symmetries import random_matrix, rotate, rotations
+from jaxcompress.graph.symmetries import random_matrix, rotate, rotations, untied
 from tests.graph import random_programs, vision, zoo
 from tests.graph.oracle import QUICKLY
 from tests.graph.zoo import normal
@@ -351,3 +351,41 @@ def test_sizes_without_a_matrix_have_none():
 
 def test_the_door_is_open():
     assert graph.symmetries.rotations is rotations
+
+
+@pytest.mark.parametrize("wrapped", [lambda fn: fn, jax.jit])
+def test_an_untied_table_lets_the_stream_rotate(wrapped):
+    model = vision.gpt()
+    fn, params = untied(wrapped(model.fn), model.params, *model.inputs)
+    assert [*named_leaves(params)] == [*named_leaves(model.params), "untied/embed"]
+    before = jax.jit(model.fn)(model.params, *model.inputs)
+    np.testing.assert_allclose(jax.jit(fn)(params, *model.inputs), before, rtol=1e-5, atol=1e-5)
+    found = {each.name: each for each in rotations(fn, params, *model.inputs).found}
+    assert [*found] == ["embed:1", "layers/qkv:2#2"]
+    assert {fold.scale.leaf: fold.into[0].leaf for fold in found["embed:1"].folds} == {
+        "layers/norm1": "layers/qkv",
+        "layers/norm2": "layers/up",
+        "norm": "untied/embed",
+    }
+    # The second leaf is the one that multiplies, the first is looked up.
+    zero = params | {"untied": {"embed": jnp.zeros((11, 8))}}
+    assert not jax.jit(fn)(zero, *model.inputs).any()
+
+
+def test_what_cannot_be_untied_says_so():
+    def step(table):
+        return lambda x, ids: (x + jnp.tanh(table[ids] @ table.T @ table), None)
+
+    def fn(table, ids):
+        return jax.lax.scan(step(table), jnp.zeros((3, 4)), ids)[0]
+
+    table, ids = normal(1, 5, 4), jnp.zeros((2, 3), jnp.int32)
+    with pytest.raises(ValueError, match=r"looked up and multiplied inside of one scan \(.*test"):
+        untied(fn, table, ids)
+    plain = untied(with_norm(rms), PARAMS, X)
+    assert plain[1] is PARAMS
+    tied = {"untied": table}
+    with pytest.raises(ValueError, match="has a key 'untied' already"):
+        untied(lambda params, ids: params["untied"][ids] @ params["untied"].T, tied, ids)
+    apart, params = untied(lambda table, ids: table[ids] @ table.T, table, ids)
+    np.testing.assert_allclose(apart(params, ids), table[ids] @ table.T, rtol=1e-5, atol=1e-5)

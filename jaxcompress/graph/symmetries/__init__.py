@@ -2,7 +2,8 @@
 
 scalings     factors per channel that may move between leaves; scale moves them
 rotations    dims that any orthogonal matrix may turn, since leaves absorb it; rotate
-             turns one, random_matrix draws the matrix
+             turns one, random_matrix draws the matrix; untied gives tied tables a
+             second leaf, so that scales fold into them
 """
 
 # Of scalings: `degrees` says what every equation does to factors, `solving` which of
@@ -21,5 +22,6 @@ from jaxcompress.graph.symmetries.scalings import Scaling as Scaling
 from jaxcompress.graph.symmetries.scalings import Scalings as Scalings
 from jaxcompress.graph.symmetries.scalings import scale as scale
 from jaxcompress.graph.symmetries.scalings import scalings as scalings
+from jaxcompress.graph.symmetries.untying import untied as untied
 
 exports.list_imports(globals())

@@ -22,7 +22,7 @@ TOLERANCE = 1e-4
 """How far products of rows of a matrix may be from those of an orthogonal one."""
 
 
-def rotate(params: Params, rotation: Rotation, matrix: Array) -> Params:
+def rotate(params: Params, rotation: Rotation, matrix: Array | np.ndarray) -> Params:
     """Multiplies leaves by a matrix along a dim, so that the function stays the same.
 
     Scales in the way are folded into what reads them first.
@@ -89,13 +89,13 @@ def _folded(leaves: dict[str, Array], fold: Fold) -> dict[str, Array]:
     stored = leaves[place.leaf].astype(jnp.float32)
     scale = jnp.moveaxis(stored, place.axis, -1)[..., place.positions[:, 0]]
     scale = scale.reshape(*stored.shape[: fold.layers], -1)  # (layers…, units)
-    changed = {}
-    for other in fold.into:
-        changed[other.leaf] = leaves[other.leaf] * _beside(scale, other, leaves[other.leaf])
-    for other in fold.out_of:
-        # Where the scale is 0 the shift is 0 too, and any number divides it.
-        inverse = 1 / jnp.where(scale == 0, 1, scale)
-        changed[other.leaf] = leaves[other.leaf] * _beside(inverse, other, leaves[other.leaf])
+    # Where the scale is 0 the shift is 0 too, and any number divides it.
+    inverse = 1 / jnp.where(scale == 0, 1, scale)
+    factors = [(scale, each) for each in fold.into] + [(inverse, each) for each in fold.out_of]
+    changed: dict[str, Array] = {}
+    for factor, other in factors:
+        array = changed.get(other.leaf, leaves[other.leaf]).astype(jnp.float32)
+        changed[other.leaf] = array * _beside(factor, other, array)
     ones = _beside(jnp.zeros_like(scale), place, stored)
     changed[place.leaf] = jnp.where(ones == 0, 1.0, stored)
     return changed
@@ -112,7 +112,7 @@ def _beside(scale: Array, place: Place, array: Array) -> Array:
     return along.reshape(shape)
 
 
-def _checked_matrix(rotation: Rotation, matrix: Array) -> Array:
+def _checked_matrix(rotation: Rotation, matrix: Array | np.ndarray) -> Array:
     """The matrix in float32.
 
     Raises:
@@ -127,10 +127,10 @@ def _checked_matrix(rotation: Rotation, matrix: Array) -> Array:
             f"rotate(matrix=...) has shape {matrix.shape}; {rotation.name!r} takes "
             f"{' or '.join(map(str, shapes))}."
         )
-    matrix = jnp.asarray(matrix, jnp.float32)
-    if isinstance(matrix, Tracer):
-        return matrix
-    exact = np.asarray(matrix, np.float64)
+    found = jnp.asarray(matrix, jnp.float32)
+    if isinstance(found, Tracer):
+        return found
+    exact = np.asarray(found, np.float64)
     away = np.abs(exact @ np.swapaxes(exact, -1, -2) - np.eye(rotation.size)).max()
     if not away <= TOLERANCE:
         raise ValueError(
@@ -144,7 +144,7 @@ def _checked_matrix(rotation: Rotation, matrix: Array) -> Array:
             f"{rotation.name!r} a mean is taken, so that it must stay. "
             "graph.symmetries.random_matrix draws one that keeps it."
         )
-    return matrix
+    return found
 
 
 def _checked_leaves(params: Params, rotation: Rotation) -> dict[str, Array]:

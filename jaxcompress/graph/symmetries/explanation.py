@@ -31,7 +31,7 @@ def explain(found: Sequence[Any], blocked: Sequence[Any]) -> str:
             )
     by_reason: dict[str, list[str]] = {}
     for each in blocked:
-        by_reason.setdefault(_short(each.reason), []).append(each.name)
+        by_reason.setdefault(short(each.reason), []).append(each.name)
     if by_reason:
         lines += ["", "None:"]
     for reason, names in by_reason.items():
@@ -45,7 +45,7 @@ def _places(places: Sequence[Place]) -> str:
     return ", ".join(f"{place.leaf} axis {place.axis}" for place in places)
 
 
-def _short(reason: str) -> str:
+def short(reason: str) -> str:
     """The reason with file names in place of paths."""
     return re.sub(r"/\S*/(?=[^/\s]+:\d+)", "", reason)
 

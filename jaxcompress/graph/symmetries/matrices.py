@@ -32,8 +32,8 @@ def random_matrix(rotation: Rotation, seed: int = 0) -> np.ndarray:
       >>> params = {"in": jnp.ones((3, 2)), "out": jnp.ones((2, 5))}
       >>> found = jc.graph.symmetries.rotations(fn, params, jnp.ones((4, 3))).found
       >>> random_matrix(found[0])
-      array([[ 0.70710677,  0.70710677],
-             [-0.70710677,  0.70710677]], dtype=float32)
+      array([[-0.70710677, -0.70710677],
+             [ 0.70710677, -0.70710677]], dtype=float32)
 
     Source: QuaRot, Ashkboos et al. 2024, arXiv:2404.00456, section 3. Differs: sizes
     without a known Hadamard matrix take the product of the largest known one and a
