@@ -114,7 +114,8 @@ def count_below(x: Array, middles: Array, bits: int, first: Array | int = 0) -> 
     Returns:
       int32 of the shape of `x`; 0 for NaN.
     """
-    found = jnp.zeros(x.shape, jnp.int32)
+    # One number at first: XLA would fold a gather by an array of zeros as it compiles.
+    found = jnp.zeros((), jnp.int32)
     for step in (1 << bit for bit in reversed(range(bits))):
         beyond = x > entries_at(middles, first + found + (step - 1))
         found = found + step * beyond.astype(jnp.int32)

@@ -115,10 +115,10 @@ def static(readings: Mapping[str, Reading | Range], spec: QuantSpec = int8()) ->
     from the data as `dynamic` does: a range of 0 was not calibrated.
 
     Args:
-      readings: site names to what `graph.calibrate` gives with `min_max` or
-        `moving_average`, or to ranges of one's own: of shape (), or (…, 1, features) as
-        the site's rows have it. Layers of a scan, whose ranges are stacked, share the
-        widest; where no data reached one of them, none is known.
+      readings: site names to what `graph.calibrate` gives with an estimator of
+        `ranges`, as `min_max`, or to ranges of one's own: of shape (), or
+        (…, 1, features) as the site's rows have it. Layers of a scan, whose ranges are
+        stacked, share the widest; where no data reached one of them, none is known.
       spec: the grid.
 
     Returns:

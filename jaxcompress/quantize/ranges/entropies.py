@@ -76,8 +76,9 @@ def entropy(spec: QuantSpec | None, axis: Axis = None) -> Observer:
         width = edges[:, 1:2] - edges[:, :1]
         values = jnp.abs(flat) if exact.odd else flat
         place = jnp.clip(jnp.floor((values - edges[:, :1]) / width), 0, BINS - 1)
-        counts = jax.vmap(lambda place, x: jnp.zeros(BINS).at[place].add(x != 0))
-        return _searched(counts(place.astype(jnp.int32), flat), edges, ends, whole, exact)
+        real = (flat != 0).astype(jnp.float32)
+        counts = jax.vmap(lambda place, real: jnp.zeros_like(real, shape=BINS).at[place].add(real))
+        return _searched(counts(place.astype(jnp.int32), real), edges, ends, whole, exact)
 
     def of_counts(state: Counts) -> Range:
         ends = _flat(state.range)
@@ -107,10 +108,11 @@ def divergence(counts: Array, middles: Array, found: Range, spec: QuantSpec) -> 
     seen = jnp.where(inside, counts, 0.0)
     levels = jnp.zeros(spec.highest - spec.lowest + 1, jnp.float32)
     total = levels.at[codes].add(seen)
-    filled = levels.at[codes].add(jnp.where(seen > 0, 1.0, 0.0))
+    filled = levels.at[codes].add((seen > 0).astype(jnp.float32))
     coarse = jnp.where(seen > 0, (total / jnp.maximum(filled, 1.0))[codes], 0.0)
-    index = jnp.arange(len(middles))
-    first, last = jnp.argmax(inside), len(middles) - 1 - jnp.argmax(jnp.flip(inside))
+    index = np.arange(len(middles), dtype=np.int32)
+    first, after = (jnp.argmax(each).astype(jnp.int32) for each in (inside, jnp.flip(inside)))
+    last = len(middles) - 1 - after
     low, high = (
         jnp.sum(jnp.where(beyond, counts, 0.0)) for beyond in (index < first, index > last)
     )
@@ -122,7 +124,7 @@ def divergence(counts: Array, middles: Array, found: Range, spec: QuantSpec) -> 
 
 def _smoothed(counts: Array, inside: Array) -> Array:
     share = counts / jnp.maximum(jnp.sum(counts), 1.0)
-    evenly = jnp.where(inside, 1.0 / jnp.maximum(jnp.sum(inside), 1), 0.0)
+    evenly = jnp.where(inside, 1.0 / jnp.sum(inside, dtype=jnp.float32), 0.0)
     return (1 - SMOOTHING) * share + SMOOTHING * evenly
 
 
@@ -164,7 +166,7 @@ def _spread(counts: Array, edges: Array, spec: QuantSpec) -> Array:
     # Differences of whole sums are exact, though the sums may wrap.
     below = jnp.take_along_axis(jnp.cumsum(counts, -1) - counts, place, -1)
     share = (edges - lower) / jnp.maximum(upper - lower, SMALLEST_SCALE)  # 0 / 0 at zero
-    part = jnp.take_along_axis(counts, place, -1) * share
+    part = jnp.take_along_axis(counts, place, -1).astype(jnp.float32) * share
     return jnp.diff(below, axis=-1).astype(jnp.float32) + jnp.diff(part, axis=-1)
 
 

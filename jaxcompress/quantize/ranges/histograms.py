@@ -142,7 +142,8 @@ def edge(index: Array, bits: int) -> Array:
     """
     # The next exponent is that of infinity.
     magnitude = jnp.minimum(jnp.abs(index) << (FRACTION - bits), 0x7F7FFFFF)
-    return jnp.sign(index) * jax.lax.bitcast_convert_type(magnitude, jnp.float32)
+    value = jax.lax.bitcast_convert_type(magnitude, jnp.float32)
+    return jnp.where(index < 0, -value, value)
 
 
 def numbers(state: Counts) -> tuple[Array, Array]:

@@ -102,7 +102,7 @@ def _ranked(x: Array, shared: tuple[int, ...], rank: int) -> Array:
         enough = jnp.sum(keys <= middle, shared, dtype=jnp.int32, keepdims=True) >= rank
         return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
 
-    zero = jnp.zeros_like(jnp.sum(keys, shared, keepdims=True))
+    zero = jnp.zeros_like(jnp.sum(keys, shared, dtype=jnp.int32, keepdims=True))
     _, found = jax.lax.fori_loop(0, 32, halve, (~(zero + MOST), zero + MOST))
     return jax.lax.bitcast_convert_type(
         jnp.where(found < 0, found ^ 0x7FFFFFFF, found), jnp.float32

@@ -81,8 +81,8 @@ def test_without_numbers_the_range_is_unknown(ranges):
         np.testing.assert_array_equal(high, np.full((1, 3), -np.inf))
 
 
-@every_new
-def test_a_complex_number_is_two(ranges):
+def test_a_complex_number_is_two():
+    ranges = mean_squared_error
     parts = np.random.default_rng(1).normal(size=(2, 5, 4)).astype(np.float32)
     estimated = jax.jit(lambda x: estimate(ranges, x, (0,), int4()))
     found, expected = estimated(parts[0] + 1j * parts[1]), estimated(np.concatenate(parts))
@@ -97,6 +97,23 @@ def test_sharded_blocks_have_the_ranges_of_one_device(ranges, mesh):
     estimated = jax.jit(lambda x: estimate(ranges, x, (1,), int4()))
     for one, other in zip(estimated(jax.device_put(x, place)), estimated(x), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@every_new
+@pytest.mark.parametrize("axis", [None, (0,)], ids=str)
+def test_nothing_is_promoted_by_chance(ranges, axis):
+    def reading(x):
+        observer = ranges(formats.nf4(), axis)
+        state = observer.update(x, observer.init(x))
+        return observer.read(observer.merge(state, state)), observer.read(observer.alone(x))
+
+    with (
+        jax.numpy_dtype_promotion("strict"),
+        jax.numpy_rank_promotion("raise"),
+        jax.enable_x64(True),
+    ):
+        found = jax.eval_shape(reading, jax.ShapeDtypeStruct((8, 3), jnp.bfloat16))
+    assert all(end.dtype == jnp.float32 for end in jax.tree.leaves(found))
 
 
 @pytest.mark.parametrize("ranges", [*SEARCHES, entropy], ids=lambda ranges: ranges.__name__)

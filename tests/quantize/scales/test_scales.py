@@ -67,11 +67,11 @@ def error_by_hand(block, scale):
 
 @pytest.mark.parametrize("name", ["four_over_six", "sweep"])
 def test_against_a_loop_over_stored_scales(name):
-    weight = normal(6, 48)
+    weight = normal(6, 96)
     found, on = errors(weight, nvfp4(), SEARCHES[name][0](), 16)
     second = float(np.ravel(on.second_scale)[0])
     np.testing.assert_allclose(second, np.abs(weight).max() / (6 * 256), rtol=EPSILON)
-    for row, blocks in enumerate(np.asarray(weight, np.float64).reshape(6, 3, 16)):
+    for row, blocks in enumerate(np.asarray(weight, np.float64).reshape(6, 6, 16)):
         for group, block in enumerate(blocks):
             whole = np.abs(block).max() / 6 / second
             tried = [factor * whole for factor in (1.0, 1.5)]
@@ -83,13 +83,20 @@ def test_against_a_loop_over_stored_scales(name):
 
 
 def test_each_search_errs_no_more_than_the_coarser_one():
-    weight, more = normal(16, 64), 1 + 64 * EPSILON
+    weight, more = normal(6, 96), 1 + 64 * EPSILON
     four, on = errors(weight, nvfp4(), four_over_six(), 16)
     swept, same = errors(weight, nvfp4(), sweep(), 16)
     np.testing.assert_array_equal(on.second_scale, same.second_scale)
-    alone = on._replace(scale=nvfp4().scales.under(largest(weight, 16) / 6, on.second_scale))
-    values = decoded(encoded(weight, alone, nvfp4()), alone, nvfp4())
-    whole = np.square(np.asarray(values - weight, np.float64)).reshape(16, 4, 16).sum(-1)
+
+    @jax.jit
+    def at_the_largest(weight):
+        blocks = jnp.abs(weight.reshape(6, 6, 16))
+        scale = nvfp4().scales.under(jnp.max(blocks, axis=-1) / 6, on.second_scale)
+        alone = on._replace(scale=scale)
+        return decoded(encoded(weight, alone, nvfp4()), alone, nvfp4())
+
+    values = at_the_largest(weight)
+    whole = np.square(np.asarray(values - weight, np.float64)).reshape(6, 6, 16).sum(-1)
     assert np.all(four <= whole * more)
     assert np.all(swept <= four * more)
     assert np.sum(swept) < np.sum(four) < np.sum(whole)
@@ -100,14 +107,10 @@ def test_each_search_errs_no_more_than_the_coarser_one():
     assert np.all(best <= np.minimum(rule, exact) * more)
 
 
-def largest(weight, size):
-    return jnp.max(jnp.abs(weight.reshape(len(weight), -1, size)), axis=-1)
-
-
 def test_input_energy_decides_where_it_is_known():
-    weight = normal(8, 64)
-    mixed = normal(64, 64, seed=1) * jnp.linspace(0.1, 3.0, 64)[:, None]
-    second_moment = mixed @ mixed.T
+    weight = normal(6, 96)
+    mixed = np.asarray(normal(96, 96, seed=1)) * np.linspace(0.1, 3.0, 96)[:, None]
+    second_moment = jnp.asarray(mixed @ mixed.T, jnp.float32)
     weighted, swept = (
         errors(weight, nvfp4(), search(), 16, second_moment)[0]
         for search in (weighted_sweep, sweep)
@@ -115,8 +118,8 @@ def test_input_energy_decides_where_it_is_known():
     # Sums of 256 products, whose terms are of both signs.
     assert np.all(weighted <= swept * 1.001)
     assert np.sum(weighted) < np.sum(swept)
-    one, other = rounded(weight, nvfp4(), weighted_sweep())[1], rounded(weight, nvfp4(), sweep())[1]
-    np.testing.assert_array_equal(one.scale, other.scale)
+    identity = rounded(weight, nvfp4(), weighted_sweep(), jnp.eye(96))[1]
+    np.testing.assert_array_equal(identity.scale, rounded(weight, nvfp4(), sweep())[1].scale)
     narrow, moment = weight[:, :16], second_moment[:16, :16]
     block = errors(narrow, nvfp4(), weighted_sweep(), 16, moment)[0]
     assert np.all(block <= 1.001 * errors(narrow, nvfp4(), sweep(), 16, moment)[0])
@@ -152,23 +155,24 @@ def test_relative_errors_are_those_that_are_known(name):
 @every_search
 def test_bad_blocks(search, spec):
     """Zeros, flushed, huge and such as are not finite, which spoil no other block."""
-    weight = normal(7, 32).at[0].set(0.0).at[1].set(1e-40).at[2, 3].set(jnp.nan)
+    weight = normal(6, 96).at[0].set(0.0).at[1].set(1e-40).at[2, 3].set(jnp.nan)
     weight = weight.at[3, 5].set(jnp.inf)
     values, on = rounded(weight, spec, search())
     finite = np.all(np.isfinite(values), axis=1)
-    np.testing.assert_array_equal(finite, [True, True, False, False, True, True, True])
+    np.testing.assert_array_equal(finite, [True, True, False, False, True, True])
     np.testing.assert_array_equal(values[:2], 0.0)
     assert np.all(np.abs(values[4:] - weight[4:]) <= jnp.max(jnp.abs(weight[4:])) / 4)
     if spec == nvfp4():
-        stored = np.asarray(on.scale)[[0, 1, 4, 5, 6]]
+        stored = np.asarray(on.scale)[[0, 1, 4, 5]]
         assert np.all((stored >= 1) & (stored <= 126))
-    huge, _ = rounded(3e38 * jnp.sign(weight[4:]), spec, search())
+    huge, _ = rounded(3e38 * jnp.sign(normal(6, 96)), spec, search())
     assert np.all(np.isfinite(huge))
     assert np.all(jnp.abs(huge) > 1e38)
 
 
-@every_search
-def test_view_and_codes_agree_in_layers_of_a_stack(search, spec):
+@pytest.mark.parametrize("name", ["sweep", "rounded_exponent"])
+def test_view_and_codes_agree_in_layers_of_a_stack(name):
+    search, spec = SEARCHES[name]
     stack = normal(2, 64, 3) * jnp.array([1.0, 100.0])[:, None, None]
     axes = {"w": LeafAxes(contracting=(1,), output=(2,), batch=(0,))}
 
@@ -205,7 +209,7 @@ def test_sharded_weights_have_the_scales_of_one_device(name, mesh):
 def test_gradients_pass_inside_the_clipped_range():
     params = {"w": jnp.zeros((32, 1)).at[0].set(7.0).at[1].set(1.0)}
     view = fake_quantize(mxfp4(), ranges=rounded_exponent())
-    grads = jax.grad(lambda params: jnp.sum(view(params)["w"]))(params)["w"]
+    grads = jax.jit(jax.grad(lambda params: jnp.sum(view(params)["w"])))(params)["w"]
     np.testing.assert_array_equal(grads[:3, 0], [0.0, 1.0, 1.0])
 
 
