@@ -54,16 +54,23 @@ def compilation() -> dict[str, Any]:
 
 
 def options_of() -> dict[str, Any]:
-    """Errors as shares of the outputs' energy, and seconds of a run, of options."""
+    """Errors as shares of the outputs' energy, and seconds of a run, of options.
+
+    Here inputs differ in size, as they do behind a norm: by a normal exponent.
+    """
     weight, second_moment = layer(SIZE)
+    sizes = np.exp(np.random.default_rng(1).normal(size=SIZE)).astype(np.float32)
+    second_moment = second_moment * sizes * sizes[:, None]
+    chosen = {orders.natural: (0, 1), orders.by_energy: (0, 1, 4), orders.min_pivot: (0, 1)}
     roundings = {"nearest": nearest()} | {
-        f"{order.__name__}, {sweeps} sweeps": gptq(order=order, sweeps=sweeps)
-        for order in (orders.natural, orders.by_energy, orders.min_pivot)
-        for sweeps in (0, 1, 4)
+        f"{order.__name__}, sweeps={sweeps}": gptq(order=order, sweeps=sweeps)
+        for order, counts in chosen.items()
+        for sweeps in counts
     }
     found = {}
     for name, rounding in roundings.items():
         run = compiled(rounding, weight, second_moment)
+        run()
         rounded, times = seconds(run)
         found[name] = {"error": share(weight, rounded, second_moment)} | times
     return found
