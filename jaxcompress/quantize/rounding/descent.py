@@ -1,4 +1,4 @@
-"""Coordinate descent on codes: what lowers the loss of a rounded matrix further."""
+"""Coordinate descent on codes, and the fall back to the nearest ones."""
 
 import jax.numpy as jnp
 
@@ -40,16 +40,29 @@ def polished(columns: Columns, codes: Array, moment: Array, block_size: int) -> 
     return sweep(decide, moment, drift, rows, block_size)[1]
 
 
-def better(columns: Columns, one: Array, other: Array, moment: Array) -> Array:
-    """Of two sets of codes (inputs, outputs), for each output those of less loss."""
-    less = loss(columns, one, moment) < loss(columns, other, moment)  # (1, outputs)
-    return jnp.where(less, one, other)
+def better(columns: Columns, one: Array, other: Array, moment: Array, more: Array) -> Array:
+    """Of two sets of codes (inputs, outputs), for each output those of less loss.
 
+        E[|(q - w) x|²] + Σ_j more_j · (q_j - w_j)²
 
-def loss(columns: Columns, codes: Array, moment: Array) -> Array:
-    """E[|(q - w) x|²] of each output, (1, outputs)."""
-    drift = columns.decode(codes, columns.on) - columns.weights
-    return jnp.sum(drift * product(moment, drift), axis=0, keepdims=True)
+    Args:
+      columns: the inputs in their turns.
+      one: codes (inputs, outputs).
+      other: codes that stay where both are as good.
+      moment: (inputs, inputs) in the same order.
+      more: (inputs,) what damping adds to its diagonal.
+
+    Returns:
+      (inputs, outputs) codes.
+    """
+
+    def loss(codes: Array) -> Array:
+        """(1, outputs)."""
+        drift = columns.decode(codes, columns.on) - columns.weights
+        pull = product(moment, drift) + more[:, None] * drift
+        return jnp.sum(drift * pull, axis=0, keepdims=True)
+
+    return jnp.where(loss(one) < loss(other), one, other)
 
 
 def unit(second_moment: Array) -> Array:

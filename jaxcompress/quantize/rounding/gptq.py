@@ -33,10 +33,10 @@ def gptq(
         q_j = the level nearest to w_j,   error_j = (w_j - q_j) / U_jj
         w_i <- w_i - error_j · U_ji                           for each later input i
 
-    For each output the better of this and of rounding to nearest is taken, and then
-    improved by sweeps of coordinate descent, in which each weight gets the best of its
-    levels as all others are. So by the loss (q - w) H (q - w)ᵀ no output is worse than
-    rounded to nearest, and none gets worse by a sweep.
+    An output that is not better than rounded to nearest gets the nearest codes. Sweeps
+    of coordinate descent follow, in which each weight gets the best of its levels as
+    all others are; none raises the loss (q - w) H (q - w)ᵀ of an output. In the end no
+    output is worse than rounded to nearest, damped and not.
 
     Also known as: OPTQ, LDLQ (QuIP), Babai's nearest plane, QuantEase and CDQuant (the
     sweeps).
@@ -81,8 +81,8 @@ def gptq(
     Source: Frantar et al. 2022, arXiv:2210.17323, algorithm 1; the sweeps are those of
     Behdin et al. 2023, arXiv:2309.01885. Differs: ranges are found beforehand, inputs
     are taken by energy by default, errors are kept and taken off a block when its turn
-    comes, an output falls back to the nearest codes, sweeps follow (on the damped
-    moment, which keeps them from fitting few rows), and a failed factor is told.
+    comes, sweeps follow (on the damped moment, which keeps them from fitting few rows),
+    an output may fall back to the nearest codes, and a failed factor is told.
     """
     check_ranges("gptq", ranges)
     check_takes("gptq", "order", order, 1, "Take one of quantize.rounding.orders.")
@@ -94,13 +94,16 @@ def gptq(
         on = grid_of(weight, spec, ranges, second_moment)
         moment = unit(second_moment)
         turns = order(damped(moment, damping))
-        moment, factor, raised = damped_factor(moment[turns][:, turns], damping)
+        moment = moment[turns][:, turns]
+        whole, factor, raised = damped_factor(moment, damping)
         columns = columns_of(weight, on, turns, spec)
-        codes = nearest_plane(columns, factor, block_size)
-        codes = better(columns, codes, columns.nearest, moment)
+        codes, closest = nearest_plane(columns, factor, block_size), columns.nearest
+        more = jnp.diagonal(whole) - jnp.diagonal(moment)
+        codes = better(columns, codes, closest, moment, more)
         codes = jax.lax.fori_loop(
-            0, sweeps, lambda _, codes: polished(columns, codes, moment, block_size), codes
+            0, sweeps, lambda _, codes: polished(columns, codes, whole, block_size), codes
         )
+        codes = better(columns, codes, closest, moment, jnp.zeros_like(more))
         return Rounded(jnp.zeros_like(weight).at[:, turns].set(codes.T), on, raised)
 
     return Rounding(coded(round).solver, nearest(ranges).array)

@@ -14,7 +14,7 @@ from jaxcompress.quantize import formats, int4, reconstruct
 from jaxcompress.quantize.ranges import min_max
 from jaxcompress.quantize.rounding import Rounded, coded, gptq, nearest
 from jaxcompress.quantize.rounding.columns import columns_of
-from jaxcompress.quantize.rounding.descent import polished
+from jaxcompress.quantize.rounding.descent import better, polished
 from jaxcompress.quantize.rounding.gptq import nearest_plane
 from jaxcompress.quantize.rounding.matrices import encoded, grid_of
 from jaxcompress.quantize.rounding.orders import min_pivot, natural
@@ -118,6 +118,8 @@ def test_a_table_is_rounded_in_turn_and_polished_as_by_the_loops():
     for _ in range(2):
         indices, nearby = swept_by_hand(weight, damped(second_moment), values, indices, turns)
         margins = np.minimum(margins, nearby)
+    loss, most = (rise(weight, at(values, each), second_moment) for each in (indices, closest))
+    assert np.all(loss < most)  # else the nearest are taken
     spec = formats.nf4(group_size=8)
     solver = gptq(sweeps=2, block_size=10).solver(spec)
     found = np.asarray(jax.jit(solver.solve)(weight, second_moment).codes) - spec.lowest
@@ -194,10 +196,26 @@ def test_no_output_is_worse_than_rounded_to_nearest(seed):
     random = np.random.default_rng(seed)
     weight = random.standard_normal((6, 24)).astype(np.float32)
     for second_moment in (MOMENT, semidefinite(5), np.float32(np.diag(random.uniform(0, 1, 24)))):
-        loss = rise(weight, SOLVER.weight(SOLVE(weight, second_moment)), damped(second_moment))
         scale = np.abs(weight).max(axis=1, keepdims=True) / 7
-        most = rise(weight, np.round(weight / scale) * scale, damped(second_moment))
-        assert np.all(loss <= most * (1 + 24 * 24 * 2**-24))
+        found = SOLVER.weight(SOLVE(weight, second_moment))
+        for moment in (second_moment, damped(second_moment)):
+            loss = rise(weight, found, moment)
+            most = rise(weight, np.round(weight / scale) * scale, moment)
+            assert np.all(loss <= most * (1 + 24 * 24 * 2**-24))
+
+
+def test_each_output_gets_the_better_codes():
+    weight = np.array([[1, 0.45], [1, 0.45]], np.float32)
+    moment, spec = np.array([[1, 0.9], [0.9, 1]], np.float32), formats.int2()
+    columns = columns_of(weight, grid_of(weight, spec, min_max), jnp.arange(2), spec)
+    codes = jnp.array([[1.0, 0.0], [1.0, 1.0]])  # (inputs, outputs)
+    # Nearest gives (1, 0), off by 0.45 of the second. It is nearer than either.
+    found = better(columns, codes, columns.nearest, moment, jnp.zeros(2))
+    np.testing.assert_array_equal(found, [[1, 1], [0, 0]])
+    # Where the first input counts for nothing, an error of it costs nothing.
+    free = np.diag(np.float32([0, 1]))
+    found = better(columns, codes.at[1].set(0), jnp.ones((2, 2)), free, jnp.zeros(2))
+    np.testing.assert_array_equal(found, [[1, 0], [0, 0]])
 
 
 def test_permuted_inputs_get_permuted_codes():
