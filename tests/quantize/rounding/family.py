@@ -53,8 +53,8 @@ class Row(NamedTuple):
     reads: bool = True
 
 
-AROUND = {"low_rank", "rotated"}
-"""Those that are made of another, and whose laws are in `test_around.py`."""
+AROUND = {"low_rank", "rotated", "sparse"}
+"""Those that are made of another, and whose laws are in files of their own."""
 
 ROUNDINGS = {
     "nearest": Row(rounding.nearest, on_outputs, reads=False),
