@@ -57,16 +57,13 @@ X = normal(6, 64, 16) * 4
 BATCHES = [X[:32], X[32:]]
 ONE = planted(params_of(), [2, 9])
 LAYERS = planted(params_of(3), [2, 9])
-MODELS = {"one": (model, ONE), "stack": (stack, LAYERS)}
 
 
 def coarse(fn, params, activations):
-    """Outputs with weights and data in the format of the activations."""
-    spec = activations.spec
-    axes = jc.graph.axes(fn, params, X)
-    view = Q.fake_quantize(spec, axes=axes)
+    """The function whose weights and data are in the format of the activations."""
+    view = Q.fake_quantize(activations.spec, axes=jc.graph.axes(fn, params, X))
     quantized = Q.fake_quantize_activations(fn, activations)
-    return jax.jit(lambda params, x: quantized(view(params), x))(params, X)
+    return jax.jit(lambda params, x: quantized(view(params), x))
 
 
 def relative(found, expected):
@@ -79,15 +76,14 @@ def assert_same(fn, params, after):
     np.testing.assert_allclose(jax.jit(fn)(after, X), exact, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_smoothing_recovers_planted_outliers(name):
-    fn, params = MODELS[name]
+def test_smoothing_recovers_planted_outliers():
+    fn, params = stack, LAYERS
     activations = equivalent.per_site(INT8)
     after, report = equivalent.smooth(fn, params, BATCHES, INT8, activations)
     assert_same(fn, params, after)
     exact = jax.jit(fn)(params, X)
-    before = relative(coarse(fn, params, activations), exact)
-    smoothed = relative(coarse(fn, after, activations), exact)
+    rounded = coarse(fn, params, activations)
+    before, smoothed = (relative(rounded(each, X), exact) for each in (params, after))
     assert smoothed < before / 20
     assert smoothed < 1e-3
     rows = {row.name: row for row in report.leaves}
@@ -124,18 +120,15 @@ def test_layers_of_a_stack_have_strengths_of_their_own():
     assert float(by[1:].min()) > 0.1
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_activation_aware_scales_lower_the_error(name):
-    fn, params = MODELS[name]
+def test_activation_aware_scales_lower_the_error():
+    fn, params = model, ONE
     after, report = equivalent.activation_aware(fn, params, BATCHES, Q.formats.int3())
     assert_same(fn, params, after)
     exact = jax.jit(fn)(params, X)
 
-    def rounded(params):
-        view = Q.fake_quantize(Q.formats.int3(), axes=jc.graph.axes(fn, params, X))
-        return jax.jit(lambda params, x: fn(view(params), x))(params, X)
-
-    assert relative(rounded(after), exact) < relative(rounded(params), exact)
+    view = Q.fake_quantize(Q.formats.int3(), axes=jc.graph.axes(fn, params, X))
+    rounded = jax.jit(lambda params, x: fn(view(params), x))
+    assert relative(rounded(after, X), exact) < relative(rounded(params, X), exact)
     (row,) = [row for row in report.leaves if row.name == "up"]
     assert row.action.startswith("scaled, strength")
 
@@ -181,6 +174,22 @@ def test_bad_input_is_named(change, message):
         )
     with pytest.raises(ValueError, match=message):
         equivalent.activation_aware(model, ONE, arguments["batches"], INT8, strengths=strengths)
+
+
+def test_what_is_not_finite_is_named():
+    spoiled = ONE | {"up": ONE["up"].at[0, 0].set(jnp.nan)}
+    verbs = {
+        "smooth": lambda p, x: equivalent.smooth(model, p, [x], INT8, equivalent.per_site()),
+        "activation_aware": lambda p, x: equivalent.activation_aware(model, p, [x], INT8),
+        "correct_biases": lambda p, x: equivalent.correct_biases(model, p, p, [x]),
+    }
+    for name, verb in verbs.items():
+        with pytest.raises(ValueError, match=f"{name}.*'up'"):
+            verb(spoiled, X)
+        with pytest.raises(ValueError, match=rf"{name}\(batches\[0\]=...\) holds a NaN"):
+            verb(ONE, X.at[0].set(jnp.nan))
+    with pytest.raises(ValueError, match=r"equalize.*'up'"):
+        equivalent.equalize(model, spoiled, X)
 
 
 def test_fixed_ranges_are_refused():
@@ -298,10 +307,10 @@ def test_a_scale_that_no_weight_can_take_is_told():
     assert report.leaves[1].reason == "a scale that no weight can take alone"
 
 
-def rounded(fn, params):
-    axes = jc.graph.axes(fn, params, X)
-    small, _ = Q.quantize(params, Q.formats.int3(), axes=axes)
-    return jc.materialize(small)
+def rounded(params):
+    """Weights in steps of a quarter."""
+    weights = {name: params[name] for name in ("up", "down", "a", "b") if name in params}
+    return params | {name: jnp.round(4 * leaf) / 4 for name, leaf in weights.items()}
 
 
 BIASED = {"one": (model, ONE), "stack": (stack, LAYERS), "mean": (batch_normed, batch_norm())}
@@ -311,7 +320,7 @@ BIASED = {"one": (model, ONE), "stack": (stack, LAYERS), "mean": (batch_normed, 
 def test_corrected_biases_restore_mean_outputs(name):
     fn, params = BIASED[name]
     x = X + 1.0
-    small = rounded(fn, params)
+    small = rounded(params)
     after, report = equivalent.correct_biases(fn, params, small, [x[:32], x[32:]])
     corrected = {row.name for row in report.leaves if row.action == "corrected"}
     assert corrected == {"mean" if name == "mean" else "bias"}
@@ -324,14 +333,15 @@ def test_corrected_biases_restore_mean_outputs(name):
         bias = -params["mean"] if name == "mean" else params["bias"]
         return values[site].mean(axis=-2) + bias
 
-    exact, coarse, better = (jax.jit(mean_of)(each) for each in (params, small, after))
+    of = jax.jit(mean_of)
+    exact, coarse, better = (of(each) for each in (params, small, after))
     # The first layer's means are exact; later layers meet inputs that stay rounded.
     np.testing.assert_allclose(better, exact, atol=1e-4 * float(jnp.abs(exact).max()))
     assert float(jnp.abs(coarse - exact).max()) > 1e-2
 
 
 def test_weights_without_a_bias_are_told():
-    after, report = equivalent.correct_biases(model, ONE, rounded(model, ONE), BATCHES)
+    after, report = equivalent.correct_biases(model, ONE, rounded(ONE), BATCHES)
     rows = {row.name: row for row in report.leaves}
     assert rows["down"].reason == "no bias is added to its outputs"
     assert rows["up"].reason == "its mean error goes into 'bias'"

@@ -6,7 +6,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.batches import as_batches, as_inputs
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.kinds import check_model
 from jaxcompress.core.observers import covariance, together
@@ -29,7 +28,14 @@ from jaxcompress.quantize.equivalent.search import (
     searched,
 )
 from jaxcompress.quantize.equivalent.smoothing import checked_strengths
-from jaxcompress.quantize.equivalent.ways import Reader, Way, of_matrices, ways_of
+from jaxcompress.quantize.equivalent.ways import (
+    Reader,
+    Way,
+    check_weights,
+    checked_batches,
+    of_matrices,
+    ways_of,
+)
 from jaxcompress.quantize.ranges.extremes import min_max
 from jaxcompress.quantize.ranges.grids import Ranges, check_ranges
 from jaxcompress.quantize.training.view import fake_leaf
@@ -75,7 +81,8 @@ def activation_aware(
       error before and after.
 
     Raises:
-      ValueError: there is no batch or an empty one, a strength is outside [0, 1] or
+      ValueError: there is no batch, an empty one or one with a NaN, a weight is not
+        finite, a strength is outside [0, 1] or
         there is none, or the spec fits no leaf.
       TypeError: an argument is of the wrong kind.
 
@@ -99,14 +106,15 @@ def activation_aware(
     check_ranges("activation_aware", ranges)
     strengths = checked_strengths("activation_aware", strengths)
     check_concrete("activation_aware", params=params)
-    batches = [as_inputs(batch) for batch in as_batches("activation_aware", batches)]
+    batches = checked_batches("activation_aware", batches)
     program = trace(fn, params, *batches[0])
+    check_weights("activation_aware", params, program)
     found = scalings(fn, params, *batches[0])
     assigned = assign("activation_aware", params, spec, axes(fn, params, *batches[0]), None)
     ways = ways_of(program, found)
     observer = together(magnitudes(), covariance())
     readers = {reader.leaf: observer for way in ways for reader in way.readers}
-    seen = of_matrices(fn, program, params, batches, readers) if readers else {}
+    seen = of_matrices(fn, program, batches, readers)(params)
     mean = {name: np.asarray(reading[0][1]) for name, reading in seen.items()}
     moments = {name: reading[1] for name, reading in seen.items()}
     after, done = params, []

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.batches import as_batches, as_inputs
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.kinds import check_model
 from jaxcompress.core.leaf import is_compressed, materialize
@@ -20,7 +19,7 @@ from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph import Program, Site, trace
 from jaxcompress.graph.symmetries.degrees.walk import Added, follow_degrees
 from jaxcompress.layerwise.turns import no_matrix, reading_axes
-from jaxcompress.quantize.equivalent.ways import of_matrices
+from jaxcompress.quantize.equivalent.ways import check_weights, checked_batches, of_matrices
 
 
 class Behind(NamedTuple):
@@ -68,7 +67,8 @@ def correct_biases(
       (params, report): the quantized params with corrected biases.
 
     Raises:
-      ValueError: there is no batch or an empty one, or the two trees differ in leaves.
+      ValueError: there is no batch, an empty one or one with a NaN, a weight is not
+        finite, or the two trees differ in leaves.
       TypeError: an argument is of the wrong kind.
 
     Example:
@@ -89,20 +89,19 @@ def correct_biases(
     check_arrays("correct_biases", "quantized", quantized)
     check_leaves("correct_biases", "quantized", quantized, params)
     check_concrete("correct_biases", params=params, quantized=quantized)
-    batches = [as_inputs(batch) for batch in as_batches("correct_biases", batches)]
+    batches = checked_batches("correct_biases", batches)
     program = trace(fn, params, *batches[0])
+    check_weights("correct_biases", params, program)
     found, why = _biases(program, quantized)
-    observers = {behind.site.leaf: mean_row() for behind in found}
-    target = of_matrices(fn, program, params, batches, observers) if found else {}
+    means_of = of_matrices(fn, program, batches, {behind.site.leaf: mean_row() for behind in found})
+    target = means_of(params)
     whole, results, told = named_leaves(params), quantized, {}
     for behind in found:
         moved, largest = behind.site.stack, 0.0
         for layer in range(int(np.prod(moved)) if moved else 1):
-            means = of_matrices(fn, program, results, batches, {behind.site.leaf: mean_row()})
-            name = behind.site.name
-            off = _outputs(behind, whole, target[name]) - _outputs(
-                behind, named_leaves(results), means[name]
-            )
+            name, now = behind.site.name, named_leaves(results)
+            off = _outputs(behind, whole, target[name])
+            off = off - _outputs(behind, now, means_of(results)[name])
             results, change = _corrected(results, behind, off, layer if moved else None)
             largest = max(largest, change)
         told[behind.leaf] = (

@@ -16,6 +16,7 @@ from jaxcompress.core.types import Model, Params
 from jaxcompress.graph import trace
 from jaxcompress.graph.symmetries import Move, Scaling, scale, scalings
 from jaxcompress.quantize.equivalent.search import bounded
+from jaxcompress.quantize.equivalent.ways import check_weights
 
 CLOSE = 1e-3
 """Sweeps end once no channel's factor differs more from 1."""
@@ -55,7 +56,7 @@ def equalize(fn: Model, params: Params, *inputs, sweeps: int = 20) -> tuple[Para
       its channels' ranges, before and after.
 
     Raises:
-      ValueError: `sweeps` is no count.
+      ValueError: `sweeps` is no count, or a weight is not finite.
       TypeError: an argument is of the wrong kind.
 
     Example:
@@ -73,6 +74,7 @@ def equalize(fn: Model, params: Params, *inputs, sweeps: int = 20) -> tuple[Para
     sweeps = check_count("equalize", "sweeps", sweeps)
     check_concrete("equalize", params=params)
     program = trace(fn, params, *inputs)
+    check_weights("equalize", params, program)
     weights = {leaf.name for site in program.sites for leaf in site.leaves}
     pairs = [each for each in scalings(fn, params, *inputs).all if _pairs(each, weights)]
     after = params

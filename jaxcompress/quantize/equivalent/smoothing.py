@@ -6,7 +6,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.batches import as_batches, as_inputs
 from jaxcompress.core.checks import check_concrete, check_share
 from jaxcompress.core.kinds import check_each, check_model
 from jaxcompress.core.names import named_leaves
@@ -29,7 +28,14 @@ from jaxcompress.quantize.equivalent.search import (
     report_of,
     searched,
 )
-from jaxcompress.quantize.equivalent.ways import Reader, Way, of_matrices, ways_of
+from jaxcompress.quantize.equivalent.ways import (
+    Reader,
+    Way,
+    check_weights,
+    checked_batches,
+    of_matrices,
+    ways_of,
+)
 from jaxcompress.quantize.execution.activations import (
     Activations,
     check_activations,
@@ -88,7 +94,8 @@ def smooth(
       error before and after.
 
     Raises:
-      ValueError: there is no batch or an empty one, a strength is outside [0, 1] or
+      ValueError: there is no batch, an empty one or one with a NaN, a weight is not
+        finite, a strength is outside [0, 1] or
         there is none, the activations have fixed ranges, as `static` has, or the spec
         fits no leaf.
       TypeError: an argument is of the wrong kind.
@@ -114,15 +121,16 @@ def smooth(
     check_activations("smooth", activations)
     strengths = checked_strengths("smooth", strengths)
     check_concrete("smooth", params=params)
-    batches = [as_inputs(batch) for batch in as_batches("smooth", batches)]
+    batches = checked_batches("smooth", batches)
     program = trace(fn, params, *batches[0])
+    check_weights("smooth", params, program)
     found = scalings(fn, params, *batches[0])
     assigned = assign("smooth", params, spec, axes(fn, params, *batches[0]), None)
     ways = ways_of(program, found)
     each = -(-ROWS // len(batches))
     observer = together(magnitudes(), sample(ROWS, each))
     readers = {reader.leaf: observer for way in ways for reader in way.readers}
-    seen = of_matrices(fn, program, params, batches, readers) if readers else {}
+    seen = of_matrices(fn, program, batches, readers)(params)
     most = {name: np.asarray(reading[0][0]) for name, reading in seen.items()}
     rows = {name: reading[1] for name, reading in seen.items()}
     _check_follows(ways, rows, activations)

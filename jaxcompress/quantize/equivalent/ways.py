@@ -1,16 +1,23 @@
 """Which moved scales serve which weights: one for each channel that weights read."""
 
 import glob
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.axes import LeafAxes
+from jaxcompress.core.batches import as_batches, as_inputs
+from jaxcompress.core.checks import check_finite
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.names import named_leaves
 from jaxcompress.core.observers import Observer
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Array, Model, Params
+from jaxcompress.graph.calibrate import check_no_nan
 from jaxcompress.graph.observe import initial_readings, observe, observed_sites, windows
 from jaxcompress.graph.program import Program
 from jaxcompress.graph.sites import Site
@@ -52,6 +59,22 @@ class Way(NamedTuple):
     scaling: Scaling
     readers: tuple[Reader, ...]
     groups: np.ndarray
+
+
+def check_weights(caller: str, params: Params, program: Program) -> None:
+    """Raises a ValueError for a weight with an entry that is not finite."""
+    weights = {leaf.name for site in program.sites for leaf in site.leaves}
+    for name, leaf in named_leaves(params).items():
+        if name in weights and not is_compressed(leaf):
+            check_finite(caller, name, jnp.asarray(leaf))
+
+
+def checked_batches(caller: str, batches: Iterable[Any]) -> list[tuple]:
+    """The batches as tuples of inputs: at least one, none empty or with a NaN."""
+    inputs = [as_inputs(batch) for batch in as_batches(caller, batches)]
+    for number, each in enumerate(inputs):
+        check_no_nan(caller, f"batches[{number}]", each)
+    return inputs
 
 
 def ways_of(program: Program, found: Scalings) -> list[Way]:
@@ -119,24 +142,34 @@ def _groups(size: int, readers: Iterable[Reader]) -> np.ndarray:
 def of_matrices(
     fn: Model,
     program: Program,
-    params: Params,
-    batches: Iterable[tuple],
+    batches: Sequence[tuple],
     observers: Mapping[str, Observer],
-) -> dict[str, Any]:
-    """What observers of leaves read at each site, of each matrix on a leading axis."""
+) -> Callable[[Params], dict[str, Any]]:
+    """Makes the function from params to what observers of leaves read over the batches.
+
+    By site name, of each matrix on a leading axis. It compiles once.
+    """
+    if not observers:
+        return lambda params: {}
     rules = Rules({glob.escape(leaf): observer for leaf, observer in observers.items()})
     observed = observe(fn, rules, of=windows)
     step = jax.jit(lambda params, inputs, readings: observed(params, *inputs, readings=readings)[1])
     at = observed_sites(program, rules, windows)
-    readings = initial_readings(program, at)
-    for inputs in batches:
-        readings = step(params, inputs, readings)
-    found = {}
-    for name, observer in at.items():
-        batch = len(program.places[name].axes.batch)
 
-        def flat(x: Array, batch: int = batch) -> Array:
-            return x.reshape(-1, *x.shape[batch:])  # (stack…, batch…, …) to (matrices, …)
+    def read(params: Params) -> dict[str, Any]:
+        readings = initial_readings(program, at)
+        for inputs in batches:
+            readings = step(params, inputs, readings)
+        return {
+            name: jax.tree.map(
+                partial(_flat, len(program.places[name].axes.batch)), observer.read(readings[name])
+            )
+            for name, observer in at.items()
+        }
 
-        found[name] = jax.tree.map(flat, observer.read(readings[name]))
-    return found
+    return read
+
+
+def _flat(batch: int, x: Array) -> Array:
+    """(stack…, batch…, …) to (matrices, …)."""
+    return x.reshape(-1, *x.shape[batch:])
