@@ -47,6 +47,9 @@ FOUND = {
     vision.gru: {},
 }
 """By model the rotations of its program, and their sizes."""
+LONG = (zoo.linen_transformer, zoo.nnx_attention, zoo.linen_lstm, zoo.equinox_tokens)
+"""Models of frameworks, which take long to trace, and much that others hold, too."""
+MODELS = [pytest.param(make, marks=pytest.mark.slow) if make in LONG else make for make in FOUND]
 
 
 def varied(params):
@@ -81,7 +84,7 @@ def assert_same(fn, params, found, inputs):
     assert difference <= TOLERANCE * largest(before)
 
 
-@pytest.mark.parametrize("make", FOUND, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
 def test_models_keep_their_outputs_when_all_that_may_is_rotated(make):
     model = make()
     params = varied(model.params)
@@ -92,7 +95,7 @@ def test_models_keep_their_outputs_when_all_that_may_is_rotated(make):
 
 
 @pytest.mark.parametrize(
-    "seed", [seed if seed < 6 else pytest.param(seed, marks=pytest.mark.slow) for seed in range(80)]
+    "seed", [seed if seed < 3 else pytest.param(seed, marks=pytest.mark.slow) for seed in range(80)]
 )
 def test_random_programs_keep_their_outputs(seed):
     def single(leaf):
@@ -329,7 +332,7 @@ def test_params_keep_dtypes_and_are_not_changed():
     np.testing.assert_array_equal(halves["scale"], PARAMS["scale"])
 
 
-@pytest.mark.parametrize("size", [1, 2, 12, 20, 28, 36, 48, 768])
+@pytest.mark.parametrize("size", [1, 2, 12, 20, 28, 36, 48])
 def test_hadamard_matrices_have_orthogonal_rows_of_signs(size):
     matrix = hadamard(size)
     assert set(np.unique(matrix)) <= {-1, 1}
@@ -389,3 +392,20 @@ def test_what_cannot_be_untied_says_so():
         untied(lambda params, ids: params["untied"][ids] @ params["untied"].T, tied, ids)
     apart, params = untied(lambda table, ids: table[ids] @ table.T, table, ids)
     np.testing.assert_allclose(apart(params, ids), table[ids] @ table.T, rtol=1e-5, atol=1e-5)
+
+
+def test_experts_read_and_write_the_stream():
+    def fn(params, x, sizes):
+        h = x @ params["in"]
+        up = jax.nn.relu(jax.lax.ragged_dot(rms(h) * params["scale"][None], params["up"], sizes))
+        return (h + jax.lax.ragged_dot(up, params["down"], sizes)) @ params["out"]
+
+    params = IN_OUT | {"up": normal(5, 2, 6, 4), "down": normal(6, 2, 4, 6)}
+    (found,) = rotations(fn, params, X, jnp.array([2, 3])).found
+    assert [(place.leaf, place.axis) for place in found.places] == [
+        ("in", 1),
+        ("up", 1),
+        ("down", 2),
+        ("out", 0),
+    ]
+    assert_same(fn, params, [found], (X, jnp.array([2, 3])))

@@ -174,6 +174,24 @@ def dotted(at: Equation) -> list[Fact]:
     return [Fact((*shared, *at.taken(free)))]
 
 
+def dotted_in_groups(at: Equation) -> list[Fact]:
+    """A dot whose rows fall into groups, each with a matrix of its own."""
+    numbers = at.params["ragged_dot_dimension_numbers"]
+    (summed, batch), groups = numbers.dot_dimension_numbers, numbers.rhs_group_dimensions
+    # Where the rows are what is summed, or a batch, there is one result for each group.
+    if any(batch) or set(numbers.lhs_ragged_dimensions) & set(summed[0]):
+        return unknown(at)
+    data, kernel, *rest = (fact.states for fact in at.facts)
+    rows = [data[axis] for axis in numbers.lhs_ragged_dimensions]
+    stacks = [kernel[axis] for axis in groups]
+    at.trial.block(at.record, [*rows, *stacks, *(state for states in rest for state in states)])
+    for i, j in zip(*summed, strict=True):
+        at.trial.contraction(at.record, data[i], kernel[j])
+    free = [state for axis, state in enumerate(data) if axis not in summed[0]]
+    free += [state for axis, state in enumerate(kernel) if axis not in (*summed[1], *groups)]
+    return [Fact(tuple(at.taken(free)))]
+
+
 def convolved(at: Equation) -> list[Fact]:
     """A dot of features at each place of a window; groups are not followed."""
     if at.params["feature_group_count"] > 1 or at.params["batch_group_count"] > 1:
@@ -207,6 +225,7 @@ SHAPE_LAWS: dict[str, Law] = {
     "gather": gathered,
     "optimization_barrier": handed_on,
     "pad": padded,
+    "ragged_dot_general": dotted_in_groups,
     "reduce_sum": summed,
     "reshape": reshaped,
     "rev": turned,
