@@ -150,7 +150,7 @@ def rotations(fn: Model, params: Params, *inputs) -> Rotations:
         try:
             found.append(_tried(coupled, family, values, lying))
         except BlockedError as fault:
-            blocked.append(Blocked(family.name, family.size, family.places, str(fault)))
+            blocked.append(Blocked(family.name, int(family.size), family.places, str(fault)))
     return Rotations(tuple(found), tuple(blocked))
 
 
@@ -191,7 +191,7 @@ def _tried(coupled: Coupled, family: Family, values: dict, lying: Lying) -> Rota
     scales = {(fold.scale.leaf, fold.scale.axis) for fold in folds}
     return Rotation(
         name=family.name,
-        size=family.size,
+        size=int(family.size),
         places=tuple(p for axis, p in places.items() if axis not in scales and p.leaf not in equal),
         folds=folds,
         equal=tuple(place for place in family.places if place.leaf in equal),
