@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import jaxcompress as jc
 from jaxcompress.quantize.rounding.matrices import encoded, grid_of
 from tests.doors.table import Doors
-from tests.doors.values import FUNCTION, NONE, SIZE, TEXT, TREE, WHOLE
+from tests.doors.values import BOOL, FUNCTION, NONE, SIZE, TEXT, TREE, WHOLE
 
 PARAMS = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
 
@@ -66,6 +66,7 @@ DOORS = Doors(
         "loss": lambda: lambda params, batch: jnp.sum(pair(params, batch) ** 4),
         "sweeps": lambda: 2,
         "bits": lambda: 4,
+        "importance": lambda: jnp.ones((2, 2)),
         "key": lambda: jax.random.key(0),
         "fraction_bits": lambda: 2,
         "name": lambda: "levels",
@@ -97,6 +98,7 @@ DOORS = Doors(
         "learning_rate": SIZE,
         "penalty": SIZE,
         "pull": SIZE,
+        "importance": SIZE | BOOL,
         "travel": SIZE,
         "widest": SIZE,
     },

@@ -166,8 +166,12 @@ class Codes:
     def write(self, scale: Array, parts: Cut | None) -> tuple[Array, Array]:
         along = None if parts is None else parts.blocks or parts.leaf
         second = second_scale(scale, along, 255.0)
+        return self.under(scale, second), second
+
+    def under(self, scale: Array, second: Array) -> Array:
+        """The bytes of scales under a second scale that is given."""
         codes = jnp.clip(jnp.round(scale / second), 1, 255)
-        return jnp.where(jnp.isnan(scale), 0, codes).astype(jnp.uint8), second
+        return jnp.where(jnp.isnan(scale), 0, codes).astype(jnp.uint8)
 
     def read(self, stored: Array, second: Array | None) -> Array:
         scale = jnp.maximum(stored.astype(jnp.float32) * jnp.asarray(second), SMALLEST_SCALE)

@@ -12,15 +12,10 @@ from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
 from jaxcompress.quantize.ranges.extremes import min_max
 from jaxcompress.quantize.ranges.grids import Ranges, check_ranges
-from jaxcompress.quantize.rounding.blocks import (
-    block_sums,
-    grid_within,
-    range_of,
-    under,
-    where_better,
-)
+from jaxcompress.quantize.rounding.blocks import block_sums, grid_within
 from jaxcompress.quantize.rounding.matrices import decoded, encoded, grid_of
 from jaxcompress.quantize.rounding.rounding import Rounded, Rounding, coded
+from jaxcompress.quantize.scales.blockwise import range_of, where_better
 
 GROWTH = 1.01
 """By what the penalty grows in each round."""
@@ -94,8 +89,7 @@ def hqq(
         def turn(state: tuple[Grid, Range, Array], penalty: Array):
             on, best, least = state
             found = _moved(weight, on, unit, spec, lambda e: _shrunk(e, norm, penalty))
-            found = under(found, start, spec)
-            on = grid_within(found, weight.shape, spec)
+            on = grid_within(found, start, weight.shape, spec)
             error = errors(on)
             better = error < least
             best = jax.tree.map(lambda new, old: jnp.where(better, new, old), found, best)
@@ -104,7 +98,7 @@ def hqq(
         first = errors(start)
         begun = (start, range_of(start, spec), first)
         (_, best, _), _ = jax.lax.scan(turn, begun, jnp.asarray(penalties))
-        on = grid_within(best, weight.shape, spec)
+        on = grid_within(best, start, weight.shape, spec)
         on = where_better(errors(on) < first, on, start)
         return Rounded(encoded(weight, on, spec), on)
 

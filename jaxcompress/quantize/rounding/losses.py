@@ -10,7 +10,7 @@ from jaxcompress.core.formats.grids import Grid
 from jaxcompress.core.formats.sharing import spread
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
-from jaxcompress.quantize.rounding.blocks import where_better
+from jaxcompress.quantize.scales.blockwise import where_better
 
 
 class Candidate(NamedTuple):

@@ -14,11 +14,12 @@ from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
 from jaxcompress.quantize.ranges.extremes import min_max
 from jaxcompress.quantize.ranges.grids import Ranges, check_ranges
-from jaxcompress.quantize.rounding.blocks import grid_within, range_of, under
+from jaxcompress.quantize.rounding.blocks import grid_within
 from jaxcompress.quantize.rounding.losses import Candidate, better, in_bands, output_losses
 from jaxcompress.quantize.rounding.matrices import decoded, encoded, grid_of
 from jaxcompress.quantize.rounding.neighbours import neighbours
 from jaxcompress.quantize.rounding.rounding import Rounded, Rounding, coded
+from jaxcompress.quantize.scales.blockwise import range_of
 
 _MORE = 1 + 2.0**-20
 
@@ -156,9 +157,9 @@ def rounded(weight: Array, tuned: Tuned, start: Grid, spec: QuantSpec) -> tuple[
     """
     still = jax.lax.stop_gradient
     base, (lowest, highest) = range_of(start, spec), spec.levels.ends
-    found = under(Range(base.low * tuned.low, base.high * tuned.high), start, spec)
+    found = Range(base.low * tuned.low, base.high * tuned.high)
     cover = covered(found, spec)
-    on = grid_within(still(found), weight.shape, spec)
+    on = grid_within(still(found), start, weight.shape, spec)
     beside = neighbours(weight, on, spec)
     goes = beside.share + jnp.sign(beside.gap) * still(tuned.offsets) > 0.5
     codes = jnp.where(goes, beside.other, beside.nearest)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.quantize import formats, rounding
+from jaxcompress.quantize import formats, rounding, scales
 from jaxcompress.quantize.rounding import Rounding
 
 Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -30,6 +30,10 @@ def on_outputs(error: np.ndarray, second_moment: np.ndarray) -> np.ndarray:
 
 def promises_nothing(error: np.ndarray, second_moment: np.ndarray) -> np.ndarray:
     return np.zeros(len(error))
+
+
+def by_energy(error: np.ndarray, second_moment: np.ndarray) -> np.ndarray:
+    return np.sum(np.square(error) * np.diag(second_moment), axis=1)
 
 
 def by_power(power: float) -> Measure:
@@ -59,6 +63,12 @@ AROUND = {"low_rank", "rotated", "sparse"}
 ROUNDINGS = {
     "nearest": Row(rounding.nearest, on_outputs, reads=False),
     "gptq": Row(rounding.gptq, on_outputs),
+    "weighted": Row(lambda: rounding.nearest(scales.weighted()), by_energy),
+    "sign_round, swept": Row(
+        lambda: rounding.sign_round(steps=20, ranges=scales.sweep()),
+        promises_nothing,
+        [formats.nvfp4()],
+    ),
     "hqq": Row(lambda: rounding.hqq(norm=0.5), by_power(0.5), reads=False),
     "stochastic": Row(
         lambda: rounding.stochastic(jax.random.key(0)), promises_nothing, reads=False

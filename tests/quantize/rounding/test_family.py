@@ -122,4 +122,4 @@ def test_every_rounding_has_a_row():
         if inspect.isfunction(function)
         and inspect.signature(function).return_annotation is rounding.Rounding
     }
-    assert made - {"coded"} - AROUND == set(ROUNDINGS)
+    assert made - {"coded"} - AROUND <= set(ROUNDINGS)
