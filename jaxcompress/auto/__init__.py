@@ -7,13 +7,10 @@ predicted    second_order or linearity, then predicted_sensitivity
 from jaxcompress.auto.cumulative import CumulativeSensitivity as CumulativeSensitivity
 from jaxcompress.auto.cumulative import Step as Step
 from jaxcompress.auto.cumulative import cumulative_sensitivity as cumulative_sensitivity
-from jaxcompress.auto.curvature import Curvature as Curvature
 from jaxcompress.auto.curvature import predicted_sensitivity as predicted_sensitivity
 from jaxcompress.auto.linearity import linearity as linearity
 from jaxcompress.auto.second_order import second_order as second_order
 from jaxcompress.auto.sensitivity import sensitivity as sensitivity
 from jaxcompress.core import exports
-from jaxcompress.core.sensitivities import LeafSensitivity as LeafSensitivity
-from jaxcompress.core.sensitivities import Sensitivities as Sensitivities
 
 exports.list_imports(globals())

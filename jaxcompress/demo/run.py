@@ -9,7 +9,7 @@ import time
 import jax
 
 from jaxcompress import auto, quantize, report, validate
-from jaxcompress.auto import Sensitivities
+from jaxcompress.core.sensitivities import Sensitivities
 from jaxcompress.core.timing import Timing
 from jaxcompress.demo import fresh
 from jaxcompress.demo.card import card

@@ -10,8 +10,9 @@ import pytest
 from scipy import stats
 
 import jaxcompress as jc
-from jaxcompress.auto import Sensitivities, linearity, predicted_sensitivity, second_order
+from jaxcompress.auto import linearity, predicted_sensitivity, second_order
 from jaxcompress.auto.parts import Part
+from jaxcompress.core.sensitivities import Sensitivities
 from jaxcompress.quantize import execution, fake_quantize_activations, formats, int4, int8
 
 RANDOM = np.random.default_rng(0)

@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 
 import jaxcompress as jc
+from jaxcompress.auto.curvature import Curvature
 from tests.doors.table import Doors
 from tests.doors.values import FUNCTION, TREE
 
 
-def curvature() -> jc.auto.Curvature:
+def curvature() -> Curvature:
     pairs = [(jnp.eye(2), jnp.zeros((2, 2)))]
     params = {"kernel": jnp.eye(2)}
     return jc.auto.second_order(model, params, squares, pairs, jax.random.key(0), probes=2)
