@@ -10,7 +10,7 @@ import pytest
 
 import jaxcompress as jc
 from jaxcompress import report
-from jaxcompress.quantize import diagnose, execution, int4, int8
+from jaxcompress.quantize import diagnose, execution, int4, int8, rounding
 from jaxcompress.quantize.diagnosis import Diagnosis
 
 RANDOM = np.random.default_rng(0)
@@ -143,6 +143,19 @@ def test_planted_outliers_and_rounded_data_are_seen():
     assert coarse.inputs < mixed.inputs < math.inf
     shown = jc.quantize.fake_quantize_activations(dense, rounded)({"kernel": jnp.eye(8)}, x)
     assert coarse.inputs == pytest.approx(ratio([x], [shown]), abs=0.02)
+
+
+def test_codes_inside_of_other_leaves_are_counted():
+    params, x = {"kernel": normal(8, 6)}, normal(32, 8)
+    for made, name in (
+        (rounding.low_rank(rank=2), "kernel/base"),
+        (rounding.rotated(rounding.nearest()), "kernel/leaf"),
+    ):
+        stored, _ = jc.quantize.quantize(params, int4(), rounding=made)
+        found = diagnose(dense, params, stored, [x])
+        assert [(leaf.leaf, leaf.codes) for leaf in found.leaves] == [(name, 15)]
+        plain = ratio([params["kernel"]], [jc.materialize(stored)["kernel"]])
+        assert found.sites[0].weights == pytest.approx(plain, abs=0.02)
 
 
 def test_what_has_no_ratio_is_named():

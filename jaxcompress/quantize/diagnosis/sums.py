@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.leaf import CompressedLeaf
+from jaxcompress.core.names import key_name
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array
 from jaxcompress.graph import Site
@@ -66,7 +67,7 @@ def codes_of(name: str, leaf: CompressedLeaf, weights: float) -> list[LeafCodes]
     """A row for each array of codes in a leaf; one without codes where it has none."""
     parts, _ = jax.tree_util.tree_flatten_with_path(leaf, is_leaf=lambda x: isinstance(x, QTensor))
     rows = [
-        _codes("/".join((name, *map(str, path))), part, weights)
+        _codes("/".join((name, *map(key_name, path))), part, weights)
         for path, part in parts
         if isinstance(part, QTensor)
     ]
