@@ -355,6 +355,18 @@ TRACED |= {
     for name, row in ROUNDINGS.items()
     if name != "sign_round, swept"
 }
+
+
+def in_parts(rounding: quantize.rounding.Rounding, d: Data):
+    """Rounded, and run on rounded data."""
+    params = quantize.quantize(d.params, INT8, rounding=rounding)[0]
+    return quantize.fake_quantize_activations(model, DYNAMIC)(params, d.x)
+
+
+TRACED |= {
+    "quantize by low_rank": functools.partial(in_parts, quantize.rounding.low_rank(rank=2)),
+    "quantize by rotated": functools.partial(in_parts, quantize.rounding.rotated()),
+}
 TRACED |= {
     f"fake_quantize {name}": functools.partial(seen, quantize.fake_quantize(spec))
     for name, spec in FORMATS.items()
