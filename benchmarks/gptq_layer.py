@@ -17,6 +17,7 @@ import numpy as np
 import jaxcompress as jc
 from benchmarks import runner
 from benchmarks.sparsegpt_layer import layer, rise
+from jaxcompress.core.formats.integers import Integers
 from jaxcompress.quantize.rounding import gptq, nearest, orders
 
 SIZE, GROUP, COLUMNS = 768, 128, (128, 256, 512, 768)
@@ -33,6 +34,7 @@ def main() -> None:
     measures: dict[str, Callable[[], dict[str, Any]]] = {
         "compilation": compilation,
         "options": options_of,
+        "levels of qwix": on_its_levels,
     }
     if importlib.util.find_spec("qwix") is not None:
         measures["beside qwix"] = beside_qwix
@@ -76,6 +78,27 @@ def options_of() -> dict[str, Any]:
     return found
 
 
+def on_its_levels() -> dict[str, Any]:
+    """The error on the 16 levels that qwix gives int4, where ours has 15.
+
+    From -8 to 7, in steps of the largest weight of a group / 7.5.
+    """
+    weight, second_moment = layer(SIZE)
+    levels = jc.QuantSpec(Integers(4, -8, 7, symmetric=True), SPEC.sharing)
+
+    def ranges(spec, axis):
+        whole = jc.quantize.ranges.min_max(jc.quantize.int4(), axis)
+
+        def read(state):
+            end = whole.read(state).high / 7.5
+            return jc.observers.Range(-8 * end, 7 * end)
+
+        return whole._replace(read=read)
+
+    rounded = compiled(gptq(ranges=ranges), weight, second_moment, levels)()
+    return {"error": share(weight, rounded, second_moment)}
+
+
 def beside_qwix() -> dict[str, Any]:
     """Seconds of compilation and a run of both, and their errors; in turns."""
     weight, second_moment = layer(SIZE)
@@ -114,9 +137,11 @@ def best(times: list[dict[str, float]]) -> dict[str, float]:
     return {clock: min(each[clock] for each in times) for clock in times[0]}
 
 
-def compiled(rounding, weight: np.ndarray, second_moment: np.ndarray) -> Callable:
+def compiled(
+    rounding, weight: np.ndarray, second_moment: np.ndarray, spec: jc.QuantSpec = SPEC
+) -> Callable:
     """A run of the compiled rounding, giving the weights that codes stand for."""
-    solver = rounding.solver(SPEC)
+    solver = rounding.solver(spec)
 
     def rounded(weight, second_moment):
         return solver.weight(solver.solve(weight, second_moment))
