@@ -86,7 +86,7 @@ class _Planner:
             for turn in home.turns:
                 self.homes.setdefault(turn, []).append(home)
         self.unsolved = set(self.homes)
-        self.left = _leading_to(homes, operations)
+        self.left = leading_to(homes, operations)
 
     def stage(self) -> Stage:
         """The next segment; its leaves count as solved after it."""
@@ -112,7 +112,7 @@ class _Planner:
                 break
         self.left = waiting
         self.unsolved -= {reading.turn for reading in readings}
-        return _stage(ready, waiting, readings)
+        return stage_of(ready, waiting, readings)
 
     def waits(self, values: Iterable[Value]) -> bool:
         """Whether one of the values depends on a matrix that is not solved yet."""
@@ -144,7 +144,7 @@ class _Planner:
         """
         homes = self.homes[turn]
         reason = self.obstacle(homes[0], [turn]) or "what it meets depends on it"
-        return Rerun(turn, tuple(_leading_to(homes, waiting)), tuple(homes), reason)
+        return Rerun(turn, tuple(leading_to(homes, waiting)), tuple(homes), reason)
 
 
 def sites_in(operation: Equation) -> list[Site]:
@@ -154,7 +154,7 @@ def sites_in(operation: Equation) -> list[Site]:
     return [site for site in sites if names & {leaf.name for leaf in site.leaves}]
 
 
-def _leading_to(homes: Sequence[Operation], operations: Sequence[Operation]) -> list[Operation]:
+def leading_to(homes: Sequence[Operation], operations: Sequence[Operation]) -> list[Operation]:
     """The homes, and the operations whose results they need, in order."""
     found, ends, wanted = [], set(homes), set()
     for operation in reversed(operations):
@@ -164,9 +164,10 @@ def _leading_to(homes: Sequence[Operation], operations: Sequence[Operation]) -> 
     return found[::-1]
 
 
-def _stage(
+def stage_of(
     ready: Sequence[Operation], waiting: Sequence[Operation], readings: Sequence[Direct | Rerun]
 ) -> Stage:
+    """The segment of operations that can run, before others wait for its leaves."""
     # Casts of weights, masks and positions are the same for all batches: they are
     # computed once, and kept once in place of once for each batch.
     shared = [each for each in ready if not each.outputs[0].varies]

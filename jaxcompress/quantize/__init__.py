@@ -23,6 +23,7 @@ from jaxcompress.quantize import ranges as ranges
 from jaxcompress.quantize import rounding as rounding
 from jaxcompress.quantize import scales as scales
 from jaxcompress.quantize import shortcut as shortcut
+from jaxcompress.quantize.block_reconstruction import reconstruct_blocks as reconstruct_blocks
 from jaxcompress.quantize.diagnosis.diagnose import diagnose as diagnose
 from jaxcompress.quantize.execution.choices import ExecutionPlan as ExecutionPlan
 from jaxcompress.quantize.execution.plan import plan_execution as plan_execution

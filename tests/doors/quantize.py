@@ -68,6 +68,7 @@ DOORS = Doors(
         "bits": lambda: 4,
         "importance": lambda: jnp.ones((2, 2)),
         "key": lambda: jax.random.key(0),
+        "tuning": lambda: jc.quantize.rounding.block_tuning(jax.random.key(0), steps=1),
         "fraction_bits": lambda: 2,
         "name": lambda: "levels",
         "levels": lambda: (-1.0, 0.0, 1.0),
