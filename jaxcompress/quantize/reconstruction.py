@@ -54,7 +54,8 @@ def reconstruct(
     A leaf that cannot be solved on data (a table that is looked up, a grouped
     convolution, one that no row of the batches reaches but zeros) is rounded first and
     without data, and its row says why. Weights that are 0 stay 0 where the format has a
-    zero, so those that were pruned do not return.
+    zero, so those that were pruned do not return; not under `rounding.low_rank` and
+    `rounding.rotated`, whose leaves mix the weights.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.

@@ -33,7 +33,7 @@ def ada_round(
 
     Also known as: AdaRound, adaptive rounding, learned rounding.
 
-    Each weight w is a mixture of its nearest level and of the other one beside it:
+    Each weight w is a mixture of its nearest level and of the other one beside it,
 
         w' = nearest + h · (other - nearest),   h = clip(1.2 · sigmoid(v) - 0.1, 0, 1)
 
