@@ -156,6 +156,67 @@ def test_scales_fold_into_what_reads_them(norm, fixes_ones):
     np.testing.assert_allclose(turned["out"], by_hand, rtol=1e-5, atol=1e-5)
 
 
+def layer_scaled(between):
+    def fn(params, x):
+        h = x @ params["in"]
+        made = jnp.tanh(rms(h) @ params["up"]) @ params["down"]
+        return between(h, made, params) @ params["out"]
+
+    return fn
+
+
+LAYER_SCALE = {
+    **{name: PARAMS[name] for name in ("in", "shift", "out")},
+    "scale": jnp.arange(6.0) - 2,
+    "up": normal(5, 6, 4),
+    "down": normal(6, 4, 6),
+}
+
+
+@pytest.mark.parametrize(
+    ("between", "into"),
+    [
+        (lambda h, made, params: h + params["scale"] * made, ["down"]),
+        (
+            lambda h, made, params: h - params["scale"] * -(made + params["shift"]) / 2,
+            ["down", "shift"],
+        ),
+        # The value is also read without the scale, or is not made of leaves alone.
+        (lambda h, made, params: h + params["scale"] * made + made, None),
+        (lambda h, made, params: h + params["scale"] * (made + 1), None),
+        (lambda h, made, params: h + params["scale"] * rms(made), None),
+        (lambda h, made, params: h + params["scale"] * (made + h), None),
+        (lambda h, made, params: h + params["scale"] * made + params["scale"], None),
+    ],
+)
+def test_scales_fold_into_what_makes_the_values(between, into):
+    fn, params = layer_scaled(between), LAYER_SCALE
+    with jax.numpy_rank_promotion("allow"):
+        found = {each.name: each for each in rotations(fn, params, X).found}
+        if into is None:
+            assert "in:1" not in found
+            return
+        (fold,) = found["in:1"].folds
+        assert sorted(place.leaf for place in fold.into) == into
+        assert_same(fn, params, [found["in:1"]], (X,))
+        turned = rotate(params, found["in:1"], random_matrix(found["in:1"]))
+    np.testing.assert_array_equal(turned["scale"], np.ones(6))
+
+
+def test_stacked_layers_fold_their_own_scales_into_what_makes_the_values():
+    def fn(params, x):
+        def layer(x, each):
+            made = jnp.tanh(rms(x) @ each["up"]) @ each["down"]
+            return x + each["scale"][None] * made, None
+
+        return jax.lax.scan(layer, x @ params["in"], params["layers"])[0] @ params["out"]
+
+    layers = {"up": normal(5, 2, 6, 4), "down": normal(6, 2, 4, 6), "scale": normal(7, 2, 6)}
+    params = {"layers": layers, "in": PARAMS["in"], "out": PARAMS["out"]}
+    (found,) = rotations(fn, params, X).found
+    assert_same(fn, params, [found], (X,))
+
+
 def blocked(fn, params, *inputs) -> dict[str, str]:
     return {each.name: each.reason for each in rotations(fn, params, *inputs).blocked}
 
@@ -174,7 +235,7 @@ IN_OUT = {"in": PARAMS["in"], "out": PARAMS["out"], "scale": PARAMS["scale"]}
         (lambda h, params: h * jnp.arange(6.0)[None], "mul"),
         (lambda h, params: jnp.where(jnp.arange(6)[None] < 2, h, 0), "select_n"),
         (lambda h, params: h + h * params["scale"][None], "with the entries of 'scale'"),
-        (lambda h, params: jnp.tanh(h * params["scale"][None]), "tanh .*entries of 'scale'"),
+        (lambda h, params: jnp.tanh(h * params["scale"][None]), r"^tanh \(.*test_rotations.py"),
         (lambda h, params: h.at[:, 0].set(0), "needed whole by scatter|scatter"),
     ],
 )

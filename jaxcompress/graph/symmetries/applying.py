@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 def rotate(params: Params, rotation: Rotation, matrix: Array | np.ndarray) -> Params:
     """Multiplies leaves by a matrix along a dim, so that the function stays the same.
 
-    Scales in the way are folded into what reads them first.
+    Scales in the way are folded first into what reads or makes the scaled values.
 
     Args:
       params: the tree that the rotation was found for, or one with its shapes.

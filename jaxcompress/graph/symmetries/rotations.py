@@ -107,9 +107,10 @@ def rotations(fn: Model, params: Params, *inputs) -> Rotations:
     kernels and tables that add to a residual stream, can be multiplied by a matrix R,
     and leaves that read them by R too, which undoes it. In between may lie sums, means
     of squares and what else treats all directions alike; a scale per entry is folded
-    into what reads it. So the residual stream of a model whose blocks begin with norms
-    rotates, the width of heads between values and output, or between queries and
-    keys, and the inside of two linear layers in a row.
+    into what reads it or, as a LayerScale, into what makes it. So the residual stream
+    of a model whose blocks begin with norms rotates, the width of heads between values
+    and output, or between queries and keys, and the inside of two linear layers in a
+    row.
 
         (x R) (Rᵀ W) = x W,   |x R| = |x|
 
@@ -174,8 +175,9 @@ def _tried(coupled: Coupled, family: Family, values: dict, lying: Lying) -> Rota
     places = {(place.leaf, place.axis): place for place in family.places}
     single = frozenset(axis for axis, place in places.items() if place.positions.shape[1] == 1)
     equal: frozenset[str] = frozenset()
+    behind: dict[str, BlockedError] = {}
     while True:
-        trial = Trial(family.atom, leaves, single, equal)
+        trial = Trial(family.atom, leaves, single, equal, frozenset(behind))
         try:
             follow(coupled, trial, lying)
             folds = _folds(trial, places, values)
@@ -183,9 +185,16 @@ def _tried(coupled: Coupled, family: Family, values: dict, lying: Lying) -> Rota
             # A leaf whose entries are equal may stay as it is, and then stands in
             # nobody's way.
             may = {name for name in fault.leaves - equal if _are_equal(name, family, values)}
-            if not may:
+            if may:
+                equal |= may
+            elif tried := sorted(fault.leaves & behind.keys()):
+                raise behind[tried[0]] from None
+            elif not fault.leaves:
                 raise
-            equal |= may
+            else:
+                # What stands in the way may be a scale that can be taken over by the
+                # leaves before it.
+                behind |= dict.fromkeys(fault.leaves, fault)
         else:
             break
     scales = {(fold.scale.leaf, fold.scale.axis) for fold in folds}

@@ -20,8 +20,9 @@ def rotate(fn: Model, params: Params, *inputs, seed: int = 0) -> tuple[Params, R
 
     An outlier channel of the residual stream, or one of a weight, becomes a little of
     every channel, so that the ranges of codes shrink. The outputs stay, up to rounding
-    in float32: what may be rotated is found in the program, and scales of norms are
-    folded into what reads them first. Nothing is left to compute when the model runs.
+    in float32: what may be rotated is found in the program, and scales in the way are
+    folded first, of norms into what reads them, of layers (LayerScale) into what makes
+    the values. Nothing is left to compute when the model runs.
 
     Behind a nonlinearity, as at the inputs of an MLP's second layer, no leaf could
     absorb a matrix; the report says so. There a leaf may be stored rotated
@@ -92,8 +93,8 @@ def _action(leaf: str, found: Sequence[Rotation]) -> str:
         for place in each.places
         if place.leaf == leaf
     ]
-    if any(fold.scale.leaf == leaf for each in found for fold in each.folds):
-        turned.append("folded into what reads it")
+    for fold in (fold for each in found for fold in each.folds if fold.scale.leaf == leaf):
+        turned.append(f"folded into {', '.join(dict.fromkeys(p.leaf for p in fold.into))}")
     return ", ".join(turned) or KEPT
 
 

@@ -78,13 +78,13 @@ def test_outliers_cost_less_once_rotated(rotated):
     actions = {row.name: row.action for row in report.leaves}
     assert actions == {
         "in": "axis 1 by in:1",
-        "blocks/0/scale": "folded into what reads it",
+        "blocks/0/scale": "folded into blocks/0/up",
         "blocks/0/up": "axis 0 by in:1",
         "blocks/0/down": "axis 1 by in:1",
-        "blocks/1/scale": "folded into what reads it",
+        "blocks/1/scale": "folded into blocks/1/up",
         "blocks/1/up": "axis 0 by in:1",
         "blocks/1/down": "axis 1 by in:1",
-        "scale": "folded into what reads it",
+        "scale": "folded into out",
         "out": "axis 0 by in:1",
     }
     reasons = {row.name: row.reason for row in report.leaves}

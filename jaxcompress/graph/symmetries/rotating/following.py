@@ -142,7 +142,9 @@ class _Follower:
         """A result of a turn of a scan: another turn has other slices of the leaves."""
 
         def left(state: State | None) -> State | None:
-            if state is None or id(record) not in state.view.scans:
+            if state is None:
+                return state
+            if not any(id(record) in view.scans for view in (state.view, *state.makers)):
                 return state
             if state.kind is Kind.GAINED:
                 self.trial.block(record, (state,), " carries a value to other layers")

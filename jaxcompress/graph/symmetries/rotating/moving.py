@@ -171,7 +171,7 @@ def dotted(at: Equation) -> list[Fact]:
         for axis, state in enumerate(states)
         if axis not in (*gone[0], *gone[1])
     ]
-    return [Fact((*shared, *at.taken(free)))]
+    return [Fact((*shared, *at.made(free)))]
 
 
 def dotted_in_groups(at: Equation) -> list[Fact]:
@@ -189,7 +189,7 @@ def dotted_in_groups(at: Equation) -> list[Fact]:
         at.trial.contraction(at.record, data[i], kernel[j])
     free = [state for axis, state in enumerate(data) if axis not in summed[0]]
     free += [state for axis, state in enumerate(kernel) if axis not in (*summed[1], *groups)]
-    return [Fact(tuple(at.taken(free)))]
+    return [Fact(tuple(at.made(free)))]
 
 
 def convolved(at: Equation) -> list[Fact]:
@@ -202,7 +202,7 @@ def convolved(at: Equation) -> list[Fact]:
     at.trial.block(at.record, [data[i] for i in places] + [kernel[i] for i in window])
     at.trial.contraction(at.record, data[features], kernel[inputs])
     states: list[State | None] = [None] * len(data)
-    states[numbers.out_spec[0]], states[numbers.out_spec[1]] = at.taken(
+    states[numbers.out_spec[0]], states[numbers.out_spec[1]] = at.made(
         (data[examples], kernel[outputs])
     )
     return [Fact(tuple(states))]

@@ -13,7 +13,14 @@ from jaxcompress.graph.jaxprs import aval_of
 from jaxcompress.graph.primitives import ENTRY_KEEPING, POINTWISE
 from jaxcompress.graph.surgery.axis_rules.rule import Dims, Record
 from jaxcompress.graph.surgery.dims import Dim
-from jaxcompress.graph.symmetries.rotating.states import FIXED, UNIFORM, ZERO, Kind, State
+from jaxcompress.graph.symmetries.rotating.states import (
+    FIXED,
+    NO_VIEW,
+    UNIFORM,
+    ZERO,
+    Kind,
+    State,
+)
 from jaxcompress.graph.symmetries.rotating.trial import Trial
 
 
@@ -61,6 +68,15 @@ class Equation(NamedTuple):
     def taken(self, states: Sequence[State | None]) -> list[State | None]:
         """The states of values that are no longer the leaves' own."""
         return [self.trial.take(self.record, state) for state in states]
+
+    def made(self, states: Sequence[State | None]) -> list[State | None]:
+        """The states of values that are linear in the leaves."""
+        return [
+            self.trial.make(state)
+            if state and state.view != NO_VIEW
+            else self.trial.take(self.record, state)
+            for state in states
+        ]
 
     def along(self, dims: Dims, states: Sequence[State | None]) -> tuple[State | None, ...]:
         """The states of the axes along which the dim lies; new entries stay."""

@@ -46,6 +46,8 @@ class State(NamedTuple):
         one, that of the leaf that multiplies it.
       leaves: leaves that keep it from changing otherwise: were their entries equal, the
         value would be simpler.
+      makers: of a ROTATED value, the leaves' axes that it is linear in: were each
+        multiplied by a scale, the value would be, too.
       since: of a GAINED or SUMMABLE value, the equation that made it one.
     """
 
@@ -53,6 +55,7 @@ class State(NamedTuple):
     view: View = NO_VIEW
     leaves: frozenset[str] = frozenset()
     since: str = ""
+    makers: frozenset[View] = frozenset()
 
     @property
     def moves(self) -> bool:

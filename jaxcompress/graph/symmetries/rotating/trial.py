@@ -38,6 +38,7 @@ class Trial:
       leaves: the leaves by name.
       single: axes of leaves along which the dim lies once.
       equal: leaves that are left as they are, since their entries along it are equal.
+      behind: leaves that scale values and are taken over by the leaves that make these.
       fixes_ones: whether a rotation must keep the vector of ones.
       read: by axis of a leaf, an equation that takes it as it stands.
       folded: by axis of a leaf, the gains that it must take over.
@@ -48,6 +49,7 @@ class Trial:
     leaves: dict[str, Leaf]
     single: frozenset[Axis]
     equal: frozenset[str]
+    behind: frozenset[str] = frozenset()
     fixes_ones: bool = False
     read: dict[Axis, str] = dataclasses.field(default_factory=dict)
     folded: dict[Axis, set[View]] = dataclasses.field(default_factory=dict)
@@ -78,9 +80,15 @@ class Trial:
         """The state of a value that is no longer the leaf's own; the leaf is used."""
         if state is None or state.kind is not Kind.ROTATED:
             return state
-        if state.view != NO_VIEW:
-            self.read.setdefault(state.view[:2], equation_of(record))
+        for view in _makers(state):
+            self.read.setdefault(view[:2], equation_of(record))
         return ROTATED
+
+    def make(self, state: State | None) -> State | None:
+        """The state of a value that is linear in what may be a leaf."""
+        if state is None or state.view == NO_VIEW or state.kind is not Kind.ROTATED:
+            return state
+        return ROTATED._replace(makers=_makers(state))
 
     def sum(self, record: Record, states: Sequence[State]) -> State:
         """Of values that are added, joined in a row, or of which one is chosen."""
@@ -98,17 +106,23 @@ class Trial:
         if Kind.SUMMABLE in kinds:
             # Only its sum must stay; that of a rotated one does if the ones do.
             self.fixes_ones |= Kind.ROTATED in kinds
+            for state in states:
+                self.take(record, state)
             since = next(state.since for state in states if state.since)
             return State(Kind.SUMMABLE, NO_VIEW, _leaves(states), since)
         if Kind.FIXED in kinds:
             self.block(record, states, " with values that keep their entries")
         self.fixes_ones |= Kind.UNIFORM in kinds
         rotated = [state for state in states if state.kind is Kind.ROTATED]
-        for state in rotated:
-            self.take(record, state)
         # 1 + leaf is no leaf, but would be equal along the axis if the leaf were.
         alone = len(set(rotated)) == 1
-        return State(Kind.ROTATED, NO_VIEW, rotated[0].leaves if alone else frozenset())
+        leaves = rotated[0].leaves if alone else frozenset()
+        if Kind.UNIFORM not in kinds and all(map(_makers, rotated)):
+            makers = frozenset().union(*map(_makers, rotated))
+            return State(Kind.ROTATED, NO_VIEW, leaves, makers=makers)
+        for state in rotated:
+            self.take(record, state)
+        return State(Kind.ROTATED, NO_VIEW, leaves)
 
     def _sum_gained(self, record: Record, states: Sequence[State]) -> State:
         """(v R) g + b = (v R + b / g) g, if b is a leaf."""
@@ -118,7 +132,7 @@ class Trial:
         if others or any(state.kind is not Kind.ROTATED or state.view == NO_VIEW for state in rest):
             self.block(record, states, " with other values")
         for state in rest:
-            self._oblige(record, self.undone, state, gain)
+            self._oblige(record, self.undone, state.view, gain)
         return next(state for state in states if state.kind is Kind.GAINED)
 
     def product(self, record: Record, one: State, other: State) -> State:
@@ -135,7 +149,12 @@ class Trial:
         gains = [state for state in (one, other) if self._is_vector(state.view)]
         if len(gains) == 1:
             (gain,) = gains
-            self.take(record, other if gain is one else one)
+            scaled = other if gain is one else one
+            if gain.view.leaf in self.behind and scaled.makers:
+                for maker in scaled.makers:
+                    self._oblige(record, self.folded, maker, gain.view)
+                return ROTATED
+            self.take(record, scaled)
             return State(Kind.GAINED, gain.view, gain.leaves, equation_of(record))
         self.take(record, one)
         self.take(record, other)
@@ -177,13 +196,12 @@ class Trial:
             gained, reader = (one, other) if one.kind is Kind.GAINED else (other, one)
             if reader.view == NO_VIEW:
                 self.block(record, (gained,), " with a value that cannot take over a scale")
-            self._oblige(record, self.folded, reader, gained.view)
+            self._oblige(record, self.folded, reader.view, gained.view)
         else:
             self.block(record, (one, other), " with values that do not rotate alike")
 
-    def _oblige(self, record: Record, duties: dict, state: State, gain: View) -> None:
+    def _oblige(self, record: Record, duties: dict, view: View, gain: View) -> None:
         """Makes a leaf take over a gain, or be divided by it."""
-        view = state.view
         if view.scans[: len(gain.scans)] != gain.scans:
             why = f" of {view.leaf!r}, one for all layers, with a scale for each"
             raise BlockedError(f"{equation_of(record)}{why}", frozenset((gain.leaf,)))
@@ -211,6 +229,11 @@ class Trial:
             if (leaf, axis) in self.read:
                 why = f"{leaf!r} scales values and is also read by {self.read[leaf, axis]}"
                 raise BlockedError(why, frozenset((leaf,)))
+
+
+def _makers(state: State) -> frozenset[View]:
+    """The leaves' axes of which a value is a sum, of a leaf its own."""
+    return state.makers if state.view == NO_VIEW else frozenset((state.view,))
 
 
 def _leaves(states: Sequence[State]) -> frozenset[str]:
