@@ -203,17 +203,25 @@ def test_scales_fold_into_what_makes_the_values(between, into):
     np.testing.assert_array_equal(turned["scale"], np.ones(6))
 
 
-def test_stacked_layers_fold_their_own_scales_into_what_makes_the_values():
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_stacked_layers_fold_scales_of_their_own(axis):
     def fn(params, x):
         def layer(x, each):
-            made = jnp.tanh(rms(x) @ each["up"]) @ each["down"]
+            made = jnp.tanh(rms(x) * each["gain"][None] @ each["up"]) @ each["down"]
             return x + each["scale"][None] * made, None
 
-        return jax.lax.scan(layer, x @ params["in"], params["layers"])[0] @ params["out"]
+        layers = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, axis, 0), params["layers"])
+        return jax.lax.scan(layer, x @ params["in"], layers)[0] @ params["out"]
 
-    layers = {"up": normal(5, 2, 6, 4), "down": normal(6, 2, 4, 6), "scale": normal(7, 2, 6)}
+    shapes = {"gain": (6,), "up": (6, 4), "down": (4, 6), "scale": (6,)}
+    layers = {name: normal(seed, 3, *shapes[name]) for seed, name in enumerate(shapes, 5)}
+    layers = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, axis), layers)
     params = {"layers": layers, "in": PARAMS["in"], "out": PARAMS["out"]}
     (found,) = rotations(fn, params, X).found
+    assert {fold.scale.leaf: fold.into[0].leaf for fold in found.folds} == {
+        "layers/gain": "layers/up",
+        "layers/scale": "layers/down",
+    }
     assert_same(fn, params, [found], (X,))
 
 

@@ -1,5 +1,7 @@
 """Params after scales are folded away and a dim is rotated."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -87,29 +89,30 @@ def _folded(leaves: dict[str, Array], fold: Fold) -> dict[str, Array]:
     """The leaves that change where a scale becomes 1."""
     place = fold.scale
     stored = leaves[place.leaf].astype(jnp.float32)
-    scale = jnp.moveaxis(stored, place.axis, -1)[..., place.positions[:, 0]]
-    scale = scale.reshape(*stored.shape[: fold.layers], -1)  # (layers…, units)
+    stacked = fold.layers[place.leaf]
+    layers = [stored.shape[axis] for axis in stacked]
+    ordered = jnp.moveaxis(stored, (*stacked, place.axis), (*range(len(stacked)), -1))
+    scale = ordered[..., place.positions[:, 0]].reshape(*layers, -1)  # (layers…, units)
     # Where the scale is 0 the shift is 0 too, and any number divides it.
     inverse = 1 / jnp.where(scale == 0, 1, scale)
     factors = [(scale, each) for each in fold.into] + [(inverse, each) for each in fold.out_of]
     changed: dict[str, Array] = {}
     for factor, other in factors:
         array = changed.get(other.leaf, leaves[other.leaf]).astype(jnp.float32)
-        changed[other.leaf] = array * _beside(factor, other, array)
-    ones = _beside(jnp.zeros_like(scale), place, stored)
+        changed[other.leaf] = array * _beside(factor, other, array, fold.layers[other.leaf])
+    ones = _beside(jnp.zeros_like(scale), place, stored, stacked)
     changed[place.leaf] = jnp.where(ones == 0, 1.0, stored)
     return changed
 
 
-def _beside(scale: Array, place: Place, array: Array) -> Array:
+def _beside(scale: Array, place: Place, array: Array, stacked: Sequence[int]) -> Array:
     """One factor per entry along the place's axis, 1 where the dim does not lie."""
     layers = scale.shape[:-1]
     along = jnp.ones((*layers, place.size), jnp.float32)
     along = along.at[..., place.positions].set(scale[..., None])
-    shape = [1] * array.ndim
-    shape[: len(layers)] = layers
-    shape[place.axis] = place.size
-    return along.reshape(shape)
+    axes = (*stacked, place.axis)
+    others = [axis for axis in range(array.ndim) if axis not in axes]
+    return jnp.expand_dims(along.transpose(np.argsort(axes)), others)
 
 
 def _checked_matrix(rotation: Rotation, matrix: Array | np.ndarray) -> Array:

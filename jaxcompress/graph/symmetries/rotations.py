@@ -4,6 +4,7 @@ How one dim is followed is in `following`, by the laws of `passing` and `moving`
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -30,13 +31,13 @@ class Fold:
 
     Attributes:
       scale: the leaf that multiplies values, one entry for each index of the dim.
-      layers: how many scans slice it, each along its first axis.
+      layers: by name of its leaves the axes that scans slice along with the scale.
       into: where entries are multiplied by it.
       out_of: where entries are divided by it, as a shift that is added after it.
     """
 
     scale: Place
-    layers: int
+    layers: Mapping[str, tuple[int, ...]]
     into: tuple[Place, ...]
     out_of: tuple[Place, ...]
 
@@ -245,8 +246,8 @@ def _folds(trial: Trial, places: dict[Axis, Place], values: dict) -> tuple[Fold,
         )
 
     return tuple(
-        Fold(places[gain], len(view.scans), of(trial.folded, gain), of(trial.undone, gain))
-        for gain, view in gains.items()
+        Fold(places[gain], trial.stacks[gain[0]], of(trial.folded, gain), of(trial.undone, gain))
+        for gain in gains
     )
 
 

@@ -73,7 +73,7 @@ class _Follower:
             return ROTATED._replace(view=View(name, axis), leaves=frozenset((name,)))
 
         states = tuple(along(axis) if self.lies(d) else None for axis, d in enumerate(dims))
-        return Fact(states, leaf=name)
+        return Fact(states, leaf=name, axes=tuple(range(len(dims))))
 
     def body(self, body: Body, operands: Sequence[Fact]) -> list[Fact]:
         """Facts of the results of one occurrence of a program."""
@@ -157,7 +157,9 @@ class _Follower:
         if not fact.leaf:
             states = [self.trial.take(record, state) for state in fact.states]
             return Fact(tuple(states[1:]), fact.zero)
-        return fact._replace(states=tuple(map(functools.partial(_sliced, record), fact.states[1:])))
+        stacked, *axes = fact.axes
+        states = tuple(_sliced(record, stacked, state) for state in fact.states[1:])
+        return fact._replace(states=states, axes=tuple(axes))
 
     def loop(self, record: Record, facts: list[Fact]) -> list[Fact]:
         test, step = record.bodies
@@ -194,16 +196,19 @@ class _Follower:
             else None
             for axis in range(len(facts[0].states))
         ]
-        same = len({fact.leaf for fact in facts}) == 1
-        return Fact(tuple(states), all(f.zero for f in facts), facts[0].leaf if same else "")
+        zero = all(fact.zero for fact in facts)
+        same = len({(fact.leaf, fact.axes) for fact in facts}) == 1
+        leaf, axes = (facts[0].leaf, facts[0].axes) if same else ("", ())
+        return Fact(tuple(states), zero, leaf, axes)
 
 
 def _lies(lying: Lying, atom: Dim, d: Dim) -> bool:
     return atom in lying.atoms(d)
 
 
-def _sliced(record: Record, state: State | None) -> State | None:
+def _sliced(record: Record, axis: int, state: State | None) -> State | None:
     if state is None or state.kind is not Kind.ROTATED or state.view == NO_VIEW:
         return state
-    view = state.view._replace(scans=(*state.view.scans, id(record)))
-    return state._replace(view=view)
+    view = state.view
+    scans, stacked = (*view.scans, id(record)), (*view.stacked, axis)
+    return state._replace(view=view._replace(scans=scans, stacked=stacked))

@@ -10,8 +10,10 @@ from jaxcompress.graph.symmetries.rotating.states import FIXED, UNIFORM, ZERO, S
 def transposed(at: Equation) -> list[Fact]:
     """Axes in another order."""
     (fact,) = at.facts
-    states = tuple(fact.states[axis] for axis in at.params["permutation"])
-    return [fact._replace(states=states, leaf="")]
+    order = at.params["permutation"]
+    states = tuple(fact.states[axis] for axis in order)
+    axes = tuple(fact.axes[axis] for axis in order) if fact.leaf else ()
+    return [fact._replace(states=states, axes=axes)]
 
 
 def squeezed(at: Equation) -> list[Fact]:

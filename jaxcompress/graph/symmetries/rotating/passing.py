@@ -30,12 +30,14 @@ class Fact(NamedTuple):
     Attributes:
       states: per axis, None where the dim does not lie along it.
       zero: whether the value is 0 throughout.
-      leaf: the name of the leaf that the value is, or a slice of by scans.
+      leaf: name of the leaf that the value is, or a slice of by scans, in any order.
+      axes: then the leaf's axes that the value's are.
     """
 
     states: tuple[State | None, ...]
     zero: bool = False
     leaf: str = ""
+    axes: tuple[int, ...] = ()
 
 
 class Equation(NamedTuple):

@@ -14,12 +14,14 @@ class View(NamedTuple):
     Attributes:
       leaf: the leaf's name.
       axis: its axis.
-      scans: the scans that have sliced it, outermost first, each along its first axis.
+      scans: the scans that have sliced it, outermost first.
+      stacked: the leaf's axes along which they have.
     """
 
     leaf: str
     axis: int
     scans: tuple[int, ...] = ()
+    stacked: tuple[int, ...] = ()
 
 
 NO_VIEW = View("", -1)

@@ -43,6 +43,7 @@ class Trial:
       read: by axis of a leaf, an equation that takes it as it stands.
       folded: by axis of a leaf, the gains that it must take over.
       undone: by axis of a leaf, the gains that it must be divided by.
+      stacks: by gain's leaf, of it and of leaves with duties the axes that scans slice.
     """
 
     atom: Dim
@@ -54,6 +55,7 @@ class Trial:
     read: dict[Axis, str] = dataclasses.field(default_factory=dict)
     folded: dict[Axis, set[View]] = dataclasses.field(default_factory=dict)
     undone: dict[Axis, set[View]] = dataclasses.field(default_factory=dict)
+    stacks: dict[str, dict[str, tuple[int, ...]]] = dataclasses.field(default_factory=dict)
 
     def saved(self) -> tuple:
         """What is known so far; `restore` goes back to it."""
@@ -164,9 +166,10 @@ class Trial:
         """Whether a leaf has one entry per index of the dim, perhaps in each layer."""
         if view[:2] not in self.single:
             return False
-        shape, depth = self.leaves[view.leaf].shape, len(view.scans)
-        others = [size for axis, size in enumerate(shape) if axis >= depth and axis != view.axis]
-        return math.prod(others) == 1 and view.axis >= depth
+        known = (*view.stacked, view.axis)
+        shape = self.leaves[view.leaf].shape
+        others = [size for axis, size in enumerate(shape) if axis not in known]
+        return math.prod(others) == 1 and view.axis not in view.stacked
 
     def total(self, record: Record, state: State | None) -> None:
         """Of a value that is summed along the axis."""
@@ -205,6 +208,12 @@ class Trial:
         if view.scans[: len(gain.scans)] != gain.scans:
             why = f" of {view.leaf!r}, one for all layers, with a scale for each"
             raise BlockedError(f"{equation_of(record)}{why}", frozenset((gain.leaf,)))
+        stacks = self.stacks.setdefault(gain.leaf, {})
+        for each in (view, gain):
+            stacked = each.stacked[: len(gain.scans)]
+            if stacks.setdefault(each.leaf, stacked) != stacked:
+                why = f" of {each.leaf!r}, whose layers are taken along several axes"
+                raise BlockedError(f"{equation_of(record)}{why}", frozenset((gain.leaf,)))
         duties.setdefault(view[:2], set()).add(gain)
 
     def settle(self) -> None:
