@@ -156,6 +156,10 @@ def test_scales_fold_into_what_reads_them(norm, fixes_ones):
     np.testing.assert_allclose(turned["out"], by_hand, rtol=1e-5, atol=1e-5)
 
 
+def far(x):
+    return (x * x).sum(-1, keepdims=True) > 1
+
+
 def layer_scaled(between):
     def fn(params, x):
         h = x @ params["in"]
@@ -181,6 +185,21 @@ LAYER_SCALE = {
             lambda h, made, params: h - params["scale"] * -(made + params["shift"]) / 2,
             ["down", "shift"],
         ),
+        (lambda h, made, params: h + params["scale"] * jnp.where(far(h), made, 0), ["down"]),
+        (
+            lambda h, made, params: h + params["scale"] * jnp.where(far(h), made, params["shift"]),
+            ["down", "shift"],
+        ),
+        (
+            lambda h, made, params: (
+                h + params["scale"] * jax.lax.fori_loop(0, 3, lambda i, c: c / 2 + made, 0 * made)
+            ),
+            ["down"],
+        ),
+        (lambda h, made, params: h + params["scale"] * jnp.where(far(h), made, 1), None),
+        (lambda h, made, params: h + (1 + params["scale"]) * made, None),
+        (lambda h, made, params: h + params["scale"] * made * (params["scale"] ** 2).sum(), None),
+        (lambda h, made, params: h + params["scale"] * made * (params["down"] ** 2).sum(), None),
         # The value is also read without the scale, or is not made of leaves alone.
         (lambda h, made, params: h + params["scale"] * made + made, None),
         (lambda h, made, params: h + params["scale"] * (made + 1), None),
