@@ -18,7 +18,7 @@ from jaxcompress.core.types import Selector
 MOST_NAMED = 5
 """Leaves whose reasons an error gives; a model may have thousands."""
 
-LEAVE_IT_OUT = "Leave it out with select=."
+LEAVE_IT_OUT = "Leave it out with select=, or with Rules that do not match it."
 
 
 class Obstacle(NamedTuple):
@@ -112,7 +112,7 @@ def by_kind(leaf, mend: str) -> Obstacle | None:
     if is_constant(leaf):
         return Obstacle(
             f"it is a Python {type(leaf).__name__}, no array",
-            "Make it one with jnp.asarray, or leave it out with select=.",
+            f"Make it one with jnp.asarray. {LEAVE_IT_OUT}",
             TypeError,
         )
     if is_compressed(leaf):

@@ -182,13 +182,17 @@ class Judge:
         """Runs both models to the cut of a stage."""
         self.frontier.advance([plan.stages[stage] for plan in self.plans])
 
-    def best(self, place: tuple[int, int], weight: Array, solved: Sequence[Array]) -> int:
+    def best(
+        self, place: tuple[int, int], weight: Array, solved: Sequence[Array], needed: bool
+    ) -> int:
         """Which of the solved matrices answer most like the weight as it was.
 
         Args:
           place: which stage, and which of its readings.
           weight: (batch…, outputs, inputs), as it was.
           solved: each (matrices, outputs, inputs).
+          needed: a matrix that meets no held-out row but zeros is refused; else it has
+            no say.
 
         Raises:
           ValueError: a matrix meets no held-out row but zeros, or some not finite.
@@ -197,7 +201,8 @@ class Judge:
             return 0
         stage, reading = place
         readings = [plan.stages[stage].readings[reading] for plan in self.plans]
-        met, cross = self.frontier.second_moment(readings), self.frontier.cross_moment(readings)
+        met = self.frontier.second_moment(readings, needed)
+        cross = self.frontier.cross_moment(readings)
         flat = [flat_matrices(each) for each in (weight, cross, met)]
         return int(np.argmin([_error(each, *flat) for each in solved]))
 

@@ -5,6 +5,7 @@ matrix is decided by a solver (`solver`).
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ from jaxcompress.layerwise.correction import (
     moved,
     shares_of,
 )
-from jaxcompress.layerwise.frontier import Frontier
+from jaxcompress.layerwise.frontier import Frontier, filled, reached
 from jaxcompress.layerwise.plan import plans_of
 from jaxcompress.layerwise.segments import Rerun
 from jaxcompress.layerwise.solver import Solution, Solver, check_solver
@@ -49,6 +50,8 @@ class Solved(NamedTuple):
       uncut: of leaves at which the program could not be cut, the reason.
       shares: of the correction, where held-out batches chose it: of each leaf, layer by
         layer in the order of the stack.
+      reached: which matrices of each leaf, in the order of the stack, met inputs other
+        than 0; the others were solved with the identity as their second moment.
     """
 
     leaves: dict[str, Any]
@@ -56,6 +59,7 @@ class Solved(NamedTuple):
     axes: dict[str, LeafAxes]
     uncut: dict[str, str]
     shares: dict[str, tuple[float, ...]]
+    reached: dict[str, tuple[bool, ...]]
 
 
 def solve(
@@ -99,11 +103,12 @@ def solve(
     Raises:
       ValueError: a leaf is not finite, or meets data elsewhere than in dots (or
         convolutions without groups) that read all of it alike and as it is stored; it
-        meets data whose products are not finite, or nothing but 0; there is no batch,
-        an empty one, or batches of one shape make a program with another order of
-        leaves than those of another; a solver finds weights that are not finite, or of
-        another shape; the correction is outside [0, 1]; a corrected leaf meets more or
-        fewer inputs than it did, or some in a loop of unknown length.
+        meets data whose products are not finite, or nothing but 0 where its solver
+        needs data; there is no batch, an empty one, or batches of one shape make a
+        program with another order of leaves than those of another; a solver finds
+        weights that are not finite, or of another shape; the correction is outside
+        [0, 1]; a corrected leaf meets more or fewer inputs than it did, or some in a
+        loop of unknown length.
 
     Example:
       >>> fn = lambda params, x: x @ params["kernel"]
@@ -129,19 +134,22 @@ def solve(
     held_out = judging_plans(fn, params, correction, plans)
     judge = Judge(held_out, leaves.now, leaves.before, programs)
     taken: dict[str, dict[tuple[int, ...], float]] = {name: {} for name in solvers}
+    met_by: dict[str, dict[tuple[int, ...], list[bool]]] = {name: {} for name in solvers}
     for index, stage in enumerate(zip(*(plan.stages for plan in plans), strict=True)):
         frontier.advance(stage)
         judge.advance(index)
         for place, readings in enumerate(zip(*(each.readings for each in stage), strict=True)):
             (name, layer) = turn = readings[0].turn
-            weight, met = leaves.matrices(turn), frontier.second_moment(readings)
+            needed = solvers[name].needs_data
+            weight, met = leaves.matrices(turn), frontier.second_moment(readings, needed)
             candidates = [weight]
             if drifting is not None:
                 candidates = moved(weight, frontier.cross_moment(readings), met, shares)
-            found = [leaves.solved_at(turn, each, met) for each in candidates]
-            best = judge.best((index, place), weight, [solved for _, solved in found])
+            found = [leaves.solved_at(turn, each, filled(met)) for each in candidates]
+            best = judge.best((index, place), weight, [solved for _, solved in found], needed)
             leaves.put(turn, *found[best])
             taken[name][layer] = shares[best]
+            met_by[name][layer] = reached(met).ravel().tolist()
     uncut = {
         reading.turn[0]: reading.reason
         for stage in plans[0].stages
@@ -150,7 +158,11 @@ def solve(
     }
     chosen = {name: tuple(each[layer] for layer in sorted(each)) for name, each in taken.items()}
     told = chosen if isinstance(correction, HeldOut) else {}
-    return Solved(*leaves.solved(), plans[0].axes, uncut, told)
+    met = {
+        name: tuple(itertools.chain(*(each[layer] for layer in sorted(each))))
+        for name, each in met_by.items()
+    }
+    return Solved(*leaves.solved(), plans[0].axes, uncut, told, met)
 
 
 class _Leaves:

@@ -51,17 +51,21 @@ class Frontier:
             for stream, segment in zip(streams, stage, strict=False):
                 stream.advance(segment)
 
-    def second_moment(self, readings: Sequence[Direct | Rerun]) -> Array:
+    def second_moment(self, readings: Sequence[Direct | Rerun], needed: bool) -> Array:
         """E[x xᵀ] of a matrix's inputs, (batch…, inputs, inputs) float32.
 
+        Args:
+          readings: of one leaf, one for each plan.
+          needed: no matrix may meet nothing but 0.
+
         Raises:
-          ValueError: it is not finite, or a matrix meets no input but 0.
+          ValueError: it is not finite, or all of it is 0 where it is needed.
         """
         probes = self._probes(readings, second_moments)
         sight = "second", probes[0].sight
         if sight not in self.known:
             self.known[sight] = second_moment(self.now, probes)
-        self._check(readings[0].turn[0], self.known[sight])
+        self._check(readings[0].turn[0], self.known[sight], needed)
         return self.known[sight]
 
     def cross_moment(self, readings: Sequence[Direct | Rerun]) -> Array:
@@ -76,14 +80,35 @@ class Frontier:
     def _probes(self, readings: Sequence[Direct | Rerun], observing: Observing) -> list[Probe]:
         return [probe(reading, observing, self.programs) for reading in readings]
 
-    def _check(self, name: str, moment: Array) -> None:
+    def _check(self, name: str, moment: Array, needed: bool) -> None:
         if not bool(jnp.all(jnp.isfinite(moment))):
             raise ValueError(
                 f"{self.caller}(batches=...): leaf {name!r} meets inputs whose products are not "
                 "finite. Clean the data, or scale them."
             )
-        if not bool(jnp.all(jnp.any(moment, axis=(-2, -1)))):
+        if needed and not bool(jnp.all(reached(moment))):
             raise ValueError(
                 f"{self.caller}(batches=...): a matrix of leaf {name!r} meets no input but 0. Give "
                 "data that reach it, prune less before it, or leave it out with select=."
             )
+
+
+def reached(moments: Array) -> Array:
+    """Which matrices meet inputs other than 0, by their second moments (…, n, n).
+
+    Example:
+      >>> reached(jnp.array([[[4.0]], [[0.0]]]))
+      Array([ True, False], dtype=bool)
+    """
+    return jnp.any(moments, axis=(-2, -1))
+
+
+def filled(moments: Array) -> Array:
+    """Second moments (…, n, n), the identity for matrices that meet no input but 0.
+
+    Example:
+      >>> filled(jnp.array([[[4.0]], [[0.0]]])).ravel()
+      Array([4., 1.], dtype=float32)
+    """
+    identity = jnp.eye(moments.shape[-1], dtype=moments.dtype)
+    return jnp.where(reached(moments)[..., None, None], moments, identity)

@@ -22,7 +22,13 @@ def with_remarks(report: Report, solved: Solved) -> Report:
 
 def remarks(name: str, solved: Solved) -> list[str]:
     """What there is to say of one leaf; nothing where it was solved as most are."""
-    found = []
+    found, reached = [], solved.reached.get(name, ())
+    if not all(reached):
+        found.append(
+            f"{reached.count(False)} of its {len(reached)} matrices met no input but 0"
+            if len(reached) > 1
+            else "it met no input but 0"
+        )
     if shares := solved.shares.get(name):
         noun = "share" if len(shares) == 1 else "shares"
         numbers = ", ".join(f"{share:g}" for share in shares)

@@ -32,12 +32,15 @@ class Solver(NamedTuple):
         `QTensor`, a `LowRank`. Solutions are those of all its matrices on a leading
         axis, in the order of `as_matrices(leaf, axes)`.
       note: solutions -> what a report has to tell of the leaf beside; empty by default.
+      needs_data: a matrix that meets no input but 0 is refused. Else it is solved with
+        the identity as its second moment.
     """
 
     solve: Callable[[Array, Array], Solution]
     weight: Callable[[Solution], Array]
     leaf: Callable[[Solution, Array, LeafAxes], Any]
     note: Callable[[Solution], str] = lambda solutions: ""
+    needs_data: bool = True
 
 
 def weight_solver(solve: Callable[[Array, Array], Array]) -> Solver:

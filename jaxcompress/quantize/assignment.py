@@ -106,7 +106,7 @@ def check_choice(
 
 def _fitted(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -> Assignment | Obstacle:
     """One leaf with its spec, or what its kind or shape has against that."""
-    obstacle = by_kind(leaf, "Leave it out with select=, or materialize it first.")
+    obstacle = by_kind(leaf, f"Materialize it first. {LEAVE_IT_OUT}")
     if obstacle is not None:
         return obstacle
     if leaf.ndim == 0:

@@ -22,6 +22,7 @@ from jaxcompress.layerwise.correction import Correction, check_correction
 from jaxcompress.layerwise.driver import solve
 from jaxcompress.layerwise.moments import row_counts
 from jaxcompress.layerwise.remarks import remarks
+from jaxcompress.layerwise.solver import Solver
 from jaxcompress.layerwise.turns import no_matrix, sites_of
 from jaxcompress.quantize.assignment import Assignment, assign
 from jaxcompress.quantize.rounding.matrices import matrix_spec
@@ -53,9 +54,10 @@ def reconstruct(
 
     A leaf that cannot be solved on data (a table that is looked up, a grouped
     convolution, one that no row of the batches reaches but zeros) is rounded first and
-    without data, and its row says why. Weights that are 0 stay 0 where the format has a
-    zero, so those that were pruned do not return; not under `rounding.low_rank` and
-    `rounding.rotated`, whose leaves mix the weights.
+    without data, and its row says why. So is, at its turn, a matrix that meets nothing
+    but zeros, such as an expert's that is never chosen. Weights that are 0 stay 0 where
+    the format has a zero, so those that were pruned do not return; not under
+    `rounding.low_rank` and `rounding.rotated`, whose leaves mix the weights.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.
@@ -115,7 +117,8 @@ def reconstruct(
         found |= solved.leaves
         for name, solver in solvers.items():
             told = (*remarks(name, solved), solver.note(solved.solutions[name]))
-            reasons[name] = "; ".join(("rounded on its inputs", *filter(None, told)))
+            how = "on its inputs" if any(solved.reached[name]) else "without data"
+            reasons[name] = "; ".join((f"rounded {how}", *filter(None, told)))
     quantized = map_named(lambda name, leaf: found.get(name, leaf), params)
     rows = (_row(name, leaf, found, choices, reasons) for name, leaf in leaves.items())
     return quantized, Report("reconstruct", tuple(rows))
@@ -134,7 +137,6 @@ def _without_data(
     sites = sites_of("reconstruct", program, [name for name in assigned if name not in apart])
     if sites:
         counts = row_counts(fn, program, params, batches, sites)
-        # One expert without tokens is rounded as on the identity, by its solver.
         unreached = {name: count for name, count in counts.items() if not np.any(count)}
         apart |= {name: missing(count) for name, count in unreached.items()}
     return apart
@@ -142,7 +144,11 @@ def _without_data(
 
 def _solvers(rounding: Rounding, leaves: Mapping[str, Any], assigned: Mapping[str, Assignment]):
     """The solver of each leaf; those of one spec share it, and so its programs."""
-    solver = functools.cache(rounding.solver)
+
+    @functools.cache
+    def solver(spec: QuantSpec) -> Solver:
+        return rounding.solver(spec)._replace(needs_data=False)
+
     return {
         name: solver(matrix_spec(spec, leaves[name].shape, roles))
         for name, (spec, roles) in assigned.items()

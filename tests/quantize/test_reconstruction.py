@@ -85,6 +85,33 @@ def test_a_leaf_that_no_data_reach_is_rounded_without():
     assert all(isinstance(leaf, jc.QTensor) for leaf in quantized.values())
 
 
+def routed(params, x):
+    first = jnp.stack([x, jnp.zeros_like(x)], axis=1)  # (rows, experts, features)
+    return jnp.einsum("bed,edf->bef", first, params["experts"]).sum(axis=1) @ params["out"]
+
+
+# Of "dies" all that data meet rounds to 0 beside a weight that meets none.
+EXPERTS = {"experts": jnp.stack([MLP["up"]] * 2), "out": MLP["down"]}
+DIES = {"up": (MLP["up"] * 0.01).at[0].set(9.0), "down": MLP["down"]}
+UNMET = {
+    "an expert": (routed, EXPERTS, "experts", "rounded on its inputs; 1 of its 2 matrices met"),
+    "all behind a leaf": (mlp, DIES, "down", "rounded without data; it met no input but 0"),
+}
+
+
+@pytest.mark.parametrize("case", UNMET.values(), ids=UNMET)
+def test_matrices_that_meet_no_input_but_zeros_are_rounded_without_data(case):
+    fn, params, name, reason = case
+    x, gptq = X.at[:, 0].set(0), jc.quantize.rounding.gptq()
+    held_out = jc.layerwise.held_out([x], shares=(0.0, 1.0))
+    found, report = reconstruct(fn, params, [x], int4(), gptq, correction=held_out)
+    (row,) = [row for row in report.leaves if row.name == name]
+    assert row.reason.startswith(reason)
+    alone, _ = jc.quantize.quantize(params, int4(), axes=jc.graph.axes(fn, params, x))
+    last = np.s_[-1] if name == "experts" else np.s_[:]
+    np.testing.assert_array_equal(found[name].materialize()[last], alone[name].materialize()[last])
+
+
 def test_weights_that_were_pruned_stay_zero_under_a_correction():
     mask = DATA.random(size=(8, 3)) > 0.5
     params = MLP | {"down": MLP["down"] * mask}
