@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxcompress.auto.curvature import as_choices
 from jaxcompress.auto.parts import Part, Sliced, only, parts_of, replaced, sliced_axes, tried
 from jaxcompress.core.axes import Axes
-from jaxcompress.core.checks import check_concrete
+from jaxcompress.core.checks import check_concrete, check_count
 from jaxcompress.core.kinds import check_function, check_kind, check_select
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.left_out import left_out, without_data
@@ -209,6 +209,7 @@ def check_scan(caller: str, fn: Model, params: Params, spec: Any, examples: Exam
         if not isinstance(each, Activations):
             check_spec(caller, each)
     check_kind(caller, "examples", examples, Examples, "Make it of inputs and labels.")
+    check_count("evaluate", "batch_size", examples.batch_size)
     check_concrete(caller, params=params, examples=examples._asdict())
 
 
