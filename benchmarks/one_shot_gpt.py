@@ -99,8 +99,6 @@ CORRECTED: dict[str, Method] = {
 }
 WITH_ALPS: dict[str, Method] = {
     "magnitude": by_magnitude,
-    "sparsegpt": by(SPARSEGPT),
-    "least squares": by(LEAST_SQUARES),
     "least squares, corrected": by(LEAST_SQUARES, CORRECTION),
     "alps": by(ALPS),
     "alps, corrected": by(ALPS, CORRECTION),
