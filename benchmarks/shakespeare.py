@@ -70,7 +70,7 @@ def gpt(params: Params, codes: Array) -> Array:
     stacked = ("qkv", "attended", "up", "down", "norm_1", "norm_2")
     layers = {name: params[name] for name in stacked}
     x, _ = jax.lax.scan(lambda x, layer: (block(layer, x), None), x, layers)
-    return normalized(x, params["norm"]) @ params["embedding"].T
+    return normalized(x, params["norm"]) @ params.get("readout", params["embedding"]).T
 
 
 def block(layer: Params, x: Array) -> Array:
