@@ -11,6 +11,7 @@ methods were chosen on validation, seed 0; the test windows are opened once per 
 
 import argparse
 import functools
+import itertools
 import pathlib
 import time
 from collections.abc import Callable, Iterable
@@ -79,7 +80,7 @@ def scaled(method: Method) -> Method:
 
 
 def untied(params: Params) -> Params:
-    """The same model whose outputs have a table of their own, which may turn by itself."""
+    """The same model whose outputs have a table of their own, to be rotated alone."""
     return params | {"readout": params["embedding"] + 0}
 
 
@@ -88,16 +89,29 @@ METHODS: dict[str, Method] = {
     "nearest": on_weights(rounding.nearest()),
     "mse ranges": on_weights(rounding.nearest(ranges.mean_squared_error)),
     "hqq": on_weights(rounding.hqq()),
-    "awq": scaled(on_weights(rounding.nearest())),
+    "gptq": on_data(rounding.gptq()),
+    "gptq, corrected": on_data(rounding.gptq(), CORRECTION),
+    "gptq, mse ranges": on_data(CLIPPED),
+    "gptq, mse ranges, corrected": on_data(CLIPPED, CORRECTION),
     "ada_round": on_data(rounding.ada_round()),
     "sign_round": on_data(rounding.sign_round()),
-    "gptq": on_data(rounding.gptq()),
-    "gptq, mse ranges": on_data(CLIPPED),
-    "gptq, corrected": on_data(rounding.gptq(), CORRECTION),
-    "gptq, mse ranges, corrected": on_data(CLIPPED, CORRECTION),
+    "awq": scaled(on_weights(rounding.nearest())),
     "rotated, gptq": turned(on_data(rounding.gptq())),
     "rotated, gptq, mse ranges, corrected": turned(on_data(CLIPPED, CORRECTION)),
 }
+GROUPS = {
+    "closed forms": (
+        "mse ranges",
+        "hqq",
+        "gptq",
+        "gptq, corrected",
+        "gptq, mse ranges",
+        "gptq, mse ranges, corrected",
+    ),
+    "by gradients": ("ada_round", "sign_round"),
+    "moved": ("awq", "rotated, gptq", "rotated, gptq, mse ranges, corrected"),
+}
+"""What one record holds, beside rounding to nearest."""
 
 
 def measure(
@@ -131,36 +145,39 @@ def measure(
 
 
 def main() -> None:
-    """Every width and seed that has no record yet, then means over seeds."""
+    """Every group, width and seed that has no record yet, then means over seeds."""
     parser = runner.arguments((__doc__ or "").partition("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--bits", type=int, nargs="+", default=BITS)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--part", choices=("validation", "test"), default="test")
     parser.add_argument("--trained", type=pathlib.Path, help="folder of trained params")
     options = parser.parse_args()
-    for bits in options.bits:
+    for bits, group in itertools.product(options.bits, options.groups):
+        methods = ("nearest", *GROUPS[group])
         settings = race.settings("muon", RATE, STEPS) | {
             "bits": bits,
             "calibration": CALIBRATION,
+            "correction": CORRECTION,
             "judged": JUDGED,
-            "methods": options.methods,
+            "methods": methods,
             "part": options.part,
         }
         records = [
             runner.record(
                 "quantized_gpt",
-                functools.partial(measure, options, options.part, options.methods, bits, seed),
+                functools.partial(measure, options, options.part, methods, bits, seed),
                 settings=settings,
                 seed=seed,
                 out=options.out,
             )
             for seed in options.seeds
         ]
-        for name in options.methods:
-            closed = [record["figures"]["closed"][name] for record in records]
-            found = runner.summary(closed)
-            print(f"{bits} bits {name:40} {found.mean:.3f} ± {found.standard_error:.3f}")
+        for name in methods:
+            loss = runner.summary([each["figures"][options.part][name] for each in records])
+            closed = runner.summary([each["figures"]["closed"][name] for each in records])
+            told = f"{loss.mean:.4f} ± {loss.standard_error:.4f}"
+            print(f"{bits} bits {name:40} {told}, closed {closed.mean:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a small ResNet loses when its weights and data become 8 or 4 bits after training.
+"""What a small ResNet loses when weights and data become 8 or 4 bits after training.
 
     python -m benchmarks.quantized_resnet [--seeds 0 1 2] [--data DIR]
 
