@@ -84,6 +84,14 @@ def untied(params: Params) -> Params:
     return params | {"readout": params["embedding"] + 0}
 
 
+def pruned_first(params: Params, batches: list[Array], spec: jc.QuantSpec) -> Params:
+    """Prunes the whole model, then rounds the whole pruned model."""
+    target = jc.prune.Target(SPARSITY, select=jc.matching(*MATRICES))
+    pruned, _ = jc.prune.reconstruct(gpt, params, batches, ALPS, target, correction=CORRECTION)
+    return on_data(rounding.gptq(), CORRECTION)(pruned, batches, spec)
+
+
+SPARSITY, ALPS = 0.5, jc.prune.solvers.alps()
 CLIPPED = rounding.gptq(ranges=ranges.mean_squared_error)
 METHODS: dict[str, Method] = {
     "nearest": on_weights(rounding.nearest()),
@@ -93,6 +101,8 @@ METHODS: dict[str, Method] = {
     "gptq, corrected": on_data(rounding.gptq(), CORRECTION),
     "gptq, mse ranges": on_data(CLIPPED),
     "gptq, mse ranges, corrected": on_data(CLIPPED, CORRECTION),
+    "half pruned, then gptq": pruned_first,
+    "half pruned and gptq at once": on_data(rounding.sparse(ALPS, SPARSITY), CORRECTION),
     "ada_round": on_data(rounding.ada_round()),
     "sign_round": on_data(rounding.sign_round()),
     "awq": scaled(on_weights(rounding.nearest())),
@@ -108,6 +118,7 @@ GROUPS = {
         "gptq, mse ranges",
         "gptq, mse ranges, corrected",
     ),
+    "pruned": ("half pruned, then gptq", "half pruned and gptq at once"),
     "by gradients": ("ada_round", "sign_round"),
     "moved": ("awq", "rotated, gptq", "rotated, gptq, mse ranges, corrected"),
 }
@@ -155,14 +166,18 @@ def main() -> None:
     options = parser.parse_args()
     for bits, group in itertools.product(options.bits, options.groups):
         methods = ("nearest", *GROUPS[group])
-        settings = race.settings("muon", RATE, STEPS) | {
-            "bits": bits,
-            "calibration": CALIBRATION,
-            "correction": CORRECTION,
-            "judged": JUDGED,
-            "methods": methods,
-            "part": options.part,
-        }
+        settings = (
+            race.settings("muon", RATE, STEPS)
+            | {
+                "bits": bits,
+                "calibration": CALIBRATION,
+                "correction": CORRECTION,
+                "judged": JUDGED,
+                "methods": methods,
+                "part": options.part,
+            }
+            | ({"sparsity": SPARSITY} if group == "pruned" else {})
+        )
         records = [
             runner.record(
                 "quantized_gpt",
