@@ -51,8 +51,8 @@ def planted(params: Params, seed: int) -> Params:
 
 def static(fn: Model, params: Params, batches: list[Array]) -> Model:
     """The model with data of its layers in 8 bits, a calibrated range for each site."""
-    ranges = quantize.ranges.min_max()
-    readings = jc.graph.calibrate(fn, params, batches, jc.Rules(dict.fromkeys(MATRICES, ranges)))
+    watched = jc.Rules((name, quantize.ranges.min_max()) for name in MATRICES)
+    readings = jc.graph.calibrate(fn, params, batches, watched)
     fixed = quantize.execution.static(readings, INT8)
     return quantize.fake_quantize_activations(fn, jc.Rules(dict.fromkeys(MATRICES, fixed)))
 

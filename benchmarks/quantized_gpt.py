@@ -25,6 +25,7 @@ from benchmarks import race, runner
 from benchmarks.one_shot_gpt import BATCH, CALIBRATION, JUDGED, RATE, SEEDS, STEPS, trained
 from benchmarks.shakespeare import gpt, loss, text, windows
 from jaxcompress.core.types import Array, Params
+from jaxcompress.quantize.rounding import Rounding
 
 BITS, CORRECTION = (8, 4, 3, 2), 0.5
 MATRICES = ("qkv", "attended", "up", "down")
@@ -39,7 +40,7 @@ def of_matrices(spec: jc.QuantSpec) -> jc.Rules:
     return jc.Rules(dict.fromkeys(MATRICES, spec))
 
 
-def on_weights(how: rounding.Rounding) -> Method:
+def on_weights(how: Rounding) -> Method:
     """Rounds by the weights alone."""
 
     def method(params: Params, batches: list[Array], spec: jc.QuantSpec) -> Params:
@@ -49,7 +50,7 @@ def on_weights(how: rounding.Rounding) -> Method:
     return method
 
 
-def on_data(how: rounding.Rounding, correction: float = 0.0) -> Method:
+def on_data(how: Rounding, correction: float = 0.0) -> Method:
     """Rounds matrix after matrix on the inputs that it meets."""
 
     def method(params: Params, batches: list[Array], spec: jc.QuantSpec) -> Params:

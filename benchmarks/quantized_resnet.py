@@ -16,14 +16,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 import jaxcompress as jc
 from benchmarks import runner
 from benchmarks.structured_resnet import DENSE, WIDTHS, ResNet, bridged, fitted, splits
 from jaxcompress.bridges.functional import Functional
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.demo.data import Images
+from jaxcompress.quantize.rounding import Rounding
 
 CALIBRATION, BATCH, CHOSEN_BY = 2000, 250, 2500
 quantize = jc.quantize
@@ -52,9 +52,9 @@ def trained(parts: dict[str, Images], seed: int, folder: pathlib.Path | None) ->
 
 def quantized(
     dense: Functional,
-    batches: list[np.ndarray],
+    batches: list[Array],
     spec: jc.QuantSpec,
-    rounding: quantize.rounding.Rounding,
+    rounding: Rounding,
 ) -> tuple[Model, Params]:
     """The model on codes, and its params."""
     params, _ = quantize.reconstruct(dense.fn, dense.params, batches, spec, rounding)
