@@ -82,10 +82,10 @@ class Rotated(CompressedLeaf):
             does not divide the inputs, or a dtype is not real floating.
 
         Example:
-          >>> axes = LeafAxes(contracting=(0,), output=(1,))
+          >>> axes = jc.LeafAxes(contracting=(0,), output=(1,))
           >>> form = {"block": 4, "dtype": jnp.float32, "axes": axes}
           >>> negative = jnp.array([True, False, False, False])
-          >>> leaf = Rotated.from_rotated(jnp.full((4, 2), 3.0), negative, **form)
+          >>> leaf = jc.Rotated.from_rotated(jnp.full((4, 2), 3.0), negative, **form)
           >>> leaf.materialize()[:2]
           Array([[-6., -6.],
                  [ 0.,  0.]], dtype=float32)
@@ -145,9 +145,9 @@ class Rotated(CompressedLeaf):
           Array of the shape and dtype of `rows`.
 
         Example:
-          >>> axes = LeafAxes(contracting=(0,), output=(1,))
+          >>> axes = jc.LeafAxes(contracting=(0,), output=(1,))
           >>> form = {"block": 4, "dtype": jnp.float32, "axes": axes}
-          >>> leaf = Rotated.from_rotated(jnp.eye(4), jnp.zeros(4, bool), **form)
+          >>> leaf = jc.Rotated.from_rotated(jnp.eye(4), jnp.zeros(4, bool), **form)
           >>> leaf.rotated_rows(jnp.array([[8.0, 0.0, 0.0, 0.0]]))
           Array([[4., 4., 4., 4.]], dtype=float32)
         """

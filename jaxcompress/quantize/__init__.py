@@ -16,6 +16,7 @@ The spec that weights are quantized by is the one that they are trained with.
 """
 
 from jaxcompress.core import exports
+from jaxcompress.quantize import diagnosis as diagnosis
 from jaxcompress.quantize import equivalent as equivalent
 from jaxcompress.quantize import execution as execution
 from jaxcompress.quantize import formats as formats

@@ -49,7 +49,8 @@ def rotate(params: Params, rotation: Rotation, matrix: Array | np.ndarray) -> Pa
       >>> fn = lambda params, x: x @ params["in"] @ params["out"]
       >>> params = {"in": jnp.eye(2), "out": jnp.eye(2)}
       >>> (found,) = jc.graph.symmetries.rotations(fn, params, jnp.ones((1, 2))).found
-      >>> turned = rotate(params, found, jnp.array([[0.0, 1.0], [-1.0, 0.0]]))
+      >>> quarter = jnp.array([[0.0, 1.0], [-1.0, 0.0]])
+      >>> turned = jc.graph.symmetries.rotate(params, found, quarter)
       >>> turned["in"]
       Array([[ 0.,  1.],
              [-1.,  0.]], dtype=float32)

@@ -31,7 +31,7 @@ def random_matrix(rotation: Rotation, seed: int = 0) -> np.ndarray:
       >>> fn = lambda params, x: x @ params["in"] @ params["out"]
       >>> params = {"in": jnp.ones((3, 2)), "out": jnp.ones((2, 5))}
       >>> found = jc.graph.symmetries.rotations(fn, params, jnp.ones((4, 3))).found
-      >>> random_matrix(found[0])
+      >>> jc.graph.symmetries.random_matrix(found[0])
       array([[-0.70710677, -0.70710677],
              [ 0.70710677, -0.70710677]], dtype=float32)
 

@@ -54,7 +54,8 @@ def untied(fn: Model, params: Params, *inputs) -> tuple[Model, Params]:
     Example:
       >>> fn = lambda params, ids: params["table"][ids] @ params["table"].T
       >>> ids = jnp.array([1, 2])
-      >>> apart, params = untied(fn, {"table": jnp.eye(3)}, ids)
+      >>> params = {"table": jnp.eye(3)}
+      >>> apart, params = jc.graph.symmetries.untied(fn, params, ids)
       >>> list(jc.named_leaves(params))
       ['table', 'untied/table']
       >>> apart(params, ids)

@@ -76,7 +76,8 @@ def learn_rotations(
       >>> coarse = jc.quantize.fake_quantize(jc.quantize.formats.int2())
       >>> loss = lambda params, x: jnp.mean((fn(coarse(params), x) - exact) ** 2)
       >>> found = jc.graph.symmetries.rotations(fn, params, x)
-      >>> learned, report = learn_rotations(params, found, [x], loss, steps=10)
+      >>> learn = jc.quantize.equivalent.learn_rotations
+      >>> learned, report = learn(params, found, [x], loss, steps=10)
       >>> bool(loss(learned, x) < 0.5 * loss(params, x))
       True
 

@@ -47,7 +47,7 @@ def rotate(fn: Model, params: Params, *inputs, seed: int = 0) -> tuple[Params, R
     Example:
       >>> fn = lambda params, x: x @ params["in"] @ params["out"]
       >>> params = {"in": jnp.array([[8.0, 0.0], [0.0, 1.0]]), "out": jnp.eye(2)}
-      >>> rotated, report = rotate(fn, params, jnp.ones((1, 2)))
+      >>> rotated, report = jc.quantize.equivalent.rotate(fn, params, jnp.ones((1, 2)))
       >>> jnp.abs(rotated["in"]).round()
       Array([[6., 6.],
              [1., 1.]], dtype=float32)

@@ -62,7 +62,8 @@ def hqq(
     Example:
       >>> params = {"kernel": jnp.array([[1.0], [0.6], [-0.6], [0.6]])}
       >>> int2 = jc.quantize.formats.int2()
-      >>> found, _ = jc.quantize.quantize(params, int2, rounding=hqq())
+      >>> half_quadratic = jc.quantize.rounding.hqq()
+      >>> found, _ = jc.quantize.quantize(params, int2, rounding=half_quadratic)
       >>> found["kernel"].materialize().ravel().round(2)
       Array([ 0.6,  0.6, -0.6,  0.6], dtype=float32)
 

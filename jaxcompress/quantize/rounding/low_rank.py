@@ -43,7 +43,7 @@ def from_error(weight: Array, error: Array) -> Array:
       TypeError: one of them is no matrix.
 
     Example:
-      >>> from_error(jnp.ones((1, 2)), jnp.zeros((1, 2))).tolist()
+      >>> jc.quantize.rounding.from_error(jnp.ones((1, 2)), jnp.zeros((1, 2))).tolist()
       [[0.0, 0.0]]
     """
     check_shape("from_error", "weight", weight, _MATRIX)
@@ -67,7 +67,7 @@ def from_weight(weight: Array, error: Array) -> Array:
       TypeError: one of them is no matrix.
 
     Example:
-      >>> from_weight(jnp.ones((1, 2)), jnp.zeros((1, 2))).tolist()
+      >>> jc.quantize.rounding.from_weight(jnp.ones((1, 2)), jnp.zeros((1, 2))).tolist()
       [[1.0, 1.0]]
 
     Source: Li et al. 2024, arXiv:2411.05007, section 4.2, without its smoothing.

@@ -31,7 +31,7 @@ def exact_root(second_moment: Array) -> Array:
       TypeError: the second moment is no matrix.
 
     Example:
-      >>> exact_root(jnp.diag(jnp.array([4.0, 9.0]))).tolist()
+      >>> jc.quantize.rounding.exact_root(jnp.diag(jnp.array([4.0, 9.0]))).tolist()
       [[2.0, 0.0], [0.0, 3.0]]
 
     Source: Zhang et al. 2024, arXiv:2410.06040, theorem 1. Differs: any S with
@@ -58,7 +58,8 @@ def diagonal_root(second_moment: Array) -> Array:
       TypeError: the second moment is no matrix.
 
     Example:
-      >>> diagonal_root(jnp.array([[4.0, 1.0], [1.0, 9.0]])).tolist()
+      >>> moment = jnp.array([[4.0, 1.0], [1.0, 9.0]])
+      >>> jc.quantize.rounding.diagonal_root(moment).tolist()
       [[2.0, 0.0], [0.0, 3.0]]
 
     Source: Zhang et al. 2024, arXiv:2410.06040, theorem 2.

@@ -71,7 +71,8 @@ def coded(round: Callable[[Array, Array, QuantSpec], Rounded]) -> Rounding:
       >>> from jaxcompress.quantize.rounding.matrices import encoded, grid_of
       >>> def truncated(weight, second_moment, spec):
       ...     on = grid_of(weight, spec, jc.quantize.ranges.min_max)
-      ...     return Rounded(jnp.trunc(encoded(weight, on, spec)), on)
+      ...     codes = jnp.trunc(encoded(weight, on, spec))
+      ...     return jc.quantize.rounding.Rounded(codes, on)
       >>> params = {"kernel": jnp.array([[1.0, 0.3], [-0.6, 0.0]])}
       >>> rounding, int4 = jc.quantize.rounding.coded(truncated), jc.quantize.int4()
       >>> quantized, _ = jc.quantize.quantize(params, int4, rounding=rounding)

@@ -38,7 +38,7 @@ def block_tuning(
       ValueError: an option is outside its range.
 
     Example:
-      >>> block_tuning(jax.random.key(0), steps=100).steps
+      >>> jc.quantize.rounding.block_tuning(jax.random.key(0), steps=100).steps
       100
 
     Source: Wei et al. 2022, arXiv:2203.05740, section 4.3, for `drop`.
