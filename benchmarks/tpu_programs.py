@@ -203,7 +203,7 @@ SOLVERS: dict[str, Callable[[], Program]] = {
     "refitted": lambda: solving(jc.prune.solvers.refitted(jc.prune.solvers.sparsegpt())),
     "least_squares": lambda: solving(jc.prune.solvers.least_squares()),
     "optimal_brain_surgeon": lambda: solving(jc.prune.solvers.optimal_brain_surgeon(), 256),
-    "corrected": lambda: Program(partial(drift.corrected, share=0.5), (floats(SIDE, SIDE),) * 3),
+    "corrected": lambda: Program(drift.change_of, (floats(SIDE, SIDE),) * 3),
     "woodfisher, costs": lambda: Program(
         fisher_blocks.costs, (floats(BLOCKS, SIZE), floats(BLOCKS, SIZE, SIZE))
     ),
