@@ -4,31 +4,20 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
-from jaxcompress.core.batches import as_batches, as_inputs
-from jaxcompress.core.checks import check_concrete, check_finite
-from jaxcompress.core.evidence import missing
-from jaxcompress.core.kinds import check_model
 from jaxcompress.core.names import map_named, named_leaves
-from jaxcompress.core.report import KEPT, LeafReport, Report
+from jaxcompress.core.report import Report
 from jaxcompress.core.rules import Rules
-from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Model, Params
-from jaxcompress.graph.program import Program, axes, trace
 from jaxcompress.layerwise.correction import Correction, check_correction
 from jaxcompress.layerwise.driver import solve
-from jaxcompress.layerwise.moments import row_counts
 from jaxcompress.layerwise.remarks import remarks
 from jaxcompress.layerwise.solver import Solver
-from jaxcompress.layerwise.turns import no_matrix, sites_of
-from jaxcompress.quantize.assignment import Assignment, assign
+from jaxcompress.quantize.assignment import Assignment
 from jaxcompress.quantize.rounding.matrices import matrix_spec
 from jaxcompress.quantize.rounding.nearest import nearest
 from jaxcompress.quantize.rounding.rounding import Rounding, check_rounding
-from jaxcompress.quantize.weights import stored_as
+from jaxcompress.quantize.task import finished, reach_of, task_of
 
 
 def reconstruct(
@@ -95,51 +84,23 @@ def reconstruct(
     correction is W* of Arai and Ichikawa 2025, arXiv:2504.09629, and Li et al. 2025,
     arXiv:2504.02692. Differs: leaf by leaf, in place of all of a block at once.
     """
-    check_model("reconstruct", fn)
     check_rounding("reconstruct", rounding)
     check_correction("reconstruct", correction)
-    check_arrays("reconstruct", "params", params)
-    check_concrete("reconstruct", params=params)
-    batches = [as_inputs(batch) for batch in as_batches("reconstruct", batches)]
-    program, roles = trace(fn, params, *batches[0]), axes(fn, params, *batches[0])
-    choices = assign("reconstruct", params, spec, roles, None)
-    assigned = {name: each for name, each in choices.items() if isinstance(each, Assignment)}
-    leaves = named_leaves(params)
-    for name in assigned:
-        check_finite("reconstruct", name, leaves[name])
-    apart = _without_data(fn, program, params, batches, assigned)
-    found = {name: rounding.array(leaves[name], assigned[name]) for name in apart}
+    task = task_of("reconstruct", fn, params, batches, spec)
+    apart, leaves = reach_of(task).apart, named_leaves(params)
+    found = {name: rounding.array(leaves[name], task.assigned[name]) for name in apart}
     reasons = {name: f"rounded without data: {reason}" for name, reason in apart.items()}
-    solvers = _solvers(rounding, leaves, {n: a for n, a in assigned.items() if n not in apart})
+    rest = {name: each for name, each in task.assigned.items() if name not in apart}
+    solvers = _solvers(rounding, leaves, rest)
     if solvers:
         started = map_named(lambda name, leaf: found.get(name, leaf), params)
-        solved = solve("reconstruct", fn, started, batches, solvers, correction)
+        solved = solve("reconstruct", fn, started, task.batches, solvers, correction)
         found |= solved.leaves
         for name, solver in solvers.items():
             told = (*remarks(name, solved), solver.note(solved.solutions[name]))
             how = "on its inputs" if any(solved.reached[name]) else "without data"
             reasons[name] = "; ".join((f"rounded {how}", *filter(None, told)))
-    quantized = map_named(lambda name, leaf: found.get(name, leaf), params)
-    rows = (_row(name, leaf, found, choices, reasons) for name, leaf in leaves.items())
-    return quantized, Report("reconstruct", tuple(rows))
-
-
-def _without_data(
-    fn: Model,
-    program: Program,
-    params: Params,
-    batches: list[tuple],
-    assigned: Mapping[str, Assignment],
-) -> dict[str, str]:
-    """Why some of the leaves cannot be solved on data, by name."""
-    obstacles = {name: no_matrix(program, name) for name in assigned}
-    apart = {name: each.reason for name, each in obstacles.items() if each is not None}
-    sites = sites_of("reconstruct", program, [name for name in assigned if name not in apart])
-    if sites:
-        counts = row_counts(fn, program, params, batches, sites)
-        unreached = {name: count for name, count in counts.items() if not np.any(count)}
-        apart |= {name: missing(count) for name, count in unreached.items()}
-    return apart
+    return finished(task, found, reasons)
 
 
 def _solvers(rounding: Rounding, leaves: Mapping[str, Any], assigned: Mapping[str, Assignment]):
@@ -153,17 +114,3 @@ def _solvers(rounding: Rounding, leaves: Mapping[str, Any], assigned: Mapping[st
         name: solver(matrix_spec(spec, leaves[name].shape, roles))
         for name, (spec, roles) in assigned.items()
     }
-
-
-def _row(
-    name: str,
-    leaf,
-    found: Mapping[str, Any],
-    choices: Mapping[str, Assignment | str],
-    reasons: Mapping[str, str],
-) -> LeafReport:
-    choice, shape, before = choices[name], np.shape(leaf), size_bytes(leaf)
-    if isinstance(choice, str):
-        return LeafReport(name, shape, KEPT, choice, before, before)
-    action = stored_as(found[name])
-    return LeafReport(name, shape, action, reasons[name], before, size_bytes(found[name]))

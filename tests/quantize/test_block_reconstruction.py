@@ -36,6 +36,7 @@ RESIDUAL = {"first": BLOCK, "second": jax.tree.map(jnp.flip, BLOCK), "out": norm
 STACKED = {"up": normal(2, 6, 8), "down": normal(2, 8, 6)}
 BATCHES = [jnp.asarray(DATA.normal(size=(16, 6)), jnp.float32) for _ in range(3)]
 MODELS = {"residual": (residual, RESIDUAL), "scanned": (stacked, STACKED)}
+TUNING = block_tuning(jax.random.key(0), steps=4)
 FOUND = {
     "residual": [{"first/up", "first/down"}, {"second/up", "second/down"}, {"out"}],
     "scanned": [{"up", "down"}, {"up", "down"}],
@@ -67,7 +68,35 @@ def test_the_model_errs_less_than_rounded_to_nearest(name, drop):
     assert all(row.reason.startswith("tuned with its block") for row in report.leaves)
 
 
+UNREACHED = {
+    "up": "rounded without data: no data reached it; give batches that reach it",
+    "down": "tuned with its block",
+}
+
+
+def test_a_leaf_that_no_data_reach_is_rounded_to_nearest_and_its_row_says_so():
+    params, x = {"up": normal(6, 8), "down": normal(8, 6)}, jnp.zeros((4, 6))
+
+    def fn(params, x):
+        return x + jax.nn.sigmoid(x @ params["up"]) @ params["down"]
+
+    found, report = reconstruct_blocks(fn, params, [x], formats.int4(), TUNING)
+    assert all(row.reason.startswith(UNREACHED[row.name]) for row in report.leaves)
+    plain, _ = quantize(params, formats.int4())
+    np.testing.assert_array_equal(found["up"].materialize(), plain["up"].materialize())
+
+
+def test_the_row_of_a_leaf_counts_the_experts_that_no_data_reach():
+    def fn(params, x):
+        met = jnp.stack([x, jnp.zeros_like(x)])  # (experts, rows, features)
+        return x + jnp.einsum("eri,eio->ero", met, params["experts"]).sum(axis=0)
+
+    params = {"experts": normal(2, 6, 6)}
+    _, report = reconstruct_blocks(fn, params, BATCHES[:1], formats.int4(), TUNING)
+    assert report.leaves[0].reason.endswith("nearest; no data reached 1 of its 2 matrices")
+
+
 def test_batches_of_several_shapes_are_refused():
-    batches, tuning = [BATCHES[0], BATCHES[0][:4]], block_tuning(jax.random.key(0))
+    batches = [BATCHES[0], BATCHES[0][:4]]
     with pytest.raises(ValueError, match=r"reconstruct_blocks\(batches=.* are of 2 shapes"):
-        reconstruct_blocks(residual, RESIDUAL, batches, formats.int4(), tuning)
+        reconstruct_blocks(residual, RESIDUAL, batches, formats.int4(), TUNING)
