@@ -49,6 +49,8 @@ from jaxcompress.optimizers.classic.rmsprop import (
     scale_by_centered_rmsprop as scale_by_centered_rmsprop,
 )
 from jaxcompress.optimizers.classic.rmsprop import scale_by_rmsprop as scale_by_rmsprop
+from jaxcompress.optimizers.constraints import clip_weights as clip_weights
+from jaxcompress.optimizers.constraints import max_norm as max_norm
 from jaxcompress.optimizers.curvature.adahessian import adahessian as adahessian
 from jaxcompress.optimizers.curvature.adahessian import scale_by_adahessian as scale_by_adahessian
 from jaxcompress.optimizers.curvature.curvature import CurvatureState as CurvatureState

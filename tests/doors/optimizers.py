@@ -58,6 +58,7 @@ DOORS = Doors(
         "x": lambda: jnp.ones((1, 2, 2)),
     },
     calls={
+        "optimizers.clip_weights": {"low": lambda: -1.0, "high": lambda: 1.0},
         "optimizers.gauss_newton_bartlett": {"logits": lambda: model},
         "optimizers.scale_loss": {"loss": lambda: jnp.ones(())},
     },
@@ -90,6 +91,8 @@ DOORS = Doors(
     },
     exceptions={
         ("optimizers.leafwise", "initial"): NUMBER,
+        ("optimizers.clip_weights", "low"): NUMBER,
+        ("optimizers.clip_weights", "high"): NUMBER,
         ("optimizers.gradient_noise", "decay"): SIZE,
         ("optimizers.muon", "scale"): FUNCTION,
         ("optimizers.scale_by_muon", "scale"): FUNCTION,

@@ -17,6 +17,8 @@ GIVEN = {
     "learning_rate": 0.1,
     "rank": 2,
     "weight": 0.1,
+    "low": -0.5,
+    "high": 0.5,
 }
 """What factories want; all else has a default."""
 
