@@ -1,7 +1,7 @@
 """Curvature of the outputs' divergence, fitted to noise in one part: HIGGS."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -78,26 +78,13 @@ def linearity(
     caller = "linearity"
     check_model(caller, fn)
     check_arrays(caller, "params", params)
-    check_key(caller, "key", key)
-    mend = "Pass divergence(outputs, float outputs), one number per example."
-    check_takes(caller, "divergence", divergence, 2, mend)
-    check_each(caller, "sizes", sizes, check_positive)
-    if len(sizes) < 2:
-        raise ValueError(f"{caller}(sizes={sizes}) needs two or more, for an interval.")
+    _check_options(caller, key, divergence, sizes)
     check_concrete(caller, params=params)
     inputs = [as_inputs(batch) for batch in as_batches(caller, batches)]
     params = materialize(params)
     program = trace(fn, params, *inputs[0])
     parts = parts_of_sites(caller, params, program)
-    run = jax.jit(fn)
-    exact = [run(params, *each) for each in inputs]
-    apart = jax.jit(lambda outputs, exact: _total(divergence, outputs, exact))
-    leaves = named_leaves(params)
-
-    def mean(noisy: Params) -> float:
-        sums = [apart(run(noisy, *each), one) for each, one in zip(inputs, exact, strict=True)]
-        return sum(float(total) for total, _ in sums) / sum(int(count) for _, count in sums)
-
+    mean, leaves = _mean(fn, params, inputs, divergence), named_leaves(params)
     coefficients: dict[Part, Coefficient] = {}
     left_out = {}
     for place, part in enumerate(part for each in parts.values() for part in each):
@@ -107,27 +94,65 @@ def linearity(
             left_out[part.name] = "it is all zeros"
             continue
         keys = jax.random.split(jax.random.fold_in(key, place), len(sizes))
-        found = np.array(
-            [
-                0.5 * sum(mean(replaced(params, part.name, noisy)) for noisy in both)
-                for size, each in zip(sizes, keys, strict=True)
-                for both in [[_noisy(part, leaf, end, each) for end in (size, -size)]]
-            ]
-        )
+        drawn = zip(sizes, keys, strict=True)
+        found = np.array([_both_signs(mean, params, part, size, each) for size, each in drawn])
         if not np.all(np.isfinite(found)):
             raise ValueError(
                 f"{caller}(divergence=...) is not finite with noise in leaf {part.name!r}. Check "
                 "params, data and divergence."
             )
-        t = np.square(np.asarray(sizes, np.float64))
-        spread = coefficient(found / t, 0.95)
-        fitted = float(np.sum(t * found) / np.sum(t * t))
-        shift = fitted - spread.value
-        # Per squared error of the weights, which is t² times their own squares.
-        ends = (fitted, spread.low + shift, spread.high + shift)
-        coefficients[part] = Coefficient(*(end / squares for end in ends))
+        coefficients[part] = _fitted(found, np.square(np.asarray(sizes, np.float64)), squares)
     method = f"noise of {len(sizes)} sizes up to {max(sizes):g}"
     return Curvature(coefficients, "divergence", method, sliced_axes(program), left_out)
+
+
+def _check_options(caller: str, key: Key, divergence: Loss, sizes: Sequence[float]) -> None:
+    check_key(caller, "key", key)
+    mend = "Pass divergence(outputs, float outputs), one number per example."
+    check_takes(caller, "divergence", divergence, 2, mend)
+    check_each(caller, "sizes", sizes, check_positive)
+    if len(sizes) < 2:
+        raise ValueError(f"{caller}(sizes={sizes}) needs two or more, for an interval.")
+
+
+def _mean(
+    fn: Model, params: Params, inputs: Sequence[tuple], divergence: Loss
+) -> Callable[[Params], float]:
+    """Makes noisy params -> mean divergence from the outputs of `params`."""
+    run = jax.jit(fn)
+    exact = [run(params, *each) for each in inputs]
+    apart = jax.jit(lambda outputs, exact: _total(divergence, outputs, exact))
+
+    def mean(noisy: Params) -> float:
+        sums = [apart(run(noisy, *each), one) for each, one in zip(inputs, exact, strict=True)]
+        return sum(float(total) for total, _ in sums) / sum(int(count) for _, count in sums)
+
+    return mean
+
+
+def _both_signs(
+    mean: Callable[[Params], float], params: Params, part: Part, size: float, key: Key
+) -> float:
+    """The divergence of one draw of noise, the mean of that of both its signs."""
+    leaf = named_leaves(params)[part.name]
+    ends = [_noisy(part, leaf, end, key) for end in (size, -size)]
+    return 0.5 * sum(mean(replaced(params, part.name, noisy)) for noisy in ends)
+
+
+def _fitted(found: np.ndarray, t: np.ndarray, squares: float) -> Coefficient:
+    """The coefficient by squared error of the weights.
+
+    Args:
+      found: (sizes,) divergences.
+      t: (sizes,) squared relative sizes of the noise.
+      squares: sum of the part's squared weights.
+    """
+    spread = coefficient(found / t, 0.95)
+    fitted = float(np.sum(t * found) / np.sum(t * t))
+    shift = fitted - spread.value
+    # The squared error of the weights is t times their own squares.
+    ends = (fitted, spread.low + shift, spread.high + shift)
+    return Coefficient(*(end / squares for end in ends))
 
 
 def _total(divergence: Loss, outputs: Any, exact: Any) -> tuple[Array, int]:
