@@ -1,15 +1,13 @@
 """How couplings read: what differs in numbers alone is told once, with a star."""
 
 import re
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from jaxcompress.graph.paragraphs import short, wrapped
 from jaxcompress.graph.surgery.families import Family, Place
 
-WIDTH = 110
-"""Columns of a report."""
 MOST_NAMED = 3
 """Equations of one kind that are named before the rest is only counted."""
 
@@ -20,30 +18,19 @@ def explain(removable: Sequence[Family], whole: Sequence[Family], unused: Sequen
     lines = [f"{families} of units can go, {axes} must stay whole."]
     for alike in _alike(removable):
         lines += ["", _title(alike)]
-        lines += _wrapped(_places(alike))
-        lines += _wrapped(f"reduced by {_reasons(alike, 'reductions')}")
+        lines += wrapped(_places(alike))
+        lines += wrapped(f"reduced by {_reasons(alike, 'reductions')}")
         if alike[0].layers:
             lines.append(f"    each of {alike[0].layers} layers may lose units of its own")
     if whole:
         lines += ["", "Stays whole:"]
         for alike in _grouped(whole, lambda family: tuple(map(_numberless, family.pins))):
-            lines += _wrapped(f"{_reasons(alike, 'pins')}: {_places(alike)}")
+            lines += wrapped(f"{_reasons(alike, 'pins')}: {_places(alike)}")
     if unused:
         lines += ["", "Meets no data:"]
         for alike in _alike(unused):
-            lines += _wrapped(_places(alike))
+            lines += wrapped(_places(alike))
     return "\n".join(lines)
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent="    ",
-        subsequent_indent="        ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def _title(alike: Sequence[Family]) -> str:
@@ -90,15 +77,10 @@ def _lying(place: Place) -> str:
 
 
 def _reasons(alike: Sequence[Family], field: str) -> str:
-    reasons = dict.fromkeys(_short(reason) for family in alike for reason in getattr(family, field))
+    reasons = dict.fromkeys(short(reason) for family in alike for reason in getattr(family, field))
     told = [_starred(group) for group in _grouped(reasons, _numberless)]
     more = len(told) - MOST_NAMED
     return "; ".join(told[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _short(reason: str) -> str:
-    """The reason with file names in place of paths."""
-    return re.sub(r"/\S*/(?=[^/\s]+:\d+)", "", reason)
 
 
 def _numberless(text: str) -> str:

@@ -11,8 +11,8 @@ from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params
 from jaxcompress.graph import symmetries
+from jaxcompress.graph.paragraphs import short
 from jaxcompress.graph.symmetries import Blocked, Rotation, Rotations
-from jaxcompress.graph.symmetries.explanation import short
 
 
 def rotate(fn: Model, params: Params, *inputs, seed: int = 0) -> tuple[Params, Report]:
