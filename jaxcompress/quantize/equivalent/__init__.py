@@ -15,7 +15,7 @@ found in the program by `graph.symmetries`.
 """
 
 # To read this family in order: `ways` (which scalings weights read), `samples` (what is
-# kept of the data), `search` (strengths by error), then the verbs.
+# kept of the data), `search` (strengths by error), `walk`, then the verbs.
 
 from jaxcompress.core import exports
 from jaxcompress.quantize.equivalent.activation_aware import activation_aware as activation_aware

@@ -6,36 +6,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.checks import check_concrete
-from jaxcompress.core.kinds import check_model
-from jaxcompress.core.observers import covariance, together
+from jaxcompress.core.observers import covariance
 from jaxcompress.core.report import Report
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Model, Params
-from jaxcompress.graph import axes, trace
-from jaxcompress.graph.symmetries import scalings
-from jaxcompress.quantize.assignment import Assignment, assign, check_spec
-from jaxcompress.quantize.equivalent.samples import magnitudes
-from jaxcompress.quantize.equivalent.search import (
-    Error,
-    bounded,
-    largest,
-    matrices,
-    moved,
-    report_of,
-    searched,
-)
-from jaxcompress.quantize.equivalent.smoothing import checked_strengths
-from jaxcompress.quantize.equivalent.ways import (
-    Reader,
-    Way,
-    check_weights,
-    checked_batches,
-    of_matrices,
-    ways_of,
-)
+from jaxcompress.quantize.assignment import Assignment
+from jaxcompress.quantize.equivalent.search import Error, bounded, largest, matrices
+from jaxcompress.quantize.equivalent.walk import checked_strengths, surveyed, walked
+from jaxcompress.quantize.equivalent.ways import Reader, Way
 from jaxcompress.quantize.ranges.extremes import min_max
 from jaxcompress.quantize.ranges.grids import Ranges, check_ranges
 from jaxcompress.quantize.training.view import fake_leaf
@@ -82,8 +61,7 @@ def activation_aware(
 
     Raises:
       ValueError: there is no batch, an empty one or one with a NaN, a weight is not
-        finite, a strength is outside [0, 1] or
-        there is none, or the spec fits no leaf.
+        finite, a strength is outside [0, 1] or there is none, or the spec fits no leaf.
       TypeError: an argument is of the wrong kind.
 
     Example:
@@ -100,37 +78,16 @@ def activation_aware(
     of all data by their second moment, not of a sample; factors move wherever the
     program lets them.
     """
-    check_model("activation_aware", fn)
-    check_arrays("activation_aware", "params", params)
-    check_spec("activation_aware", spec)
     check_ranges("activation_aware", ranges)
     strengths = checked_strengths("activation_aware", strengths)
-    check_concrete("activation_aware", params=params)
-    batches = checked_batches("activation_aware", batches)
-    program = trace(fn, params, *batches[0])
-    check_weights("activation_aware", params, program)
-    found = scalings(fn, params, *batches[0])
-    assigned = assign("activation_aware", params, spec, axes(fn, params, *batches[0]), None)
-    ways = ways_of(program, found)
-    observer = together(magnitudes(), covariance())
-    readers = {reader.leaf: observer for way in ways for reader in way.readers}
-    seen = of_matrices(fn, program, batches, readers)(params)
-    mean = {name: np.asarray(reading[0][1]) for name, reading in seen.items()}
-    moments = {name: reading[1] for name, reading in seen.items()}
-    after, done = params, []
-    for way in ways:
-        candidates = _candidates(way, mean, strengths)
-        chosen = searched(
-            way, after, moments, candidates, lambda reader: _error(reader, assigned, ranges)
-        )
-        after = moved(after, way, chosen)
-        for reader in way.readers:
-            by = np.append(chosen.factors, 1.0)[reader.channels].astype(np.float32)
-            name = reader.site.name
-            moments[name] = moments[name] * by[:, :, None] * by[:, None, :]
-            mean[name] = mean[name] * by
-        done.append((way, chosen))
-    return after, report_of("activation_aware", params, after, done, found)
+    survey = surveyed("activation_aware", fn, params, batches, spec, lambda count: covariance())
+    return walked(
+        survey,
+        survey.mean,
+        lambda way, params, mean: _candidates(way, mean, strengths),
+        lambda reader: _error(reader, survey.assigned, ranges),
+        lambda moments, by: moments * by[:, :, None] * by[:, None, :],
+    )
 
 
 def _candidates(way: Way, mean: dict, strengths: Sequence[float]):

@@ -6,36 +6,18 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.checks import check_concrete, check_share
-from jaxcompress.core.kinds import check_each, check_model
 from jaxcompress.core.names import named_leaves
-from jaxcompress.core.observers import Range, together
+from jaxcompress.core.observers import Range
 from jaxcompress.core.report import Report
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params
-from jaxcompress.graph import Site, axes, trace
-from jaxcompress.graph.symmetries import scalings
-from jaxcompress.quantize.assignment import Assignment, assign, check_spec
-from jaxcompress.quantize.equivalent.samples import magnitudes, sample
-from jaxcompress.quantize.equivalent.search import (
-    Error,
-    bounded,
-    largest,
-    matrices,
-    moved,
-    report_of,
-    searched,
-)
-from jaxcompress.quantize.equivalent.ways import (
-    Reader,
-    Way,
-    check_weights,
-    checked_batches,
-    of_matrices,
-    ways_of,
-)
+from jaxcompress.graph import Site
+from jaxcompress.quantize.assignment import Assignment
+from jaxcompress.quantize.equivalent.samples import sample
+from jaxcompress.quantize.equivalent.search import Error, bounded, largest, matrices
+from jaxcompress.quantize.equivalent.walk import checked_strengths, surveyed, walked
+from jaxcompress.quantize.equivalent.ways import Reader, Way
 from jaxcompress.quantize.execution.activations import (
     Activations,
     check_activations,
@@ -95,9 +77,8 @@ def smooth(
 
     Raises:
       ValueError: there is no batch, an empty one or one with a NaN, a weight is not
-        finite, a strength is outside [0, 1] or
-        there is none, the activations have fixed ranges, as `static` has, or the spec
-        fits no leaf.
+        finite, a strength is outside [0, 1] or there is none, the activations have
+        fixed ranges, as `static` has, or the spec fits no leaf.
       TypeError: an argument is of the wrong kind.
 
     Example:
@@ -115,38 +96,19 @@ def smooth(
     Source: Xiao et al. 2023, arXiv:2211.10438, equation 4. Differs: the strength is
     searched, not 0.5 for all; factors move wherever the program lets them.
     """
-    check_model("smooth", fn)
-    check_arrays("smooth", "params", params)
-    check_spec("smooth", spec)
     check_activations("smooth", activations)
     strengths = checked_strengths("smooth", strengths)
-    check_concrete("smooth", params=params)
-    batches = checked_batches("smooth", batches)
-    program = trace(fn, params, *batches[0])
-    check_weights("smooth", params, program)
-    found = scalings(fn, params, *batches[0])
-    assigned = assign("smooth", params, spec, axes(fn, params, *batches[0]), None)
-    ways = ways_of(program, found)
-    each = -(-ROWS // len(batches))
-    observer = together(magnitudes(), sample(ROWS, each))
-    readers = {reader.leaf: observer for way in ways for reader in way.readers}
-    seen = of_matrices(fn, program, batches, readers)(params)
-    most = {name: np.asarray(reading[0][0]) for name, reading in seen.items()}
-    rows = {name: reading[1] for name, reading in seen.items()}
-    _check_follows(ways, rows, activations)
-    after, done = params, []
-    for way in ways:
-        candidates = _candidates(way, after, most, strengths)
-        chosen = searched(
-            way, after, rows, candidates, lambda reader: _error(reader, assigned, activations)
-        )
-        after = moved(after, way, chosen)
-        for reader in way.readers:
-            by = np.append(chosen.factors, 1.0)[reader.channels].astype(np.float32)
-            rows[reader.site.name] = rows[reader.site.name] * by[:, None, :]
-            most[reader.site.name] = most[reader.site.name] * by
-        done.append((way, chosen))
-    return after, report_of("smooth", params, after, done, found)
+    survey = surveyed(
+        "smooth", fn, params, batches, spec, lambda count: sample(ROWS, -(-ROWS // count))
+    )
+    _check_follows(survey.ways, survey.data, activations)
+    return walked(
+        survey,
+        survey.largest,
+        lambda way, params, most: _candidates(way, params, most, strengths),
+        lambda reader: _error(reader, survey.assigned, activations),
+        lambda rows, by: rows * by[:, None, :],
+    )
 
 
 def per_site(spec: QuantSpec = int8(), *, ranges: RangeEstimator = min_max) -> Activations:
@@ -178,15 +140,6 @@ def per_site(spec: QuantSpec = int8(), *, ranges: RangeEstimator = min_max) -> A
         return estimate(ranges, rows, tuple(range(-rows.ndim, 0)), spec)
 
     return Activations(of_site, spec, 1)
-
-
-def checked_strengths(caller: str, strengths: Sequence[float]) -> tuple[float, ...]:
-    """The strengths, each in [0, 1], at least one."""
-    check_each(caller, "strengths", strengths, check_share)
-    strengths = tuple(map(float, strengths))
-    if not strengths:
-        raise ValueError(f"{caller}(strengths=()) tries none. Pass for example (0.5, 0.75).")
-    return strengths
 
 
 def _candidates(way: Way, params: Params, most: dict, strengths: Sequence[float]):
