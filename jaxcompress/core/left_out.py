@@ -19,6 +19,8 @@ MOST_NAMED = 5
 """Leaves whose reasons an error gives; a model may have thousands."""
 
 LEAVE_IT_OUT = "Leave it out with select=, or with Rules that do not match it."
+BY_RULES = "Leave it out with Rules that do not match it."
+"""Of verbs that have no `select`."""
 
 
 class Obstacle(NamedTuple):
@@ -98,12 +100,13 @@ def without_data(reasons: Mapping[str, str]) -> dict[str, Obstacle]:
     return {name: Obstacle(reason, mend) for name, reason in reasons.items()}
 
 
-def by_kind(leaf, mend: str) -> Obstacle | None:
+def by_kind(leaf, mend: str, leave: str = LEAVE_IT_OUT) -> Obstacle | None:
     """What keeps methods for real arrays from a leaf, whatever its shape; or None.
 
     Args:
       leaf: array, shape, compressed leaf or Python number.
       mend: what the method says of compressed leaves.
+      leave: how the caller leaves a leaf out.
 
     Example:
       >>> by_kind(jnp.ones(2, jnp.int8), "").reason
@@ -112,16 +115,16 @@ def by_kind(leaf, mend: str) -> Obstacle | None:
     if is_constant(leaf):
         return Obstacle(
             f"it is a Python {type(leaf).__name__}, no array",
-            f"Make it one with jnp.asarray. {LEAVE_IT_OUT}",
+            f"Make it one with jnp.asarray. {leave}",
             TypeError,
         )
     if is_compressed(leaf):
         return Obstacle(f"it is already {leaf!r}", mend, TypeError)
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         reason = f"it has dtype {leaf.dtype}, and only real floating leaves can be compressed"
-        return Obstacle(reason, error=TypeError)
+        return Obstacle(reason, leave, TypeError)
     if leaf.size == 0:
-        return Obstacle(f"it has shape {tuple(leaf.shape)}, no entry")
+        return Obstacle(f"it has shape {tuple(leaf.shape)}, no entry", leave)
     return None
 
 

@@ -89,7 +89,8 @@ class Frontier:
         if needed and not bool(jnp.all(reached(moment))):
             raise ValueError(
                 f"{self.caller}(batches=...): a matrix of leaf {name!r} meets no input but 0. Give "
-                "data that reach it, prune less before it, or leave it out with select=."
+                "data that reach it, prune less before it, or leave it out, with "
+                "Target(select=...) where you prune."
             )
 
 

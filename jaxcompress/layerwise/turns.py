@@ -18,6 +18,8 @@ from jaxcompress.graph.steps import Block, Step
 
 Sites = dict[str, list[Site]]
 """The sites of each leaf, by its name."""
+LEAVE_IT_OUT = "Leave it out, with Target(select=...) where you prune"
+
 Turn = tuple[str, tuple[int, ...]]
 """A leaf's name and the index of one of its layers along the stack of its sites."""
 
@@ -63,7 +65,7 @@ def no_matrix(program: Program, name: str) -> Obstacle | None:
     if any(site.grouped for site in sites):
         return Obstacle(
             "it meets data in a grouped convolution, whose outputs meet different inputs",
-            "Leave it out with select=, or prune it with one_shot and wanda.",
+            f"{LEAVE_IT_OUT}, or prune it with one_shot and wanda.",
         )
     wanted = {_wanted_shape(name, site) for site in sites}
     alike = {(reading_axes(site), site.stack) for site in sites}
@@ -72,17 +74,17 @@ def no_matrix(program: Program, name: str) -> Obstacle | None:
         return Obstacle(
             f"it meets {met}, and has to meet data in dots or convolutions that read all of it "
             "alike",
-            "Leave it out with select=, or prune it with one_shot and wanda.",
+            f"{LEAVE_IT_OUT}, or prune it with one_shot and wanda.",
         )
     if not all(site.as_stored for site in sites):
         return Obstacle(
             "it meets data as what arithmetic makes of it, not as it is stored",
-            "Store the product, leave it out with select=, or prune it with one_shot.",
+            f"Store the product. {LEAVE_IT_OUT}, or prune it with one_shot.",
         )
     if not all(site.in_order for site in sites):
         return Obstacle(
             "it meets data with entries of an axis in another order, as after a flip or a roll",
-            "Store it in that order, leave it out with select=, or prune it with one_shot.",
+            f"Store it in that order. {LEAVE_IT_OUT}, or prune it with one_shot.",
         )
     return None
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.formats.sharing import Block, Channel, Group, Row, Tensor
 from jaxcompress.core.kinds import check_select
-from jaxcompress.core.left_out import LEAVE_IT_OUT, Obstacle, by_kind, left_out
+from jaxcompress.core.left_out import BY_RULES, LEAVE_IT_OUT, Obstacle, by_kind, left_out
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import Rules, as_rules, check_rules
 from jaxcompress.core.selectors import axes_of, weights, why_left_out
@@ -24,12 +24,30 @@ class Assignment(NamedTuple):
     axes: LeafAxes
 
 
+class Mends(NamedTuple):
+    """What errors say of leaves, by what a verb takes.
+
+    Attributes:
+      nothing: behind its name, that there is no leaf to quantize.
+      leave: how one is left out.
+    """
+
+    nothing: str
+    leave: str
+
+
+SELECTED = Mends("(select=...) selects no leaf", LEAVE_IT_OUT)
+RULED = Mends(": no weight meets data in a dot, convolution or gather", BY_RULES)
+"""Of verbs that take Rules and have no `select`."""
+
+
 def assign(
     caller: str,
     params: Params,
     spec: QuantSpec | Rules,
     axes: Axes | None,
     select: Selector | None,
+    mends: Mends = SELECTED,
 ) -> dict[str, Assignment | str]:
     """Gives each leaf name its assignment, or the reason why it has none.
 
@@ -39,6 +57,7 @@ def assign(
       spec: one spec, or rules over the names of the selected leaves.
       axes: what `graph.axes` gave; without it the layout default is used.
       select: which leaves; without it `weights(axes)`.
+      mends: what errors say.
 
     Returns:
       Dict in the tree's order.
@@ -57,14 +76,14 @@ def assign(
     chosen = chosen_by(caller, select or weights(axes), params)
     selected = [name for name in leaves if chosen[name]]
     if leaves and not selected:
-        raise ValueError(f"{caller}(select=...) selects no leaf. Leaves are: {', '.join(leaves)}.")
+        raise ValueError(f"{caller}{mends.nothing}. Leaves are: {', '.join(leaves)}.")
     specs = as_rules(spec).assign(selected)
     assigned: dict[str, Assignment | str] = {}
     obstacles: dict[str, Obstacle] = {}
     for name, leaf in leaves.items():
         leaf_axes = axes_of(name, leaf, known)
         if name in specs:
-            fitted = _fitted(caller, name, leaf, specs[name], leaf_axes)
+            fitted = _fitted(caller, name, leaf, Assignment(specs[name], leaf_axes), mends.leave)
             if isinstance(fitted, Obstacle):
                 obstacles[name] = fitted
             else:
@@ -104,18 +123,19 @@ def check_choice(
     check_select(caller, select)
 
 
-def _fitted(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -> Assignment | Obstacle:
+def _fitted(caller: str, name: str, leaf, choice: Assignment, leave: str) -> Assignment | Obstacle:
     """One leaf with its spec, or what its kind or shape has against that."""
-    obstacle = by_kind(leaf, f"Materialize it first. {LEAVE_IT_OUT}")
+    spec, axes = choice
+    obstacle = by_kind(leaf, f"Materialize it first. {leave}", leave)
     if obstacle is not None:
         return obstacle
     if leaf.ndim == 0:
-        return Obstacle("it is a single number")
+        return Obstacle("it is a single number", leave)
     if not axes.meets_data:
         axes = LeafAxes(tuple(range(leaf.ndim)), (), assumed=True)
     if not isinstance(spec.sharing, Tensor | Channel):
         _check_axes(caller, name, leaf, spec, axes)
-        obstacle = _not_divided(leaf, spec, axes)
+        obstacle = _not_divided(leaf, spec, axes, leave)
     return obstacle or Assignment(spec, axes)
 
 
@@ -127,19 +147,19 @@ def _check_axes(caller: str, name: str, leaf, spec: QuantSpec, axes: LeafAxes) -
         )
 
 
-def _not_divided(leaf, spec: QuantSpec, axes: LeafAxes) -> Obstacle | None:
+def _not_divided(leaf, spec: QuantSpec, axes: LeafAxes, leave: str) -> Obstacle | None:
     """What keeps a leaf from being cut into the blocks of a spec."""
     shape = tuple(leaf.shape)
     if not axes.contracting:
         return Obstacle(
             f"its shape {shape} has no contracting axis for {spec}",
-            f"Give it a spec per channel. {LEAVE_IT_OUT}",
+            f"Give it a spec per channel. {leave}",
         )
     sharing, roles = spec.sharing, {"contracting": axes.contracting, "output": axes.output}
     if isinstance(sharing, Block) and not axes.output:
         return Obstacle(
             f"its shape {shape} has no output axis for {spec}",
-            f"Give it a spec in groups. {LEAVE_IT_OUT}",
+            f"Give it a spec in groups. {leave}",
         )
     if isinstance(sharing, Row):
         return None
@@ -150,7 +170,7 @@ def _not_divided(leaf, spec: QuantSpec, axes: LeafAxes) -> Obstacle | None:
             return Obstacle(
                 f"{spec} does not divide its {math.prod(lengths)} weights along {role} axes of "
                 f"{lengths}",
-                f"Sizes that do: {', '.join(map(str, _sizes(lengths))) or 1}. {LEAVE_IT_OUT}",
+                f"Sizes that do: {', '.join(map(str, _sizes(lengths))) or 1}. {leave}",
             )
     return None
 

@@ -19,7 +19,7 @@ from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.program import Program, axes, trace
 from jaxcompress.layerwise.moments import row_counts
 from jaxcompress.layerwise.turns import no_matrix, sites_of
-from jaxcompress.quantize.assignment import Assignment, assign
+from jaxcompress.quantize.assignment import RULED, Assignment, assign
 from jaxcompress.quantize.weights import stored_as
 
 MEND = "give batches that reach it"
@@ -77,7 +77,7 @@ def task_of(
     check_concrete(caller, params=params)
     inputs = [as_inputs(batch) for batch in as_batches(caller, batches)]
     program, roles = trace(fn, params, *inputs[0]), axes(fn, params, *inputs[0])
-    choices = assign(caller, params, spec, roles, None)
+    choices = assign(caller, params, spec, roles, None, RULED)
     task = Task(caller, fn, params, inputs, program, choices)
     leaves = named_leaves(params)
     for name in task.assigned:

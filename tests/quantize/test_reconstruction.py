@@ -1,11 +1,14 @@
 """Quantization on data: order of layers, leaves without data, zeros, reports."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxcompress as jc
+from jaxcompress.core.left_out import BY_RULES
 from jaxcompress.quantize import int4, int8, quantize, reconstruct
 from jaxcompress.quantize.rounding import Rounded, coded
 from jaxcompress.quantize.rounding.matrices import encoded, grid_of
@@ -137,3 +140,24 @@ def test_weights_and_data_that_are_not_finite_are_refused(bad):
         reconstruct(mlp, MLP | {"up": MLP["up"].at[0, 0].set(bad)}, [X], int8())
     with pytest.raises(ValueError, match=r"reconstruct.*'up'"):
         reconstruct(mlp, MLP, [X.at[0, 0].set(bad)], int8())
+
+
+TUNING = jc.quantize.rounding.block_tuning(jax.random.key(0))
+DYNAMIC = jc.quantize.execution.dynamic()
+RULED = {
+    "reconstruct": reconstruct,
+    "reconstruct_blocks": functools.partial(jc.quantize.reconstruct_blocks, tuning=TUNING),
+    "post_training": jc.quantize.post_training,
+    "smooth": functools.partial(jc.quantize.equivalent.smooth, activations=DYNAMIC),
+    "activation_aware": jc.quantize.equivalent.activation_aware,
+}
+
+
+@pytest.mark.parametrize("verb", RULED)
+def test_verbs_without_a_selector_name_rules_as_the_mend(verb):
+    rules = jc.Rules({"up": int4(group_size=4), "*": int8()})
+    with pytest.raises(ValueError, match=rf"^{verb}: leaf 'up' was asked for by name") as error:
+        RULED[verb](mlp, MLP, [X], rules)
+    assert str(error.value).endswith("Sizes that do: 2, 3, 6. " + BY_RULES)
+    with pytest.raises(ValueError, match=rf"^{verb}: no weight meets data in a dot"):
+        RULED[verb](lambda params, x: x * params["scale"], {"scale": jnp.ones((1, 6))}, [X], int8())

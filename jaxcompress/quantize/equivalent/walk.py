@@ -19,7 +19,7 @@ from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph import axes, trace
 from jaxcompress.graph.symmetries import Scalings, scalings
-from jaxcompress.quantize.assignment import Assignment, assign, check_spec
+from jaxcompress.quantize.assignment import RULED, Assignment, assign, check_spec
 from jaxcompress.quantize.equivalent.samples import magnitudes
 from jaxcompress.quantize.equivalent.search import Error, moved, report_of, searched
 from jaxcompress.quantize.equivalent.ways import (
@@ -88,7 +88,7 @@ def surveyed(
     program = trace(fn, params, *inputs[0])
     check_weights(caller, params, program)
     found = scalings(fn, params, *inputs[0])
-    assigned = assign(caller, params, spec, axes(fn, params, *inputs[0]), None)
+    assigned = assign(caller, params, spec, axes(fn, params, *inputs[0]), None, RULED)
     ways = ways_of(program, found)
     observer = together(magnitudes(), observer_of(len(inputs)))
     readers = {reader.leaf: observer for way in ways for reader in way.readers}

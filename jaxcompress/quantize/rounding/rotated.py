@@ -30,6 +30,10 @@ def rotated(inner: Rounding = nearest(), *, block: int = 128, seed: int = 0) -> 
     `run` and `fake_quantize_activations` meet one in a dot, they rotate the data, and
     round rotated data.
 
+    Nothing checks that it helps. Where weights have no outliers it may not: a row of
+    levels, as one of equal weights is, gets errors that rounding to nearest has not,
+    with data and without. `post_training` keeps it only where the model errs less.
+
     Weights that were pruned do not stay 0: the rotation mixes them with others.
 
     Also known as: MR-GPTQ (of `gptq`, for `mxfp4` and `nvfp4`), QuaRot's online

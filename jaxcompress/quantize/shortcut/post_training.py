@@ -18,7 +18,7 @@ from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph import axes
-from jaxcompress.quantize.assignment import check_spec
+from jaxcompress.quantize.assignment import RULED, assign, check_spec
 from jaxcompress.quantize.equivalent.activation_aware import activation_aware
 from jaxcompress.quantize.ranges.errors import mean_squared_error
 from jaxcompress.quantize.reconstruction import reconstruct
@@ -115,6 +115,7 @@ def post_training(
     seen, judging = _split(caller, as_batches(caller, batches), held_out)
     error = _error(caller, fn, params, judging)
     roles = axes(fn, params, *seen[0])
+    assign(caller, params, spec, roles, None, RULED)  # `quantize` would tell of its `select`
 
     def plain(rounding: Rounding) -> Made:
         return quantize(params, spec, axes=roles, rounding=rounding)
