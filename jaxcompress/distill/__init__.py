@@ -12,6 +12,7 @@ it serves losses without labels too:
 
 from jaxcompress.core import exports
 from jaxcompress.core.labels import counted as counted
+from jaxcompress.distill import ensembles as ensembles
 from jaxcompress.distill import outputs as outputs
 from jaxcompress.distill.mixing import mix as mix
 
