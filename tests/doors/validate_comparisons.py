@@ -25,6 +25,8 @@ def params():
     return {"kernel": jnp.ones((9, 2))}
 
 
+EVALUATION = jc.validate.evaluate(model, params(), IMAGES, np.arange(2))
+
 DOORS = Doors(
     given={
         "accuracy": lambda: 0.9,
@@ -36,6 +38,7 @@ DOORS = Doors(
         "differences": lambda: DIFFERENCES,
         "discordance": lambda: 0.2,
         "examples": lambda: jc.validate.Examples(IMAGES, np.arange(2)),
+        "evaluations": lambda: {"dense": EVALUATION},
         "fn": lambda: model,
         "gained": lambda: 1,
         "images": lambda: IMAGES,
@@ -43,6 +46,7 @@ DOORS = Doors(
         "key": lambda: jax.random.key(0),
         "labels": lambda: CLASSES,
         "lost": lambda: 2,
+        "macs": lambda: {"dense": 1.0},
         "margin": lambda: 0.1,
         "n": lambda: 10,
         "originals": lambda: np.stack([CLASSES, CLASSES]),
@@ -52,6 +56,7 @@ DOORS = Doors(
         "reference": lambda: np.array([0.1, 0.4, 0.35, 0.8]),
         "scores": lambda: np.array([0.1, 0.4, 0.35, 0.8]),
         "severity": lambda: 0.5,
+        "size_bytes": lambda: {"dense": 1.0},
         "statistic": lambda: np.mean,
         "vocabulary": lambda: 8,
         "width": lambda: 0.2,

@@ -3,6 +3,7 @@
 is there a difference        mcnemar, permutation_test, paired_bootstrap, compare_auc
 is it ruled out              equivalence, equivalence_of_means
 many candidates at once      holm and its like, max_t, simultaneous_intervals
+cost beside quality          tradeoffs
 how many examples it takes   required_examples of claims, check_examples
 """
 
@@ -59,5 +60,8 @@ from jaxcompress.validate.comparisons.simultaneous import max_t as max_t
 from jaxcompress.validate.comparisons.simultaneous import (
     simultaneous_intervals as simultaneous_intervals,
 )
+from jaxcompress.validate.comparisons.tradeoffs import Tradeoff as Tradeoff
+from jaxcompress.validate.comparisons.tradeoffs import Tradeoffs as Tradeoffs
+from jaxcompress.validate.comparisons.tradeoffs import tradeoffs as tradeoffs
 
 exports.list_imports(globals())
