@@ -14,6 +14,7 @@ from jaxcompress.core import exports
 from jaxcompress.core.labels import counted as counted
 from jaxcompress.distill import ensembles as ensembles
 from jaxcompress.distill import outputs as outputs
+from jaxcompress.distill import sequences as sequences
 from jaxcompress.distill.mixing import mix as mix
 
 exports.list_imports(globals())

@@ -1,0 +1,159 @@
+"""Generation: with a cache and without one the same tokens, and their probabilities."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcompress import distill
+
+sequences: Any = distill.sequences  # wrong arguments are passed, too
+VOCABULARY, WIDTH, ROOM = 5, 8, 9
+
+
+def initial(seed=7):
+    keys = jax.random.split(jax.random.key(seed), 3)
+    shapes = {
+        "embedding": (VOCABULARY, WIDTH),
+        "qkv": (3, WIDTH, WIDTH),
+        "out": (WIDTH, VOCABULARY),
+    }
+    return {
+        name: 0.7 * jax.random.normal(key, shape)
+        for key, (name, shape) in zip(keys, shapes.items(), strict=True)
+    }
+
+
+def attended(queries, keys, values, positions):
+    scores = jnp.einsum("bqd,bkd->bqk", queries, keys) / WIDTH**0.5
+    seen = jnp.arange(keys.shape[1])[None, :] <= positions[:, None]
+    weights = jax.nn.softmax(jnp.where(seen[None], scores, -jnp.inf), axis=-1)
+    return jnp.einsum("bqk,bkd->bqd", weights, values)
+
+
+def model(params, tokens):
+    """A layer of causal attention, without a cache."""
+    x = params["embedding"][tokens]
+    q, k, v = (x @ weight for weight in params["qkv"])
+    positions = jnp.arange(tokens.shape[1])
+    return attended(q, k, v, positions) @ params["out"]
+
+
+def decoder(params, tokens, cache):
+    """The same with a cache of keys and values."""
+    x = params["embedding"][tokens]
+    q, k, v = (x @ weight for weight in params["qkv"])
+    held = [
+        jax.lax.dynamic_update_slice_in_dim(old, new, cache["used"], axis=1)
+        for old, new in ((cache["k"], k), (cache["v"], v))
+    ]
+    positions = cache["used"] + jnp.arange(tokens.shape[1])
+    logits = attended(q, held[0], held[1], positions) @ params["out"]
+    return logits, {"k": held[0], "v": held[1], "used": cache["used"] + tokens.shape[1]}
+
+
+def empty(batch):
+    space = jnp.zeros((batch, ROOM, WIDTH))
+    return {"k": space, "v": space, "used": jnp.zeros((), jnp.int32)}
+
+
+PROMPT = jnp.array([[1, 2, 0], [4, 4, 4]])
+PARAMS = initial()
+
+
+def continued(sample=None, key=0, end=None, steps=6):
+    run = jax.jit(
+        lambda params, key: sequences.generate(
+            decoder, params, PROMPT, empty(2), steps=steps, sample=sample, key=key, end=end
+        )
+    )
+    return run(PARAMS, jax.random.key(key))
+
+
+def by_hand(steps=6):
+    """Greedy tokens, the model run anew on all tokens for each of them."""
+    tokens = np.zeros((2, ROOM), int)
+    tokens[:, :3] = PROMPT
+    for at in range(3, 3 + steps):
+        tokens[:, at] = np.asarray(jax.jit(model)(PARAMS, tokens))[:, at - 1].argmax(-1)
+    return tokens[:, 3:]
+
+
+def test_greedy_tokens_are_those_of_the_model_run_anew():
+    found = continued()
+    np.testing.assert_array_equal(found.tokens, by_hand())
+    assert found.counts.all()
+    assert len(np.unique(found.tokens)) > 2
+    whole = jnp.concatenate([PROMPT, found.tokens], axis=1)
+    logs = jax.nn.log_softmax(jax.jit(model)(PARAMS, whole))[:, 2:-1]
+    expected = np.take_along_axis(np.asarray(logs), np.asarray(found.tokens)[..., None], -1)[..., 0]
+    np.testing.assert_allclose(found.log_probabilities, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_without_a_cache_gives_the_same():
+    slow, nothing = sequences.uncached(model, room=ROOM)
+    found = jax.jit(lambda p: sequences.generate(slow, p, PROMPT, nothing(2), steps=6))(PARAMS)
+    np.testing.assert_array_equal(found.tokens, by_hand())
+
+
+def test_after_the_end_there_is_the_end_alone():
+    tokens = by_hand()
+    end = int(tokens[0, 1])
+    found = continued(end=end)
+    for row, counts, whole in zip(
+        np.asarray(found.tokens), np.asarray(found.counts), tokens, strict=True
+    ):
+        length = (list(whole).index(end) if end in whole else len(whole) - 1) + 1
+        np.testing.assert_array_equal(row[:length], whole[:length])
+        assert (row[length:] == end).all()
+        np.testing.assert_array_equal(counts, np.arange(6) < length)
+
+
+def test_samplers_draw_by_the_probabilities():
+    logits = jnp.log(jnp.array([0.5, 0.3, 0.15, 0.05]))
+    keys = jax.random.split(jax.random.key(0), 4000)
+    expected = {
+        sequences.at_temperature(1.0): [0.5, 0.3, 0.15, 0.05],
+        sequences.at_temperature(0.5): np.square([0.5, 0.3, 0.15, 0.05]) / 0.365,
+        sequences.among_top(2): [0.625, 0.375, 0, 0],
+        sequences.among_top(9): [0.5, 0.3, 0.15, 0.05],
+        sequences.greedy(): [1, 0, 0, 0],
+    }
+    for sample, shares in expected.items():
+        drawn = jax.jit(jax.vmap(lambda key, sample=sample: sample(key, logits)))(keys)
+        found = np.bincount(np.asarray(drawn), minlength=4) / 4000
+        # Five standard errors of a share.
+        assert np.all(np.abs(found - shares) <= 5 * np.sqrt(np.array(shares) * 0.25 / 1000))
+
+
+def test_the_key_decides():
+    first, again, other = (continued(sequences.at_temperature(2.0), key) for key in (1, 1, 2))
+    np.testing.assert_array_equal(first.tokens, again.tokens)
+    assert (first.tokens != other.tokens).any()
+
+
+def call(**options):
+    given = {"decoder": decoder, "params": PARAMS, "prompt": PROMPT, "cache": empty(2), "steps": 1}
+    return sequences.generate(**given | options)
+
+
+WRONG = [
+    (lambda: call(prompt=jnp.ones((2, 3))), TypeError, "needs integer tokens"),
+    (lambda: call(prompt=jnp.ones(3, int)), ValueError, r"shape \(batch, length\)"),
+    (lambda: call(prompt=jnp.ones((2, 0), int)), ValueError, r"shape \(batch, length\)"),
+    (lambda: call(steps=0), ValueError, "steps=0"),
+    (lambda: call(sample=sequences.greedy), TypeError, r"^generate\(sample=greedy\)"),
+    (lambda: call(end=0.5), ValueError, "end"),
+    (lambda: call(decoder=3), TypeError, "decoder=3"),
+    (lambda: sequences.at_temperature(0.0), ValueError, "temperature=0.0"),
+    (lambda: sequences.among_top(0), ValueError, "k=0"),
+    (lambda: sequences.uncached(model, room=0), ValueError, "room=0"),
+]
+
+
+@pytest.mark.parametrize(("called", "error", "message"), WRONG)
+def test_wrong_arguments(called, error, message):
+    with pytest.raises(error, match=message):
+        called()
