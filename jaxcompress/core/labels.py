@@ -95,12 +95,26 @@ def cross_entropy(logits: Array, labels: Array, ignore: int | None) -> Array:
     counts = counted(labels, ignore=ignore)
     # Logits that do not count may hold anything, also for the gradient.
     logits = jnp.where(counts[..., None], logits.astype(jnp.float32), 0.0)
-    # Compared and not gathered: nothing can wrap or be clamped, the gradient scatters
-    # nothing, and the classes may lie on several devices.
-    classes = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
-    chosen = jnp.sum(jnp.where(classes == labels[..., None], logits, 0.0), axis=-1)
-    exists = (labels >= 0) & (labels < logits.shape[-1])
-    # NaN is a factor and not a choice: the gradient of a chosen constant would be 0,
-    # and a wrong label would pass for an example that teaches nothing.
-    known = jnp.where(exists | ~counts, 1.0, jnp.nan)
+    chosen = jnp.sum(jnp.where(chosen_class(labels, logits.shape[-1]), logits, 0.0), axis=-1)
+    known = known_factor(labels, logits.shape[-1], counts)
     return jnp.where(counts, (jax.nn.logsumexp(logits, axis=-1) - chosen) * known, 0.0)
+
+
+def chosen_class(labels: Array, classes: int) -> Array:
+    """Marks the class of each label, (...) int32: (..., classes) bool.
+
+    Compared and not gathered: nothing can wrap or be clamped, the gradient scatters
+    nothing, and the classes may lie on several devices.
+    """
+    indices = jax.lax.broadcasted_iota(jnp.int32, (*labels.shape, classes), labels.ndim)
+    return indices == labels[..., None]
+
+
+def known_factor(labels: Array, classes: int, counts: Array) -> Array:
+    """1 where the label is a class or does not count, else NaN: (...) float32.
+
+    NaN is a factor and not a choice: the gradient of a chosen constant would be 0, and
+    a wrong label would pass for an example that teaches nothing.
+    """
+    exists = (labels >= 0) & (labels < classes)
+    return jnp.where(exists | ~counts, 1.0, jnp.nan)

@@ -1,6 +1,7 @@
 """Weighted sums of losses."""
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_share
 from jaxcompress.core.kinds import check_numeric
@@ -8,7 +9,7 @@ from jaxcompress.core.types import Array
 from jaxcompress.distill.checks import check_floating, check_same_shape
 
 
-def mix(hard: Array, soft: Array, *, weight: float) -> Array:
+def mix(hard: ArrayLike, soft: ArrayLike, *, weight: float) -> Array:
     """Averages two losses with a weight, example by example.
 
         loss = (1 - weight) · hard + weight · soft

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.batches import as_batches, as_inputs
@@ -83,9 +82,7 @@ def task_of(
     leaves = named_leaves(params)
     for name in task.assigned:
         check_finite(caller, name, leaves[name])
-    # Those of NumPy get the dtype that they have in programs, as float32 for float64.
-    arrays = {name: jnp.asarray(leaves[name]) for name in task.assigned}
-    return task._replace(params=map_named(lambda name, leaf: arrays.get(name, leaf), params))
+    return task
 
 
 def reach_of(task: Task) -> Reach:

@@ -5,23 +5,16 @@ import jax.numpy as jnp
 from tests.doors.table import Doors
 from tests.doors.values import NUMBER, SIZE, WHOLE
 
-LOGITS = jnp.ones((2, 3))
-
 DOORS = Doors(
     given={
         "hard": lambda: jnp.ones(2),
         "soft": lambda: jnp.ones(2),
         "weight": lambda: 0.5,
-        "logits": lambda: LOGITS,
-        "student_logits": lambda: LOGITS,
-        "teacher_logits": lambda: LOGITS,
         "labels": lambda: jnp.array([0, 1]),
         "ignore": lambda: -100,
     },
-    right={"ignore": WHOLE | {"None"}, "temperature": SIZE},
+    right={"ignore": WHOLE | {"None"}},
     # Labels of any shape, () among them.
     exceptions={("distill.counted", "labels"): NUMBER - SIZE},
-    traced=frozenset(
-        ("distill.mix", "distill.outputs.hard_targets", "distill.outputs.soft_targets")
-    ),
+    traced=frozenset(("distill.mix",)),
 )

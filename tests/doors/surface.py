@@ -11,7 +11,7 @@ from tests import methods
 FAMILIES = {
     f"validate_{family}": f"validate.{family}."
     for family in ("comparisons", "leakage", "membership", "metrics", "privacy", "shift")
-} | {f"distill_{family}": f"distill.{family}." for family in ("ensembles", "sequences")}
+} | {f"distill_{family}": f"distill.{family}." for family in ("ensembles", "outputs", "sequences")}
 """Families with a table of their own, `validate_leakage.py`, and their prefix."""
 NEEDS = {
     "validate.privacy.epsilon": "dp_accounting",

@@ -3,22 +3,25 @@
 Each gives one float32 number per example; the mean over a batch is the caller's.
 """
 
-import jax
-import jax.numpy as jnp
+from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import check_positive
-from jaxcompress.core.kinds import check_numeric
-from jaxcompress.core.labels import check_ignore, class_labels, cross_entropy
+from jaxcompress.core.labels import cross_entropy
 from jaxcompress.core.types import Array
-from jaxcompress.distill.checks import check_floating, check_same_shape
+from jaxcompress.distill.outputs.logits import (
+    checked_labels,
+    checked_logits,
+    divergence,
+    softened,
+    squared,
+)
 
 
 def soft_targets(
-    student_logits: Array, teacher_logits: Array, *, temperature: float = 1.0
+    student_logits: ArrayLike, teacher_logits: ArrayLike, *, temperature: float = 1.0
 ) -> Array:
     """KL divergence of the student's softened output from the teacher's, times T².
 
-    Also known as: knowledge distillation (KD), Hinton's loss, soft labels.
+    Also known as: knowledge distillation (KD), Hinton's loss, forward KL, soft labels.
 
         loss = T² · sum_j p_j · (log p_j - log q_j)
         p = softmax(teacher / T),  q = softmax(student / T)
@@ -32,11 +35,12 @@ def soft_targets(
       teacher_logits: (..., classes), floating; the dtype may differ. A class of teacher
         probability 0, such as one at -inf, adds nothing.
       temperature: T > 0; higher says more of the classes that the teacher
-        thinks unlikely.
+        thinks unlikely. It may be traced, as the value of a schedule is.
 
     Returns:
       (...) float32, computed in float32: 0 at equality, never below 0 by more
-      than rounding.
+      than rounding. Tokens that are padding stay out of the mean by
+      `jnp.sum(losses, where=counts)`, see `distill.counted`.
 
     Raises:
       TypeError: logits are not floating.
@@ -51,20 +55,11 @@ def soft_targets(
     divergence instead of the cross-entropy, which has the same gradient
     and is 0 at equality.
     """
-    student_logits = _checked_logits("soft_targets", "student_logits", student_logits)
-    teacher_logits = _checked_logits("soft_targets", "teacher_logits", teacher_logits)
-    check_same_shape("soft_targets", student_logits=student_logits, teacher_logits=teacher_logits)
-    check_positive("soft_targets", "temperature", temperature)
-    student = _log_probabilities(student_logits, temperature)
-    teacher = _log_probabilities(jax.lax.stop_gradient(teacher_logits), temperature)
-    probabilities = jnp.exp(teacher)
-    likely = probabilities > 0
-    # A class at -inf in both would give -inf minus -inf.
-    ratio = jnp.where(likely, teacher, 0) - jnp.where(likely, student, 0)
-    return temperature**2 * jnp.sum(probabilities * ratio, axis=-1)
+    student, teacher = softened("soft_targets", student_logits, teacher_logits, temperature)
+    return squared(temperature) * divergence(teacher, student)
 
 
-def hard_targets(logits: Array, labels: Array, *, ignore: int | None = None) -> Array:
+def hard_targets(logits: ArrayLike, labels: ArrayLike, *, ignore: int | None = None) -> Array:
     """Cross-entropy with integer labels: -log of the probability of the class, in nats.
 
     Args:
@@ -89,27 +84,6 @@ def hard_targets(logits: Array, labels: Array, *, ignore: int | None = None) -> 
       >>> loss(jnp.zeros((2, 2)), jnp.array([2, -100]), ignore=-100)
       Array([nan,  0.], dtype=float32)
     """
-    logits = _checked_logits("hard_targets", "logits", logits)
-    labels = class_labels("hard_targets", labels)
-    check_ignore("hard_targets", ignore)
-    if labels.shape != logits.shape[:-1]:
-        raise ValueError(
-            f"hard_targets(labels of shape {labels.shape}) needs the shape {logits.shape[:-1]},"
-            " that of the logits without classes."
-        )
+    logits = checked_logits("hard_targets", "logits", logits)
+    labels = checked_labels("hard_targets", labels, logits, ignore)
     return cross_entropy(logits, labels, ignore)
-
-
-def _log_probabilities(logits: Array, temperature: float) -> Array:
-    return jax.nn.log_softmax(logits.astype(jnp.float32) / temperature, axis=-1)
-
-
-def _checked_logits(callable_name: str, argument: str, logits) -> Array:
-    check_numeric(callable_name, argument, logits)
-    logits = jnp.asarray(logits)
-    check_floating(callable_name, argument, logits)
-    if logits.ndim == 0 or logits.shape[-1] == 0:
-        raise ValueError(
-            f"{callable_name}({argument} of shape {logits.shape}) needs the shape (..., classes)."
-        )
-    return logits

@@ -1,0 +1,106 @@
+"""Logits of a student and a teacher: how they are checked, softened and compared.
+
+What the losses share; none of it is public.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxcompress.core.checks import check_positive
+from jaxcompress.core.labels import check_ignore, class_labels
+from jaxcompress.core.types import Array
+from jaxcompress.distill.checks import check_same_shape
+from jaxcompress.distill.outputs.arrays import as_float32, checked
+
+
+def checked_logits(caller: str, argument: str, logits: ArrayLike) -> Array:
+    """As `checked`, and a ValueError unless there is an axis of classes."""
+    logits = checked(caller, argument, logits)
+    if logits.ndim == 0 or logits.shape[-1] == 0:
+        raise ValueError(
+            f"{caller}({argument} of shape {logits.shape}) needs the shape (..., classes)."
+        )
+    return logits
+
+
+def checked_pair(
+    caller: str, student_logits: ArrayLike, teacher_logits: ArrayLike
+) -> tuple[Array, Array]:
+    """Both logits in float32, of equal shapes, the teacher's without gradient."""
+    student = checked_logits(caller, "student_logits", student_logits)
+    teacher = checked_logits(caller, "teacher_logits", teacher_logits)
+    classes = student.shape[-1], teacher.shape[-1]
+    if classes[0] != classes[1]:
+        raise ValueError(
+            f"{caller}(student_logits of shape {student.shape}, teacher_logits of shape "
+            f"{teacher.shape}): the student has {classes[0]} classes and the teacher "
+            f"{classes[1]}. Keep those that both have, in one order."
+        )
+    check_same_shape(caller, student_logits=student, teacher_logits=teacher)
+    teacher = jax.lax.stop_gradient(teacher)
+    return student.astype(jnp.float32), teacher.astype(jnp.float32)
+
+
+def check_two_classes(caller: str, logits: Array) -> None:
+    """Raises a ValueError for logits of one class, which compare with nothing."""
+    if logits.shape[-1] < 2:
+        raise ValueError(f"{caller}(student_logits of shape {logits.shape}) needs two classes.")
+
+
+def checked_labels(caller: str, labels: ArrayLike, logits: Array, ignore: int | None) -> Array:
+    """Labels in int32; a ValueError unless there is one for each row of the logits."""
+    labels = class_labels(caller, labels)
+    check_ignore(caller, ignore)
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"{caller}(labels of shape {labels.shape}) needs the shape {logits.shape[:-1]},"
+            " that of the logits without classes."
+        )
+    return labels
+
+
+def softened(
+    caller: str, student_logits: ArrayLike, teacher_logits: ArrayLike, temperature: float
+) -> tuple[Array, Array]:
+    """Log probabilities of both at a temperature, as `checked_pair`."""
+    student, teacher = checked_pair(caller, student_logits, teacher_logits)
+    check_positive(caller, "temperature", temperature)
+    return log_probabilities(student, temperature), log_probabilities(teacher, temperature)
+
+
+def log_probabilities(logits: Array, temperature: float) -> Array:
+    """Log of softmax(logits / T) over the last axis, of float32 logits."""
+    return jax.nn.log_softmax(logits / as_float32(temperature), axis=-1)
+
+
+def squared(temperature: float) -> Array:
+    """T², by which losses are multiplied so that gradients keep their size."""
+    return as_float32(temperature) ** 2
+
+
+def expectation(log_weights: Array, values: Array) -> Array:
+    """Sum of exp(log_weights) · values over the last axis.
+
+    What has the weight 0, such as a class at -inf, adds nothing, whatever its value.
+    """
+    weights = jnp.exp(log_weights)
+    return jnp.sum(weights * jnp.where(weights > 0, values, 0.0), axis=-1)
+
+
+def divergence(first: Array, second: Array) -> Array:
+    """KL divergence of the second from the first, (..., classes) log probabilities.
+
+    sum_j exp(first_j) · (first_j - second_j)
+    """
+    likely = jnp.exp(first) > 0
+    # A class at -inf in both would give -inf minus -inf, and NaN in the gradient.
+    ratio = jnp.where(likely, first, 0.0) - jnp.where(likely, second, 0.0)
+    return expectation(first, ratio)
+
+
+def log_mass(logits: Array) -> Array:
+    """Log of the sum of exp over the last axis; -inf, without gradient, of nothing."""
+    exists = jnp.max(logits, axis=-1) > -jnp.inf
+    safe = jnp.where(exists[..., None], logits, 0.0)
+    return jnp.where(exists, jax.nn.logsumexp(safe, axis=-1), -jnp.inf)
