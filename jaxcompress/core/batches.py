@@ -120,10 +120,22 @@ def as_batches(caller: str, batches: Iterable[Any]) -> list[Any]:
         raise ValueError(f"{caller}(batches=[]) holds no batch. Pass at least one.")
     check_concrete(caller, batches=batches)
     for index, batch in enumerate(batches):
-        for path, leaf in jax.tree_util.tree_leaves_with_path(batch):
-            if np.size(leaf) == 0:
-                raise ValueError(
-                    f"{caller}(batches): batch {index} holds no example in "
-                    f"batch{jax.tree_util.keystr(path)}, of shape {np.shape(leaf)}. Leave it out."
-                )
+        check_not_empty(caller, index, batch)
     return batches
+
+
+def check_not_empty(caller: str, index: int, batch: Any) -> None:
+    """Raises a ValueError where a batch holds an array without entries.
+
+    Example:
+      >>> check_not_empty("diagnose", 0, np.zeros((0, 2)))
+      Traceback (most recent call last):
+      ValueError: diagnose(batches): batch 0 holds no example in batch, of shape (0, 2).
+      Leave it out.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(batch):
+        if np.size(leaf) == 0:
+            raise ValueError(
+                f"{caller}(batches): batch {index} holds no example in "
+                f"batch{jax.tree_util.keystr(path)}, of shape {np.shape(leaf)}. Leave it out."
+            )

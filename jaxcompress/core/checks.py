@@ -202,9 +202,10 @@ def check_fits(caller: str, **arguments: PyTree) -> None:
 
 
 def check_concrete(caller: str, mend: str = "", **arguments: PyTree) -> None:
-    """Raises a TypeError where an array is traced, so that it has no value yet.
+    """Raises a TypeError where an array has no value: it is traced, or a shape alone.
 
-    It is a `TracedError`, by which code that tries tracing first knows the reason.
+    For what is traced it is a `TracedError`, by which code that tries tracing first
+    knows the reason.
 
     For the doors of verbs that look at values to decide shapes, counts and reports.
 
@@ -221,12 +222,17 @@ def check_concrete(caller: str, mend: str = "", **arguments: PyTree) -> None:
     """
     for argument, tree in arguments.items():
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            which = f"leaf {name!r}" if name else "it"
+            if isinstance(leaf, jax.ShapeDtypeStruct):
+                raise TypeError(
+                    f"{caller}({argument}=...) reads values, and {which} is a shape without them, "
+                    f"{leaf.dtype} {leaf.shape}. Pass arrays."
+                )
             if isinstance(leaf, Tracer):
-                name = jax.tree_util.keystr(path, simple=True, separator="/")
                 raise TracedError(
-                    f"{caller}({argument}=...) reads values, and "
-                    f"{f'leaf {name!r}' if name else 'it'} is traced by jit, grad or vmap. Call "
-                    f"{caller} outside of them.{' ' * bool(mend)}{mend}"
+                    f"{caller}({argument}=...) reads values, and {which} is traced by jit, grad or "
+                    f"vmap. Call {caller} outside of them.{' ' * bool(mend)}{mend}"
                 )
     # Inside of jit even a constant is traced.
     if isinstance(jnp.zeros(()), Tracer):

@@ -47,8 +47,8 @@ def calibrate(
 
     Raises:
       ValueError: there is no batch, a batch holds a NaN, its shapes give readings of
-        other shapes than the batches before, no data reach any observed site, or a
-        rule matches no leaf with an observed site.
+        other shapes than the batches before, no data reach any observed site, what is
+        read is NaN, or a rule matches no leaf with an observed site.
       TypeError: a leaf of the params or of a batch is no array; it is named.
 
     Example:
@@ -71,7 +71,25 @@ def calibrate(
             f"calibrate(batches): no row other than 0 reached any of {', '.join(found)}. "
             "Give data that reach them."
         )
+    for name, reading in found.items():
+        if _holds_nan(reading):
+            raise ValueError(
+                f"calibrate(batches): what is read at site {name!r} is NaN. Infinities in the "
+                "data, or a NaN in the params, lead there. Clean them."
+            )
     return found
+
+
+def _holds_nan(reading: Any) -> bool:
+    """Whether a slice of a leaf that data reached reads a NaN."""
+    slices = reading.count.shape
+
+    def of_slices(x: Array) -> Array:
+        rest = tuple(range(len(slices), jnp.ndim(x)))
+        return jnp.any(jnp.isnan(x), axis=rest)
+
+    parts = [x for x in jax.tree.leaves(reading.value) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return any(bool(jnp.any(of_slices(x) & (reading.count > 0))) for x in parts)
 
 
 def unreached(fn: Model, params: Params, batches: Iterable[tuple]) -> dict[str, str]:

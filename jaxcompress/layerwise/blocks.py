@@ -174,7 +174,8 @@ def blocks(
       by all blocks after it.
 
     Raises:
-      ValueError: batches are of several shapes; or as `layerwise.solve`.
+      ValueError: batches are of several shapes; what a block gives is not finite; or as
+        `layerwise.solve`.
     """
     plans = plans_of(caller, fn, params, batches, names)
     if len(plans) > 1:
@@ -197,6 +198,7 @@ def blocks(
             ]
             run = programs.of(section.run.likeness, section.run.run)
             targets = [run(*materialize(each)) for each in values[1]]
+            _check_finite(caller, section, targets)
             yield (
                 Block(
                     section,
@@ -215,6 +217,15 @@ def blocks(
             )
         for stream in streams:
             stream.advance(section.stage)
+
+
+def _check_finite(caller: str, section: Section, targets: Sequence[Sequence[Array]]) -> None:
+    if not all(bool(jnp.all(jnp.isfinite(each))) for batch in targets for each in batch):
+        names = ", ".join(dict.fromkeys(repr(name) for name, _ in section.turns))
+        raise ValueError(
+            f"{caller}(batches=...): what the block of {names} gives is not finite. Clean the data "
+            "and the params, or scale them."
+        )
 
 
 def _stacked(inputs: Sequence[Value], batches: Sequence[Sequence[Any]]) -> dict[int, Array]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxcompress.core.checks import (
+    check_concrete,
     check_count,
     check_inside,
     check_number,
@@ -70,3 +71,12 @@ def test_a_traced_scalar_passes_and_a_traced_array_does_not(check, bounds):
     jax.jit(lambda value: check("thing", "size", value, *bounds))(jnp.float32(-7))
     with pytest.raises(ValueError, match=r"thing\(size=a traced float32\[1\]\) must be "):
         jax.jit(lambda value: check("thing", "size", value, *bounds))(jnp.ones(1))
+
+
+def test_a_shape_has_no_values_to_read():
+    shapes = {"kernel": jax.ShapeDtypeStruct((4, 2), jnp.float32)}
+    message = (
+        "thing(params=...) reads values, and leaf 'kernel' is a shape without them, float32 (4, 2)"
+    )
+    with pytest.raises(TypeError, match=re.escape(message)):
+        check_concrete("thing", params=shapes)

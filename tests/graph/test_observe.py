@@ -190,6 +190,14 @@ def test_a_nan_is_named_by_batch_and_input():
         graph.calibrate(lambda w, x: x["image"] @ w, jnp.eye(4), [{"image": X}, bad], min_max())
 
 
+def test_what_is_read_is_no_nan():
+    for weight, x in ((jnp.eye(4), X.at[1, 2].set(jnp.inf)), (jnp.full((4, 4), jnp.nan), X)):
+        with pytest.raises(ValueError, match=r"what is read at site '1' is NaN"):
+            graph.calibrate(
+                lambda p, x: x @ p[0] @ p[1], (weight, jnp.eye(4)), [x], second_moment()
+            )
+
+
 def test_no_batch_raises():
     with pytest.raises(ValueError, match=r"calibrate\(batches\) holds no batch"):
         graph.calibrate(lambda w, x: x @ w, jnp.eye(4), [], min_max())

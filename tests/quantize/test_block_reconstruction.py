@@ -100,3 +100,8 @@ def test_batches_of_several_shapes_are_refused():
     batches = [BATCHES[0], BATCHES[0][:4]]
     with pytest.raises(ValueError, match=r"reconstruct_blocks\(batches=.* are of 2 shapes"):
         reconstruct_blocks(residual, RESIDUAL, batches, formats.int4(), TUNING)
+
+
+def test_a_block_that_gives_no_numbers_is_named():
+    with pytest.raises(ValueError, match=r"batches=...\): what the block of 'first/up', .* finite"):
+        reconstruct_blocks(residual, RESIDUAL, [BATCHES[0] * jnp.nan], formats.int4(), TUNING)

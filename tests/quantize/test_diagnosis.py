@@ -122,7 +122,7 @@ def test_json_both_ways_and_a_table(found, tmp_path):
         data = report.signal(found, tmp_path / name, title="Codes")
         assert data == (tmp_path / name).read_bytes()
     with pytest.raises(TypeError, match=r"signal\(diagnosis=1\) must be of type Diagnosis"):
-        report.signal(1, tmp_path / "signal.svg")
+        report.signal(1, tmp_path / "signal.svg")  # pyright: ignore[reportArgumentType]
 
 
 def dense(params, x):
@@ -219,6 +219,12 @@ def test_what_has_no_ratio_is_named():
         (
             lambda: diagnose(dense, PARAMS, PARAMS, [normal(1, 2) * jnp.nan]),
             r"batches\[0\]=...\) holds a NaN",
+        ),
+        (
+            lambda: diagnose(
+                dense, {"kernel": normal(2, 2)}, {"kernel": normal(2, 2)}, [normal(0, 2)]
+            ),
+            r"diagnose\(batches\): batch 0 holds no example in batch, of shape \(0, 2\)",
         ),
         (lambda: diagnose(lambda p, x: x, PARAMS, PARAMS, [normal(1, 2)]), "no weight meets data"),
     ],

@@ -10,8 +10,19 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxcompress.graph import calibrate
 from jaxcompress.optimizers import bfloat16, quantize_state
-from jaxcompress.quantize import fake_quantize, formats, int4, int8, quantize
+from jaxcompress.quantize import (
+    diagnose,
+    fake_quantize,
+    formats,
+    int4,
+    int8,
+    quantize,
+    ranges,
+    reconstruct,
+    rounding,
+)
 
 SPECS = [
     *(int8(), int4(group_size=4), formats.nf4(group_size=4), formats.codebook(3)),
@@ -39,6 +50,25 @@ def sharded(weights, devices):
 def normal(rows, columns):
     draws = np.random.default_rng(0).normal(size=(len(PLACES), rows, columns))
     return dict(zip(PLACES, draws.astype(np.float32), strict=True))
+
+
+def dense(params, x):
+    return x @ params["kernel"]
+
+
+# Sums of small whole numbers are exact in any order, and halves of them too.
+WHOLE = np.random.default_rng(1).integers(-3, 4, (16, 16)).astype(np.float32)
+KERNEL = {"kernel": normal(16, 8)["outputs"]}
+
+
+def solved(params, x):
+    """Codes by GPTQ, in fitted ranges, of a rotated weight."""
+    fitted = rounding.gptq(ranges=ranges.mean_squared_error)
+    return reconstruct(dense, params, [x], int4(), rounding.rotated(fitted, block=4))[0]
+
+
+def placed(x, devices, *place):
+    return jax.device_put(x, NamedSharding(devices, P(*place)))
 
 
 def equal(found, expected):
@@ -95,3 +125,32 @@ def test_states_of_sharded_params(devices, in_context):
         found = jax.jit(two_steps)(sharded(weights, devices))
     equal(found, expected)
     assert jnp.any(expected[0]["both"] != 0)
+
+
+@pytest.fixture(scope="module")
+def of_one_device():
+    return solved(KERNEL, WHOLE)
+
+
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=str)
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+def test_codes_solved_on_sharded_data(of_one_device, mesh, count, axis_type):
+    devices = mesh(rows=count, axis_type=axis_type)
+    params = {"kernel": placed(KERNEL["kernel"], devices)}
+    equal(solved(params, placed(WHOLE, devices, "rows")), of_one_device)
+
+
+def test_what_is_read_of_sharded_data(devices):
+    def read(params, x):
+        readings = calibrate(dense, params, [x], ranges.entropy(int4()))
+        quantized, _ = quantize(params, int4())
+        return readings, diagnose(dense, params, quantized, [x])
+
+    whole, alone = read(KERNEL, WHOLE)
+    params = {"kernel": placed(KERNEL["kernel"], devices, None, "columns")}
+    found, sharded = read(params, placed(WHOLE, devices, "rows"))
+    equal(found, whole)
+    assert sharded.leaves == alone.leaves
+    for name in ("weights", "outputs", "largest"):
+        one, other = (getattr(each.sites[0], name) for each in (sharded, alone))
+        np.testing.assert_allclose(one, other, rtol=1e-5)

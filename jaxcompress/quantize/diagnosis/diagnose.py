@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcompress.core.batches import as_inputs
+from jaxcompress.core.batches import as_inputs, check_not_empty
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.kinds import check_iterable, check_model
 from jaxcompress.core.leaf import is_compressed, materialize
@@ -216,9 +216,10 @@ def _check_same(params: Params, quantized: Params) -> None:
 
 
 def _checked(batches: Iterable[Any]) -> Iterator[tuple]:
-    """The batches as tuples of inputs without NaN."""
+    """The batches as tuples of inputs, none of them empty or with a NaN."""
     for index, batch in enumerate(batches):
         inputs = as_inputs(batch)
         check_concrete("diagnose", batches=[*[None] * index, inputs])
+        check_not_empty("diagnose", index, batch)
         check_no_nan("diagnose", f"batches[{index}]", inputs)
         yield inputs

@@ -10,6 +10,7 @@ import numpy as np
 from jaxcompress.core.leaf import CompressedLeaf
 from jaxcompress.core.names import key_name
 from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.sharding import gathered, with_whole_results
 from jaxcompress.core.types import Array
 from jaxcompress.graph import Site
 from jaxcompress.quantize.diagnosis.diagnosis import LeafCodes
@@ -41,11 +42,15 @@ class Sums(NamedTuple):
 def of_batch(site: Site, exact: tuple[Array, Array], coarse: tuple[Array, Array]) -> Sums:
     """The sums of one batch, given what both models have at the site: data, outputs."""
     ranks = (len(site.data_shape), len(site.output_shape))
-    signal, noise = [], []
-    for one, other, rank in zip(exact, coarse, ranks, strict=True):
-        signal.append(_squares(_by_layer(site, one, rank)))
-        noise.append(_squares(_by_layer(site, one - other, rank)))
-    return Sums(jnp.stack(signal), jnp.stack(noise), _magnitudes(site, exact[0]))
+
+    def sums(data: Array, output: Array, coarse: tuple[Array, Array]) -> Sums:
+        signal, noise = [], []
+        for one, other, rank in zip((data, output), coarse, ranks, strict=True):
+            signal.append(_squares(_by_layer(site, one, rank)))
+            noise.append(_squares(_by_layer(site, one - other, rank)))
+        return Sums(jnp.stack(signal), jnp.stack(noise), _magnitudes(site, data))
+
+    return with_whole_results(sums, *exact, coarse)
 
 
 def of_weights(site: Site, exact: list[Array], coarse: list[Array]) -> tuple[Array, Array]:
@@ -55,7 +60,7 @@ def of_weights(site: Site, exact: list[Array], coarse: list[Array]) -> tuple[Arr
         axes = site.axes.batch[: len(site.stack)]
         if tuple(leaf.shape[axis] for axis in axes) != site.stack:
             axes = ()  # what a scan slices is something else, that the leaf is a part of
-        first = jnp.moveaxis(leaf, axes, range(len(axes)))
+        first = jnp.moveaxis(gathered(leaf), axes, range(len(axes)))
         return _squares(first.reshape(math.prod(leaf.shape[axis] for axis in axes), -1))
 
     signal = sum(map(squares, exact))

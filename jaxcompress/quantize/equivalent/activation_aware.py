@@ -98,10 +98,11 @@ def _candidates(way: Way, mean: dict, strengths: Sequence[float]):
     live = data > 0
     np.minimum.at(low, way.groups[live], data[live])
     np.maximum.at(high, way.groups[live], data[live])
-    middle = np.sqrt(low * high)[way.groups]
     found = [(np.nan, np.ones(way.scaling.size))]
-    for strength in strengths:
-        with np.errstate(divide="ignore", invalid="ignore"):
+    # Where a group meets nothing but 0 there is no middle: `bounded` makes that a 1.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        middle = np.sqrt(low * high)[way.groups]
+        for strength in strengths:
             found.append((strength, bounded((middle / data) ** strength)))
     return found
 

@@ -93,7 +93,8 @@ def correct_biases(
     program = trace(fn, params, *batches[0])
     check_weights("correct_biases", params, program)
     found, why = _biases(program, quantized)
-    means_of = of_matrices(fn, program, batches, {behind.site.leaf: mean_row() for behind in found})
+    observers = {behind.site.leaf: mean_row() for behind in found}
+    means_of = of_matrices("correct_biases", fn, program, batches, observers)
     target = means_of(params)
     whole, results, told = named_leaves(params), quantized, {}
     for behind in found:
@@ -190,7 +191,13 @@ def _outputs(behind: Behind, leaves: Mapping[str, Any], mean: Array) -> np.ndarr
     """The mean output of each matrix, (matrices, outputs)."""
     weight = jnp.asarray(materialize(leaves[behind.site.leaf]), jnp.float32)
     matrices = as_matrices(weight, reading_axes(behind.site))
-    return np.asarray(jnp.einsum("moi,mi->mo", matrices, mean))
+    outputs = np.asarray(jnp.einsum("moi,mi->mo", matrices, mean))
+    if not np.all(np.isfinite(outputs)):
+        raise ValueError(
+            f"correct_biases(batches=...): what site {behind.site.name!r} gives is not finite in "
+            "the mean. Scale the data or the params."
+        )
+    return outputs
 
 
 def _corrected(

@@ -4,11 +4,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.checks import check_concrete
-from jaxcompress.core.names import named_leaves
+from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph import trace
 from jaxcompress.graph.symmetries import Move, Scaling, Scalings, scale, scalings
 from jaxcompress.quantize.equivalent.search import bounded
@@ -71,6 +71,7 @@ def fold_norms(fn: Model, params: Params, *inputs) -> tuple[Params, Report]:
         with np.errstate(divide="ignore"):
             factors = bounded(size ** (-1.0 / move.degree))
         after = scale(after, way, jnp.asarray(factors, jnp.float32))
+        after = map_named(lambda each, leaf, own=name: _ones(leaf) if each == own else leaf, after)
         into = sorted({each.leaf for each in way.moves} & weights)
         told[name] = ("folded", f"into {', '.join(into)}")
         for each in way.moves:
@@ -94,6 +95,13 @@ def _way(name: str, found: Scalings, weights: set[str]) -> Scaling | None:
         and any(move.leaf in weights for move in scaling.moves)
     ]
     return min(ways, key=lambda way: any(move.contracting for move in way.moves), default=None)
+
+
+def _ones(leaf: Array) -> Array:
+    """The leaf with exactly 1 and -1, where a scale times its inverse was rounded."""
+    leaf = jnp.asarray(leaf)
+    near = jnp.abs(jnp.abs(leaf.astype(jnp.float32)) - 1) <= 4 * jnp.finfo(jnp.float32).eps
+    return jnp.where(near, jnp.sign(leaf), leaf)
 
 
 def _covers(move: Move) -> bool:

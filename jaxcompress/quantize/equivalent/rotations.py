@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxcompress.core.checks import check_concrete, check_count
+from jaxcompress.core.checks import check_concrete, check_count, check_finite
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.sizes import size_bytes
@@ -42,7 +42,8 @@ def rotate(fn: Model, params: Params, *inputs, seed: int = 0) -> tuple[Params, R
 
     Raises:
       TypeError: `fn` is no function, a leaf no array, or a value is traced.
-      ValueError: the seed is no int of at least 0; a leaf is compressed.
+      ValueError: the seed is no int of at least 0; a leaf is compressed, or one that is
+        rotated is not finite.
 
     Example:
       >>> fn = lambda params, x: x @ params["in"] @ params["out"]
@@ -62,7 +63,9 @@ def rotate(fn: Model, params: Params, *inputs, seed: int = 0) -> tuple[Params, R
     check_count("rotate", "seed", seed, least=0)
     check_concrete("rotate", params=params)
     found = symmetries.rotations(fn, params, *inputs)
-    rotated = params
+    leaves, rotated = named_leaves(params), params
+    for name in dict.fromkeys(place.leaf for each in found.found for place in each.places):
+        check_finite("rotate", name, leaves[name])
     for index, each in enumerate(found.found):
         matrix = symmetries.random_matrix(each, seed + index)
         rotated = symmetries.rotate(rotated, each, matrix)

@@ -92,7 +92,7 @@ def surveyed(
     ways = ways_of(program, found)
     observer = together(magnitudes(), observer_of(len(inputs)))
     readers = {reader.leaf: observer for way in ways for reader in way.readers}
-    seen = of_matrices(fn, program, inputs, readers)(params)
+    seen = of_matrices(caller, fn, program, inputs, readers)(params)
     largest = {name: np.asarray(sizes[0]) for name, (sizes, _) in seen.items()}
     mean = {name: np.asarray(sizes[1]) for name, (sizes, _) in seen.items()}
     data = {name: each for name, (_, each) in seen.items()}

@@ -140,6 +140,7 @@ def _groups(size: int, readers: Iterable[Reader]) -> np.ndarray:
 
 
 def of_matrices(
+    caller: str,
     fn: Model,
     program: Program,
     batches: Sequence[tuple],
@@ -147,7 +148,8 @@ def of_matrices(
 ) -> Callable[[Params], dict[str, Any]]:
     """Makes the function from params to what observers of leaves read over the batches.
 
-    By site name, of each matrix on a leading axis. It compiles once.
+    By site name, of each matrix on a leading axis. It compiles once. What is read must
+    be finite, else it is a ValueError of the caller.
     """
     if not observers:
         return lambda params: {}
@@ -160,11 +162,16 @@ def of_matrices(
         readings = initial_readings(program, at)
         for inputs in batches:
             readings = step(params, inputs, readings)
+        found = {name: observer.read(readings[name]) for name, observer in at.items()}
+        for name, each in found.items():
+            if not all(bool(jnp.all(jnp.isfinite(x))) for x in jax.tree.leaves(each)):
+                raise ValueError(
+                    f"{caller}(batches=...): what the weight of site {name!r} meets is not "
+                    "finite. Clean the data and the params, or scale them."
+                )
         return {
-            name: jax.tree.map(
-                partial(_flat, len(program.places[name].axes.batch)), observer.read(readings[name])
-            )
-            for name, observer in at.items()
+            name: jax.tree.map(partial(_flat, len(program.places[name].axes.batch)), each)
+            for name, each in found.items()
         }
 
     return read

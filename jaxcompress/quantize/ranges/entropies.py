@@ -84,7 +84,11 @@ def entropy(spec: QuantSpec | None, axis: Axis = None) -> Observer:
         ends = _flat(state.range)
         edges = _edges(ends, exact)
         counts = gathered(state.counts).reshape(-1, state.counts.shape[-1])
-        return _searched(_spread(counts, edges, exact), edges, ends, state.range, exact)
+        # No entry of an explicit mesh's array can be set where no `jit` has the mesh.
+        spread = with_whole_results(
+            lambda counts, edges: _spread(counts, edges, exact), counts, edges
+        )
+        return _searched(spread, edges, ends, state.range, exact)
 
     if isinstance(known.scales, Fixed):
         return observed(
