@@ -242,6 +242,7 @@ EAGER: dict[str, Row] = {
         deep, d.deep, importance.exact_layers(loss, d.batches), d.x, count=1
     ),
     "factorize": lambda d: structure.factorize(d.params, rank=ranks.energy(0.9)),
+    "cka": lambda d: distill.features.cka([(d.x, 2 * d.x)]),
     "evaluate": lambda d: v.evaluate(model, d.params, d.x, d.labels),
     "evaluate by a loss": lambda d: v.evaluate(model, d.params, d.x, d.x, [v.metrics.loss(loss)]),
     "predict": lambda d: v.predict(model, d.params, d.x),
@@ -290,6 +291,18 @@ TRANSFORMATIONS = {
     ),
     "proximal_group_lasso": lambda d: structure.penalties.proximal_group_lasso(0.1, 0.1),
 }
+
+
+def learned(loss, student, teacher):
+    return loss.loss(loss.init(jax.random.key(0), student, teacher), student, teacher)
+
+
+def contrasted(d):
+    crd = distill.relations.contrastive(width=2, negatives=3)
+    parameters, bank = crd.init(jax.random.key(0), d.x, d.x), crd.bank(jax.random.key(1), 9)
+    return crd.loss(parameters, d.x, d.x, bank, d.labels, jax.random.key(2))
+
+
 FORMATS = {
     name: getattr(quantize.formats, name)()
     for name in ("binary", "int2", "int8", "uint8", "nf4", "fp4", "fp8_e5m2", "ternary")
@@ -318,9 +331,35 @@ TRACED: dict[str, Row] = {
     "cross_entropy": lambda d: v.cross_entropy(d.x, d.labels),
     "hard_targets": lambda d: distill.outputs.hard_targets(d.x, d.labels, ignore=0),
     "soft_targets": lambda d: distill.outputs.soft_targets(d.x, d.x, temperature=2.0),
+    "projected": lambda d: learned(distill.features.projected(), d.x, d.x[:, :3]),
+    "variational_information": lambda d: learned(
+        distill.features.variational_information(), d.x, d.x[:, :3]
+    ),
+    "factor_transfer": lambda d: learned(distill.features.factor_transfer(), d.x, d.x[:, :3]),
+    "review": lambda d: learned(
+        distill.features.review(width=2), *[[d.x.reshape(6, 2, 2, 1), d.x.reshape(6, 1, 2, 2)]] * 2
+    ),
+    "contrastive": contrasted,
     "mix": lambda d: distill.mix(d.x[:, 0], d.x[:, 1], weight=0.5),
     "int8_matmul": lambda d: kernels.int8_matmul(d.x.astype(np.int8), d.x.astype(np.int8)),
     "two_digit_matmul": lambda d: kernels.two_digit_matmul(d.x, d.x.astype(np.int8)),
+}
+TRACED |= {
+    loss.__name__: lambda d, loss=loss: loss(d.x.reshape(6, 2, 2), 2 * d.x.reshape(6, 2, 2))
+    for loss in (
+        distill.features.squared_error,
+        distill.features.cosine_distance,
+        distill.features.attention_transfer,
+        distill.features.hierarchical_context,
+        distill.features.attention_maps,
+        distill.features.token_relations,
+        distill.features.cka_distance,
+        distill.relations.relative_distances,
+        distill.relations.relative_angles,
+        distill.relations.similarity_preserving,
+        distill.relations.correlation_congruence,
+        distill.relations.probabilistic_transfer,
+    )
 }
 TRACED |= {
     name: lambda d, make=make: stepped(make(d), d.params) for name, make in TRANSFORMATIONS.items()

@@ -13,8 +13,12 @@ it serves losses without labels too:
 from jaxcompress.core import exports
 from jaxcompress.core.labels import counted as counted
 from jaxcompress.distill import ensembles as ensembles
+from jaxcompress.distill import features as features
 from jaxcompress.distill import outputs as outputs
+from jaxcompress.distill import projections as projections
+from jaxcompress.distill import relations as relations
 from jaxcompress.distill import sequences as sequences
+from jaxcompress.distill.learned import LearnedLoss as LearnedLoss
 from jaxcompress.distill.mixing import mix as mix
 
 exports.list_imports(globals())

@@ -3,7 +3,10 @@
 import jax.numpy as jnp
 
 from tests.doors.table import Doors
-from tests.doors.values import NUMBER, SIZE, WHOLE
+from tests.doors.values import BOOL, FUNCTION, NUMBER, SIZE, WHOLE
+
+FEATURES = jnp.ones((2, 3))
+TOKENS = {"student": lambda: jnp.ones((2, 3, 4)), "teacher": lambda: jnp.ones((2, 3, 4))}
 
 DOORS = Doors(
     given={
@@ -12,8 +15,25 @@ DOORS = Doors(
         "weight": lambda: 0.5,
         "labels": lambda: jnp.array([0, 1]),
         "ignore": lambda: -100,
+        "student": lambda: FEATURES,
+        "teacher": lambda: FEATURES,
+        "width": lambda: 3,
+        "batches": lambda: [(jnp.ones((4, 3)), jnp.ones((4, 2)))],
     },
-    right={"ignore": WHOLE | {"None"}},
+    calls={
+        "distill.features.attention_transfer": TOKENS,
+        "distill.features.hierarchical_context": TOKENS,
+        "distill.features.token_relations": TOKENS,
+    },
+    right={
+        "ignore": WHOLE | {"None"},
+        "temperature": SIZE,
+        "where": BOOL,
+        "gamma": SIZE,
+        "ratio": SIZE,
+        "variance": SIZE,
+        "activation": FUNCTION,
+    },
     # Labels of any shape, () among them.
     exceptions={("distill.counted", "labels"): NUMBER - SIZE},
     traced=frozenset(("distill.mix",)),

@@ -1,0 +1,59 @@
+"""Norms and directions whose values and gradients are finite, also at zero.
+
+All is computed in float32. Where only directions matter, vectors are divided by their
+largest entry first, so that no square overflows or vanishes.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcompress.core.numerics import largest_magnitude
+from jaxcompress.core.types import Array
+
+_SMALLEST = float(np.finfo(np.float32).tiny)
+
+
+def flat(features: Array) -> Array:
+    """(batch, ...) as (batch, entries)."""
+    return features.reshape(features.shape[0], math.prod(features.shape[1:]))
+
+
+def balanced(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+    """Divides by the largest magnitude along axes, all of them by default.
+
+    For what does not change with the scale of `x`: then neither does its gradient by
+    treating the divisor as a constant. Zeros stay zeros.
+    """
+    largest = jax.lax.stop_gradient(largest_magnitude(x, axis, keepdims=True))
+    return x / jnp.where(largest < _SMALLEST, 1.0, largest)
+
+
+def norm(x: Array) -> Array:
+    """Euclidean length along the last axis, kept with size 1; gradient 0 at 0."""
+    square = jnp.sum(x**2, axis=-1, keepdims=True)
+    present = square > 0
+    return jnp.where(present, jnp.sqrt(jnp.where(present, square, 1.0)), 0.0)
+
+
+def unit(x: Array) -> Array:
+    """Vectors along the last axis over their lengths; 0, with gradient 0, for zero."""
+    x = balanced(x, -1)
+    length = norm(x)
+    present = length > 0
+    return jnp.where(present, x, 0.0) / jnp.where(present, length, 1.0)
+
+
+def gram(x: Array) -> Array:
+    """Dot products of the rows of (batch, entries): (batch, batch)."""
+    # In full: what is subtracted later shows the digits that TF32 or bfloat16 drop.
+    return jnp.matmul(x, x.T, precision="highest")
+
+
+def mean_where(x: Array, where: Array) -> Array:
+    """Means of (batch, ...) over the entries that count; 0 for an example without."""
+    axes = tuple(range(1, x.ndim))
+    count = jnp.sum(where, axes, dtype=jnp.float32)
+    return jnp.sum(jnp.where(where, x, 0.0), axes) / jnp.maximum(count, 1.0)
