@@ -15,11 +15,8 @@ from jaxcompress.core.messages import shown
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.distill.checks import check_same_shape
-from jaxcompress.distill.ensembles.confidences import (
-    Confidence,
-    checked_logits,
-    largest_probability,
-)
+from jaxcompress.distill.ensembles.confidences import Confidence, largest_probability
+from jaxcompress.distill.outputs.logits import checked_logits
 
 
 class CascadeFit(NamedTuple):

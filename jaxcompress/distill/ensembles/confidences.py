@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxcompress.core.kinds import check_numeric
 from jaxcompress.core.types import Array
-from jaxcompress.distill.checks import check_floating
+from jaxcompress.distill.outputs.logits import checked_logits
 
 Confidence = Callable[[Array], Array]
 """Logits (..., classes) -> (...) float32, higher where the answer is surer."""
@@ -72,15 +71,3 @@ def negative_entropy(logits: ArrayLike) -> Array:
     logits = checked_logits("negative_entropy", "logits", logits)
     logs = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
     return jnp.sum(jax.scipy.special.xlogy(jnp.exp(logs), jnp.exp(logs)), axis=-1)
-
-
-def checked_logits(caller: str, argument: str, logits: ArrayLike) -> Array:
-    """The logits as an array (..., classes), floating; else an error names them."""
-    check_numeric(caller, argument, logits)
-    array = jnp.asarray(logits)
-    check_floating(caller, argument, array)
-    if array.ndim == 0 or array.shape[-1] == 0:
-        raise ValueError(
-            f"{caller}({argument} of shape {array.shape}) needs the shape (..., classes)."
-        )
-    return array

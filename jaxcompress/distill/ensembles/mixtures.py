@@ -13,7 +13,7 @@ from jaxcompress.core.checks import check_concrete, check_positive
 from jaxcompress.core.kinds import check_each, check_function, check_numeric
 from jaxcompress.core.labels import class_labels
 from jaxcompress.core.types import Array, Model, Params
-from jaxcompress.distill.checks import check_floating
+from jaxcompress.distill.outputs.arrays import checked
 
 _MOST_STEPS = 100_000
 
@@ -168,9 +168,7 @@ def _likelihoods(logits: Array, labels: np.ndarray) -> np.ndarray:
 
 
 def _stacked(caller: str, logits: ArrayLike) -> Array:
-    check_numeric(caller, "logits", logits)
-    array = jnp.asarray(logits)
-    check_floating(caller, "logits", array)
+    array = checked(caller, "logits", logits)
     if array.ndim < 2 or 0 in (array.shape[0], array.shape[-1]):
         raise ValueError(
             f"{caller}(logits of shape {array.shape}) needs the shape (models, ..., classes)."

@@ -7,7 +7,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.kinds import check_numeric
 from jaxcompress.core.types import Array
-from jaxcompress.distill.checks import check_floating, check_same_shape
+from jaxcompress.distill.outputs.arrays import checked
 
 
 def as_tokens(caller: str, argument: str, tokens: ArrayLike) -> Array:
@@ -34,17 +34,7 @@ def as_counts(caller: str, counts: ArrayLike, shape: tuple[int, ...]) -> Array:
 
 def as_floats(caller: str, argument: str, values: ArrayLike, axes: str) -> Array:
     """Floating values with an axis at least; `axes` is their shape in words."""
-    check_numeric(caller, argument, values)
-    array = jnp.asarray(values)
-    check_floating(caller, argument, array)
+    array = checked(caller, argument, values)
     if array.ndim == 0 or array.shape[-1] == 0:
         raise ValueError(f"{caller}({argument} of shape {array.shape}) needs the shape {axes}.")
     return array
-
-
-def as_pair(caller: str, student_logits: ArrayLike, teacher_logits: ArrayLike) -> tuple:
-    """Logits of both models, (..., vocabulary) floating, of one shape."""
-    student = as_floats(caller, "student_logits", student_logits, "(..., vocabulary)")
-    teacher = as_floats(caller, "teacher_logits", teacher_logits, "(..., vocabulary)")
-    check_same_shape(caller, student_logits=student, teacher_logits=teacher)
-    return student, teacher

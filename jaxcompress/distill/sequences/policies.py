@@ -8,7 +8,8 @@ from jaxcompress.core.checks import check_share
 from jaxcompress.core.kinds import check_key, check_numeric
 from jaxcompress.core.types import Array, Key
 from jaxcompress.distill.checks import check_same_shape
-from jaxcompress.distill.sequences.arguments import as_counts, as_floats, as_pair, as_tokens
+from jaxcompress.distill.outputs.logits import checked_pair, divergence, log_probabilities
+from jaxcompress.distill.sequences.arguments import as_counts, as_floats, as_tokens
 
 
 def over_tokens(losses: ArrayLike, counts: ArrayLike) -> Array:
@@ -114,9 +115,9 @@ def mixed_logits(student_logits: Array, teacher_logits: Array, *, share: float) 
 
     Source: Gu et al. 2024, "MiniLLM", arXiv:2306.08543, section 2.2.
     """
-    student, teacher = as_pair("mixed_logits", student_logits, teacher_logits)
+    student, teacher = checked_pair("mixed_logits", student_logits, teacher_logits)
     check_share("mixed_logits", "share", share)
-    both = jnp.stack([_logs(student), _logs(teacher)])
+    both = jnp.stack([log_probabilities(student, 1.0), log_probabilities(teacher, 1.0)])
     shares = jnp.stack([1 - jnp.float32(share), jnp.float32(share)])
     shares = jnp.broadcast_to(shares.reshape(2, *(1,) * student.ndim), both.shape)
     return jax.nn.logsumexp(both, axis=0, b=shares)
@@ -172,7 +173,7 @@ def reverse_kl_policy(
     clipped, and the language-modelling term on a second corpus is left to the caller.
     """
     caller = "reverse_kl_policy"
-    student, teacher = as_pair(caller, student_logits, teacher_logits)
+    student, teacher = checked_pair(caller, student_logits, teacher_logits)
     tokens = as_tokens(caller, "tokens", tokens)
     if student.ndim < 2 or tokens.shape != student.shape[:-1]:
         raise ValueError(
@@ -180,9 +181,8 @@ def reverse_kl_policy(
             "of the logits without vocabulary."
         )
     counts = as_counts(caller, counts, tokens.shape)
-    of_student, of_teacher = _logs(student), _logs(jax.lax.stop_gradient(teacher))
-    likely = jnp.exp(of_student)
-    exact = jnp.sum(likely * jnp.where(likely > 0, of_student - of_teacher, 0.0), axis=-1)
+    of_student, of_teacher = log_probabilities(student, 1.0), log_probabilities(teacher, 1.0)
+    exact = divergence(of_student, of_teacher)
     log_q, log_p = (
         jnp.take_along_axis(logs, tokens[..., None], axis=-1)[..., 0]
         for logs in (of_student, of_teacher)
@@ -217,7 +217,3 @@ def _mean_of_later(rewards: Array, counts: Array) -> Array:
 
 def _sum(losses: Array, counts: Array) -> Array:
     return jnp.sum(jnp.where(counts, losses, 0.0), axis=-1)
-
-
-def _logs(logits: Array) -> Array:
-    return jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)

@@ -142,7 +142,7 @@ WRONG = [
     (
         lambda: sequences.reverse_kl_policy(LOGITS, LOGITS[..., :3], TOKENS, COUNTS),
         ValueError,
-        "equal",
+        "4 classes and",
     ),
     (
         lambda: sequences.reverse_kl_policy(LOGITS, LOGITS, TOKENS[0], COUNTS),
