@@ -89,7 +89,7 @@ def linearity(
     left_out = {}
     for place, part in enumerate(part for each in parts.values() for part in each):
         leaf = leaves[part.name]
-        squares = float(jnp.sum(jnp.square(jnp.where(part.mask(leaf.shape), leaf, 0.0))))
+        squares = float(_squares(part.mask(leaf.shape), leaf))
         if squares == 0:
             left_out[part.name] = "it is all zeros"
             continue
@@ -135,7 +135,8 @@ def _both_signs(
 ) -> float:
     """The divergence of one draw of noise, the mean of that of both its signs."""
     leaf = named_leaves(params)[part.name]
-    ends = [_noisy(part, leaf, end, key) for end in (size, -size)]
+    mask = part.mask(leaf.shape)
+    ends = [_noisy(mask, leaf, end, key) for end in (size, -size)]
     return 0.5 * sum(mean(replaced(params, part.name, noisy)) for noisy in ends)
 
 
@@ -160,9 +161,14 @@ def _total(divergence: Loss, outputs: Any, exact: Any) -> tuple[Array, int]:
     return jnp.sum(each.astype(jnp.float32)), math.prod(each.shape)
 
 
-def _noisy(part: Part, leaf: Array, size: float, key: Key) -> Array:
+@jax.jit
+def _squares(mask: Array, leaf: Array) -> Array:
+    return jnp.sum(jnp.square(jnp.where(mask, leaf, 0.0)))
+
+
+@jax.jit
+def _noisy(mask: Array, leaf: Array, size: float, key: Key) -> Array:
     """The leaf with noise of a relative size in one part."""
-    mask = part.mask(leaf.shape)
     noise = jnp.where(mask, jax.random.normal(key, leaf.shape, jnp.float32), 0.0)
     own = jnp.where(mask, leaf, 0).astype(jnp.float32)
     scale = size * jnp.linalg.norm(own.ravel()) / jnp.linalg.norm(noise.ravel())

@@ -18,7 +18,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxcompress.core.messages import shown
-from jaxcompress.core.types import Params, PyTree
+from jaxcompress.core.types import Array, Params, PyTree
 
 
 class TracedError(TypeError):
@@ -160,7 +160,7 @@ def check_real(caller: str, name: str, leaf) -> None:
 
 def check_finite(caller: str, name: str, leaf) -> None:
     """Raises a ValueError when a concrete array holds a NaN or an infinity."""
-    bad = leaf.size - int(jnp.sum(jnp.isfinite(leaf)))
+    bad = leaf.size - int(_finite_count(leaf))
     if bad:
         first = tuple(int(i) for i in np.argwhere(~np.isfinite(np.asarray(leaf, np.float32)))[0])
         raise ValueError(
@@ -168,6 +168,11 @@ def check_finite(caller: str, name: str, leaf) -> None:
             f"{first}. "
             "Compress a model that trained without them."
         )
+
+
+@jax.jit
+def _finite_count(leaf) -> Array:
+    return jnp.sum(jnp.isfinite(leaf))
 
 
 class KnownValueError(ValueError):

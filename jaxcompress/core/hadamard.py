@@ -5,12 +5,19 @@ them all. Each block x of an axis becomes H · (signs · x), where H is the orth
 Hadamard matrix; the opposite is signs · (H · x).
 """
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.types import Array
 
+_compiled = functools.partial(jax.jit, static_argnums=-1, inline=True)
+"""One program for each size of block, not one for each operation."""
 
+
+@_compiled
 def block_hadamard(x: Array, block: int) -> Array:
     """Multiplies each block of the last axis with the orthogonal Hadamard matrix.
 
@@ -39,6 +46,7 @@ def block_hadamard(x: Array, block: int) -> Array:
     return x * np.float32(block**0.5)
 
 
+@_compiled
 def rotated(x: Array, negative: Array, block: int) -> Array:
     """Rotates vectors: signs first, then the Hadamard matrix of each block.
 
@@ -58,6 +66,7 @@ def rotated(x: Array, negative: Array, block: int) -> Array:
     return block_hadamard(jnp.where(negative, -x, x), block)
 
 
+@_compiled
 def rotated_back(x: Array, negative: Array, block: int) -> Array:
     """The opposite of `rotated`.
 

@@ -4,6 +4,8 @@ A label outside of the classes chooses nothing: it never counts from the end, an
 depends on it is NaN.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,7 +94,11 @@ def cross_entropy(logits: Array, labels: Array, ignore: int | None) -> Array:
       (...) float32; NaN, with a gradient of NaN, where the label is neither a class nor
       `ignore`.
     """
-    counts = counted(labels, ignore=ignore)
+    return _cross_entropy(logits, labels, counted(labels, ignore=ignore))
+
+
+@functools.partial(jax.jit, inline=True)
+def _cross_entropy(logits: Array, labels: Array, counts: Array) -> Array:
     # Logits that do not count may hold anything, also for the gradient.
     logits = jnp.where(counts[..., None], logits.astype(jnp.float32), 0.0)
     chosen = jnp.sum(jnp.where(chosen_class(labels, logits.shape[-1]), logits, 0.0), axis=-1)

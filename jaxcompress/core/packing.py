@@ -4,6 +4,9 @@ Never by `bitcast_convert_type`: from uint8 to int4 it gives wrong numbers on CP
 aborts the GPU compiler.
 """
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -43,6 +46,11 @@ def pack(codes: Array, bits: int) -> Array:
             f"pack(codes=..., bits={bits}): codes reach {known[1]} and must be below {2**bits}. "
             "Clip them first."
         )
+    return _packed(codes, bits)
+
+
+@functools.partial(jax.jit, static_argnums=1, inline=True)
+def _packed(codes: Array, bits: int) -> Array:
     planes = 8 // bits
     length = packed_length(codes.shape[-1], bits)
     padding = [(0, 0)] * (codes.ndim - 1) + [(0, planes * length - codes.shape[-1])]
@@ -78,6 +86,11 @@ def unpack(packed: Array, bits: int, length: int) -> Array:
             f"unpack(packed=..., bits={bits}, length={length}): {packed.shape[-1]} bytes do not "
             f"hold {length} codes, which take {packed_length(length, bits)}."
         )
+    return _unpacked(packed, bits, length)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2), inline=True)
+def _unpacked(packed: Array, bits: int, length: int) -> Array:
     planes = 8 // bits
     mask = jnp.uint8(2**bits - 1)
     whole = gathered_along(packed, -1)

@@ -1,6 +1,7 @@
 """The quantized leaf: packed codes and scales that stand for an array."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -151,8 +152,8 @@ class QTensor(CompressedLeaf):
         return offsets.astype(jnp.int8) + jnp.int8(self.spec.lowest)
 
     def materialize(self) -> Array:
-        values = decode(self.unpacked_codes, self.grid, self.spec)
-        return narrowed(jnp.transpose(values, inverse(self.permutation)), self.dtype)
+        require_whole(f"QTensor({self.spec})", self._dtype_fault, self._shape_fault)
+        return _array(self)
 
     def _permuted(self, permutation: tuple[int, ...]) -> "QTensor":
         position = inverse(permutation)
@@ -213,9 +214,20 @@ def static_from_json(fields: dict) -> tuple:
 jax_leaf.register_export(QTensor, static_to_json, static_from_json)
 
 
+@functools.partial(jax.jit, inline=True)
+def _array(leaf: QTensor) -> Array:
+    """The array of a whole leaf: one program, not one for each operation."""
+    values = decode(leaf.unpacked_codes, leaf.grid, leaf.spec)
+    return narrowed(jnp.transpose(values, inverse(leaf.permutation)), leaf.dtype)
+
+
 def _stored(codes: Array, spec: QuantSpec) -> Array:
     if spec.stored_bits == 8:
         return codes.astype(spec.code_dtype)
+    return pack(_offsets(codes, spec.lowest), spec.stored_bits)
+
+
+@functools.partial(jax.jit, inline=True)
+def _offsets(codes: Array, lowest: int) -> Array:
     # As int32, since narrow codes may not hold minus the lowest.
-    offsets = (codes.astype(jnp.int32) - spec.lowest).astype(jnp.uint8)
-    return pack(offsets, spec.stored_bits)
+    return (codes.astype(jnp.int32) - lowest).astype(jnp.uint8)

@@ -171,11 +171,16 @@ def _checked(batches: Iterable) -> Iterator[tuple]:
         raise ValueError("calibrate(batches) holds no batch. Pass at least one.")
 
 
+@jax.jit
+def _any_nan(x: Array) -> Array:
+    return jnp.any(jnp.isnan(x))
+
+
 def check_no_nan(caller: str, argument: str, inputs: tuple) -> None:
     """Raises a ValueError for a NaN in an input, a TypeError for what is no array."""
     check_arrays(caller, argument, inputs)
     for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
-        if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) and bool(jnp.isnan(leaf).any()):
+        if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) and bool(_any_nan(leaf)):
             raise ValueError(
                 f"{caller}({argument}=...) holds a NaN in input {leaf_name(path)!r}. Clean the "
                 "data, or leave the batch out."

@@ -120,12 +120,13 @@ def moved(weight: Array, cross: Array, met: Array, shares: Sequence[float]) -> l
     """
     flat = flat_matrices(weight)
     change = _changes(flat, flat_matrices(cross), flat_matrices(met))
-    return [
-        jnp.where(weight != 0, (flat + share * change).reshape(weight.shape), 0)
-        if share
-        else weight
-        for share in shares
-    ]
+    return [_part_of_the_way(weight, change, share) if share else weight for share in shares]
+
+
+@jax.jit
+def _part_of_the_way(weight: Array, change: Array, share: float) -> Array:
+    corrected = flat_matrices(weight) + share * change
+    return jnp.where(weight != 0, corrected.reshape(weight.shape), 0)
 
 
 @jax.jit
@@ -133,6 +134,7 @@ def _changes(weight: Array, cross: Array, met: Array) -> Array:
     return jax.lax.map(lambda matrices: change_of(*matrices), (weight, cross, met))
 
 
+@jax.jit
 def flat_matrices(matrices: Array) -> Array:
     """(batch…, rows, columns) with one batch axis, float32."""
     return matrices.reshape(-1, *matrices.shape[-2:]).astype(jnp.float32)

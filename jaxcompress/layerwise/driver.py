@@ -32,7 +32,7 @@ from jaxcompress.layerwise.correction import (
     moved,
     shares_of,
 )
-from jaxcompress.layerwise.frontier import Frontier, filled, reached
+from jaxcompress.layerwise.frontier import Frontier, all_finite, filled, reached
 from jaxcompress.layerwise.plan import plans_of
 from jaxcompress.layerwise.segments import Rerun
 from jaxcompress.layerwise.solver import Solution, Solver, check_solver
@@ -187,7 +187,7 @@ class _Leaves:
     def matrices(self, turn: Turn) -> Array:
         """(batch…, outputs, inputs) of a leaf at its turn."""
         name, index = turn
-        return _matrices(self.now[name], self.axes[name])[index]
+        return _matrices_at(self.now[name], index, self.axes[name])
 
     def solved_at(self, turn: Turn, weight: Array, met: Array) -> tuple[Solution, Array]:
         """What is found for (batch…, outputs, inputs) matrices, and their weights."""
@@ -204,7 +204,7 @@ class _Leaves:
                 f"{jnp.shape(solved)[1:]} for one of shape {flat.shape[1:]}. A solver gives "
                 "(outputs, inputs), as it takes them."
             )
-        if not bool(jnp.all(jnp.isfinite(solved))):
+        if not bool(all_finite(solved)):
             raise ValueError(
                 f"{self.caller}(solver=...): leaf {name!r} gets weights that are not finite. Raise "
                 "the solver's damping, or give more data."
@@ -215,10 +215,7 @@ class _Leaves:
         """Keeps what was found, and lets all leaves after it see its weights."""
         name, index = turn
         self.found[name][index] = solution
-        leaf, axes = self.now[name], self.axes[name]
-        matrices = _matrices(leaf, axes)
-        solved = narrowed(solved, leaf.dtype).reshape(matrices[index].shape)
-        self.now[name] = from_matrices(matrices.at[index].set(solved), axes, like=leaf)
+        self.now[name] = _with_matrices(self.now[name], index, solved, self.axes[name])
 
     def solved(self) -> tuple[dict[str, Any], dict[str, Solution]]:
         """The replacements of the leaves, and the solutions of all their matrices."""
@@ -238,6 +235,20 @@ def _mapped(solver: Solver) -> Callable[[Array, Array], tuple[Solution, Array]]:
         return solution, solver.weight(solution)
 
     return jax.jit(lambda weights, moments: jax.lax.map(solve, (weights, moments)))
+
+
+@functools.partial(jax.jit, static_argnames="axes")
+def _matrices_at(leaf: Array, index: tuple[int, ...], axes: LeafAxes) -> Array:
+    """(batch…, outputs, inputs) of one layer of a leaf."""
+    return _matrices(leaf, axes)[index]
+
+
+@functools.partial(jax.jit, static_argnames="axes")
+def _with_matrices(leaf: Array, index: tuple[int, ...], solved: Array, axes: LeafAxes) -> Array:
+    """The leaf with other (matrices, outputs, inputs) in one layer."""
+    matrices = _matrices(leaf, axes)
+    solved = narrowed(solved, leaf.dtype).reshape(matrices.shape[len(index) :])
+    return from_matrices(matrices.at[index].set(solved), axes, like=leaf)
 
 
 def _matrices(leaf: Array, axes: LeafAxes) -> Array:

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.types import Array
@@ -81,12 +82,12 @@ class Frontier:
         return [probe(reading, observing, self.programs) for reading in readings]
 
     def _check(self, name: str, moment: Array, needed: bool) -> None:
-        if not bool(jnp.all(jnp.isfinite(moment))):
+        if not bool(all_finite(moment)):
             raise ValueError(
                 f"{self.caller}(batches=...): leaf {name!r} meets inputs whose products are not "
                 "finite. Clean the data, or scale them."
             )
-        if needed and not bool(jnp.all(reached(moment))):
+        if needed and not bool(_all_reached(moment)):
             raise ValueError(
                 f"{self.caller}(batches=...): a matrix of leaf {name!r} meets no input but 0. Give "
                 "data that reach it, prune less before it, or leave it out, with "
@@ -94,6 +95,13 @@ class Frontier:
             )
 
 
+@jax.jit
+def all_finite(x: Array) -> Array:
+    """Whether an array holds no NaN and no infinity."""
+    return jnp.all(jnp.isfinite(x))
+
+
+@jax.jit
 def reached(moments: Array) -> Array:
     """Which matrices meet inputs other than 0, by their second moments (…, n, n).
 
@@ -104,6 +112,12 @@ def reached(moments: Array) -> Array:
     return jnp.any(moments, axis=(-2, -1))
 
 
+@jax.jit
+def _all_reached(moments: Array) -> Array:
+    return jnp.all(reached(moments))
+
+
+@jax.jit
 def filled(moments: Array) -> Array:
     """Second moments (…, n, n), the identity for matrices that meet no input but 0.
 

@@ -88,6 +88,11 @@ def second_moment(streams: Sequence[Stream], probes: Sequence[Probe]) -> Array:
         for batch in range(len(stream.batches)):
             states = probe.step(stream.values(probe.inputs, batch), states)
         found += probe.own(states)
+    return _mean_product(found)
+
+
+@jax.jit
+def _mean_product(found: Sequence[tuple[Array, Array]]) -> Array:
     return covariance().read(functools.reduce(covariance().merge, found))
 
 
@@ -128,6 +133,11 @@ def cross_moment(
             f"{name!r} another number of times, or it does so in a loop of unknown length. Pass "
             "correction=0."
         )
+    return _mean(totals, rows)
+
+
+@jax.jit
+def _mean(totals: Sequence[Array], rows: Sequence[Array]) -> Array:
     count = functools.reduce(jnp.add, rows).astype(jnp.float32)
     return functools.reduce(jnp.add, totals) / count
 

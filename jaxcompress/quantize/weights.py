@@ -87,8 +87,9 @@ def quantize(
     for name, leaf in named_leaves(params).items():
         choice = assigned[name]
         if isinstance(choice, Assignment):
-            _check_values(name, leaf, kept[name])
+            _check_values(name, leaf)
             if masks is not None:
+                _check_masked(name, leaf, kept[name])
                 _check_zero(name, choice.spec, kept[name])
             leaf = _quantized(leaf, choice, rounding)
             if masks is not None:
@@ -151,11 +152,16 @@ def _quantized(leaf, choice: Assignment, rounding: Rounding) -> CompressedLeaf:
     return rounding.array(jnp.asarray(leaf), choice)
 
 
-def _check_values(name: str, leaf, mask) -> None:
+def _check_values(name: str, leaf) -> None:
     """Checks what only concrete values show; traced arrays and shapes pass."""
+    if not isinstance(leaf, jax.ShapeDtypeStruct | Tracer):
+        check_finite("quantize", name, jnp.asarray(leaf, jnp.float32))
+
+
+def _check_masked(name: str, leaf, mask) -> None:
+    """Checks that pruned weights are 0; traced arrays and shapes pass."""
     if isinstance(leaf, jax.ShapeDtypeStruct | Tracer) or isinstance(mask, Tracer):
         return
-    check_finite("quantize", name, jnp.asarray(leaf, jnp.float32))
     alive = int(jnp.sum(jnp.where(mask, 0, leaf) != 0))
     if alive:
         raise ValueError(

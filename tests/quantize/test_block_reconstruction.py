@@ -14,7 +14,7 @@ DATA = np.random.default_rng(0)
 
 
 def normal(*shape):
-    return jnp.asarray(DATA.normal(size=shape) / np.sqrt(shape[-2]), jnp.float32)
+    return (DATA.normal(size=shape) / np.sqrt(shape[-2])).astype(np.float32)
 
 
 def residual(params, x):
@@ -32,9 +32,9 @@ def stacked(params, x):
 
 
 BLOCK = {"up": normal(6, 8), "down": normal(8, 6)}
-RESIDUAL = {"first": BLOCK, "second": jax.tree.map(jnp.flip, BLOCK), "out": normal(6, 3)}
+RESIDUAL = {"first": BLOCK, "second": jax.tree.map(np.flip, BLOCK), "out": normal(6, 3)}
 STACKED = {"up": normal(2, 6, 8), "down": normal(2, 8, 6)}
-BATCHES = [jnp.asarray(DATA.normal(size=(16, 6)), jnp.float32) for _ in range(3)]
+BATCHES = [DATA.normal(size=(16, 6)).astype(np.float32) for _ in range(3)]
 MODELS = {"residual": (residual, RESIDUAL), "scanned": (stacked, STACKED)}
 TUNING = block_tuning(jax.random.key(0), steps=4)
 FOUND = {
@@ -52,8 +52,7 @@ def test_a_block_is_residual_or_a_layer(name):
     assert [{leaf for leaf, _ in block.section.turns} for block in found] == FOUND[name]
 
 
-@pytest.mark.parametrize("drop", [0.0, 0.5])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("name", "drop"), [("residual", 0.5), ("scanned", 0.0)])
 def test_the_model_errs_less_than_rounded_to_nearest(name, drop):
     fn, params = MODELS[name]
     spec, tuning = formats.int3(), block_tuning(jax.random.key(0), steps=40, drop=drop)

@@ -16,7 +16,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def normal(*shape):
-    return jnp.asarray(RANDOM.normal(size=shape), jnp.float32)
+    return RANDOM.normal(size=shape).astype(np.float32)
 
 
 def correlated(*shape):
@@ -60,6 +60,8 @@ MODELS = {
     ),
     "conv": (conv, {"kernel": normal(3, 3, 2, 6), "out": normal(6, 4)}, correlated(48, 5, 5, 2)),
 }
+
+_, DENSE, X = MODELS["dense"]
 
 
 def error(fn, params, quantized, x):
@@ -134,21 +136,21 @@ def test_rules_keep_leaves_and_masked_logits_do_not_count():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: post_training(*MODELS["dense"][:2], [], int4()), "holds no batch"),
-        (lambda: post_training(*MODELS["dense"][:2], [normal(1, 10)], int4()), "holds one example"),
-        (lambda: post_training(*MODELS["dense"][:2], [normal(4, 10) * 0], int4()), "is 0.0 on the"),
+        (lambda: post_training(dense, DENSE, [], int4()), "holds no batch"),
+        (lambda: post_training(dense, DENSE, [normal(1, 10)], int4()), "holds one example"),
+        (lambda: post_training(dense, DENSE, [normal(4, 10) * 0], int4()), "is 0.0 on the"),
         (
-            lambda: post_training(*MODELS["dense"][:2], [normal(4, 10) * jnp.nan], int4()),
+            lambda: post_training(dense, DENSE, [normal(4, 10) * jnp.nan], int4()),
             "is nan on the held-out",
         ),
         (
             lambda: post_training(
-                lambda p, x: dense(p, x).argmax(-1), MODELS["dense"][1], [normal(4, 10)], int4()
+                lambda p, x: dense(p, x).argmax(-1), DENSE, [normal(4, 10)], int4()
             ),
             "no output is real",
         ),
         (
-            lambda: post_training(*MODELS["dense"], int4(), Members(correction=2.0)),
+            lambda: post_training(dense, DENSE, X, int4(), Members(correction=2.0)),
             r"correction=2.0\) must be in \[0, 1\]",
         ),
     ],

@@ -1,9 +1,11 @@
 """Which factors per channel may move between leaves without changing the function."""
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -165,7 +167,7 @@ def scale(params: Params, scaling: Scaling, factors: Array) -> Params:
             f"scale(factors): shape {factors.shape}, but {scaling.name!r} has {scaling.size} "
             "channels. Pass one factor for each."
         )
-    if not isinstance(factors, Tracer) and not bool(jnp.all((factors > 0) & (factors < jnp.inf))):
+    if not isinstance(factors, Tracer) and not bool(_all_positive(factors)):
         raise ValueError(f"scale(factors): those of {scaling.name!r} must be positive and finite.")
     leaves = named_leaves(params)
     for move in scaling.moves:
@@ -174,12 +176,22 @@ def scale(params: Params, scaling: Scaling, factors: Array) -> Params:
     def moved(name: str, leaf):
         for move in scaling.moves:
             if move.leaf == name:
-                # Channel -1, the last, is that of entries that are not moved.
-                by = jnp.append(factors**move.degree, 1.0)[move.channels]
-                leaf = (leaf * by).astype(leaf.dtype)
+                leaf = _moved(leaf, factors, move.channels, move.degree)
         return leaf
 
     return map_named(moved, params)
+
+
+@jax.jit
+def _all_positive(factors: Array) -> Array:
+    return jnp.all((factors > 0) & (factors < jnp.inf))
+
+
+@functools.partial(jax.jit, static_argnames="degree", inline=True)
+def _moved(leaf: Array, factors: Array, channels: np.ndarray, degree: int) -> Array:
+    # Channel -1, the last, is that of entries that are not moved.
+    by = jnp.append(factors**degree, 1.0)[channels]
+    return (leaf * by).astype(leaf.dtype)
 
 
 def _check_leaf(move: Move, leaves: Mapping) -> None:

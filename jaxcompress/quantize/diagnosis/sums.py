@@ -1,5 +1,6 @@
 """Sums over a batch and over codes that a diagnosis is made of."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -60,8 +61,7 @@ def of_weights(site: Site, exact: list[Array], coarse: list[Array]) -> tuple[Arr
         axes = site.axes.batch[: len(site.stack)]
         if tuple(leaf.shape[axis] for axis in axes) != site.stack:
             axes = ()  # what a scan slices is something else, that the leaf is a part of
-        first = jnp.moveaxis(gathered(leaf), axes, range(len(axes)))
-        return _squares(first.reshape(math.prod(leaf.shape[axis] for axis in axes), -1))
+        return _squares_along(leaf, axes)
 
     signal = sum(map(squares, exact))
     noise = sum(squares(one - other) for one, other in zip(exact, coarse, strict=True))
@@ -97,6 +97,12 @@ def _by_layer(site: Site, captured: Array, rank: int) -> Array:
         return captured[None]
     first = jnp.moveaxis(captured, site.sliced_by, range(len(site.sliced_by)))
     return first.reshape(math.prod(site.stack), *first.shape[len(site.stack) :])
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _squares_along(leaf: Array, axes: tuple[int, ...]) -> Array:
+    first = jnp.moveaxis(gathered(leaf), axes, range(len(axes)))
+    return _squares(first.reshape(math.prod(leaf.shape[axis] for axis in axes), -1))
 
 
 def _squares(x: Array) -> Array:

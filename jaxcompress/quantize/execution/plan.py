@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.formats.integers import Integers
@@ -236,7 +237,8 @@ def _kind(stop: _Stop, names: tuple[str, ...]):
 
 def _candidates(stop: _Stop, forms: Mapping[str, Form]) -> dict[str, Callable[[], Array]]:
     """The calls to time, on operands of ones."""
-    data, weight = jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), (stop.data, stop.weight))
+    ones = jax.tree.map(lambda x: np.ones(x.shape, x.dtype), (stop.data, stop.weight))
+    data, weight = jax.device_put(ones)
     calls = {
         name: partial(jax.jit(partial(form, stop.site, stop.apply)), data, weight)
         for name, form in forms.items()

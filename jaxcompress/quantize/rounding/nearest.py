@@ -1,5 +1,6 @@
 """Rounding to nearest: each weight gets the code closest to it."""
 
+import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import to_canonical
@@ -47,7 +48,11 @@ def nearest(ranges: Ranges = min_max) -> Rounding:
         on = grid_of(weight, spec, ranges, second_moment)
         return Rounded(encoded(weight, on, spec), on)
 
-    return Rounding(coded(round).solver, lambda x, choice: _as_it_lies(x, choice, ranges))
+    def array(x: Array, choice: Assignment) -> QTensor:
+        return _as_it_lies(x, choice, ranges)
+
+    # One program for leaves of one shape and assignment, not one for each operation.
+    return Rounding(coded(round).solver, jax.jit(array, static_argnums=1, inline=True))
 
 
 def _as_it_lies(x: Array, choice: Assignment, ranges: Ranges) -> QTensor:
