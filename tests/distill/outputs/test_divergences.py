@@ -1,5 +1,6 @@
 """What divergences tend to and are made of, and labels of those that take them."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -58,6 +59,15 @@ def test_bounds_are_reached_where_nothing_is_shared(loss, most):
         value, gradient = compiled(student, teacher)
         np.testing.assert_allclose(value, most, rtol=8 * EPS)
         assert np.isfinite(gradient).all()
+
+
+def test_each_example_may_have_its_own_skew():
+    skews = np.linspace(0.01, 0.1, len(STUDENT), dtype=np.float32)
+    losses = jax.jit(jax.vmap(lambda *each: outputs.skewed_kl(*each[:2], skew=each[2])))(
+        STUDENT, TEACHER, skews
+    )
+    expected = [oracles.skewed(*each, 1.0) for each in zip(STUDENT, TEACHER, skews, strict=True)]
+    np.testing.assert_allclose(losses, expected, rtol=0, atol=rounding(largest=1.0))
 
 
 def test_reverse_kl_is_infinite_where_only_the_teacher_rules_out():

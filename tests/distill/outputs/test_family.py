@@ -127,6 +127,16 @@ def test_gives_one_number_per_example(case, shape):
     assert (result.shape, result.dtype) == (shape, jnp.float32)
 
 
+@every(FIRST)
+def test_computes_in_float32_where_there_are_64_bits(case):
+    student, others, _ = made(case, uniform(dtype=np.float64))
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+        result = jax.eval_shape(
+            jax.value_and_grad(lambda x: case.loss(x, *others, **case.options).sum()), student
+        )
+    assert [each.dtype for each in result] == [jnp.float32, jnp.float64]
+
+
 @every([case for case in CASES if SHIFT in case.laws])
 @pytest.mark.parametrize("shift", [-64.0, 64.0])
 def test_adding_a_constant_to_the_logits_changes_nothing(case, shift):
