@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.formats.grids import Grid
+from jaxcompress.core.sharding import explicit_sharding, placed
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.core.types import Array
+from jaxcompress.core.types import Array, Key
 from jaxcompress.layerwise.blocks import Block
 from jaxcompress.layerwise.turns import Turn
 from jaxcompress.quantize.ranges.extremes import min_max
@@ -130,10 +131,14 @@ def _mixed(given: _Given, tuning: Tuning, index: Array, step: Array) -> Values:
     if tuning.drop == 0:
         return own
     keys = jax.random.split(jax.random.fold_in(tuning.key, step), len(own))
+
+    def mixed(key: Key, old: Array, new: Array) -> Array:
+        # Under `jax.set_mesh` a draw is whole on every device; the data may be split.
+        dropped = placed(jax.random.uniform(key, new.shape) < tuning.drop, explicit_sharding(new))
+        return jnp.where(dropped, old, new)
+
     return {
-        place: jnp.where(jax.random.uniform(k, x.shape) < tuning.drop, other[place], x)
-        if jnp.issubdtype(x.dtype, jnp.floating)
-        else x
+        place: mixed(k, other[place], x) if jnp.issubdtype(x.dtype, jnp.floating) else x
         for k, (place, x) in zip(keys, own.items(), strict=True)
     }
 

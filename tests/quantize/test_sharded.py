@@ -21,6 +21,7 @@ from jaxcompress.quantize import (
     quantize,
     ranges,
     reconstruct,
+    reconstruct_blocks,
     rounding,
 )
 
@@ -154,3 +155,14 @@ def test_what_is_read_of_sharded_data(devices):
     for name in ("weights", "outputs", "largest"):
         one, other = (getattr(each.sites[0], name) for each in (sharded, alone))
         np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_blocks_tuned_in_the_context_of_a_mesh(devices):
+    def tuned(params, x):
+        tuning = rounding.block_tuning(jax.random.key(0), steps=1)
+        return reconstruct_blocks(dense, params, [x], int4(), tuning)[0]
+
+    params = {"kernel": placed(KERNEL["kernel"], devices)}
+    with jax.set_mesh(devices):
+        found = tuned(params, placed(WHOLE, devices, "rows"))
+    equal(found, tuned(KERNEL, WHOLE))
