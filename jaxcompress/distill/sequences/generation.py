@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count
-from jaxcompress.core.kinds import check_function, check_key, check_takes
+from jaxcompress.core.kinds import check_function, check_takes
+from jaxcompress.core.messages import shown
 from jaxcompress.core.trees import check_arrays
-from jaxcompress.core.types import Array, Key, Model, Params, PyTree
-from jaxcompress.distill.sequences.arguments import as_tokens
+from jaxcompress.core.types import Array, Model, Params, PyTree
+from jaxcompress.distill.outputs.logits import log_probabilities
+from jaxcompress.distill.sequences.arguments import as_floats
 from jaxcompress.distill.sequences.sampling import Sampler, greedy
 
 Decoder = Callable[[Params, Array, PyTree], tuple[Array, PyTree]]
@@ -38,81 +39,70 @@ class Generated(NamedTuple):
 def generate(
     decoder: Decoder,
     params: Params,
-    prompt: ArrayLike,
-    cache: PyTree,
+    start: tuple[Array, PyTree],
     *,
     steps: int,
     sample: Sampler | None = None,
-    key: Key | None = None,
     end: int | None = None,
 ) -> Generated:
     """Continues prompts by `steps` tokens, one scan for all of them.
 
-    A prompt goes through the decoder in one call, each token after it in one more.
-    To be jitted by the caller, with `steps` fixed.
+    A prompt goes through the decoder in one call, which gives `start`; then each token
+    goes through it in one more. To be jitted by the caller, with `steps` fixed.
 
     Args:
       decoder: `decoder(params, tokens, cache) -> (logits, cache)`, as `Decoder` says;
         `uncached` makes one of a model without a cache. The cache keeps its structure,
         shapes and dtypes.
       params: what it takes, compressed leaves too where it does.
-      prompt: (batch, length) integer, at least one token each; prompts of several
-        lengths are grouped by length before.
-      cache: an empty one, with room for length + steps tokens.
+      start: `decoder(params, prompt, cache)` of an empty cache with room for prompt and
+        steps: logits (batch, length, vocabulary), floating, of prompts of one length,
+        and the cache that holds them.
       steps: tokens to generate.
-      sample: `greedy()` by default; `at_temperature(...)`, `among_top(...)`, or any
-        function of a key and logits.
-      key: for samplers that draw; by default a fixed one, which `greedy` ignores.
+      sample: `greedy()` by default; `at_temperature(key)`, `among_top(key, k)`, or any
+        function of the step's number and logits.
       end: the token after which a sequence is over; None where none is.
 
     Returns:
       Generated.
 
     Raises:
-      TypeError: decoder or sampler is no function, the prompt is not integer.
-      ValueError: the prompt is not of shape (batch, length), with a token or more;
-        `steps` is no count; `end` is no token.
+      TypeError: decoder or sampler is no function; `start` is no pair of logits and a
+        cache.
+      ValueError: logits are not of shape (batch, length, vocabulary); `steps` is no
+        count; `end` is no token.
 
     Example:
       >>> def count(params, tokens, cache):
       ...     return params[tokens], cache  # the token after t is t + 1
-      >>> generated = jc.distill.sequences.generate(
-      ...     count, jnp.roll(jnp.eye(4), 1, axis=1), jnp.array([[0]]), (), steps=3
-      ... )
-      >>> generated.tokens
+      >>> table = jnp.roll(jnp.eye(4), 1, axis=1)
+      >>> start = count(table, jnp.array([[0]]), ())
+      >>> jc.distill.sequences.generate(count, table, start, steps=3).tokens
       Array([[1, 2, 3]], dtype=int32)
+
+    Also known as: decoding, autoregressive sampling.
     """
     caller = "generate"
     check_takes(caller, "decoder", decoder, 3, "It is decoder(params, tokens, cache).")
     check_arrays(caller, "params", params)
-    check_arrays(caller, "cache", cache)
-    tokens = _prompt(prompt)
+    first, cache = _begun(caller, start)
     steps = check_count(caller, "steps", steps)
     sample = greedy() if sample is None else sample
     check_takes(caller, "sample", sample, 2, "For example sequences.greedy().")
-    key = jax.random.key(0) if key is None else key
-    check_key(caller, "key", key)
     if end is not None:
         check_count(caller, "end", end, 0)
 
-    def drawn(logits: Array, over: Array, key: Key) -> tuple[Array, Array]:
-        """The next token of each sequence, and its log probability."""
-        token = sample(key, logits)
-        token = token if end is None else jnp.where(over, end, token)
-        logs = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
-        return token, jnp.take_along_axis(logs, token[:, None], axis=-1)[:, 0]
-
-    def turn(carry: tuple, key: Key) -> tuple[tuple, tuple]:
+    def turn(carry: tuple, step: Array) -> tuple[tuple, tuple]:
         logits, cache, over = carry
-        token, log_probability = drawn(logits, over, key)
+        token = sample(step, logits)
+        token = token if end is None else jnp.where(over, end, token)
         ended = over if end is None else over | (token == end)
         following, cache = decoder(params, token[:, None], cache)
         carry = following[:, -1].astype(logits.dtype), cache, ended
-        return carry, (token, ~over, log_probability)
+        return carry, (token, ~over, _log_probability(logits, token))
 
-    first, cache = decoder(params, tokens, cache)
-    start = first[:, -1], cache, jnp.zeros(tokens.shape[0], bool)
-    _, found = jax.lax.scan(turn, start, jax.random.split(key, steps))
+    begin = first[:, -1], cache, jnp.zeros(first.shape[0], bool)
+    _, found = jax.lax.scan(turn, begin, jnp.arange(steps))
     return Generated(*(jnp.swapaxes(each, 0, 1) for each in found))
 
 
@@ -136,8 +126,9 @@ def uncached(fn: Model, *, room: int) -> tuple[Decoder, Callable[[int], PyTree]]
     Example:
       >>> fn = lambda params, tokens: params[tokens]
       >>> decoder, empty = jc.distill.sequences.uncached(fn, room=4)
-      >>> generate, table = jc.distill.sequences.generate, jnp.roll(jnp.eye(4), 1, 1)
-      >>> generate(decoder, table, jnp.array([[0]]), empty(1), steps=3).tokens
+      >>> table = jnp.roll(jnp.eye(4), 1, axis=1)
+      >>> start = decoder(table, jnp.array([[0]]), empty(1))
+      >>> jc.distill.sequences.generate(decoder, table, start, steps=3).tokens
       Array([[1, 2, 3]], dtype=int32)
     """
     check_function("uncached", "fn", fn, "It is the model, fn(params, tokens).")
@@ -157,11 +148,21 @@ def uncached(fn: Model, *, room: int) -> tuple[Decoder, Callable[[int], PyTree]]
     return decoder, empty
 
 
-def _prompt(prompt: ArrayLike) -> Array:
-    tokens = as_tokens("generate", "prompt", prompt)
-    if tokens.ndim != 2 or 0 in tokens.shape:
+def _begun(caller: str, start: Any) -> tuple[Array, PyTree]:
+    """Logits and cache of the prompt; an error that says how to make them."""
+    mend = "Make it with decoder(params, prompt, cache)."
+    if not isinstance(start, tuple | list) or len(start) != 2:
+        raise TypeError(f"{caller}(start={shown(start)}) must be (logits, cache). {mend}")
+    logits = as_floats(caller, "start", start[0], "(batch, length, vocabulary)")
+    if logits.ndim != 3 or 0 in logits.shape:
         raise ValueError(
-            f"generate(prompt of shape {tokens.shape}) needs the shape (batch, length), with one "
-            "token or more."
+            f"{caller}(start of logits of shape {logits.shape}) needs the shape (batch, length, "
+            f"vocabulary). {mend}"
         )
-    return tokens
+    check_arrays(caller, "start", start[1])
+    return logits, start[1]
+
+
+def _log_probability(logits: Array, tokens: Array) -> Array:
+    logs = log_probabilities(logits.astype(jnp.float32), 1.0)
+    return jnp.take_along_axis(logs, tokens[:, None], axis=-1)[:, 0]

@@ -63,13 +63,13 @@ PROMPT = jnp.array([[1, 2, 0], [4, 4, 4]])
 PARAMS = initial()
 
 
-def continued(sample=None, key=0, end=None, steps=6):
-    run = jax.jit(
-        lambda params, key: sequences.generate(
-            decoder, params, PROMPT, empty(2), steps=steps, sample=sample, key=key, end=end
-        )
-    )
-    return run(PARAMS, jax.random.key(key))
+def continued(sample=None, end=None):
+    @jax.jit
+    def run(params):
+        start = decoder(params, PROMPT, empty(2))
+        return sequences.generate(decoder, params, start, steps=6, sample=sample, end=end)
+
+    return run(PARAMS)
 
 
 def by_hand(steps=6):
@@ -94,7 +94,9 @@ def test_greedy_tokens_are_those_of_the_model_run_anew():
 
 def test_a_model_without_a_cache_gives_the_same():
     slow, nothing = sequences.uncached(model, room=ROOM)
-    found = jax.jit(lambda p: sequences.generate(slow, p, PROMPT, nothing(2), steps=6))(PARAMS)
+    found = jax.jit(lambda p: sequences.generate(slow, p, slow(p, PROMPT, nothing(2)), steps=6))(
+        PARAMS
+    )
     np.testing.assert_array_equal(found.tokens, by_hand())
 
 
@@ -113,42 +115,49 @@ def test_after_the_end_there_is_the_end_alone():
 
 def test_samplers_draw_by_the_probabilities():
     logits = jnp.log(jnp.array([0.5, 0.3, 0.15, 0.05]))
-    keys = jax.random.split(jax.random.key(0), 4000)
+    key, steps = jax.random.key(0), jnp.arange(4000)
     expected = {
-        sequences.at_temperature(1.0): [0.5, 0.3, 0.15, 0.05],
-        sequences.at_temperature(0.5): np.square([0.5, 0.3, 0.15, 0.05]) / 0.365,
-        sequences.among_top(2): [0.625, 0.375, 0, 0],
-        sequences.among_top(9): [0.5, 0.3, 0.15, 0.05],
+        sequences.at_temperature(key, 1.0): [0.5, 0.3, 0.15, 0.05],
+        sequences.at_temperature(key, 0.5): np.square([0.5, 0.3, 0.15, 0.05]) / 0.365,
+        sequences.among_top(key, 2): [0.625, 0.375, 0, 0],
+        sequences.among_top(key, 9): [0.5, 0.3, 0.15, 0.05],
         sequences.greedy(): [1, 0, 0, 0],
     }
     for sample, shares in expected.items():
-        drawn = jax.jit(jax.vmap(lambda key, sample=sample: sample(key, logits)))(keys)
+        drawn = jax.jit(jax.vmap(lambda step, sample=sample: sample(step, logits)))(steps)
         found = np.bincount(np.asarray(drawn), minlength=4) / 4000
         # Five standard errors of a share.
         assert np.all(np.abs(found - shares) <= 5 * np.sqrt(np.array(shares) * 0.25 / 1000))
 
 
 def test_the_key_decides():
-    first, again, other = (continued(sequences.at_temperature(2.0), key) for key in (1, 1, 2))
+    first, again, other = (
+        continued(sequences.at_temperature(jax.random.key(seed), 2.0)) for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first.tokens, again.tokens)
     assert (first.tokens != other.tokens).any()
 
 
+START = jnp.zeros((2, 3, VOCABULARY)), empty(2)
+
+
 def call(**options):
-    given = {"decoder": decoder, "params": PARAMS, "prompt": PROMPT, "cache": empty(2), "steps": 1}
+    given = {"decoder": decoder, "params": PARAMS, "start": START, "steps": 1}
     return sequences.generate(**given | options)
 
 
 WRONG = [
-    (lambda: call(prompt=jnp.ones((2, 3))), TypeError, "needs integer tokens"),
-    (lambda: call(prompt=jnp.ones(3, int)), ValueError, r"shape \(batch, length\)"),
-    (lambda: call(prompt=jnp.ones((2, 0), int)), ValueError, r"shape \(batch, length\)"),
+    (lambda: sequences.at_temperature(1.0), TypeError, "key"),
+    (lambda: call(start=PROMPT), TypeError, r"must be \(logits, cache\)"),
+    (lambda: call(start=(PROMPT, empty(2))), TypeError, "must be floating"),
+    (lambda: call(start=(jnp.ones((2, 5)), empty(2))), ValueError, r"shape \(batch, length"),
+    (lambda: call(start=(jnp.ones((2, 0, 5)), empty(2))), ValueError, r"shape \(batch, length"),
     (lambda: call(steps=0), ValueError, "steps=0"),
     (lambda: call(sample=sequences.greedy), TypeError, r"^generate\(sample=greedy\)"),
     (lambda: call(end=0.5), ValueError, "end"),
     (lambda: call(decoder=3), TypeError, "decoder=3"),
-    (lambda: sequences.at_temperature(0.0), ValueError, "temperature=0.0"),
-    (lambda: sequences.among_top(0), ValueError, "k=0"),
+    (lambda: sequences.at_temperature(jax.random.key(0), 0.0), ValueError, "temperature=0.0"),
+    (lambda: sequences.among_top(jax.random.key(0), 0), ValueError, "k=0"),
     (lambda: sequences.uncached(model, room=0), ValueError, "room=0"),
 ]
 
