@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.numerics import largest_magnitude
+from jaxcompress.core.sharding import gathered_along
 from jaxcompress.core.types import Array
 
 _SMALLEST = float(np.finfo(np.float32).tiny)
@@ -31,25 +32,26 @@ def balanced(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
     return x / jnp.where(largest < _SMALLEST, 1.0, largest)
 
 
-def norm(x: Array) -> Array:
-    """Euclidean length along the last axis, kept with size 1; gradient 0 at 0."""
-    square = jnp.sum(x**2, axis=-1, keepdims=True)
+def norm(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
+    """Euclidean length along axes, kept with size 1; gradient 0 at 0."""
+    square = jnp.sum(x**2, axis, keepdims=True)
     present = square > 0
     return jnp.where(present, jnp.sqrt(jnp.where(present, square, 1.0)), 0.0)
 
 
-def unit(x: Array) -> Array:
-    """Vectors along the last axis over their lengths; 0, with gradient 0, for zero."""
-    x = balanced(x, -1)
-    length = norm(x)
+def unit(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
+    """Vectors along axes over their lengths; 0, with gradient 0, for zero."""
+    x = balanced(x, axis)
+    length = norm(x, axis)
     present = length > 0
     return jnp.where(present, x, 0.0) / jnp.where(present, length, 1.0)
 
 
 def gram(x: Array) -> Array:
     """Dot products of the rows of (batch, entries): (batch, batch)."""
+    # One side is gathered where an explicit mesh splits the batch: the rows stay split.
     # In full: what is subtracted later shows the digits that TF32 or bfloat16 drop.
-    return jnp.matmul(x, x.T, precision="highest")
+    return jnp.matmul(x, gathered_along(x, 0).T, precision="highest")
 
 
 def mean_where(x: Array, where: Array) -> Array:

@@ -101,8 +101,7 @@ def cka(batches: Iterable[tuple[Array, Array]]) -> float:
 def _kernel(features: Array) -> Array:
     """(batch, batch): dot products about the mean, as a matrix of Frobenius norm 1."""
     rows = balanced(flat(features))
-    kernel = gram(balanced(rows - jnp.mean(rows, axis=0, keepdims=True)))
-    return unit(kernel.reshape(-1)).reshape(kernel.shape)
+    return unit(gram(balanced(rows - jnp.mean(rows, axis=0, keepdims=True))), (0, 1))
 
 
 def _criteria(batch: object) -> tuple[float, float, float]:

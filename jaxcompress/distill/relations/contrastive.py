@@ -12,6 +12,7 @@ import numpy as np
 from jaxcompress.core.checks import check_count, check_positive, check_range
 from jaxcompress.core.kinds import check_key, check_kind
 from jaxcompress.core.messages import shown
+from jaxcompress.core.sharding import gathered_along
 from jaxcompress.core.types import Array, Key, Params, PyTree
 from jaxcompress.distill.checks import shape_of, student_and_teacher
 from jaxcompress.distill.projections import linear
@@ -77,7 +78,7 @@ def contrastive(
       Contrastive of features (batch, ...), each example one vector. The losses are
       above 0, and all 2 (N + 1) terms of one example make one number. An index outside
       of the bank gives NaN. An index that stands twice in a batch keeps one of its two
-      embeddings.
+      embeddings. On several devices the bank is whole on each.
 
     Raises:
       ValueError: a number is out of its range; when applied: parameters, indices or
@@ -160,6 +161,8 @@ def _contrast(
 
 def _remembered(indices: Array, momentum: float, rows: Array, embeddings: Array) -> Array:
     """The rows of a side with those of the batch moved towards its embeddings."""
+    # The bank is whole on every device, also where an explicit mesh splits the batch.
+    indices, embeddings = gathered_along(indices, 0), gathered_along(embeddings, 0)
     moved = unit(momentum * rows[indices] + (1 - momentum) * embeddings)
     # Indices outside are dropped; a negative one would count from the end.
     places = jnp.where(indices < 0, len(rows), indices)

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_positive
+from jaxcompress.core.sharding import gathered_along
 from jaxcompress.core.types import Array
 from jaxcompress.distill.checks import student_and_teacher
 from jaxcompress.distill.vectors import balanced, flat, gram, unit
@@ -87,5 +88,5 @@ def correlation_congruence(student: Array, teacher: Array, *, gamma: float = 0.4
 def _gaussian(features: Array, gamma: float) -> Array:
     directions = unit(flat(features))
     square = jnp.sum(directions**2, axis=-1)
-    distances = square[:, None] + square[None] - 2 * gram(directions)
+    distances = square[:, None] + gathered_along(square, 0)[None] - 2 * gram(directions)
     return jnp.exp(-gamma * distances)
