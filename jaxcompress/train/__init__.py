@@ -5,12 +5,14 @@ a whole run                 fit, with Plan, Watch and Checkpoints
                             fitting: traceable, folds and seeds in one program
                             private_fit, private_gradient, SubsampledGaussian
 pure parts                  steps
+outputs of a teacher        teacher_cache: computed once, kept on disk
 """
 
 from jaxcompress.core import exports
 from jaxcompress.train import augment as augment
 from jaxcompress.train import objectives as objectives
 from jaxcompress.train import steps as steps
+from jaxcompress.train import teacher_cache as teacher_cache
 from jaxcompress.train.fit import Fitted as Fitted
 from jaxcompress.train.fit import fit as fit
 from jaxcompress.train.fitting import fitting as fitting

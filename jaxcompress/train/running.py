@@ -14,6 +14,7 @@ from jaxcompress.train.plan import Plan
 from jaxcompress.train.recipe import Recipe
 from jaxcompress.train.steps.order import order
 from jaxcompress.train.steps.step import State, step
+from jaxcompress.train.teacher_cache.rows import Rows
 
 Stepper = Callable[[State, int, int], tuple[State, list[Array]]]
 """(state, first, last) to the state after these steps and the losses of each call."""
@@ -22,10 +23,10 @@ Stepper = Callable[[State, int, int], tuple[State, list[Array]]]
 def stepper(recipe: Recipe, examples: PyTree, plan: Plan, n: int) -> Stepper:
     """Takes the steps of a run on these examples.
 
-    Arrays of JAX are held on the device and gathered there; of NumPy's only the rows of
-    one call are sent.
+    Arrays of JAX are held on the device and gathered there; of NumPy's, and of those on
+    disk, only the rows of one call are sent.
     """
-    on_host = all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(examples))
+    on_host = all(isinstance(leaf, np.ndarray | Rows) for leaf in jax.tree.leaves(examples))
     held = () if on_host else everywhere(examples, plan)
     orders = _Orders(jax.random.key(plan.seed), plan, n)
 

@@ -1,7 +1,6 @@
 """Checkpoints of a run by orbax: its state, how it went, and which run it is."""
 
 import contextlib
-import hashlib
 import pathlib
 from collections.abc import Iterator
 from typing import Any, cast
@@ -10,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.digests import as_numpy, is_key, tree_digest
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import PyTree
 from jaxcompress.train.course import Course
@@ -133,15 +133,15 @@ def identity(state: State, examples: PyTree, plan: Plan) -> dict[str, Any]:
         "seed": int(plan.seed),
         "batch_size": int(plan.batch_size),
         "number of examples": len(next(iter(leaves.values()))),
-        "set of examples": _digest(some),
-        "starting params": _digest(state.params),
-        "optimizer state": _digest(jax.eval_shape(lambda: state.opt_state)),
+        "set of examples": tree_digest(some),
+        "starting params": tree_digest(state.params),
+        "optimizer state": tree_digest(jax.eval_shape(lambda: state.opt_state)),
     }
 
 
 def packed(tree: PyTree) -> dict[str, np.ndarray]:
     """The leaves of a tree as NumPy arrays, numbered; empty ones cannot be saved."""
-    leaves = enumerate(map(_as_numpy, jax.tree.leaves(tree)))
+    leaves = enumerate(map(as_numpy, jax.tree.leaves(tree)))
     return {f"{number:06d}": leaf for number, leaf in leaves if leaf.size}
 
 
@@ -155,31 +155,13 @@ def unpacked(leaves: dict[str, np.ndarray], like: PyTree) -> PyTree:
     return structure.unflatten(new)
 
 
-def _as_numpy(leaf: Any) -> np.ndarray:
-    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-
-
 def _as_jax(leaf: np.ndarray, like: Any) -> jax.Array:
-    if _is_key(like):
+    if is_key(like):
         return jax.random.wrap_key_data(jnp.asarray(leaf), impl=jax.random.key_impl(like))
     return jnp.asarray(leaf, cast(jax.Array, like).dtype)
-
-
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _some(array: Any) -> np.ndarray:
     """Rows of an array, evenly spaced."""
     rows = np.unique(np.linspace(0, len(array) - 1, ROWS).astype(int))
     return np.asarray(array[rows])
-
-
-def _digest(tree: PyTree) -> str:
-    """A short hash of paths, dtypes, shapes and, of arrays, values."""
-    total = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        total.update(f"{jax.tree_util.keystr(path)} {leaf.dtype}{leaf.shape}".encode())
-        if not isinstance(leaf, jax.ShapeDtypeStruct):
-            total.update(_as_numpy(leaf).tobytes())
-    return total.hexdigest()[:12]

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxcompress.core.digests import DIGEST_BYTES
 from jaxcompress.core.kinds import check_kind, check_mapping
 from jaxcompress.validate.cards.findings import Finding
-from jaxcompress.validate.leakage.fingerprints import DIGEST_BYTES
 from jaxcompress.validate.metrics.metric import Metric
 from jaxcompress.validate.scores import Score
 

@@ -7,7 +7,7 @@ import optax
 
 import jaxcompress as jc
 from tests.doors.table import Doors
-from tests.doors.values import FUNCTION, NUMBER, SIZE, WHOLE
+from tests.doors.values import FUNCTION, NOTHING, NUMBER, SIZE, TEXT, TREE, WHOLE
 
 
 def mechanism() -> jc.train.SubsampledGaussian:
@@ -26,16 +26,30 @@ def example_loss(params, example):
     return jnp.sum(params * example)
 
 
+INPUTS = np.ones((2, 3), np.float32)
+
+
+def filled() -> str:
+    content = jc.train.teacher_cache.whole()
+    jc.train.teacher_cache.fill("cache", lambda params, x: x, jnp.float32(1), INPUTS, content)
+    return "cache"
+
+
 DOORS = Doors(
     given={
         "batch_size": lambda: 2,
         "alpha": lambda: 0.2,
         "border": lambda: 1,
+        "content": jc.train.teacher_cache.whole,
+        "count": lambda: 2,
         "examples": lambda: np.ones(4, np.float32),
         "fn": lambda: lambda params, x: x,
+        "folder": lambda: "cache",
         "height": lambda: 2,
         "width": lambda: 2,
         "init": lambda: lambda key: {"kernel": jnp.ones(2)},
+        "inputs": lambda: INPUTS,
+        "k": lambda: 2,
         "key": lambda: jax.random.key(0),
         "loss": lambda: lambda outputs, targets: outputs,
         "mechanism": mechanism,
@@ -52,6 +66,8 @@ DOORS = Doors(
         "train.steps.order": {"steps": lambda: jnp.arange(3)},
         "train.private_gradient": {"loss": lambda: example_loss},
         "train.private_fit": {"loss": lambda: example_loss},
+        "train.teacher_cache.fill": {"params": lambda: jnp.float32(1)},
+        "train.teacher_cache.read": {"folder": filled},
     },
     right={
         "alpha": SIZE,
@@ -59,6 +75,8 @@ DOORS = Doors(
         "train_fn": FUNCTION,
         "view": FUNCTION,
         "augments": FUNCTION,
+        "temperature": SIZE,
+        "folder": TEXT,
         "fill": NUMBER,
         "places": WHOLE | {"jnp -1"},
         "params": frozenset(("jnp nan", "jnp 1.5")),
@@ -66,5 +84,8 @@ DOORS = Doors(
     exceptions={
         ("train.objectives.supervised", "loss"): FUNCTION,
         ("train.objectives.supervised_with_state", "loss"): FUNCTION,
+        ("train.teacher_cache.fill", "fn"): NOTHING,
+        ("train.teacher_cache.fill", "params"): TREE,
+        ("train.teacher_cache.read", "folder"): NOTHING,
     },
 )

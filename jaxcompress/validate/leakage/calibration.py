@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.checks import check_number
+from jaxcompress.core.digests import DIGEST_BYTES
 from jaxcompress.core.messages import shown
 from jaxcompress.validate.leakage import matches
 from jaxcompress.validate.leakage.blocks import blocks, is_stream
-from jaxcompress.validate.leakage.fingerprints import DIGEST_BYTES, digests
+from jaxcompress.validate.leakage.fingerprints import digests
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

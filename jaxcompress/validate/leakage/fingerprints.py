@@ -1,21 +1,15 @@
-"""Digests of examples: 16 bytes each, equal where the examples are.
+"""Digests of examples: 16 bytes each, equal where the examples are."""
 
-The one hashing of exact comparisons in this package.
-"""
-
-import hashlib
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxcompress.core.digests import row_digests
 from jaxcompress.core.kinds import check_function
 from jaxcompress.core.types import PyTree
-from jaxcompress.validate.leakage.blocks import blocks, count
+from jaxcompress.validate.leakage.blocks import blocks
 from jaxcompress.validate.leakage.canonical import Canonical, stored
-
-DIGEST_BYTES = 16
-"""Two of 2^32 different examples share a digest with a probability of 2^-65."""
 
 
 def fingerprints(examples: Any, *, canonical: Canonical = stored) -> np.ndarray:
@@ -55,14 +49,7 @@ def fingerprints(examples: Any, *, canonical: Canonical = stored) -> np.ndarray:
 
 def digests(tree: PyTree, canonical: Canonical) -> np.ndarray:
     """Digests (n, 16) uint8 of the examples of a tree in memory."""
-    leaves = [canonical(leaf) for leaf in jax.tree.leaves(tree)]
-    columns = [_as_bytes(leaf) for leaf in leaves]
-    n = count(tree)
-    if len(columns) == 1:
-        joined = b"".join(_digest(each) for each in columns[0])
-    else:
-        joined = b"".join(_digest(b"".join(row)) for row in zip(*columns, strict=True))
-    return np.frombuffer(joined, np.uint8).reshape(n, DIGEST_BYTES)
+    return row_digests([canonical(leaf) for leaf in jax.tree.leaves(tree)])
 
 
 def form(tree: PyTree, canonical: Canonical) -> str:
@@ -73,21 +60,3 @@ def form(tree: PyTree, canonical: Canonical) -> str:
         for leaf in leaves
     ]
     return described[0] if len(leaves) == 1 else f"{structure} of {', '.join(described)}"
-
-
-def _digest(data: Any) -> bytes:
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
-
-
-def _as_bytes(array: np.ndarray) -> Any:
-    """One run of bytes per example."""
-    if not array.dtype.hasobject:
-        flat = np.ascontiguousarray(array).reshape(array.shape[0], -1)
-        return [row.data for row in flat.view(np.uint8)]
-    return [b"".join(map(_sized, each)) for each in array.reshape(array.shape[0], -1)]
-
-
-def _sized(text: str | bytes) -> bytes:
-    """A text after its length, so that two texts in a row have one reading only."""
-    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    return len(data).to_bytes(8, "little") + data
