@@ -1,5 +1,6 @@
 """Valid calls of the losses, and which odd values they accept."""
 
+import jax
 import jax.numpy as jnp
 
 from tests.doors.table import Doors
@@ -7,6 +8,11 @@ from tests.doors.values import BOOL, FUNCTION, NUMBER, SIZE, WHOLE
 
 FEATURES = jnp.ones((2, 3))
 TOKENS = {"student": lambda: jnp.ones((2, 3, 4)), "teacher": lambda: jnp.ones((2, 3, 4))}
+
+
+def sums(params):
+    return jnp.stack([jnp.sum(leaf) for leaf in jax.tree.leaves(params)])
+
 
 DOORS = Doors(
     given={
@@ -18,6 +24,9 @@ DOORS = Doors(
         "student": lambda: FEATURES,
         "teacher": lambda: FEATURES,
         "width": lambda: 3,
+        "shares": lambda: [1, 1],
+        "losses": lambda: sums,
+        "params": lambda: {"kernel": jnp.ones(2)},
         "batches": lambda: [(jnp.ones((4, 3)), jnp.ones((4, 2)))],
     },
     calls={
@@ -33,6 +42,9 @@ DOORS = Doors(
         "ratio": SIZE,
         "variance": SIZE,
         "activation": FUNCTION,
+        "alpha": SIZE,
+        "rate": SIZE,
+        "params": frozenset(("jnp nan", "jnp 1.5")),
     },
     # Labels of any shape, () among them.
     exceptions={("distill.counted", "labels"): NUMBER - SIZE},
