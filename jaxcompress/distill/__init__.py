@@ -18,6 +18,7 @@ from jaxcompress.distill import outputs as outputs
 from jaxcompress.distill import projections as projections
 from jaxcompress.distill import relations as relations
 from jaxcompress.distill import sequences as sequences
+from jaxcompress.distill import students as students
 from jaxcompress.distill import weighting as weighting
 from jaxcompress.distill.learned import LearnedLoss as LearnedLoss
 from jaxcompress.distill.mixing import mix as mix

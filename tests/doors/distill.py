@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+import jaxcompress as jc
 from tests.doors.table import Doors
 from tests.doors.values import BOOL, FUNCTION, NUMBER, SIZE, WHOLE
 
@@ -27,12 +28,18 @@ DOORS = Doors(
         "shares": lambda: [1, 1],
         "losses": lambda: sums,
         "params": lambda: {"kernel": jnp.ones(2)},
+        "of": lambda: 4,
+        "count": lambda: 2,
+        "layers": lambda: [1],
+        "select": jc.everything,
+        "blocks": lambda: {".": "."},
         "batches": lambda: [(jnp.ones((4, 3)), jnp.ones((4, 2)))],
     },
     calls={
         "distill.features.attention_transfer": TOKENS,
         "distill.features.hierarchical_context": TOKENS,
         "distill.features.token_relations": TOKENS,
+        "distill.students.from_layers": {"teacher": lambda: FEATURES},
     },
     right={
         "ignore": WHOLE | {"None"},
@@ -47,6 +54,9 @@ DOORS = Doors(
         "params": frozenset(("jnp nan", "jnp 1.5")),
     },
     # Labels of any shape, () among them.
-    exceptions={("distill.counted", "labels"): NUMBER - SIZE},
+    exceptions={
+        ("distill.counted", "labels"): NUMBER - SIZE,
+        ("distill.students.from_layers", "axis"): WHOLE,
+    },
     traced=frozenset(("distill.mix",)),
 )
