@@ -75,10 +75,10 @@ def reconstruct_blocks(
     mend = "Call rounding.block_tuning(key)."
     check_kind("reconstruct_blocks", "tuning", tuning, Tuning, mend)
     task = task_of("reconstruct_blocks", fn, params, batches, spec)
-    (apart, partly), leaves = reach_of(task), named_leaves(params)
+    (apart, partly), leaves = reach_of(task), named_leaves(task.params)
     found = {name: nearest().array(leaves[name], task.assigned[name]) for name in apart}
     reasons = {name: f"rounded without data: {why}" for name, why in apart.items()}
-    started = map_named(lambda name, leaf: found.get(name, leaf), params)
+    started = map_named(lambda name, leaf: found.get(name, leaf), task.params)
     for name, solution in _solved(task, started, tuning, list(partly)).items():
         found[name] = _leaf(solution, leaves[name], _spec(task, name))
         share = f"{np.mean(solution.shares):.0%}"

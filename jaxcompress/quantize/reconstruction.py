@@ -87,13 +87,13 @@ def reconstruct(
     check_rounding("reconstruct", rounding)
     check_correction("reconstruct", correction)
     task = task_of("reconstruct", fn, params, batches, spec)
-    apart, leaves = reach_of(task).apart, named_leaves(params)
+    apart, leaves = reach_of(task).apart, named_leaves(task.params)
     found = {name: rounding.array(leaves[name], task.assigned[name]) for name in apart}
     reasons = {name: f"rounded without data: {reason}" for name, reason in apart.items()}
     rest = {name: each for name, each in task.assigned.items() if name not in apart}
     solvers = _solvers(rounding, leaves, rest)
     if solvers:
-        started = map_named(lambda name, leaf: found.get(name, leaf), params)
+        started = map_named(lambda name, leaf: found.get(name, leaf), task.params)
         solved = solve("reconstruct", fn, started, task.batches, solvers, correction)
         found |= solved.leaves
         for name, solver in solvers.items():

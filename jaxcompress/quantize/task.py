@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.batches import as_batches, as_inputs
@@ -82,7 +83,9 @@ def task_of(
     leaves = named_leaves(params)
     for name in task.assigned:
         check_finite(caller, name, leaves[name])
-    return task
+    # Those of NumPy get the dtype that they have in programs, as float32 for float64.
+    arrays = {name: jnp.asarray(leaves[name]) for name in task.assigned}
+    return task._replace(params=map_named(lambda name, leaf: arrays.get(name, leaf), params))
 
 
 def reach_of(task: Task) -> Reach:

@@ -128,6 +128,13 @@ def test_a_leaf_without_a_rule_stays_the_same_object():
     assert report.leaves[1].reason == "no rule" or report.leaves[0].reason == "no rule"
 
 
+def test_numpy_leaves_of_double_precision_are_rounded_as_programs_have_them():
+    kernel = np.asarray(LAYERS["layers"][0], np.float64)
+    found, report = reconstruct(lambda params, x: x @ params["w"], {"w": kernel}, [X], int8())
+    assert found["w"].dtype == jnp.float32
+    assert report.leaves[0].bytes_before == 4 * kernel.size
+
+
 @pytest.mark.parametrize("batches", [[], [jnp.zeros((0, 6))]], ids=["none", "empty"])
 def test_empty_calibration_is_refused(batches):
     with pytest.raises(ValueError, match=r"^reconstruct\(batches.* no (batch|example)"):
