@@ -15,7 +15,9 @@ from jaxcompress.core.batches import as_batches, as_inputs
 from jaxcompress.core.checks import check_concrete, check_positive
 from jaxcompress.core.kinds import check_each, check_key, check_model, check_takes
 from jaxcompress.core.leaf import materialize
+from jaxcompress.core.messages import shown
 from jaxcompress.core.names import named_leaves
+from jaxcompress.core.sharding import explicit_sharding, placed
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Key, Loss, Model, Params
 from jaxcompress.distill.outputs import soft_targets
@@ -23,6 +25,10 @@ from jaxcompress.graph import trace
 
 SIZES = (0.02, 0.03, 0.05, 0.08)
 """Of the noise relative to its part; rounding to 4 or 3 bits makes 0.1 to 0.2."""
+
+LEAST = 4e-4
+"""Of the sizes: outputs move with its square, which is to be above the resolution of
+float32, 1.2e-7."""
 
 
 def linearity(
@@ -52,8 +58,8 @@ def linearity(
       key: of the noise.
       divergence: (outputs, float outputs) to one number per example, 0 at equality; by
         default the KL divergence of logits, in nats.
-      sizes: relative sizes t of the noise, at least two, each above 0 and small; one
-        that is repeated is drawn again.
+      sizes: relative sizes t of the noise, at least two, each small but not below
+        0.0004, whose square float32 still resolves; one that is repeated is drawn again.
 
     Returns:
       Curvature for `predicted_sensitivity`, of every real leaf that meets data.
@@ -61,7 +67,7 @@ def linearity(
     Raises:
       TypeError: an argument is not of its kind.
       ValueError: there is no batch, no real weight meets data, a divergence is not
-        finite, or there are fewer than two sizes, or one is not above 0.
+        finite, or there are fewer than two sizes, or one is too small.
 
     Example:
       >>> squares = lambda outputs, exact: ((outputs - exact) ** 2).sum(-1)
@@ -110,9 +116,18 @@ def _check_options(caller: str, key: Key, divergence: Loss, sizes: Sequence[floa
     check_key(caller, "key", key)
     mend = "Pass divergence(outputs, float outputs), one number per example."
     check_takes(caller, "divergence", divergence, 2, mend)
-    check_each(caller, "sizes", sizes, check_positive)
+    check_each(caller, "sizes", sizes, _check_size)
     if len(sizes) < 2:
         raise ValueError(f"{caller}(sizes={sizes}) needs two or more, for an interval.")
+
+
+def _check_size(caller: str, argument: str, size: object) -> None:
+    check_positive(caller, argument, size)
+    if np.asarray(size) < LEAST:
+        raise ValueError(
+            f"{caller}({argument}={shown(size)}) must be at least {LEAST}: the outputs move with "
+            "its square, which float32 does not tell from rounding below that."
+        )
 
 
 def _mean(
@@ -169,7 +184,9 @@ def _squares(mask: Array, leaf: Array) -> Array:
 @jax.jit
 def _noisy(mask: Array, leaf: Array, size: float, key: Key) -> Array:
     """The leaf with noise of a relative size in one part."""
-    noise = jnp.where(mask, jax.random.normal(key, leaf.shape, jnp.float32), 0.0)
+    # All devices draw the same numbers, whichever part of the leaf they hold.
+    drawn = placed(jax.random.normal(key, leaf.shape, jnp.float32), explicit_sharding(leaf))
+    noise = jnp.where(mask, drawn, 0.0)
     own = jnp.where(mask, leaf, 0).astype(jnp.float32)
-    scale = size * jnp.linalg.norm(own.ravel()) / jnp.linalg.norm(noise.ravel())
+    scale = size * jnp.sqrt(jnp.sum(jnp.square(own)) / jnp.sum(jnp.square(noise)))
     return (leaf.astype(jnp.float32) + scale * noise).astype(leaf.dtype)

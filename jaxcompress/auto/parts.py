@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.axes import Axes
+from jaxcompress.core.checks import check_finite
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.names import leaf_names, named_leaves
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.selectors import weights
+from jaxcompress.core.sharding import gathered
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.trees import chosen_by
 from jaxcompress.core.types import Array, Params, Selector
@@ -70,8 +72,9 @@ def parts_of(name: str, shape: Sequence[int], sliced: Sliced) -> list[Part]:
 def by_part(parts: Sequence[Part], values: Array) -> Array:
     """Sums the entries of each part of one leaf, (parts,)."""
     axes = parts[0].axes
-    first = jnp.moveaxis(values, axes, range(len(axes)))
-    return jnp.sum(first.reshape(len(parts), -1), axis=1)
+    others = tuple(axis for axis in range(values.ndim) if axis not in axes)
+    sums = jnp.sum(values, axis=others)  # of the layers, in the order of their axes
+    return jnp.transpose(gathered(sums), np.argsort(np.argsort(axes))).reshape(len(parts))
 
 
 class Tried(NamedTuple):
@@ -111,6 +114,9 @@ def tried(
     left = {name: str(each.spec) for name, each in fits.items() if name not in unknown}
     if not left:
         return Tried({}, {}, unknown)
+    leaves = named_leaves(params)
+    for name in left:
+        check_finite(caller, name, jnp.asarray(leaves[name]))
     chosen = jax.tree.map(lambda name: name in left, leaf_names(params))
     rules = Rules((_literally(name), fits[name].spec) for name in left)
     small = named_leaves(quantize(params, rules, axes=axes, select=lambda params: chosen)[0])

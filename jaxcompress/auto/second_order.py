@@ -14,6 +14,7 @@ from jaxcompress.core.checks import check_concrete, check_count
 from jaxcompress.core.kinds import check_key, check_loss, check_model
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.names import leaf_names, named_leaves
+from jaxcompress.core.sharding import explicit_sharding, placed
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Key, Loss, Model, Params
 from jaxcompress.graph import trace
@@ -132,10 +133,7 @@ def _products(fn: Model, loss: Loss, parts: dict[str, list[Part]]):
 
         def of_probe(key: Key) -> dict[str, Array]:
             each = dict(zip(own, jax.random.split(key, len(own)), strict=True))
-            probe = {
-                name: jax.random.rademacher(each[name], leaf.shape, leaf.dtype)
-                for name, leaf in own.items()
-            }
+            probe = {name: _probe(each[name], leaf) for name, leaf in own.items()}
             product = jax.jvp(jax.grad(total), (own,), (probe,))[1]
             return {
                 name: by_part(parts[name], (probe[name] * product[name]).astype(jnp.float32))
@@ -146,3 +144,9 @@ def _products(fn: Model, loss: Loss, parts: dict[str, list[Part]]):
         return jax.lax.map(of_probe, keys), total(own), examples
 
     return step
+
+
+def _probe(key: Key, leaf: Array) -> Array:
+    """Signs of the leaf's shape and sharding, the same on any mesh."""
+    signs = jax.random.rademacher(key, leaf.shape, leaf.dtype)
+    return placed(signs, explicit_sharding(leaf))

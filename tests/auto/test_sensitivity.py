@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from jax.flatten_util import ravel_pytree
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from scipy import stats
 
 import jaxcompress as jc
@@ -191,6 +192,32 @@ def test_what_is_not_known_is_named():
     }
 
 
+def test_curvature_of_what_an_explicit_mesh_splits_is_that_of_one_device(mesh):
+    devices = mesh(rows=2, columns=4, axis_type=AxisType.Explicit)
+    key, x = jax.random.key(0), normal(8, 4)
+
+    def fn(params, x):
+        return jax.lax.scan(lambda _, w: (None, jnp.tanh(x @ w)), None, params["layers"])[1].sum(0)
+
+    def found(params, x):
+        curvatures = (
+            linearity(fn, params, [x], key, divergence=squares, sizes=(0.1, 0.2)),
+            second_order(fn, params, squares, [(x, 0 * x)], key, probes=2),
+        )
+        tables = [predicted_sensitivity(each, params, int4()) for each in curvatures]
+        return [[(row.part, *row.changes.values()) for row in table] for table in tables]
+
+    params = {"layers": normal(2, 4, 4)}
+    place = NamedSharding(devices, PartitionSpec(None, None, "columns"))
+    split = {"layers": jax.device_put(params["layers"], place)}
+    rows = jax.device_put(x, NamedSharding(devices, PartitionSpec("rows")))
+    for one, other in zip(found(split, rows), found(params, x), strict=True):
+        assert [name for name, _ in one] == [name for name, _ in other]
+        np.testing.assert_allclose(
+            [rise for _, rise in one], [rise for _, rise in other], rtol=1e-3
+        )
+
+
 EXAMPLES = jc.validate.Examples(jnp.eye(2), jnp.arange(2))
 EYE = {"kernel": jnp.eye(2)}
 PAIRS = [(jnp.eye(2), jnp.zeros((2, 2)))]
@@ -210,6 +237,18 @@ KEY = jax.random.key(0)
         ),
         (lambda: linearity(dense, EYE, [jnp.eye(2)], KEY, sizes=(0.1,)), "needs two or more"),
         (lambda: linearity(dense, EYE, [jnp.eye(2)], KEY, sizes=(0.1, 0.0)), "sizes=0.0"),
+        (
+            lambda: linearity(dense, EYE, [jnp.eye(2)], KEY, sizes=(1e-7, 0.1)),
+            r"^linearity\(sizes=1e-07\) must be at least 0.0004",
+        ),
+        (
+            lambda: predicted_sensitivity(
+                second_order(dense, EYE, squares, PAIRS, KEY, probes=2),
+                {"kernel": jnp.full((2, 2), jnp.nan)},
+                int8(),
+            ),
+            "^predicted_sensitivity: leaf 'kernel' holds 4 values that are not finite",
+        ),
         (
             lambda: linearity(dense, EYE, [jnp.eye(2) * jnp.inf], KEY),
             "not finite with noise in leaf 'kernel'",
