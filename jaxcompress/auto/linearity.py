@@ -59,7 +59,7 @@ def linearity(
       divergence: (outputs, float outputs) to one number per example, 0 at equality; by
         default the KL divergence of logits, in nats.
       sizes: relative sizes t of the noise, at least two, each small but not below
-        0.0004, whose square float32 still resolves; one that is repeated is drawn again.
+        0.0004, whose square float32 resolves; one that is repeated is drawn again.
 
     Returns:
       Curvature for `predicted_sensitivity`, of every real leaf that meets data.

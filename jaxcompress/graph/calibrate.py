@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.batches import as_inputs
+from jaxcompress.core.batches import as_inputs, check_not_empty
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.kinds import check_iterable, check_model
@@ -46,9 +46,9 @@ def calibrate(
       Readings of scanned leaves are stacked: leading axes `site.stack`.
 
     Raises:
-      ValueError: there is no batch, a batch holds a NaN, its shapes give readings of
-        other shapes than the batches before, no data reach any observed site, what is
-        read is NaN, or a rule matches no leaf with an observed site.
+      ValueError: there is no batch, one is empty or holds a NaN, its shapes give
+        readings of other shapes than the batches before, no data reach any observed
+        site, what is read is NaN, or a rule matches no leaf with an observed site.
       TypeError: a leaf of the params or of a batch is no array; it is named.
 
     Example:
@@ -166,6 +166,7 @@ def _checked(batches: Iterable) -> Iterator[tuple]:
         inputs = as_inputs(batch)
         check_concrete("calibrate", batches=[*[None] * index, inputs])
         check_no_nan("calibrate", f"batches[{index}]", inputs)
+        check_not_empty("calibrate", index, batch)
         yield inputs
     if index < 0:
         raise ValueError("calibrate(batches) holds no batch. Pass at least one.")

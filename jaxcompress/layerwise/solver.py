@@ -103,6 +103,32 @@ def damped(second_moment: Array, damping: Array | float) -> Array:
     return second_moment + jnp.diag(damping * mean + jnp.where(seen, 0.0, mean))
 
 
+def all_counted(second_moment: Array) -> Array:
+    """The second moment, in which an input that is always 0 counts as the others do.
+
+    Its diagonal entry becomes m of `damped`. Without it a scale that the input shares
+    with others is fitted to the others alone, which may leave its weights anywhere: and
+    other data than those of the calibration may reach it.
+
+    Args:
+      second_moment: (inputs, inputs) float32.
+
+    Returns:
+      (inputs, inputs) float32; it is the same where no diagonal entry is 0.
+
+    Example:
+      >>> all_counted(jnp.array([[4.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 2.0]]))
+      Array([[4., 0., 1.],
+             [0., 3., 0.],
+             [1., 0., 2.]], dtype=float32)
+    """
+    energy = jnp.diagonal(second_moment)
+    seen = energy != 0
+    # Divided first, so that the sum of enormous ones is a number.
+    mean = jnp.sum(energy / jnp.maximum(jnp.sum(seen, dtype=energy.dtype), 1))
+    return second_moment + jnp.diag(jnp.where(seen, 0.0, mean))
+
+
 def inverse_factor(matrix: Array) -> Array:
     """The upper U of `inverse(matrix) = Uᵀ · U`, without forming the inverse.
 

@@ -201,6 +201,9 @@ def test_what_is_read_is_no_nan():
 def test_no_batch_raises():
     with pytest.raises(ValueError, match=r"calibrate\(batches\) holds no batch"):
         graph.calibrate(lambda w, x: x @ w, jnp.eye(4), [], min_max())
+    batches = [jnp.eye(4), jnp.zeros((0, 4))]
+    with pytest.raises(ValueError, match=r"calibrate\(batches\): batch 1 holds no example"):
+        graph.calibrate(lambda w, x: x @ w, jnp.eye(4), batches, min_max())
 
 
 def test_a_reading_of_no_site_raises():

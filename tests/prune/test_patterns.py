@@ -226,8 +226,8 @@ REFUSED = {
     "block": (lambda: prune.patterns.blocks((0, 4)), "blocks(shape[0]=0) must be at least 1"),
     "remainder": (
         lambda: prune.patterns.n_of_m(1, 3)(EIGHT, 0.5, MATRIX),
-        "n_of_m(1, 3): 3 does not divide the 8 inputs of an output. Leave it out with select=, "
-        "or take padded(n_of_m(1, 3), 3).",
+        "n_of_m(1, 3): 3 does not divide the 8 inputs of an output. Leave it out, or take "
+        "padded(n_of_m(1, 3), 3).",
     ),
     "assumed": (
         lambda: prune.patterns.within_groups(2)(KERNEL, 0.5, assumed_axes(KERNEL)),

@@ -140,7 +140,7 @@ def _in_runs(name: str, size: int, dropped: Callable[[Array | float], Array | in
                 name,
                 Obstacle(
                     f"{size} does not divide the {inputs} inputs of an output",
-                    f"Leave it out with select=, or take padded({name}, {size}).",
+                    f"Leave it out, or take padded({name}, {size}).",
                 ),
             )
         runs = scores.reshape(*scores.shape[:axis], -1, size, *scores.shape[axis + 1 :])

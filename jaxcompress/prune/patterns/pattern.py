@@ -139,7 +139,7 @@ def check_leaf_scores(caller: str, scores: Array, leaf_axes: LeafAxes) -> None:
 
 def check_roles(caller: str, scores: Array, leaf_axes: LeafAxes) -> None:
     """Raises an error unless the role of every axis of the leaf is known."""
-    mend = "Pass axes=graph.axes(fn, params, *inputs), or leave it out with select="
+    mend = "Pass axes=graph.axes(fn, params, *inputs), or leave it out."
     if leaf_axes.assumed and scores.ndim >= 3:
         reason = f"the axes of shape {scores.shape} are only assumed"
         raise UnknownAxesError(caller, Obstacle(f"{reason}, and it has to know them", mend))

@@ -134,7 +134,7 @@ def heads(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
             Obstacle(
                 f"shape {scores.shape} has output axes {leaf_axes.output}, and heads are the first "
                 "of two or more",
-                "Leave it out with select=, or take slices(axis).",
+                "Leave it out, or take slices(axis).",
             ),
         )
     return _whole("heads", scores, sparsity, leaf_axes, leaf_axes.output[:1])
@@ -173,7 +173,8 @@ def slices(axis: int) -> Pattern:
                 f"slices(axis={axis})",
                 Obstacle(
                     f"shape {scores.shape} with batch axes {leaf_axes.batch} has no axis {axis} "
-                    "to prune"
+                    "to prune",
+                    "Leave it out, or take another axis.",
                 ),
             )
         return _whole(f"slices({axis})", scores, sparsity, leaf_axes, (position,))

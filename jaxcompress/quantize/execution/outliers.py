@@ -53,13 +53,13 @@ def largest(count: int) -> Which:
     """Takes a fixed number of features for outliers, those of the largest magnitude.
 
     Args:
-      count: how many, at least 1; all where there are fewer.
+      count: how many, at least 1, and fewer than the features.
 
     Returns:
       Function for `outliers`; among equal magnitudes the earlier feature goes first.
 
     Raises:
-      ValueError: `count` is no count.
+      ValueError: `count` is no count, or (when applied) leaves no other feature.
 
     Example:
       >>> jc.quantize.execution.largest(1)(jnp.array([1.0, 9.0, 2.0]))
@@ -68,10 +68,16 @@ def largest(count: int) -> Which:
     count = check_count("largest", "count", count)
 
     def which(magnitudes: Array) -> Array:
+        features = magnitudes.shape[-1]
+        if count >= features:
+            raise ValueError(
+                f"largest(count={count}) leaves none of {features} features to be codes. Take "
+                "fewer, or give such sites other activations by Rules."
+            )
         # A NaN is no outlier: it stays in the codes' part, which it makes NaN.
         known = jnp.where(jnp.isnan(magnitudes), -1.0, magnitudes)
-        _, first = jax.lax.top_k(known, min(count, known.shape[-1]))
-        return jnp.any(jax.nn.one_hot(first, known.shape[-1], dtype=bool), axis=-2)
+        _, first = jax.lax.top_k(known, count)
+        return jnp.any(jax.nn.one_hot(first, features, dtype=bool), axis=-2)
 
     return which
 
@@ -112,7 +118,8 @@ def outliers(
     Raises:
       TypeError: `inner` is none, `which` no function, `readings` no mapping.
       ValueError: `inner` keeps features already, a range is not finite, or (when
-        applied) readings have no range for a site, or one of another shape.
+        applied) readings have no range for a site, or one of another shape, or `which`
+        refuses the features of a site.
 
     Example:
       >>> execution = jc.quantize.execution
@@ -134,9 +141,15 @@ def outliers(
         )
     known = None if readings is None else _known(readings)
 
+    def chosen(magnitudes: Array, site: Site) -> Array:
+        try:
+            return which(magnitudes)
+        except ValueError as error:
+            raise ValueError(f"outliers(which=...) at site {site.name!r}: {error}") from error
+
     def kept(rows: Array, site: Site) -> Array:
         if known is None:
-            return which(jnp.max(jnp.abs(rows), axis=-2, keepdims=True, initial=0.0))
+            return chosen(jnp.max(jnp.abs(rows), axis=-2, keepdims=True, initial=0.0), site)
         if site.name not in known:
             raise ValueError(
                 f"outliers(readings=...) has no range for site {site.name!r}. It has: "
@@ -144,7 +157,8 @@ def outliers(
             )
         found = fitted("outliers", known[site.name], rows, site)
         magnitudes = jnp.maximum(-found.low, found.high)
-        return which(jnp.broadcast_to(magnitudes, (*magnitudes.shape[:-1], rows.shape[-1])))
+        shape = (*magnitudes.shape[:-1], rows.shape[-1])
+        return chosen(jnp.broadcast_to(magnitudes, shape), site)
 
     def ranges(rows: Array, site: Site) -> Range:
         found = inner.ranges(rows, site)

@@ -45,7 +45,8 @@ def ada_round(
     pull begins after a fifth of the steps, with the power 20, which falls to 2. At the
     end the level with the larger share is taken, in each row of blocks where that
     lowers the trace: so it is never above that of rounding to nearest. Without data H
-    is the identity, and nearest is best.
+    is the identity, and nearest is best; an input that is always 0 counts in it as the
+    mean of the others.
 
     Scales stay. `sign_round`, which tunes them too, most often leaves less error in
     fewer steps.

@@ -10,6 +10,7 @@ from jaxcompress.core.formats.grids import Grid
 from jaxcompress.core.formats.sharing import spread
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
+from jaxcompress.layerwise.solver import all_counted
 from jaxcompress.quantize.scales.blockwise import where_better
 
 
@@ -32,6 +33,8 @@ def output_losses(second_moment: Array, on: Grid, spec: QuantSpec) -> Callable[[
 
         loss_i = (e_i · H · e_iᵀ) / (mean diagonal of H · largest step²)
 
+    with H of `all_counted`: an input that no data reached counts as others do.
+
     Args:
       second_moment: (inputs, inputs); need not be positive definite.
       on: the grid whose steps errors are compared with.
@@ -48,6 +51,7 @@ def output_losses(second_moment: Array, on: Grid, spec: QuantSpec) -> Callable[[
     """
     energy = jnp.mean(jnp.abs(jnp.diagonal(second_moment)))
     moment = second_moment / jnp.where(energy > 0, energy, 1.0)
+    moment = all_counted(moment)
     unit = jnp.max(on.steps(spec))
 
     def losses(errors: Array) -> Array:

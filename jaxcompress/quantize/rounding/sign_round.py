@@ -57,7 +57,8 @@ def sign_round(
     from v = 0 and a = b = 1 on, where it rounds to nearest. All move by the sign of the
     gradient of trace((w' - w) · H · (w' - w)ᵀ), straight through the rounding, in steps
     that fall to 0. The best step stays, of each row of blocks, so that the loss is
-    never above that of rounding to nearest. Without data H is the identity.
+    never above that of rounding to nearest. Without data H is the identity; an input
+    that is always 0 counts in it as the mean of the others.
 
     In formats whose levels are not even an offset is in gaps between the two levels
     beside a weight. One that is a level already, as 0 is, stays.

@@ -12,6 +12,7 @@ from jaxcompress.core.formats.grids import Grid, covered, grid
 from jaxcompress.core.formats.scales import SMALLEST_SCALE
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
+from jaxcompress.layerwise.solver import all_counted
 from jaxcompress.quantize.ranges.estimator import extremes
 
 
@@ -93,6 +94,7 @@ def _weighed(error: Array, parts: Cut, second_moment: Array | None) -> Array:
     """The error of each block times the second moment of the block's inputs."""
     if second_moment is None:
         return error
+    second_moment = all_counted(second_moment)
     size, last = error.shape[-1], error.ndim - 1
     if last not in parts.entries:
         return jnp.matmul(error, second_moment, precision=jax.lax.Precision.HIGHEST)

@@ -16,6 +16,7 @@ from jaxcompress.core.numerics import known_extremes
 from jaxcompress.core.observers import Range
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
+from jaxcompress.layerwise.solver import all_counted
 from jaxcompress.quantize.ranges.estimator import RangeEstimator, check_estimator, estimate
 from jaxcompress.quantize.ranges.extremes import min_max
 from jaxcompress.quantize.scales.blockwise import range_of, under, where_better
@@ -36,7 +37,8 @@ def weighted(*, shares: Sequence[float] = SHARES, ranges: RangeEstimator = min_m
         least sum_j E[x_j²] · (w'_j - w_j)²   over ranges that are shares of the first
 
     Of a format with a zero point then each end by itself. Goes wherever `ranges=` goes;
-    without data all inputs count alike. With `sign_round(ranges=weighted(), widest=2)`
+    without data all inputs count alike, and an input that is always 0 counts as the
+    mean of the others. With `sign_round(ranges=weighted(), widest=2)`
     it is where AutoRound's second version begins.
 
     Args:
@@ -67,7 +69,7 @@ def weighted(*, shares: Sequence[float] = SHARES, ranges: RangeEstimator = min_m
     def energies(blocks: Array, parts: Cut, second_moment: Array | None) -> Array:
         if second_moment is None:
             return jnp.ones((1,) * blocks.ndim, jnp.float32)
-        energy = jnp.diagonal(second_moment)
+        energy = jnp.diagonal(all_counted(second_moment))
         outputs = blocks.size // energy.size
         return in_blocks(jnp.broadcast_to(energy, (outputs, energy.size)), parts)
 

@@ -81,6 +81,7 @@ def fake_quantize(
 def fake_leaf(x: Array, choice: Assignment, ranges: Ranges) -> Array:
     """Rounds one array as its `QTensor` would, with a straight-through gradient."""
     spec, axes = choice
+    x = jnp.asarray(x)  # Those of NumPy in double precision get the dtype of programs.
     parts = cut(x.shape, spec.sharing, axes)
     blocks = in_blocks(jax.lax.stop_gradient(x).astype(jnp.float32), parts)
     cover, on = found_cover(ranges, blocks, parts, spec)

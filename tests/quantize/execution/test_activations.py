@@ -275,6 +275,9 @@ def test_refusals():
         above(0)
     with pytest.raises(ValueError, match="count=0"):
         largest(0)
+    for readings in (None, {"kernel": Range(-jnp.ones(1), jnp.ones(1))}):
+        with pytest.raises(ValueError, match=r"site 'kernel': largest\(count=9\) .*of 4 features"):
+            seen_data(dense, outliers(dynamic(), largest(9), readings=readings), jnp.ones((1, 4)))
     with pytest.raises(ValueError, match=r"outliers\(inner=.*keeps features already"):
         outliers(outliers(dynamic()))
     wrong = {"kernel": Range(-jnp.ones(3), jnp.ones(3))}

@@ -69,6 +69,27 @@ def test_it_is_never_above_nearest(name, spec):
         assert own <= other * (1 + INPUTS * OUTPUTS * 2**-23)
 
 
+def of_some(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """A second moment to which every fifth input is always 0, and which those are."""
+    unreached = np.arange(INPUTS) % 5 == 0
+    return moment(rows) * np.outer(~unreached, ~unreached), unreached
+
+
+@pytest.mark.parametrize(("name", "spec"), EACH)
+def test_inputs_that_no_data_reach_count_as_the_mean_of_the_others(name, spec):
+    """So their weights stay near, in any scale: not twice as far as nearest."""
+    second_moment, unreached = of_some(128)
+    weight = normal(*SHAPE)
+    _, found, _ = compiled(name, spec)(weight, second_moment)
+    errors = [np.float64(values) - weight for values in (found, nearest(spec)(weight))]
+    counted = second_moment + np.diag(unreached * np.trace(second_moment) / np.sum(~unreached))
+    own, other = (np.sum(ROUNDINGS[name].measure(error, counted)) for error in errors)
+    assert own <= other * (1 + INPUTS * OUTPUTS * 2**-23)
+    if ROUNDINGS[name].reads:
+        own, other = (np.max(np.abs(error[:, unreached])) for error in errors)
+        assert own <= 2 * other
+
+
 @pytest.mark.parametrize(("name", "spec"), EACH)
 def test_weights_that_are_zero_stay(name, spec):
     keep = RANDOM.random(SHAPE) > 0.5

@@ -130,7 +130,8 @@ REFUSED = {
             sparse(by_magnitude, 0.5, rounding=nearest()),
         ),
         ValueError,
-        r"reconstruct: leaf 'kernel' cannot be solved: 4 does not divide the 6 inputs",
+        r"reconstruct: leaf 'kernel' cannot be solved: 4 does not divide the 6 inputs of an "
+        r"output. Leave it out, or take padded",
     ),
     "no sparsity": (lambda: sparse(sparsegpt(), 1.0), ValueError, r"sparse\(sparsity=1.0\)"),
     "no solver": (lambda: sparse(sparsegpt, 0.5), TypeError, r"sparse\(solver=sparsegpt\)"),

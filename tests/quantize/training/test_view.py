@@ -108,6 +108,14 @@ def test_rules_leave_the_others():
     np.testing.assert_allclose(seen["body"], [[2 / 7, 1.0]], rtol=1e-6)
 
 
+def test_numpy_leaves_of_double_precision_are_those_of_programs():
+    kernel = np.linspace(-1, 1, 12).reshape(4, 3)
+    found = fake_quantize(int4())({"kernel": kernel})["kernel"]
+    assert found.dtype == jnp.float32
+    single = fake_quantize(int4())({"kernel": jnp.asarray(kernel)})["kernel"]
+    np.testing.assert_array_equal(found, single)
+
+
 def test_a_tree_without_leaves_passes():
     assert fake_quantize(int8())({}) == {}
 
