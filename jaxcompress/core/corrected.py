@@ -4,6 +4,7 @@ How the factors are found is the matter of `quantize.rounding`.
 """
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -91,8 +92,7 @@ class Corrected(CompressedLeaf):
 
     def materialize(self) -> Array:
         require_whole("Corrected", self._dtype_fault, self._shape_fault)
-        base, correction = (part.astype(np.float32).materialize() for part in self.parts.values())
-        return narrowed(base + correction, self.dtype)
+        return _array(self)
 
     def _permuted(self, permutation: tuple[int, ...]) -> "Corrected":
         moved = {name: part.transpose(permutation) for name, part in self.parts.items()}
@@ -150,3 +150,10 @@ def static_from_json(fields: dict) -> tuple:
 
 
 jax_leaf.register_export(Corrected, static_to_json, static_from_json)
+
+
+@functools.partial(jax.jit, inline=True)
+def _array(leaf: Corrected) -> Array:
+    """The array of a whole leaf: one program, not one for each operation."""
+    base, correction = (part.astype(np.float32).materialize() for part in leaf.parts.values())
+    return narrowed(base + correction, leaf.dtype)

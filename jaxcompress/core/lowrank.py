@@ -4,6 +4,7 @@ How factors are found is the matter of `structure`.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -148,15 +149,7 @@ class LowRank(CompressedLeaf):
 
     def materialize(self) -> Array:
         require_whole("LowRank", self._dtype_fault, self._shape_fault)
-        left, right = materialize((self.left, self.right))
-        batch = tuple(range(self.batch_ndim))
-        product = jax.lax.dot_general(
-            left.astype(jnp.float32),
-            right.astype(jnp.float32),
-            (((left.ndim - 1,), (len(batch),)), (batch, batch)),
-            precision=jax.lax.Precision.HIGHEST,
-        )
-        return narrowed(jnp.transpose(product, inverse(self.permutation)), self.dtype)
+        return _array(self)
 
     def _permuted(self, permutation: tuple[int, ...]) -> "LowRank":
         position = inverse(permutation)
@@ -223,3 +216,17 @@ def static_from_json(fields: dict) -> tuple:
 
 
 jax_leaf.register_export(LowRank, static_to_json, static_from_json)
+
+
+@functools.partial(jax.jit, inline=True)
+def _array(leaf: LowRank) -> Array:
+    """The array of a whole leaf: one program, not one for each operation."""
+    left, right = materialize((leaf.left, leaf.right))
+    batch = tuple(range(leaf.batch_ndim))
+    product = jax.lax.dot_general(
+        left.astype(jnp.float32),
+        right.astype(jnp.float32),
+        (((left.ndim - 1,), (len(batch),)), (batch, batch)),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    return narrowed(jnp.transpose(product, inverse(leaf.permutation)), leaf.dtype)

@@ -1,6 +1,7 @@
 """The rotated leaf: a weight stored in coordinates in which fewer bits hold it."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -158,16 +159,7 @@ class Rotated(CompressedLeaf):
 
     def materialize(self) -> Array:
         require_whole("Rotated", self._dtype_fault, self._shape_fault)
-        permutation = self.permutation
-        leaf = self.leaf
-        if isinstance(leaf, CompressedLeaf):
-            leaf = leaf.astype(np.float32)
-        # (batch…, output…, contracting…); a leaf is moved before it is formed.
-        stored = materialize(leaf.transpose(permutation)).astype(jnp.float32)
-        flat = (*stored.shape[: stored.ndim - self.contracting_ndim], self.inputs)
-        negative = self.negative.reshape(*self.negative.shape[: len(flat) - 1], self.inputs)
-        array = rotated_back(stored.reshape(flat), negative, self.block).reshape(stored.shape)
-        return narrowed(jnp.transpose(array, inverse(permutation)), self.dtype)
+        return _array(self)
 
     def _permuted(self, permutation: tuple[int, ...]) -> "Rotated":
         position = inverse(permutation)
@@ -244,3 +236,17 @@ def static_from_json(fields: dict) -> tuple:
 
 
 jax_leaf.register_export(Rotated, static_to_json, static_from_json)
+
+
+@functools.partial(jax.jit, inline=True)
+def _array(leaf: Rotated) -> Array:
+    """The array of a whole leaf: one program, not one for each operation."""
+    permutation, held = leaf.permutation, leaf.leaf
+    if isinstance(held, CompressedLeaf):
+        held = held.astype(np.float32)
+    # (batch…, output…, contracting…); a leaf is moved before it is formed.
+    stored = materialize(held.transpose(permutation)).astype(jnp.float32)
+    flat = (*stored.shape[: stored.ndim - leaf.contracting_ndim], leaf.inputs)
+    negative = leaf.negative.reshape(*leaf.negative.shape[: len(flat) - 1], leaf.inputs)
+    array = rotated_back(stored.reshape(flat), negative, leaf.block).reshape(stored.shape)
+    return narrowed(jnp.transpose(array, inverse(permutation)), leaf.dtype)
