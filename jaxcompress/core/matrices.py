@@ -4,7 +4,10 @@ So it is in the papers, however the leaf stores them; layers of a scan and exper
 matrices of their own.
 """
 
+import functools
 import math
+
+import jax
 
 from jaxcompress.core.axes import LeafAxes, from_canonical, to_canonical
 from jaxcompress.core.sharding import explicit_sharding, gathered, placed
@@ -35,7 +38,12 @@ def as_matrices(x: Array, roles: LeafAxes) -> Array:
       >>> as_matrices(jnp.ones((4, 3)), LeafAxes(contracting=(0,), output=(1,))).shape
       (1, 3, 4)
     """
-    return to_canonical(gathered(x), roles).reshape(matrix_shape(x.shape, roles))
+    return _as_matrices(gathered(x), roles)
+
+
+@functools.partial(jax.jit, static_argnums=1, inline=True)
+def _as_matrices(x: Array, roles: LeafAxes) -> Array:
+    return to_canonical(x, roles).reshape(matrix_shape(x.shape, roles))
 
 
 def from_matrices(matrices: Array, roles: LeafAxes, like: Array) -> Array:

@@ -1,5 +1,6 @@
 """Exact counts, casts that keep numbers finite, and the gradient rule of views."""
 
+import functools
 from fractions import Fraction
 
 import jax
@@ -10,6 +11,9 @@ from jax.core import Tracer
 from jaxcompress.core.checks import check_share
 from jaxcompress.core.fixed import exact_product, rounded_to_even
 from jaxcompress.core.types import Array
+
+_reduction = functools.partial(jax.jit, static_argnames=("axis", "keepdims"), inline=True)
+"""One program for each shape and axes, not one for each operation."""
 
 
 @jax.custom_jvp
@@ -70,6 +74,7 @@ def narrowed(x: Array, dtype) -> Array:
     return jnp.where(jnp.isfinite(x), jnp.clip(x, -largest, largest), x).astype(dtype)
 
 
+@_reduction
 def not_finite(x: Array, axis=None, *, keepdims: bool = False) -> Array:
     """Gives NaN where an entry along axes is NaN or infinite, and 0 where none is.
 
@@ -92,6 +97,7 @@ def not_finite(x: Array, axis=None, *, keepdims: bool = False) -> Array:
     return jnp.sum(x.astype(jnp.float32) * 0.0, axis, keepdims=keepdims)
 
 
+@_reduction
 def largest_magnitude(x: Array, axis=None, *, keepdims: bool = False) -> Array:
     """Finds the largest |x| along axes; NaN where an entry is NaN or infinite.
 

@@ -1,7 +1,8 @@
 """Params after scales are folded away and a dim is rotated."""
 
-from collections.abc import Sequence
+import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -77,43 +78,66 @@ def rotate(params: Params, rotation: Rotation, matrix: Array | np.ndarray) -> Pa
 def _rotated(array: Array, place: Place, matrix: Array) -> Array:
     """The array with its entries at a place multiplied: entries R."""
     where = place.positions.T  # (places, units)
-    formula = "...u,uv->...v" if matrix.ndim == 2 else "l...u,luv->l...v"
-    last = jnp.moveaxis(array.astype(jnp.float32), place.axis, -1)
-    # Of a stack, the layers lie first: (layers, …, places, units).
     whole = np.array_equal(where, np.arange(place.size)[None])
-    taken = last if whole else last[..., where]
+    return _turned(array, matrix, None if whole else where, axis=place.axis)
+
+
+# One program for each shape and axis, not one for each operation.
+@functools.partial(jax.jit, static_argnames="axis", inline=True)
+def _turned(array: Array, matrix: Array, where: Array | None, *, axis: int) -> Array:
+    """The array with entries of an axis multiplied, all or those (places, units)."""
+    formula = "...u,uv->...v" if matrix.ndim == 2 else "l...u,luv->l...v"
+    last = jnp.moveaxis(array.astype(jnp.float32), axis, -1)
+    # Of a stack, the layers lie first: (layers, …, places, units).
+    taken = last if where is None else last[..., where]
     turned = jnp.einsum(formula, taken, matrix, precision="highest")
-    return jnp.moveaxis(turned if whole else last.at[..., where].set(turned), -1, place.axis)
+    return jnp.moveaxis(turned if where is None else last.at[..., where].set(turned), -1, axis)
 
 
 def _folded(leaves: dict[str, Array], fold: Fold) -> dict[str, Array]:
     """The leaves that change where a scale becomes 1."""
     place = fold.scale
-    stored = leaves[place.leaf].astype(jnp.float32)
-    stacked = fold.layers[place.leaf]
-    layers = [stored.shape[axis] for axis in stacked]
-    ordered = jnp.moveaxis(stored, (*stacked, place.axis), (*range(len(stacked)), -1))
-    scale = ordered[..., place.positions[:, 0]].reshape(*layers, -1)  # (layers…, units)
-    # Where the scale is 0 the shift is 0 too, and any number divides it.
-    inverse = 1 / jnp.where(scale == 0, 1, scale)
+    stacked = tuple(fold.layers[place.leaf])
+    scale, inverse = _factors(leaves[place.leaf], place.positions[:, 0], (*stacked, place.axis))
     factors = [(scale, each) for each in fold.into] + [(inverse, each) for each in fold.out_of]
     changed: dict[str, Array] = {}
     for factor, other in factors:
-        array = changed.get(other.leaf, leaves[other.leaf]).astype(jnp.float32)
-        changed[other.leaf] = array * _beside(factor, other, array, fold.layers[other.leaf])
-    ones = _beside(jnp.zeros_like(scale), place, stored, stacked)
-    changed[place.leaf] = jnp.where(ones == 0, 1.0, stored)
+        array = changed.get(other.leaf, leaves[other.leaf])
+        axes = (*fold.layers[other.leaf], other.axis)
+        changed[other.leaf] = _multiplied(array, factor, other.positions, axes)
+    changed[place.leaf] = _with_ones(leaves[place.leaf], place.positions, place.axis)
     return changed
 
 
-def _beside(scale: Array, place: Place, array: Array, stacked: Sequence[int]) -> Array:
-    """One factor per entry along the place's axis, 1 where the dim does not lie."""
-    layers = scale.shape[:-1]
-    along = jnp.ones((*layers, place.size), jnp.float32)
-    along = along.at[..., place.positions].set(scale[..., None])
-    axes = (*stacked, place.axis)
+@functools.partial(jax.jit, static_argnums=2, inline=True)
+def _factors(scale: Array, first: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
+    """The scale of each unit as (layers…, units) float32, and one over it.
+
+    Args:
+      scale: the leaf.
+      first: (units,) where each unit lies along the last of the axes.
+      axes: those of the layers, and that of the units.
+    """
+    last = jnp.moveaxis(scale.astype(jnp.float32), axes, (*range(len(axes) - 1), -1))
+    units = last[..., first].reshape(*last.shape[: len(axes) - 1], -1)
+    # Where the scale is 0 the shift is 0 too, and any number divides it.
+    return units, 1 / jnp.where(units == 0, 1, units)
+
+
+@functools.partial(jax.jit, static_argnums=3, inline=True)
+def _multiplied(array: Array, scale: Array, positions: Array, axes: tuple[int, ...]) -> Array:
+    """The array times a factor per entry along the last axis; others stay."""
+    along = jnp.ones((*scale.shape[:-1], array.shape[axes[-1]]), jnp.float32)
+    along = along.at[..., positions].set(scale[..., None])
     others = [axis for axis in range(array.ndim) if axis not in axes]
-    return jnp.expand_dims(along.transpose(np.argsort(axes)), others)
+    return array.astype(jnp.float32) * jnp.expand_dims(along.transpose(np.argsort(axes)), others)
+
+
+@functools.partial(jax.jit, static_argnums=2, inline=True)
+def _with_ones(array: Array, positions: Array, axis: int) -> Array:
+    """The array with ones where the units lie along the axis."""
+    last = jnp.moveaxis(array.astype(jnp.float32), axis, -1)
+    return jnp.moveaxis(last.at[..., positions].set(1.0), -1, axis)
 
 
 def _checked_matrix(rotation: Rotation, matrix: Array | np.ndarray) -> Array:

@@ -22,6 +22,7 @@ from jaxcompress.graph.observe import initial_readings, observe, observed_sites,
 from jaxcompress.graph.program import Program
 from jaxcompress.graph.sites import Site
 from jaxcompress.graph.symmetries import Scaling, Scalings
+from jaxcompress.layerwise.frontier import all_finite
 from jaxcompress.layerwise.turns import no_matrix, reading_axes
 
 UNMOVED = -1
@@ -164,7 +165,7 @@ def of_matrices(
             readings = step(params, inputs, readings)
         found = {name: observer.read(readings[name]) for name, observer in at.items()}
         for name, each in found.items():
-            if not all(bool(jnp.all(jnp.isfinite(x))) for x in jax.tree.leaves(each)):
+            if not all(bool(all_finite(x)) for x in jax.tree.leaves(each)):
                 raise ValueError(
                     f"{caller}(batches=...): what the weight of site {name!r} meets is not "
                     "finite. Clean the data and the params, or scale them."
