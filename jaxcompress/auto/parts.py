@@ -74,7 +74,9 @@ def by_part(parts: Sequence[Part], values: Array) -> Array:
     axes = parts[0].axes
     others = tuple(axis for axis in range(values.ndim) if axis not in axes)
     sums = jnp.sum(values, axis=others)  # of the layers, in the order of their axes
-    return jnp.transpose(gathered(sums), np.argsort(np.argsort(axes))).reshape(len(parts))
+    return jnp.transpose(gathered(sums), [sorted(axes).index(axis) for axis in axes]).reshape(
+        len(parts)
+    )
 
 
 class Tried(NamedTuple):

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -80,7 +81,7 @@ def test_layers_of_a_stack_with_sparsities_of_their_own_share_the_total(case, va
     layers = np.array(values, np.float32).reshape(3, 4, 2)
     scores = layers.reshape(3, 2, 2, 2).swapaxes(0, 1)
     exact = [Fraction(share, 64) for share in shares]
-    given_shares = np.float32(exact).reshape(1, 3, 1, 1)
+    given_shares = np.array(exact, np.float32).reshape(1, 3, 1, 1)
     mask = jitted(case.pattern, STACKED)(scores, given_shares)
     if size := case.pieces((2,), 4):
         exact = [Fraction(count, size) for count in shared_out(exact, size)]
@@ -120,7 +121,7 @@ def test_shares_that_a_division_made_are_the_counts_that_they_stand_for(size):
 
 
 def test_a_slice_is_not_emptied_while_another_has_a_remainder():
-    scores, shares = jnp.ones((2, 3)), np.array([[0.875], [0.5]], np.float32)
+    scores, shares = jnp.ones((2, 3)), jnp.array([[0.875], [0.5]])
     kept = np.sum(prune.patterns.unstructured(scores, shares, SPLIT), axis=1)
     np.testing.assert_array_equal(kept, [1, 1])
 
@@ -167,6 +168,7 @@ def test_eight_devices_give_what_one_gives(mesh, axis_type):
         sharded = jax.device_put(scores, NamedSharding(devices, P("rows", "columns")))
         masks = jax.jit(lambda x: [case.pattern(x, 0.4, MATRIX) for case in cases])(sharded)
     for mask, case in zip(masks, cases, strict=True):
+        assert case.oracle is not None
         np.testing.assert_array_equal(mask, case.oracle(scores, 0.4))
         if axis_type == AxisType.Explicit:
             assert mask.sharding.is_equivalent_to(sharded.sharding, 2)
@@ -193,6 +195,7 @@ def test_slices_go_along_any_axis(axis):
 
 LAYERS = LeafAxes((1,), (2,), (0,))
 EIGHT = jnp.ones((8, 2))
+ODD: Any = 1.0
 KERNEL = jnp.ones((3, 3, 2, 4))
 
 REFUSED = {
@@ -209,7 +212,7 @@ REFUSED = {
         "inputs(sparsity=1.5)",
     ),
     "nan array": (
-        lambda: prune.patterns.unstructured(EIGHT, np.float32(np.nan), MATRIX),
+        lambda: prune.patterns.unstructured(EIGHT, jnp.float32(jnp.nan), MATRIX),
         "unstructured(sparsity=nan)",
     ),
     "nan": (
@@ -245,7 +248,7 @@ REFUSED = {
         lambda: prune.patterns.slices(2)(EIGHT, 0.5, MATRIX),
         "slices(axis=2): shape (8, 2) with batch axes () has no axis 2 to prune",
     ),
-    "no axis": (lambda: prune.patterns.slices(1.0), "slices(axis=1.0) must be an int"),
+    "no axis": (lambda: prune.patterns.slices(ODD), "slices(axis=1.0) must be an int"),
     "batch": (lambda: prune.patterns.slices(0)(EIGHT[None], 0.5, LAYERS), "slices(axis=0)"),
 }
 
@@ -268,5 +271,5 @@ NARROW = {
 @pytest.mark.parametrize("name", NARROW)
 def test_a_narrow_numpy_integer_counts_as_an_int_does(name):
     scores = jnp.arange(600.0).reshape(300, 2) % 7
-    masks = [NARROW[name](two)(scores, 0.5, MATRIX) for two in (2, np.uint8(2))]
-    np.testing.assert_array_equal(*masks)
+    one, other = (NARROW[name](two)(scores, 0.5, MATRIX) for two in (2, np.uint8(2)))
+    np.testing.assert_array_equal(one, other)

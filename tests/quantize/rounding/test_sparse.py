@@ -1,6 +1,7 @@
 """Sparse and low-bit at once: exact zeros, and the errors of both."""
 
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -115,6 +116,7 @@ def test_what_is_already_zero_stays_and_leaves_without_data_keep_their_weights()
     assert jnp.mean(found["table"].materialize() == 0) < 0.1
 
 
+UNCALLED: Any = (sparsegpt, nearest)
 REFUSED = {
     "a format without zero": (
         lambda: sparse(sparsegpt(), 0.5).solver(jc.quantize.formats.binary()),
@@ -134,9 +136,9 @@ REFUSED = {
         r"output. Leave it out, or take padded",
     ),
     "no sparsity": (lambda: sparse(sparsegpt(), 1.0), ValueError, r"sparse\(sparsity=1.0\)"),
-    "no solver": (lambda: sparse(sparsegpt, 0.5), TypeError, r"sparse\(solver=sparsegpt\)"),
+    "no solver": (lambda: sparse(UNCALLED[0], 0.5), TypeError, r"sparse\(solver=sparsegpt\)"),
     "no rounding": (
-        lambda: sparse(sparsegpt(), 0.5, rounding=nearest),
+        lambda: sparse(sparsegpt(), 0.5, rounding=UNCALLED[1]),
         TypeError,
         r"sparse\(rounding=nearest\)",
     ),
