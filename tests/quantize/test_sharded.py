@@ -1,6 +1,7 @@
 """Weights that an explicit mesh shards give the codes of one device, in any context."""
 
 import contextlib
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -62,10 +63,18 @@ WHOLE = np.random.default_rng(1).integers(-3, 4, (16, 16)).astype(np.float32)
 KERNEL = {"kernel": normal(16, 8)["outputs"]}
 
 
-def solved(params, x):
-    """Codes by GPTQ, in fitted ranges, of a rotated weight."""
-    fitted = rounding.gptq(ranges=ranges.mean_squared_error)
-    return reconstruct(dense, params, [x], int4(), rounding.rotated(fitted, block=4))[0]
+PLAIN = rounding.gptq(sweeps=0)
+WHOLLY = rounding.rotated(rounding.gptq(ranges=ranges.mean_squared_error), block=4)
+"""In fitted ranges, of a rotated weight."""
+
+
+@functools.cache
+def of_one_device(solver):
+    return solved(KERNEL, WHOLE, solver)
+
+
+def solved(params, x, solver):
+    return reconstruct(dense, params, [x], int4(), solver)[0]
 
 
 def placed(x, devices, *place):
@@ -128,17 +137,16 @@ def test_states_of_sharded_params(devices, in_context):
     assert jnp.any(expected[0]["both"] != 0)
 
 
-@pytest.fixture(scope="module")
-def of_one_device():
-    return solved(KERNEL, WHOLE)
-
-
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=str)
-@pytest.mark.parametrize("count", [1, 2, 4, 8])
-def test_codes_solved_on_sharded_data(of_one_device, mesh, count, axis_type):
+@pytest.mark.parametrize(
+    ("count", "solver"),
+    [(1, PLAIN), (2, PLAIN), (4, PLAIN), (8, WHOLLY)],
+    ids=["1", "2", "4", "8, in fitted ranges and rotated"],
+)
+def test_codes_solved_on_sharded_data(mesh, count, solver, axis_type):
     devices = mesh(rows=count, axis_type=axis_type)
     params = {"kernel": placed(KERNEL["kernel"], devices)}
-    equal(solved(params, placed(WHOLE, devices, "rows")), of_one_device)
+    equal(solved(params, placed(WHOLE, devices, "rows"), solver), of_one_device(solver))
 
 
 def test_what_is_read_of_sharded_data(devices):

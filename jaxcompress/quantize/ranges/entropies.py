@@ -1,5 +1,7 @@
 """Ranges that lose the least information, by the divergence of two histograms."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,35 +68,44 @@ def entropy(spec: QuantSpec | None, axis: Axis = None) -> Observer:
     that their middle rounds to, in any format; both distributions are smoothed alike.
     """
     known = check_format("entropy", spec, axis)
-    exact = with_exact_scales(known)
-
-    def of_array(x: Array, shared: tuple[int, ...]) -> Range:
-        whole = extremes(x, spec, shared)
-        flat = with_whole_results(lambda x: _rows(x, shared), x)  # (blocks, numbers)
-        ends = _flat(whole)
-        edges = _edges(ends, exact)
-        width = edges[:, 1:2] - edges[:, :1]
-        values = jnp.abs(flat) if exact.odd else flat
-        place = jnp.clip(jnp.floor((values - edges[:, :1]) / width), 0, BINS - 1)
-        real = (flat != 0).astype(jnp.float32)
-        counts = jax.vmap(lambda place, real: jnp.zeros_like(real, shape=BINS).at[place].add(real))
-        return _searched(counts(place.astype(jnp.int32), real), edges, ends, whole, exact)
-
-    def of_counts(state: Counts) -> Range:
-        ends = _flat(state.range)
-        edges = _edges(ends, exact)
-        counts = gathered(state.counts).reshape(-1, state.counts.shape[-1])
-        # No entry of an explicit mesh's array can be set where no `jit` has the mesh.
-        spread = with_whole_results(
-            lambda counts, edges: _spread(counts, edges, exact), counts, edges
-        )
-        return _searched(spread, edges, ends, state.range, exact)
-
     if isinstance(known.scales, Fixed):
         return observed(
             spec, axis, lambda x, shared: extremes(x, spec, shared), lambda state: state.range
         )
-    return observed(spec, axis, of_array, of_counts)
+    exact = with_exact_scales(known)
+    return observed(
+        spec,
+        axis,
+        lambda x, shared: _of_array(x, shared, known, exact),
+        lambda state: _of_counts(state, exact),
+    )
+
+
+# One program each for a shape and a format, not one for each operation.
+@functools.partial(jax.jit, static_argnums=(1, 2, 3), inline=True)
+def _of_array(x: Array, shared: tuple[int, ...], spec: QuantSpec, exact: QuantSpec) -> Range:
+    """The range of all numbers of an array that share one."""
+    whole = extremes(x, spec, shared)
+    flat = with_whole_results(lambda x: _rows(x, shared), x)  # (blocks, numbers)
+    ends = _flat(whole)
+    edges = _edges(ends, exact)
+    width = edges[:, 1:2] - edges[:, :1]
+    values = jnp.abs(flat) if exact.odd else flat
+    place = jnp.clip(jnp.floor((values - edges[:, :1]) / width), 0, BINS - 1)
+    real = (flat != 0).astype(jnp.float32)
+    counts = jax.vmap(lambda place, real: jnp.zeros_like(real, shape=BINS).at[place].add(real))
+    return _searched(counts(place.astype(jnp.int32), real), edges, ends, whole, exact)
+
+
+@functools.partial(jax.jit, static_argnums=1, inline=True)
+def _of_counts(state: Counts, spec: QuantSpec) -> Range:
+    """The range of the numbers that were counted."""
+    ends = _flat(state.range)
+    edges = _edges(ends, spec)
+    counts = gathered(state.counts).reshape(-1, state.counts.shape[-1])
+    # No entry of an explicit mesh's array can be set where no `jit` has the mesh.
+    spread = with_whole_results(lambda counts, edges: _spread(counts, edges, spec), counts, edges)
+    return _searched(spread, edges, ends, state.range, spec)
 
 
 def divergence(counts: Array, middles: Array, found: Range, spec: QuantSpec) -> Array:

@@ -96,8 +96,11 @@ def sign_round(
     def round(weight: Array, second_moment: Array, spec: QuantSpec) -> Rounded:
         start = grid_of(weight, spec, ranges, second_moment)
         losses = output_losses(second_moment, start, spec)
+        reached = jnp.diagonal(second_moment) != 0
 
         def tried(tuned: Tuned) -> tuple[Array, Candidate]:
+            # Alone as it is, a weight that no data reach is best at its nearest level.
+            tuned = tuned._replace(offsets=jnp.where(reached, tuned.offsets, 0.0))
             values, codes, on = rounded(weight, tuned, start, spec)
             each = losses(values - weight)
             return jnp.sum(each), Candidate(in_bands(each, start), codes, on)
