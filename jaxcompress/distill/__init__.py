@@ -19,6 +19,7 @@ from jaxcompress.distill import projections as projections
 from jaxcompress.distill import relations as relations
 from jaxcompress.distill import sequences as sequences
 from jaxcompress.distill import students as students
+from jaxcompress.distill import synthesis as synthesis
 from jaxcompress.distill import weighting as weighting
 from jaxcompress.distill.learned import LearnedLoss as LearnedLoss
 from jaxcompress.distill.mixing import mix as mix

@@ -56,6 +56,7 @@ DOORS = Doors(
         "members": lambda: np.ones((2, 3), bool),
         "text": lambda: "Model",
         "title": lambda: "Sizes",
+        "shape": lambda: (2,),
         "amount": lambda: jc.structure.amounts.fraction(0.5),
     },
     right={
@@ -94,5 +95,8 @@ DOORS = Doors(
         "objective": FUNCTION,
         "select": NONE,
         "axes": NONE,
+        "size": SIZE,
+        "variation": SIZE,
     },
+    exceptions={("distill.synthesis.Inversion", "statistics"): SIZE},
 )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 import jaxcompress as jc
 from tests.doors.table import Doors
-from tests.doors.values import BOOL, FUNCTION, NUMBER, SIZE, WHOLE
+from tests.doors.values import BOOL, FUNCTION, NUMBER, SIZE, TREE, WHOLE
 
 FEATURES = jnp.ones((2, 3))
 TOKENS = {"student": lambda: jnp.ones((2, 3, 4)), "teacher": lambda: jnp.ones((2, 3, 4))}
@@ -29,6 +29,13 @@ DOORS = Doors(
         "losses": lambda: sums,
         "params": lambda: {"kernel": jnp.ones(2)},
         "of": lambda: 4,
+        "fn": lambda: lambda params, x: x @ params["kernel"],
+        "statistics": lambda: {"kernel": (jnp.ones(2), jnp.ones(2))},
+        "values": lambda: {"kernel": jnp.ones((3, 2))},
+        "targets": lambda: jnp.array([0, 1]),
+        "key": lambda: jax.random.key(0),
+        "plan": lambda: jc.distill.synthesis.Inversion((2,), steps=1),
+        "inputs": lambda: FEATURES,
         "count": lambda: 2,
         "layers": lambda: [1],
         "select": jc.everything,
@@ -40,6 +47,7 @@ DOORS = Doors(
         "distill.features.hierarchical_context": TOKENS,
         "distill.features.token_relations": TOKENS,
         "distill.students.from_layers": {"teacher": lambda: FEATURES},
+        "distill.synthesis.synthesize": {"params": lambda: {"kernel": jnp.eye(2)}},
     },
     right={
         "ignore": WHOLE | {"None"},
@@ -57,6 +65,7 @@ DOORS = Doors(
     exceptions={
         ("distill.counted", "labels"): NUMBER - SIZE,
         ("distill.students.from_layers", "axis"): WHOLE,
+        ("distill.synthesis.synthesize", "params"): TREE,
     },
     traced=frozenset(("distill.mix",)),
 )

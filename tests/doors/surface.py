@@ -43,6 +43,7 @@ def functions(room: str) -> dict[str, Callable]:
             "report.Preformatted": jaxcompress.report.Preformatted,
             "report.Table": jaxcompress.report.Table,
             "structure.Cut": jaxcompress.structure.Cut,
+            "distill.synthesis.Inversion": jaxcompress.distill.synthesis.Inversion,
             "validate.Card": jaxcompress.validate.Card,
             "train.Checkpoints": jaxcompress.train.Checkpoints,
             "train.Plan": jaxcompress.train.Plan,
