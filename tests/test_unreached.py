@@ -90,12 +90,12 @@ def setting(request) -> Setting:
     fn, rare, reason = CASES[request.param]
     params = AWAY | {"rare": rare}
     both = jc.observers.together(jc.observers.covariance(), jc.quantize.ranges.moving_average())
-    readings = jc.graph.calibrate(fn, params, [X, X[:0]], both)
-    parts = [
+    readings = jc.graph.calibrate(fn, params, [X], both)
+    covariances, ranges = (
         {name: jc.observers.Reading(each.value[i], each.count) for name, each in readings.items()}
         for i in range(2)
-    ]
-    return Setting(fn, params, jc.graph.axes(fn, params, X), *parts, reason)
+    )
+    return Setting(fn, params, jc.graph.axes(fn, params, X), covariances, ranges, reason)
 
 
 def reason_of(report: jc.Report, leaf: str) -> str:
@@ -141,8 +141,9 @@ def test_wanda_leaves_out_what_it_did_not_see_under_every_allocation(setting):
         assert reason_of(report, "rare") == setting.reason
         assert (pruned["in"] == 0).any()
     rule = jc.Rules({"rare": 0.5, "*": 0.5})
+    whole = jc.prune.Target(0.5, axes=setting.axes)
     for named in ({"select": jc.matching("rare")}, {"sparsity": rule}):
-        target = jc.prune.Target(**{"sparsity": 0.5, "axes": setting.axes} | named)
+        target = dataclasses.replace(whole, **named)
         with pytest.raises(ValueError, match=r"masks: leaf 'rare' was asked for by name, but no"):
             jc.prune.masks(setting.params, criterion, target)
     with pytest.raises(ValueError, match=r"^wanda\(.*: leaf 'rare' has no scores: no data"):
@@ -298,7 +299,7 @@ def test_a_family_that_no_data_reaches_has_no_score_and_stays_whole(name):
                 X,
                 cut=jc.structure.Cut(half, families=["up:1"]),
             )
-        scores = lambda *_: {"in:1": np.arange(5.0)}  # noqa: E731
+        scores = lambda *_: {"in:1": jnp.arange(5.0)}  # noqa: E731
         apart = jc.structure.importance.normalized(IMPORTANCES[name])
         for known, reason in ((scores, "the importance does not look"), (apart, why)):
             cut = jc.structure.Cut(half, families=["in:1", "up:1"])
@@ -342,7 +343,7 @@ def test_statistics_count_the_batches_that_reach_them():
 
 
 def test_nothing_reached_anywhere_raises():
-    zeros = [0 * X, X[:0]]
+    zeros = [0 * X]
     observe = jc.observers.covariance()
     with pytest.raises(ValueError, match=r"calibrate\(batches\): no row other than 0 reached any"):
         jc.graph.calibrate(branch, AWAY | {"rare": normal(1, 5, 5)}, zeros, observe)

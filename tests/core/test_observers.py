@@ -183,6 +183,16 @@ def test_two_shards_of_a_moving_average_count_alike():
     assert_reads(observer, observer.merge(low, high), [2.0, 2.0])
 
 
+@pytest.mark.parametrize("observer", [min_max(), moving_average(), second_moment(), covariance()])
+def test_no_rows_change_no_reading(observer):
+    data = batches(1)
+    state = state_after(observer, data)
+    more = observer.update(data[0][:, :0], state)
+    before, after = (jax.tree.leaves(observer.read(each)) for each in (state, more))
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @every_observer
 def test_stacked_layers_are_observed_by_vmap(case):
     data = jnp.stack(batches(3))
