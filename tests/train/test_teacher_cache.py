@@ -191,6 +191,25 @@ def test_another_cache_is_refused_by_what_differs(said, tmp_path):
     assert said in str(error.value)
 
 
+def test_programs_are_compared_for_batches_of_the_first_size(tmp_path):
+    def even(params, x):
+        """A teacher that takes no odd number of examples."""
+        return teacher(params, x.reshape(-1, 2, 2, 3)).reshape(-1, 2, CLASSES)
+
+    filled = np.asarray(fill(tmp_path, fn=even))
+    np.testing.assert_array_equal(np.asarray(fill(tmp_path, fn=even, batch_size=4)), filled)
+    with pytest.raises(ValueError, match="another teacher's program"):
+        fill(tmp_path, batch_size=4)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])
+def test_inputs_of_double_precision_are_taken_as_jax_has_them(dtype, tmp_path):
+    x = (4 * X).astype(dtype)
+    rows = fill(tmp_path, x=x)
+    expected = teacher(PARAMS, x.astype(np.float32))
+    np.testing.assert_allclose(np.asarray(rows), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_constants_of_a_teacher_are_part_of_it(tmp_path):
     def other(scale):
         inner = jax.jit(lambda x: x * scale)

@@ -48,11 +48,19 @@ def _any(marks: Array) -> Array:
     return jnp.any(marks.reshape(len(marks), -1), axis=1)
 
 
+def batch_shapes(inputs: PyTree, size: int) -> PyTree:
+    """The shapes of a batch of so many examples, in dtypes that JAX has."""
+
+    def shape(leaf: Any) -> jax.ShapeDtypeStruct:
+        dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)
+        return jax.ShapeDtypeStruct((size, *leaf.shape[1:]), dtype)
+
+    return jax.tree.map(shape, inputs)
+
+
 def shapes(run: Run, fn: Model, params: Params, inputs: PyTree, size: int):
     """Shapes of what a batch keeps, and that of the outputs for one example."""
-    batch = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype), inputs
-    )
+    batch = batch_shapes(inputs, size)
     kept, _, _ = jax.eval_shape(run, params, batch, jax.ShapeDtypeStruct((size,), jnp.int32))
     return kept, jax.eval_shape(fn, params, batch).shape[1:]
 

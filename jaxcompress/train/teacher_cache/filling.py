@@ -13,7 +13,13 @@ from jaxcompress.core.progress import bar
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.train.teacher_cache import manifest
-from jaxcompress.train.teacher_cache.computing import computed, program, shapes, shard_size
+from jaxcompress.train.teacher_cache.computing import (
+    batch_shapes,
+    computed,
+    program,
+    shapes,
+    shard_size,
+)
 from jaxcompress.train.teacher_cache.contents import Content
 from jaxcompress.train.teacher_cache.rows import Shards
 from jaxcompress.train.teacher_cache.shards import PART, remove_parts, write
@@ -79,9 +85,12 @@ def fill(
     inputs, size = whole_rows(inputs), min(batch_size, n)
     run = program(fn, content)
     kept, shape = shapes(run, fn, params, inputs, size)
-    own = manifest.of_data(inputs, n, content) | manifest.of_teacher(fn, params, inputs)
-    own |= {"shape of the outputs": list(shape), "examples in a shard": shard_size(kept, size)}
-    shards = _begun(where, own, inputs)
+    held = manifest.load(where)
+    first = {"batch size": size, "examples in a shard": shard_size(kept, size)}
+    first = {field: held.get(field, value) for field, value in first.items()}
+    batch = batch_shapes(inputs, first["batch size"])
+    own = manifest.of_data(inputs, n, content) | manifest.of_teacher(fn, params, batch)
+    shards = _begun(where, held, own | {"shape of the outputs": list(shape)} | first, inputs)
     lacking = [number for number in range(shards.count) if not shards.path(number).exists()]
     with bar("teacher", len(lacking)) as advance:
         for done, number in enumerate(lacking):
@@ -153,14 +162,13 @@ def _checked(caller: str, folder: Any, inputs: PyTree, content: Any) -> tuple[pa
     return path, n
 
 
-def _begun(folder: pathlib.Path, own: dict[str, Any], inputs: PyTree) -> Shards:
+def _begun(
+    folder: pathlib.Path, held: dict[str, Any], own: dict[str, Any], inputs: PyTree
+) -> Shards:
     """The shards of a new cache, or of one that holds the same so far."""
     folder.mkdir(parents=True, exist_ok=True)
-    held = manifest.load(folder)
     if held:
-        # Shards are as long as the first call made them.
-        same = {field: value for field, value in own.items() if field != "examples in a shard"}
-        manifest.check("fill", folder, held, same)
+        manifest.check("fill", folder, held, own)
     elif any(not path.name.startswith(PART) for path in folder.iterdir()):
         raise ValueError(
             f"fill(folder={str(folder)!r}) holds other files and no cache. Choose a folder of its "
@@ -169,7 +177,7 @@ def _begun(folder: pathlib.Path, own: dict[str, Any], inputs: PyTree) -> Shards:
     else:
         manifest.save(folder, own)
     remove_parts(folder)
-    shards = _opened(folder, held or own)
+    shards = _opened(folder, own)
     _check_examples("fill", shards, inputs)
     return shards
 

@@ -34,13 +34,18 @@ def of_data(inputs: PyTree, n: int, content: Content) -> dict[str, Any]:
     }
 
 
-def of_teacher(fn: Model, params: Params, inputs: PyTree) -> dict[str, Any]:
+def of_teacher(fn: Model, params: Params, batch: PyTree) -> dict[str, Any]:
     """What a cache says of its teacher: its params, and what it computes of them.
 
-    The program is compared as the same release of JAX writes it.
+    The program is compared as the same release of JAX writes it, for batches of one
+    size: a program need not take others.
+
+    Args:
+      fn: the teacher.
+      params: of it.
+      batch: shapes of a batch.
     """
-    one = jax.tree.map(lambda array: array[:1], inputs)
-    program = jax.make_jaxpr(fn)(params, one)
+    program = jax.make_jaxpr(fn)(params, batch)
     # Functions are printed with their place in memory.
     text = re.sub(r"\b0x[0-9a-f]+", "", str(program))
     constants = [np.asarray(each) for each in _constants(program)]
