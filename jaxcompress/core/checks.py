@@ -160,7 +160,8 @@ def check_real(caller: str, name: str, leaf) -> None:
 
 def check_finite(caller: str, name: str, leaf) -> None:
     """Raises a ValueError when a concrete array holds a NaN or an infinity."""
-    bad = leaf.size - int(_finite_count(leaf))
+    with jax.ensure_compile_time_eval():  # what jit closes over has its values, too
+        bad = leaf.size - int(_finite_count(leaf))
     if bad:
         first = tuple(int(i) for i in np.argwhere(~np.isfinite(np.asarray(leaf, np.float32)))[0])
         raise ValueError(
@@ -213,6 +214,7 @@ def check_concrete(caller: str, mend: str = "", **arguments: PyTree) -> None:
     knows the reason.
 
     For the doors of verbs that look at values to decide shapes, counts and reports.
+    Where shapes are enough, see `check_untraced`.
 
     Args:
       caller: the name that errors give.
@@ -227,17 +229,28 @@ def check_concrete(caller: str, mend: str = "", **arguments: PyTree) -> None:
     """
     for argument, tree in arguments.items():
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-            name = jax.tree_util.keystr(path, simple=True, separator="/")
-            which = f"leaf {name!r}" if name else "it"
             if isinstance(leaf, jax.ShapeDtypeStruct):
                 raise TypeError(
-                    f"{caller}({argument}=...) reads values, and {which} is a shape without them, "
-                    f"{leaf.dtype} {leaf.shape}. Pass arrays."
+                    f"{caller}({argument}=...) reads values, and {_which(path)} is a shape without "
+                    f"them, {leaf.dtype} {leaf.shape}. Pass arrays."
                 )
+    check_untraced(caller, mend, **arguments)
+
+
+def check_untraced(caller: str, mend: str = "", **arguments: PyTree) -> None:
+    """Raises a `TracedError` where an array is traced; shapes without values pass.
+
+    Args:
+      caller: the name that errors give.
+      mend: what does the same inside of transformed functions, a sentence.
+      **arguments: by name, trees of anything.
+    """
+    for argument, tree in arguments.items():
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
             if isinstance(leaf, Tracer):
                 raise TracedError(
-                    f"{caller}({argument}=...) reads values, and {which} is traced by jit, grad or "
-                    f"vmap. Call {caller} outside of them.{' ' * bool(mend)}{mend}"
+                    f"{caller}({argument}=...) reads values, and {_which(path)} is traced by jit, "
+                    f"grad or vmap. Call {caller} outside of them.{' ' * bool(mend)}{mend}"
                 )
     # Inside of jit even a constant is traced.
     if isinstance(jnp.zeros(()), Tracer):
@@ -245,6 +258,11 @@ def check_concrete(caller: str, mend: str = "", **arguments: PyTree) -> None:
             f"{caller} reads values, and what calls it is traced by jit. Call {caller} outside."
             f"{' ' * bool(mend)}{mend}"
         )
+
+
+def _which(path: tuple) -> str:
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    return f"leaf {name!r}" if name else "it"
 
 
 def require_params(caller: str, params: Params) -> None:

@@ -92,6 +92,23 @@ def placed(x: Array, sharding: NamedSharding | PartitionSpec | None) -> Array:
     return x if sharding is None else jax.sharding.reshard(x, sharding)
 
 
+def in_mesh_of(x: Array, *others: Array) -> Array:
+    """Puts an array without a mesh, whole, on the explicit mesh of others, if any.
+
+    From jax 0.12 on `jnp.zeros_like` of an array that is whole on every device has no
+    mesh, and neither an update of a slice nor a loop takes arrays of which some have.
+
+    Example:
+      >>> in_mesh_of(jnp.zeros(2), jnp.ones(3))
+      Array([0., 0.], dtype=float32)
+    """
+    if not jax.typeof(x).sharding.mesh.empty:
+        return x
+    meshes = [jax.typeof(other).sharding.mesh for other in others]
+    found = [each for each in meshes if AxisType.Explicit in each.axis_types]
+    return placed(x, NamedSharding(found[0], PartitionSpec())) if found else x
+
+
 def sharding_of(shape: tuple[int, ...], like: Array) -> NamedSharding | None:
     """The explicit sharding of an array, for one of another shape and the same axes.
 

@@ -82,14 +82,16 @@ def calibrate(
 
 def _holds_nan(reading: Any) -> bool:
     """Whether a slice of a leaf that data reached reads a NaN."""
-    slices = reading.count.shape
 
-    def of_slices(x: Array) -> Array:
-        rest = tuple(range(len(slices), jnp.ndim(x)))
-        return jnp.any(jnp.isnan(x), axis=rest)
+    def held(x: Array) -> Array:
+        # Rows of a product are counted by batch axes that its value may not have.
+        shared = min(x.ndim, reading.count.ndim)
+        bad = jnp.any(jnp.isnan(x), axis=tuple(range(shared, x.ndim)))
+        seen = jnp.any(reading.count > 0, axis=tuple(range(shared, reading.count.ndim)))
+        return jnp.any(bad & seen)
 
     parts = [x for x in jax.tree.leaves(reading.value) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return any(bool(jnp.any(of_slices(x) & (reading.count > 0))) for x in parts)
+    return any(bool(held(x)) for x in parts)
 
 
 def unreached(fn: Model, params: Params, batches: Iterable[tuple]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.sharding import in_mesh_of
 from jaxcompress.core.types import Array, PyTree
 
 Decide = Callable[[PyTree, Array, Array], tuple[Array, Any]]
@@ -58,6 +59,7 @@ def sweep(
     width = min(block_size, inputs)
     blocks, whole = inputs // width, inputs // width * width
     parts = (jnp.arange(inputs), couplings, rows)
+    state = in_mesh_of(state, *jax.tree.leaves((couplings, rows)))
 
     def block(state: Array, part: PyTree) -> tuple[Array, PyTree]:
         return _block(decide, opened, state, part)
@@ -86,7 +88,8 @@ def _block(decide: Decide, opened: Open, state: Array, part: PyTree) -> tuple[Ar
 
     # What changes within the block is added; nothing has to be taken off again.
     parts = (jnp.arange(width), opened(rows, pulls), own, pulls, couplings)
-    _, (own, found) = jax.lax.scan(column, jnp.zeros_like(own), parts)
+    unmoved = in_mesh_of(jnp.zeros_like(own), own)
+    _, (own, found) = jax.lax.scan(column, unmoved, parts)
     return jax.lax.dynamic_update_slice(state, own, (start, 0)), found
 
 

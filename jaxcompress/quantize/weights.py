@@ -155,7 +155,7 @@ def _quantized(leaf, choice: Assignment, rounding: Rounding) -> CompressedLeaf:
 def _check_values(name: str, leaf) -> None:
     """Checks what only concrete values show; traced arrays and shapes pass."""
     if not isinstance(leaf, jax.ShapeDtypeStruct | Tracer):
-        check_finite("quantize", name, jnp.asarray(leaf, jnp.float32))
+        check_finite("quantize", name, leaf)
 
 
 def _check_masked(name: str, leaf, mask) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from jaxcompress.core.checks import check_concrete
+from jaxcompress.core.checks import check_concrete, check_untraced
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import as_rules
@@ -83,7 +83,7 @@ def plan(
     check_importance("plan", importance)
     check_cut("plan", "cut", cut)
     cut = as_cut(cut)
-    check_concrete("plan", params=params)
+    check_untraced("plan", params=params)
     _check_plain(params)
     found = _chosen(couplings(fn, params, *inputs), cut.families)
     candidates = Candidates(fn, params, inputs, found, _ladders(found, cut))

@@ -84,12 +84,17 @@ def assert_same(fn, params, found, inputs):
     assert difference <= TOLERANCE * largest(before)
 
 
+def plain(sizes):
+    """Names without their numbers, which go by the order of the program's equations."""
+    return sorted((name.partition("#")[0], size) for name, size in sizes.items())
+
+
 @pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
 def test_models_keep_their_outputs_when_all_that_may_is_rotated(make):
     model = make()
     params = varied(model.params)
     found = rotations(model.fn, params, *model.inputs).found
-    assert {each.name: each.size for each in found} == FOUND[make]
+    assert plain({each.name: each.size for each in found}) == plain(FOUND[make])
     if found:
         assert_same(model.fn, params, found, model.inputs)
 
@@ -452,7 +457,7 @@ def test_an_untied_table_lets_the_stream_rotate(wrapped):
     before = jax.jit(model.fn)(model.params, *model.inputs)
     np.testing.assert_allclose(jax.jit(fn)(params, *model.inputs), before, rtol=1e-5, atol=1e-5)
     found = {each.name: each for each in rotations(fn, params, *model.inputs).found}
-    assert [*found] == ["embed:1", "layers/qkv:2#2"]
+    assert [name.partition("#")[0] for name in found] == ["embed:1", "layers/qkv:2"]
     assert {fold.scale.leaf: fold.into[0].leaf for fold in found["embed:1"].folds} == {
         "layers/norm1": "layers/qkv",
         "layers/norm2": "layers/up",

@@ -36,6 +36,9 @@ COUNTS = {
     "warmup",
 }
 
+ENDS = {"low", "high"}
+"""Numbers that may be negative."""
+
 NO_FACTORIES = {
     "adam_scale": "shapes",
     "check_skips": "of a state",

@@ -12,6 +12,7 @@ from jaxcompress import optimizers
 from tests.optimizers.factories import (
     ARGUMENTS,
     COUNTS,
+    ENDS,
     FACTORIES,
     NO_FACTORIES,
     OPTIMIZERS,
@@ -23,7 +24,8 @@ from tests.optimizers.factories import (
 
 @pytest.mark.parametrize(("name", "argument"), ARGUMENTS)
 def test_what_is_not_finite_negative_or_not_whole_is_refused(name, argument):
-    wrong = [math.nan, math.inf, -math.inf, -3.5, np.float32(np.nan)]
+    wrong = [math.nan, math.inf, -math.inf, np.float32(np.nan)]
+    wrong += [] if argument in ENDS else [-3.5]
     if argument in COUNTS:
         wrong += [2.5, 2.0, -1, True, np.float64(2)]
     for value in wrong:

@@ -71,7 +71,11 @@ def softened(
 
 def log_probabilities(logits: Array, temperature: float) -> Array:
     """Log of softmax(logits / T) over the last axis, of float32 logits."""
-    return jax.nn.log_softmax(logits / as_float32(temperature), axis=-1)
+    # The largest comes off first: compiled in one with the quotient, the maximum that
+    # softmax takes off may be rounded in another way than what it is taken off from.
+    highest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    highest = jnp.where(jnp.isfinite(highest), highest, 0.0)
+    return jax.nn.log_softmax((logits - highest) / as_float32(temperature), axis=-1)
 
 
 def squared(temperature: float) -> Array:

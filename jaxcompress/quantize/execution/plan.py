@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.checks import check_concrete
+from jaxcompress.core.checks import check_untraced
 from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.kinds import check_model, check_takes
 from jaxcompress.core.leaf import is_compressed, materialize
@@ -89,7 +89,7 @@ def plan_execution(
     check_model("plan_execution", fn)
     check_arrays("plan_execution", "params", params)
     check_arrays("plan_execution", "inputs", inputs)
-    check_concrete("plan_execution", params=params, inputs=inputs)
+    check_untraced("plan_execution", params=params, inputs=inputs)
     check_activations("plan_execution", activations)
     check_takes("plan_execution", "probe", probe, 1, "See core.timing.Probe.")
     _check_codes("plan_execution", activations)

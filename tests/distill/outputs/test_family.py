@@ -117,7 +117,7 @@ def test_gives_one_number_per_example(case, shape):
     student, others, _ = made(case, uniform())
 
     def shaped(x):
-        return jax.ShapeDtypeStruct((*shape, *x.shape[1:]), x.dtype)
+        return jax.ShapeDtypeStruct((*shape, *x.shape[1:]), jnp.result_type(x))
 
     if case.batch and shape != (2, 3):
         with pytest.raises(ValueError, match="two examples"):

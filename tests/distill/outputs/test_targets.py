@@ -1,5 +1,7 @@
 """Soft and hard targets and their mix: their own laws, and what is refused."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -134,3 +136,13 @@ REFUSED = [
 def test_refuses_bad_arguments_eagerly_and_at_trace(call, error, message, transform):
     with pytest.raises(error, match=message):
         transform(call)()
+
+
+def test_a_compiled_temperature_keeps_huge_logits_finite():
+    """Where a quotient and a softmax are fused, both must round its maximum alike."""
+    random = np.random.default_rng(0)
+    student, teacher = (1e12 * random.uniform(-1, 1, (2, 64, 7))).astype(np.float32)
+    loss = jax.jit(partial(distill.outputs.soft_targets, temperature=3.0))
+    gradient = jax.jit(jax.grad(lambda x: loss(x, teacher).sum()))
+    assert np.isfinite(loss(student, teacher)).all()
+    assert np.isfinite(gradient(student)).all()

@@ -64,7 +64,7 @@ def test_ada_round_equals_the_loop():
     assert better.any()
     expected = np.where(better[:, None], expected, nearest)
     values = found(steps=60, learning_rate=0.1, pull=3.0)
-    clear = np.all(np.abs(share - 0.5) > 1e-3, axis=1)
+    clear = np.all(np.abs(share - 0.5) > 0.05, axis=1)  # 60 steps of Adam in 24 bits
     assert clear.any()
     np.testing.assert_allclose(values[clear], expected[clear], atol=1e-5)
 
