@@ -33,7 +33,7 @@ from jaxcompress.layerwise.correction import (
     shares_of,
 )
 from jaxcompress.layerwise.frontier import Frontier, all_finite, filled, reached
-from jaxcompress.layerwise.plan import plans_of
+from jaxcompress.layerwise.plan import Plan, plans_of
 from jaxcompress.layerwise.segments import Rerun
 from jaxcompress.layerwise.solver import Solution, Solver, check_solver
 from jaxcompress.layerwise.stream import Programs
@@ -150,19 +150,20 @@ def solve(
             leaves.put(turn, *found[best])
             taken[name][layer] = shares[best]
             met_by[name][layer] = reached(met).ravel().tolist()
-    uncut = {
-        reading.turn[0]: reading.reason
-        for stage in plans[0].stages
-        for reading in stage.readings
-        if isinstance(reading, Rerun)
-    }
-    chosen = {name: tuple(each[layer] for layer in sorted(each)) for name, each in taken.items()}
-    told = chosen if isinstance(correction, HeldOut) else {}
-    met = {
-        name: tuple(itertools.chain(*(each[layer] for layer in sorted(each))))
-        for name, each in met_by.items()
-    }
-    return Solved(*leaves.solved(), plans[0].axes, uncut, told, met)
+    told = _by_layer(taken) if isinstance(correction, HeldOut) else {}
+    met = {name: tuple(itertools.chain(*each)) for name, each in _by_layer(met_by).items()}
+    return Solved(*leaves.solved(), plans[0].axes, _uncut(plans[0]), told, met)
+
+
+def _uncut(plan: Plan) -> dict[str, str]:
+    """Of leaves at which the program could not be cut, the reason."""
+    readings = (reading for stage in plan.stages for reading in stage.readings)
+    return {each.turn[0]: each.reason for each in readings if isinstance(each, Rerun)}
+
+
+def _by_layer(found: Mapping[str, dict[tuple[int, ...], Any]]) -> dict[str, tuple]:
+    """What was found of each leaf, in the order of its layers."""
+    return {name: tuple(each[layer] for layer in sorted(each)) for name, each in found.items()}
 
 
 class _Leaves:

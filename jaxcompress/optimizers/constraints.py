@@ -4,9 +4,6 @@ They come last in a chain, since they rewrite the update so that the sum of para
 update, as `optax.apply_updates` forms it, keeps the constraint in the param's dtype.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -14,18 +11,13 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import Axes
-from jaxcompress.core.checks import check_number, check_size, require_params
-from jaxcompress.core.kinds import check_select
-from jaxcompress.core.names import map_named
+from jaxcompress.core.checks import check_number, check_size
 from jaxcompress.core.penalties import group_norms
-from jaxcompress.core.selectors import axes_of, meeting_data
-from jaxcompress.core.trees import chosen_by, named_axes
-from jaxcompress.core.types import Array, Params, Selector
-from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
+from jaxcompress.core.selectors import axes_of
+from jaxcompress.core.trees import named_axes
+from jaxcompress.core.types import Array, Selector
+from jaxcompress.optimizers.leafwise import on_selected
 from jaxcompress.optimizers.moments import divided
-
-Constraint = Callable[[str, Array, Array], Array]
-"""(name, leaf, update) -> an update whose sum with the leaf keeps the constraint."""
 
 
 def clip_weights(
@@ -78,7 +70,7 @@ def clip_weights(
         del name
         return landing_between(leaf, update, *inward(low, high, leaf.dtype))
 
-    return _constrained("clip_weights", select, constrained)
+    return on_selected("clip_weights", select, constrained)
 
 
 def max_norm(
@@ -133,31 +125,7 @@ def max_norm(
         ends = towards_zero(reached * share, leaf.dtype)
         return jnp.where(long, landing_between(leaf, update, *ends), update)
 
-    return _constrained("max_norm", select, constrained)
-
-
-def _constrained(
-    caller: str, select: Selector | None, constraint: Constraint
-) -> optax.GradientTransformation:
-    """Rewrites the updates of the selected leaves by a constraint."""
-    check_select(caller, select)
-    select = select or meeting_data()
-
-    def init(params: Params) -> optax.EmptyState:
-        check_trainable(caller, params)
-        chosen_by(caller, select, params)
-        return optax.EmptyState()
-
-    def update(updates: optax.Updates, state: Any, params: Params = None):
-        require_params(caller, params)
-        check_gradients(caller, updates, params)
-
-        def kept(name: str, chosen: bool, leaf: Array, update: Array) -> Array:
-            return constraint(name, jnp.asarray(leaf), update) if chosen else update
-
-        return map_named(kept, select(params), params, updates), state
-
-    return optax.GradientTransformation(init, update)
+    return on_selected("max_norm", select, constrained)
 
 
 def inward(low: ArrayLike, high: ArrayLike, dtype) -> tuple[Array, Array]:

@@ -1,21 +1,15 @@
 """Weight penalties, coupled to the gradient (L1, L2) or decoupled from it."""
 
 from collections.abc import Callable
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import require_params
-from jaxcompress.core.kinds import check_select
 from jaxcompress.core.numerics import narrowed
-from jaxcompress.core.selectors import meeting_data
-from jaxcompress.core.trees import chosen_by
-from jaxcompress.core.types import Array, Params, Selector
+from jaxcompress.core.types import Array, Selector
 from jaxcompress.optimizers.hyperparameters import check_sizes
-from jaxcompress.optimizers.leafwise import check_gradients, check_trainable
+from jaxcompress.optimizers.leafwise import on_selected
 from jaxcompress.optimizers.moments import as_float32
 
 
@@ -126,24 +120,10 @@ def _added(
 ) -> optax.GradientTransformation:
     """Adds weight · gradient(leaf) to the updates of the selected leaves."""
     check_sizes(caller, weight=weight)
-    check_select(caller, select)
-    select = select or meeting_data()
 
-    def init(params: Params) -> optax.EmptyState:
-        check_trainable(caller, params)
-        chosen_by(caller, select, params)
-        return optax.EmptyState()
+    def penalised(name: str, leaf: Array, update: Array) -> Array:
+        del name
+        pull = as_float32(weight) * gradient(leaf.astype(jnp.float32))
+        return narrowed(update.astype(jnp.float32) + pull, update.dtype)
 
-    def update(updates: optax.Updates, state: Any, params: Params = None):
-        require_params(caller, params)
-        check_gradients(caller, updates, params)
-
-        def penalised(selected: bool, leaf: Array, update: Array) -> Array:
-            if not selected:
-                return update
-            pull = as_float32(weight) * gradient(leaf.astype(jnp.float32))
-            return narrowed(update.astype(jnp.float32) + pull, update.dtype)
-
-        return jax.tree.map(penalised, select(params), params, updates), state
-
-    return optax.GradientTransformation(init, update)
+    return on_selected(caller, select, penalised)

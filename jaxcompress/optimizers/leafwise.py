@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxcompress.core.checks import check_number
-from jaxcompress.core.kinds import check_function, check_text
+from jaxcompress.core.checks import check_number, require_params
+from jaxcompress.core.kinds import check_function, check_select, check_text
 from jaxcompress.core.leaf import is_compressed
-from jaxcompress.core.names import named_leaves
+from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.numerics import narrowed
-from jaxcompress.core.trees import first_difference
-from jaxcompress.core.types import Array, Params, PyTree
+from jaxcompress.core.selectors import meeting_data
+from jaxcompress.core.trees import chosen_by, first_difference
+from jaxcompress.core.types import Array, Params, PyTree, Selector
 
 
 class MomentsState(NamedTuple):
@@ -83,6 +84,48 @@ def leafwise(
         before = [state.moments[name] for name in moments]
         updates, *after = map_to_trees(on_leaf, 1 + len(moments), updates, *before)
         return updates, MomentsState(count, dict(zip(moments, after, strict=True)))
+
+    return optax.GradientTransformation(init, update)
+
+
+Rewrite = Callable[[str, Array, Array], Array]
+"""(name, leaf, update) -> update of the leaf's shape."""
+
+
+def on_selected(
+    caller: str, select: Selector | None, rewrite: Rewrite
+) -> optax.GradientTransformation:
+    """Rewrites the updates of selected leaves by what the leaves are; has no state.
+
+    Args:
+      caller: the name that errors give.
+      select: which leaves; by default those that meet data.
+      rewrite: the rule of one leaf.
+
+    Returns:
+      Transformation. Updates of other leaves pass.
+
+    Raises:
+      TypeError: `select` is no selector; when `init` sees the params: a leaf is not
+        real floating.
+      ValueError: in `update`: params are missing.
+    """
+    check_select(caller, select)
+    select = select or meeting_data()
+
+    def init(params: Params) -> optax.EmptyState:
+        check_trainable(caller, params)
+        chosen_by(caller, select, params)
+        return optax.EmptyState()
+
+    def update(updates: optax.Updates, state: Any, params: Params = None):
+        require_params(caller, params)
+        check_gradients(caller, updates, params)
+
+        def rewritten(name: str, chosen: bool, leaf: Array, update: Array) -> Array:
+            return rewrite(name, jnp.asarray(leaf), update) if chosen else update
+
+        return map_named(rewritten, select(params), params, updates), state
 
     return optax.GradientTransformation(init, update)
 

@@ -149,14 +149,7 @@ def evaluate_each(
     check_count("evaluate", "batch_size", batch_size)
     check_concrete("evaluate", INSIDE, inputs=inputs, targets=targets)
     targets = as_array(targets)
-    n, judged_on = (
-        count_of("evaluate", each, tree)
-        for each, tree in (("inputs", inputs), ("targets", targets))
-    )
-    if judged_on != n:
-        raise ValueError(
-            f"evaluate(targets of {judged_on} examples, inputs of {n}) needs the same in both."
-        )
+    n = _count(inputs, targets)
     targets = jax.tree.map(np.asarray, targets)
     size = min(batch_size, n)
     # One trace for the shapes and for the program.
@@ -179,13 +172,26 @@ def evaluate_each(
             arrays = jax.tree.map(np.asarray, inputs)
             marks = digests(arrays, as_traced), digests(targets, as_traced)
         bad, statistics = predict(judged, params, (inputs, targets), batch_size=batch_size)
-        if bad.any():
-            raise ValueError(
-                f"evaluate(fn): the outputs of {bad.sum()} of {n} examples hold NaN or +inf,"
-                f" the first is example {bad.argmax()}. Look for an overflow in the model."
-            )
-        yield Evaluation(
-            {each.name: Score(each, statistics[each.name]) for each in metrics}, *marks
+        _check_usable(bad)
+        scores = {each.name: Score(each, statistics[each.name]) for each in metrics}
+        yield Evaluation(scores, *marks)
+
+
+def _count(inputs: PyTree, targets: PyTree) -> int:
+    """The number of examples."""
+    n, judged_on = count_of("evaluate", "inputs", inputs), count_of("evaluate", "targets", targets)
+    if judged_on != n:
+        raise ValueError(
+            f"evaluate(targets of {judged_on} examples, inputs of {n}) needs the same in both."
+        )
+    return n
+
+
+def _check_usable(bad: np.ndarray) -> None:
+    if bad.any():
+        raise ValueError(
+            f"evaluate(fn): the outputs of {bad.sum()} of {len(bad)} examples hold NaN or +inf,"
+            f" the first is example {bad.argmax()}. Look for an overflow in the model."
         )
 
 

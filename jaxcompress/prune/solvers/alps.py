@@ -159,17 +159,7 @@ def _searched(wanted: Array, matrix: Array, kept: Callable[[Array], Array], step
 
     def look(before: _Search) -> _Search:
         after = jax.lax.fori_loop(0, BETWEEN, lambda _, search: step(search), before)
-        after = after._replace(count=before.count + BETWEEN)
-        many = jnp.maximum(jnp.sum(after.keep, dtype=jnp.float32), 1.0)
-        changed = jnp.sum(after.keep != before.keep, dtype=jnp.float32) / many
-        growth = jnp.where(changed > MUCH, 1.3, jnp.where(changed > LITTLE, 1.2, 1.1))
-        lower = ~before.left & (changed <= LITTLE) & (before.penalty > LOWEST)
-        small = (changed == 0) | ((after.count >= EARLIEST) & (changed < NOTHING))
-        higher = after._replace(
-            penalty=before.penalty * growth, left=~lower, settled=small & ~lower
-        )
-        again = start._replace(count=after.count, penalty=before.penalty / 5)
-        return jax.tree.map(lambda one, other: jnp.where(lower, one, other), again, higher)
+        return _judged(before, after._replace(count=before.count + BETWEEN), start)
 
     first = kept(wanted)
     start = _Search(
@@ -184,6 +174,18 @@ def _searched(wanted: Array, matrix: Array, kept: Callable[[Array], Array], step
     return dense(
         jax.lax.while_loop(lambda search: (search.count < steps) & ~search.settled, look, start)
     )
+
+
+def _judged(before: _Search, after: _Search, start: _Search) -> _Search:
+    """Goes on with a higher penalty, or starts again with a lower one."""
+    many = jnp.maximum(jnp.sum(after.keep, dtype=jnp.float32), 1.0)
+    changed = jnp.sum(after.keep != before.keep, dtype=jnp.float32) / many
+    growth = jnp.where(changed > MUCH, 1.3, jnp.where(changed > LITTLE, 1.2, 1.1))
+    lower = ~before.left & (changed <= LITTLE) & (before.penalty > LOWEST)
+    small = (changed == 0) | ((after.count >= EARLIEST) & (changed < NOTHING))
+    higher = after._replace(penalty=before.penalty * growth, left=~lower, settled=small & ~lower)
+    again = start._replace(count=after.count, penalty=before.penalty / 5)
+    return jax.tree.map(lambda one, other: jnp.where(lower, one, other), again, higher)
 
 
 def _largest(entries: Array) -> Array:

@@ -1,8 +1,8 @@
 """Rotations learned so that a quantized model loses least."""
 
 import itertools
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,9 @@ from jaxcompress.quantize.equivalent.rotations import rotation_report
 
 Loss = Callable[[Params, Any], Array]
 """From params and a batch to one number, that of the quantized model."""
+
+Matrices = tuple[Array, ...]
+"""What moves of the matrix of each rotation."""
 
 
 def learn_rotations(
@@ -99,39 +102,59 @@ def learn_rotations(
             "the rotations to see why."
         )
     turns = [_Turn(each) for each in rotations.found]
-    start = tuple(turn.start for turn in turns)
 
-    def rotated(inner: tuple[Array, ...]) -> Params:
+    def objective(inner: Matrices, batch) -> Array:
         turned = params
         for turn, each in zip(turns, inner, strict=True):
             turned = symmetries.rotate(turned, turn.rotation, turn.matrix(each))
-        return turned
+        return loss(turned, batch)
 
-    of_batch = jax.jit(lambda inner, batch: loss(rotated(inner), batch))
-    step = jax.jit(_step(lambda inner, batch: loss(rotated(inner), batch)))
+    start = tuple(turn.start for turn in turns)
+    found = _descended(objective, start, batches, steps, learning_rate)
+    result = params
+    for turn, each in zip(turns, found.best, strict=True):
+        result = symmetries.rotate(result, turn.rotation, turn.exact(each))
+    told = f"learn_rotations: loss {found.before:.4g}, after step {found.step} of {steps}"
+    return result, rotation_report(f"{told} {found.lowest:.4g}", params, rotations)
 
-    def judged(inner: tuple[Array, ...]) -> float:
+
+class _Learned(NamedTuple):
+    """The best pass over the batches, its step and its loss, and the loss before."""
+
+    best: Matrices
+    step: int
+    lowest: float
+    before: float
+
+
+def _descended(
+    objective: Callable[[Matrices, Any], Array],
+    start: Matrices,
+    batches: Sequence[Any],
+    steps: int,
+    learning_rate: float,
+) -> _Learned:
+    """Descends, one batch a step, and looks at the loss after each pass."""
+    of_batch, step = jax.jit(objective), jax.jit(_step(objective))
+
+    def judged(inner: Matrices) -> float:
         return float(np.mean([of_batch(inner, batch) for batch in batches]))
 
     _check_loss(of_batch(start, batches[0]))
-    before = lowest = judged(start)
-    inner, best, best_step = start, start, 0
+    before = judged(start)
     if not np.isfinite(before):
         raise ValueError(
             f"learn_rotations(loss=...) is {before} before the first step. Give batches and "
             "params that are finite."
         )
+    inner, found = start, _Learned(start, 0, before, before)
     for number, batch in zip(range(1, steps + 1), itertools.cycle(batches), strict=False):
         inner = step(inner, batch, jnp.float32(learning_rate * (1 - (number - 1) / steps)))
         if number % len(batches) == 0 or number == steps:
             now = judged(inner)
-            if now < lowest:
-                lowest, best, best_step = now, inner, number
-    result = params
-    for turn, each in zip(turns, best, strict=True):
-        result = symmetries.rotate(result, turn.rotation, turn.exact(each))
-    told = f"learn_rotations: loss {before:.4g}, after step {best_step} of {steps} {lowest:.4g}"
-    return result, rotation_report(told, params, rotations)
+            if now < found.lowest:
+                found = _Learned(inner, number, now, before)
+    return found
 
 
 def _check_loss(value: Array) -> None:
@@ -173,7 +196,7 @@ class _Turn:
 def _step(objective: Callable) -> Callable:
     """One step of Cayley descent on each of the matrices."""
 
-    def step(matrices: tuple[Array, ...], batch, rate: Array) -> tuple[Array, ...]:
+    def step(matrices: Matrices, batch, rate: Array) -> Matrices:
         gradients = jax.grad(objective)(matrices, batch)
         return tuple(
             cayley(matrix, gradient, rate)

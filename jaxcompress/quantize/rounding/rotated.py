@@ -1,5 +1,7 @@
 """Roundings in rotated coordinates, in which outliers are spread over a block."""
 
+import functools
+
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import LeafAxes
@@ -68,19 +70,8 @@ def rotated(inner: Rounding = nearest(), *, block: int = 128, seed: int = 0) -> 
     block = check_count("rotated", "block", block)
     seed = check_count("rotated", "seed", seed, 0)
 
-    def turned(weight: Array) -> Array:
-        """W · R of (…, outputs, inputs), which is finite."""
-        negative, size = _rotation(weight.shape[-1], block, seed)
-        signs = negative.reshape((1,) * (weight.ndim - 1) + negative.shape)
-        largest = float(jnp.finfo(jnp.float32).max)
-        return jnp.clip(rotated_vectors(weight, signs, size), -largest, largest)
-
-    def leaf_of(stored: CompressedLeaf, leaf: Array, axes: LeafAxes) -> Rotated:
-        _, _, inputs = matrix_shape(leaf.shape, axes)
-        negative, size = _rotation(inputs, block, seed)
-        batch = tuple(leaf.shape[axis] for axis in axes.batch)
-        signs = jnp.broadcast_to(negative.reshape((1,) * len(batch) + (-1,)), (*batch, inputs))
-        return Rotated.from_rotated(stored, signs, block=size, dtype=leaf.dtype, axes=axes)
+    turned = functools.partial(_turned, block=block, seed=seed)
+    leaf_of = functools.partial(_leaf_of, block=block, seed=seed)
 
     def solver(spec: QuantSpec) -> Solver:
         own = inner.solver(spec)
@@ -105,6 +96,23 @@ def rotated(inner: Rounding = nearest(), *, block: int = 128, seed: int = 0) -> 
         return leaf_of(stored, x, choice.axes)
 
     return Rounding(solver, array)
+
+
+def _turned(weight: Array, block: int, seed: int) -> Array:
+    """W · R of (…, outputs, inputs), which is finite."""
+    negative, size = _rotation(weight.shape[-1], block, seed)
+    signs = negative.reshape((1,) * (weight.ndim - 1) + negative.shape)
+    largest = float(jnp.finfo(jnp.float32).max)
+    return jnp.clip(rotated_vectors(weight, signs, size), -largest, largest)
+
+
+def _leaf_of(stored: CompressedLeaf, leaf: Array, axes: LeafAxes, block: int, seed: int) -> Rotated:
+    """The leaf whose rotated weights are stored."""
+    _, _, inputs = matrix_shape(leaf.shape, axes)
+    negative, size = _rotation(inputs, block, seed)
+    batch = tuple(leaf.shape[axis] for axis in axes.batch)
+    signs = jnp.broadcast_to(negative.reshape((1,) * len(batch) + (-1,)), (*batch, inputs))
+    return Rotated.from_rotated(stored, signs, block=size, dtype=leaf.dtype, axes=axes)
 
 
 def _rotation(inputs: int, most: int, seed: int) -> tuple[Array, int]:

@@ -77,8 +77,8 @@ def convolution(eqn: JaxprEqn, degrees: list[Degree], system: System) -> list[De
     if eqn.params["batch_group_count"] > 1:
         return fixed(eqn, degrees, system)
     numbers, groups = eqn.params["dimension_numbers"], eqn.params["feature_group_count"]
-    depth, lead = system.depth, tuple(range(system.depth))
-    batch, features, *positions = numbers.lhs_spec
+    depth = system.depth
+    _, _, *positions = numbers.lhs_spec
     outputs, inputs, *window = numbers.rhs_spec
     kernel = aval_of(eqn.invars[1]).shape
     per_group, per_input = kernel[outputs] // groups, kernel[inputs]
@@ -88,31 +88,27 @@ def convolution(eqn: JaxprEqn, degrees: list[Degree], system: System) -> list[De
         data = system.uniform(data, depth + axis)
     # Both operands in one space: (scans…, batch, group, output, input, window…).
     terms = []
-    for term in data:
-        ordered = term.factors.transpose(
-            *lead, *(depth + axis for axis in (batch, features, *positions))
-        )
-        shape = (groups, 1, per_input) if ordered.shape[depth + 1] > 1 else (1, 1, 1)
-        terms.append(
-            Term(
-                term.power,
-                ordered.reshape(*ordered.shape[: depth + 1], *shape, *(1,) * len(window)),
-            )
-        )
-    for term in degrees[1].terms:
-        ordered = term.factors.transpose(
-            *lead, *(depth + axis for axis in (outputs, inputs, *window))
-        )
-        shape = (groups, per_group) if ordered.shape[depth] > 1 else (1, 1)
-        terms.append(
-            Term(
-                term.power,
-                ordered.reshape(*ordered.shape[:depth], 1, *shape, *ordered.shape[depth + 1 :]),
-            )
-        )
+    for term in _ordered(data, numbers.lhs_spec, depth):
+        scans, batch, features = term.factors.shape[:depth], *term.factors.shape[depth : depth + 2]
+        shape = (groups, 1, per_input) if features > 1 else (1, 1, 1)
+        terms.append(_reshaped(term, (*scans, batch, *shape, *(1,) * len(window))))
+    for term in _ordered(degrees[1].terms, numbers.rhs_spec, depth):
+        scans, (features, *others) = term.factors.shape[:depth], term.factors.shape[depth:]
+        shape = (groups, per_group) if features > 1 else (1, 1)
+        terms.append(_reshaped(term, (*scans, 1, *shape, *others)))
     first = depth + 3
     rest = cancelled(combined(terms), range(first, first + 1 + len(window)), system)
     return [_convolved(eqn, rest, (groups, per_group), system)]
+
+
+def _ordered(terms: Sequence[Term], axes: Sequence[int], depth: int) -> list[Term]:
+    """Terms with their axes, but those of scans, in another order."""
+    order = (*range(depth), *(depth + axis for axis in axes))
+    return [Term(term.power, term.factors.transpose(*order)) for term in terms]
+
+
+def _reshaped(term: Term, shape: Sequence[int]) -> Term:
+    return Term(term.power, term.factors.reshape(*shape))
 
 
 def _convolved(eqn: JaxprEqn, terms: Sequence[Term], features, system: System) -> Degree:
