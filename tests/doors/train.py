@@ -1,5 +1,7 @@
 """Valid calls of what trains, and which odd values it accepts."""
 
+import tempfile
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,10 +31,18 @@ def example_loss(params, example):
 INPUTS = np.ones((2, 3), np.float32)
 
 
+SCRATCH = tempfile.TemporaryDirectory()
+"""Of this process: calls are made outside of tests, too, where no test has a folder."""
+
+
+def folder() -> str:
+    return tempfile.mkdtemp(dir=SCRATCH.name)
+
+
 def filled() -> str:
-    content = jc.train.teacher_cache.whole()
-    jc.train.teacher_cache.fill("cache", lambda params, x: x, jnp.float32(1), INPUTS, content)
-    return "cache"
+    content, made = jc.train.teacher_cache.whole(), folder()
+    jc.train.teacher_cache.fill(made, lambda params, x: x, jnp.float32(1), INPUTS, content)
+    return made
 
 
 DOORS = Doors(
@@ -44,7 +54,7 @@ DOORS = Doors(
         "count": lambda: 2,
         "examples": lambda: np.ones(4, np.float32),
         "fn": lambda: lambda params, x: x,
-        "folder": lambda: "cache",
+        "folder": folder,
         "height": lambda: 2,
         "width": lambda: 2,
         "init": lambda: lambda key: {"kernel": jnp.ones(2)},
