@@ -49,6 +49,23 @@ def check_ignore(caller: str, ignore: int | None) -> None:
         raise ValueError(f"{caller}(ignore={ignore!r}) must be an integer label, such as -100.")
 
 
+def check_classes(caller: str, labels: np.ndarray, classes: int) -> None:
+    """Raises a ValueError unless each label of (n,) is a class.
+
+    Example:
+      >>> check_classes("fit_weights", np.array([0, -100]), 2)
+      Traceback (most recent call last):
+      ValueError: fit_weights(labels): label -100 of example 1 is none of 2 classes. ...
+    """
+    outside = (labels < 0) | (labels >= classes)
+    if outside.any():
+        first = int(outside.argmax())
+        raise ValueError(
+            f"{caller}(labels): label {labels[first]} of example {first} is none of {classes} "
+            "classes. Leave out examples without a class."
+        )
+
+
 def counted(labels: ArrayLike, *, ignore: int | None) -> Array:
     """Marks the examples that count: those whose label is not `ignore`.
 

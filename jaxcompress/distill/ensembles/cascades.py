@@ -5,17 +5,25 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxcompress.core.batches import count_of, whole_rows
-from jaxcompress.core.checks import check_concrete, check_count, check_number, check_size
+from jaxcompress.core.checks import (
+    check_concrete,
+    check_count,
+    check_number,
+    check_size,
+    is_number,
+)
 from jaxcompress.core.kinds import check_takes
-from jaxcompress.core.labels import class_labels
+from jaxcompress.core.labels import check_classes, class_labels
 from jaxcompress.core.messages import shown
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.distill.checks import check_same_shape
 from jaxcompress.distill.ensembles.confidences import Confidence, largest_probability
+from jaxcompress.distill.outputs.arrays import as_float32
 from jaxcompress.distill.outputs.logits import checked_logits
 
 
@@ -76,8 +84,9 @@ def fit_cascade(
 
     Raises:
       TypeError: logits are not floating, labels not integer, something is traced, or
-        `confidence` is no function.
-      ValueError: shapes do not fit, `tolerated` is negative, or a confidence is NaN.
+        `confidence` is no function that gives (n,).
+      ValueError: shapes do not fit, `tolerated` is negative, a label is no class, or a
+        confidence or a logit of the large model is NaN.
 
     Example:
       >>> small = jnp.array([[3.0, 0.0], [0.1, 0.0], [0.0, 2.0]])
@@ -104,9 +113,14 @@ def fit_cascade(
         )
     check_size(caller, "tolerated", tolerated)
     check_takes(caller, "confidence", confidence, 1, "For example ensembles.margin.")
-    sure = np.asarray(confidence(small))
-    if np.isnan(sure).any():
-        raise ValueError(f"{caller}(confidence) is NaN for example {np.isnan(sure).argmax()}.")
+    check_classes(caller, labels, small.shape[-1])
+    sure = np.asarray(_confidences(caller, confidence, small))
+    for argument, unknown in {
+        "confidence": np.isnan(sure),
+        "large_logits": np.isnan(np.asarray(large, np.float32)).any(axis=-1),
+    }.items():
+        if unknown.any():
+            raise ValueError(f"{caller}({argument}) is NaN for example {unknown.argmax()}.")
     of_small, of_large = (np.asarray(jnp.argmax(logits, -1)) == labels for logits in (small, large))
     return _fitted(sure, of_small, of_large, tolerated)
 
@@ -152,15 +166,18 @@ def cascade(
         the same classes, with one input or a tree.
       threshold: () real, from `fit_cascade`.
       capacity: examples of a batch that the large model may be asked about.
-      confidence: as it was fitted with.
+      confidence: as it was fitted with. An example of confidence NaN is unsure.
 
     Returns:
-      `fn((small_params, large_params), inputs) -> (batch, classes)`.
+      `fn((small_params, large_params), inputs) -> (batch, classes)` float32, whatever
+      the dtypes of the models.
 
     Raises:
-      TypeError: models are no pair of functions, or `confidence` is none.
+      TypeError: models are no pair of functions, or `confidence` is none; when called,
+        outputs are not floating, or confidences not (batch,).
       ValueError: `threshold` is no number, or `capacity` no count; when called, params
-        are no pair, or the batch is smaller than `capacity`.
+        are no pair, the batch is smaller than `capacity`, or outputs are not (batch,
+        classes) of the same classes.
 
     Example:
       >>> fn = lambda params, x: x * params
@@ -172,28 +189,30 @@ def cascade(
     caller = "cascade"
     small, large = _models(caller, models)
     check_takes(caller, "confidence", confidence, 1, "For example ensembles.margin.")
-    if not isinstance(threshold, float) or not np.isinf(threshold):
-        check_number(caller, "threshold", threshold)
+    _check_threshold(caller, threshold)
     capacity = check_count(caller, "capacity", capacity)
 
     def model(params: Params, inputs: PyTree) -> Array:
         small_params, large_params = _pair(caller, params)
-        logits = small(small_params, inputs)
+        n = count_of(caller, "inputs", inputs)
+        logits = _answers(caller, "small", small(small_params, inputs), n)
         if len(logits) < capacity:
             raise ValueError(
                 f"cascade(capacity={capacity}) is more than the {len(logits)} examples of the "
                 "batch. Lower it."
             )
-        sure = confidence(logits)
-        _, least = jax.lax.top_k(-sure, capacity)
+        sure = _confidences(caller, confidence, logits)
+        unsure = ~(sure >= as_float32(threshold))  # NaN, too, whose sign orders it
+        _, least = jax.lax.top_k(jnp.where(jnp.isnan(sure), jnp.inf, -sure), capacity)
         chosen = jax.tree.map(lambda array: array[least], whole_rows(inputs))
 
         def asked(logits: Array) -> Array:
-            answers = large(large_params, chosen).astype(logits.dtype)
-            unsure = (sure[least] < threshold)[:, None]
-            return logits.at[least].set(jnp.where(unsure, answers, logits[least]))
+            answers = large(large_params, chosen)
+            answers = _answers(caller, "large", answers, capacity, logits.shape[-1])
+            mixed = jnp.where(unsure[least][:, None], answers, logits[least])
+            return logits.at[least].set(mixed)
 
-        return jax.lax.cond(jnp.any(sure < threshold), asked, lambda logits: logits, logits)
+        return jax.lax.cond(jnp.any(unsure), asked, lambda logits: logits, logits)
 
     return model
 
@@ -202,7 +221,7 @@ class Answers(NamedTuple):
     """What a cascade answered.
 
     Attributes:
-      logits: (n, classes), the small model's or the large one's.
+      logits: (n, classes) float32, the small model's or the large one's.
       asked: (n,) bool, whether the large model answered.
     """
 
@@ -236,9 +255,10 @@ def answer(
       Answers.
 
     Raises:
-      TypeError: models are no pair of functions, `confidence` is none, or something is
-        traced.
-      ValueError: params are no pair, or there are no examples.
+      TypeError: models are no pair of functions, `confidence` is none, something is
+        traced, outputs are not floating, or confidences not (n,).
+      ValueError: params are no pair, there are no examples, or outputs are not (batch,
+        classes) of the same classes.
 
     Example:
       >>> fn = lambda params, x: x * params
@@ -251,15 +271,25 @@ def answer(
     check_takes(caller, "confidence", confidence, 1, "For example ensembles.margin.")
     check_arrays(caller, "params", params)
     check_concrete(caller, "", params=params, inputs=inputs)
-    if threshold != np.inf:
-        check_number(caller, "threshold", threshold)
+    _check_threshold(caller, threshold)
     n, size = count_of(caller, "inputs", inputs), check_count(caller, "batch_size", batch_size)
     small_params, large_params = _pair(caller, params)
-    logits = _in_batches(small, small_params, inputs, np.arange(n), size)
-    asked = np.asarray(confidence(jnp.asarray(logits))) < threshold
+    logits = _in_batches(_answering("small", small), small_params, inputs, np.arange(n), size)
+    asked = ~(np.asarray(_confidences(caller, confidence, jnp.asarray(logits))) >= threshold)
     if asked.any():
-        logits[asked] = _in_batches(large, large_params, inputs, np.flatnonzero(asked), size)
+        fn = _answering("large", large, logits.shape[-1])
+        logits[asked] = _in_batches(fn, large_params, inputs, np.flatnonzero(asked), size)
     return Answers(logits, asked)
+
+
+def _answering(which: str, fn: Model, classes: int | None = None) -> Model:
+    """The model whose answers are checked."""
+
+    def answering(params: Params, inputs: PyTree) -> Array:
+        n = count_of("answer", "inputs", inputs)
+        return _answers("answer", which, fn(params, inputs), n, classes)
+
+    return answering
 
 
 def _in_batches(
@@ -272,6 +302,39 @@ def _in_batches(
         indices = chosen[np.minimum(np.arange(start, start + size), len(chosen) - 1)]
         found.append(run(params, jax.tree.map(lambda array, at=indices: array[at], rows)))
     return np.concatenate(found)[: len(chosen)]
+
+
+def _answers(
+    caller: str, which: str, logits: ArrayLike, count: int, classes: int | None = None
+) -> Array:
+    """A model's answers in float32; an error unless they are (count, classes)."""
+    array = checked_logits(caller, f"answers of the {which} model", logits)
+    if array.ndim != 2 or len(array) != count or classes not in (None, array.shape[1]):
+        raise ValueError(
+            f"{caller}(answers of the {which} model of shape {array.shape}) must be of shape "
+            f"({count}, {classes or 'classes'}). Both models answer each example by logits of the "
+            "same classes."
+        )
+    return array.astype(jnp.float32)
+
+
+def _confidences(caller: str, confidence: Confidence, logits: Array) -> Array:
+    """How sure each answer is, in float32."""
+    sure = confidence(logits)
+    floating = jnp.issubdtype(getattr(sure, "dtype", np.dtype(bool)), jnp.floating)
+    if not floating or sure.shape != logits.shape[:-1]:
+        raise TypeError(
+            f"{caller}(confidence) gives {shown(sure)} for logits of shape {logits.shape}, which "
+            f"must be floating, of shape {logits.shape[:-1]}."
+        )
+    return jnp.asarray(sure, jnp.float32)
+
+
+def _check_threshold(caller: str, threshold: ArrayLike) -> None:
+    """Raises a ValueError unless it is a number; an infinity asks all, or none."""
+    traced = isinstance(threshold, Tracer)
+    if traced or not is_number(threshold) or not np.isinf(np.asarray(threshold, np.float32)):
+        check_number(caller, "threshold", threshold)
 
 
 def _models(caller: str, models: Any) -> tuple[Model, Model]:

@@ -11,8 +11,9 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_concrete, check_positive
 from jaxcompress.core.kinds import check_each, check_function, check_numeric
-from jaxcompress.core.labels import class_labels
+from jaxcompress.core.labels import check_classes, class_labels
 from jaxcompress.core.types import Array, Model, Params
+from jaxcompress.distill.checks import check_same_shape
 from jaxcompress.distill.outputs.arrays import checked
 
 _MOST_STEPS = 100_000
@@ -56,7 +57,7 @@ def mixed(fns: Sequence[Model], weights: ArrayLike | Sequence[float]) -> Model:
 
     Args:
       fns: models of the same inputs, whose outputs are logits (..., classes) of one
-        shape; one function may stand several times.
+        shape, of any floating dtypes; one function may stand several times.
       weights: (models,) as in `mixture`.
 
     Returns:
@@ -64,8 +65,9 @@ def mixed(fns: Sequence[Model], weights: ArrayLike | Sequence[float]) -> Model:
       of each model, compressed or not as its function takes them.
 
     Raises:
-      TypeError: an entry is no function.
-      ValueError: as `mixture`; when called, there is not one params tree per model.
+      TypeError: an entry is no function; when called, a model's answer is not floating.
+      ValueError: as `mixture`; when called, there is not one params tree per model, or
+        answers differ in shape.
 
     Example:
       >>> fn = lambda params, x: x @ params
@@ -84,8 +86,13 @@ def mixed(fns: Sequence[Model], weights: ArrayLike | Sequence[float]) -> Model:
                 f"mixed(fns of {len(fns)} models): params must be a tuple of as many trees, "
                 f"not {type(params).__name__}."
             )
-        answers = [fn(member, *inputs) for fn, member in zip(fns, members, strict=True)]
-        return mixture(jnp.stack(answers), shares)
+        answers = {
+            f"answer of model {index}": fn(member, *inputs)
+            for index, (fn, member) in enumerate(zip(fns, members, strict=True))
+        }
+        answers = {name: checked("mixed", name, each) for name, each in answers.items()}
+        check_same_shape("mixed", **answers)
+        return mixture(jnp.stack([each.astype(jnp.float32) for each in answers.values()]), shares)
 
     return model
 
@@ -184,13 +191,7 @@ def _labels(caller: str, logits: Array, labels: ArrayLike) -> np.ndarray:
             f"{caller}(logits of shape {logits.shape}, labels of shape {found.shape}) needs the "
             "shapes (models, n, classes) and (n,)."
         )
-    outside = (found < 0) | (found >= logits.shape[-1])
-    if outside.any():
-        first = int(outside.argmax())
-        raise ValueError(
-            f"{caller}(labels): label {found[first]} of example {first} is none of "
-            f"{logits.shape[-1]} classes. Leave out examples without a class."
-        )
+    check_classes(caller, found, logits.shape[-1])
     return found
 
 

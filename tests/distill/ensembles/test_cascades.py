@@ -113,6 +113,47 @@ def test_the_large_model_runs_on_the_unsure_ones_alone():
     assert not nobody.asked.any()
 
 
+def test_answers_keep_the_precision_of_the_more_precise_model():
+    params, inputs = task(4)
+
+    def narrow(params, inputs):
+        return model(params, inputs).astype(jnp.bfloat16)
+
+    pair, expected = (narrow, model), model(params[1], inputs)
+    for threshold in (2.0, jnp.float32(jnp.inf)):
+        found = ensembles.answer(pair, params, inputs, threshold)
+        np.testing.assert_array_equal(found.logits, expected)
+        whole = ensembles.cascade(pair, threshold, capacity=4)(params, inputs)
+        np.testing.assert_array_equal(whole, expected)
+
+
+def test_an_answer_that_is_not_finite_is_unsure_and_keeps_no_one_out():
+    params, inputs = task(4)
+    inputs["x"] = inputs["x"].at[1].set(jnp.nan)
+
+    def large(params, inputs):
+        return model(params, jax.tree.map(jnp.nan_to_num, inputs))
+
+    expected = large(params[1], inputs)
+    found = ensembles.answer((model, large), params, inputs, 0.0)
+    np.testing.assert_array_equal(found.asked, [False, True, False, False])
+    np.testing.assert_array_equal(found.logits[1], expected[1])
+    fast = ensembles.cascade((model, large), 0.0, capacity=1)(params, inputs)
+    np.testing.assert_array_equal(fast[1], expected[1])
+
+
+def column(logits):
+    return ensembles.margin(logits)[:, None]
+
+
+def tokens(params, inputs):
+    return model(params, inputs)[:, None]
+
+
+def fewer(params, inputs):
+    return model(params, inputs)[:, :1]
+
+
 SMALL, LABELS = drawn(0)
 PARAMS, INPUTS = task()
 WRONG = [
@@ -149,6 +190,34 @@ WRONG = [
         "must be a pair",
     ),
     (lambda: ensembles.answer((model, model), PARAMS, {}, 0.5), TypeError, "tree of arrays"),
+    (lambda: ensembles.answer((model, model), PARAMS, INPUTS, np.nan), ValueError, "threshold=nan"),
+    (
+        lambda: ensembles.fit_cascade(SMALL, SMALL * np.nan, LABELS),
+        ValueError,
+        r"fit_cascade\(large_logits\) is NaN for example 0",
+    ),
+    (lambda: ensembles.fit_cascade(SMALL, SMALL, LABELS - 9), ValueError, "is none of 3 classes"),
+    (
+        lambda: ensembles.fit_cascade(SMALL, SMALL, LABELS, confidence=column),
+        TypeError,
+        r"confidence\) gives float32\[60, 1\]",
+    ),
+]
+WRONG += [
+    (lambda run=run, wrong=wrong: run(**wrong), error, message)
+    for run in (
+        lambda models=(model, model), **options: ensembles.answer(
+            models, PARAMS, INPUTS, 2.0, **options
+        ),
+        lambda models=(model, model), **options: ensembles.cascade(
+            models, 2.0, capacity=2, **options
+        )(PARAMS, INPUTS),
+    )
+    for wrong, error, message in (
+        ({"confidence": column}, TypeError, r"must be floating, of shape \(23,\)"),
+        ({"models": (tokens, model)}, ValueError, r"of the small model of shape \(23, 1, 3\)"),
+        ({"models": (model, fewer)}, ValueError, r"must be of shape \(2?[23], 3\)"),
+    )
 ]
 
 

@@ -58,6 +58,21 @@ def test_the_mixed_model_is_the_mixture_of_its_members():
     np.testing.assert_allclose(jax.jit(model)((first, second), x), expected, rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match=r"^mixed\(fns of 2 models\): params must be a tuple"):
         model((first,), x)
+    with pytest.raises(ValueError, match=r"^mixed\(answer of model 0 of shape \(5, 5\), answer"):
+        model((first, second[:, :2]), x)
+
+
+def test_members_answer_in_dtypes_of_their_own():
+    dtypes = jnp.float16, jnp.bfloat16, jnp.float32
+
+    def fn(params, x):
+        return x.astype(params.dtype) + params
+
+    params = [jnp.full(3, index, dtype) for index, dtype in enumerate(dtypes)]
+    model = ensembles.mixed([fn] * 3, [0.25, 0.25, 0.5])
+    with jax.numpy_dtype_promotion("strict"):
+        found = model(params, jnp.arange(3.0))
+    np.testing.assert_allclose(found, jax.nn.log_softmax(jnp.arange(3.0)), rtol=1e-6)
 
 
 def test_no_weights_are_better():
