@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
+from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.kinds import check_function, check_takes
@@ -12,7 +14,7 @@ from jaxcompress.core.messages import shown
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.distill.outputs.logits import log_probabilities
-from jaxcompress.distill.sequences.arguments import as_floats
+from jaxcompress.distill.sequences.arguments import as_floats, as_tokens
 from jaxcompress.distill.sequences.sampling import Sampler, greedy
 
 Decoder = Callable[[Params, Array, PyTree], tuple[Array, PyTree]]
@@ -60,7 +62,7 @@ def generate(
         and the cache that holds them.
       steps: tokens to generate.
       sample: `greedy()` by default; `at_temperature(key)`, `among_top(key, k)`, or any
-        function of the step's number and logits.
+        function of the step's number and logits that gives tokens (batch,).
       end: the token after which a sequence is over; None where none is.
 
     Returns:
@@ -68,7 +70,7 @@ def generate(
 
     Raises:
       TypeError: decoder or sampler is no function; `start` is no pair of logits and a
-        cache.
+        cache; the sampler gives no integer tokens (batch,).
       ValueError: logits are not of shape (batch, length, vocabulary); `steps` is no
         count; `end` is no token.
 
@@ -90,11 +92,11 @@ def generate(
     sample = greedy() if sample is None else sample
     check_takes(caller, "sample", sample, 2, "For example sequences.greedy().")
     if end is not None:
-        check_count(caller, "end", end, 0)
+        _check_end(caller, end, first.shape[-1])
 
     def turn(carry: tuple, step: Array) -> tuple[tuple, tuple]:
         logits, cache, over = carry
-        token = sample(step, logits)
+        token = _drawn(caller, sample(step, logits), logits)
         token = token if end is None else jnp.where(over, end, token)
         ended = over if end is None else over | (token == end)
         following, cache = decoder(params, token[:, None], cache)
@@ -102,7 +104,7 @@ def generate(
         return carry, (token, ~over, _log_probability(logits, token))
 
     begin = first[:, -1], cache, jnp.zeros(first.shape[0], bool)
-    _, found = jax.lax.scan(turn, begin, jnp.arange(steps))
+    _, found = jax.lax.scan(turn, begin, jnp.arange(steps, dtype=jnp.int32))
     return Generated(*(jnp.swapaxes(each, 0, 1) for each in found))
 
 
@@ -117,11 +119,12 @@ def uncached(fn: Model, *, room: int) -> tuple[Decoder, Callable[[int], PyTree]]
       room: tokens of prompt and generation together.
 
     Returns:
-      A decoder, and `empty(batch)`, which gives its empty cache.
+      A decoder, and `empty(batch)`, which gives its empty cache. Logits of tokens
+      beyond the room are NaN, where their number is known only when it runs.
 
     Raises:
-      TypeError: `fn` is no function.
-      ValueError: `room` is no count.
+      TypeError: `fn` is no function; in the decoder, tokens are not integer.
+      ValueError: `room` is no count; in the decoder, there are more tokens than room.
 
     Example:
       >>> fn = lambda params, tokens: params[tokens]
@@ -136,10 +139,14 @@ def uncached(fn: Model, *, room: int) -> tuple[Decoder, Callable[[int], PyTree]]
 
     def decoder(params: Params, tokens: Array, cache: Any) -> tuple[Array, Any]:
         held, used = cache
+        tokens = as_tokens("uncached", "tokens", tokens)
+        after = used + tokens.shape[1]
+        _check_room(room, tokens.shape[1], after)
         held = jax.lax.dynamic_update_slice_in_dim(held, tokens, used, axis=1)
         logits = fn(params, held)
         here = jax.lax.dynamic_slice_in_dim(logits, used, tokens.shape[1], axis=1)
-        return here, (held, used + tokens.shape[1])
+        # A slice beyond the end is moved back, onto other tokens.
+        return jnp.where(after <= room, here, jnp.nan), (held, after)
 
     def empty(batch: int) -> PyTree:
         batch = check_count("empty", "batch", batch)
@@ -161,6 +168,35 @@ def _begun(caller: str, start: Any) -> tuple[Array, PyTree]:
         )
     check_arrays(caller, "start", start[1])
     return logits, start[1]
+
+
+def _check_end(caller: str, end: int, vocabulary: int) -> None:
+    check_count(caller, "end", end, 0)
+    if end >= vocabulary:
+        raise ValueError(
+            f"{caller}(end={end}) must be a token, below {vocabulary}: no other ends a sequence."
+        )
+
+
+def _check_room(room: int, added: int, after: ArrayLike) -> None:
+    """Raises a ValueError where tokens are known to be too many."""
+    known = added if isinstance(after, Tracer) else int(after)
+    if known > room:
+        raise ValueError(
+            f"uncached(room={room}) holds no {known} tokens. Give it the length of prompt and "
+            "generation together."
+        )
+
+
+def _drawn(caller: str, tokens: ArrayLike, logits: Array) -> Array:
+    """What a sampler gave, as int32 tokens (batch,)."""
+    array = as_tokens(caller, "sample", tokens)
+    if array.shape != logits.shape[:-1]:
+        raise TypeError(
+            f"{caller}(sample) gives tokens of shape {array.shape}, which must be "
+            f"{logits.shape[:-1]}, one for each sequence."
+        )
+    return array
 
 
 def _log_probability(logits: Array, tokens: Array) -> Array:

@@ -6,6 +6,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_share
 from jaxcompress.core.kinds import check_key, check_numeric
+from jaxcompress.core.labels import known_factor
 from jaxcompress.core.types import Array, Key
 from jaxcompress.distill.checks import check_same_shape
 from jaxcompress.distill.outputs.logits import checked_pair, divergence, log_probabilities
@@ -41,7 +42,7 @@ def over_tokens(losses: ArrayLike, counts: ArrayLike) -> Array:
     """
     losses = as_floats("over_tokens", "losses", losses, "(..., length)")
     counts = as_counts("over_tokens", counts, losses.shape)
-    return _sum(losses.astype(jnp.float32), counts) / jnp.maximum(counts.sum(-1), 1)
+    return _mean(losses.astype(jnp.float32), counts)
 
 
 def student_share(key: Key, generated: Array, given: Array, *, share: float) -> Array:
@@ -147,9 +148,10 @@ def reverse_kl_policy(
       student_logits: (..., length, vocabulary), floating, at the positions that predict
         the tokens.
       teacher_logits: the same shape.
-      tokens: (..., length) integer, drawn from the student, or from `mixed_logits`.
+      tokens: (..., length) integer, drawn from the student, or from `mixed_logits`. One
+        that counts and is not of the vocabulary gives NaN and a gradient of NaN.
       counts: (..., length) bool, the tokens that count, as `generate` gives them: a run
-        from the first on.
+        from the first on. What others hold changes neither loss nor gradient.
       drawn_with: (..., length) log probabilities that tokens were drawn with, for
         importance weights w_t = q(y_t) / exp(drawn_with_t), one token at a time; None
         where the student itself drew them, w_t = 1.
@@ -181,6 +183,9 @@ def reverse_kl_policy(
             "of the logits without vocabulary."
         )
     counts = as_counts(caller, counts, tokens.shape)
+    # What does not count may hold anything, also for the gradient.
+    tokens = jnp.where(counts, tokens, 0)
+    student, teacher = (jnp.where(counts[..., None], x, 0.0) for x in (student, teacher))
     of_student, of_teacher = log_probabilities(student, 1.0), log_probabilities(teacher, 1.0)
     exact = divergence(of_student, of_teacher)
     log_q, log_p = (
@@ -188,13 +193,13 @@ def reverse_kl_policy(
         for logs in (of_student, of_teacher)
     )
     fixed = jax.lax.stop_gradient(log_q)
-    weights = _importance(caller, fixed, drawn_with)
+    weights = _importance(caller, fixed, drawn_with, counts)
     later = _mean_of_later(log_p - fixed, counts)
-    each = weights * (exact - later * log_q)
-    return _sum(each, counts) / jnp.maximum(counts.sum(-1), 1)
+    known = known_factor(tokens, student.shape[-1], counts)
+    return _mean(known * weights * (exact - later * log_q), counts)
 
 
-def _importance(caller: str, own: Array, drawn_with: ArrayLike | None) -> Array:
+def _importance(caller: str, own: Array, drawn_with: ArrayLike | None, counts: Array) -> Array:
     """How much likelier each token is to the student than to what it was drawn with."""
     if drawn_with is None:
         return jnp.ones_like(own)
@@ -204,16 +209,20 @@ def _importance(caller: str, own: Array, drawn_with: ArrayLike | None) -> Array:
             f"{caller}(drawn_with of shape {other.shape}) needs the shape {own.shape}, that of the "
             "tokens."
         )
-    return jnp.exp(own - jax.lax.stop_gradient(other))
+    other = jax.lax.stop_gradient(other).astype(jnp.float32)
+    return jnp.exp(jnp.where(counts, own - other, 0.0))
 
 
 def _mean_of_later(rewards: Array, counts: Array) -> Array:
     """For each token the mean reward of those after it that count; 0 after the last."""
     rewards = jnp.where(counts, rewards, 0.0)
     sums = jnp.flip(jnp.cumsum(jnp.flip(rewards, -1), -1), -1) - rewards
-    numbers = jnp.flip(jnp.cumsum(jnp.flip(counts, -1), -1), -1) - counts
+    ones = counts.astype(jnp.float32)
+    numbers = jnp.flip(jnp.cumsum(jnp.flip(ones, -1), -1), -1) - ones
     return sums / jnp.maximum(numbers, 1)
 
 
-def _sum(losses: Array, counts: Array) -> Array:
-    return jnp.sum(jnp.where(counts, losses, 0.0), axis=-1)
+def _mean(losses: Array, counts: Array) -> Array:
+    """Of the tokens that count, along the last axis; 0 of none."""
+    total = jnp.sum(jnp.where(counts, losses, 0.0), axis=-1)
+    return total / jnp.maximum(jnp.sum(counts, axis=-1, dtype=jnp.float32), 1)

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.kinds import check_key
 from jaxcompress.core.types import Array, Key
+from jaxcompress.distill.outputs.arrays import as_float32
 
 Sampler = Callable[[ArrayLike, Array], Array]
 """(step () int, logits (..., vocabulary)) -> tokens (...) int32."""
@@ -53,7 +54,7 @@ def at_temperature(key: Key, temperature: ArrayLike = 1.0) -> Sampler:
     check_positive("at_temperature", "temperature", temperature)
 
     def sample(step: ArrayLike, logits: Array) -> Array:
-        scaled = logits.astype(jnp.float32) / temperature
+        scaled = logits.astype(jnp.float32) / as_float32(temperature)
         drawn = jax.random.categorical(jax.random.fold_in(key, step), scaled, axis=-1)
         return drawn.astype(jnp.int32)
 
@@ -87,7 +88,7 @@ def among_top(key: Key, k: int, temperature: ArrayLike = 1.0) -> Sampler:
 
     def sample(step: ArrayLike, logits: Array) -> Array:
         best, tokens = jax.lax.top_k(logits, min(k, logits.shape[-1]))
-        scaled = best.astype(jnp.float32) / temperature
+        scaled = best.astype(jnp.float32) / as_float32(temperature)
         drawn = jax.random.categorical(jax.random.fold_in(key, step), scaled, axis=-1)[..., None]
         return jnp.take_along_axis(tokens, drawn, axis=-1)[..., 0].astype(jnp.int32)
 

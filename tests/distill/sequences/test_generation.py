@@ -138,6 +138,33 @@ def test_the_key_decides():
     assert (first.tokens != other.tokens).any()
 
 
+def test_prompts_and_samplers_of_any_integer_dtype():
+    slow, nothing = sequences.uncached(model, room=5)
+
+    def sample(step, logits):
+        return jnp.argmax(logits, axis=-1).astype(jnp.uint8)
+
+    for dtype in (jnp.int64, jnp.uint8):
+        with jax.enable_x64(True):
+            start = slow(PARAMS, PROMPT.astype(dtype), nothing(2))
+            found = sequences.generate(slow, PARAMS, start, steps=2, sample=sample, end=3)
+        assert found.tokens.dtype == jnp.int32
+        np.testing.assert_array_equal(found.tokens, by_hand()[:, :2])
+
+
+def test_no_token_is_written_over_another_where_the_room_ends():
+    slow, nothing = sequences.uncached(model, room=4)
+    start = slow(PARAMS, PROMPT, nothing(2))
+    found = sequences.generate(slow, PARAMS, start, steps=3)
+    np.testing.assert_array_equal(found.tokens[:, :2], by_hand()[:, :2])
+    assert np.isfinite(found.log_probabilities[:, :2]).all()
+    assert np.isnan(found.log_probabilities[:, 2]).all()
+    with pytest.raises(ValueError, match=r"uncached\(room=4\) holds no 6 tokens"):
+        slow(PARAMS, PROMPT, start[1])
+    with pytest.raises(ValueError, match=r"uncached\(room=4\) holds no 6 tokens"):
+        jax.jit(slow)(PARAMS, jnp.tile(PROMPT, 2), nothing(2))
+
+
 START = jnp.zeros((2, 3, VOCABULARY)), empty(2)
 
 
@@ -155,6 +182,13 @@ WRONG = [
     (lambda: call(steps=0), ValueError, "steps=0"),
     (lambda: call(sample=sequences.greedy), TypeError, r"^generate\(sample=greedy\)"),
     (lambda: call(end=0.5), ValueError, "end"),
+    (lambda: call(end=VOCABULARY), ValueError, r"end=5\) must be a token, below 5"),
+    (lambda: call(sample=lambda step, logits: logits), TypeError, "needs integer tokens"),
+    (
+        lambda: call(sample=lambda step, logits: jnp.zeros((2, 1), int)),
+        TypeError,
+        r"sample\) gives tokens of shape \(2, 1\), which must be \(2,\)",
+    ),
     (lambda: call(decoder=3), TypeError, "decoder=3"),
     (lambda: sequences.at_temperature(jax.random.key(0), 0.0), ValueError, "temperature=0.0"),
     (lambda: sequences.among_top(jax.random.key(0), 0), ValueError, "k=0"),

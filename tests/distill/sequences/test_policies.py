@@ -133,6 +133,25 @@ def test_huge_logits_and_hidden_tokens(dtype):
     assert (gradient[:, 2] == 0).all()
 
 
+def test_what_does_not_count_may_hold_anything_and_a_wrong_token_is_not_silent():
+    random = np.random.default_rng(0)
+    student, teacher = random.normal(size=(2, 4, 3)).astype(np.float32)
+    tokens, drawn = np.array([0, 2, 1, 1]), np.full(4, -1.0, np.float32)
+    counts = jnp.array([True, True, False, False])
+    grads = jax.jit(jax.value_and_grad(sequences.reverse_kl_policy))
+    expected = grads(student, teacher, tokens, counts, drawn)
+    for each in (student, teacher, drawn):
+        each[2:] = [[np.nan], [np.inf]] if each.ndim > 1 else [np.nan, -np.inf]
+    tokens[2:] = -100, 3
+    for ours, wanted in zip(grads(student, teacher, tokens, counts, drawn), expected, strict=True):
+        np.testing.assert_array_equal(ours, wanted)
+    for wrong in (-1, 3):
+        tokens[0] = wrong
+        loss, gradient = grads(student, teacher, tokens, counts, drawn)
+        assert np.isnan(loss)
+        assert np.isnan(gradient[0]).all()
+
+
 LOGITS, TOKENS, COUNTS = jnp.zeros((2, 3, 4)), jnp.zeros((2, 3), int), jnp.ones((2, 3), bool)
 WRONG = [
     (lambda: sequences.over_tokens(TOKENS, COUNTS), TypeError, "must be floating"),
