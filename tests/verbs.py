@@ -361,6 +361,106 @@ TRACED |= {
         distill.relations.probabilistic_transfer,
     )
 }
+
+
+def flipped(loss):
+    """A loss of outputs and its gradient, with the student's for the teacher's."""
+    return lambda d: jax.value_and_grad(lambda x: jnp.sum(loss(x, x[::-1])))(d.x)
+
+
+TEMPERED = (
+    "alpha_divergence",
+    "inter_class_relation",
+    "intra_class_relation",
+    "jensen_shannon",
+    "mask_targets",
+    "multi_label_targets",
+    "reverse_kl",
+    "skewed_kl",
+    "skewed_reverse_kl",
+    "soft_dice",
+    "standardized_targets",
+    "transformed_targets",
+)
+PLAIN = ("box_overlap", "huber_distance", "squared_distance")
+
+
+def outputs_of(name: str, **options) -> Any:
+    return functools.partial(getattr(distill.outputs, name), **options)
+
+
+def sampled(student, teacher):
+    drawn = distill.outputs.draws(teacher, 3, jax.random.key(0), proposal_temperature=2.0)
+    return distill.outputs.sampled_targets(student, drawn)
+
+
+def of_likeliest(student, teacher):
+    return distill.outputs.top_k_targets(student, distill.outputs.top_k(teacher, 2))
+
+
+def generated(d, sample):
+    """Of tokens that are integers of any width, with a model without a cache."""
+    sequences = distill.sequences
+    decoder, empty = sequences.uncached(lambda params, tokens: params["in"].T[tokens], room=6)
+    start = decoder(d.params, d.labels[:, None].astype(np.int64), empty(6))
+    return sequences.generate(decoder, d.params, start, steps=2, sample=sample, end=1)
+
+
+def policy(student, teacher):
+    tokens, counts = jnp.zeros(len(student), int), jnp.ones(len(student), bool)
+    drawn_with = jnp.zeros(len(student))
+    return distill.sequences.reverse_kl_policy(student, teacher, tokens, counts, drawn_with)
+
+
+def shared_losses(params):
+    return jnp.stack([jnp.sum(params["in"]), jnp.sum(params["in"] ** 2)])
+
+
+def rebalanced(d):
+    balance = distill.weighting.balanced([1, 2], alpha=0.5)
+    return balance.update(
+        *distill.weighting.gradient_norms(shared_losses, d.params), balance.init()
+    )
+
+
+KEY = jax.random.key(0)
+TRACED |= {
+    name: flipped(outputs_of(name, temperature=jnp.asarray(2.0, jnp.bfloat16))) for name in TEMPERED
+}
+TRACED |= {name: flipped(outputs_of(name)) for name in PLAIN}
+TRACED |= {
+    "bounded_distance": flipped(lambda x, y: distill.outputs.bounded_distance(x, y, y + 1)),
+    "draws": flipped(sampled),
+    "top_k": flipped(of_likeliest),
+    "decoupled_targets": lambda d: distill.outputs.decoupled_targets(d.x, d.x, d.labels, ignore=0),
+    "smoothed_labels": lambda d: distill.outputs.smoothed_labels(d.x, d.labels, ignore=0),
+    "mix, traced": lambda d: distill.mix(d.x[0], d.x[1], weight=jnp.asarray(d.labels[1], float)),
+    "mixture": flipped(lambda x, y: distill.ensembles.mixture(jnp.stack([x, y]), [0.5, 0.5])),
+    "mixed": lambda d: distill.ensembles.mixed([model, linear], [0.5, 0.5])([d.params] * 2, d.x),
+    "cascade": lambda d: distill.ensembles.cascade(
+        (model, linear), 0.9, capacity=2, confidence=distill.ensembles.margin
+    )([d.params] * 2, d.x),
+    "average": lambda d: distill.ensembles.average([d.params, d.params]),
+    "generate": functools.partial(generated, sample=None),
+    "generate, drawn": lambda d: generated(d, distill.sequences.at_temperature(KEY, jnp.ones(()))),
+    "generate, top": lambda d: generated(d, distill.sequences.among_top(KEY, 2, np.float64(0.5))),
+    "over_tokens": flipped(lambda x, y: distill.sequences.over_tokens(x, y > 0)),
+    "student_share": lambda d: distill.sequences.student_share(KEY, d.x, d.x, share=0.5),
+    "mixed_logits": flipped(functools.partial(distill.sequences.mixed_logits, share=0.5)),
+    "reverse_kl_policy": flipped(policy),
+    "statistics_distance": flipped(
+        lambda x, y: distill.synthesis.statistics_distance({"a": x}, {"a": (y[0], y[1])})
+    ),
+    "total_variation": lambda d: distill.synthesis.total_variation(d.x.reshape(6, 2, 2, 1)),
+    "balanced": rebalanced,
+    "from_layers": lambda d: distill.students.from_layers(
+        d.deep, [0, 2], select=jc.matching("layers")
+    ),
+}
+TRANSFORMATIONS |= {
+    "clip_weights": lambda d: jc.optimizers.clip_weights(-0.5, 0.5),
+    "max_norm": lambda d: jc.optimizers.max_norm(0.5),
+}
 TRACED |= {
     name: lambda d, make=make: stepped(make(d), d.params) for name, make in TRANSFORMATIONS.items()
 }

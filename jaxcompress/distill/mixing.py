@@ -4,9 +4,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_share
-from jaxcompress.core.kinds import check_numeric
 from jaxcompress.core.types import Array
-from jaxcompress.distill.checks import check_floating, check_same_shape
+from jaxcompress.distill.checks import check_same_shape
+from jaxcompress.distill.outputs.arrays import as_float32, checked
 
 
 def mix(hard: ArrayLike, soft: ArrayLike, *, weight: float) -> Array:
@@ -32,11 +32,8 @@ def mix(hard: ArrayLike, soft: ArrayLike, *, weight: float) -> Array:
 
     Source: Hinton, Vinyals and Dean 2015, arXiv:1503.02531, section 2.
     """
-    check_numeric("mix", "hard", hard)
-    check_numeric("mix", "soft", soft)
-    hard, soft = jnp.asarray(hard), jnp.asarray(soft)
-    check_floating("mix", "hard", hard)
-    check_floating("mix", "soft", soft)
+    hard, soft = checked("mix", "hard", hard), checked("mix", "soft", soft)
     check_same_shape("mix", hard=hard, soft=soft)
     check_share("mix", "weight", weight)
-    return (1 - weight) * hard.astype(jnp.float32) + weight * soft.astype(jnp.float32)
+    share = as_float32(weight)
+    return (1 - share) * hard.astype(jnp.float32) + share * soft.astype(jnp.float32)

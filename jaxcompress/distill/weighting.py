@@ -107,12 +107,13 @@ def balanced(shares: Sequence[float], *, alpha: float = 0.0, rate: float = 0.025
         losses, norms = _numbers("losses", losses, count), _numbers("norms", norms, count)
         first = jnp.where(state.first == 0, losses, state.first)
         ratio = jnp.where(first == 0, 1.0, losses / jnp.where(first == 0, 1.0, first))
-        paced = wanted * (ratio / jnp.mean(ratio)) ** alpha
+        paced = wanted * (ratio / jnp.mean(ratio)) ** jnp.asarray(alpha, jnp.float32)
         sizes = state.weights * norms
         targets = paced / jnp.mean(paced) * jnp.mean(sizes)
         there = sizes > 0
         step = jnp.log(jnp.where(there, targets, 1.0)) - jnp.log(jnp.where(there, sizes, 1.0))
-        weights = state.weights * jnp.exp(jnp.clip(step, -rate, rate))
+        most = jnp.asarray(rate, jnp.float32)
+        weights = state.weights * jnp.exp(jnp.clip(step, -most, most))
         found = BalanceState(weights * count / jnp.sum(weights), first)
         usable = jnp.all(jnp.isfinite(jnp.stack([losses, norms, found.weights])))
         return jax.tree.map(lambda new, old: jnp.where(usable, new, old), found, state)

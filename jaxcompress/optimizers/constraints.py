@@ -39,7 +39,8 @@ def clip_weights(
 
     Returns:
       Stateless transformation. Updates of weights that stay inside keep their value,
-      NaN too; those of selected leaves are at least float32.
+      NaN too; those of selected leaves are at least float32. Of narrower gradients it
+      stands behind `optax.apply_if_finite`, not within: that wants their dtype back.
 
     Raises:
       ValueError: a bound is not finite, or `low` is not below `high`; in `update`:
@@ -93,7 +94,7 @@ def max_norm(
 
     Returns:
       Stateless transformation. Updates of units within the limit keep their value, NaN
-      too; those of selected leaves are at least float32.
+      too; those of selected leaves are at least float32, as of `clip_weights`.
 
     Raises:
       ValueError: `limit` is negative or not finite; in `update`: params are missing.

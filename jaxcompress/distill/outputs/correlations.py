@@ -132,7 +132,9 @@ def _unit(x: Array, axis: int, where: Array | bool = True) -> Array:
     # Compared, since the mean of equal numbers may round to another one. Below the
     # smallest normal number a length has no reciprocal.
     varies = highest - lowest > jnp.finfo(jnp.float32).tiny
-    centred = jnp.where(where, x - jnp.mean(x, axis, keepdims=True, where=where), 0.0)
+    count = jnp.sum(jnp.broadcast_to(where, x.shape), axis, jnp.float32, keepdims=True)
+    mean = jnp.sum(x, axis, keepdims=True, where=where) / jnp.maximum(count, 1.0)
+    centred = jnp.where(where, x - mean, 0.0)
     # In units of the range, so that squares of rare classes are not lost.
     scale = jax.lax.stop_gradient(jnp.where(varies, highest - lowest, 1.0))
     scaled = jnp.where(varies, centred, 0.0) / scale

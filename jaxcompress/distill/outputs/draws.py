@@ -76,7 +76,7 @@ def draws(
     logits = jax.lax.stop_gradient(logits).astype(jnp.float32)
     target = log_probabilities(logits, temperature)
     proposal = log_probabilities(target, proposal_temperature)
-    uniform = jax.random.uniform(key, (*logits.shape[:-1], count))
+    uniform = jax.random.uniform(key, (*logits.shape[:-1], count), jnp.float32)
     indices = jnp.vectorize(_chosen, signature="(classes),(draws)->(draws)")(
         jnp.exp(proposal), uniform
     )

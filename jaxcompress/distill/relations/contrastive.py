@@ -15,6 +15,7 @@ from jaxcompress.core.messages import shown
 from jaxcompress.core.sharding import gathered_along
 from jaxcompress.core.types import Array, Key, Params, PyTree
 from jaxcompress.distill.checks import shape_of, student_and_teacher
+from jaxcompress.distill.outputs.arrays import as_float32
 from jaxcompress.distill.projections import linear
 from jaxcompress.distill.vectors import flat, unit
 
@@ -138,11 +139,13 @@ def contrastive(
         other = unit(linear().apply(parameters["teacher"], flat(teacher)))
         drawn = jax.random.randint(key, (negatives,), 0, len(bank.student), jnp.int32)
         usable = drawn[None] != indices[:, None]
-        contrast = partial(_contrast, usable, temperature, math.log(negatives / len(bank.student)))
+        contrast = partial(
+            _contrast, usable, as_float32(temperature), math.log(negatives / len(bank.student))
+        )
         losses = contrast(own, other, bank.teacher[drawn]) + contrast(
             other, own, bank.student[drawn]
         )
-        remember = partial(_remembered, indices, momentum)
+        remember = partial(_remembered, indices, as_float32(momentum))
         seen = Bank(remember(bank.student, own), remember(bank.teacher, other))
         return losses * _known(indices, len(bank.student)), seen
 
@@ -150,7 +153,7 @@ def contrastive(
 
 
 def _contrast(
-    usable: Array, temperature: float, shift: float, anchor: Array, positive: Array, rows: Array
+    usable: Array, temperature: Array, shift: float, anchor: Array, positive: Array, rows: Array
 ) -> Array:
     """-log h of the positive and -log(1 - h) of usable rows; h is a sigmoid."""
     products = jnp.matmul(anchor, rows.T, precision="highest")  # (batch, negatives)
@@ -159,7 +162,7 @@ def _contrast(
     return found + jnp.sum(jnp.where(usable, mistaken, 0.0), axis=-1)
 
 
-def _remembered(indices: Array, momentum: float, rows: Array, embeddings: Array) -> Array:
+def _remembered(indices: Array, momentum: Array, rows: Array, embeddings: Array) -> Array:
     """The rows of a side with those of the batch moved towards its embeddings."""
     # The bank is whole on every device, also where an explicit mesh splits the batch.
     indices, embeddings = gathered_along(indices, 0), gathered_along(embeddings, 0)

@@ -6,6 +6,7 @@ from jaxcompress.core.checks import check_positive
 from jaxcompress.core.sharding import gathered_along
 from jaxcompress.core.types import Array
 from jaxcompress.distill.checks import student_and_teacher
+from jaxcompress.distill.outputs.arrays import as_float32
 from jaxcompress.distill.vectors import balanced, flat, gram, unit
 
 
@@ -89,4 +90,4 @@ def _gaussian(features: Array, gamma: float) -> Array:
     directions = unit(flat(features))
     square = jnp.sum(directions**2, axis=-1)
     distances = square[:, None] + gathered_along(square, 0)[None] - 2 * gram(directions)
-    return jnp.exp(-gamma * distances)
+    return jnp.exp(-as_float32(gamma) * distances)

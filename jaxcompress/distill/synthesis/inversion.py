@@ -25,6 +25,7 @@ from jaxcompress.core.kinds import (
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Key, Model, Params, PyTree
 from jaxcompress.distill.outputs import hard_targets
+from jaxcompress.distill.outputs.arrays import as_float32
 from jaxcompress.distill.synthesis.distances import (
     Statistics,
     check_statistics,
@@ -160,14 +161,16 @@ def synthesize(
 
 def _objective(captured: Callable, plan: Inversion) -> Callable:
     """(inputs, key, (params, statistics, targets)) -> (loss, distance)."""
+    weights = [as_float32(each) for each in (1, plan.statistics, plan.variation, plan.size)]
 
     def objective(inputs: Array, key: Key, given: tuple) -> tuple[Array, Array]:
         params, statistics, targets = given
         outputs, values = captured(params, _moved(key, inputs, plan.jitter))
         distance = statistics_distance(values, statistics)
-        losses = plan.loss(outputs, targets) + plan.variation * total_variation(inputs)
-        size = jnp.mean(jnp.square(inputs))
-        return jnp.mean(losses) + plan.statistics * distance + plan.size * size, distance
+        losses = jnp.mean(plan.loss(outputs, targets).astype(jnp.float32))
+        priors = jnp.mean(total_variation(inputs)), jnp.mean(jnp.square(inputs))
+        parts = jnp.stack([losses, distance, *priors])
+        return jnp.sum(jnp.stack(weights) * parts), distance
 
     return objective
 

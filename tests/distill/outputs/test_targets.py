@@ -146,3 +146,14 @@ def test_a_compiled_temperature_keeps_huge_logits_finite():
     gradient = jax.jit(jax.grad(lambda x: loss(x, teacher).sum()))
     assert np.isfinite(loss(student, teacher)).all()
     assert np.isfinite(gradient(student)).all()
+
+
+def test_a_batch_of_which_nothing_counts_divides_by_nothing():
+    def loss(logits):
+        nobody = jnp.zeros(2, bool)
+        return distill.outputs.intra_class_relation(logits, -logits, where=nobody).sum()
+
+    with jax.debug_nans(True):
+        value, gradient = jax.value_and_grad(loss)(jnp.eye(2))
+    assert value == 0
+    np.testing.assert_array_equal(gradient, 0)
