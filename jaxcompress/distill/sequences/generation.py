@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
@@ -180,7 +181,7 @@ def _check_end(caller: str, end: int, vocabulary: int) -> None:
 
 def _check_room(room: int, added: int, after: ArrayLike) -> None:
     """Raises a ValueError where tokens are known to be too many."""
-    known = added if isinstance(after, Tracer) else int(after)
+    known = added if isinstance(after, Tracer) else int(np.asarray(after))
     if known > room:
         raise ValueError(
             f"uncached(room={room}) holds no {known} tokens. Give it the length of prompt and "
