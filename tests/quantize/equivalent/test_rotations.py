@@ -94,7 +94,8 @@ def test_outliers_cost_less_once_rotated(rotated):
     }
     reasons = {row.name: row.reason for row in report.leaves}
     assert reasons["blocks/0/up"].startswith("axis 1: max (")
-    assert "test_rotations.py" in reasons["blocks/0/up"]
+    # The line of whoever called relu first: jax 0.8 keeps its trace.
+    assert reasons["blocks/0/up"].endswith("(model))")
 
 
 def test_a_seed_gives_its_own_matrices_again(rotated):
