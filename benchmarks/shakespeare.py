@@ -15,6 +15,8 @@ import jaxcompress as jc
 from jaxcompress.core.types import Array, Key, Params
 
 CHARACTERS, LAYERS, HEADS, WIDTH, CONTEXT = 65, 4, 4, 128, 64
+STACKED = ("qkv", "attended", "up", "down", "norm_1", "norm_2")
+"""The leaves that have an entry for each layer."""
 
 
 class Text(NamedTuple):
@@ -44,31 +46,30 @@ def windows(codes: np.ndarray, count: int) -> np.ndarray:
     return codes[starts + np.arange(CONTEXT + 1)]
 
 
-def initial(key: Key) -> Params:
+def initial(key: Key, layers: int = LAYERS) -> Params:
     """Normal of deviation 0.02, smaller where a residual branch ends; norms of 1."""
-    deep = 0.02 / np.sqrt(2 * LAYERS)
+    deep = 0.02 / np.sqrt(2 * layers)
     shapes = {
         "embedding": ((CHARACTERS, WIDTH), 0.02),
         "positions": ((CONTEXT, WIDTH), 0.02),
-        "qkv": ((LAYERS, WIDTH, 3, HEADS, WIDTH // HEADS), 0.02),
-        "attended": ((LAYERS, HEADS, WIDTH // HEADS, WIDTH), deep),
-        "up": ((LAYERS, WIDTH, 4 * WIDTH), 0.02),
-        "down": ((LAYERS, 4 * WIDTH, WIDTH), deep),
+        "qkv": ((layers, WIDTH, 3, HEADS, WIDTH // HEADS), 0.02),
+        "attended": ((layers, HEADS, WIDTH // HEADS, WIDTH), deep),
+        "up": ((layers, WIDTH, 4 * WIDTH), 0.02),
+        "down": ((layers, 4 * WIDTH, WIDTH), deep),
     }
     keys = jax.random.split(key, len(shapes))
     drawn = {
         name: deviation * jax.random.normal(each, shape)
         for each, (name, (shape, deviation)) in zip(keys, shapes.items(), strict=True)
     }
-    norms = {"norm_1": (LAYERS, WIDTH), "norm_2": (LAYERS, WIDTH), "norm": (WIDTH,)}
+    norms = {"norm_1": (layers, WIDTH), "norm_2": (layers, WIDTH), "norm": (WIDTH,)}
     return drawn | {name: jnp.ones(shape) for name, shape in norms.items()}
 
 
 def gpt(params: Params, codes: Array) -> Array:
     """Logits of the next character: (n, length) int32 to (n, length, CHARACTERS)."""
     x = params["embedding"][codes] + params["positions"][None, : codes.shape[1]]
-    stacked = ("qkv", "attended", "up", "down", "norm_1", "norm_2")
-    layers = {name: params[name] for name in stacked}
+    layers = {name: params[name] for name in STACKED}
     x, _ = jax.lax.scan(lambda x, layer: (block(layer, x), None), x, layers)
     return normalized(x, params["norm"]) @ params.get("readout", params["embedding"]).T
 
@@ -87,6 +88,46 @@ def attention(layer: Params, x: Array) -> Array:
     causal = jnp.tril(jnp.ones(scores.shape[-2:], bool))
     shares = jax.nn.softmax(jnp.where(causal[None, None], scores, -jnp.inf))
     return jnp.einsum("nhlm,nhme,hed->nld", shares, v, layer["attended"])
+
+
+def decoder(params: Params, codes: Array, cache: Params) -> tuple[Array, Params]:
+    """The same as `gpt`, n characters after those that the cache holds keys of.
+
+    Args:
+      params: as `gpt` takes them.
+      codes: (batch, n) int32.
+      cache: from `empty_cache`.
+
+    Returns:
+      Logits (batch, n, CHARACTERS), and the cache with these characters in it.
+    """
+    used, length = cache["used"], codes.shape[1]
+    here = jax.lax.dynamic_slice_in_dim(params["positions"], used, length)
+    seen = jnp.arange(CONTEXT)[None, :] <= used + jnp.arange(length)[:, None]
+
+    def turn(x: Array, entry: tuple) -> tuple[Array, tuple]:
+        layer, keys, values = entry
+        fed = normalized(x, layer["norm_1"])
+        q, k, v = jnp.einsum("nld,dphe->pnhle", fed, layer["qkv"])
+        keys = jax.lax.dynamic_update_slice_in_dim(keys, k, used, axis=2)
+        values = jax.lax.dynamic_update_slice_in_dim(values, v, used, axis=2)
+        scores = jnp.einsum("nhle,nhme->nhlm", q, keys) / np.sqrt(WIDTH // HEADS)
+        shares = jax.nn.softmax(jnp.where(seen[None, None], scores, -jnp.inf))
+        x = x + jnp.einsum("nhlm,nhme,hed->nld", shares, values, layer["attended"])
+        hidden = jax.nn.gelu(normalized(x, layer["norm_2"]) @ layer["up"])
+        return x + hidden @ layer["down"], (keys, values)
+
+    layers = {name: params[name] for name in STACKED}
+    entries = layers, cache["keys"], cache["values"]
+    x, (keys, values) = jax.lax.scan(turn, params["embedding"][codes] + here[None], entries)
+    logits = normalized(x, params["norm"]) @ params.get("readout", params["embedding"]).T
+    return logits, {"keys": keys, "values": values, "used": used + length}
+
+
+def empty_cache(params: Params, size: int) -> Params:
+    """A cache of no characters yet, for a batch of that size."""
+    space = jnp.zeros((len(params["qkv"]), size, HEADS, CONTEXT, WIDTH // HEADS))
+    return {"keys": space, "values": space, "used": jnp.zeros((), jnp.int32)}
 
 
 def normalized(x: Array, scale: Array) -> Array:
