@@ -1,7 +1,9 @@
 """Norms and directions whose values and gradients are finite, also at zero.
 
-All is computed in float32. Where only directions matter, vectors are divided by their
-largest entry first, so that no square overflows or vanishes.
+What is not finite gives NaN: choices ask for what is 0, which NaN never is, and not for
+what is above 0, as if the rest were 0. All is computed in float32. Where only
+directions matter, vectors are divided by their largest entry first, so that no square
+overflows or vanishes.
 """
 
 import math
@@ -35,16 +37,16 @@ def balanced(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
 def norm(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
     """Euclidean length along axes, kept with size 1; gradient 0 at 0."""
     square = jnp.sum(x**2, axis, keepdims=True)
-    present = square > 0
-    return jnp.where(present, jnp.sqrt(jnp.where(present, square, 1.0)), 0.0)
+    absent = square == 0
+    return jnp.where(absent, 0.0, jnp.sqrt(jnp.where(absent, 1.0, square)))
 
 
 def unit(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
     """Vectors along axes over their lengths; 0, with gradient 0, for zero."""
     x = balanced(x, axis)
     length = norm(x, axis)
-    present = length > 0
-    return jnp.where(present, x, 0.0) / jnp.where(present, length, 1.0)
+    absent = length == 0
+    return jnp.where(absent, 0.0, x) / jnp.where(absent, 1.0, length)
 
 
 def gram(x: Array) -> Array:

@@ -101,6 +101,20 @@ def first_changed(features):
     return jax.tree.map(lambda x: np.concatenate([2 - x[:1], x[1:]]), features)
 
 
+def broken(features, value):
+    """One entry of the first example is not finite."""
+
+    def first(x):
+        x = x.copy()
+        x[(0,) * x.ndim] = value
+        return x
+
+    return jax.tree.map(first, features)
+
+
+NOT_FINITE = "not a number", "no teacher", "infinite teacher"
+
+
 def variants(case: Case) -> dict[str, tuple]:
     """(student, teacher) by what is tried."""
     student, teacher = normal(case.student, 1), normal(case.teacher, 2)
@@ -116,6 +130,9 @@ def variants(case: Case) -> dict[str, tuple]:
         "twins": (twins(student), twins(teacher)),
         "half": (huge(student, case.half), huge(teacher, case.half)),
         "huge": (huge(student, case.huge), huge(teacher, case.huge)),
+        "not a number": (broken(student, np.nan), teacher),
+        "no teacher": (student, broken(teacher, np.nan)),
+        "infinite teacher": (student, broken(teacher, np.inf)),
     }
     if case.student == case.teacher:
         found["equal"] = (student, student)
@@ -198,16 +215,27 @@ def check_laws(case: Case) -> None:
     others = np.allclose(found["first changed"][1:], plain[1:], rtol=0, atol=near)
     assert others is not case.relational
     assert not np.allclose(found["first changed"][0], plain[0], rtol=0, atol=near)
-    for name, shares in found.items():
-        assert shares.min() >= case.least - near, name
+    for name in found.keys() - set(NOT_FINITE):
+        assert found[name].min() >= case.least - near, name
 
 
 def check_finite(case: Case) -> None:
     for name, result in results(case).items():
-        for leaf in jax.tree.leaves(result):
+        for leaf in jax.tree.leaves(result) if name not in NOT_FINITE else ():
             assert np.isfinite(leaf).all(), name
     for leaf in jax.tree.leaves(results(case)["half"][2]):  # gradients, cast to float16
         assert np.max(np.abs(leaf)) < np.finfo(np.float16).max
+
+
+def check_not_hidden(case: Case) -> None:
+    """What is not finite is seen in its example's share, and in its gradient."""
+    for name in NOT_FINITE:
+        shares, _, by_student, _ = results(case)[name]
+        assert not np.isfinite(shares[0]), name
+        assert case.relational or np.isfinite(shares[1:]).all(), name
+        seen = any(not np.isfinite(leaf[0]).all() for leaf in jax.tree.leaves(by_student))
+        # The choices of an activation behind parameters have a gradient of 0 at NaN.
+        assert seen or isinstance(case.loss, LearnedLoss), name
 
 
 def check_few_bits(case: Case) -> None:

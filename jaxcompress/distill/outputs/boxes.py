@@ -69,4 +69,5 @@ def _area(low: Array, high: Array, unit: Array) -> Array:
 
 def _ratio(part: Array, whole: Array) -> Array:
     """0 of nothing."""
-    return jnp.where(whole > 0, part, 0.0) / jnp.where(whole > 0, whole, 1.0)
+    nothing = whole <= 0
+    return jnp.where(nothing, 0.0, part) / jnp.where(nothing, 1.0, whole)

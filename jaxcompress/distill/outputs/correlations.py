@@ -131,7 +131,7 @@ def _unit(x: Array, axis: int, where: Array | bool = True) -> Array:
     lowest = jnp.min(x, axis, keepdims=True, where=where, initial=2.0)
     # Compared, since the mean of equal numbers may round to another one. Below the
     # smallest normal number a length has no reciprocal.
-    varies = highest - lowest > jnp.finfo(jnp.float32).tiny
+    varies = ~(highest - lowest <= jnp.finfo(jnp.float32).tiny)  # NaN does, too
     count = jnp.sum(jnp.broadcast_to(where, x.shape), axis, jnp.float32, keepdims=True)
     mean = jnp.sum(x, axis, keepdims=True, where=where) / jnp.maximum(count, 1.0)
     centred = jnp.where(where, x - mean, 0.0)

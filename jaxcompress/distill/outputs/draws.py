@@ -123,7 +123,7 @@ def sampled_targets(
     indices, weights = _checked_draws(targets, logits)
     student = log_probabilities(logits.astype(jnp.float32), temperature)
     # A class of weight 0 adds nothing, also where the student rules it out.
-    picked = jnp.where(weights > 0, _picked(student, indices), 0.0)
+    picked = jnp.where(weights == 0, 0.0, _picked(student, indices))
     return -squared(temperature) * jnp.sum(weights * picked, axis=-1)
 
 

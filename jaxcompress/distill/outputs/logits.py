@@ -89,7 +89,8 @@ def expectation(log_weights: Array, values: Array) -> Array:
     What has the weight 0, such as a class at -inf, adds nothing, whatever its value.
     """
     weights = jnp.exp(log_weights)
-    return jnp.sum(weights * jnp.where(weights > 0, values, 0.0), axis=-1)
+    # Asked for 0, so that NaN counts, and its gradient is NaN.
+    return jnp.sum(weights * jnp.where(weights == 0, 0.0, values), axis=-1)
 
 
 def divergence(first: Array, second: Array) -> Array:
@@ -97,14 +98,14 @@ def divergence(first: Array, second: Array) -> Array:
 
     sum_j exp(first_j) · (first_j - second_j)
     """
-    likely = jnp.exp(first) > 0
+    unlikely = jnp.exp(first) == 0
     # A class at -inf in both would give -inf minus -inf, and NaN in the gradient.
-    ratio = jnp.where(likely, first, 0.0) - jnp.where(likely, second, 0.0)
+    ratio = jnp.where(unlikely, 0.0, first) - jnp.where(unlikely, 0.0, second)
     return expectation(first, ratio)
 
 
 def log_mass(logits: Array) -> Array:
     """Log of the sum of exp over the last axis; -inf, without gradient, of nothing."""
-    exists = jnp.max(logits, axis=-1) > -jnp.inf
+    exists = jnp.any(logits != -jnp.inf, axis=-1)
     safe = jnp.where(exists[..., None], logits, 0.0)
     return jnp.where(exists, jax.nn.logsumexp(safe, axis=-1), -jnp.inf)

@@ -109,8 +109,8 @@ def bounded_distance(
         0; may be traced.
 
     Returns:
-      (...) float32, at least 0: sums over outputs. Examples without a target stay out
-      of the mean by `distill.counted`.
+      (...) float32, at least 0: sums over outputs; NaN where the teacher's error is not
+      finite. Examples without a target stay out of the mean by `distill.counted`.
 
     Raises:
       TypeError: outputs are not floating.
@@ -130,16 +130,18 @@ def bounded_distance(
     check_size("bounded_distance", "margin", margin)
     own = jnp.sum((student - targets) ** 2, axis=-1)
     bound = jnp.sum((teacher - targets) ** 2, axis=-1)
-    return jnp.where(own + as_float32(margin) > bound, own, 0.0)
+    better = own + as_float32(margin) <= bound
+    # NaN is a factor and not a choice, whose gradient would be 0.
+    return jnp.where(better, 0.0, own) * jnp.where(jnp.isfinite(bound), 1.0, jnp.nan)
 
 
 def _difference(student: Array, teacher: Array) -> Array:
     """Student minus teacher, 0 where the teacher is at -inf."""
-    possible = teacher > -jnp.inf
+    possible = teacher != -jnp.inf
     return jnp.where(possible, student, 0.0) - jnp.where(possible, teacher, 0.0)
 
 
 def _mean(distances: Array, teacher: Array) -> Array:
     """The mean over outputs that the teacher does not rule out."""
-    count = jnp.sum(teacher > -jnp.inf, axis=-1)
+    count = jnp.sum(teacher != -jnp.inf, axis=-1)
     return jnp.sum(distances, axis=-1) / jnp.maximum(count, 1).astype(jnp.float32)

@@ -56,7 +56,7 @@ def smoothed_labels(
     hard = cross_entropy(logits, labels, ignore)
     # Logits that do not count may hold anything, also for the gradient.
     logits = jnp.where(counts[..., None], logits.astype(jnp.float32), 0.0)
-    possible = logits > -jnp.inf
+    possible = logits != -jnp.inf
     mean = jnp.mean(jnp.where(possible, logits, 0.0), axis=-1, where=possible)
     uniform = jax.nn.logsumexp(logits, axis=-1) - mean
     return (1 - share) * hard + share * jnp.where(counts, uniform, 0.0)

@@ -67,7 +67,7 @@ def standardized_targets(
 
 def _standardized(logits: Array) -> Array:
     """z-scores over the last axis, of the classes that are not at -inf."""
-    possible = logits > -jnp.inf
+    possible = logits != -jnp.inf
     count = jnp.maximum(jnp.sum(possible, axis=-1, keepdims=True), 2).astype(jnp.float32)
     mean = jnp.sum(jnp.where(possible, logits, 0.0), axis=-1, keepdims=True) / count
     centred = jnp.where(possible, logits - mean, 0.0)

@@ -78,8 +78,9 @@ def contrastive(
     Returns:
       Contrastive of features (batch, ...), each example one vector. The losses are
       above 0, and all 2 (N + 1) terms of one example make one number. An index outside
-      of the bank gives NaN. An index that stands twice in a batch keeps one of its two
-      embeddings. On several devices the bank is whole on each.
+      of the bank gives NaN, and so do features that are not finite, whose rows stay. An
+      index that stands twice in a batch keeps one of its two embeddings. On several
+      devices the bank is whole on each.
 
     Raises:
       ValueError: a number is out of its range; when applied: parameters, indices or
@@ -167,6 +168,8 @@ def _remembered(indices: Array, momentum: Array, rows: Array, embeddings: Array)
     # The bank is whole on every device, also where an explicit mesh splits the batch.
     indices, embeddings = gathered_along(indices, 0), gathered_along(embeddings, 0)
     moved = unit(momentum * rows[indices] + (1 - momentum) * embeddings)
+    # Else a row that is not finite would be a negative of all examples to come.
+    moved = jnp.where(jnp.all(jnp.isfinite(moved), -1, keepdims=True), moved, rows[indices])
     # Indices outside are dropped; a negative one would count from the end.
     places = jnp.where(indices < 0, len(rows), indices)
     return jax.lax.stop_gradient(rows.at[places].set(moved, mode="drop"))

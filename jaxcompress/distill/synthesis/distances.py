@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxcompress.core.kinds import check_mapping, check_numeric, check_text
 from jaxcompress.core.messages import shown
 from jaxcompress.core.types import Array
+from jaxcompress.distill.vectors import norm
 
 Statistics = Mapping[str, tuple[ArrayLike, ArrayLike]]
 """By site, mean and variance (channels,) of what it gives over a data set."""
@@ -53,8 +54,8 @@ def statistics_distance(values: Mapping[str, ArrayLike], statistics: Statistics)
                 f"must be that of the statistics, {jnp.shape(mean)} and {jnp.shape(variance)}."
             )
         entries = value.reshape(-1, value.shape[-1])  # (entries, channels)
-        total += _norm(jnp.mean(entries, axis=0) - jnp.asarray(mean, jnp.float32))
-        total += _norm(jnp.var(entries, axis=0) - jnp.asarray(variance, jnp.float32))
+        total += norm(jnp.mean(entries, axis=0) - jnp.asarray(mean, jnp.float32))[0]
+        total += norm(jnp.var(entries, axis=0) - jnp.asarray(variance, jnp.float32))[0]
     return total
 
 
@@ -89,11 +90,6 @@ def total_variation(inputs: ArrayLike) -> Array:
             squares = jnp.square(jnp.diff(images, axis=axis))
             total += jnp.mean(squares, axis=tuple(range(1, images.ndim)))
     return total
-
-
-def _norm(vector: Array) -> Array:
-    square = jnp.sum(jnp.square(vector))
-    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
 def check_statistics(caller: str, statistics: object) -> None:

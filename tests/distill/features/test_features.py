@@ -113,6 +113,11 @@ def test_is_finite_at_zeros_equal_pairs_and_huge_features(case):
 
 
 @each
+def test_what_is_not_finite_is_not_hidden(case):
+    laws.check_not_hidden(case)
+
+
+@each
 def test_computes_nothing_in_few_bits(case):
     laws.check_few_bits(case)
 

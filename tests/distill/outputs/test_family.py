@@ -61,6 +61,19 @@ def test_equals_the_loop_and_its_differences(case):
         np.testing.assert_array_equal(each, np.zeros_like(each))
 
 
+@every(FIRST)
+def test_what_is_not_a_number_is_not_hidden(case):
+    student, others, _ = made(case, uniform())
+    leaves, outline = jax.tree.flatten((student, others))
+    for index in [i for i, leaf in enumerate(leaves) if leaf.dtype == np.float32]:
+        broken = [np.array(leaf) for leaf in leaves]
+        broken[index][(1,) + (0,) * (broken[index].ndim - 1)] = np.nan
+        losses, gradient, _ = evaluated(case, *outline.unflatten(broken))
+        assert np.isnan(losses[1])
+        assert np.isnan(gradient[1]).any()
+        assert case.batch or np.isfinite(np.delete(losses, 1)).all()
+
+
 @functools.cache
 def singly(name):
     """Losses and gradients of one example at a time; numbers are not traced."""
