@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
+from jaxcompress.core.messages import shown
 from jaxcompress.core.types import Array
 from jaxcompress.distill.outputs.logits import checked_logits
 
@@ -71,3 +73,15 @@ def negative_entropy(logits: ArrayLike) -> Array:
     logits = checked_logits("negative_entropy", "logits", logits)
     logs = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
     return jnp.sum(jax.scipy.special.xlogy(jnp.exp(logs), jnp.exp(logs)), axis=-1)
+
+
+def confidences_of(caller: str, confidence: Confidence, logits: Array) -> Array:
+    """How sure each answer is, in float32."""
+    sure = confidence(logits)
+    floating = jnp.issubdtype(getattr(sure, "dtype", np.dtype(bool)), jnp.floating)
+    if not floating or sure.shape != logits.shape[:-1]:
+        raise TypeError(
+            f"{caller}(confidence) gives {shown(sure)} for logits of shape {logits.shape}, which "
+            f"must be floating, of shape {logits.shape[:-1]}."
+        )
+    return jnp.asarray(sure, jnp.float32)
