@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxcompress import distill
 from tests.distill.features.test_features import LOSSES as FEATURES
 from tests.distill.laws import normal
 from tests.distill.relations.test_relations import CRD, PLAIN
@@ -34,6 +35,44 @@ def test_traces_where_the_batch_is_split(case, mesh):
         gradient = jax.eval_shape(run, student, teacher)
     shapes = [[leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (gradient, student)]
     assert shapes[0] == shapes[1]
+
+
+def picking(both, key):
+    """What picks classes or examples, of logits of student and teacher."""
+    student, teacher = both
+    cascade = distill.ensembles.cascade((lambda params, x: params * x,) * 2, 0.6, capacity=2)
+    drawn = distill.outputs.draws(teacher, 3, key)
+    return (
+        distill.outputs.top_k_targets(student, distill.outputs.top_k(teacher, 2)),
+        distill.outputs.sampled_targets(student, drawn),
+        cascade((jnp.ones(()), -jnp.ones(())), student),
+    )
+
+
+def test_what_picks_classes_or_examples_is_the_same_where_the_batch_is_split(mesh):
+    devices = mesh(data=BATCH, axis_type=AxisType.Explicit)
+    both, key = (normal((BATCH, 5), 1), normal((BATCH, 5), 2)), jax.random.key(0)
+    whole = jax.jit(picking)(both, key)
+    with jax.set_mesh(devices):
+        split = jax.device_put(both, NamedSharding(devices, PartitionSpec("data")))
+        found = jax.jit(picking)(split, key)
+    for leaf, wanted in zip(found, whole, strict=True):
+        np.testing.assert_allclose(leaf, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_generates_where_the_batch_is_split(mesh):
+    devices = mesh(data=BATCH, axis_type=AxisType.Explicit)
+
+    def run(logits):
+        def decoder(params, tokens, cache):
+            return params * cache[:, None], cache  # says always the same
+
+        return distill.sequences.generate(
+            decoder, jnp.ones(()), (logits[:, None], logits), steps=2, end=1
+        ).tokens
+
+    with jax.set_mesh(devices):
+        assert jax.eval_shape(run, split(devices, (BATCH, 3))).shape == (BATCH, 2)
 
 
 def test_relations_are_the_same_where_the_batch_is_split(mesh):

@@ -17,6 +17,7 @@ from jaxcompress.core.checks import (
 )
 from jaxcompress.core.kinds import check_takes
 from jaxcompress.core.messages import shown
+from jaxcompress.core.sharding import gathered_along
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.distill.ensembles.confidences import (
@@ -77,7 +78,8 @@ def cascade(
     def model(params: Params, inputs: PyTree) -> Array:
         small_params, large_params = _pair(caller, params)
         n = count_of(caller, "inputs", inputs)
-        logits = _answers(caller, "small", small(small_params, inputs), n)
+        # Whole where an explicit mesh splits the batch: the least sure lie anywhere.
+        logits = gathered_along(_answers(caller, "small", small(small_params, inputs), n), 0)
         if len(logits) < capacity:
             raise ValueError(
                 f"cascade(capacity={capacity}) is more than the {len(logits)} examples of the "

@@ -15,6 +15,7 @@ from jaxcompress.core.labels import check_classes, class_labels
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.distill.checks import check_same_shape
 from jaxcompress.distill.outputs.arrays import checked
+from jaxcompress.distill.outputs.logits import log_mean
 
 _MOST_STEPS = 100_000
 
@@ -47,9 +48,7 @@ def mixture(logits: ArrayLike, weights: ArrayLike | Sequence[float]) -> Array:
     """
     logits = _stacked("mixture", logits)
     weights = _on_simplex("mixture", weights, logits.shape[0])
-    each = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
-    shares = weights.reshape(-1, *(1,) * (logits.ndim - 1))
-    return jax.nn.logsumexp(each, axis=0, b=jnp.broadcast_to(shares, each.shape))
+    return log_mean(jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1), weights)
 
 
 def mixed(fns: Sequence[Model], weights: ArrayLike | Sequence[float]) -> Model:

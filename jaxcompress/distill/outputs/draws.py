@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.kinds import check_key, check_kind
+from jaxcompress.core.sharding import explicit_sharding, placed, with_results_sharded_alike
 from jaxcompress.core.types import Array, Key
 from jaxcompress.distill.outputs.arrays import as_float32, checked
 from jaxcompress.distill.outputs.logits import checked_logits, log_probabilities, squared
@@ -77,9 +78,9 @@ def draws(
     target = log_probabilities(logits, temperature)
     proposal = log_probabilities(target, proposal_temperature)
     uniform = jax.random.uniform(key, (*logits.shape[:-1], count), jnp.float32)
-    indices = jnp.vectorize(_chosen, signature="(classes),(draws)->(draws)")(
-        jnp.exp(proposal), uniform
-    )
+    uniform = placed(uniform, explicit_sharding(logits))
+    chosen = jnp.vectorize(_chosen, signature="(draws),(classes)->(draws)")
+    indices = with_results_sharded_alike(chosen, uniform, jnp.exp(proposal))
     log_weights = _picked(target, indices) - _picked(proposal, indices)
     return Draws(indices, jnp.exp(log_weights) / count)
 
@@ -143,7 +144,7 @@ def _checked_draws(targets: Draws, logits: Array) -> tuple[Array, Array]:
     return indices.astype(jnp.int32), as_float32(jax.lax.stop_gradient(weights))
 
 
-def _chosen(chances: Array, uniform: Array) -> Array:
+def _chosen(uniform: Array, chances: Array) -> Array:
     """The classes in whose shares of [0, 1) the numbers fall: (draws,) int32."""
     ends = jnp.cumsum(chances)
     # Below the last end, which a product may round up to, so that a class is found.

@@ -104,6 +104,23 @@ def divergence(first: Array, second: Array) -> Array:
     return expectation(first, ratio)
 
 
+def log_mean(chances: Array, shares: Array) -> Array:
+    """Log of the weighted mean of probabilities over the first axis.
+
+    Args:
+      chances: (models, ..., classes) log probabilities.
+      shares: (models,) float32 weights of them.
+
+    Returns:
+      (..., classes) float32; -inf, without gradient, of a class that all with a weight
+      above 0 rule out.
+    """
+    shares = jnp.broadcast_to(shares.reshape(-1, *(1,) * (chances.ndim - 1)), chances.shape)
+    possible = jnp.any((chances != -jnp.inf) & (shares != 0), axis=0)
+    safe, weights = jnp.where(possible, chances, 0.0), jnp.where(possible, shares, 1.0)
+    return jnp.where(possible, jax.nn.logsumexp(safe, axis=0, b=weights), -jnp.inf)
+
+
 def log_mass(logits: Array) -> Array:
     """Log of the sum of exp over the last axis; -inf, without gradient, of nothing."""
     exists = jnp.any(logits != -jnp.inf, axis=-1)

@@ -147,4 +147,9 @@ def _buckets(targets: TopK, logits: Array) -> tuple[Array, Array]:
 
 def _without(chances: Array, indices: Array) -> Array:
     """The log probabilities with the classes of these indices ruled out."""
-    return jnp.put_along_axis(chances, indices, -jnp.inf, axis=-1, inplace=False)
+
+    def ruled_out(chances: Array, indices: Array) -> Array:
+        return chances.at[indices].set(-jnp.inf)
+
+    # Row by row, and not `put_along_axis`: an explicit mesh may split the examples.
+    return jnp.vectorize(ruled_out, signature="(classes),(k)->(classes)")(chances, indices)

@@ -104,7 +104,7 @@ def generate(
         carry = following[:, -1].astype(logits.dtype), cache, ended
         return carry, (token, ~over, _log_probability(logits, token))
 
-    begin = first[:, -1], cache, jnp.zeros(first.shape[0], bool)
+    begin = first[:, -1], cache, jnp.zeros_like(first[:, -1, 0], bool)
     _, found = jax.lax.scan(turn, begin, jnp.arange(steps, dtype=jnp.int32))
     return Generated(*(jnp.swapaxes(each, 0, 1) for each in found))
 

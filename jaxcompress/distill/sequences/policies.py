@@ -9,7 +9,13 @@ from jaxcompress.core.kinds import check_key, check_numeric
 from jaxcompress.core.labels import known_factor
 from jaxcompress.core.types import Array, Key
 from jaxcompress.distill.checks import check_same_shape
-from jaxcompress.distill.outputs.logits import checked_pair, divergence, log_probabilities
+from jaxcompress.distill.outputs.arrays import as_float32
+from jaxcompress.distill.outputs.logits import (
+    checked_pair,
+    divergence,
+    log_mean,
+    log_probabilities,
+)
 from jaxcompress.distill.sequences.arguments import as_counts, as_floats, as_tokens
 
 
@@ -119,9 +125,7 @@ def mixed_logits(student_logits: Array, teacher_logits: Array, *, share: float) 
     student, teacher = checked_pair("mixed_logits", student_logits, teacher_logits)
     check_share("mixed_logits", "share", share)
     both = jnp.stack([log_probabilities(student, 1.0), log_probabilities(teacher, 1.0)])
-    shares = jnp.stack([1 - jnp.float32(share), jnp.float32(share)])
-    shares = jnp.broadcast_to(shares.reshape(2, *(1,) * student.ndim), both.shape)
-    return jax.nn.logsumexp(both, axis=0, b=shares)
+    return log_mean(both, jnp.stack([1 - as_float32(share), as_float32(share)]))
 
 
 def reverse_kl_policy(

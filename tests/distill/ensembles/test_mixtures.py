@@ -62,6 +62,22 @@ def test_the_mixed_model_is_the_mixture_of_its_members():
         model((first, second[:, :2]), x)
 
 
+def test_a_class_that_all_rule_out_has_no_gradient():
+    logits = jnp.array([[0.0, 1.0, -jnp.inf, 2.0], [0.5, -1.0, -jnp.inf, -jnp.inf]])
+
+    def chances(logits, weights):
+        return jnp.exp(ensembles.mixture(logits, weights))
+
+    for weights in ([0.5, 0.5], [0.0, 1.0]):
+        expected = np.array(weights) @ np.asarray(jax.nn.softmax(logits))
+        found, pull = jax.vjp(chances, logits, jnp.array(weights))
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        by_logits, by_weights = pull(jnp.array([0.0, 1.0, 1.0, 1.0]))
+        np.testing.assert_array_equal(by_logits[:, 2], 0)
+        assert np.isfinite(by_logits).all()
+        assert np.isfinite(by_weights).all()
+
+
 def test_members_answer_in_dtypes_of_their_own():
     dtypes = jnp.float16, jnp.bfloat16, jnp.float32
 
