@@ -7,6 +7,7 @@ emitters write loops where it still has them: most of the suite's time is compil
 and XLA's own passes stay. A setting made outside wins.
 """
 
+import gc
 import importlib.metadata
 import importlib.util
 import os
@@ -39,6 +40,11 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # name: `structure/remove.py` over `structure.remove`. So every room is loaded before.
 for name in dir(jaxcompress):
     getattr(jaxcompress, name)
+
+# JAX makes objects by the hundred thousand and frees most without the collector, which
+# would go through those of all modules each time.
+gc.freeze()
+gc.set_threshold(20_000, 20, 20)
 
 # Where Flax is not installed, its bridges and the demo are not there to be collected;
 # nor are the bridges of other frameworks without them.

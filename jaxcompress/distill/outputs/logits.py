@@ -13,6 +13,9 @@ from jaxcompress.core.types import Array
 from jaxcompress.distill.checks import check_same_shape
 from jaxcompress.distill.outputs.arrays import as_float32, checked
 
+_LARGEST = 80.0
+"""exp of it is finite, and large beside any share."""
+
 
 def checked_logits(caller: str, argument: str, logits: ArrayLike) -> Array:
     """As `checked`, and a ValueError unless there is an axis of classes."""
@@ -118,7 +121,12 @@ def log_mean(chances: Array, shares: Array) -> Array:
     shares = jnp.broadcast_to(shares.reshape(-1, *(1,) * (chances.ndim - 1)), chances.shape)
     possible = jnp.any((chances != -jnp.inf) & (shares != 0), axis=0)
     safe, weights = jnp.where(possible, chances, 0.0), jnp.where(possible, shares, 1.0)
-    return jnp.where(possible, jax.nn.logsumexp(safe, axis=0, b=weights), -jnp.inf)
+    # Not `logsumexp(b=...)`, which gives a weight of 0 no gradient.
+    counted = jnp.where(weights != 0, safe, -jnp.inf)
+    highest = jax.lax.stop_gradient(jnp.max(counted, axis=0, keepdims=True))
+    ratios = jnp.exp(jnp.minimum(safe - highest, _LARGEST))
+    total = jnp.log(jnp.sum(weights * ratios, axis=0)) + highest[0]
+    return jnp.where(possible, total, -jnp.inf)
 
 
 def log_mass(logits: Array) -> Array:

@@ -91,6 +91,17 @@ def test_members_answer_in_dtypes_of_their_own():
     np.testing.assert_allclose(found, jax.nn.log_softmax(jnp.arange(3.0)), rtol=1e-6)
 
 
+def test_a_weight_of_0_has_the_gradient_of_its_model():
+    def log_likelihood(weights):
+        return ensembles.mixture(LOGITS[:, :1], weights)[0, 0]
+
+    gradient = jax.jit(jax.grad(log_likelihood))(jnp.array([1.0, 0.0, 0.0]))
+    each = probabilities(LOGITS[:, 0])[:, 0]
+    np.testing.assert_allclose(gradient, each / each[0], rtol=1e-5)
+    far = ensembles.mixture(jnp.array([[[0.0, 300.0]], [[0.0, 0.0]]]), [1.0, 0.0])
+    np.testing.assert_allclose(far[0], [-300.0, 0.0])
+
+
 def test_no_weights_are_better():
     weights = ensembles.fit_weights(LOGITS, LABELS, tolerance=1e-7)
     assert weights.min() >= 0
