@@ -153,8 +153,8 @@ def compiled(
 
 def compiled_qwix(weight: np.ndarray, second_moment: np.ndarray) -> Callable:
     """As `compiled`, of qwix's."""
-    from qwix._src.core import qarray
-    from qwix.contrib import gptq_core
+    from qwix._src.core import qarray  # pyright: ignore[reportMissingImports]: the peer
+    from qwix.contrib import gptq_core  # pyright: ignore[reportMissingImports]: the peer
 
     how = qarray.HowToQuantize(
         qtype=jnp.int4,
