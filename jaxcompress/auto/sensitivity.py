@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxcompress.auto.curvature import as_choices
 from jaxcompress.auto.parts import Part, Sliced, only, parts_of, replaced, sliced_axes, tried
 from jaxcompress.core.axes import Axes
+from jaxcompress.core.batches import in_batches
 from jaxcompress.core.checks import check_concrete, check_count
 from jaxcompress.core.kinds import check_function, check_kind, check_select
 from jaxcompress.core.leaf import materialize
@@ -26,7 +27,6 @@ from jaxcompress.quantize.assignment import check_spec
 from jaxcompress.quantize.execution import Activations
 from jaxcompress.quantize.training.activations import rounded_data
 from jaxcompress.validate import Evaluation, Examples, compare_scores
-from jaxcompress.validate.evaluate import in_batches
 from jaxcompress.validate.metrics import Mean
 
 Choice = QuantSpec | Rules | Activations

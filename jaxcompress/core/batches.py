@@ -1,6 +1,6 @@
 """Batches of data: each is one input of the model, or a tuple of its inputs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -73,6 +73,34 @@ def whole_rows(examples: PyTree) -> PyTree:
     return jax.tree.map(
         lambda array: gathered_along(array, 0) if isinstance(array, jax.Array) else array, examples
     )
+
+
+def index_batches(chosen: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """The chosen indices in batches of `size`; the last is filled up by its last index.
+
+    A model is then traced for one size alone, and the surplus dropped behind it.
+
+    Example:
+      >>> [batch.tolist() for batch in index_batches(np.array([3, 5, 8]), 2)]
+      [[3, 5], [8, 8]]
+    """
+    for start in range(0, chosen.size, size):
+        yield chosen[np.minimum(np.arange(start, start + size), chosen.size - 1)]
+
+
+def in_batches(examples: PyTree, chosen: np.ndarray, batch_size: int) -> Iterator[tuple]:
+    """The chosen examples in batches of one size, as `index_batches`, and that size.
+
+    The size is `batch_size`, or their number where they are fewer.
+
+    Example:
+      >>> even, chosen = np.arange(0, 18, 2), np.array([3, 5, 8])
+      >>> [batch.tolist() for batch, _ in in_batches(even, chosen, 2)]
+      [[6, 10], [16, 16]]
+    """
+    examples, size = whole_rows(examples), min(batch_size, chosen.size)
+    for indices in index_batches(chosen, size):
+        yield jax.tree.map(lambda array, at=indices: array[at], examples), size
 
 
 def as_pairs(caller: str, batches: Iterable[Any]) -> list[tuple[Any, Any]]:

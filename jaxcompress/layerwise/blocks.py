@@ -18,6 +18,7 @@ from jaxcompress.core.leaf import materialize
 from jaxcompress.core.matrices import as_matrices, from_matrices
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import Array, Model, Params
+from jaxcompress.layerwise.frontier import all_finite
 from jaxcompress.layerwise.operations import Equation, Operation, Value, fused
 from jaxcompress.layerwise.plan import plans_of
 from jaxcompress.layerwise.segments import Stage, leading_to, stage_of
@@ -220,7 +221,7 @@ def blocks(
 
 
 def _check_finite(caller: str, section: Section, targets: Sequence[Sequence[Array]]) -> None:
-    if not all(bool(jnp.all(jnp.isfinite(each))) for batch in targets for each in batch):
+    if not all(bool(all_finite(each)) for batch in targets for each in batch):
         names = ", ".join(dict.fromkeys(repr(name) for name, _ in section.turns))
         raise ValueError(
             f"{caller}(batches=...): what the block of {names} gives is not finite. Clean the data "

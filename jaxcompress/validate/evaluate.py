@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.batches import count_of, whole_rows
+from jaxcompress.core.batches import count_of, in_batches, whole_rows
 from jaxcompress.core.checks import check_concrete, check_count, check_fits, is_number
 from jaxcompress.core.kinds import check_function, check_iterable, check_kind
 from jaxcompress.core.trees import check_arrays
@@ -68,17 +68,6 @@ def predict(fn: Model, params: Params, inputs: PyTree, *, batch_size: int = 256)
         for batch, size in in_batches(inputs, np.arange(n), batch_size)
     ]
     return jax.tree.map(lambda *parts: np.concatenate(parts)[:n], *batches)
-
-
-def in_batches(inputs: PyTree, chosen: np.ndarray, batch_size: int) -> Iterator[tuple[PyTree, int]]:
-    """Batches of one size of the chosen examples, and that size.
-
-    The last is filled up by repeating its last example.
-    """
-    inputs, size = whole_rows(inputs), min(batch_size, chosen.size)
-    for start in range(0, chosen.size, size):
-        indices = chosen[np.minimum(np.arange(start, start + size), chosen.size - 1)]
-        yield jax.tree.map(lambda array, indices=indices: array[indices], inputs), size
 
 
 def evaluate(

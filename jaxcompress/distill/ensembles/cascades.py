@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from jaxcompress.core.batches import count_of, whole_rows
+from jaxcompress.core.batches import count_of, in_batches, whole_rows
 from jaxcompress.core.checks import (
     check_concrete,
     check_count,
@@ -179,12 +179,9 @@ def _answering(which: str, fn: Model, classes: int | None = None) -> Model:
 def _in_batches(
     fn: Model, params: Params, inputs: PyTree, chosen: np.ndarray, size: int
 ) -> np.ndarray:
-    """Logits of the chosen examples; the last batch repeats its last example."""
-    run, rows, size = jax.jit(fn), whole_rows(inputs), min(size, len(chosen))
-    found = []
-    for start in range(0, len(chosen), size):
-        indices = chosen[np.minimum(np.arange(start, start + size), len(chosen) - 1)]
-        found.append(run(params, jax.tree.map(lambda array, at=indices: array[at], rows)))
+    """Logits of the chosen examples, in batches of one size."""
+    run = jax.jit(fn)
+    found = [run(params, batch) for batch, _ in in_batches(inputs, chosen, size)]
     return np.concatenate(found)[: len(chosen)]
 
 

@@ -1,12 +1,13 @@
 """A teacher on all examples of a shard, in batches of one size."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.batches import index_batches
 from jaxcompress.core.messages import shown
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.train.teacher_cache.contents import Content
@@ -76,7 +77,7 @@ def computed(
 ) -> dict[str, np.ndarray]:
     """What is kept of the examples of a shard."""
     parts = []
-    for indices in _batches(extent, size):
+    for indices in index_batches(np.arange(extent.start, extent.stop, dtype=np.int32), size):
         kept, unusable, lost = run(params, _given(inputs, indices), indices)
         parts.append((indices, kept, unusable, lost))
     for indices, _, unusable, lost in parts:
@@ -92,12 +93,6 @@ def _given(inputs: PyTree, indices: np.ndarray) -> PyTree:
     """The examples of a batch, of which those on disk are read in one piece."""
     first, last = indices[0], indices[-1] + 1
     return jax.tree.map(lambda leaf: np.asarray(leaf[first:last])[indices - first], inputs)
-
-
-def _batches(extent: range, size: int) -> Iterator[np.ndarray]:
-    """Indices (size,) of each batch; the last repeats its last example."""
-    for start in range(extent.start, extent.stop, size):
-        yield np.minimum(np.arange(start, start + size, dtype=np.int32), extent.stop - 1)
 
 
 def _check_usable(indices: np.ndarray, unusable: np.ndarray, lost: np.ndarray) -> None:
