@@ -134,8 +134,8 @@ def _mixed(given: _Given, tuning: Tuning, index: Array, step: Array) -> Values:
 
     def mixed(key: Key, old: Array, new: Array) -> Array:
         # Under `jax.set_mesh` a draw is whole on every device; the data may be split.
-        dropped = placed(jax.random.uniform(key, new.shape) < tuning.drop, explicit_sharding(new))
-        return jnp.where(dropped, old, new)
+        drawn = jax.random.uniform(key, new.shape, jnp.float32)
+        return jnp.where(placed(drawn < tuning.drop, explicit_sharding(new)), old, new)
 
     return {
         place: mixed(k, other[place], x) if jnp.issubdtype(x.dtype, jnp.floating) else x

@@ -145,7 +145,8 @@ def private_gradient(
         leaves, structure = jax.tree.flatten(total)
         keys = jax.random.split(noise_key, max(len(leaves), 1))
         noisy = [
-            (leaf + spread * jax.random.normal(each, leaf.shape)) / mechanism.batch_size
+            (leaf + spread * jax.random.normal(each, leaf.shape, jnp.float32))
+            / mechanism.batch_size
             for leaf, each in zip(leaves, keys, strict=False)
         ]
         return jax.tree.map(

@@ -176,7 +176,9 @@ def occlusion(key: Key, images: Array, severity: ArrayLike) -> Array:
     for axis, part in zip((1, 2), jax.random.split(key), strict=True):
         length = images.shape[axis]
         side = jnp.round(jnp.sqrt(jnp.asarray(severity, jnp.float32)) * length)
-        start = jnp.floor(jax.random.uniform(part, (images.shape[0],)) * (length - side + 1))
+        start = jnp.floor(
+            jax.random.uniform(part, (images.shape[0],), jnp.float32) * (length - side + 1)
+        )
         place = jnp.arange(length)[None]
         inside = (place >= start[:, None]) & (place < (start + side)[:, None])
         shape = [images.shape[0], 1, 1, 1]

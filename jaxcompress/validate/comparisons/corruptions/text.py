@@ -36,7 +36,7 @@ def tokens_replaced(vocabulary: int) -> Corruption:
         check_key("tokens_replaced", "key", key)
         check_share("tokens_replaced", "severity", severity)
         which, what = jax.random.split(key)
-        chosen = jax.random.uniform(which, tokens.shape) < severity
+        chosen = jax.random.uniform(which, tokens.shape, jnp.float32) < severity
         drawn = jax.random.randint(what, tokens.shape, 0, vocabulary, tokens.dtype)
         return jnp.where(chosen, drawn, tokens)
 

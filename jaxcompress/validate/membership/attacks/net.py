@@ -44,7 +44,8 @@ def trained(
         return (optax.apply_updates(params, updates), state), value
 
     params = {
-        "hidden": jax.random.normal(key, (inputs.shape[1], HIDDEN)) / inputs.shape[1] ** 0.5,
+        "hidden": jax.random.normal(key, (inputs.shape[1], HIDDEN), jnp.float32)
+        / inputs.shape[1] ** 0.5,
         "hidden_bias": jnp.zeros(HIDDEN),
         "out": jnp.zeros(HIDDEN),
         "out_bias": jnp.zeros(()),
