@@ -324,3 +324,28 @@ except RuntimeError as error:
     print(json.dumps(str(error)))
 """
     assert "nonexistent" in answer(program)
+
+
+DRAWS = {"cauchy", "exponential", "gumbel", "laplace", "logistic", "normal", "uniform"}
+"""Of `jax.random`, those whose third argument is the dtype; none means the widest."""
+
+
+def undecided_draws(source: str) -> list[int]:
+    """Lines that draw floats of no stated dtype: others where there are 64 bits."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [
+        call.lineno
+        for call in calls
+        if ast.unparse(call.func) in {f"jax.random.{name}" for name in DRAWS}
+        and len(call.args) < 3
+        and "dtype" not in {keyword.arg for keyword in call.keywords}
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_draws_have_a_dtype(path):
+    assert undecided_draws(path.read_text()) == []
+
+
+def test_a_draw_without_a_dtype_is_seen():
+    assert undecided_draws("jax.random.normal(key, (2,))\njax.random.normal(key, (2,), d)") == [1]
