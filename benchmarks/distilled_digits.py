@@ -4,11 +4,11 @@
 
 A perceptron 784-1200-1200-10 with dropout, bounded norms and shifted images teaches
 784-800-800-10 at temperature 20. Its answers for every training image and four shifted
-copies of each are computed once and kept in DIR. Five students of each kind are trained
-in one program: on labels of the images as they are, on labels of the shifted copies
-too, on the teacher's answers for the same, and on those without any 3. A student that
-never saw a 3 gets a bias for it that is fitted to validation images. Test images are
-opened once per kind.
+copies of each are computed once and kept in DIR, as are all params. Five students of
+each kind are trained in one program: on labels of the images as they are, on labels of
+the shifted copies too, on the teacher's answers for the same, and on those without any
+3. A student that never saw a 3 gets a bias for it that is fitted to validation images.
+Test images are opened once per kind.
 
 What was published: a teacher with 67 errors, a student with 146 without it and 74 with
 it, and 109 without threes after a bias correction. Hinton, Vinyals and Dean 2015,
@@ -18,6 +18,7 @@ arXiv:1503.02531, section 3.
 import argparse
 import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -94,12 +95,17 @@ def initial(sizes: tuple[int, ...], key: Key) -> Params:
     return [(he(each, (before, after)), jnp.zeros(after)) for each, before, after in pairs]
 
 
-def taught(parts: Splits, folder: pathlib.Path) -> Params:
-    """The teacher, from the folder where an earlier run has left it."""
-    path = folder / "teacher.safetensors"
-    start = initial(TEACHER, jax.random.key(0))
+def kept(path: pathlib.Path, like: Params, make: Callable[[], Params]) -> Params:
+    """Params from a file, or made and left there."""
     if path.exists():
-        return jc.storage.load(path, like=start)
+        return jc.storage.load(path, like=like)
+    params = make()
+    jc.storage.save(path, params)
+    return params
+
+
+def taught(parts: Splits, start: Params) -> Params:
+    """The teacher, trained with dropout, bounded norms and shifted images."""
     steps = TEACHER_EPOCHS * (len(parts.train) // BATCH)
     optimizer = optax.chain(
         optax.adam(optax.cosine_decay_schedule(TEACHER_RATE, steps)),
@@ -120,7 +126,6 @@ def taught(parts: Splits, folder: pathlib.Path) -> Params:
         border=BORDER,
         seed=0,
     )
-    jc.storage.save(path, params)
     return params
 
 
@@ -136,6 +141,12 @@ def transferred(train: Images) -> Images:
     return Images(
         np.concatenate([train.images, *copies]), np.concatenate([train.labels] * (COPIES + 1))
     )
+
+
+def beginners() -> Params:
+    """Five students that learned nothing yet, along axis 0."""
+    keys = jax.random.split(jax.random.key(2), STUDENTS)
+    return jax.vmap(functools.partial(initial, STUDENT))(keys)
 
 
 def students(kind: Kind, data: Images, answers: np.ndarray, plain: int) -> Params:
@@ -169,8 +180,7 @@ def students(kind: Kind, data: Images, answers: np.ndarray, plain: int) -> Param
     def step(carry: tuple, chosen: Array, images: Array, labels: Array, targets: Array) -> tuple:
         return jax.vmap(one)(carry, images[chosen], labels[chosen], targets[chosen])
 
-    keys = jax.random.split(jax.random.key(2), STUDENTS)
-    params = jax.vmap(functools.partial(initial, STUDENT))(keys)
+    params = beginners()
     carry = params, jax.vmap(optimizer.init)(params)
     arrays = jax.device_put((data.images, data.labels, answers))
     orders = [np.random.default_rng(seed) for seed in range(STUDENTS)]
@@ -199,7 +209,8 @@ def corrected(params: Params, images: Images) -> Params:
 def measure(options: argparse.Namespace, name: str) -> dict[str, Any]:
     """Errors of the teacher and of five students of one kind."""
     parts = lenets.splits(options.data, 0)
-    teacher = taught(parts, options.work)
+    start = initial(TEACHER, jax.random.key(0))
+    teacher = kept(options.work / "teacher.safetensors", start, lambda: taught(parts, start))
     data, kind = transferred(parts.train), KINDS[name]
     answers = jc.train.teacher_cache.fill(
         options.work / "answers",
@@ -209,7 +220,11 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, Any]:
         jc.train.teacher_cache.whole(jnp.float16),
         batch_size=5000,
     )
-    stacked = students(kind, data, np.asarray(answers), len(parts.train))
+    stacked = kept(
+        options.work / f"{name}.safetensors",
+        beginners(),
+        lambda: students(kind, data, np.asarray(answers), len(parts.train)),
+    )
     each = [jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(STUDENTS)]
     judging = getattr(parts, options.part)
     found: dict[str, Any] = {
