@@ -239,6 +239,8 @@ def main() -> None:
     parser.add_argument("--part", choices=("validation", "test"), default="test")
     parser.add_argument("--trained", type=pathlib.Path, help="folder of trained teachers")
     options = parser.parse_args()
+    if options.trained is not None:
+        options.trained.mkdir(parents=True, exist_ok=True)
     settings = {
         "widths": [WIDTHS, NARROW],
         "dense": DENSE._asdict(),
