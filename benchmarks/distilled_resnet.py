@@ -204,18 +204,23 @@ def the_teacher(images: Images, seed: int, folder: pathlib.Path | None) -> Funct
     return bridged(module, params)
 
 
+def held_out(parts: dict[str, Images]) -> dict[str, Images]:
+    """Images to choose by, further validation images, and those of the test."""
+    validation = parts["val"]
+    return {
+        "chosen by": validation[:CHOSEN_BY],
+        "further": validation[CHOSEN_BY:],
+        "test": parts["test"],
+    }
+
+
 def measure(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
     """Accuracy of the student, and which answers are right."""
     parts = splits(options.data)
     teacher = the_teacher(parts["train"], seed, options.trained)
     student = bridged(*network(NARROW, parts["train"], 100 + seed))
     params = taught(student, teacher, METHODS[name], parts["train"], 200 + seed)
-    validation = parts["val"]
-    judging = {
-        "chosen by": Images(validation.images[:CHOSEN_BY], validation.labels[:CHOSEN_BY]),
-        "further": Images(validation.images[CHOSEN_BY:], validation.labels[CHOSEN_BY:]),
-        "test": parts["test"],
-    }
+    judging = held_out(parts)
     if options.part == "validation":
         judging = {"chosen by": judging["chosen by"]}
     found = {}
@@ -227,7 +232,7 @@ def measure(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]
             for who, tree in models.items()
         }
         found[part] = {who: evaluation.accuracy for who, evaluation in each.items()}
-        found[part]["right"] = "".join("01"[right] for right in each["student"].correct)
+        found[part]["right"] = "".join("01"[int(right)] for right in each["student"].correct)
     return found
 
 

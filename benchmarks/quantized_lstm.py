@@ -12,6 +12,7 @@ per seed; nothing was chosen on them.
 import argparse
 import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -35,21 +36,24 @@ METHODS = {
     "gptq, mse ranges, corrected": (CLIPPED, CORRECTION),
 }
 
+Objective = Callable[[Params, Array], Array]
+"""(params, windows (n, length + 1)) to the loss of a batch."""
 
-def initial(key: Key) -> Params:
+
+def initial(key: Key, units: int = UNITS, embedded: int = EMBEDDED) -> Params:
     """Normal of deviation 1 / sqrt(inputs); the forget gates start open."""
     shapes = {
-        "embedding": (CHARACTERS, EMBEDDED),
-        "input": (EMBEDDED, 4 * UNITS),
-        "hidden": (UNITS, 4 * UNITS),
-        "out": (UNITS, CHARACTERS),
+        "embedding": (CHARACTERS, embedded),
+        "input": (embedded, 4 * units),
+        "hidden": (units, 4 * units),
+        "out": (units, CHARACTERS),
     }
     keys = jax.random.split(key, len(shapes))
     drawn = {
         name: jax.random.normal(each, shape) * shape[0] ** -0.5
         for each, (name, shape) in zip(keys, shapes.items(), strict=True)
     }
-    bias = jnp.zeros(4 * UNITS).at[UNITS : 2 * UNITS].set(1.0)
+    bias = jnp.zeros(4 * units).at[units : 2 * units].set(1.0)
     return drawn | {"bias": bias, "out_bias": jnp.zeros(CHARACTERS)}
 
 
@@ -65,7 +69,7 @@ def lstm(params: Params, codes: Array) -> Array:
         hidden = jax.nn.sigmoid(give) * jnp.tanh(cell)
         return (hidden, cell), hidden
 
-    start = jnp.zeros((len(codes), UNITS))
+    start = jnp.zeros((len(codes), params["bias"].size // 4))
     _, hidden = jax.lax.scan(step, (start, start), jnp.swapaxes(fed, 0, 1))
     return jnp.swapaxes(hidden, 0, 1) @ params["out"] + params["out_bias"][None, None]
 
@@ -78,13 +82,17 @@ def loss(params: Params, codes: Array) -> Array:
 def trained(codes: Array, seed: int) -> Params:
     """The params after training on windows at random."""
     key, params_key = jax.random.split(jax.random.key(seed))
+    return fitted(loss, initial(params_key), codes, key)
+
+
+def fitted(objective: Objective, params: Params, codes: Array, key: Key) -> Params:
+    """The params after the steps of Adam on windows at random that the key draws."""
     schedule = optax.cosine_decay_schedule(RATE, STEPS)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
-    params = initial(params_key)
 
     def step(carry: tuple, key: Key) -> tuple[tuple, None]:
         params, state = carry
-        grads = jax.grad(loss)(params, batch(codes, BATCH, key))
+        grads = jax.grad(objective)(params, batch(codes, BATCH, key))
         updates, state = optimizer.update(grads, state, params)
         return (optax.apply_updates(params, updates), state), None
 

@@ -25,6 +25,7 @@ from benchmarks.removal import Objective, Training, cost, cropped, latency, macs
 from jaxcompress.bridges.functional import Functional
 from jaxcompress.core.types import Array, Key, Params
 from jaxcompress.demo.data import Images
+from jaxcompress.structure import SmallerModel
 
 WIDTHS = (16, 32, 64)
 SHARES = (2, 3)
@@ -141,8 +142,10 @@ def batches(images: Images) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(images.images[i : i + 250], images.labels[i : i + 250]) for i in starts]
 
 
-def shrunk(dense: Functional, images: Images, share: int, seed: int) -> dict[str, Any]:
-    """The model with so small a share of the multiply-adds, at three moments."""
+def cut(
+    dense: Functional, images: Images, share: int, seed: int
+) -> tuple[SmallerModel, Functional]:
+    """The model as cut, and one to fine-tune: its norms' statistics measured again."""
     few = batches(images)
     one = images.images[:1]
     removed = jc.structure.remove(
@@ -158,11 +161,21 @@ def shrunk(dense: Functional, images: Images, share: int, seed: int) -> dict[str
     measured = jc.recalibrate(
         model.train_fn, model.params, [batch[:1] for batch in few], key=jax.random.key(seed)
     )
-    start = bridged(narrower(measured), measured)
+    return removed, bridged(narrower(measured), measured)
+
+
+def tuning_seed(share: int, seed: int) -> int:
+    """The seed of the order of images and of their augmentation after a cut."""
+    return seed + 100 * share
+
+
+def shrunk(dense: Functional, images: Images, share: int, seed: int) -> dict[str, Any]:
+    """The model with so small a share of the multiply-adds, at three moments."""
+    removed, start = cut(dense, images, share, seed)
     return {
         "removed": (removed.fn, removed.params),
-        "norms measured": (removed.fn, measured),
-        "trained": (removed.fn, fitted(start, images, AGAIN, seed + 100 * share)),
+        "norms measured": (removed.fn, start.params),
+        "trained": (removed.fn, fitted(start, images, AGAIN, tuning_seed(share, seed))),
     }
 
 
