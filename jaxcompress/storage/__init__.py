@@ -1,6 +1,7 @@
 """Saves trees as self-contained files, describes the files and measures sizes.
 
     files    save, load, load_leaf of one leaf, load_removal, describe
+             open: a mapping whose leaves are read when they are asked for
     sizes    size: bytes in a file, in memory, and dense
 
 A file holds params of any structure, compressed leaves among them, bit for bit.
@@ -14,6 +15,8 @@ from jaxcompress.storage.description import describe as describe
 from jaxcompress.storage.files import load as load
 from jaxcompress.storage.files import load_leaf as load_leaf
 from jaxcompress.storage.files import save as save
+from jaxcompress.storage.opening import OpenFile as OpenFile
+from jaxcompress.storage.opening import open as open
 from jaxcompress.storage.removals import load_removal as load_removal
 from jaxcompress.storage.sizes import Size as Size
 from jaxcompress.storage.sizes import size as size

@@ -11,7 +11,7 @@ from jaxcompress.core.report import aligned
 from jaxcompress.core.rotated import Rotated
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.storage.container import archive
-from jaxcompress.storage.container.contents import Leaf
+from jaxcompress.storage.container.contents import Contents, Leaf
 from jaxcompress.storage.container.errors import brief
 from jaxcompress.storage.container.header import Header
 from jaxcompress.storage.container.limits import MAX_BYTES
@@ -68,35 +68,40 @@ class FileReport:
     removals: tuple[Removal, ...]
 
     def __str__(self) -> str:
-        header = ("leaf", "shape", "dtype", "spec", "coder", "bytes")
-        rows = [
-            (
-                brief(leaf.name, _WIDEST),
-                "×".join(map(str, leaf.shape)) or "()",
-                leaf.dtype,
-                brief(leaf.spec or "-", _WIDEST),
-                leaf.coder,
-                f"{leaf.size_bytes:,}",
-            )
-            for leaf in self.leaves
-        ]
-        ends = [
-            ("header", "", "", "", "", f"{self.header_bytes:,}"),
-            ("total", "", "", "", "", f"{self.size_bytes:,}"),
-        ]
         texts = [
             f"{brief(name, _WIDEST)}: {brief(text, 4 * _WIDEST)}"
             for name, text in self.metadata.items()
         ]
         return "\n".join(
             [
-                f"{self.path}, format version {self.format_version}",
-                *aligned([header, *rows, *ends]),
+                *table(self),
                 *(f"removed before: {brief(str(each), 4 * _WIDEST)}" for each in self.removals),
                 *texts,
                 f"checksum ok: sha256 {self.checksum}",
             ]
         )
+
+
+def table(report: FileReport) -> list[str]:
+    """The lines of the file and its leaves, long texts shortened."""
+    header = ("leaf", "shape", "dtype", "spec", "coder", "bytes")
+    rows = [
+        (
+            brief(leaf.name, _WIDEST),
+            "×".join(map(str, leaf.shape)) or "()",
+            leaf.dtype,
+            brief(leaf.spec or "-", _WIDEST),
+            leaf.coder,
+            f"{leaf.size_bytes:,}",
+        )
+        for leaf in report.leaves
+    ]
+    ends = [
+        ("header", "", "", "", "", f"{report.header_bytes:,}"),
+        ("total", "", "", "", "", f"{report.size_bytes:,}"),
+    ]
+    first = f"{report.path}, format version {report.format_version}"
+    return [first, *aligned([header, *rows, *ends])]
 
 
 def describe(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> FileReport:
@@ -118,17 +123,21 @@ def describe(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> FileRepo
       OSError: there is no such file.
     """
     check_count("describe", "max_bytes", max_bytes)
-    opened = archive.verify("describe", path, max_bytes)
-    header = opened.header
+    return report_of(path, archive.verify("describe", path, max_bytes))
+
+
+def report_of(path: str | os.PathLike, contents: Contents) -> FileReport:
+    """What the header of a file says; nothing is read."""
+    header = contents.header
     return FileReport(
         path=os.fspath(path),
         size_bytes=len(header.content) + header.data_bytes,
         header_bytes=len(header.content),
-        format_version=opened.version,
-        checksum=opened.checksum,
-        metadata=opened.metadata,
-        leaves=tuple(_stored_leaf(name, leaf, header) for name, leaf in opened.leaves.items()),
-        removals=opened.removals,
+        format_version=contents.version,
+        checksum=contents.checksum,
+        metadata=contents.metadata,
+        leaves=tuple(_stored_leaf(name, leaf, header) for name, leaf in contents.leaves.items()),
+        removals=contents.removals,
     )
 
 

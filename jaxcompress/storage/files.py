@@ -1,7 +1,5 @@
 """Saving a tree as one file, and loading it."""
 
-import difflib
-import itertools
 import os
 from collections.abc import Iterable, Mapping
 from numbers import Number
@@ -16,6 +14,7 @@ from jaxcompress.core.messages import shown
 from jaxcompress.core.names import leaf_names
 from jaxcompress.core.types import PyTree
 from jaxcompress.graph.surgery.removal import Removal
+from jaxcompress.storage.absent import no_such_leaf
 from jaxcompress.storage.container import archive, disk, outlines
 from jaxcompress.storage.container.contents import Contents
 from jaxcompress.storage.container.errors import FileError, brief, reading
@@ -152,18 +151,9 @@ def load_leaf(path: str | os.PathLike, name: str, *, max_bytes: int = MAX_BYTES)
 
     opened, leaves = archive.read("load_leaf", path, wanted, max_bytes)
     if not leaves:
-        raise KeyError(
-            f"load_leaf({os.fspath(path)!r}, {shown(name)}): the file has no such leaf, and "
-            f"{len(opened.leaves)} others.{_near(name, opened.leaves)} storage.describe lists them."
-        )
+        call = f"load_leaf({os.fspath(path)!r}, {shown(name)})"
+        raise no_such_leaf(call, name, opened.leaves)
     return leaves[name]
-
-
-def _near(name: str, names: Iterable[str]) -> str:
-    """Names like a wrong one, as a question; comparing long or many ones takes long."""
-    short = [each for each in itertools.islice(names, 1000) if len(each) <= 100]
-    near = difflib.get_close_matches(name[:100], short, n=3, cutoff=0.4)
-    return f" Did you mean {' or '.join(map(shown, near))}?" if near else ""
 
 
 def _rebuilt(outline: str, leaves: Mapping[str, object]) -> PyTree:

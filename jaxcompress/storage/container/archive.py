@@ -68,9 +68,9 @@ def read(
       OSError: there is no such file.
     """
     with opened(caller, path) as file:
-        version, contents = _opened(file, max_bytes)
+        version, contents = contents_of(file, max_bytes)
         names = list(wanted(contents))
-        _check_total(contents, names, max_bytes)
+        check_counted(contents, names, max_bytes)
         found = {}
         for name, leaf in version.leaves(file, contents, names):
             found[name] = jax.tree.map(on_device, leaf)
@@ -85,13 +85,19 @@ def verify(caller: str, path: str | os.PathLike, max_bytes: int) -> Contents:
       OSError: there is no such file.
     """
     with opened(caller, path) as file:
-        version, contents = _opened(file, max_bytes)
-        _check_total(contents, contents.leaves, max_bytes)
+        version, contents = contents_of(file, max_bytes)
+        check_counted(contents, contents.leaves, max_bytes)
         version.verify(file, contents)
         return contents
 
 
-def _opened(file: io.FileIO, max_bytes: int) -> tuple[Version, Contents]:
+def contents_of(file: io.FileIO, max_bytes: int) -> tuple[Version, Contents]:
+    """How a file just opened is read, and what its header says.
+
+    Raises:
+      FileError: the header is truncated, altered, foreign, of a later format, or larger
+        than `max_bytes`.
+    """
     header = read_header(file, max_bytes)
     texts = header.metadata
     if texts.get("format") != FORMAT or "sha256" not in texts:
@@ -113,7 +119,7 @@ def _opened(file: io.FileIO, max_bytes: int) -> tuple[Version, Contents]:
     return VERSIONS[number], contents
 
 
-def _check_total(contents: Contents, names: Iterable[str], max_bytes: int) -> None:
+def check_counted(contents: Contents, names: Iterable[str], max_bytes: int) -> None:
     """Refuses leaves that count for more than the caller accepts; none is read yet."""
     total = HEADER_WEIGHT * len(contents.header.content)
     for name in names:

@@ -8,6 +8,7 @@ covers the digests of all leaves, it names the content of the whole file.
 import base64
 import hashlib
 
+from jaxcompress.core.messages import shown
 from jaxcompress.storage.container.errors import FileError
 
 _BYTES = 12
@@ -28,6 +29,15 @@ class LeafDigest:
     @property
     def text(self) -> str:
         return base64.urlsafe_b64encode(self._sha256.digest()[:_BYTES]).decode()
+
+
+def check_leaf(name: str, digest: LeafDigest, expected: str) -> None:
+    """Raises a FileError where the bytes of a leaf are not those that were written."""
+    if digest.text != expected:
+        raise FileError(
+            f"the checksum of leaf {shown(name)} does not match: it was altered. Copy the file "
+            "again."
+        )
 
 
 def sealed(header: bytes) -> bytes:

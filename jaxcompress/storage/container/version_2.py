@@ -13,7 +13,7 @@ from jaxcompress.graph.surgery.removal import Removal, fault_of
 from jaxcompress.storage.coders import Coder, coder_named, plain
 from jaxcompress.storage.container import digests, forms, memory
 from jaxcompress.storage.container.contents import Contents, Leaf, Version, users_texts
-from jaxcompress.storage.container.errors import FileError, brief, contradiction, within
+from jaxcompress.storage.container.errors import brief, contradiction, within
 from jaxcompress.storage.container.header import Entry, Header, in_order
 from jaxcompress.storage.container.limits import chosen
 from jaxcompress.storage.container.parts import Codes, Part
@@ -141,7 +141,7 @@ def verify(file: io.FileIO, contents: Contents) -> None:
         if leaf.free:
             digest = digests.LeafDigest()
             memory.pass_by(file, entry.end - entry.begin, digest.seen)
-            _check(name, digest, leaf)
+            digests.check_leaf(name, digest, leaf.digest)
         else:
             _restored(file, name, entry, leaf)
 
@@ -149,17 +149,9 @@ def verify(file: io.FileIO, contents: Contents) -> None:
 def _restored(file: io.FileIO, name: str, entry: Entry, leaf: Leaf):
     digest = digests.LeafDigest()
     data = memory.following(file, entry.end - entry.begin, digest.seen)
-    _check(name, digest, leaf)
+    digests.check_leaf(name, digest, leaf.digest)
     with within(f"leaf {shown(name)}"):
         return leaf.restored([data])
-
-
-def _check(name: str, digest: digests.LeafDigest, leaf: Leaf) -> None:
-    if digest.text != leaf.digest:
-        raise FileError(
-            f"the checksum of leaf {shown(name)} does not match: it was altered. Copy the file "
-            "again."
-        )
 
 
 READER = Version(contents, leaves, verify)

@@ -2,8 +2,8 @@
 
     python -m tests.storage.fuzzing.campaign FIRST COUNT FOLDER TRACED
 
-Every file is described, loaded and read by leaf; what is accepted is checked, saved and
-loaded again.
+Every file is described, loaded, opened and read by leaf; what is accepted is checked,
+saved and loaded again.
 The process writes which file it reads, so that one that dies is known by its seed.
 """
 
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxcompress import storage
 from jaxcompress.core.leaf import logical
 from jaxcompress.core.names import named_leaves
 from jaxcompress.storage import FileError, describe, load, load_leaf, load_removal, save
@@ -77,6 +78,10 @@ def outcome(path: pathlib.Path) -> tuple[str, int]:
     for name in names[:1]:
         one, _ = answer(load_leaf, path, name)
         assert loaded != "accepted" or one == "accepted", (loaded, one)
+    lazily, _ = answer(opened_leaves, path)
+    assert loaded != "accepted" or lazily == "accepted", (loaded, lazily)
+    # Of an open file each leaf counts alone.
+    assert lazily != "accepted" or loaded == "accepted" or "max_bytes" in loaded, loaded
     if loaded != "accepted" or report is None:
         return "refused", 0
     check_tree(tree, report)
@@ -86,6 +91,12 @@ def outcome(path: pathlib.Path) -> tuple[str, int]:
     assert_same_bits(load(again), tree)
     assert load_removal(again) == removed
     return "accepted", sum(map(leaf_bytes, logical_parts(tree)))
+
+
+def opened_leaves(path: pathlib.Path) -> dict[str, Any]:
+    with storage.open(path) as opened:
+        assert len(repr(opened).splitlines()) >= 4
+        return dict(opened)
 
 
 def logical_parts(tree) -> list:

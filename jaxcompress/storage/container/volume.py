@@ -1,0 +1,72 @@
+"""One file that stays open, and its leaves one by one."""
+
+import io
+import mmap
+import threading
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcompress.storage.container import digests
+from jaxcompress.storage.container.arrays import on_device
+from jaxcompress.storage.container.contents import Contents, Version
+from jaxcompress.storage.container.errors import FileError
+from jaxcompress.storage.container.header import Entry
+
+
+class Volume:
+    """The leaves of an open file; several threads may read them.
+
+    An array that is the container's own is the file itself, mapped into memory. Every
+    other leaf is read once for each time that it is asked for, and decoded.
+    """
+
+    def __init__(self, file: io.FileIO, version: Version, contents: Contents):
+        self.contents = contents
+        self._file, self._version = file, version
+        self._seeking = threading.Lock()
+        self._content: np.ndarray | None = None
+        self._verified: set[str] = set()
+
+    def leaf(self, name: str) -> Any:
+        """A leaf whose bytes were verified, at the latest now.
+
+        Raises:
+          FileError: they were altered or are no such leaf.
+        """
+        leaf = self.contents.leaves[name]
+        if leaf.digest and leaf.free:
+            return self._mapped(name, leaf.digest, self.contents.header.entries[name])
+        # Reading moves the file's position.
+        with self._seeking:
+            [(_, found)] = self._version.leaves(self._file, self.contents, [name])
+        if isinstance(found, np.ndarray):
+            found.flags.writeable = False
+            return found
+        return jax.tree.map(on_device, found)
+
+    def _mapped(self, name: str, expected: str, entry: Entry) -> np.ndarray:
+        start = len(self.contents.header.content)
+        data = self._bytes()[start + entry.begin : start + entry.end]
+        if name not in self._verified:
+            digest = digests.LeafDigest()
+            digest.seen(data.data)
+            digests.check_leaf(name, digest, expected)
+            self._verified.add(name)
+        return data.view(entry.dtype).reshape(entry.shape)
+
+    def _bytes(self) -> np.ndarray:
+        """The whole file, read-only; its memory stays as long as any array of it."""
+        if self._content is None:
+            mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+            found = np.frombuffer(mapped, np.uint8)
+            header = self.contents.header
+            size_bytes = len(header.content) + header.data_bytes
+            if found.size != size_bytes:
+                raise FileError(
+                    f"the file has {found.size} bytes and had {size_bytes} when it was opened: it "
+                    "was changed meanwhile. Open it again."
+                )
+            self._content = found
+        return self._content
