@@ -11,6 +11,7 @@
     scales       which stored scale each block gets, where few can be stored
     equivalent   transforms that leave the function unchanged, before rounding
     rounding     which code each weight gets
+    rates        how many bits an entropy coder spends on codes
 
 The spec that weights are quantized by is the one that they are trained with.
 """
@@ -21,6 +22,7 @@ from jaxcompress.quantize import equivalent as equivalent
 from jaxcompress.quantize import execution as execution
 from jaxcompress.quantize import formats as formats
 from jaxcompress.quantize import ranges as ranges
+from jaxcompress.quantize import rates as rates
 from jaxcompress.quantize import rounding as rounding
 from jaxcompress.quantize import scales as scales
 from jaxcompress.quantize import shortcut as shortcut

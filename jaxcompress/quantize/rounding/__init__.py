@@ -13,6 +13,7 @@ from jaxcompress.quantize.rounding.low_rank import from_error as from_error
 from jaxcompress.quantize.rounding.low_rank import from_weight as from_weight
 from jaxcompress.quantize.rounding.low_rank import low_rank as low_rank
 from jaxcompress.quantize.rounding.nearest import nearest as nearest
+from jaxcompress.quantize.rounding.rate_distortion import rate_distortion as rate_distortion
 from jaxcompress.quantize.rounding.roots import diagonal_root as diagonal_root
 from jaxcompress.quantize.rounding.roots import exact_root as exact_root
 from jaxcompress.quantize.rounding.rotated import rotated as rotated

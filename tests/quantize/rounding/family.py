@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.quantize import formats, rounding, scales
+from jaxcompress.quantize import formats, ranges, rounding, scales
 from jaxcompress.quantize.rounding import Rounding
 
 Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -72,6 +72,9 @@ ROUNDINGS = {
     "hqq": Row(lambda: rounding.hqq(norm=0.5), by_power(0.5), reads=False),
     "stochastic": Row(
         lambda: rounding.stochastic(jax.random.key(0)), promises_nothing, reads=False
+    ),
+    "rate_distortion": Row(
+        lambda: rounding.rate_distortion(1e-30, ranges=ranges.min_max), by_energy
     ),
     "sign_round": Row(lambda: rounding.sign_round(steps=20), on_outputs),
     "ada_round": Row(lambda: rounding.ada_round(steps=20), on_outputs),
