@@ -2,11 +2,14 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
+
+Advance = Callable[[int, str], None]
 
 
 @contextlib.contextmanager
-def bar(title: str, steps: int, *, begin: int = 0) -> Iterator[Callable[[int, str], None]]:
+def bar(title: str, steps: int, *, begin: int = 0, after: float = 0.0) -> Iterator[Advance]:
     """Gives a function to call with the number of steps done and a short text.
 
     It is drawn on standard error and removed at the end, so that what a program prints
@@ -17,6 +20,7 @@ def bar(title: str, steps: int, *, begin: int = 0) -> Iterator[Callable[[int, st
       title: what runs.
       steps: number of steps at the end.
       begin: number of steps that were done before.
+      after: seconds without a bar; what ends earlier shows none.
 
     Example:
       >>> with bar("folds", 2) as advance:
@@ -25,6 +29,22 @@ def bar(title: str, steps: int, *, begin: int = 0) -> Iterator[Callable[[int, st
     if not (title and sys.stderr.isatty()):
         yield lambda done, text: None
         return
+    started, drawn = time.monotonic(), []
+    with contextlib.ExitStack() as stack:
+
+        def advance(done: int, text: str) -> None:
+            if not drawn and time.monotonic() - started >= after:
+                drawn.append(stack.enter_context(_drawn(title, steps, begin)))
+            for update in drawn:
+                update(done, text)
+
+        if not after:
+            advance(begin, "")
+        yield advance
+
+
+@contextlib.contextmanager
+def _drawn(title: str, steps: int, begin: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -34,8 +34,8 @@ def save(
     """Writes a tree to one self-contained safetensors file, whole or not at all.
 
     Each array of a leaf is stored by the coder that makes it smallest, bit for bit. The
-    same tree gives the same bytes. Sharded arrays are gathered. Beside the tree one
-    leaf at a time takes memory.
+    same tree gives the same bytes. Sharded arrays are gathered. Beside the tree a few
+    leaves take memory: one for each processor, at most 256 MiB or the largest alone.
 
     Args:
       path: where; an existing file is replaced once the new one is complete, and keeps
@@ -80,7 +80,7 @@ def load(path: str | os.PathLike, like: PyTree = None, *, max_bytes: int = MAX_B
     The file is read once, and what was verified is what is decoded, even where another
     process rewrites it meanwhile. Files of every format version are read. Nothing is
     compiled. On a CPU a plain array is the
-    memory it was read into: beside the tree only the leaf at hand takes memory.
+    memory it was read into: beside the tree only the leaves at hand take memory.
 
     Args:
       path: the file.

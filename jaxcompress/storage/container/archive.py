@@ -8,11 +8,11 @@ from typing import Any
 import jax
 
 from jaxcompress.core.messages import shown
-from jaxcompress.storage.container import digests, disk, outlines, version_1, version_2
+from jaxcompress.core.progress import bar
+from jaxcompress.storage.container import disk, outlines, version_1, version_2, writing
 from jaxcompress.storage.container.arrays import on_device
 from jaxcompress.storage.container.contents import Contents, Version
 from jaxcompress.storage.container.errors import FileError, contradiction
-from jaxcompress.storage.container.header import in_order
 from jaxcompress.storage.container.header import read as read_header
 from jaxcompress.storage.container.limits import HEADER_WEIGHT, check_total, leaf_bytes
 from jaxcompress.storage.container.paths import opened
@@ -22,7 +22,7 @@ VERSIONS: Mapping[str, Version] = {"1": version_1.READER, "2": version_2.READER}
 
 
 def write(caller: str, path: str, planned: Plan) -> int:
-    """Writes what was planned; beside the tree one leaf at a time is in memory.
+    """Writes what was planned; beside the tree a few leaves at a time are in memory.
 
     Returns:
       Bytes on disk.
@@ -30,20 +30,9 @@ def write(caller: str, path: str, planned: Plan) -> int:
     Raises:
       ValueError: an array has changed since, or no file can lie at the path.
     """
-    found = {}
     with disk.replacing(caller, path) as file:
-        # The header lists the digests of what follows it, and is as long without them.
-        file.seek(len(planned.header({})))
-        for name, _ in in_order(planned.entries):
-            digest = digests.LeafDigest()
-            for piece in planned.leaves[name].pieces():
-                file.write(piece)
-                digest.seen(piece)
-            found[name] = digest.text
-        size_bytes = file.tell()
-        file.seek(0)
-        file.write(planned.header(found))
-    return size_bytes
+        writing.fill(file, planned, os.path.basename(path))
+        return file.tell()
 
 
 def read(
@@ -71,9 +60,11 @@ def read(
         version, contents = contents_of(file, max_bytes)
         names = list(wanted(contents))
         check_counted(contents, names, max_bytes)
-        found = {}
-        for name, leaf in version.leaves(file, contents, names):
-            found[name] = jax.tree.map(on_device, leaf)
+        found, title = {}, f"loading {os.path.basename(os.fspath(path))}"
+        with bar(title, len(names), after=writing.SILENT_SECONDS) as advance:
+            for name, leaf in version.leaves(file, contents, names):
+                found[name] = jax.tree.map(on_device, leaf)
+                advance(len(found), "")
         return contents, {name: found[name] for name in contents.leaves if name in found}
 
 

@@ -33,8 +33,9 @@ def replacing(caller: str, path: str) -> Iterator[BinaryIO]:
     """Gives a temporary file beside `path`, which replaces `path` on success.
 
     A reader sees the old file or the new one. After an error there is only the old one.
-    The temporary is locked as long as its writer lives. What writers of this host left
-    in the folder when they were killed is removed first.
+    At the end the disk has the file and its name. The temporary is locked as long as
+    its writer lives. What writers of this host left in the folder when they were killed
+    is removed first.
 
     Args:
       caller: who writes, for error messages.
@@ -57,6 +58,18 @@ def replacing(caller: str, path: str) -> Iterator[BinaryIO]:
         if fcntl is None:
             file.close()  # Windows renames no open file.
         os.replace(temporary, target)
+    _keep_name(target.parent)
+
+
+def _keep_name(folder: pathlib.Path) -> None:
+    """Waits until the disk has the folder too, and with it the new file's name."""
+    # Windows opens no folder; some network file systems have nothing to wait for.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def checked_target(caller: str, path: str) -> tuple[pathlib.Path, os.stat_result | None]:

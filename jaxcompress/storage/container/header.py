@@ -98,7 +98,7 @@ def read(file: io.FileIO, max_bytes: int = MAX_BYTES) -> Header:
     size = os.fstat(file.fileno()).st_size
     if size < LENGTH_BYTES + 2:
         raise FileError(f"the file has {size} bytes and no header. Copy it again.")
-    start = memory.following(file, LENGTH_BYTES, lambda piece: None).tobytes()
+    start = memory.following(file, LENGTH_BYTES).tobytes()
     length = int.from_bytes(start, "little")
     if length > min(size - LENGTH_BYTES, LARGEST_HEADER):
         raise FileError(
@@ -106,7 +106,7 @@ def read(file: io.FileIO, max_bytes: int = MAX_BYTES) -> Header:
             f"{LARGEST_HEADER}: the file is truncated or not a safetensors file. Copy it again."
         )
     check_total(HEADER_WEIGHT * length, max_bytes)
-    text = memory.following(file, length, lambda piece: None).tobytes()
+    text = memory.following(file, length).tobytes()
     fields = _fields(text)
     metadata = _metadata(fields.pop(METADATA, {}))
     entries = {name: _entry(name, field) for name, field in fields.items()}

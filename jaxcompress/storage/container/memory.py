@@ -25,7 +25,11 @@ def aligned(size_bytes: int) -> np.ndarray:
     return memory[begin : begin + size_bytes]
 
 
-def following(file: io.RawIOBase, size_bytes: int, seen: Seen) -> np.ndarray:
+def _unseen(piece: memoryview) -> None:
+    del piece
+
+
+def following(file: io.RawIOBase, size_bytes: int, seen: Seen = _unseen) -> np.ndarray:
     """The next bytes of a file, read once into memory of their own.
 
     Args:

@@ -17,7 +17,7 @@ from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import PyTree
 from jaxcompress.graph.surgery.removal import Removal, as_removals, fault_of
 from jaxcompress.storage.coders import CODERS, plain
-from jaxcompress.storage.container import digests, outlines, safetensors
+from jaxcompress.storage.container import ahead, digests, outlines, safetensors
 from jaxcompress.storage.container.arrays import check_storable, source
 from jaxcompress.storage.container.dtypes import WORD_BITS, known_dtype
 from jaxcompress.storage.container.errors import ContradictionError
@@ -39,6 +39,9 @@ is for how the tree was made, `base` for the file that a difference is added to.
 
 _WIDEST_ITEM = 16
 """Bytes of the widest number."""
+
+_BYTES = 4
+"""Of a number, roughly, to tell large leaves from small ones."""
 
 _ANEW = (
     "Make it by quantize, factorize, QTensor.from_codes, LowRank.from_factors, "
@@ -153,7 +156,13 @@ def plan(
     nodes = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, QTensor))
     specs = tuple(dict.fromkeys(node.spec for node in nodes if isinstance(node, QTensor)))
     named = named_leaves(tree)
-    leaves = {name: stored(caller, name, leaf, specs) for name, leaf in named.items()}
+    planned_leaves = ahead.results(
+        named.items(),
+        begin=lambda item: item,
+        finish=lambda item: stored(caller, *item, specs),
+        size_bytes=lambda item: _BYTES * np.size(item[1]),
+    )
+    leaves = dict(zip(named, planned_leaves, strict=True))
     removals = as_removals(caller, removal)
     shapes = {name: np.shape(leaf) for name, leaf in named.items() if removals}
     if fault := fault_of(removals, shapes):

@@ -179,7 +179,7 @@ def read(path: str | os.PathLike) -> Container:
     with opened("safetensors.read", path) as file:
         found = header_of(file)
         buffers = {
-            name: memory.following(file, entry.end - entry.begin, lambda piece: None)
+            name: memory.following(file, entry.end - entry.begin)
             for name, entry in in_order(found.entries)
         }
         return Container(found.entries, found.metadata, buffers)

@@ -11,7 +11,7 @@ from jaxcompress.core.messages import shown
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.graph.surgery.removal import Removal, fault_of
 from jaxcompress.storage.coders import Coder, coder_named, plain
-from jaxcompress.storage.container import digests, forms, memory
+from jaxcompress.storage.container import ahead, digests, forms, memory
 from jaxcompress.storage.container.contents import Contents, Leaf, Version, users_texts
 from jaxcompress.storage.container.errors import brief, contradiction, within
 from jaxcompress.storage.container.header import Entry, Header, in_order
@@ -128,10 +128,19 @@ def _coders(record: Record) -> tuple[str, ...]:
 def leaves(file: io.FileIO, contents: Contents, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
     """The named leaves as they lie in the file; others are not read."""
     wanted, start = set(names), len(contents.header.content)
-    for name, entry in in_order(contents.header.entries):
-        if name in wanted:
-            file.seek(start + entry.begin)
-            yield name, _restored(file, name, entry, contents.leaves[name])
+    entries = [each for each in in_order(contents.header.entries) if each[0] in wanted]
+
+    def begin(item: tuple[str, Entry]) -> tuple[str, np.ndarray]:
+        name, entry = item
+        file.seek(start + entry.begin)
+        return name, memory.following(file, entry.end - entry.begin)
+
+    def finish(item: tuple[str, np.ndarray]) -> tuple[str, Any]:
+        name, data = item
+        return name, _restored(name, data, contents.leaves[name])
+
+    # Bytes are read one leaf after the other, verified and decoded by several threads.
+    yield from ahead.results(entries, begin, finish, lambda item: item[1].end - item[1].begin)
 
 
 def verify(file: io.FileIO, contents: Contents) -> None:
@@ -143,12 +152,12 @@ def verify(file: io.FileIO, contents: Contents) -> None:
             memory.pass_by(file, entry.end - entry.begin, digest.seen)
             digests.check_leaf(name, digest, leaf.digest)
         else:
-            _restored(file, name, entry, leaf)
+            _restored(name, memory.following(file, entry.end - entry.begin), leaf)
 
 
-def _restored(file: io.FileIO, name: str, entry: Entry, leaf: Leaf):
+def _restored(name: str, data: np.ndarray, leaf: Leaf):
     digest = digests.LeafDigest()
-    data = memory.following(file, entry.end - entry.begin, digest.seen)
+    digest.seen(data.data)
     digests.check_leaf(name, digest, leaf.digest)
     with within(f"leaf {shown(name)}"):
         return leaf.restored([data])
