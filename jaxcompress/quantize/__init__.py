@@ -4,6 +4,7 @@
     data         reconstruct: layer by layer, on calibration data; post_training tries
                  what is good and keeps what is best
     training     fake_quantize, fake_quantize_activations, fake_quantize_model
+    companions   steps that are trained beside the weights
     execution    plan_execution, run, with execution.dynamic or execution.static
     diagnosis    diagnose: where the signal is lost, site by site
     formats      what a code stands for; int8 and int4 stand here, too
@@ -17,6 +18,7 @@ The spec that weights are quantized by is the one that they are trained with.
 """
 
 from jaxcompress.core import exports
+from jaxcompress.quantize import companions as companions
 from jaxcompress.quantize import diagnosis as diagnosis
 from jaxcompress.quantize import equivalent as equivalent
 from jaxcompress.quantize import execution as execution

@@ -104,6 +104,7 @@ DOORS = Doors(
         "learning_rate": SIZE,
         "penalty": SIZE,
         "slope": SIZE,
+        "offset": SIZE,
         "start": SIZE,
         "pull": SIZE,
         "importance": SIZE | BOOL,
