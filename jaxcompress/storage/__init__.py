@@ -3,11 +3,13 @@
     files    save, load, load_leaf of one leaf, load_removal, describe
              open: a mapping whose leaves are read when they are asked for
     sizes    size: bytes in a file, in memory, and dense
+    coders   what writes the numbers of a file: sets of coders for `save(coders=)`
 
 A file holds params of any structure, compressed leaves among them, bit for bit.
 """
 
 from jaxcompress.core import exports
+from jaxcompress.storage import coders as coders
 from jaxcompress.storage.container.errors import FileError as FileError
 from jaxcompress.storage.description import FileReport as FileReport
 from jaxcompress.storage.description import StoredLeaf as StoredLeaf

@@ -15,6 +15,7 @@ from jaxcompress.core.names import leaf_names
 from jaxcompress.core.types import PyTree
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.storage.absent import no_such_leaf
+from jaxcompress.storage.coders import FAST, Coder
 from jaxcompress.storage.container import archive, disk, outlines
 from jaxcompress.storage.container.contents import Contents
 from jaxcompress.storage.container.errors import FileError, brief, reading
@@ -30,6 +31,7 @@ def save(
     *,
     metadata: Mapping[str, str] = NO_TEXT,
     removal: Removal | Iterable[Removal] = (),
+    coders: Iterable[Coder] = FAST,
 ) -> int:
     """Writes a tree to one self-contained safetensors file, whole or not at all.
 
@@ -46,6 +48,8 @@ def save(
       removal: what verbs of `structure` removed before, of which these are the params;
         a list of removals where each took the model of the one before. `load_removal`
         gives them back, and `structure.replay` the smaller program.
+      coders: those that may be used; `storage.coders.BALANCED` adds an entropy coder.
+        `plain` is always allowed.
 
     Returns:
       Bytes on disk.
@@ -54,7 +58,7 @@ def save(
       TypeError: a leaf cannot be stored: a random key, a function, a masked or traced
         array, an unknown dtype; or the key of a dict is more than text, a number, a
         truth value, None or a tuple of these; or `metadata` is no mapping of texts, or
-        `removal` no removal.
+        `removal` no removal, or `coders` no coders.
       ValueError: a text has a reserved name, two leaves have one name, a leaf was
         deleted, the tree is not what the removals leave, or `path` is a directory,
         FIFO, socket or device.
@@ -71,7 +75,7 @@ def save(
     """
     name = checked_path("save", path)
     disk.checked_target("save", name)  # before a large tree is planned
-    return archive.write("save", name, plan("save", tree, metadata, removal))
+    return archive.write("save", name, plan("save", tree, metadata, removal, coders))
 
 
 def load(path: str | os.PathLike, like: PyTree = None, *, max_bytes: int = MAX_BYTES) -> PyTree:

@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable
 
 import jax
 import numpy as np
 
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.types import PyTree
-from jaxcompress.storage.coders import plain
+from jaxcompress.storage.coders import FAST, Coder, plain
 from jaxcompress.storage.container.parts import Source
 from jaxcompress.storage.container.plan import plan
 
@@ -25,7 +26,8 @@ class Size:
       dense: 4 bytes for each number the tree stands for, whatever its dtype.
       memory: bytes of its arrays now, as the device holds them; copies on several
         devices count.
-      disk: exactly the file that `save` writes without `metadata=` and `removal=`.
+      disk: exactly the file that `save` writes with the same `coders=`, without
+        `metadata=` and `removal=`.
       entropy: the least that a coder of single numbers needs for the data, by the
         order-0 entropy of each leaf; scales and zero points raw; no header and no table
         of symbols.
@@ -50,24 +52,25 @@ class Size:
         )
 
 
-def size(tree: PyTree) -> Size:
+def size(tree: PyTree, *, coders: Iterable[Coder] = FAST) -> Size:
     """Bytes of the tree: dense, in memory, on disk, and by its entropy.
 
     Args:
       tree: what `save` takes.
+      coders: those that `save` may use.
 
     Returns:
       Size.
 
     Raises:
-      TypeError: a leaf cannot be stored.
+      TypeError: a leaf cannot be stored, or `coders` are none.
 
     Example:
       >>> sparse = {"kernel": jnp.zeros((100, 100)).at[0, 0].set(1.0)}
       >>> jc.storage.size(sparse).dense, jc.storage.size(sparse).disk
       (40000, 1582)
     """
-    planned = plan("size", tree)
+    planned = plan("size", tree, coders=coders)
     return Size(
         dense=DENSE_BYTES
         * sum(np.size(leaf) for leaf in jax.tree.leaves(tree, is_leaf=is_compressed)),

@@ -1,6 +1,6 @@
 """Coders: what each writes, one row per coder, and what all share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import hypothesis
@@ -8,95 +8,228 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from jaxcompress.storage.coders import CODERS, Coder, bitmask, coder_named, plain, smallest
-from jaxcompress.storage.coders.words import Words, word_dtype
-
-WIDTHS = (*range(1, 9), 16, 32, 64)
+from jaxcompress.storage.coders import BALANCED, CODERS, FAST, Coder, bitmask, plain, rans
+from jaxcompress.storage.coders.choice import checked_coders, coder_named, smallest
+from jaxcompress.storage.coders.frequencies import from_table, normalized, table
+from jaxcompress.storage.coders.words import WIDTHS, Layout, Words, word_dtype
+from jaxcompress.storage.container.errors import FileError
+from jaxcompress.storage.sizes import entropy_bits
 
 
 class Case(NamedTuple):
     coder: Coder
-    size_bytes: Callable[[int, int, int], int]
-    """(entries, entries that are not zero, bits of each) to bytes."""
+    size_bytes: Callable[[Words], tuple[float, float]]
+    """Words to the fewest and the most bytes that they may take."""
+    golden: str
+    """The bytes of `GOLDEN`, in hexadecimal: other ones are another version."""
+
+
+def flat(values: Iterable[int], bits: int) -> Words:
+    """Words in a row."""
+    x = np.array(values, word_dtype(bits))
+    return Words(x, Layout(bits, x.shape))
+
+
+GOLDEN = flat([0, 3, 0, 1, 7, 0, 0, 2, 3, 3, 0, 0, 1, 0, 6, 0, 0, 0, 3, 1, 0, 0, 0, 5], 3)
 
 
 def whole_bytes(bits: int) -> int:
     return -(-bits // 8)
 
 
+def of_plain(words: Words) -> tuple[int, int]:
+    size_bytes = whole_bytes(words.values.size * words.bits)
+    return size_bytes, size_bytes
+
+
+def of_bitmask(words: Words) -> tuple[int, int]:
+    present = int(np.sum(words.values != 0))
+    size_bytes = whole_bytes(words.values.size) + whole_bytes(present * words.bits)
+    return size_bytes, size_bytes
+
+
+def of_rans(words: Words) -> tuple[float, float]:
+    """The entropy, and a lane and at most 2 bytes of table for each possible word."""
+    least = entropy_bits(words.values) / 8
+    return 0.98 * least, 1.01 * least + 8 + 2 * 2**words.bits
+
+
 CASES = [
-    Case(plain, lambda size, present, bits: whole_bytes(size * bits)),
-    Case(bitmask, lambda size, present, bits: whole_bytes(size) + whole_bytes(present * bits)),
+    Case(plain, of_plain, "1872401b1018c002a0"),
+    Case(bitmask, of_bitmask, "9a538ccbb5c54b01"),
+    Case(rans, of_rans, "00301404903185c4ec0e014602004ad6b54e7148"),
 ]
 every_coder = pytest.mark.parametrize("case", CASES, ids=lambda case: case.coder.name)
+every_width = pytest.mark.parametrize(
+    ("case", "bits"),
+    [(case, bits) for case in CASES for bits in case.coder.widths],
+    ids=lambda value: value.coder.name if isinstance(value, Case) else str(value),
+)
 
 
 def test_every_coder_has_a_row_and_a_name_of_its_own():
     assert [case.coder for case in CASES] == list(CODERS)
     assert [coder_named(coder.name, coder.version) for coder in CODERS] == list(CODERS)
+    assert all(set(coder.widths) <= set(WIDTHS) for coder in CODERS)
+
+
+@every_coder
+def test_a_version_writes_the_same_bytes_for_ever(case):
+    assert case.coder.encode(GOLDEN).tobytes().hex() == case.golden
+
+
+@pytest.mark.parametrize("sets", [(FAST, BALANCED), (BALANCED, CODERS)])
+def test_a_slower_set_has_all_of_the_faster(sets):
+    assert set(sets[0]) <= set(sets[1])
+
+
+def test_plain_is_always_allowed_and_the_order_is_that_of_files():
+    assert checked_coders("save", (rans, bitmask)) == (plain, bitmask, rans)
+    assert checked_coders("save", iter(())) == (plain,)
+
+
+UNKNOWN = plain._replace(name="own")
+
+
+@pytest.mark.parametrize("coders", [plain, "rans", [UNKNOWN], [np.ones(3)], 5, None])
+def test_what_is_no_coder_of_files_is_refused(coders):
+    with pytest.raises(TypeError, match=r"save\(coders=.*Pass storage.coders.FAST, "):
+        checked_coders("save", coders)
 
 
 @pytest.mark.parametrize("named", [("zip", 1), ("plain", 2), (["plain"], 1), ("plain", None)])
 def test_an_unknown_coder_is_refused(named):
-    with pytest.raises(ValueError, match=r"no coder .* of version .*, only plain 1, bitmask 1"):
+    with pytest.raises(
+        ValueError, match=r"no coder .* of version .*, only plain 1, bitmask 1, rans 1"
+    ):
         coder_named(*named)
 
 
 @st.composite
-def words(draw) -> Words:
-    """Words of any width and sparsity."""
-    bits = draw(st.sampled_from(WIDTHS))
-    size = draw(st.integers(0, 40))
+def words(draw, widths: tuple[int, ...] = WIDTHS) -> Words:
+    """Words of any width, shape and sparsity, all alike or not."""
+    bits = draw(st.sampled_from(widths))
+    shape = tuple(draw(st.lists(st.integers(0, 12), max_size=3)))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    values = random.integers(0, 2**bits - 1, size, word_dtype(bits), endpoint=True)
-    pruned = random.random(size) < draw(st.sampled_from([0.0, 0.5, 0.9, 1.0]))
-    return Words(np.where(pruned, word_dtype(bits).type(0), values), bits)
+    highest = draw(st.sampled_from([0, 1, 2**bits - 1]))
+    values = random.integers(0, highest, shape, word_dtype(bits), endpoint=True)
+    pruned = random.random(shape) < draw(st.sampled_from([0.0, 0.5, 0.9, 1.0]))
+    layout = Layout(bits, shape, inputs_last=draw(st.booleans()))
+    return Words(np.where(pruned, word_dtype(bits).type(0), values).reshape(-1), layout)
 
 
-@every_coder
-@hypothesis.given(given=words())
-def test_words_come_back_bit_for_bit_in_the_promised_bytes(case, given):
+def check(case: Case, given: Words):
+    """The words come back from as many bytes as were promised."""
     coded = case.coder.encode(given)
     assert (coded.dtype, coded.ndim) == (np.uint8, 1)
-    present = int(np.sum(given.values != 0))
-    expected = case.size_bytes(given.values.size, present, given.bits)
-    assert coded.size == case.coder.size_bytes(given) == expected
-    decoded = case.coder.decode(coded, given.values.size, given.bits)
+    assert coded.size == case.coder.size_bytes(given) >= case.coder.least_bytes(given.layout)
+    least, most = case.size_bytes(given)
+    assert least <= coded.size <= most
+    decoded = case.coder.decode(coded, given.layout)
     assert decoded.dtype == given.values.dtype
     np.testing.assert_array_equal(decoded, given.values)
 
 
 @every_coder
-@pytest.mark.parametrize("bits", WIDTHS)
+@hypothesis.given(data=st.data())
+def test_words_come_back_bit_for_bit_in_the_promised_bytes(case, data):
+    check(case, data.draw(words(case.coder.widths)))
+
+
+@every_width
+def test_words_of_every_kind_come_back(case, bits):
+    random, highest = np.random.default_rng(bits), 2**bits - 1
+    some = [int(x) for x in random.geometric(0.5, 600) - 1]
+    kinds = {
+        "none": [],
+        "zero": [0],
+        "one": [highest],
+        "constant": [highest] * 500,
+        "distinct": range(min(highest, 300) + 1),
+        "skewed": [min(each, highest) for each in some],
+        "alternating": [0, highest] * 300,
+        "rare": [0] * 599 + [highest],
+    }
+    for values in kinds.values():
+        check(case, flat(values, bits))
+
+
+@every_width
 def test_a_byte_too_few_or_too_many_is_refused(case, bits):
-    values = (np.arange(19) % 2).astype(word_dtype(bits))
-    coded = case.coder.encode(Words(values, bits))
-    for wrong in (coded[:0], coded[:-1], np.append(coded, coded[:1])):
-        with pytest.raises(ValueError, match=r"do(es)? not fit"):
-            case.coder.decode(wrong, values.size, bits)
+    given = flat(np.arange(19) % 2, bits)
+    coded = case.coder.encode(given)
+    for wrong in (coded[:0], coded[:-1], coded[:-2], np.append(coded, coded[:1])):
+        with pytest.raises(FileError, match=r"do(es)? not fit"):
+            case.coder.decode(wrong, given.layout)
+    with pytest.raises(FileError):
+        case.coder.decode(np.append(coded, coded[:2]), given.layout)
+
+
+@every_coder
+@hypothesis.given(data=st.data())
+def test_any_bytes_are_words_or_refused(case, data):
+    given = data.draw(words(case.coder.widths))
+    coded = case.coder.encode(given).copy()
+    random = np.random.default_rng(data.draw(st.integers(0, 99)))
+    for place in random.integers(0, max(coded.size, 1), 3)[: coded.size]:
+        coded[place] ^= random.integers(1, 256, dtype=np.uint8)
+    try:
+        decoded = case.coder.decode(coded, given.layout)
+    except FileError:
+        return
+    assert (decoded.dtype, decoded.shape) == (given.values.dtype, given.values.shape)
+    assert np.all(decoded <= np.uint64(2**given.bits - 1))
 
 
 @every_coder
 def test_more_words_than_bytes_can_tell_take_no_memory(case):
     with pytest.raises(ValueError, match=r"do(es)? not fit 3 bytes"):
-        case.coder.decode(np.zeros(3, np.uint8), 10**18, 4)
+        case.coder.decode(np.zeros(3, np.uint8), Layout(case.coder.widths[0], (10**18,)))
 
 
 @every_coder
 def test_encoding_repeats_exactly(case):
-    given = Words(np.arange(9, dtype=np.uint8) % 3, 2)
+    given = flat(np.arange(9) % 2, case.coder.widths[0])
     np.testing.assert_array_equal(case.coder.encode(given), case.coder.encode(given))
 
 
 @hypothesis.given(given=words())
 def test_the_smallest_is_chosen_and_the_earlier_of_two(given):
-    coder, size_bytes = smallest(given)
-    sizes = [one.encode(given).size for one in CODERS]
-    assert (size_bytes, CODERS.index(coder)) == (min(sizes), sizes.index(min(sizes)))
+    coder, size_bytes = smallest(given, CODERS)
+    fitting = [one for one in CODERS if given.bits in one.widths]
+    sizes = [one.encode(given).size for one in fitting]
+    assert (size_bytes, fitting.index(coder)) == (min(sizes), sizes.index(min(sizes)))
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_many_words_come_close_to_their_entropy(bits):
+    numbers = np.random.default_rng(0).laplace(0, 2 ** (bits - 4), 10**6)
+    values = np.round(numbers).astype(int) % 2**bits
+    given = flat(values, bits)
+    assert rans.size_bytes(given) <= 1.02 * entropy_bits(given.values) / 8
+
+
+def test_a_table_that_does_not_sum_is_refused():
+    coded = np.append(np.uint8(0), np.frombuffer(table(np.array([100, 100])), np.uint8))
+    with pytest.raises(FileError, match="its 2 frequencies do not sum to 256"):
+        rans.decode(np.append(coded, np.zeros(9, np.uint8)), Layout(1, (9,)))
+
+
+@pytest.mark.parametrize("precision", [8, 10, 12, 14])
+def test_tables_of_frequencies_come_back(precision):
+    random = np.random.default_rng(precision)
+    for count in (2, 16, 256):
+        counts = (random.pareto(0.3, count) * 10).astype(np.int64) % 10**9 + (count == 2)
+        frequencies = normalized(counts, precision)
+        assert frequencies.sum() == 2**precision
+        assert np.array_equal(frequencies > 0, counts > 0)
+        coded = np.frombuffer(table(frequencies), np.uint8)
+        found, size_bytes = from_table(np.append(coded, np.uint8(255)), count, precision)
+        np.testing.assert_array_equal(found, frequencies)
+        assert size_bytes == coded.size
 
 
 def test_a_bitmask_by_hand():
-    values = np.array([0, 5, 0, 0, 9, 0, 0, 0, 3], np.uint8)
-    coded = bitmask.encode(Words(values, 4))
+    coded = bitmask.encode(flat([0, 5, 0, 0, 9, 0, 0, 0, 3], 4))
     # Entries 1, 4 and 8 are there; of two words in a byte the first has the low half.
     np.testing.assert_array_equal(coded, [0b00010010, 0b1, 5 | 9 << 4, 3])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from jaxcompress.core import packing
-from jaxcompress.storage.coders.words import Words, bytes_to_words, word_dtype, words_to_bytes
+from jaxcompress.storage.coders.words import bytes_to_words, word_dtype, words_to_bytes
 from jaxcompress.storage.container import planes
-from jaxcompress.storage.container.dtypes import WORD_BITS, array_words, known_dtype, word_count
+from jaxcompress.storage.container.dtypes import WORD_BITS, array_words, known_dtype
 
 
 def every_pattern(dtype: np.dtype) -> np.ndarray:
@@ -25,9 +25,9 @@ def test_every_dtype_and_every_bit_pattern_come_back(name):
     x = every_pattern(known_dtype(name))
     words = array_words(x)
     assert words.bits == WORD_BITS[name]
-    assert words.values.size == word_count(x.dtype, x.size)
+    assert words.values.size == words.layout.size == x.size * (2 if x.dtype.kind == "c" else 1)
     assert np.all(words.values < 2.0**words.bits)
-    packed = words_to_bytes(words)
+    packed = words_to_bytes(words.values, words.bits)
     assert packed.dtype == np.uint8
     assert packed.size == -(-words.values.size * words.bits // 8)
     values = bytes_to_words(packed, words.values.size, words.bits)
@@ -60,7 +60,7 @@ def test_bytes_are_the_bits_of_all_words_in_order(bits, size):
     random = np.random.default_rng(size)
     values = random.integers(0, 2**bits - 1, size, word_dtype(bits), endpoint=True)
     number = sum(int(value) << (bits * i) for i, value in enumerate(values))
-    packed = words_to_bytes(Words(values, bits))
+    packed = words_to_bytes(values, bits)
     assert packed.flags.c_contiguous
     assert packed.tobytes() == number.to_bytes(-(-size * bits // 8), "little")
     np.testing.assert_array_equal(bytes_to_words(packed, size, bits), values)

@@ -1,37 +1,19 @@
 """Coders: words to bytes and back, bit for bit; each array is stored by the smallest.
 
+    FAST        plain, bitmask: decoded as fast as memory is copied; what `save` uses
+    BALANCED    and rans: an entropy coder that decodes 20 million words a second
+
 A new coder is one file here, a line in `CODERS`, a row in the test table and a file
 in the fuzzer's.
 """
 
-from jaxcompress.core.messages import shown
+from jaxcompress.core import exports
 from jaxcompress.storage.coders.bitmask import bitmask as bitmask
+from jaxcompress.storage.coders.choice import BALANCED as BALANCED
+from jaxcompress.storage.coders.choice import CODERS as CODERS
+from jaxcompress.storage.coders.choice import FAST as FAST
 from jaxcompress.storage.coders.coder import Coder as Coder
 from jaxcompress.storage.coders.plain import plain as plain
-from jaxcompress.storage.coders.words import Words
-from jaxcompress.storage.container.errors import FileError
+from jaxcompress.storage.coders.rans import rans as rans
 
-CODERS = (plain, bitmask)
-"""What files may hold; the earlier wins where two are equally small."""
-
-
-def smallest(words: Words) -> tuple[Coder, int]:
-    """The coder that takes the fewest bytes for these words, and the bytes."""
-    sizes = [coder.size_bytes(words) for coder in CODERS]
-    least = min(range(len(CODERS)), key=sizes.__getitem__)
-    return CODERS[least], sizes[least]
-
-
-def coder_named(name: str, version: int) -> Coder:
-    """The coder that files call by this name and version.
-
-    Raises:
-      FileError: there is none.
-    """
-    for coder in CODERS:
-        if (coder.name, coder.version) == (name, version):
-            return coder
-    known = ", ".join(f"{coder.name} {coder.version}" for coder in CODERS)
-    raise FileError(
-        f"there is no coder {shown(name)} of version {version}, only {known}. Update jaxcompress."
-    )
+exports.list_imports(globals())

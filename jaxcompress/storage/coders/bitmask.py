@@ -4,6 +4,8 @@ import numpy as np
 
 from jaxcompress.storage.coders.coder import Coder
 from jaxcompress.storage.coders.words import (
+    WIDTHS,
+    Layout,
     Words,
     bytes_to_words,
     packed_bytes,
@@ -13,9 +15,8 @@ from jaxcompress.storage.coders.words import (
 from jaxcompress.storage.container.errors import contradiction
 
 
-def _least_bytes(size: int, bits: int) -> int:
-    del bits  # no word may follow
-    return packed_bytes(size, 1)
+def _least_bytes(layout: Layout) -> int:
+    return packed_bytes(layout.size, 1)  # no word may follow
 
 
 def _size_bytes(words: Words) -> int:
@@ -26,11 +27,12 @@ def _size_bytes(words: Words) -> int:
 
 def _encode(words: Words) -> np.ndarray:
     present = words.values != 0
-    others = Words(words.values[present], words.bits)
-    return np.concatenate([np.packbits(present, bitorder="little"), words_to_bytes(others)])
+    others = words_to_bytes(words.values[present], words.bits)
+    return np.concatenate([np.packbits(present, bitorder="little"), others])
 
 
-def _decode(coded: np.ndarray, size: int, bits: int) -> np.ndarray:
+def _decode(coded: np.ndarray, layout: Layout) -> np.ndarray:
+    size, bits = layout.size, layout.bits
     length = packed_bytes(size, 1)
     if coded.size < length:
         raise contradiction(f"a mask of {size} entries does not fit {coded.size} bytes")
@@ -41,7 +43,7 @@ def _decode(coded: np.ndarray, size: int, bits: int) -> np.ndarray:
     return values
 
 
-bitmask = Coder("bitmask", 1, _least_bytes, _size_bytes, _encode, _decode)
+bitmask = Coder("bitmask", 1, WIDTHS, _least_bytes, _size_bytes, _encode, _decode)
 """One bit per entry, then the words that are not zero: pruning saves bytes.
 
 n / 8 + (1 - sparsity) · n · bits / 8 bytes: smaller than `plain` where the sparsity is

@@ -11,6 +11,29 @@ import numpy as np
 
 from jaxcompress.storage.container.errors import contradiction
 
+WIDTHS = (*range(1, 9), 16, 32, 64)
+"""Bits that a word may have."""
+
+
+class Layout(NamedTuple):
+    """What is known of words before they are decoded.
+
+    Attributes:
+      bits: of each word, one of `WIDTHS`.
+      shape: of the array; of complex numbers with a last axis of 2.
+      inputs_last: the last axis is a layer's inputs and the one before it the outputs,
+        as codes are stored; otherwise the other way round, as in kernels of Flax.
+    """
+
+    bits: int
+    shape: tuple[int, ...]
+    inputs_last: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many words."""
+        return math.prod(self.shape)
+
 
 class Words(NamedTuple):
     """What a coder codes.
@@ -19,11 +42,16 @@ class Words(NamedTuple):
       values: (n,) unsigned integers below 2**bits, of `word_dtype(bits)`; the exact
         bits of each number. Exactly zero is the word 0, so that -0.0 and NaN are other
         words, and a quantized weight that is 0 is the word 0 too.
-      bits: 1 to 8, 16, 32 or 64.
+      layout: of the array that they are, in row-major order.
     """
 
     values: np.ndarray
-    bits: int
+    layout: Layout
+
+    @property
+    def bits(self) -> int:
+        """Of each word."""
+        return self.layout.bits
 
 
 def word_dtype(bits: int) -> np.dtype:
@@ -36,7 +64,7 @@ def packed_bytes(size: int, bits: int) -> int:
     return -(-size * bits // 8)
 
 
-def words_to_bytes(words: Words) -> np.ndarray:
+def words_to_bytes(values: np.ndarray, bits: int) -> np.ndarray:
     """Words side by side, each in its own number of bits.
 
     Word i fills the bits i · bits and following of the bytes, counted from the lowest
@@ -46,10 +74,9 @@ def words_to_bytes(words: Words) -> np.ndarray:
       (ceil(n · bits / 8),) uint8.
 
     Example:
-      >>> words_to_bytes(Words(np.array([1, 2, 7], np.uint8), 3))
+      >>> words_to_bytes(np.array([1, 2, 7], np.uint8), 3)
       array([209,   1], dtype=uint8)
     """
-    values, bits = words
     if bits % 8 == 0:
         return values.view(np.uint8)
     if bits == 1:

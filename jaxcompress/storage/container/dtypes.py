@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from jaxcompress.core.messages import shown
-from jaxcompress.storage.coders.words import Words, word_dtype
+from jaxcompress.storage.coders.words import Layout, Words, word_dtype
 from jaxcompress.storage.container.errors import contradiction
 
 WORD_BITS: Mapping[str, int] = MappingProxyType(
@@ -71,9 +71,9 @@ def array_words(x: np.ndarray) -> Words:
     values = np.ascontiguousarray(x).reshape(-1).view(word_dtype(bits))
     if bits < 8:  # the byte of a narrow number may carry its sign in the unused bits
         values = values & np.uint8(2**bits - 1)
-    return Words(values, bits)
+    return Words(values, array_layout(x.dtype, x.shape))
 
 
-def word_count(dtype: np.dtype, size: int) -> int:
-    """Words of an array of `size` numbers."""
-    return size * (2 if dtype.kind == "c" else 1)
+def array_layout(dtype: np.dtype, shape: tuple[int, ...]) -> Layout:
+    """How the words of an array of a dtype in `WORD_BITS` lie."""
+    return Layout(WORD_BITS[dtype.name], (*shape, 2) if dtype.kind == "c" else shape)

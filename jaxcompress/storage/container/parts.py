@@ -1,21 +1,20 @@
 """One array of a leaf as coded bytes, and back."""
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from jaxcompress.core.messages import shown
-from jaxcompress.storage.coders import Coder, smallest
-from jaxcompress.storage.coders.words import Words
+from jaxcompress.storage.coders import FAST, Coder
+from jaxcompress.storage.coders.choice import smallest
+from jaxcompress.storage.coders.words import Layout, Words
 from jaxcompress.storage.container.dtypes import (
     PYTHON_TYPES,
-    WORD_BITS,
+    array_layout,
     array_words,
     known_dtype,
-    word_count,
 )
 from jaxcompress.storage.container.errors import contradiction
 
@@ -68,27 +67,30 @@ class Part(NamedTuple):
         )
 
     @property
-    def words(self) -> tuple[int, int]:
-        """How many words its coder codes, and the bits of each."""
-        struct, size = self.struct, math.prod(self.shape)
+    def layout(self) -> Layout:
+        """How the words lie that its coder codes."""
+        struct = self.struct
         if isinstance(struct, Codes):
-            return size, struct.bits
-        return word_count(struct.dtype, size), WORD_BITS[struct.dtype.name]
+            return _codes_layout(struct.shape, struct.bits)
+        return array_layout(struct.dtype, struct.shape)
 
 
 def declared(coder: Coder, dtype: str, shape: tuple[int, ...], size_bytes: int) -> Part:
     """A part as a file describes it.
 
     Raises:
-      FileError: the dtype is none that can be stored, a Python number has axes, or the
-        bytes are too few.
+      FileError: the dtype is none that can be stored, a Python number has axes, the
+        coder has no words of its bits, or the bytes are too few.
     """
     if dtype not in _CODE_BITS:
         known_dtype(PYTHON_TYPES.get(dtype, dtype))
     if dtype in PYTHON_TYPES and shape:
         raise contradiction(f"a {dtype} of shape {shown(shape)}, which is one number")
     part = Part(coder, dtype, shape, size_bytes)
-    least = coder.least_bytes(*part.words)
+    layout = part.layout
+    if layout.bits not in coder.widths:
+        raise contradiction(f"{dtype} by the coder {coder.name}, which has no such words")
+    least = coder.least_bytes(layout)
     if size_bytes < least:
         raise contradiction(f"{size_bytes} bytes where its numbers take {least} or more")
     return part
@@ -101,14 +103,19 @@ def of_array(x: np.ndarray, dtype: str = "") -> Source:
 
 def of_codes(shape: tuple[int, ...], bits: int, values: Callable[[], np.ndarray]) -> Source:
     """Codes of a few bits each; `values` gives them as uint8 of this shape."""
+    layout = _codes_layout(shape, bits)
     return Source(
-        f"bits{bits}", shape, lambda: Words(np.ascontiguousarray(values()).reshape(-1), bits)
+        f"bits{bits}", shape, lambda: Words(np.ascontiguousarray(values()).reshape(-1), layout)
     )
 
 
-def planned(source: Source) -> Part:
+def _codes_layout(shape: tuple[int, ...], bits: int) -> Layout:
+    return Layout(bits, shape, inputs_last=True)
+
+
+def planned(source: Source, coders: Sequence[Coder] = FAST) -> Part:
     """The array with the coder that takes the fewest bytes; nothing is written yet."""
-    coder, size_bytes = smallest(source.words())
+    coder, size_bytes = smallest(source.words(), coders)
     return Part(coder, source.dtype, source.shape, size_bytes)
 
 
@@ -134,6 +141,6 @@ def decoded(part: Part, coded: np.ndarray) -> np.ndarray:
     Raises:
       FileError: the bytes are not such an array.
     """
-    values, struct = part.coder.decode(coded, *part.words), part.struct
+    values, struct = part.coder.decode(coded, part.layout), part.struct
     dtype = values.dtype if isinstance(struct, Codes) else struct.dtype
     return values.view(dtype).reshape(part.shape)

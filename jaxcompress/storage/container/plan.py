@@ -16,7 +16,8 @@ from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import PyTree
 from jaxcompress.graph.surgery.removal import Removal, as_removals, fault_of
-from jaxcompress.storage.coders import CODERS, plain
+from jaxcompress.storage.coders import CODERS, FAST, Coder, plain
+from jaxcompress.storage.coders.choice import checked_coders
 from jaxcompress.storage.container import ahead, digests, outlines, safetensors
 from jaxcompress.storage.container.arrays import check_storable, source
 from jaxcompress.storage.container.dtypes import WORD_BITS, known_dtype
@@ -142,15 +143,18 @@ def plan(
     tree: PyTree,
     metadata: Mapping[str, str] = safetensors.NO_TEXT,
     removal: Removal | Iterable[Removal] = (),
+    coders: Iterable[Coder] = FAST,
 ) -> Plan:
-    """Plans the smallest file of a tree.
+    """Plans the smallest file of a tree that these coders write.
 
     Raises:
-      TypeError: a leaf, the key of a dict or a removal cannot be stored.
+      TypeError: a leaf, the key of a dict or a removal cannot be stored, or `coders`
+        are none.
       ValueError: a text has a reserved name, a leaf breaks what its kind promises, or
         the tree is not what the removals leave.
     """
     _check_metadata(caller, metadata)
+    allowed = checked_coders(caller, coders)
     outline = outlines.to_text(caller, tree)
     # Quantized leaves inside of others, such as the factors of a product, count too.
     nodes = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, QTensor))
@@ -159,7 +163,7 @@ def plan(
     planned_leaves = ahead.results(
         named.items(),
         begin=lambda item: item,
-        finish=lambda item: stored(caller, *item, specs),
+        finish=lambda item: stored(caller, *item, specs, allowed),
         size_bytes=lambda item: _BYTES * np.size(item[1]),
     )
     leaves = dict(zip(named, planned_leaves, strict=True))
@@ -174,7 +178,9 @@ def plan(
     return Plan(leaves, specs, outline, removals, dict(metadata), caller)
 
 
-def stored(caller: str, name: str, leaf, specs: Sequence[QuantSpec]) -> Stored:
+def stored(
+    caller: str, name: str, leaf, specs: Sequence[QuantSpec], coders: Sequence[Coder] = FAST
+) -> Stored:
     """The leaf in its smallest stored form.
 
     Raises:
@@ -190,7 +196,7 @@ def stored(caller: str, name: str, leaf, specs: Sequence[QuantSpec]) -> Stored:
     for part in jax.tree.leaves(leaf) if compressed else [leaf]:
         check_storable(caller, name, part)
     try:
-        record, sources = _planned(leaf, specs)
+        record, sources = _planned(leaf, specs, coders)
         # Readers check just this, so that nothing is written that they refuse.
         outlined(record, specs)
     except ContradictionError as error:
@@ -220,15 +226,17 @@ def _bare(part: Part) -> Part | None:
     return part._replace(coder=plain, size_bytes=math.prod(part.shape) * dtype.itemsize)
 
 
-def _planned(leaf, specs: Sequence[QuantSpec], path: str = "") -> tuple[Record, dict[str, Source]]:
+def _planned(
+    leaf, specs: Sequence[QuantSpec], coders: Sequence[Coder], path: str = ""
+) -> tuple[Record, dict[str, Source]]:
     """The record of a leaf and its arrays by path."""
     form = form_of(leaf)
     if form is None:
         found = leaf if isinstance(leaf, Source) else source(leaf)
-        return planned(found), {path: found}
+        return planned(found, coders), {path: found}
     children, sources = {}, {}
     for name, child in form.children(leaf).items():
-        children[name], below = _planned(child, specs, f"{path}/{name}".lstrip("/"))
+        children[name], below = _planned(child, specs, coders, f"{path}/{name}".lstrip("/"))
         sources |= below
     return Node(form.kind, form.fields(leaf, specs), children), sources
 

@@ -17,15 +17,14 @@ from jaxcompress.core.messages import shown
 from jaxcompress.core.packing import WIDTHS
 from jaxcompress.core.spec import QuantSpec, from_version_1
 from jaxcompress.storage.coders import bitmask, plain
-from jaxcompress.storage.coders.words import packed_bytes, word_dtype
+from jaxcompress.storage.coders.words import Layout, packed_bytes, word_dtype
 from jaxcompress.storage.container import digests, forms, memory, planes, quantized
 from jaxcompress.storage.container.contents import Contents, Leaf, Version, users_texts
 from jaxcompress.storage.container.dtypes import (
     PYTHON_TYPES,
-    WORD_BITS,
+    array_layout,
     floating_dtype,
     known_dtype,
-    word_count,
 )
 from jaxcompress.storage.container.errors import FileError, contradiction, within
 from jaxcompress.storage.container.header import Entry, Header, in_order
@@ -103,13 +102,13 @@ def _leaf(name: str, entry: Entry, fields, specs: list[QuantSpec]) -> Leaf:
     if spec is None:
         dtype = known_dtype(PYTHON_TYPES.get(record.dtype, record.dtype))
         struct = jax.ShapeDtypeStruct(record.shape, dtype)
-        words = word_count(dtype, math.prod(record.shape)), WORD_BITS[dtype.name]
+        layout = array_layout(dtype, record.shape)
         restored = lambda data: _array(data[0], record, dtype)  # noqa: E731
     else:
         struct = _outlined(record, spec)
-        words = math.prod(record.shape), spec.bits
+        layout = Layout(spec.bits, record.shape)
         restored = lambda data: _quantized(data[0], record, spec)  # noqa: E731
-    least = _CODERS[record.coder].least_bytes(*words)
+    least = _CODERS[record.coder].least_bytes(layout)
     if entry.shape[0] < least:
         raise contradiction(f"{entry.shape[0]} bytes where its numbers take {least} or more")
     return Leaf((name,), struct, record.dtype, (record.coder,), False, restored)
@@ -134,7 +133,8 @@ def _record(fields, specs: list[QuantSpec]) -> Record:
 
 
 def _array(data: np.ndarray, record: Record, dtype: np.dtype):
-    size, bits = word_count(dtype, math.prod(record.shape)), WORD_BITS[dtype.name]
+    layout = array_layout(dtype, record.shape)
+    size, bits = layout.size, layout.bits
     absent = lambda: np.zeros(size, word_dtype(bits))  # noqa: E731
     x = _values(data, record.coder, size, bits, absent).view(dtype).reshape(record.shape)
     return x.item() if record.dtype in PYTHON_TYPES else x

@@ -10,7 +10,8 @@ import numpy as np
 from jaxcompress.core.messages import shown
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.graph.surgery.removal import Removal, fault_of
-from jaxcompress.storage.coders import Coder, coder_named, plain
+from jaxcompress.storage.coders import Coder, plain
+from jaxcompress.storage.coders.choice import coder_named
 from jaxcompress.storage.container import ahead, digests, forms, memory
 from jaxcompress.storage.container.contents import Contents, Leaf, Version, users_texts
 from jaxcompress.storage.container.errors import brief, contradiction, within

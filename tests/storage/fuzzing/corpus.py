@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxcompress.storage import save
+from jaxcompress.storage.coders import FAST, Coder, rans
 from tests.inputs import COMPOSED
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
@@ -34,13 +35,13 @@ def golden(version: int, name: str) -> Row:
     return Row(f"version {version} {name}", path.read_bytes)
 
 
-def saved(name: str, tree: Callable[[], object]) -> Row:
-    """The file of a tree as it is written today."""
+def saved(name: str, tree: Callable[[], object], coders: tuple[Coder, ...] = FAST) -> Row:
+    """The file of a tree as these coders write it today."""
 
     def content() -> bytes:
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "file"
-            save(path, tree(), metadata={"about": 'a "quoted" text, é'})
+            save(path, tree(), metadata={"about": 'a "quoted" text, é'}, coders=coders)
             return path.read_bytes()
 
     return Row(name, content)
@@ -48,6 +49,12 @@ def saved(name: str, tree: Callable[[], object]) -> Row:
 
 def sparse(dtype: type) -> np.ndarray:
     return np.where(np.arange(400).reshape(20, 20) % 9 == 0, 1, 0).astype(dtype)
+
+
+def skewed(bits: int) -> np.ndarray:
+    """Few high words and many low ones, as int8 or truth values."""
+    words = np.minimum(np.random.default_rng(bits).geometric(0.6, (50, 20)) - 1, 2**bits - 1)
+    return words.astype(np.bool_ if bits == 1 else np.int8)
 
 
 def composed() -> dict[str, object]:
@@ -64,4 +71,5 @@ CORPUS = (
     saved("numbers", lambda: {"a": [True, 2, 0.5, 1j], "b": np.arange(3), "c": KEYS}),
     saved("composed", composed),
     saved("bitmask", lambda: [sparse(np.float32), sparse(np.bool_), sparse(np.complex64)]),
+    saved("rans", lambda: [skewed(6), skewed(1)], (rans,)),
 )

@@ -1,0 +1,73 @@
+"""Which coders files may hold, sets of them, and the smallest for an array."""
+
+from collections.abc import Iterable, Sequence
+
+import jax
+
+from jaxcompress.core.messages import shown
+from jaxcompress.storage.coders.bitmask import bitmask
+from jaxcompress.storage.coders.coder import Coder
+from jaxcompress.storage.coders.plain import plain
+from jaxcompress.storage.coders.rans import rans
+from jaxcompress.storage.coders.words import Words
+from jaxcompress.storage.container.errors import FileError
+
+CODERS = (plain, bitmask, rans)
+"""What files may hold; the earlier wins where two are equally small."""
+
+FAST = (plain, bitmask)
+"""Decoded as fast as memory is copied."""
+
+BALANCED = (*FAST, rans)
+"""Decoded at 20 million words a second or more, where an array is large."""
+
+
+def checked_coders(caller: str, coders: Iterable[Coder]) -> tuple[Coder, ...]:
+    """The coders that a caller allows, in the order of `CODERS`, `plain` among them.
+
+    Raises:
+      TypeError: one is no coder that files may hold.
+    """
+    known = ", ".join(coder.name for coder in CODERS)
+    mend = f"Pass storage.coders.FAST, BALANCED or some of {known}."
+    if not isinstance(coders, Iterable) or isinstance(coders, Coder | str | jax.Array):
+        raise TypeError(f"{caller}(coders={shown(coders)}) must be a tuple of coders. {mend}")
+    allowed = (plain, *coders)
+    for coder in allowed:
+        if not isinstance(coder, Coder) or coder not in CODERS:
+            raise TypeError(
+                f"{caller}(coders=...) has {shown(coder)}, which is no coder that files may hold. "
+                f"{mend}"
+            )
+    return tuple(coder for coder in CODERS if coder in allowed)
+
+
+def smallest(words: Words, coders: Sequence[Coder]) -> tuple[Coder, int]:
+    """The coder that takes the fewest bytes for these words, and the bytes.
+
+    Args:
+      words: to be stored.
+      coders: the allowed ones; the earlier wins where two are equally small.
+    """
+    chosen, size_bytes = plain, plain.size_bytes(words)
+    for coder in coders:
+        # What cannot be smaller is not tried.
+        if words.bits in coder.widths and coder.least_bytes(words.layout) < size_bytes:
+            found = coder.size_bytes(words)
+            chosen, size_bytes = (coder, found) if found < size_bytes else (chosen, size_bytes)
+    return chosen, size_bytes
+
+
+def coder_named(name: str, version: int) -> Coder:
+    """The coder that files call by this name and version.
+
+    Raises:
+      FileError: there is none.
+    """
+    for coder in CODERS:
+        if (coder.name, coder.version) == (name, version):
+            return coder
+    known = ", ".join(f"{coder.name} {coder.version}" for coder in CODERS)
+    raise FileError(
+        f"there is no coder {shown(name)} of version {version}, only {known}. Update jaxcompress."
+    )

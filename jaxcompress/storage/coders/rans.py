@@ -1,0 +1,186 @@
+"""Asymmetric numeral systems over fixed frequencies, in many lanes at once."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxcompress.storage.coders.coder import Coder
+from jaxcompress.storage.coders.frequencies import counted, from_table, normalized, table
+from jaxcompress.storage.coders.words import Layout, Words
+from jaxcompress.storage.container.errors import FileError, contradiction
+
+_PRECISIONS = (8, 10, 12, 14)
+"""Bits of the sum of all frequencies; the smallest stream is taken."""
+
+_LOWEST = 1 << 16
+"""A lane's state lies in [_LOWEST, 2**32) between words, and begins and ends there."""
+
+_LONGEST_LANE = 1 << 14
+"""Words of one lane: every step of all lanes costs NumPy's calls once."""
+
+_SHARE = 250
+"""A lane costs two bytes more than its words; so many times that are coded for each."""
+
+_WIDEST = 1 << 14
+"""Lanes whose states lie in a cache; there are more only where one gets too long."""
+
+
+def _fewest_lanes(size: int) -> int:
+    """A power of two."""
+    return 1 << max(0, math.ceil(size / _LONGEST_LANE) - 1).bit_length()
+
+
+def _least_bytes(layout: Layout) -> int:
+    if not layout.size:
+        return 0
+    return 1 + 2**layout.bits // 8 + 4 * _fewest_lanes(layout.size)
+
+
+def _cross_entropy(counts: np.ndarray, frequencies: np.ndarray, precision: int) -> float:
+    """What words of these counts take under these frequencies."""
+    present = counts > 0
+    lengths = precision - np.log2(frequencies[present])
+    return float(np.sum(counts[present] * lengths))
+
+
+class _Model(NamedTuple):
+    """What words are coded by.
+
+    Attributes:
+      bits: that all words and the table take.
+      precision: an entry of `_PRECISIONS`.
+      frequencies: (2**bits,) int64, whose sum is 2**precision.
+    """
+
+    bits: float
+    precision: int
+    frequencies: np.ndarray
+
+
+def _model(values: np.ndarray, bits: int) -> _Model:
+    """The model of the smallest stream."""
+    counts = counted(values, bits)
+    distinct, models = int(np.count_nonzero(counts)), []
+    for precision in _PRECISIONS:
+        if distinct <= 1 << precision:
+            frequencies = normalized(counts, precision)
+            cost = _cross_entropy(counts, frequencies, precision) + 8 * len(table(frequencies))
+            models.append(_Model(cost, precision, frequencies))
+    return min(models, key=lambda model: model.bits)
+
+
+def _lanes(size: int, coded_bits: float) -> int:
+    """As many as cost little, a power of two."""
+    few = int(coded_bits / 8 / (2 * _SHARE))
+    affordable = 1 << max(0, few.bit_length() - 1)
+    return max(min(affordable, _WIDEST), _fewest_lanes(size))
+
+
+def _encode(words: Words) -> np.ndarray:
+    values, size = words.values, words.values.size
+    if not size:
+        return np.zeros(0, np.uint8)
+    cost, precision, frequencies = _model(values, words.bits)
+    lanes = _lanes(size, cost)
+    states, stream = _pushed(values, frequencies, precision, lanes)
+    first = (lanes.bit_length() - 1) << 2 | _PRECISIONS.index(precision)
+    return np.concatenate(
+        [
+            np.frombuffer(bytes([first]) + table(frequencies), np.uint8),
+            states.astype("<u4").view(np.uint8),
+            stream.view(np.uint8),
+        ]
+    )
+
+
+def _pushed(
+    values: np.ndarray, frequencies: np.ndarray, precision: int, lanes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """States of all lanes after the last word was pushed, and what they gave away.
+
+    Word i lies in lane i modulo `lanes`. The last is pushed first, so that a reader
+    finds them in order.
+    """
+    begins = (np.cumsum(frequencies) - frequencies).astype(np.int64)
+    states, given = np.full(lanes, _LOWEST, np.int64), []
+    for begin in range((values.size - 1) // lanes * lanes, -1, -lanes):
+        some = values[begin : begin + lanes]
+        state, frequency = states[: some.size], frequencies[some]
+        full = np.flatnonzero(state >= frequency << (32 - precision))
+        given.append(state[full].astype("<u2"))  # the lower half
+        state[full] >>= 16
+        quotient = state // frequency
+        state += quotient * ((1 << precision) - frequency) + begins[some]
+    return states, np.concatenate(given[::-1])
+
+
+def _decode(coded: np.ndarray, layout: Layout) -> np.ndarray:
+    size = layout.size
+    misfit = contradiction(f"{size} words do not fit {coded.size} bytes")
+    if coded.size < _least_bytes(layout) or (not size and coded.size):
+        raise misfit
+    if not size:
+        return np.zeros(0, np.uint8)
+    first = int(coded[0])
+    precision, lanes = _PRECISIONS[first & 3], 1 << (first >> 2)
+    fewest = _fewest_lanes(size)
+    if not fewest <= lanes <= max(fewest, min(_WIDEST, size)):
+        raise contradiction(f"{lanes} lanes for {size} words")
+    frequencies, length = from_table(coded[1:], 2**layout.bits, precision)
+    rest = coded[1 + length :]
+    if rest.size < 4 * lanes or rest.size % 2:
+        raise misfit
+    states = rest[: 4 * lanes].view("<u4").astype(np.uint32)
+    return _popped(states, rest[4 * lanes :].view("<u2"), frequencies, size, misfit)
+
+
+def _popped(
+    states: np.ndarray, stream: np.ndarray, frequencies: np.ndarray, size: int, misfit: FileError
+) -> np.ndarray:
+    """The words that were pushed; `misfit` is raised where there is no such stream."""
+    symbols = np.repeat(np.arange(frequencies.size, dtype=np.uint8), frequencies)  # (2**precision,)
+    frequency_of = frequencies.astype(np.uint32)[symbols]
+    begins = np.cumsum(frequencies) - frequencies
+    beyond = (np.arange(symbols.size) - begins[symbols]).astype(np.uint32)
+    mask, precision = np.uint32(symbols.size - 1), np.uint32(symbols.size.bit_length() - 1)
+    half, lowest = np.uint32(16), np.uint32(_LOWEST)
+    values, position, lanes = np.empty(size, np.uint8), 0, states.size
+    slots, factors = np.empty(lanes, np.intp), np.empty(lanes, np.uint32)
+    for begin in range(0, size, lanes):
+        some = values[begin : begin + lanes]
+        state, slot, factor = (each[: some.size] for each in (states, slots, factors))
+        np.bitwise_and(state, mask, out=slot)
+        # Every slot is in range; "clip" alone writes to `out` without a copy.
+        np.take(symbols, slot, out=some, mode="clip")
+        state >>= precision
+        state *= np.take(frequency_of, slot, out=factor, mode="clip")
+        state += np.take(beyond, slot, out=factor, mode="clip")
+        empty = np.flatnonzero(state < lowest)
+        end = position + empty.size
+        if end > stream.size:
+            raise misfit
+        state[empty] = state[empty] << half | stream[position:end]
+        position = end
+    if position < stream.size or not np.all(states == lowest):
+        raise misfit
+    return values
+
+
+rans = Coder(
+    name="rans",
+    version=1,
+    widths=tuple(range(1, 9)),
+    least_bytes=_least_bytes,
+    size_bytes=lambda words: _encode(words).size,
+    encode=_encode,
+    decode=_decode,
+)
+"""An entropy coder of single words: n · H bits, H their order-0 entropy, and a table.
+
+For codes of up to 8 bits, and fastest where arrays are large. The frequencies are those
+of the whole array. Also known as: range variant of asymmetric numeral systems.
+
+Source: Duda 2013, arXiv:1311.2540, section 3.3; Giesen 2014, "Interleaved entropy
+coders", arXiv:1402.3392. Differs: lanes are a power of two that grows with the array.
+"""

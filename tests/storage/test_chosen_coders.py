@@ -1,0 +1,66 @@
+"""Files whose coders are chosen by the caller."""
+
+import functools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcompress.storage import coders, describe, load, load_leaf, save, size
+from tests.inputs import COMPOSED
+from tests.storage.bits import assert_same_bits
+from tests.storage.formats import of_every_format
+
+SETS = {"fast": coders.FAST, "balanced": coders.BALANCED, "all": coders.CODERS}
+every_set = pytest.mark.parametrize("allowed", SETS.values(), ids=SETS)
+
+
+@functools.cache
+def trees() -> dict:
+    """Leaves of every kind, some of them large enough to be worth a table."""
+    random = np.random.default_rng(0)
+    sparse = np.where(random.random((64, 48)) < 0.1, random.integers(-3, 4, (64, 48)), 0)
+    return {
+        "formats": of_every_format(),
+        "composed": {name: make() for name, make in COMPOSED.items()},
+        "sparse": sparse.astype(np.int8),
+        "bool": sparse != 0,
+        "floats": random.standard_normal((32, 16)).astype(np.float32),
+        "bias": jnp.zeros(16, jnp.bfloat16),
+        "complex": np.ones(3, np.complex64),
+        "empty": np.zeros((3, 0), np.int8),
+        "number": 3,
+    }
+
+
+@every_set
+def test_every_leaf_comes_back_whoever_wrote_it(tmp_path, allowed):
+    tree, path = trees(), tmp_path / "file"
+    size_bytes = save(path, tree, coders=allowed)
+    assert size_bytes == path.stat().st_size == size(tree, coders=allowed).disk
+    assert_same_bits(load(path), tree)
+    assert_same_bits(load_leaf(path, "sparse"), jnp.asarray(tree["sparse"]))
+    used = {name for leaf in describe(path).leaves for name in leaf.coder.split(", ")}
+    assert used <= {coder.name for coder in allowed}
+
+
+def test_what_is_not_said_is_fast(tmp_path):
+    tree = trees()
+    save(tmp_path / "default", tree)
+    save(tmp_path / "fast", tree, coders=coders.FAST)
+    assert (tmp_path / "default").read_bytes() == (tmp_path / "fast").read_bytes()
+
+
+def test_a_larger_set_never_makes_a_leaf_larger():
+    for name, tree in trees().items():
+        sizes = [size(tree, coders=allowed).disk for allowed in SETS.values()]
+        assert sizes == sorted(sizes, reverse=True), name
+
+
+def test_no_coders_are_refused(tmp_path):
+    fault = r"\(coders='rans'\) must be a tuple of coders\. Pass storage\.coders\.FAST, "
+    with pytest.raises(TypeError, match=f"save{fault}"):
+        save(tmp_path / "file", [1.0], coders="rans")
+    with pytest.raises(TypeError, match=f"size{fault}"):
+        size([1.0], coders="rans")
+    assert not (tmp_path / "file").exists()
