@@ -2,6 +2,7 @@
 
     files    save, load, load_leaf of one leaf, load_removal, describe
              open: a mapping whose leaves are read when they are asked for
+    sharding save_shards: several files and an index, read by the same verbs
     sizes    size: bytes in a file, in memory, and dense
     coders   what writes the numbers of a file: sets of coders for `save(coders=)`
 
@@ -20,6 +21,7 @@ from jaxcompress.storage.files import save as save
 from jaxcompress.storage.opening import OpenFile as OpenFile
 from jaxcompress.storage.opening import open as open
 from jaxcompress.storage.removals import load_removal as load_removal
+from jaxcompress.storage.sharding import save_shards as save_shards
 from jaxcompress.storage.sizes import Size as Size
 from jaxcompress.storage.sizes import size as size
 

@@ -11,9 +11,9 @@ from jaxcompress.core.report import aligned
 from jaxcompress.core.rotated import Rotated
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.storage.container import archive
-from jaxcompress.storage.container.contents import Contents, Leaf
+from jaxcompress.storage.container.archive import Archive
+from jaxcompress.storage.container.contents import Contents
 from jaxcompress.storage.container.errors import brief
-from jaxcompress.storage.container.header import Header
 from jaxcompress.storage.container.limits import MAX_BYTES
 
 _WIDEST = 100
@@ -48,14 +48,15 @@ class FileReport:
 
     Attributes:
       path: the file.
-      size_bytes: the whole file.
-      header_bytes: its part that is no leaf's data.
+      size_bytes: the whole file, or all files with their index.
+      header_bytes: the part that is no leaf's data.
       format_version: of the file format.
       checksum: SHA-256 digits that name the content: of the header, which has a digest
         of every leaf (in format version 1 of the whole file). All of them match.
       metadata: the texts given to `save`.
       leaves: in the tree's order.
       removals: what was removed from the model before, as `load_removal` gives it.
+      files: how many hold the leaves; an index is counted in the bytes alone.
     """
 
     path: str
@@ -66,6 +67,7 @@ class FileReport:
     metadata: dict[str, str]
     leaves: tuple[StoredLeaf, ...]
     removals: tuple[Removal, ...]
+    files: int = 1
 
     def __str__(self) -> str:
         texts = [
@@ -101,6 +103,7 @@ def table(report: FileReport) -> list[str]:
         ("total", "", "", "", "", f"{report.size_bytes:,}"),
     ]
     first = f"{report.path}, format version {report.format_version}"
+    first += f", {report.files} files" if report.files > 1 else ""
     return [first, *aligned([header, *rows, *ends])]
 
 
@@ -123,33 +126,34 @@ def describe(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> FileRepo
       OSError: there is no such file.
     """
     check_count("describe", "max_bytes", max_bytes)
-    return report_of(path, archive.verify("describe", path, max_bytes))
+    with archive.verified("describe", path, max_bytes) as found:
+        return report_of(path, found)
 
 
-def report_of(path: str | os.PathLike, contents: Contents) -> FileReport:
-    """What the header of a file says; nothing is read."""
-    header = contents.header
+def report_of(path: str | os.PathLike, found: Archive) -> FileReport:
+    """What the headers say; nothing is read."""
     return FileReport(
         path=os.fspath(path),
-        size_bytes=len(header.content) + header.data_bytes,
-        header_bytes=len(header.content),
-        format_version=contents.version,
-        checksum=contents.checksum,
-        metadata=contents.metadata,
-        leaves=tuple(_stored_leaf(name, leaf, header) for name, leaf in contents.leaves.items()),
-        removals=contents.removals,
+        size_bytes=found.size_bytes,
+        header_bytes=found.header_bytes,
+        format_version=found.version,
+        checksum=found.checksum,
+        metadata=found.metadata,
+        leaves=tuple(_stored_leaf(name, found.places[name].contents) for name in found.names),
+        removals=found.removals,
+        files=len(found.volumes),
     )
 
 
-def _stored_leaf(name: str, leaf: Leaf, header: Header) -> StoredLeaf:
-    entries = [header.entries[array] for array in leaf.arrays]
+def _stored_leaf(name: str, contents: Contents) -> StoredLeaf:
+    leaf = contents.leaves[name]
     return StoredLeaf(
         name=name,
         shape=tuple(leaf.outlined.shape),
         dtype=leaf.dtype,
         spec=_spec(leaf.outlined),
         coder=", ".join(leaf.coders),
-        size_bytes=sum(entry.end - entry.begin for entry in entries),
+        size_bytes=contents.stored_bytes(name),
     )
 
 

@@ -1,7 +1,7 @@
 """Saving a tree as one file, and loading it."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Number
 from typing import Any
 
@@ -16,8 +16,7 @@ from jaxcompress.core.types import PyTree
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.storage.absent import no_such_leaf
 from jaxcompress.storage.coders import FAST, Coder
-from jaxcompress.storage.container import archive, disk, outlines
-from jaxcompress.storage.container.contents import Contents
+from jaxcompress.storage.container import archive, disk, outlines, writing
 from jaxcompress.storage.container.errors import FileError, brief, reading
 from jaxcompress.storage.container.limits import MAX_BYTES
 from jaxcompress.storage.container.paths import checked_path
@@ -75,7 +74,7 @@ def save(
     """
     name = checked_path("save", path)
     disk.checked_target("save", name)  # before a large tree is planned
-    return archive.write("save", name, plan("save", tree, metadata, removal, coders))
+    return writing.write("save", name, plan("save", tree, metadata, removal, coders))
 
 
 def load(path: str | os.PathLike, like: PyTree = None, *, max_bytes: int = MAX_BYTES) -> PyTree:
@@ -111,7 +110,7 @@ def load(path: str | os.PathLike, like: PyTree = None, *, max_bytes: int = MAX_B
       OSError: there is no such file.
     """
     check_count("load", "max_bytes", max_bytes)
-    opened, leaves = archive.read("load", path, lambda contents: contents.leaves, max_bytes)
+    opened, leaves = archive.read("load", path, archive.all_leaves, max_bytes)
     if like is not None:
         return _arranged(path, leaves, like)
     with reading("load", path):
@@ -150,13 +149,13 @@ def load_leaf(path: str | os.PathLike, name: str, *, max_bytes: int = MAX_BYTES)
     check_kind("load_leaf", "name", name, str, "describe(path) lists the names.")
     check_count("load_leaf", "max_bytes", max_bytes)
 
-    def wanted(contents: Contents) -> list[str]:
-        return [name] if name in contents.leaves else []
+    def wanted(names: Collection[str]) -> list[str]:
+        return [name] if name in names else []
 
     opened, leaves = archive.read("load_leaf", path, wanted, max_bytes)
     if not leaves:
         call = f"load_leaf({os.fspath(path)!r}, {shown(name)})"
-        raise no_such_leaf(call, name, opened.leaves)
+        raise no_such_leaf(call, name, opened.names)
     return leaves[name]
 
 

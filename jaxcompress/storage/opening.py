@@ -16,8 +16,6 @@ from jaxcompress.storage.absent import no_such_leaf
 from jaxcompress.storage.container import archive
 from jaxcompress.storage.container.errors import reading
 from jaxcompress.storage.container.limits import MAX_BYTES
-from jaxcompress.storage.container.paths import opened
-from jaxcompress.storage.container.volume import Volume
 from jaxcompress.storage.description import StoredLeaf, report_of, table
 
 
@@ -49,32 +47,30 @@ class OpenFile(Mapping[str, Any]):
     def __init__(self, path: str | os.PathLike, max_bytes: int):
         self._max_bytes = max_bytes
         with contextlib.ExitStack() as stack:
-            file = stack.enter_context(opened("open", path))
-            version, contents = archive.contents_of(file, max_bytes)
-            self._volume: Volume | None = Volume(file, version, contents)
-            self.path, self._contents = os.fspath(path), contents
-            self._report = report_of(path, contents)
+            self._archive = stack.enter_context(archive.opened("open", path, max_bytes))
+            self._report = report_of(path, self._archive)
+            self.path, self.closed = self._report.path, False
             # A file that nobody closes goes with its last reference.
             self._closing = weakref.finalize(self, stack.pop_all().close)
 
     def __getitem__(self, name: str) -> Any:
         call = f"open({self.path!r})[{shown(name)}]"
-        if name not in self._contents.leaves:
-            raise no_such_leaf(call, name, self._contents.leaves)
-        if self._volume is None:
+        if name not in self._archive.places:
+            raise no_such_leaf(call, name, self._archive.names)
+        if self.closed:
             raise ValueError(f"{call}: the file is closed. Read leaves inside of the with block.")
         with reading("open", self.path):
-            archive.check_counted(self._contents, [name], self._max_bytes)
-            return self._volume.leaf(name)
+            self._archive.check_counted([name], self._max_bytes)
+            return self._archive.places[name].leaf(name)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._contents.leaves
+        return name in self._archive.places
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._contents.leaves)
+        return iter(self._archive.names)
 
     def __len__(self) -> int:
-        return len(self._contents.leaves)
+        return len(self._archive.names)
 
     def __eq__(self, other: object) -> bool:
         return self is other  # a mapping would read every leaf of both
@@ -95,11 +91,11 @@ class OpenFile(Mapping[str, Any]):
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        return types.MappingProxyType(self._contents.metadata)
+        return types.MappingProxyType(self._archive.metadata)
 
     @property
     def removals(self) -> tuple[Removal, ...]:
-        return self._contents.removals
+        return self._archive.removals
 
     @property
     def leaves(self) -> tuple[StoredLeaf, ...]:
@@ -107,18 +103,14 @@ class OpenFile(Mapping[str, Any]):
 
     @property
     def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+        outlined = {name: self._archive.leaf(name).outlined for name in self}
         return {
-            name: jax.ShapeDtypeStruct(leaf.outlined.shape, leaf.outlined.dtype)
-            for name, leaf in self._contents.leaves.items()
+            name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, leaf in outlined.items()
         }
-
-    @property
-    def closed(self) -> bool:
-        return self._volume is None
 
     def close(self) -> None:
         """Closes the file; closing it again does nothing."""
-        self._volume = None
+        self.closed = True
         self._closing()
 
 

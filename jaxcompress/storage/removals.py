@@ -42,5 +42,5 @@ def load_removal(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> tupl
       Array([[7.]], dtype=float32)
     """
     check_count("load_removal", "max_bytes", max_bytes)
-    opened, _ = archive.read("load_removal", path, lambda contents: (), max_bytes)
-    return opened.removals
+    with archive.opened("load_removal", path, max_bytes) as found:
+        return found.removals

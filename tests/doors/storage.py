@@ -32,8 +32,12 @@ def saved() -> pathlib.Path:
     return found
 
 
+def index() -> pathlib.Path:
+    return pathlib.Path(folder().name, "written.safetensors.index.json")
+
+
 DOORS = Doors(
     given={"path": saved, "tree": lambda: {"w": jnp.ones(2)}, "name": lambda: "in"},
-    calls={"storage.save": {"path": path}},
+    calls={"storage.save": {"path": path}, "storage.save_shards": {"path": index}},
     right={"tree": TREE, "path": TEXT, "name": TEXT},
 )

@@ -46,9 +46,9 @@ def test_bytes_add_up_to_the_file(path):
 
 
 def test_arrays_of_numbers_are_verified_without_being_kept(tmp_path, monkeypatch):
-    def follow(file, size_bytes, seen, following=memory.following):
+    def follow(file, size_bytes, *seen, following=memory.following):
         assert size_bytes < 2000  # the header, and no array
-        return following(file, size_bytes, seen)
+        return following(file, size_bytes, *seen)
 
     save(tmp_path / "file", {"a": np.arange(999.0), "b": np.arange(999, dtype=np.int8)})
     monkeypatch.setattr(memory, "following", follow)

@@ -54,6 +54,11 @@ class Contents(NamedTuple):
     metadata: dict[str, str]
     removals: tuple[Removal, ...] = ()
 
+    def stored_bytes(self, name: str) -> int:
+        """Of a leaf's data on disk."""
+        entries = [self.header.entries[array] for array in self.leaves[name].arrays]
+        return sum(entry.end - entry.begin for entry in entries)
+
 
 class Version(NamedTuple):
     """How files of one version are read.

@@ -7,6 +7,7 @@ covers the digests of all leaves, it names the content of the whole file.
 
 import base64
 import hashlib
+import re
 
 from jaxcompress.core.messages import shown
 from jaxcompress.storage.container.errors import FileError
@@ -50,12 +51,17 @@ def unsealed(header: bytes, digest: str) -> bytes:
     return header.replace(_field(digest), _field(UNSEALED))
 
 
-def check_header(header: bytes, digest: str) -> None:
+def digits_of(header: bytes) -> str:
+    """The digest that a sealed header holds."""
+    # Inside a text every quote is escaped, so only the checksum itself looks like this.
+    return re.findall(rb'"sha256":"([0-9a-f]{64})"', header)[0].decode()
+
+
+def check_header(header: bytes, digest: str, what: str = "the header") -> None:
     """Raises a FileError where the header is not the one that was sealed."""
     if hashlib.sha256(unsealed(header, digest)).hexdigest() != digest:
-        raise FileError("the checksum of the header does not match: it was altered. Copy it again.")
+        raise FileError(f"the checksum of {what} does not match: it was altered. Copy it again.")
 
 
 def _field(digest: str) -> bytes:
-    # Inside a text every quote is escaped, so only the checksum itself looks like this.
     return f'"sha256":"{digest}"'.encode()

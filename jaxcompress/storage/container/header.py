@@ -84,12 +84,13 @@ def in_order(entries: Mapping[str, Entry]) -> list[tuple[str, Entry]]:
     return sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end))
 
 
-def read(file: io.FileIO, max_bytes: int = MAX_BYTES) -> Header:
+def read(file: io.FileIO, max_bytes: int = MAX_BYTES, counted: int = 0) -> Header:
     """The header of a file just opened, after all checks that need no data.
 
     Args:
       file: just opened.
       max_bytes: refuses a header that counts for more.
+      counted: what counts beside it.
 
     Raises:
       FileError: the file is truncated or foreign, or its header is not valid, claims
@@ -105,7 +106,7 @@ def read(file: io.FileIO, max_bytes: int = MAX_BYTES) -> Header:
             f"the header claims {length} bytes where {size - LENGTH_BYTES} follow and readers take "
             f"{LARGEST_HEADER}: the file is truncated or not a safetensors file. Copy it again."
         )
-    check_total(HEADER_WEIGHT * length, max_bytes)
+    check_total(counted + HEADER_WEIGHT * length, max_bytes)
     text = memory.following(file, length).tobytes()
     fields = _fields(text)
     metadata = _metadata(fields.pop(METADATA, {}))

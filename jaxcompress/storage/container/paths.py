@@ -37,9 +37,20 @@ def opened(caller: str, path: str | os.PathLike) -> Iterator[io.FileIO]:
       TypeError, ValueError: it is no path.
     """
     name = checked_path(caller, path)
-    with reading(caller, name):
-        # Opening a pipe would wait for a writer.
-        if not stat.S_ISREG(os.stat(name).st_mode):
-            raise FileError("this is a folder, a pipe or a device. Pass the path of a file.")
-        with open(name, "rb", buffering=0) as file:
-            yield file
+    with reading(caller, name), regular(name) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def regular(name: str) -> Iterator[io.FileIO]:
+    """A file of this name open for reading.
+
+    Raises:
+      FileError: what lies there is a folder, a pipe or a device.
+      OSError: there is no such file.
+    """
+    # Opening a pipe would wait for a writer.
+    if not stat.S_ISREG(os.stat(name).st_mode):
+        raise FileError("this is a folder, a pipe or a device. Pass the path of a file.")
+    with open(name, "rb", buffering=0) as file:
+        yield file

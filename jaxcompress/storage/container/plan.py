@@ -164,7 +164,7 @@ def plan(
         named.items(),
         begin=lambda item: item,
         finish=lambda item: stored(caller, *item, specs, allowed),
-        size_bytes=lambda item: _BYTES * np.size(item[1]),
+        size_bytes=lambda item: _BYTES * sum(map(np.size, jax.tree.leaves(item[1]))),
     )
     leaves = dict(zip(named, planned_leaves, strict=True))
     removals = as_removals(caller, removal)

@@ -6,7 +6,6 @@ description of huggingface/safetensors.
 """
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -27,7 +26,7 @@ from jaxcompress.storage.container.header import (
 )
 from jaxcompress.storage.container.header import read as header_of
 from jaxcompress.storage.container.paths import checked_path, opened
-from jaxcompress.storage.container.texts import HALF
+from jaxcompress.storage.container.texts import as_bytes
 
 _CODES = {dtype.name: code for code, dtype in DTYPES.items()}
 NO_TEXT: Mapping[str, str] = MappingProxyType({})
@@ -117,14 +116,7 @@ def header(
     for name, (dtype, shape, begin, end) in entries.items():
         code = _CODES[dtype.name]
         fields[name] = {"dtype": code, "shape": shape, "data_offsets": (begin, end)}
-    characters = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
-    if half := HALF.search(characters):
-        around = characters[max(half.start() - 20, 0) : half.end() + 20]
-        raise ValueError(
-            f"{caller}: names and texts hold {half[0]!r}, half a surrogate pair, which UTF-8 "
-            f"does not have, in {around!r}. Take it out."
-        )
-    text = characters.encode()
+    text = as_bytes(caller, fields)
     text += b" " * (-len(text) % 8)
     if len(text) > LARGEST_HEADER:
         raise ValueError(

@@ -17,6 +17,22 @@ HALF = re.compile("[\ud800-\udfff]")
 """Half a surrogate pair, which JSON can spell and UTF-8 cannot."""
 
 
+def as_bytes(caller: str, fields: Mapping) -> bytes:
+    """A file's fields as JSON without spaces, in UTF-8.
+
+    Raises:
+      ValueError: a name or text has no form in UTF-8.
+    """
+    characters = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+    if half := HALF.search(characters):
+        around = characters[max(half.start() - 20, 0) : half.end() + 20]
+        raise ValueError(
+            f"{caller}: names and texts hold {half[0]!r}, half a surrogate pair, which UTF-8 "
+            f"does not have, in {around!r}. Take it out."
+        )
+    return characters.encode()
+
+
 def parsed(text: str, what: str):
     """The value of a JSON text.
 

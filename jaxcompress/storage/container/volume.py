@@ -1,8 +1,9 @@
-"""One file that stays open, and its leaves one by one."""
+"""One open file: all of its leaves in turn, or one by one."""
 
 import io
 import mmap
 import threading
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -16,11 +17,7 @@ from jaxcompress.storage.container.header import Entry
 
 
 class Volume:
-    """The leaves of an open file; several threads may read them.
-
-    An array that is the container's own is the file itself, mapped into memory. Every
-    other leaf is read once for each time that it is asked for, and decoded.
-    """
+    """The leaves of an open file whose header was read."""
 
     def __init__(self, file: io.FileIO, version: Version, contents: Contents):
         self.contents = contents
@@ -29,8 +26,27 @@ class Volume:
         self._content: np.ndarray | None = None
         self._verified: set[str] = set()
 
+    def leaves(self, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
+        """The named leaves on the host, each once its bytes were verified, by name.
+
+        Raises:
+          FileError: they were altered or are no such leaf.
+        """
+        return self._version.leaves(self._file, self.contents, names)
+
+    def verify(self) -> None:
+        """Checks every byte and keeps no leaf.
+
+        Raises:
+          FileError: they were altered or are no such leaf.
+        """
+        self._version.verify(self._file, self.contents)
+
     def leaf(self, name: str) -> Any:
-        """A leaf whose bytes were verified, at the latest now.
+        """A leaf whose bytes were verified, at the latest now; in any thread.
+
+        An array that is the container's own is the file itself, mapped into memory.
+        Every other leaf is read and decoded each time that it is asked for.
 
         Raises:
           FileError: they were altered or are no such leaf.
@@ -40,7 +56,7 @@ class Volume:
             return self._mapped(name, leaf.digest, self.contents.header.entries[name])
         # Reading moves the file's position.
         with self._seeking:
-            [(_, found)] = self._version.leaves(self._file, self.contents, [name])
+            [(_, found)] = self.leaves([name])
         if isinstance(found, np.ndarray):
             found.flags.writeable = False
             return found
