@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcompress.quantize import int4, quantize
 from jaxcompress.storage import coders, describe, load, load_leaf, save, size
 from tests.inputs import COMPOSED
 from tests.storage.bits import assert_same_bits
-from tests.storage.formats import of_every_format
 
-SETS = {"fast": coders.FAST, "balanced": coders.BALANCED, "all": coders.CODERS}
+SETS = {"fast": coders.FAST, "balanced": coders.BALANCED, "all": coders.SMALLEST}
 every_set = pytest.mark.parametrize("allowed", SETS.values(), ids=SETS)
 
 
@@ -21,8 +21,8 @@ def trees() -> dict:
     random = np.random.default_rng(0)
     sparse = np.where(random.random((64, 48)) < 0.1, random.integers(-3, 4, (64, 48)), 0)
     return {
-        "formats": of_every_format(),
-        "composed": {name: make() for name, make in COMPOSED.items()},
+        "codes": quantize(jnp.asarray(sparse, jnp.float32), int4(group_size=16))[0],
+        "composed": COMPOSED["corrected by codes"](),
         "sparse": sparse.astype(np.int8),
         "bool": sparse != 0,
         "floats": random.standard_normal((32, 16)).astype(np.float32),

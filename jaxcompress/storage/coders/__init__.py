@@ -2,6 +2,7 @@
 
     FAST        plain, bitmask: decoded as fast as memory is copied; what `save` uses
     BALANCED    and rans: an entropy coder that decodes 20 million words a second
+    SMALLEST    and context: a slow adaptive coder for small files
 
 A new coder is one file here, a line in `CODERS`, a row in the test table and a file
 in the fuzzer's.
@@ -12,7 +13,9 @@ from jaxcompress.storage.coders.bitmask import bitmask as bitmask
 from jaxcompress.storage.coders.choice import BALANCED as BALANCED
 from jaxcompress.storage.coders.choice import CODERS as CODERS
 from jaxcompress.storage.coders.choice import FAST as FAST
+from jaxcompress.storage.coders.choice import SMALLEST as SMALLEST
 from jaxcompress.storage.coders.coder import Coder as Coder
+from jaxcompress.storage.coders.context import context as context
 from jaxcompress.storage.coders.plain import plain as plain
 from jaxcompress.storage.coders.rans import rans as rans
 

@@ -4,7 +4,6 @@ import numpy as np
 
 from jaxcompress.storage.coders.coder import Coder
 from jaxcompress.storage.coders.words import (
-    WIDTHS,
     Layout,
     Words,
     bytes_to_words,
@@ -43,7 +42,7 @@ def _decode(coded: np.ndarray, layout: Layout) -> np.ndarray:
     return values
 
 
-bitmask = Coder("bitmask", 1, WIDTHS, _least_bytes, _size_bytes, _encode, _decode)
+bitmask = Coder("bitmask", 1, lambda layout: True, _least_bytes, _size_bytes, _encode, _decode)
 """One bit per entry, then the words that are not zero: pruning saves bytes.
 
 n / 8 + (1 - sparsity) · n · bits / 8 bytes: smaller than `plain` where the sparsity is

@@ -7,12 +7,13 @@ import jax
 from jaxcompress.core.messages import shown
 from jaxcompress.storage.coders.bitmask import bitmask
 from jaxcompress.storage.coders.coder import Coder
+from jaxcompress.storage.coders.context import context
 from jaxcompress.storage.coders.plain import plain
 from jaxcompress.storage.coders.rans import rans
 from jaxcompress.storage.coders.words import Words
 from jaxcompress.storage.container.errors import FileError
 
-CODERS = (plain, bitmask, rans)
+CODERS = (plain, bitmask, rans, context)
 """What files may hold; the earlier wins where two are equally small."""
 
 FAST = (plain, bitmask)
@@ -20,6 +21,9 @@ FAST = (plain, bitmask)
 
 BALANCED = (*FAST, rans)
 """Decoded at 20 million words a second or more, where an array is large."""
+
+SMALLEST = CODERS
+"""All, of which some take a microsecond or more for each word, both ways."""
 
 
 def checked_coders(caller: str, coders: Iterable[Coder]) -> tuple[Coder, ...]:
@@ -29,7 +33,7 @@ def checked_coders(caller: str, coders: Iterable[Coder]) -> tuple[Coder, ...]:
       TypeError: one is no coder that files may hold.
     """
     known = ", ".join(coder.name for coder in CODERS)
-    mend = f"Pass storage.coders.FAST, BALANCED or some of {known}."
+    mend = f"Pass storage.coders.FAST, BALANCED, SMALLEST or some of {known}."
     if not isinstance(coders, Iterable) or isinstance(coders, Coder | str | jax.Array):
         raise TypeError(f"{caller}(coders={shown(coders)}) must be a tuple of coders. {mend}")
     allowed = (plain, *coders)
@@ -52,7 +56,7 @@ def smallest(words: Words, coders: Sequence[Coder]) -> tuple[Coder, int]:
     chosen, size_bytes = plain, plain.size_bytes(words)
     for coder in coders:
         # What cannot be smaller is not tried.
-        if words.bits in coder.widths and coder.least_bytes(words.layout) < size_bytes:
+        if coder.fits(words.layout) and coder.least_bytes(words.layout) < size_bytes:
             found = coder.size_bytes(words)
             chosen, size_bytes = (coder, found) if found < size_bytes else (chosen, size_bytes)
     return chosen, size_bytes

@@ -22,7 +22,7 @@ class Coder(NamedTuple):
     Attributes:
       name: what files call it.
       version: of the bytes it writes, from 1 on.
-      widths: the bits of words that it codes; it is not asked about others.
+      fits: layout -> whether it codes such words; it is not asked about others.
       least_bytes: layout -> the fewest bytes that `encode` may give for such words; a
         header that claims fewer is refused before anything is decoded.
       size_bytes: words -> how many bytes `encode` gives.
@@ -33,7 +33,7 @@ class Coder(NamedTuple):
 
     name: str
     version: int
-    widths: tuple[int, ...]
+    fits: Callable[[Layout], bool]
     least_bytes: Callable[[Layout], int]
     size_bytes: Callable[[Words], int]
     encode: Callable[[Words], np.ndarray]

@@ -1,12 +1,12 @@
 """Words one after the other, each in its own number of bits."""
 
 from jaxcompress.storage.coders.coder import Coder
-from jaxcompress.storage.coders.words import WIDTHS, bytes_to_words, packed_bytes, words_to_bytes
+from jaxcompress.storage.coders.words import bytes_to_words, packed_bytes, words_to_bytes
 
 plain = Coder(
     name="plain",
     version=1,
-    widths=WIDTHS,
+    fits=lambda layout: True,
     least_bytes=lambda layout: packed_bytes(layout.size, layout.bits),
     size_bytes=lambda words: packed_bytes(words.values.size, words.bits),
     encode=lambda words: words_to_bytes(words.values, words.bits),

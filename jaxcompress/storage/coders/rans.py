@@ -170,7 +170,7 @@ def _popped(
 rans = Coder(
     name="rans",
     version=1,
-    widths=tuple(range(1, 9)),
+    fits=lambda layout: layout.bits <= 8,
     least_bytes=_least_bytes,
     size_bytes=lambda words: _encode(words).size,
     encode=_encode,

@@ -80,7 +80,7 @@ def declared(coder: Coder, dtype: str, shape: tuple[int, ...], size_bytes: int) 
 
     Raises:
       FileError: the dtype is none that can be stored, a Python number has axes, the
-        coder has no words of its bits, or the bytes are too few.
+        coder has no such words, or the bytes are too few.
     """
     if dtype not in _CODE_BITS:
         known_dtype(PYTHON_TYPES.get(dtype, dtype))
@@ -88,7 +88,7 @@ def declared(coder: Coder, dtype: str, shape: tuple[int, ...], size_bytes: int) 
         raise contradiction(f"a {dtype} of shape {shown(shape)}, which is one number")
     part = Part(coder, dtype, shape, size_bytes)
     layout = part.layout
-    if layout.bits not in coder.widths:
+    if not coder.fits(layout):
         raise contradiction(f"{dtype} by the coder {coder.name}, which has no such words")
     least = coder.least_bytes(layout)
     if size_bytes < least:

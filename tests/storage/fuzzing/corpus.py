@@ -8,10 +8,13 @@ import tempfile
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress import QTensor
+from jaxcompress.quantize import int4, quantize
 from jaxcompress.storage import save
-from jaxcompress.storage.coders import FAST, Coder, rans
+from jaxcompress.storage.coders import FAST, Coder, context, rans
 from tests.inputs import COMPOSED
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
@@ -57,6 +60,12 @@ def skewed(bits: int) -> np.ndarray:
     return words.astype(np.bool_ if bits == 1 else np.int8)
 
 
+def few() -> QTensor:
+    """Codes of which most are zero."""
+    x = sparse(np.float32) * np.random.default_rng(0).standard_normal((20, 20))
+    return quantize(jnp.asarray(x, jnp.float32), int4())[0]
+
+
 def composed() -> dict[str, object]:
     return {name: COMPOSED[name]() for name in ("corrected by codes", "rotated layers")} | {
         "inner": COMPOSED["rotated correction"]()
@@ -72,4 +81,5 @@ CORPUS = (
     saved("composed", composed),
     saved("bitmask", lambda: [sparse(np.float32), sparse(np.bool_), sparse(np.complex64)]),
     saved("rans", lambda: [skewed(6), skewed(1)], (rans,)),
+    saved("context", lambda: [skewed(6), skewed(1), few()], (context,)),
 )
