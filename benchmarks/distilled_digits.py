@@ -33,9 +33,9 @@ from jaxcompress.core.types import Array, Key, Params
 from jaxcompress.demo.data import Images, Splits
 
 TEACHER, STUDENT = (784, 1200, 1200, 10), (784, 800, 800, 10)
-TEACHER_EPOCHS, EPOCHS, BATCH, COPIES, BORDER = 80, 30, 128, 4, 2
+TEACHER_EPOCHS, EPOCHS, BATCH, COPIES, BORDER = 90, 30, 128, 4, 2
 RATE, TEACHER_RATE, TEMPERATURE, SOFT = 1e-3, 1e-3, 20.0, 0.9
-DROPPED, LIMIT, STUDENTS, MISSING = (0.2, 0.5, 0.5), 3.5, 5, 3
+DROPPED, LIMIT, STUDENTS, MISSING = (0.0, 0.3, 0.3), 3.5, 5, 3
 BIASES = np.arange(0.0, 12.01, 0.1)
 SETTINGS = {
     "teacher": [TEACHER, TEACHER_EPOCHS, TEACHER_RATE, DROPPED, LIMIT],
