@@ -78,17 +78,24 @@ def test_generates_where_the_batch_is_split(mesh):
 def test_relations_are_the_same_where_the_batch_is_split(mesh):
     devices = mesh(data=BATCH, axis_type=AxisType.Explicit)
     student, teacher = normal((BATCH, 3), 1), normal((BATCH, 5), 2)
-    parameters, bank = CRD.init(jax.random.key(0), student, teacher), CRD.bank(jax.random.key(1), 9)
+    parameters, bank = (
+        CRD.init(jax.random.key(0), student, teacher),
+        CRD.bank(jax.random.key(1), 16),
+    )
     indices = np.arange(BATCH)
 
-    def run(student, teacher, indices):
+    def run(student, teacher, indices, bank):
         shares = {name: loss(student, teacher) for name, loss in PLAIN.items()}
         return shares, CRD.loss(parameters, student, teacher, bank, indices, jax.random.key(2))
 
-    whole = jax.jit(run)(student, teacher, indices)
+    whole = jax.jit(run)(student, teacher, indices, bank)
     with jax.set_mesh(devices):
         sharding = NamedSharding(devices, PartitionSpec("data"))
-        found = jax.jit(run)(*jax.device_put((student, teacher, indices), sharding))
+        given = jax.device_put((student, teacher, indices, bank), sharding)
+        found = jax.jit(run)(*given)
+    # A loop carries the bank, which stays split as it was.
+    _, (_, seen) = found
+    assert seen.student.sharding.is_equivalent_to(given[-1].student.sharding, 2)
     # Sums of a few numbers in another order.
     for leaf, wanted in zip(*map(jax.tree.leaves, (found, whole)), strict=True):
         np.testing.assert_allclose(leaf, wanted, rtol=1e-5, atol=1e-5)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxcompress.core.checks import check_count, check_positive, check_range
 from jaxcompress.core.kinds import check_key, check_kind
 from jaxcompress.core.messages import shown
-from jaxcompress.core.sharding import gathered_along
+from jaxcompress.core.sharding import explicit_sharding, gathered, gathered_along, placed
 from jaxcompress.core.types import Array, Key, Params, PyTree
 from jaxcompress.distill.checks import shape_of, student_and_teacher
 from jaxcompress.distill.outputs.arrays import as_float32
@@ -135,7 +135,9 @@ def contrastive(
         student, teacher = student_and_teacher("contrastive.loss", student, teacher)
         indices = _checked(bank, indices, (student.shape[0], width))
         check_key("contrastive.loss", "key", key)
-        bank = jax.lax.stop_gradient(bank)
+        places = [explicit_sharding(rows) for rows in bank]
+        # Rows are picked, which no explicit mesh does along an axis that it splits.
+        bank = Bank(*map(gathered, jax.lax.stop_gradient(bank)))
         own = unit(linear().apply(parameters["student"], flat(student)))
         other = unit(linear().apply(parameters["teacher"], flat(teacher)))
         drawn = jax.random.randint(key, (negatives,), 0, len(bank.student), jnp.int32)
@@ -147,7 +149,8 @@ def contrastive(
             other, own, bank.student[drawn]
         )
         remember = partial(_remembered, indices, as_float32(momentum))
-        seen = Bank(remember(bank.student, own), remember(bank.teacher, other))
+        rows = remember(bank.student, own), remember(bank.teacher, other)
+        seen = Bank(*map(placed, rows, places))
         return losses * _known(indices, len(bank.student)), seen
 
     return Contrastive(init, bank, loss)
@@ -165,7 +168,7 @@ def _contrast(
 
 def _remembered(indices: Array, momentum: Array, rows: Array, embeddings: Array) -> Array:
     """The rows of a side with those of the batch moved towards its embeddings."""
-    # The bank is whole on every device, also where an explicit mesh splits the batch.
+    # The bank is whole on every device, where an explicit mesh splits the batch too.
     indices, embeddings = gathered_along(indices, 0), gathered_along(embeddings, 0)
     moved = unit(momentum * rows[indices] + (1 - momentum) * embeddings)
     # Else a row that is not finite would be a negative of all examples to come.
