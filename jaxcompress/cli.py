@@ -58,6 +58,9 @@ def _add_inspect(commands) -> None:
     inspect.add_argument(
         "--max-bytes", type=int, help="what its tree may take in memory (default: 16 GiB)"
     )
+    inspect.add_argument(
+        "--sizes", action="store_true", help="where its bytes go, and the entropy of its numbers"
+    )
     inspect.set_defaults(command=_inspect)
 
 
@@ -77,4 +80,5 @@ def _inspect(options: argparse.Namespace) -> None:
     from jaxcompress import storage
 
     limits = {} if options.max_bytes is None else {"max_bytes": options.max_bytes}
-    print(storage.describe(options.file, **limits))
+    seen = storage.breakdown if options.sizes else storage.describe
+    print(seen(options.file, **limits))

@@ -28,7 +28,7 @@ ROOMS = {
     "train": ("training", "leakage"),
     "validate": ("validation", "leakage", "shipping"),
     "auto": ("shipping",),
-    "report": ("shipping", "leakage"),
+    "report": ("shipping", "leakage", "storage"),
     "schedules": ("pruning",),
     "observers": ("graph", "quantization"),
 }

@@ -6,6 +6,9 @@ Values come in as plain rows, points and cards; nothing here measures or compres
 from jaxcompress.core import exports
 from jaxcompress.report.cards import card_page as card_page
 from jaxcompress.report.cards import save_card as save_card
+from jaxcompress.report.files import file_page as file_page
+from jaxcompress.report.files import file_sizes as file_sizes
+from jaxcompress.report.files import file_table as file_table
 from jaxcompress.report.page import Heading as Heading
 from jaxcompress.report.page import Paragraph as Paragraph
 from jaxcompress.report.page import Picture as Picture

@@ -4,6 +4,7 @@
              open: a mapping whose leaves are read when they are asked for
     sharding save_shards: several files and an index, read by the same verbs
     sizes    size: bytes in a file, in memory, and dense
+    breakdown  where the bytes of a file go
     coders   what writes the numbers of a file: sets of coders for `save(coders=)`
 
 A file holds params of any structure, compressed leaves among them, bit for bit.
@@ -11,6 +12,9 @@ A file holds params of any structure, compressed leaves among them, bit for bit.
 
 from jaxcompress.core import exports
 from jaxcompress.storage import coders as coders
+from jaxcompress.storage.breakdown import Breakdown as Breakdown
+from jaxcompress.storage.breakdown import LeafBytes as LeafBytes
+from jaxcompress.storage.breakdown import breakdown as breakdown
 from jaxcompress.storage.container.errors import FileError as FileError
 from jaxcompress.storage.description import FileReport as FileReport
 from jaxcompress.storage.description import StoredLeaf as StoredLeaf

@@ -10,7 +10,7 @@ import numpy as np
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.types import PyTree
 from jaxcompress.storage.coders import FAST, Coder, plain
-from jaxcompress.storage.container.parts import Source
+from jaxcompress.storage.coders.words import Words
 from jaxcompress.storage.container.plan import plan
 
 DENSE_BYTES = 4
@@ -77,7 +77,7 @@ def size(tree: PyTree, *, coders: Iterable[Coder] = FAST) -> Size:
         memory=sum(map(_memory, jax.tree.leaves(tree))),
         disk=planned.size_bytes,
         entropy=sum(
-            _entropy(path, source)
+            entropy_bytes(path, source.words())
             for leaf in planned.leaves.values()
             for path, source in leaf.sources.items()
         ),
@@ -122,8 +122,8 @@ def _repeats(ordered: np.ndarray) -> np.ndarray:
     return np.diff(ends, prepend=-1, append=same.size - 1) + 1
 
 
-def _entropy(path: str, source: Source) -> int:
-    words = source.words()
+def entropy_bytes(path: str, words: Words) -> int:
+    """The least bytes for one array of a leaf, by its path; scales as they are."""
     if path.rpartition("/")[2] in SIDE:
         return plain.size_bytes(words)
     return math.ceil(entropy_bits(words.values) / 8)

@@ -25,6 +25,12 @@ def diagnosis() -> jc.quantize.diagnosis.Diagnosis:
     return jc.quantize.diagnose(lambda p, x: x @ p["kernel"], params, params, [np.ones((1, 2))])
 
 
+def breakdown() -> jc.storage.Breakdown:
+    path = pathlib.Path(tempfile.gettempdir()) / "doors.safetensors"
+    jc.storage.save(path, {"kernel": np.ones((2, 2), np.float32)})
+    return jc.storage.breakdown(path)
+
+
 def columns() -> list[jc.report.Column]:
     return [jc.report.Column("model", "Model")]
 
@@ -42,6 +48,7 @@ DOORS = Doors(
         "points": points,
         "audits": audits,
         "diagnosis": diagnosis,
+        "breakdown": breakdown,
         "path": lambda: pathlib.Path(tempfile.gettempdir()) / "doors.svg",
         "columns": columns,
         "rows": rows,

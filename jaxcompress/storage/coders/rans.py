@@ -135,6 +135,17 @@ def _decode(coded: np.ndarray, layout: Layout) -> np.ndarray:
     return _popped(states, rest[4 * lanes :].view("<u2"), frequencies, size, misfit)
 
 
+def table_bytes(coded: np.ndarray, layout: Layout) -> int:
+    """How many of a stream's bytes are its table of frequencies, and the byte before.
+
+    Raises:
+      FileError: there is no such table.
+    """
+    if not coded.size:
+        return 0
+    return 1 + from_table(coded[1:], 2**layout.bits, _PRECISIONS[int(coded[0]) & 3])[1]
+
+
 def _popped(
     states: np.ndarray, stream: np.ndarray, frequencies: np.ndarray, size: int, misfit: FileError
 ) -> np.ndarray:

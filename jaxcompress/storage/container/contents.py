@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.storage.container.header import Header
+from jaxcompress.storage.container.parts import Part
 
 
 class Leaf(NamedTuple):
@@ -22,6 +23,8 @@ class Leaf(NamedTuple):
       restored: (the bytes of each of `arrays`) -> the leaf, on the host; a FileError
         where they are not those of such a leaf.
       digest: of its bytes, "" where the file has only one for all.
+      parts: how each of its arrays is coded, by path, in the order of bytes; none where
+        the bytes have another order.
     """
 
     arrays: tuple[str, ...]
@@ -31,6 +34,7 @@ class Leaf(NamedTuple):
     free: bool
     restored: Callable[[list[np.ndarray]], Any]
     digest: str = ""
+    parts: tuple[tuple[str, Part], ...] = ()
 
 
 class Contents(NamedTuple):

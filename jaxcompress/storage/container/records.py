@@ -36,9 +36,15 @@ Record = Part | Node
 
 def parts(record: Record) -> list[Part]:
     """All parts of a leaf in the order of their bytes."""
+    return [part for _, part in named_parts(record)]
+
+
+def named_parts(record: Record, path: str = "") -> list[tuple[str, Part]]:
+    """All parts of a leaf in their bytes' order, by paths such as "left/scale"."""
     if isinstance(record, Part):
-        return [record]
-    return [part for child in record.children.values() for part in parts(child)]
+        return [(path, record)]
+    below = ((f"{path}/{name}".lstrip("/"), child) for name, child in record.children.items())
+    return [each for name, child in below for each in named_parts(child, name)]
 
 
 def layout(record: Record, coders: Sequence[Coder]) -> list:

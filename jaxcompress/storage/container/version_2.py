@@ -19,7 +19,7 @@ from jaxcompress.storage.container.header import Entry, Header, in_order
 from jaxcompress.storage.container.limits import chosen
 from jaxcompress.storage.container.parts import Codes, Part
 from jaxcompress.storage.container.plan import RESERVED, VERSION
-from jaxcompress.storage.container.records import Record, from_json, parts
+from jaxcompress.storage.container.records import Record, from_json, named_parts, parts
 from jaxcompress.storage.container.safetensors import shaped
 from jaxcompress.storage.container.texts import entries_of, one_for_each, read_by
 
@@ -90,6 +90,7 @@ def _array(name: str, entry: Entry, digest: str) -> Leaf:
         free=True,
         restored=lambda data: shaped(data[0], entry),
         digest=digest,
+        parts=(("", Part(plain, entry.dtype.name, entry.shape, entry.end - entry.begin)),),
     )
 
 
@@ -105,6 +106,7 @@ def _recorded(name: str, record: Record, specs: list[QuantSpec], digest: str) ->
         free=False,
         restored=lambda data: forms.restored(record, data[0], specs),
         digest=digest,
+        parts=tuple(named_parts(record)),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcompress.storage.container import digests
+from jaxcompress.storage.container import digests, memory
 from jaxcompress.storage.container.arrays import on_device
 from jaxcompress.storage.container.contents import Contents, Version
 from jaxcompress.storage.container.errors import FileError
@@ -41,6 +41,22 @@ class Volume:
           FileError: they were altered or are no such leaf.
         """
         self._version.verify(self._file, self.contents)
+
+    def coded(self, name: str) -> np.ndarray:
+        """The verified bytes of a leaf that has a digest of its own.
+
+        Raises:
+          FileError: they were altered.
+        """
+        leaf, header = self.contents.leaves[name], self.contents.header
+        entry = header.entries[name]
+        with self._seeking:
+            self._file.seek(len(header.content) + entry.begin)
+            data = memory.following(self._file, entry.end - entry.begin)
+        digest = digests.LeafDigest()
+        digest.seen(data.data)
+        digests.check_leaf(name, digest, leaf.digest)
+        return data
 
     def leaf(self, name: str) -> Any:
         """A leaf whose bytes were verified, at the latest now; in any thread.
