@@ -10,6 +10,7 @@
     formats      what a code stands for; int8 and int4 stand here, too
     ranges       which interval the codes cover
     scales       which stored scale each block gets, where few can be stored
+    sharing      which few numbers the weights of a leaf share
     equivalent   transforms that leave the function unchanged, before rounding
     rounding     which code each weight gets
     rates        how many bits an entropy coder spends on codes
@@ -27,6 +28,7 @@ from jaxcompress.quantize import ranges as ranges
 from jaxcompress.quantize import rates as rates
 from jaxcompress.quantize import rounding as rounding
 from jaxcompress.quantize import scales as scales
+from jaxcompress.quantize import sharing as sharing
 from jaxcompress.quantize import shortcut as shortcut
 from jaxcompress.quantize.block_reconstruction import reconstruct_blocks as reconstruct_blocks
 from jaxcompress.quantize.diagnosis.diagnose import diagnose as diagnose

@@ -87,7 +87,7 @@ def quantize(
     for name, leaf in named_leaves(params).items():
         choice = assigned[name]
         if isinstance(choice, Assignment):
-            _check_values(name, leaf)
+            check_values("quantize", name, leaf)
             if masks is not None:
                 _check_masked(name, leaf, kept[name])
                 _check_zero(name, choice.spec, kept[name])
@@ -97,8 +97,7 @@ def quantize(
         leaves[name] = leaf
     treedef = jax.tree.structure(params, is_leaf=is_compressed)
     rows = (
-        _row(name, leaf, leaves[name], assigned[name])
-        for name, leaf in named_leaves(params).items()
+        row(name, leaf, leaves[name], assigned[name]) for name, leaf in named_leaves(params).items()
     )
     return jax.tree.unflatten(treedef, leaves.values()), Report("quantize", tuple(rows))
 
@@ -152,10 +151,10 @@ def _quantized(leaf, choice: Assignment, rounding: Rounding) -> CompressedLeaf:
     return rounding.array(jnp.asarray(leaf), choice)
 
 
-def _check_values(name: str, leaf) -> None:
+def check_values(caller: str, name: str, leaf) -> None:
     """Checks what only concrete values show; traced arrays and shapes pass."""
     if not isinstance(leaf, jax.ShapeDtypeStruct | Tracer):
-        check_finite("quantize", name, leaf)
+        check_finite(caller, name, leaf)
 
 
 def _check_masked(name: str, leaf, mask) -> None:
@@ -189,7 +188,8 @@ def _check_stays_zero(name: str, leaf: CompressedLeaf, mask) -> None:
         )
 
 
-def _row(name: str, leaf, result, choice: Assignment | str) -> LeafReport:
+def row(name: str, leaf, result, choice: Assignment | str) -> LeafReport:
+    """What was done to a leaf: its assignment, or the reason why it has none."""
     if isinstance(choice, str):
         action, reason = KEPT, choice
     else:

@@ -80,6 +80,10 @@ DOORS = Doors(
     },
     calls={
         "quantize.equivalent.learn_rotations": {"params": lambda: PAIR, "steps": lambda: 1},
+        "quantize.sharing.share": {
+            "spec": lambda: jc.quantize.formats.codebook(2, per="tensor"),
+            "importance": lambda: PARAMS,
+        },
         "quantize.plan_execution": {"params": quantized, "probe": lambda: untimed},
     },
     right={

@@ -64,7 +64,8 @@ class Codebook:
         """
         order = jnp.argsort(gathered(codebook), axis=-1)
         levels = jnp.take_along_axis(gathered(codebook), order, axis=-1)
-        middles = padded((levels[..., 1:] + levels[..., :-1]) / 2, self.bits)
+        # Halves first, since the sum of two huge levels overflows.
+        middles = padded(levels[..., 1:] / 2 + levels[..., :-1] / 2, self.bits)
         first = _first(codebook, x.shape)
         found = count_below(x, middles.reshape(-1), self.bits, first)
         return entries_at(order.reshape(-1), first + found).astype(jnp.float32)

@@ -3,6 +3,8 @@
 The one way from `ranges=` to a grid, for whatever rounds.
 """
 
+import jax.numpy as jnp
+
 from jaxcompress.core.formats.cuts import Cut
 from jaxcompress.core.formats.grids import Grid, covered, grid
 from jaxcompress.core.kinds import check_takes
@@ -48,8 +50,10 @@ def found_cover(
     """The range outside of which values are clipped, and the grid; as `found_grid`."""
     if isinstance(ranges, ScaleSearch):
         on = ranges.find(blocks, parts, spec, second_moment)
-        low, high = (end * on.steps(spec) for end in spec.levels.ends)
-        return Range(low, high), on
+        low, high = spec.levels.ends
+        if on.codebook is not None:
+            low, high = jnp.min(on.codebook, axis=-1), jnp.max(on.codebook, axis=-1)
+        return Range(low * on.steps(spec), high * on.steps(spec)), on
     cover = covered(estimate(ranges, blocks, parts.shared, spec), spec)
     return cover, grid(cover, spec, parts)
 

@@ -1,5 +1,6 @@
 """A matrix by its inputs, in the order in which they are rounded."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -54,6 +55,16 @@ class Columns(NamedTuple):
         return on._replace(codebook=self.codebook.reshape((1,) * x.ndim + (-1,)))
 
 
+def require_one_codebook(on: Grid) -> None:
+    """Raises a ValueError where the levels of a matrix differ from block to block."""
+    if on.codebook is not None and math.prod(on.codebook.shape[:-1]) > 1:
+        raise ValueError(
+            f"a rounding between levels needs one codebook for each matrix, and this has "
+            f"{math.prod(on.codebook.shape[:-1])}. Give k_means a format with per='tensor', or "
+            "round by nearest(k_means())."
+        )
+
+
 def columns_of(weight: Array, on: Grid, turns: Array, spec: QuantSpec) -> Columns:
     """The inputs of a matrix (outputs, inputs) in their turns.
 
@@ -62,8 +73,12 @@ def columns_of(weight: Array, on: Grid, turns: Array, spec: QuantSpec) -> Column
       on: its grid, as `grid_of` gives it.
       turns: (inputs,) which input is first, second, …
       spec: the format.
+
+    Raises:
+      ValueError: blocks of the matrix have codebooks of their own.
     """
     outputs, inputs = weight.shape
+    require_one_codebook(on)
 
     def each(part: Array) -> Array:
         rows = 1 if part.shape[0] == 1 else outputs

@@ -8,6 +8,7 @@ from jaxcompress.core.formats.codebooks import Codebook
 from jaxcompress.core.formats.grids import Grid
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
+from jaxcompress.quantize.rounding.columns import require_one_codebook
 from jaxcompress.quantize.rounding.matrices import decoded, encoded
 
 
@@ -63,7 +64,8 @@ def _beside(codes: Array, way: Array, on: Grid, spec: QuantSpec) -> Array:
     """The codes of the next levels above (1) or below (-1), if there are any."""
     if not isinstance(spec.levels, Codebook):
         return jnp.clip(codes + way, spec.lowest, spec.highest)
-    # A matrix has one codebook, whose levels lie in any order.
+    require_one_codebook(on)
+    # Its levels lie in any order.
     order = jnp.argsort(jnp.asarray(on.codebook).reshape(-1))
     rank = jnp.argsort(order)[codes.astype(jnp.int32)] + way.astype(jnp.int32)
     return order[jnp.clip(rank, spec.lowest, spec.highest)].astype(jnp.float32)

@@ -8,18 +8,16 @@ import numpy as np
 
 from jaxcompress.core.checks import check_inside
 from jaxcompress.core.formats.coding import decode, encode
-from jaxcompress.core.formats.cuts import Cut, in_blocks
+from jaxcompress.core.formats.cuts import Cut
 from jaxcompress.core.formats.grids import Grid, covered, grid
-from jaxcompress.core.kinds import check_each, check_numeric
-from jaxcompress.core.messages import shown
-from jaxcompress.core.numerics import known_extremes
+from jaxcompress.core.kinds import check_each
 from jaxcompress.core.observers import Range
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
-from jaxcompress.layerwise.solver import all_counted
 from jaxcompress.quantize.ranges.estimator import RangeEstimator, check_estimator, estimate
 from jaxcompress.quantize.ranges.extremes import min_max
 from jaxcompress.quantize.scales.blockwise import range_of, under, where_better
+from jaxcompress.quantize.scales.importance import check_importance, energies, importance_of
 from jaxcompress.quantize.scales.search import ScaleSearch
 
 SHARES = tuple(each / 40 for each in range(8, 49))
@@ -66,13 +64,6 @@ def weighted(*, shares: Sequence[float] = SHARES, ranges: RangeEstimator = min_m
     """
     _check("weighted", shares, ranges)
 
-    def energies(blocks: Array, parts: Cut, second_moment: Array | None) -> Array:
-        if second_moment is None:
-            return jnp.ones((1,) * blocks.ndim, jnp.float32)
-        energy = jnp.diagonal(all_counted(second_moment))
-        outputs = blocks.size // energy.size
-        return in_blocks(jnp.broadcast_to(energy, (outputs, energy.size)), parts)
-
     return _search(energies, shares, ranges)
 
 
@@ -114,27 +105,12 @@ def weighted_by(
     Source: Kim et al. 2023, arXiv:2306.07629, section 4.1. Differs: ranges of any
     format in place of clusters.
     """
-    check_numeric("weighted_by", "importance", importance)
-    ends = known_extremes(jnp.asarray(importance))
-    if ends is not None and not 0 <= ends[0] <= ends[1] < np.inf:
-        raise ValueError(
-            f"weighted_by(importance={shown(importance)}) must be finite and at least 0."
-        )
+    check_importance("weighted_by", importance)
     _check("weighted_by", shares, ranges)
-    given = jnp.shape(importance)
 
     def importances(blocks: Array, parts: Cut, second_moment: Array | None) -> Array:
-        del second_moment
-        if len(given) != len(parts.shape) - len(parts.entries):
-            raise _unfit(given)
-        sizes = np.delete(parts.shape, parts.entries)
-        for axis in parts.entries:
-            sizes[axis - 1 - sum(each < axis for each in parts.entries)] *= parts.shape[axis]
-        try:
-            whole = jnp.broadcast_to(jnp.asarray(importance, jnp.float32), tuple(sizes))
-        except ValueError:
-            raise _unfit(given) from None
-        return in_blocks(whole, parts)
+        del blocks, second_moment
+        return importance_of("weighted_by", importance, parts)
 
     return _search(importances, shares, ranges)
 
@@ -148,14 +124,6 @@ def _check(caller: str, shares: Sequence[float], ranges: RangeEstimator) -> None
 
 def _share(caller: str, argument: str, share: object) -> None:
     check_inside(caller, argument, share, 0, np.inf)
-
-
-def _unfit(shape: tuple[int, ...]) -> ValueError:
-    return ValueError(
-        f"weighted_by(importance=...) has shape {shape}, which does not broadcast to the leaf or "
-        "matrix that is rounded. Give one of the leaf's own shape, select that leaf alone, and "
-        "round it by quantize, which rounds leaves as they lie."
-    )
 
 
 def _search(
