@@ -34,7 +34,7 @@ from benchmarks.shakespeare import (
 from jaxcompress.core.types import Array, Key, Params
 
 TEACHER_LAYERS, TAKEN = 6, (0, 5)
-TEACHER_STEPS, STEPS, BATCH, RATE, JUDGED = 1500, 1000, 16, 3e-3, 1536
+TEACHER_STEPS, STEPS, BATCH, RATE, JUDGED = 1000, 600, 16, 3e-3, 1536
 SOFT, SHARE, PROMPT, SKEW = 0.9, 0.5, 32, 0.5
 SETTINGS = {
     "layers": [TEACHER_LAYERS, len(TAKEN)],
