@@ -55,15 +55,18 @@ class Kind(NamedTuple):
       shifted: whether from the shifted copies, too.
       soft: the weight of the teacher's answers, beside labels.
       without_threes: whether images of one class are left out.
+      rounds: of `EPOCHS` each, every one on a cosine of its own. After one of labels of
+        images as they are, no training image is answered wrongly.
     """
 
     shifted: bool
     soft: float
     without_threes: bool = False
+    rounds: int = 2
 
 
 KINDS = {
-    "labels": Kind(False, 0.0),
+    "labels": Kind(False, 0.0, rounds=1),
     "labels, shifted": Kind(True, 0.0),
     "answers": Kind(True, SOFT),
     "answers, without threes": Kind(True, 1.0, True),
@@ -149,14 +152,18 @@ def beginners() -> Params:
     return jax.vmap(functools.partial(initial, STUDENT))(keys)
 
 
-def students(kind: Kind, data: Images, answers: np.ndarray, plain: int) -> Params:
-    """Five students in one program, each with weights and an order of its own.
+def students(
+    kind: Kind, params: Params, data: Images, answers: np.ndarray, plain: int, turn: int
+) -> Params:
+    """Five students after a round, in one program, each in an order of its own.
 
     Args:
       kind: what they learn from.
+      params: theirs before the round, along axis 0.
       data: the images of the transfer set, those as they are first.
       answers: the teacher's logits for each, of any dtype.
       plain: how many images there are as they are.
+      turn: which round it is.
     """
     usable = np.arange(len(data) if kind.shifted else plain)
     if kind.without_threes:
@@ -180,10 +187,9 @@ def students(kind: Kind, data: Images, answers: np.ndarray, plain: int) -> Param
     def step(carry: tuple, chosen: Array, images: Array, labels: Array, targets: Array) -> tuple:
         return jax.vmap(one)(carry, images[chosen], labels[chosen], targets[chosen])
 
-    params = beginners()
     carry = params, jax.vmap(optimizer.init)(params)
     arrays = jax.device_put((data.images, data.labels, answers))
-    orders = [np.random.default_rng(seed) for seed in range(STUDENTS)]
+    orders = [np.random.default_rng(STUDENTS * turn + seed) for seed in range(STUDENTS)]
     for _ in range(EPOCHS):
         drawn = np.stack([order.permutation(usable)[: per_epoch * BATCH] for order in orders])
         for chosen in drawn.reshape(STUDENTS, per_epoch, BATCH).swapaxes(0, 1):
@@ -220,11 +226,10 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, Any]:
         jc.train.teacher_cache.whole(jnp.float16),
         batch_size=5000,
     )
-    stacked = kept(
-        options.work / f"{name}.safetensors",
-        beginners(),
-        lambda: students(kind, data, np.asarray(answers), len(parts.train)),
-    )
+    stacked, plain = beginners(), len(parts.train)
+    for turn in range(kind.rounds):
+        learn = functools.partial(students, kind, stacked, data, np.asarray(answers), plain, turn)
+        stacked = kept(options.work / f"{name} {turn}.safetensors", stacked, learn)
     each = [jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(STUDENTS)]
     judging = getattr(parts, options.part)
     found: dict[str, Any] = {
