@@ -1,6 +1,6 @@
-"""Which coders files may hold, sets of them, and the smallest for an array."""
+"""Which coders files may hold, and sets of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import jax
 
@@ -9,17 +9,17 @@ from jaxcompress.storage.coders.bitmask import bitmask
 from jaxcompress.storage.coders.coder import Coder
 from jaxcompress.storage.coders.context import context
 from jaxcompress.storage.coders.plain import plain
+from jaxcompress.storage.coders.planes import context_planes, planes
 from jaxcompress.storage.coders.rans import rans
-from jaxcompress.storage.coders.words import Words
 from jaxcompress.storage.container.errors import FileError
 
-CODERS = (plain, bitmask, rans, context)
+CODERS = (plain, bitmask, rans, context, planes, context_planes)
 """What files may hold; the earlier wins where two are equally small."""
 
 FAST = (plain, bitmask)
 """Decoded as fast as memory is copied."""
 
-BALANCED = (*FAST, rans)
+BALANCED = (*FAST, rans, planes)
 """Decoded at 20 million words a second or more, where an array is large."""
 
 SMALLEST = CODERS
@@ -44,22 +44,6 @@ def checked_coders(caller: str, coders: Iterable[Coder]) -> tuple[Coder, ...]:
                 f"{mend}"
             )
     return tuple(coder for coder in CODERS if coder in allowed)
-
-
-def smallest(words: Words, coders: Sequence[Coder]) -> tuple[Coder, int]:
-    """The coder that takes the fewest bytes for these words, and the bytes.
-
-    Args:
-      words: to be stored.
-      coders: the allowed ones; the earlier wins where two are equally small.
-    """
-    chosen, size_bytes = plain, plain.size_bytes(words)
-    for coder in coders:
-        # What cannot be smaller is not tried.
-        if coder.fits(words.layout) and coder.least_bytes(words.layout) < size_bytes:
-            found = coder.size_bytes(words)
-            chosen, size_bytes = (coder, found) if found < size_bytes else (chosen, size_bytes)
-    return chosen, size_bytes
 
 
 def coder_named(name: str, version: int) -> Coder:

@@ -83,7 +83,10 @@ def _encode(words: Words) -> np.ndarray:
         return np.zeros(0, np.uint8)
     cost, precision, frequencies = _model(values, words.bits)
     lanes = _lanes(size, cost)
-    states, stream = _pushed(values, frequencies, precision, lanes)
+    if np.count_nonzero(frequencies) == 1:  # nothing moves
+        states, stream = np.full(lanes, _LOWEST), np.zeros(0, np.uint16)
+    else:
+        states, stream = _pushed(values, frequencies, precision, lanes)
     first = (lanes.bit_length() - 1) << 2 | _PRECISIONS.index(precision)
     return np.concatenate(
         [
@@ -132,6 +135,10 @@ def _decode(coded: np.ndarray, layout: Layout) -> np.ndarray:
     if rest.size < 4 * lanes or rest.size % 2:
         raise misfit
     states = rest[: 4 * lanes].view("<u4").astype(np.uint32)
+    if frequencies.max() == 1 << precision:
+        if rest.size > 4 * lanes or np.any(states != _LOWEST):
+            raise misfit
+        return np.full(size, np.argmax(frequencies), np.uint8)
     return _popped(states, rest[4 * lanes :].view("<u2"), frequencies, size, misfit)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxcompress.core.messages import shown
 from jaxcompress.storage.coders import FAST, Coder
-from jaxcompress.storage.coders.choice import smallest
+from jaxcompress.storage.coders.selection import smallest
 from jaxcompress.storage.coders.words import Layout, Words
 from jaxcompress.storage.container.dtypes import (
     PYTHON_TYPES,

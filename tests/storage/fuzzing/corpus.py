@@ -14,7 +14,7 @@ import numpy as np
 from jaxcompress import QTensor
 from jaxcompress.quantize import int4, quantize
 from jaxcompress.storage import save
-from jaxcompress.storage.coders import FAST, Coder, context, rans
+from jaxcompress.storage.coders import FAST, Coder, context, context_planes, planes, rans
 from tests.inputs import COMPOSED
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
@@ -66,6 +66,13 @@ def few() -> QTensor:
     return quantize(jnp.asarray(x, jnp.float32), int4())[0]
 
 
+def floats(dtype: type) -> np.ndarray:
+    """Numbers as layers have them, every third of them zero in the second half."""
+    x = np.random.default_rng(0).standard_normal(300).astype(dtype)
+    x[150::3] = 0
+    return x
+
+
 def composed() -> dict[str, object]:
     return {name: COMPOSED[name]() for name in ("corrected by codes", "rotated layers")} | {
         "inner": COMPOSED["rotated correction"]()
@@ -82,4 +89,6 @@ CORPUS = (
     saved("bitmask", lambda: [sparse(np.float32), sparse(np.bool_), sparse(np.complex64)]),
     saved("rans", lambda: [skewed(6), skewed(1)], (rans,)),
     saved("context", lambda: [skewed(6), skewed(1), few()], (context,)),
+    saved("planes", lambda: [floats(np.float32), floats(np.float16), KEYS], (planes,)),
+    saved("context_planes", lambda: [floats(np.float32), floats(np.complex64)], (context_planes,)),
 )
