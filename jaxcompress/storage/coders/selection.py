@@ -7,6 +7,21 @@ from jaxcompress.storage.coders.plain import plain
 from jaxcompress.storage.coders.words import Words
 
 
+def sizes(words: Words, coders: Sequence[Coder]) -> dict[Coder, int]:
+    """The bytes that these words take by `plain` and by what may be smaller than it.
+
+    Args:
+      words: to be stored.
+      coders: the allowed ones beside `plain`.
+    """
+    found = {plain: plain.size_bytes(words)}
+    for coder in coders:
+        # What cannot be smaller than the smallest so far is not tried.
+        if coder.fits(words.layout) and coder.least_bytes(words.layout) < min(found.values()):
+            found[coder] = coder.size_bytes(words)
+    return found
+
+
 def smallest(words: Words, coders: Sequence[Coder]) -> tuple[Coder, int]:
     """The coder that takes the fewest bytes for these words, and the bytes.
 
@@ -15,10 +30,6 @@ def smallest(words: Words, coders: Sequence[Coder]) -> tuple[Coder, int]:
       coders: the allowed ones beside `plain`; the earlier wins where two are equally
         small.
     """
-    chosen, size_bytes = plain, plain.size_bytes(words)
-    for coder in coders:
-        # What cannot be smaller is not tried.
-        if coder.fits(words.layout) and coder.least_bytes(words.layout) < size_bytes:
-            found = coder.size_bytes(words)
-            chosen, size_bytes = (coder, found) if found < size_bytes else (chosen, size_bytes)
-    return chosen, size_bytes
+    found = sizes(words, coders)
+    chosen = min(found, key=found.__getitem__)
+    return chosen, found[chosen]

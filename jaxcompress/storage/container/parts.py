@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxcompress.core.messages import shown
 from jaxcompress.storage.coders import FAST, Coder
-from jaxcompress.storage.coders.selection import smallest
+from jaxcompress.storage.coders.selection import sizes
 from jaxcompress.storage.coders.words import Layout, Words
 from jaxcompress.storage.container.dtypes import (
     PYTHON_TYPES,
@@ -113,10 +113,14 @@ def _codes_layout(shape: tuple[int, ...], bits: int) -> Layout:
     return Layout(bits, shape, inputs_last=True)
 
 
-def planned(source: Source, coders: Sequence[Coder] = FAST) -> Part:
-    """The array with the coder that takes the fewest bytes; nothing is written yet."""
-    coder, size_bytes = smallest(source.words(), coders)
-    return Part(coder, source.dtype, source.shape, size_bytes)
+def planned(source: Source, coders: Sequence[Coder] = FAST) -> list[Part]:
+    """The array by each coder that may make it small, the smallest first.
+
+    Nothing is written yet.
+    """
+    found = sizes(source.words(), coders)
+    ordered = sorted(found, key=found.__getitem__)
+    return [Part(coder, source.dtype, source.shape, found[coder]) for coder in ordered]
 
 
 def encoded(source: Source, part: Part) -> np.ndarray:

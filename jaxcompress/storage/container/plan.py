@@ -1,32 +1,28 @@
 """Plans the file of a tree, exact to the byte, before anything is encoded."""
 
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from jaxcompress.core.kinds import check_kind
-from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.messages import shown
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import PyTree
 from jaxcompress.graph.surgery.removal import Removal, as_removals, fault_of
-from jaxcompress.storage.coders import CODERS, FAST, Coder, plain
+from jaxcompress.storage.coders import CODERS, FAST, Coder
 from jaxcompress.storage.coders.choice import checked_coders
 from jaxcompress.storage.container import ahead, digests, outlines, safetensors
-from jaxcompress.storage.container.arrays import check_storable, source
-from jaxcompress.storage.container.dtypes import WORD_BITS, known_dtype
-from jaxcompress.storage.container.errors import ContradictionError
-from jaxcompress.storage.container.forms import form_of, outlined
+from jaxcompress.storage.container.agreement import settled
 from jaxcompress.storage.container.header import Entry
 from jaxcompress.storage.container.limits import LARGEST, array_bytes
-from jaxcompress.storage.container.parts import Part, Source, encoded, planned
-from jaxcompress.storage.container.records import Node, Record, layout, parts, sizes
+from jaxcompress.storage.container.records import layout, parts, sizes
+from jaxcompress.storage.container.stored import Stored, stored
+from jaxcompress.storage.container.texts import compact
 
 FORMAT = "jaxcompress"
 VERSION = "2"
@@ -43,40 +39,6 @@ _WIDEST_ITEM = 16
 
 _BYTES = 4
 """Of a number, roughly, to tell large leaves from small ones."""
-
-_ANEW = (
-    "Make it by quantize, factorize, QTensor.from_codes, LowRank.from_factors, "
-    "Corrected.from_parts or Rotated.from_rotated."
-)
-
-
-class Stored(NamedTuple):
-    """One leaf as the container will hold it.
-
-    Attributes:
-      record: how it lies there; None where the container's own array is the leaf.
-      struct: shape and dtype of the container's array.
-      parts: how each of its arrays is coded, in the order of bytes.
-      sources: these arrays by path: "", "codes", "left/scale".
-    """
-
-    record: Record | None
-    struct: jax.ShapeDtypeStruct
-    parts: list[Part]
-    sources: dict[str, Source]
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(part.size_bytes for part in self.parts)
-
-    def pieces(self) -> Iterator[memoryview]:
-        """Its bytes, part by part, encoded when they are asked for.
-
-        Raises:
-          ValueError: an array has changed since the file was planned.
-        """
-        for part_source, part in zip(self.sources.values(), self.parts, strict=True):
-            yield encoded(part_source, part).data
 
 
 class Plan(NamedTuple):
@@ -175,70 +137,11 @@ def plan(
             "verb gave, and the removals in the order in which they were made."
         )
     _check_sizes(caller, leaves)
-    return Plan(leaves, specs, outline, removals, dict(metadata), caller)
-
-
-def stored(
-    caller: str, name: str, leaf, specs: Sequence[QuantSpec], coders: Sequence[Coder] = FAST
-) -> Stored:
-    """The leaf in its smallest stored form.
-
-    Raises:
-      TypeError: the leaf has no numbers, or of a dtype that cannot be stored.
-      ValueError: its numbers break what its kind promises.
-    """
-    compressed = is_compressed(leaf)
-    if compressed and form_of(leaf) is None:
-        raise TypeError(
-            f"{caller}(tree): leaf {name!r} is a {type(leaf).__name__}, which files have no form "
-            "for. Store the params as they were compressed, and change them after loading."
-        )
-    for part in jax.tree.leaves(leaf) if compressed else [leaf]:
-        check_storable(caller, name, part)
-    try:
-        record, sources = _planned(leaf, specs, coders)
-        # Readers check just this, so that nothing is written that they refuse.
-        outlined(record, specs)
-    except ContradictionError as error:
-        raise ValueError(f"{caller}(tree): leaf {name!r}: {error.fault}. {_ANEW}") from error
-    except ValueError as error:
-        raise ValueError(f"{caller}(tree): leaf {name!r} {error}. Quantize it again.") from error
-    if isinstance(record, Part) and (bare := _bare(record)):
-        longer = len(compact(sizes(record)))
-        if bare.size_bytes <= record.size_bytes + longer:
-            struct = jax.ShapeDtypeStruct(bare.shape, known_dtype(bare.dtype))
-            return Stored(None, struct, [bare], sources)
-    coded = parts(record)
-    size_bytes = sum(part.size_bytes for part in coded)
-    return Stored(record, jax.ShapeDtypeStruct((size_bytes,), np.uint8), coded, sources)
-
-
-def _bare(part: Part) -> Part | None:
-    """The array as the container itself holds it, where it has its dtype.
-
-    Truth values are packed instead, which the container cannot.
-    """
-    if part.dtype not in WORD_BITS or WORD_BITS[part.dtype] < 8:
-        return None
-    dtype = known_dtype(part.dtype)
-    if not safetensors.holds(dtype):
-        return None
-    return part._replace(coder=plain, size_bytes=math.prod(part.shape) * dtype.itemsize)
-
-
-def _planned(
-    leaf, specs: Sequence[QuantSpec], coders: Sequence[Coder], path: str = ""
-) -> tuple[Record, dict[str, Source]]:
-    """The record of a leaf and its arrays by path."""
-    form = form_of(leaf)
-    if form is None:
-        found = leaf if isinstance(leaf, Source) else source(leaf)
-        return planned(found, coders), {path: found}
-    children, sources = {}, {}
-    for name, child in form.children(leaf).items():
-        children[name], below = _planned(child, specs, coders, f"{path}/{name}".lstrip("/"))
-        sources |= below
-    return Node(form.kind, form.fields(leaf, specs), children), sources
+    whole = Plan(leaves, specs, outline, removals, dict(metadata), caller)
+    if set(allowed) <= set(FAST):  # files of these stay as they have always been
+        return whole
+    found = settled(leaves, allowed, lambda other: whole._replace(leaves=other).size_bytes)
+    return whole._replace(leaves=found)
 
 
 def _check_sizes(caller: str, leaves: Mapping[str, Stored]) -> None:
@@ -264,8 +167,3 @@ def _check_metadata(caller: str, metadata: Mapping[str, str]) -> None:
             raise TypeError(
                 f"{caller}(metadata=...) has {name!r}: {text!r}; names and values are text."
             )
-
-
-def compact(fields: list | dict) -> str:
-    """JSON without spaces."""
-    return json.dumps(fields, separators=(",", ":"))

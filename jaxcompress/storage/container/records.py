@@ -47,6 +47,14 @@ def named_parts(record: Record, path: str = "") -> list[tuple[str, Part]]:
     return [each for name, child in below for each in named_parts(child, name)]
 
 
+def with_parts(record: Record, anew: Iterator[Part]) -> Record:
+    """The record with other parts, in the order of `parts`."""
+    if isinstance(record, Part):
+        return next(anew)
+    children = {name: with_parts(child, anew) for name, child in record.children.items()}
+    return record._replace(children=children)
+
+
 def layout(record: Record, coders: Sequence[Coder]) -> list:
     """What leaves of one kind and dtype share, as JSON."""
     if isinstance(record, Part):

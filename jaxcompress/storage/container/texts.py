@@ -54,6 +54,11 @@ def parsed(text: str, what: str):
         ) from error
 
 
+def compact(fields: list | dict) -> str:
+    """JSON without spaces."""
+    return json.dumps(fields, separators=(",", ":"))
+
+
 def entries_of(texts: Mapping[str, str], name: str) -> list:
     """The entries of the list that a text of the metadata is; none where there is none.
 

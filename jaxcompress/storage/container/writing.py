@@ -11,7 +11,8 @@ from jaxcompress.storage.container.errors import FileError
 from jaxcompress.storage.container.header import LENGTH_BYTES, in_order
 from jaxcompress.storage.container.limits import MAX_BYTES
 from jaxcompress.storage.container.paths import regular
-from jaxcompress.storage.container.plan import Plan, Stored
+from jaxcompress.storage.container.plan import Plan
+from jaxcompress.storage.container.stored import Stored
 
 SILENT_SECONDS = 1.0
 """After which what still runs shows a progress bar."""
