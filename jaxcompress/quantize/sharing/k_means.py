@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_count
-from jaxcompress.core.formats.codebooks import Codebook
 from jaxcompress.core.formats.cuts import Cut
 from jaxcompress.core.formats.grids import Grid
 from jaxcompress.core.kinds import check_kind
@@ -16,6 +15,7 @@ from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
 from jaxcompress.quantize.scales.importance import check_importance, energies, importance_of
 from jaxcompress.quantize.scales.search import ScaleSearch
+from jaxcompress.quantize.sharing.leaves import block_sizes, check_codebook, with_zero
 from jaxcompress.quantize.sharing.lloyd import lloyd
 from jaxcompress.quantize.sharing.points import points
 from jaxcompress.quantize.sharing.starts.spread import linear
@@ -76,22 +76,18 @@ def k_means(
         check_importance("k_means", importance)
 
     def find(blocks: Array, parts: Cut, spec: QuantSpec, second_moment: Array | None) -> Grid:
-        if not isinstance(spec.levels, Codebook):
-            raise ValueError(
-                f"k_means: {spec} stores no levels of its own. Give it a format as "
-                "formats.codebook(4, per='tensor')."
-            )
+        check_codebook("k_means", spec)
         if importance is None:
             counts = energies(blocks, parts, second_moment)
         else:
             counts = importance_of("k_means", importance, parts)
         rows, weights = (_as_rows(each, blocks.shape, parts) for each in (blocks, counts))
         scale = jnp.where(jnp.all(jnp.isfinite(rows), axis=1), 1.0, jnp.nan)
-        sizes = [1 if axis in parts.shared else size for axis, size in enumerate(parts.shape)]
+        sizes = block_sizes(parts)
         on = Grid(*spec.scales.write(scale.reshape(sizes), parts))
         rows = rows / gathered(on.steps(spec)).reshape(-1, 1)
         levels = _levels(rows, weights, start, spec.levels.highest, iterations)
-        return on._replace(codebook=jnp.pad(levels, ((0, 0), (1, 0))).reshape(*sizes, -1))
+        return on._replace(codebook=with_zero(levels).reshape(*sizes, -1))
 
     return ScaleSearch(find)
 
