@@ -13,6 +13,7 @@ from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.storage.container import archive
 from jaxcompress.storage.container.archive import Archive
 from jaxcompress.storage.container.contents import Contents
+from jaxcompress.storage.container.differences import Difference, Same
 from jaxcompress.storage.container.errors import brief
 from jaxcompress.storage.container.limits import MAX_BYTES
 
@@ -57,6 +58,7 @@ class FileReport:
       leaves: in the tree's order.
       removals: what was removed from the model before, as `load_removal` gives it.
       files: how many hold the leaves; an index is counted in the bytes alone.
+      base: digits of the file that differences are added to, "" where there are none.
     """
 
     path: str
@@ -68,6 +70,7 @@ class FileReport:
     leaves: tuple[StoredLeaf, ...]
     removals: tuple[Removal, ...]
     files: int = 1
+    base: str = ""
 
     def __str__(self) -> str:
         texts = [
@@ -79,6 +82,7 @@ class FileReport:
                 *table(self),
                 *(f"removed before: {brief(str(each), 4 * _WIDEST)}" for each in self.removals),
                 *texts,
+                *([f"base: sha256 {self.base}"] if self.base else []),
                 f"checksum ok: sha256 {self.checksum}",
             ]
         )
@@ -142,6 +146,7 @@ def report_of(path: str | os.PathLike, found: Archive) -> FileReport:
         leaves=tuple(_stored_leaf(name, found.places[name].contents) for name in found.names),
         removals=found.removals,
         files=len(found.volumes),
+        base=found.base,
     )
 
 
@@ -166,4 +171,6 @@ def _spec(outlined) -> str:
         return f"{_spec(outlined.base)} + {_spec(outlined.correction)}"
     if isinstance(outlined, Rotated):
         return f"{_spec(outlined.leaf) or 'plain'}, rotated in blocks of {outlined.block}"
+    if isinstance(outlined, Same | Difference):
+        return "same as the base" if isinstance(outlined, Same) else "difference to the base"
     return str(outlined.spec) if isinstance(outlined, QTensor) else ""

@@ -111,10 +111,23 @@ def load(path: str | os.PathLike, like: PyTree = None, *, max_bytes: int = MAX_B
     """
     check_count("load", "max_bytes", max_bytes)
     opened, leaves = archive.read("load", path, archive.all_leaves, max_bytes)
+    return tree_of("load", path, opened.outline, leaves, like)
+
+
+def tree_of(
+    caller: str, path: str | os.PathLike, outline: str, leaves: Mapping[str, object], like: PyTree
+) -> PyTree:
+    """The tree of the leaves of a file, or the template filled with them.
+
+    Raises:
+      FileError: the names give no tree.
+      ValueError: names, shapes or dtypes differ from `like`.
+      TypeError: `like` has a leaf that is no array.
+    """
     if like is not None:
-        return _arranged(path, leaves, like)
-    with reading("load", path):
-        return _rebuilt(opened.outline, leaves)
+        return _arranged(f"{caller}({os.fspath(path)!r}, like=...)", leaves, like)
+    with reading(caller, path):
+        return _rebuilt(outline, leaves)
 
 
 def load_leaf(path: str | os.PathLike, name: str, *, max_bytes: int = MAX_BYTES) -> Any:
@@ -168,8 +181,7 @@ def _rebuilt(outline: str, leaves: Mapping[str, object]) -> PyTree:
         raise FileError(f"{error}, so the names give no tree. Pass a template as like=.") from error
 
 
-def _arranged(path: str | os.PathLike, leaves: Mapping[str, object], like: PyTree) -> PyTree:
-    call = f"load({os.fspath(path)!r}, like=...)"
+def _arranged(call: str, leaves: Mapping[str, object], like: PyTree) -> PyTree:
     names = leaf_names(like)
     jax.tree.map(lambda *leaf: _check_template(call, *leaf), names, like, is_leaf=is_compressed)
     wanted, found = set(jax.tree.leaves(names)), set(leaves)

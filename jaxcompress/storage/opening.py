@@ -61,6 +61,7 @@ class OpenFile(Mapping[str, Any]):
             raise ValueError(f"{call}: the file is closed. Read leaves inside of the with block.")
         with reading("open", self.path):
             self._archive.check_counted([name], self._max_bytes)
+            self._archive.check_whole([name])
             return self._archive.places[name].leaf(name)
 
     def __contains__(self, name: object) -> bool:

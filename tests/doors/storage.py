@@ -32,12 +32,24 @@ def saved() -> pathlib.Path:
     return found
 
 
+def difference() -> pathlib.Path:
+    found = pathlib.Path(folder().name, "difference.safetensors")
+    if not found.exists():
+        jc.storage.save_delta(found, jc.storage.load(saved()), base=saved())
+    return found
+
+
 def index() -> pathlib.Path:
     return pathlib.Path(folder().name, "written.safetensors.index.json")
 
 
 DOORS = Doors(
     given={"path": saved, "tree": lambda: {"w": jnp.ones(2)}, "name": lambda: "in"},
-    calls={"storage.save": {"path": path}, "storage.save_shards": {"path": index}},
-    right={"tree": TREE, "path": TEXT, "name": TEXT},
+    calls={
+        "storage.save": {"path": path},
+        "storage.save_shards": {"path": index},
+        "storage.save_delta": {"path": path, "base": saved},
+        "storage.load_delta": {"path": difference, "base": saved},
+    },
+    right={"tree": TREE, "path": TEXT, "name": TEXT, "base": TEXT},
 )

@@ -150,6 +150,20 @@ def test_memory_beside_the_tree_is_that_of_few_leaves(path, monkeypatch):
     assert_same_bits(load(path), params)
 
 
+def test_files_written_before_are_read():
+    golden = pathlib.Path(__file__).parent / "golden" / "several" / NAME
+    assert_same_bits(load(golden), golden_tree())
+    assert (describe(golden).files, describe(golden).metadata) == (2, {"about": "a text"})
+
+
+def golden_tree() -> dict[str, Any]:
+    """The tree of the golden index and its two files."""
+    return {
+        "layers": [np.arange(30.0), (np.arange(90) % 9 == 0).reshape(10, 9)],
+        "steps": 7,
+    }
+
+
 # Writing.
 
 

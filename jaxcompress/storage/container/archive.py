@@ -14,6 +14,7 @@ from jaxcompress.graph.surgery.removal import Removal, fault_of
 from jaxcompress.storage.container import index, outlines, version_1, version_2, writing
 from jaxcompress.storage.container.arrays import on_device
 from jaxcompress.storage.container.contents import Leaf, Version
+from jaxcompress.storage.container.differences import Difference, Same
 from jaxcompress.storage.container.errors import FileError, brief, contradiction, within
 from jaxcompress.storage.container.header import LENGTH_BYTES
 from jaxcompress.storage.container.header import read as read_header
@@ -47,6 +48,7 @@ class Archive(NamedTuple):
       outline: of the tree, as text; "" where names say it all or a template is needed.
       metadata: the user's texts.
       removals: what was removed from the model before.
+      base: digits of the file that differences are added to, "" where there are none.
     """
 
     names: tuple[str, ...]
@@ -58,6 +60,7 @@ class Archive(NamedTuple):
     outline: str
     metadata: dict[str, str]
     removals: tuple[Removal, ...]
+    base: str = ""
 
     @property
     def header_bytes(self) -> int:
@@ -72,6 +75,19 @@ class Archive(NamedTuple):
     def leaf(self, name: str) -> Leaf:
         """What the header says of a leaf in a file that was opened."""
         return self.places[name].contents.leaves[name]
+
+    def check_whole(self, names: Iterable[str]) -> None:
+        """Refuses leaves that need another file.
+
+        Raises:
+          FileError: one is stored as the difference to a leaf of another file.
+        """
+        for name in names:
+            if isinstance(self.leaf(name).outlined, Same | Difference):
+                raise FileError(
+                    f"leaf {shown(name)} is stored as the difference to a file with the digest "
+                    f"{self.base}. Pass both files to load_delta."
+                )
 
     def check_counted(self, names: Iterable[str], max_bytes: int) -> None:
         """Refuses leaves that count for more than the caller accepts; none is read yet.
@@ -126,6 +142,7 @@ def _single(volume: Volume) -> Archive:
         outline=contents.outline,
         metadata=contents.metadata,
         removals=contents.removals,
+        base=contents.base,
     )
 
 
@@ -186,6 +203,8 @@ def _check_shard(volume: Volume, found: index.Index, shard: str) -> None:
             "files of one save."
         )
     named = {leaf for leaf, place in found.leaves.items() if place == shard}
+    if contents.base:
+        raise contradiction("it is a difference to another file")
     if named != contents.leaves.keys():
         raise contradiction("it holds other leaves than the index says")
 
@@ -234,6 +253,7 @@ def read(
     with opened(caller, path, max_bytes, wanted) as archive:
         names = set(wanted(archive.names))
         archive.check_counted(names, max_bytes)
+        archive.check_whole(names)
         found, title = {}, f"loading {os.path.basename(os.fspath(path))}"
         with bar(title, len(names), after=writing.SILENT_SECONDS) as advance:
             for volume in archive.volumes:

@@ -48,6 +48,7 @@ class Contents(NamedTuple):
       outline: of the tree, as text; "" where names say it all or a template is needed.
       metadata: the user's texts.
       removals: what was removed from the model before.
+      base: digits of the file that differences are added to, "" where there are none.
     """
 
     header: Header
@@ -57,6 +58,7 @@ class Contents(NamedTuple):
     outline: str
     metadata: dict[str, str]
     removals: tuple[Removal, ...] = ()
+    base: str = ""
 
     def stored_bytes(self, name: str) -> int:
         """Of a leaf's data on disk."""

@@ -15,6 +15,7 @@ from jaxcompress.storage.container.errors import FileError
 _BYTES = 12
 NONE = "-" * 16
 UNSEALED = "0" * 64
+DIGITS = re.compile("[0-9a-f]{64}")
 
 
 class LeafDigest:

@@ -58,4 +58,6 @@ def reading(caller: str, path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except FileError as error:
+        if str(error).startswith(f"{caller}("):
+            raise  # it names another file of the same call
         raise FileError(f"{caller}({os.fspath(path)!r}): {error}") from error

@@ -16,8 +16,9 @@ from jaxcompress.core.messages import shown
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.rotated import STORED, Rotated
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.storage.container import quantized
+from jaxcompress.storage.container import differences, quantized
 from jaxcompress.storage.container.arrays import on_host
+from jaxcompress.storage.container.differences import Difference, Same
 from jaxcompress.storage.container.dtypes import PYTHON_TYPES, floating_dtype
 from jaxcompress.storage.container.errors import FileError, contradiction
 from jaxcompress.storage.container.limits import checked_order, checked_size, chosen
@@ -149,7 +150,26 @@ ROTATED = Form(
     restored=_rotated,
 )
 
+SAME = Form(
+    kind="same",
+    type=Same,
+    fields=differences.fields_of,
+    children=lambda leaf: {},
+    outlined=differences.same,
+    restored=differences.same,
+)
+
+DIFFERENCE = Form(
+    kind="difference",
+    type=Difference,
+    fields=differences.fields_of,
+    children=lambda leaf: {str(i): plane for i, plane in enumerate(leaf.planes)},
+    outlined=differences.difference,
+    restored=differences.difference,
+)
+
 FORMS = (QUANTIZED, LOW_RANK, CORRECTED, ROTATED)
+TO_ANOTHER_FILE = (SAME, DIFFERENCE)
 _ARRAYS = (jax.Array, jax.ShapeDtypeStruct, np.ndarray)
 _FACTORS = (*_ARRAYS, QTensor)
 
@@ -194,7 +214,8 @@ def product(left, right, fields: list) -> LowRank:
 
 def form_of(leaf) -> Form | None:
     """The row of a compressed leaf; None for an array or a number."""
-    return next((form for form in FORMS if isinstance(leaf, form.type)), None)
+    forms = (*FORMS, *TO_ANOTHER_FILE)
+    return next((form for form in forms if isinstance(leaf, form.type)), None)
 
 
 def form_named(kind: str) -> Form:
@@ -203,7 +224,7 @@ def form_named(kind: str) -> Form:
     Raises:
       FileError: there is none.
     """
-    for form in FORMS:
+    for form in (*FORMS, *TO_ANOTHER_FILE):
         if form.kind == kind:
             return form
     known = ", ".join(form.kind for form in FORMS)

@@ -30,8 +30,8 @@ RESERVED = (
     *("format", "format_version", "sha256", "coders", "specs", "layouts", "leaves", "outline"),
     *("recipe", "removed", "base"),
 )
-"""The texts that are ours; all others are the user's. Two are not written yet: `recipe`
-is for how the tree was made, `base` for the file that a difference is added to."""
+"""The texts that are ours; all others are the user's. One is not written yet: `recipe`
+is for how the tree was made."""
 
 
 _WIDEST_ITEM = 16
@@ -51,6 +51,7 @@ class Plan(NamedTuple):
       removals: what was removed from the model before.
       metadata: the user's texts.
       caller: who writes, for error messages.
+      base: digits of the file that differences are added to; "" where there are none.
     """
 
     leaves: dict[str, Stored]
@@ -59,6 +60,7 @@ class Plan(NamedTuple):
     removals: tuple[Removal, ...]
     metadata: dict[str, str]
     caller: str
+    base: str = ""
 
     @property
     def entries(self) -> dict[str, Entry]:
@@ -95,7 +97,8 @@ class Plan(NamedTuple):
             "removed": [removal.to_json() for removal in self.removals],
         }
         texts |= {name: compact(value) for name, value in optional.items() if value}
-        texts |= {"outline": self.outline} if self.outline else {}
+        plain_texts = {"outline": self.outline, "base": self.base}
+        texts |= {name: text for name, text in plain_texts.items() if text}
         header = safetensors.header(self.entries, self.metadata | texts, self.caller)
         return digests.sealed(header)
 

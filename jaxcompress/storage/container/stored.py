@@ -79,15 +79,24 @@ def stored(
     for part in jax.tree.leaves(leaf) if compressed else [leaf]:
         check_storable(caller, name, part)
     try:
-        record, sources = _planned(leaf, specs)
-        options = [planned(each, coders) for each in sources.values()]
-        # Readers check just this, so that nothing is written that they refuse.
-        outlined(record, specs)
+        return smaller_form(weighed(leaf, specs, coders))
     except ContradictionError as error:
         raise ValueError(f"{caller}(tree): leaf {name!r}: {error.fault}. {_ANEW}") from error
     except ValueError as error:
         raise ValueError(f"{caller}(tree): leaf {name!r} {error}. Quantize it again.") from error
-    return smaller_form(by_parts(record, sources, options, [each[0] for each in options]))
+
+
+def weighed(leaf, specs: Sequence[QuantSpec], coders: Sequence[Coder]) -> Stored:
+    """The leaf under a record, each of its arrays by the coder that makes it smallest.
+
+    Raises:
+      FileError: readers would refuse it.
+    """
+    record, sources = _planned(leaf, specs)
+    options = [planned(each, coders) for each in sources.values()]
+    # Readers check just this, so that nothing is written that they refuse.
+    outlined(record, specs)
+    return by_parts(record, sources, options, [each[0] for each in options])
 
 
 def smaller_form(leaf: Stored) -> Stored:
