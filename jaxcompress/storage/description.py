@@ -117,7 +117,7 @@ def describe(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> FileRepo
     What `load` accepts and refuses it does too, with one leaf in memory at a time.
 
     Args:
-      path: the file.
+      path: the file, or the index of several.
       max_bytes: what its tree may take in memory, as `load` counts; default 16 GiB.
 
     Returns:

@@ -78,15 +78,15 @@ def save(
 
 
 def load(path: str | os.PathLike, like: PyTree = None, *, max_bytes: int = MAX_BYTES) -> PyTree:
-    """The tree that `save` wrote; each leaf is verified before it is decoded.
+    """The tree of a file or an index; each leaf is verified before it is decoded.
 
     The file is read once, and what was verified is what is decoded, even where another
     process rewrites it meanwhile. Files of every format version are read. Nothing is
-    compiled. On a CPU a plain array is the
-    memory it was read into: beside the tree only the leaves at hand take memory.
+    compiled. On a CPU a plain array is the memory it was read into: beside the tree
+    only the leaves at hand take memory.
 
     Args:
-      path: the file.
+      path: the file, or the index of several.
       like: a tree of the wanted structure, of arrays or of shapes as `jax.eval_shape`
         gives them. Of a leaf that is compressed in the file it says shape and dtype of
         the array that leaf stands for; the leaf itself comes back. Needed for the nodes
@@ -133,11 +133,12 @@ def tree_of(
 def load_leaf(path: str | os.PathLike, name: str, *, max_bytes: int = MAX_BYTES) -> Any:
     """One leaf of a file that `save` wrote, by its name; other leaves are not read.
 
-    Its own bytes and the header are verified. A file of format version 1, which has one
-    digest of everything, is read whole.
+    Its own bytes and the header are verified; of an index only the file that holds the
+    leaf is opened. A file of format version 1, which has one digest of everything, is
+    read whole.
 
     Args:
-      path: the file.
+      path: the file, or the index of several.
       name: as `describe(path)` and `jc.named_leaves` list it.
       max_bytes: what the leaf may take in memory, as `load` counts; default 16 GiB.
 

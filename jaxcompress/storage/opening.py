@@ -121,7 +121,7 @@ def open(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> OpenFile:
     Only the header is read and verified now.
 
     Args:
-      path: the file.
+      path: the file, or the index of several, which are all opened.
       max_bytes: what the header together with any one leaf may take in memory, as
         `load` counts; default 16 GiB.
 

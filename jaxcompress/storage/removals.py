@@ -12,7 +12,7 @@ def load_removal(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> tupl
     """What was removed from the model whose params a file holds; no leaf is read.
 
     Args:
-      path: the file.
+      path: the file, or the index of several.
       max_bytes: what its header may take in memory, as `load` counts; default 16 GiB.
 
     Returns:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -147,6 +148,22 @@ def test_saving_takes_memory_for_the_leaves_at_hand(tmp_path, three):
     # Each leaf has 4 MiB, of which one is a mask of truth values while it is coded.
     assert peak < 4 * 4 * MEBIBYTE
     assert_same_bits(load(tmp_path / "file"), pruned)
+
+
+AT_THE_END = """
+import atexit, sys
+import numpy as np
+from jaxcompress.storage import load, save
+tree = {name: np.arange(2**18, dtype=np.float32) + 1 for name in "abc"}
+atexit.register(lambda: (save(sys.argv[1], tree), load(sys.argv[1])))
+"""
+
+
+def test_a_tree_is_saved_when_python_ends(tmp_path):
+    command = [sys.executable, "-c", AT_THE_END, str(tmp_path / "file")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert load(tmp_path / "file").keys() == {*"abc"}
 
 
 def test_what_takes_long_shows_a_bar_on_a_terminal(tmp_path, monkeypatch, three):

@@ -6,6 +6,7 @@ Results come in the order of the items: the same tree gives the same bytes.
 
 import collections
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -49,7 +50,8 @@ def results(
       size_bytes: of an item, roughly.
     """
     listed = [(item, size_bytes(item)) for item in items]
-    most = threads()
+    # When Python ends, what is called then starts no thread any more.
+    most = threads() if threading.main_thread().is_alive() else 1
     if most < 2 or len(listed) < 2 or sum(size for _, size in listed) < _WORTH_BYTES:
         yield from (finish(begin(item)) for item, _ in listed)
         return
