@@ -268,9 +268,19 @@ def main() -> None:
         for name in options.methods
     }
     for part in runs[options.methods[0]][0]["figures"]:
+        plain = accuracies(runs.get("labels", []), part)
         for name, records in runs.items():
-            found = runner.summary([run["figures"][part]["student"] for run in records])
-            print(f"{part:10} {name:22} {found.mean:.2%} ± {found.standard_error:.2%}")
+            own = accuracies(records, part)
+            told = f"{part:10} {name:22} {runner.summary(own).mean:.2%}"
+            if plain and name != "labels":
+                gain = runner.summary([a - b for a, b in zip(own, plain, strict=True)])
+                told += f", {100 * gain.mean:+.2f} [{100 * gain.low:+.2f}, {100 * gain.high:+.2f}]"
+            print(told)
+
+
+def accuracies(records: list[dict[str, Any]], part: str) -> list[float]:
+    """Of the students, one for each seed."""
+    return [run["figures"][part]["student"] for run in records]
 
 
 if __name__ == "__main__":
