@@ -37,6 +37,7 @@ from jaxcompress.core.axes import LeafAxes as LeafAxes
 from jaxcompress.core.companions import Companion as Companion
 from jaxcompress.core.companions import Step as Step
 from jaxcompress.core.corrected import Corrected as Corrected
+from jaxcompress.core.hashed import Hashed as Hashed
 from jaxcompress.core.leaf import CompressedLeaf as CompressedLeaf
 from jaxcompress.core.leaf import materialize as materialize
 from jaxcompress.core.leaf import materialized as materialized

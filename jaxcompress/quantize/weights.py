@@ -8,6 +8,7 @@ from jax.core import Tracer
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_finite
 from jaxcompress.core.corrected import Corrected
+from jaxcompress.core.hashed import Hashed
 from jaxcompress.core.leaf import CompressedLeaf, is_compressed
 from jaxcompress.core.left_out import is_constant
 from jaxcompress.core.masks import fitted, full_masks
@@ -142,6 +143,8 @@ def stored_as(leaf) -> str:
             return f"{leaf.base.spec} + rank {leaf.rank}"
         case Rotated() if (held := stored_as(leaf.leaf)) != KEPT:
             return f"{held}, rotated in blocks of {leaf.block}"
+        case Hashed():
+            return f"{leaf.buckets} values, hashed"
     return KEPT
 
 

@@ -5,6 +5,7 @@ import os
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.corrected import Corrected
+from jaxcompress.core.hashed import Hashed
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.report import aligned
@@ -173,4 +174,6 @@ def _spec(outlined) -> str:
         return f"{_spec(outlined.leaf) or 'plain'}, rotated in blocks of {outlined.block}"
     if isinstance(outlined, Same | Difference):
         return "same as the base" if isinstance(outlined, Same) else "difference to the base"
+    if isinstance(outlined, Hashed):
+        return f"{outlined.buckets} values, hashed"
     return str(outlined.spec) if isinstance(outlined, QTensor) else ""

@@ -76,6 +76,7 @@ DOORS = Doors(
         "tuning": lambda: jc.quantize.rounding.block_tuning(jax.random.key(0), steps=1),
         "fraction_bits": lambda: 2,
         "name": lambda: "levels",
+        "share": lambda: 0.5,
         "levels": lambda: (-1.0, 0.0, 1.0),
     },
     calls={

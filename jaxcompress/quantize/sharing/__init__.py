@@ -3,11 +3,13 @@
 k-means        k_means, whose levels begin at one of starts; share, by importance
 fine-tuning    centroids: codes stay, levels are trained
 training       learned_codebooks: weights and levels; soft_sharing: a mixture prior
+hashing        hash_weights: a hash of its place says which number an entry is
 """
 
 from jaxcompress.core import exports
 from jaxcompress.quantize.sharing import starts as starts
 from jaxcompress.quantize.sharing.centroids import centroids as centroids
+from jaxcompress.quantize.sharing.hashed import hash_weights as hash_weights
 from jaxcompress.quantize.sharing.k_means import k_means as k_means
 from jaxcompress.quantize.sharing.learned import learned_codebooks as learned_codebooks
 from jaxcompress.quantize.sharing.share import share as share

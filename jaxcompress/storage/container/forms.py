@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from jaxcompress.core.corrected import Corrected
+from jaxcompress.core.hashed import Hashed
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.messages import shown
 from jaxcompress.core.qtensor import QTensor
@@ -150,6 +151,30 @@ ROTATED = Form(
     restored=_rotated,
 )
 
+
+def _hashed(fields: list, parts: Mapping[str, Any], specs: Sequence[QuantSpec]) -> Hashed:
+    del specs
+    match fields:
+        case [str(name), list(order), list(sizes), int(seed)]:
+            dtype = floating_dtype(name)
+        case _:
+            raise contradiction(f"{shown(fields)} are not dtype, order, sizes and seed of a hash")
+    values: Any = parts.get("values")
+    if set(parts) != {"values"} or not isinstance(values, _ARRAYS):
+        raise contradiction(f"parts {shown(sorted(parts))} in a hashed leaf, not its values")
+    checked = checked_order(order, len(values.shape) + len(sizes) - 1)
+    return _sound(Hashed(parts["values"], tuple(map(checked_size, sizes)), seed, dtype, checked))
+
+
+HASHED = Form(
+    kind="hashed",
+    type=Hashed,
+    fields=lambda leaf, specs: [leaf.dtype.name, list(leaf.order), list(leaf.sizes), leaf.seed],
+    children=lambda leaf: leaf.parts,
+    outlined=_hashed,
+    restored=_hashed,
+)
+
 SAME = Form(
     kind="same",
     type=Same,
@@ -168,7 +193,7 @@ DIFFERENCE = Form(
     restored=differences.difference,
 )
 
-FORMS = (QUANTIZED, LOW_RANK, CORRECTED, ROTATED)
+FORMS = (QUANTIZED, LOW_RANK, CORRECTED, ROTATED, HASHED)
 TO_ANOTHER_FILE = (SAME, DIFFERENCE)
 _ARRAYS = (jax.Array, jax.ShapeDtypeStruct, np.ndarray)
 _FACTORS = (*_ARRAYS, QTensor)

@@ -21,7 +21,7 @@ from jaxcompress.storage.container.texts import compact
 
 _ANEW = (
     "Make it by quantize, factorize, QTensor.from_codes, LowRank.from_factors, "
-    "Corrected.from_parts or Rotated.from_rotated."
+    "Corrected.from_parts, Rotated.from_rotated or Hashed.from_values."
 )
 
 
