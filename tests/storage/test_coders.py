@@ -17,6 +17,8 @@ from jaxcompress.storage.coders import (
     bitmask,
     context,
     context_planes,
+    gaps,
+    huffman,
     occupancy,
     plain,
     planes,
@@ -24,6 +26,8 @@ from jaxcompress.storage.coders import (
 )
 from jaxcompress.storage.coders.choice import checked_coders, coder_named
 from jaxcompress.storage.coders.frequencies import from_table, normalized, table
+from jaxcompress.storage.coders.gaps import entries
+from jaxcompress.storage.coders.huffman import lengths_of
 from jaxcompress.storage.coders.selection import smallest
 from jaxcompress.storage.coders.words import WIDTHS, Layout, Words, word_dtype
 from jaxcompress.storage.container.dtypes import array_words, known_dtype
@@ -89,6 +93,19 @@ def of_planes(words: Words) -> tuple[float, float]:
     return 0, raw + 3 + words.bits // 8
 
 
+def of_huffman(words: Words) -> tuple[float, float]:
+    """The entropy and up to a bit for each word, a length for each that may be."""
+    least = entropy_bits(words.values) / 8
+    return least, 1.01 * least + words.values.size / 8 + 8 + 2**words.bits / 2
+
+
+def of_gaps(words: Words) -> tuple[float, float]:
+    """Two codes for each word that is not zero, or not more than gaps and words."""
+    present = int(np.sum(words.values != 0))
+    entries = present + words.values.size // 4
+    return 0, entries * (2 + words.bits) / 8 + 16
+
+
 CASES = [
     Case(plain, of_plain, "1872401b1018c002a0"),
     Case(bitmask, of_bitmask, "9a538ccbb5c54b01"),
@@ -106,6 +123,8 @@ CASES = [
         "0100ff0100000000feff1f027e0c92a900ce5b9170000495e12b020012dc1d7a7e927486000000155f7225ab3d2cd6020001e5020006dc200f286f27",
         WIDE,
     ),
+    Case(huffman, of_huffman, "003125505532000000b2cf29e6a1e102"),
+    Case(gaps, of_gaps, "020b0085603300cbb5c54b01"),
 ]
 every_coder = pytest.mark.parametrize("case", CASES, ids=lambda case: case.coder.name)
 
@@ -302,6 +321,44 @@ def test_rows_of_any_length_are_coded_in_segments(columns):
     random = np.random.default_rng(1)
     values = np.where(random.random((3, columns)) < 0.05, 1, 0).astype(np.uint8)
     check(CASES[CODERS.index(context)], Words(values.reshape(-1), Layout(1, values.shape)))
+
+
+def test_a_huffman_code_is_that_of_the_textbook():
+    counts = np.array([45, 13, 12, 16, 9, 5, 0, 0])  # Cormen et al., section 16.3
+    np.testing.assert_array_equal(lengths_of(counts), [1, 3, 3, 3, 4, 4, 0, 0])
+
+
+def test_rare_words_have_codes_of_15_bits_at_most():
+    counts = np.array([2**i for i in range(40)])
+    lengths = lengths_of(counts)
+    assert lengths.max() <= 15
+    assert np.sum(2.0 ** -lengths.astype(int)) == 1
+
+
+def test_lengths_that_are_no_code_are_refused():
+    coded = huffman.encode(flat([0, 1, 2, 3] * 9, 2)).copy()
+    coded[1] ^= 1
+    with pytest.raises(FileError, match="do not sum to 1"):
+        huffman.decode(coded, Layout(2, (36,)))
+
+
+@pytest.mark.parametrize("bits", [4, 16])
+def test_relative_indices_are_those_of_deep_compression(bits):
+    values = [0] * 3 + [5] + [0] * 9 + [7] + [0] * 2
+    given = flat(values, bits)
+    found, words = entries(given, 2)
+    # Nine zeros are more than a gap of 2 bits: two words that are 0 break them.
+    assert found.values.tolist() == [3, 3, 3, 1]
+    assert words.values.tolist() == [5, 0, 0, 7]
+
+
+def test_entries_that_leave_the_array_are_refused():
+    given = flat([0] * 40 + [1], 4)
+    coded = gaps.encode(given)
+    with pytest.raises(FileError, match="do not fit"):
+        gaps.decode(coded, Layout(4, (40,)))
+    with pytest.raises(FileError, match="do not fit"):
+        gaps.decode(coded, Layout(4, (4000,)))
 
 
 SPECIAL = (np.nan, -np.nan, 0.0, -0.0, np.inf, -np.inf, 1e-40, -1.5)

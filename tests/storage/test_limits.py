@@ -19,7 +19,7 @@ from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.formats.sharing import Group
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.storage import FileError, describe, load, load_leaf, save
+from jaxcompress.storage import FileError, coders, describe, load, load_leaf, save
 from jaxcompress.storage.container import safetensors
 from jaxcompress.storage.container.dtypes import WORD_BITS, known_dtype
 from jaxcompress.storage.container.limits import HEADER_WEIGHT, array_bytes, leaf_bytes
@@ -77,6 +77,16 @@ def test_memory_of_every_leaf_is_within_the_bound(tmp_path, make, zeros):
     bound = MEBIBYTE // 16 + 4 * (size_bytes + leaf_bytes(leaf))
     for door in (load, describe, lambda path: load_leaf(path, "0")):
         assert peak(door, tmp_path / "file") <= bound
+
+
+@pytest.mark.parametrize("coder", coders.CODERS, ids=lambda coder: coder.name)
+@pytest.mark.parametrize("zeros", [False, True])
+def test_memory_of_every_coder_is_within_the_bound(tmp_path, coder, zeros):
+    leaves = [codes(4, True, zeros), numbers("float32", zeros), numbers("bool", zeros)]
+    size_bytes = save(tmp_path / "file", leaves, coders=[coder])
+    load(tmp_path / "file")  # tables that are made once
+    bound = MEBIBYTE + 4 * (size_bytes + sum(map(leaf_bytes, leaves)))
+    assert peak(load, tmp_path / "file") <= bound
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])

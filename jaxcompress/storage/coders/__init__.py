@@ -16,6 +16,8 @@ from jaxcompress.storage.coders.choice import FAST as FAST
 from jaxcompress.storage.coders.choice import SMALLEST as SMALLEST
 from jaxcompress.storage.coders.coder import Coder as Coder
 from jaxcompress.storage.coders.context import context as context
+from jaxcompress.storage.coders.gaps import gaps as gaps
+from jaxcompress.storage.coders.huffman import huffman as huffman
 from jaxcompress.storage.coders.plain import plain as plain
 from jaxcompress.storage.coders.planes import context_planes as context_planes
 from jaxcompress.storage.coders.planes import planes as planes

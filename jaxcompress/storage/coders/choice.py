@@ -8,12 +8,14 @@ from jaxcompress.core.messages import shown
 from jaxcompress.storage.coders.bitmask import bitmask
 from jaxcompress.storage.coders.coder import Coder
 from jaxcompress.storage.coders.context import context
+from jaxcompress.storage.coders.gaps import gaps
+from jaxcompress.storage.coders.huffman import huffman
 from jaxcompress.storage.coders.plain import plain
 from jaxcompress.storage.coders.planes import context_planes, planes
 from jaxcompress.storage.coders.rans import rans
 from jaxcompress.storage.container.errors import FileError
 
-CODERS = (plain, bitmask, rans, context, planes, context_planes)
+CODERS = (plain, bitmask, rans, context, planes, context_planes, huffman, gaps)
 """What files may hold; the earlier wins where two are equally small."""
 
 FAST = (plain, bitmask)

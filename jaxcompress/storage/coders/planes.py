@@ -1,27 +1,19 @@
 """Words of 16 bits and more as planes of bytes, each by the coder that suits it."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
 from jaxcompress.storage.coders.coder import Coder
 from jaxcompress.storage.coders.context import context
+from jaxcompress.storage.coders.pieces import read, written
 from jaxcompress.storage.coders.plain import plain
 from jaxcompress.storage.coders.rans import rans
-from jaxcompress.storage.coders.selection import smallest
-from jaxcompress.storage.coders.words import Layout, Words, packed_bytes, word_dtype
+from jaxcompress.storage.coders.words import Layout, Words, word_dtype
 from jaxcompress.storage.container.errors import contradiction
 
 _FEW = 1 << 14
 """Bytes of a plane that contexts code: of more, a table of frequencies costs little."""
-
-
-class _Part(NamedTuple):
-    """A mask or a plane in its place among coded bytes."""
-
-    values: np.ndarray
-    end: int
 
 
 def _rotated(words: np.ndarray, bits: int, left: int) -> np.ndarray:
@@ -49,70 +41,6 @@ def _parts(words: Words) -> Iterator[Words]:
         yield Words(plane, layout._replace(bits=8))
 
 
-def _written(part: Words, coders: tuple[Coder, ...]) -> list[bytes]:
-    """A part: its coder, the commonest byte, how many bytes follow, and these.
-
-    Of a part as it is only the first and the last.
-    """
-    offset = 0
-    if part.bits == 8 and part.values.size:
-        offset = int(np.argmax(np.bincount(part.values[: 1 << 16])))
-    moved = Words(part.values - np.uint8(offset), part.layout) if offset else part
-    chosen, size_bytes = smallest(moved, coders)
-    if chosen is plain:
-        return [b"\0", plain.encode(part).tobytes()]
-    head = bytes([1 + coders.index(chosen), offset]) + _varint(size_bytes)
-    return [head, chosen.encode(moved).tobytes()]
-
-
-def _read(coded: np.ndarray, layout: Layout, coders: tuple[Coder, ...], begin: int) -> _Part:
-    """The part that begins there.
-
-    Raises:
-      FileError: there is none, or its bytes are not such a part.
-    """
-    misfit = contradiction(f"a plane of {layout.size} words does not fit {coded.size} bytes")
-    if begin >= coded.size:
-        raise misfit
-    number = int(coded[begin])
-    if number > len(coders):
-        raise contradiction(f"its plane is by coder {number} of {len(coders)}")
-    if not number:
-        end = begin + 1 + packed_bytes(layout.size, layout.bits)
-        if end > coded.size:
-            raise misfit
-        values = plain.decode(coded[begin + 1 : end], layout)
-        return _Part(values, end)
-    coder, head = coders[number - 1], coded[begin + 1 : begin + 11].tobytes()
-    size_bytes, length = _from_varint(head[1:])
-    begin += 2 + length
-    if not length or begin + size_bytes > coded.size or not coder.fits(layout):
-        raise misfit
-    values = coder.decode(coded[begin : begin + size_bytes], layout)
-    if layout.bits == 8:
-        values = values + np.uint8(head[0])
-    return _Part(values, begin + size_bytes)
-
-
-def _varint(number: int) -> bytes:
-    """Seven bits in each byte, the lowest first; the highest bit says: more follow."""
-    written = bytearray()
-    while number > 127:
-        written.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*written, number])
-
-
-def _from_varint(coded: bytes) -> tuple[int, int]:
-    """The number and the bytes that it takes, 0 where it does not end."""
-    number = 0
-    for i, byte in enumerate(coded):
-        number |= (byte & 127) << 7 * i
-        if byte < 128:
-            return number, i + 1
-    return 0, 0
-
-
 def _of(name: str, coders: tuple[Coder, ...]) -> Coder:
     """The coder of planes that are written by some of these, or as they are."""
 
@@ -128,7 +56,7 @@ def _of(name: str, coders: tuple[Coder, ...]) -> Coder:
         if not words.values.size:
             return np.zeros(0, np.uint8)
         sparse = bytes([_is_sparse(words.values, words.bits)])
-        pieces = [piece for part in _parts(words) for piece in _written(part, coders)]
+        pieces = [piece for part in _parts(words) for piece in written(part, coders)]
         return np.frombuffer(b"".join([sparse, *pieces]), np.uint8)
 
     def decode(coded: np.ndarray, layout: Layout) -> np.ndarray:
@@ -140,7 +68,7 @@ def _of(name: str, coders: tuple[Coder, ...]) -> Coder:
             raise contradiction(f"its planes begin with {coded[0]}")
         if not coded[0]:
             return _joined(coded, layout, coders, 1)
-        mask = _read(coded, layout._replace(bits=1), coders, 1)
+        mask = read(coded, layout._replace(bits=1), coders, 1)
         present = mask.values.view(bool)
         others = Layout(layout.bits, (int(np.count_nonzero(present)),))
         values = np.zeros(layout.size, word_dtype(layout.bits))
@@ -154,7 +82,7 @@ def _joined(coded: np.ndarray, layout: Layout, coders: tuple[Coder, ...], begin:
     """The words of all planes, which are the rest of the bytes."""
     rotated = np.zeros(layout.size, word_dtype(layout.bits))
     for shift in range(layout.bits - 8, -1, -8):
-        plane, begin = _read(coded, layout._replace(bits=8), coders, begin)
+        plane, begin = read(coded, layout._replace(bits=8), coders, begin)
         rotated |= plane.astype(rotated.dtype) << rotated.dtype.type(shift)
     if begin != coded.size:
         raise contradiction(f"planes of {layout.size} words do not fit {coded.size} bytes")

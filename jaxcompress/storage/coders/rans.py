@@ -1,10 +1,10 @@
 """Asymmetric numeral systems over fixed frequencies, in many lanes at once."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxcompress.storage.coders import lanes
 from jaxcompress.storage.coders.coder import Coder
 from jaxcompress.storage.coders.frequencies import counted, from_table, normalized, table
 from jaxcompress.storage.coders.words import Layout, Words
@@ -16,25 +16,11 @@ _PRECISIONS = (8, 10, 12, 14)
 _LOWEST = 1 << 16
 """A lane's state lies in [_LOWEST, 2**32) between words, and begins and ends there."""
 
-_LONGEST_LANE = 1 << 14
-"""Words of one lane: every step of all lanes costs NumPy's calls once."""
-
-_SHARE = 250
-"""A lane costs two bytes more than its words; so many times that are coded for each."""
-
-_WIDEST = 1 << 14
-"""Lanes whose states lie in a cache; there are more only where one gets too long."""
-
-
-def _fewest_lanes(size: int) -> int:
-    """A power of two."""
-    return 1 << max(0, math.ceil(size / _LONGEST_LANE) - 1).bit_length()
-
 
 def _least_bytes(layout: Layout) -> int:
     if not layout.size:
         return 0
-    return 1 + 2**layout.bits // 8 + 4 * _fewest_lanes(layout.size)
+    return 1 + 2**layout.bits // 8 + 4 * lanes.fewest(layout.size)
 
 
 def _cross_entropy(counts: np.ndarray, frequencies: np.ndarray, precision: int) -> float:
@@ -70,24 +56,17 @@ def _model(values: np.ndarray, bits: int) -> _Model:
     return min(models, key=lambda model: model.bits)
 
 
-def _lanes(size: int, coded_bits: float) -> int:
-    """As many as cost little, a power of two."""
-    few = int(coded_bits / 8 / (2 * _SHARE))
-    affordable = 1 << max(0, few.bit_length() - 1)
-    return max(min(affordable, _WIDEST), _fewest_lanes(size))
-
-
 def _encode(words: Words) -> np.ndarray:
     values, size = words.values, words.values.size
     if not size:
         return np.zeros(0, np.uint8)
     cost, precision, frequencies = _model(values, words.bits)
-    lanes = _lanes(size, cost)
+    count = lanes.affordable(size, cost)
     if np.count_nonzero(frequencies) == 1:  # nothing moves
-        states, stream = np.full(lanes, _LOWEST), np.zeros(0, np.uint16)
+        states, stream = np.full(count, _LOWEST), np.zeros(0, np.uint16)
     else:
-        states, stream = _pushed(values, frequencies, precision, lanes)
-    first = (lanes.bit_length() - 1) << 2 | _PRECISIONS.index(precision)
+        states, stream = _pushed(values, frequencies, precision, count)
+    first = (count.bit_length() - 1) << 2 | _PRECISIONS.index(precision)
     return np.concatenate(
         [
             np.frombuffer(bytes([first]) + table(frequencies), np.uint8),
@@ -98,17 +77,17 @@ def _encode(words: Words) -> np.ndarray:
 
 
 def _pushed(
-    values: np.ndarray, frequencies: np.ndarray, precision: int, lanes: int
+    values: np.ndarray, frequencies: np.ndarray, precision: int, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """States of all lanes after the last word was pushed, and what they gave away.
 
-    Word i lies in lane i modulo `lanes`. The last is pushed first, so that a reader
+    Word i lies in lane i modulo `count`. The last is pushed first, so that a reader
     finds them in order.
     """
     begins = (np.cumsum(frequencies) - frequencies).astype(np.int64)
-    states, given = np.full(lanes, _LOWEST, np.int64), []
-    for begin in range((values.size - 1) // lanes * lanes, -1, -lanes):
-        some = values[begin : begin + lanes]
+    states, given = np.full(count, _LOWEST, np.int64), []
+    for begin in range((values.size - 1) // count * count, -1, -count):
+        some = values[begin : begin + count]
         state, frequency = states[: some.size], frequencies[some]
         full = np.flatnonzero(state >= frequency << (32 - precision))
         given.append(state[full].astype("<u2"))  # the lower half
@@ -126,20 +105,19 @@ def _decode(coded: np.ndarray, layout: Layout) -> np.ndarray:
     if not size:
         return np.zeros(0, np.uint8)
     first = int(coded[0])
-    precision, lanes = _PRECISIONS[first & 3], 1 << (first >> 2)
-    fewest = _fewest_lanes(size)
-    if not fewest <= lanes <= max(fewest, min(_WIDEST, size)):
-        raise contradiction(f"{lanes} lanes for {size} words")
+    precision, count = _PRECISIONS[first & 3], 1 << (first >> 2)
+    if not lanes.are_possible(count, size):
+        raise contradiction(f"{count} lanes for {size} words")
     frequencies, length = from_table(coded[1:], 2**layout.bits, precision)
     rest = coded[1 + length :]
-    if rest.size < 4 * lanes or rest.size % 2:
+    if rest.size < 4 * count or rest.size % 2:
         raise misfit
-    states = rest[: 4 * lanes].view("<u4").astype(np.uint32)
+    states = rest[: 4 * count].view("<u4").astype(np.uint32)
     if frequencies.max() == 1 << precision:
-        if rest.size > 4 * lanes or np.any(states != _LOWEST):
+        if rest.size > 4 * count or np.any(states != _LOWEST):
             raise misfit
         return np.full(size, np.argmax(frequencies), np.uint8)
-    return _popped(states, rest[4 * lanes :].view("<u2"), frequencies, size, misfit)
+    return _popped(states, rest[4 * count :].view("<u2"), frequencies, size, misfit)
 
 
 def table_bytes(coded: np.ndarray, layout: Layout) -> int:
@@ -163,10 +141,10 @@ def _popped(
     beyond = (np.arange(symbols.size) - begins[symbols]).astype(np.uint32)
     mask, precision = np.uint32(symbols.size - 1), np.uint32(symbols.size.bit_length() - 1)
     half, lowest = np.uint32(16), np.uint32(_LOWEST)
-    values, position, lanes = np.empty(size, np.uint8), 0, states.size
-    slots, factors = np.empty(lanes, np.intp), np.empty(lanes, np.uint32)
-    for begin in range(0, size, lanes):
-        some = values[begin : begin + lanes]
+    values, position, count = np.empty(size, np.uint8), 0, states.size
+    slots, factors = np.empty(count, np.intp), np.empty(count, np.uint32)
+    for begin in range(0, size, count):
+        some = values[begin : begin + count]
         state, slot, factor = (each[: some.size] for each in (states, slots, factors))
         np.bitwise_and(state, mask, out=slot)
         # Every slot is in range; "clip" alone writes to `out` without a copy.

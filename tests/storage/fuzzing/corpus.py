@@ -14,7 +14,16 @@ import numpy as np
 from jaxcompress import QTensor
 from jaxcompress.quantize import int4, quantize
 from jaxcompress.storage import save
-from jaxcompress.storage.coders import FAST, Coder, context, context_planes, planes, rans
+from jaxcompress.storage.coders import (
+    FAST,
+    Coder,
+    context,
+    context_planes,
+    gaps,
+    huffman,
+    planes,
+    rans,
+)
 from tests.inputs import COMPOSED
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
@@ -91,4 +100,6 @@ CORPUS = (
     saved("context", lambda: [skewed(6), skewed(1), few()], (context,)),
     saved("planes", lambda: [floats(np.float32), floats(np.float16), KEYS], (planes,)),
     saved("context_planes", lambda: [floats(np.float32), floats(np.complex64)], (context_planes,)),
+    saved("huffman", lambda: [skewed(6), skewed(1)], (huffman,)),
+    saved("gaps", lambda: [sparse(np.int8), sparse(np.complex64)], (gaps,)),
 )
