@@ -14,7 +14,7 @@ from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.timing import Timing, interleaved
 from jaxcompress.core.types import PyTree
 from jaxcompress.demo.data import Images
-from jaxcompress.demo.variants import BATCH, Variant
+from jaxcompress.demo.variants import BATCH, Shipped, Variant
 from jaxcompress.storage import Size
 from jaxcompress.validate import Comparison, Evaluation, compare, evaluate
 
@@ -30,6 +30,8 @@ class Proof:
       parameters: numbers the model stores, statistics included.
       size: dense, memory, disk and entropy bytes.
       file_bytes: of the file as it lies on disk.
+      stage_bytes: of the files that the stages before would give, without entropy
+        coding, by name.
       peak_bytes: of one call on 64 images, by XLA's own analysis.
       evaluation: on the test images.
       comparison: with the dense model, on the same images.
@@ -38,6 +40,7 @@ class Proof:
     parameters: int
     size: Size
     file_bytes: int
+    stage_bytes: dict[str, int]
     peak_bytes: int | None
     evaluation: Evaluation
     comparison: Comparison
@@ -48,6 +51,7 @@ class Proof:
             "parameters": self.parameters,
             "size": dataclasses.asdict(self.size),
             "file_bytes": self.file_bytes,
+            "stage_bytes": self.stage_bytes,
             "peak_bytes": self.peak_bytes,
             "accuracy": self.evaluation.accuracy,
             "accuracy_interval": list(self.evaluation["accuracy"].interval()),
@@ -56,10 +60,10 @@ class Proof:
         }
 
 
-def file_tree(variant: Variant) -> PyTree:
+def file_tree(shipped: Shipped) -> PyTree:
     """What is written to the file: plain containers, which any process can read."""
-    ranges = {site: dict(reading._asdict()) for site, reading in variant.shipped.ranges.items()}
-    return {"params": named_leaves(variant.shipped.params), "ranges": ranges}
+    ranges = {site: dict(reading._asdict()) for site, reading in shipped.ranges.items()}
+    return {"params": named_leaves(shipped.params), "ranges": ranges}
 
 
 def judged(variant: Variant, test: Images) -> Evaluation:
@@ -79,12 +83,16 @@ def prove(variant: Variant, dense: Evaluation, test: Images, folder: pathlib.Pat
     Returns:
       Proof.
     """
-    tree = file_tree(variant)
+    tree = file_tree(variant.shipped)
     evaluation = judged(variant, test)
     return Proof(
         parameters=sum(leaf.size for leaf in tree["params"].values()),
-        size=storage.size(tree),
-        file_bytes=storage.save(folder / variant.file_name, tree),
+        size=storage.size(tree, coders=variant.coders),
+        file_bytes=storage.save(folder / variant.file_name, tree, coders=variant.coders),
+        stage_bytes={
+            stage: storage.size(file_tree(Shipped(params, {}))).disk
+            for stage, params in variant.before.items()
+        },
         peak_bytes=graph.compiled(variant.fn, variant.shipped.params, test.images[:64]).peak_bytes,
         evaluation=evaluation,
         comparison=compare(dense, evaluation),

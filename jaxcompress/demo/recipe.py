@@ -36,6 +36,8 @@ class Recipe:
       sparsity: final fraction of weights removed.
       temperature: of the teacher's and the student's softmax.
       soft_weight: share of the soft targets in the distillation loss.
+      codebook_bits: of codes whose values each layer stores itself.
+      slope: what a bit is worth in squared weights, for rate-distortion.
       int8_rules, int4_rules: (pattern, spec) pairs over leaf names; a group that does
         not divide a weight's inputs becomes their greatest common divisor.
     """
@@ -54,6 +56,8 @@ class Recipe:
     sparsity: float = 0.8
     temperature: float = 4.0
     soft_weight: float = 0.9
+    codebook_bits: int = 4
+    slope: float = 2e-4
     int8_rules: tuple[tuple[str, QuantSpec], ...] = (("*", int8()),)
     int4_rules: tuple[tuple[str, QuantSpec], ...] = (
         ("conv1/*", int8()),
@@ -75,12 +79,15 @@ class Recipe:
         for field in ("prune_steps", "combined_steps"):
             # Weights go through the first two thirds of the steps.
             check_count("Recipe", field, getattr(self, field), least=2)
-        for field in ("sparsity", "soft_weight", "learning_rate", "temperature"):
+        for field in ("sparsity", "soft_weight", "learning_rate", "temperature", "slope"):
             check_number("Recipe", field, getattr(self, field))
         check_range("Recipe", "sparsity", self.sparsity, 0.0, 1.0)
         check_share("Recipe", "soft_weight", self.soft_weight)
         check_positive("Recipe", "learning_rate", self.learning_rate)
         check_positive("Recipe", "temperature", self.temperature)
+        check_positive("Recipe", "slope", self.slope)
+        if not 2 <= check_count("Recipe", "codebook_bits", self.codebook_bits) <= 8:
+            raise ValueError(f"Recipe(codebook_bits={self.codebook_bits}) must be from 2 to 8.")
 
     @property
     def int8(self) -> Rules[QuantSpec]:

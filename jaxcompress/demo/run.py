@@ -21,11 +21,14 @@ from jaxcompress.demo.recipe import Recipe
 from jaxcompress.demo.variants import (
     Variant,
     Workshop,
+    deep_compression,
     distilled,
     distilled_pruned_int4,
     int4_in_groups,
     int8_weights_and_activations,
+    pruned,
     pruned_int8,
+    rate_distortion,
     workshop,
 )
 from jaxcompress.report import Column, Table
@@ -120,12 +123,14 @@ def results_table(results: Results, splits: Splits) -> Table:
 
 
 def _variants(shop: Workshop) -> tuple[Variant, ...]:
-    student = distilled(shop)
+    sparse, student = pruned(shop), distilled(shop)
     return (
         shop.dense,
         int8_weights_and_activations(shop),
         int4_in_groups(shop),
-        pruned_int8(shop),
+        pruned_int8(shop, sparse),
+        deep_compression(shop, sparse),
+        rate_distortion(shop, sparse),
         student,
         distilled_pruned_int4(shop, student),
     )
@@ -197,8 +202,20 @@ def _captions(results: Results) -> list[str]:
         "integers were measured to be slower run on arrays held in memory.",
         f"Most sensitive layer: {worst.name}, whose rounding to 4 bits alone changes the "
         f"validation loss by {worst.loss_increase:+.4f}.",
+        *_stages(results),
         *_not_compressed(results),
     ]
+
+
+def _stages(results: Results) -> list[str]:
+    """One line for each variant whose file is entropy coded: bytes stage by stage."""
+    lines = []
+    for name, proof in results.proofs.items():
+        if proof.stage_bytes:
+            stages = proof.stage_bytes | {"entropy coded": proof.file_bytes}
+            told = ", ".join(f"{stage} {count:,}" for stage, count in stages.items())
+            lines.append(f"Bytes of {name}, stage by stage: {told}.")
+    return lines
 
 
 def _not_compressed(results: Results) -> list[str]:

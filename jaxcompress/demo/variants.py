@@ -2,11 +2,12 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxcompress import graph, quantize, train
+from jaxcompress import graph, quantize, storage, train
 from jaxcompress.bridges.functional import Functional
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.report import Report
@@ -46,6 +47,8 @@ class Variant:
       model: the network; its own params are those it started from.
       shipped: what the file holds.
       report: what was done to each leaf.
+      coders: which coders the file may use.
+      before: the params after each stage before, by its name.
     """
 
     name: str
@@ -53,6 +56,8 @@ class Variant:
     model: Functional
     shipped: Shipped
     report: Report
+    coders: tuple[storage.coders.Coder, ...] = storage.coders.FAST
+    before: Mapping[str, Params] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def fn(self) -> Model:
@@ -135,15 +140,42 @@ def int4_in_groups(shop: Workshop) -> Variant:
     return Variant("int4", shop.architecture, shop.model, Shipped(params, {}), report)
 
 
-def pruned_int8(shop: Workshop) -> Variant:
-    """Gradual magnitude pruning while the dense model trains on, then 8-bit weights."""
+def pruned(shop: Workshop) -> Params:
+    """Gradual magnitude pruning while the dense model trains on."""
     recipe = shop.recipe
     step = pruning_step(recipe, shop.axes)
-    sparse = _trained(
+    return _trained(
         recipe, shop.splits, shop.model, step, shop.teacher_logits, "pruned", recipe.prune_steps
     )
-    params, report = quantize.quantize(sparse, recipe.int8, axes=shop.axes)
+
+
+def pruned_int8(shop: Workshop, sparse: Params) -> Variant:
+    """8-bit weights of the pruned model."""
+    params, report = quantize.quantize(sparse, shop.recipe.int8, axes=shop.axes)
     return Variant("pruned + int8", shop.architecture, shop.model, Shipped(params, {}), report)
+
+
+def deep_compression(shop: Workshop, sparse: Params) -> Variant:
+    """The pruned model, whose layers share a few values each, entropy coded."""
+    spec = quantize.formats.codebook(shop.recipe.codebook_bits, per="tensor")
+    shared = quantize.rounding.nearest(quantize.sharing.k_means())
+    params, report = quantize.quantize(sparse, spec, axes=shop.axes, rounding=shared)
+    return _coded(shop, "deep compression", {"pruned": sparse, "shared": params}, report)
+
+
+def rate_distortion(shop: Workshop, sparse: Params) -> Variant:
+    """The pruned model, codes chosen by their error and their bits, entropy coded."""
+    rounding = quantize.rounding.rate_distortion(shop.recipe.slope, quantize.rates.by_lines)
+    spec = quantize.int8(per="tensor")
+    params, report = quantize.quantize(sparse, spec, axes=shop.axes, rounding=rounding)
+    return _coded(shop, "rate-distortion", {"pruned": sparse, "rounded": params}, report)
+
+
+def _coded(shop: Workshop, name: str, stages: Mapping[str, Params], report: Report) -> Variant:
+    """The variant that ships the last stage in as few bytes as coders find."""
+    shipped = Shipped(list(stages.values())[-1], {})
+    smallest = storage.coders.SMALLEST
+    return Variant(name, shop.architecture, shop.model, shipped, report, smallest, stages)
 
 
 def distilled(shop: Workshop) -> Variant:

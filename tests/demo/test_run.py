@@ -22,7 +22,13 @@ SMALL = Recipe(
     distill_steps=3,
     combined_steps=3,
 )
-NAMES = ["dense", "int8", "int4", "pruned + int8", "distilled", "distilled + pruned + int4"]
+CODED = ["deep compression", "rate-distortion"]
+"""Variants whose files are entropy coded."""
+NAMES = [
+    *("dense", "int8", "int4", "pruned + int8"),
+    *CODED,
+    *("distilled", "distilled + pruned + int4"),
+]
 
 
 def architecture(framework: str, size: int = 8) -> Architecture:
@@ -108,6 +114,17 @@ def test_compressed_files_are_smaller(results):
     assert size["int4"] < size["int8"]
     assert size["pruned + int8"] < size["int8"]
     assert size["distilled + pruned + int4"] < size["int4"]
+
+
+def test_entropy_coding_takes_off_bytes_at_each_stage(results):
+    found, _ = results
+    captions = " ".join(run._captions(found))
+    for name in CODED:
+        stages = [*found.proofs[name].stage_bytes.values(), found.proofs[name].file_bytes]
+        assert len(stages) == 3
+        assert stages == sorted(stages, reverse=True)
+        assert stages[-1] < found.proofs["pruned + int8"].file_bytes
+        assert f"Bytes of {name}, stage by stage: pruned {stages[0]:,}, " in captions
 
 
 def test_the_card_says_what_was_tested_and_what_was_not(results):
