@@ -20,6 +20,7 @@ import pytest
 
 import jaxcompress as jc
 from jaxcompress.core import corrected as corrected_leaf
+from jaxcompress.core import hashed as hashed_leaf
 from jaxcompress.core import lowrank, qtensor
 from jaxcompress.core import rotated as rotated_leaf
 from jaxcompress.core.axes import LeafAxes
@@ -33,7 +34,11 @@ LOW_RANK = jc.LowRank.from_factors(
 )
 CORRECTED = jc.Corrected.from_parts(INT4, low_rank((4, 6), DENSE), dtype=jnp.float32)
 ROTATED = rotated(INT4, DENSE, block=4)
+HASHED = jc.Hashed.from_values(
+    jnp.asarray(KERNEL[0]), (6, 4), seed=0, dtype=jnp.float32, axes=DENSE
+)
 LEAVES = {"QTensor": INT4, "LowRank": LOW_RANK, "Corrected": CORRECTED, "Rotated": ROTATED}
+LEAVES["Hashed"] = HASHED
 every_leaf = pytest.mark.parametrize("leaf", LEAVES.values(), ids=LEAVES)
 X = KERNEL[::-1].copy()
 
@@ -260,7 +265,8 @@ ODD = {
 @pytest.mark.parametrize("name", ODD)
 def test_a_leaf_mapped_to_anything_shows_what_it_holds(leaf, name):
     odd = jax.tree.map(ODD[name], leaf)
-    shown = r"(QTensor\(int4 per channel, codes|LowRank\(left|Corrected\(base|Rotated\(leaf)="
+    shown = r"(QTensor\(int4 per channel, codes|LowRank\(left|Corrected\(base|Rotated\(leaf"
+    shown += r"|Hashed\(values)="
     assert re.match(shown, repr(odd))
     with pytest.raises(ValueError, match=r"cannot have .* jc.materialized\(fn\)"):
         odd + 1
@@ -347,6 +353,7 @@ def test_the_static_part_survives_as_json(leaf):
         jc.LowRank: lowrank,
         jc.Corrected: corrected_leaf,
         jc.Rotated: rotated_leaf,
+        jc.Hashed: hashed_leaf,
     }[type(leaf)]
     _, static = leaf.tree_flatten_with_keys()
     assert fields.static_from_json(json.loads(json.dumps(fields.static_to_json(static)))) == static

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcompress.core.hashed import Hashed
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.storage import describe, load, load_leaf, save, size
 from jaxcompress.storage.container.dtypes import known_dtype
@@ -69,7 +70,18 @@ ACCEPTED = {
         factors(left=codes("int2"), right=jnp.ones((5, 4))),
     ],
 }
+HASHED = Hashed(np.ones((2, 3), np.float32), (4, 5), 7, np.dtype(np.float32), (-1, -2))
+ACCEPTED["hashed"] = {
+    "layers": HASHED,
+    "half": dataclasses.replace(HASHED, dtype=known_dtype("float16")),
+}
 REFUSED = {
+    "hashed by a seed that is none": (dataclasses.replace(HASHED, seed=-1), "has a seed of -1"),
+    "hashed without entries": (dataclasses.replace(HASHED, sizes=(0, 5)), "layers of sizes"),
+    "hashed whole numbers": (
+        dataclasses.replace(HASHED, values=np.ones((2, 3), np.int32)),
+        "has values of int32",
+    ),
     "deeper lists": (nested(lambda tree: [tree], 101), "is nested in more than 100 others"),
     "deeper dicts": (nested(lambda tree: {"a": tree}, 2_000), "is nested in more than 100 others"),
     "deeper keys": ({in_tuples(101): X}, "has the key .* of type tuple"),
