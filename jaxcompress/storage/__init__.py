@@ -3,7 +3,8 @@
     files    save, load, load_leaf of one leaf, load_removal, describe
              open: a mapping whose leaves are read when they are asked for
     sharding save_shards: several files and an index, read by the same verbs
-    deltas   save_delta, load_delta: a tree as its difference to another file
+    deltas   save_delta, load_delta: a tree as its difference to another file;
+             save_bit_delta: one bit of it
     sizes    size: bytes in a file, in memory, and dense
     breakdown  where the bytes of a file go
     coders   what writes the numbers of a file: sets of coders for `save(coders=)`
@@ -13,12 +14,14 @@ A file holds params of any structure, compressed leaves among them, bit for bit.
 
 from jaxcompress.core import exports
 from jaxcompress.storage import coders as coders
+from jaxcompress.storage.bit_deltas import BitDeltaSize as BitDeltaSize
+from jaxcompress.storage.bit_deltas import save_bit_delta as save_bit_delta
 from jaxcompress.storage.breakdown import Breakdown as Breakdown
 from jaxcompress.storage.breakdown import LeafBytes as LeafBytes
 from jaxcompress.storage.breakdown import breakdown as breakdown
 from jaxcompress.storage.container.errors import FileError as FileError
+from jaxcompress.storage.delta_reading import load_delta as load_delta
 from jaxcompress.storage.deltas import DeltaSize as DeltaSize
-from jaxcompress.storage.deltas import load_delta as load_delta
 from jaxcompress.storage.deltas import save_delta as save_delta
 from jaxcompress.storage.description import FileReport as FileReport
 from jaxcompress.storage.description import StoredLeaf as StoredLeaf

@@ -3,47 +3,37 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxcompress.core.checks import check_count
 from jaxcompress.core.kinds import check_path
 from jaxcompress.core.leaf import is_compressed
-from jaxcompress.core.messages import shown
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import PyTree
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.storage.coders import FAST, Coder
 from jaxcompress.storage.coders.choice import checked_coders
 from jaxcompress.storage.coders.words import Layout, Words
-from jaxcompress.storage.container import ahead, archive, disk, writing
+from jaxcompress.storage.container import ahead, disk, writing
 from jaxcompress.storage.container.archive import Archive
-from jaxcompress.storage.container.arrays import on_device, on_host
+from jaxcompress.storage.container.arrays import on_host
 from jaxcompress.storage.container.differences import (
     Difference,
     Same,
-    applied,
     folded,
     plane_count,
     plane_of,
 )
 from jaxcompress.storage.container.dtypes import array_words
-from jaxcompress.storage.container.errors import FileError, contradiction, reading
-from jaxcompress.storage.container.limits import (
-    HEADER_WEIGHT,
-    MAX_BYTES,
-    check_total,
-    leaf_bytes,
-)
 from jaxcompress.storage.container.parts import Source
 from jaxcompress.storage.container.paths import checked_path
-from jaxcompress.storage.container.plan import VERSION, plan
+from jaxcompress.storage.container.plan import Plan, plan
 from jaxcompress.storage.container.safetensors import NO_TEXT
 from jaxcompress.storage.container.stored import Stored, weighed
-from jaxcompress.storage.files import tree_of
+from jaxcompress.storage.delta_reading import opened_base, struct_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,39 +127,47 @@ def save_delta(
     disk.checked_target("save_delta", name)  # before a large tree is planned
     planned = plan("save_delta", tree, metadata, removal, coders)
     allowed = checked_coders("save_delta", coders)
-    with archive.opened("save_delta", base, MAX_BYTES) as found:
-        _check_base(found)
-        items = [(each, leaf) for each, leaf in named_leaves(tree).items() if each in found.places]
-        smaller = ahead.results(
-            items,
-            begin=lambda item: item,
-            finish=lambda item: _smaller(*item, planned.leaves[item[0]], found, allowed),
-            size_bytes=lambda item: planned.leaves[item[0]].size_bytes,
-        )
-        near = {each: leaf for (each, _), leaf in zip(items, smaller, strict=True) if leaf}
-        planned = planned._replace(leaves=planned.leaves | near, base=found.checksum)
-        size_bytes = writing.write("save_delta", name, planned)
-        same = sum(not leaf.sources for leaf in near.values())
-        differing, whole = len(near) - same, len(planned.leaves) - len(near)
-        return DeltaSize(size_bytes, found.size_bytes, same, differing, whole)
+    with opened_base("save_delta", base) as found:
+        return write(name, named_leaves(tree), planned, found, functools.partial(exact, allowed))
 
 
-def _check_base(found: Archive) -> None:
-    if found.version != VERSION:
-        raise FileError(
-            f"a base of format version {found.version} has no digest to be known by. Save what "
-            "load gives of it."
-        )
-    if found.base:
-        raise FileError("the base is a difference itself. Save what load_delta gives of it.")
+def write(
+    path: str,
+    named: Mapping[str, Any],
+    planned: Plan,
+    found: Archive,
+    choose: Callable[[Archive, str, Any, Stored], Stored | None],
+) -> DeltaSize:
+    """Writes what was planned, but the leaves of which `choose` gives a smaller form.
+
+    Args:
+      path: where.
+      named: the tree's leaves by name.
+      planned: the whole tree.
+      found: the base, open.
+      choose: (base, name, leaf, its whole form) -> the form to store, None for whole.
+    """
+    items = [(name, leaf) for name, leaf in named.items() if name in found.places]
+    smaller = ahead.results(
+        items,
+        begin=lambda item: item,
+        finish=lambda item: choose(found, *item, planned.leaves[item[0]]),
+        size_bytes=lambda item: planned.leaves[item[0]].size_bytes,
+    )
+    near = {name: leaf for (name, _), leaf in zip(items, smaller, strict=True) if leaf}
+    planned = planned._replace(leaves=planned.leaves | near, base=found.checksum)
+    size_bytes = writing.write(planned.caller, path, planned)
+    same = sum(not leaf.sources for leaf in near.values())
+    differing, whole = len(near) - same, len(planned.leaves) - len(near)
+    return DeltaSize(size_bytes, found.size_bytes, same, differing, whole)
 
 
-def _smaller(
-    name: str, leaf, whole: Stored, found: Archive, coders: tuple[Coder, ...]
+def exact(
+    coders: tuple[Coder, ...], found: Archive, name: str, leaf, whole: Stored
 ) -> Stored | None:
     """The leaf by what the base has of it; None where that saves nothing."""
     outlined = found.leaf(name).outlined
-    if not hasattr(leaf, "shape") or _struct(leaf) != _struct(outlined):
+    if not hasattr(leaf, "shape") or struct_of(leaf) != struct_of(outlined):
         return None
     if is_compressed(leaf) or is_compressed(outlined):
         equal = _equal(leaf, found.places[name].leaf(name))
@@ -198,99 +196,13 @@ def _smaller(
     return differing if differing.size_bytes < whole.size_bytes else None
 
 
-def _struct(leaf) -> tuple:
-    return np.dtype(leaf.dtype), tuple(leaf.shape)
-
-
 def _equal(leaf, other) -> bool:
     """Whether two leaves agree in kind, spec and every bit."""
     if jax.tree.structure(leaf) != jax.tree.structure(other):
         return False
     pairs = zip(jax.tree.leaves(leaf), jax.tree.leaves(other), strict=True)
     return all(
-        _struct(first) == _struct(second)
+        struct_of(first) == struct_of(second)
         and np.array_equal(array_words(on_host(first)).values, array_words(on_host(second)).values)
         for first, second in pairs
     )
-
-
-def load_delta(
-    path: str | os.PathLike,
-    *,
-    base: str | os.PathLike,
-    like: PyTree = None,
-    max_bytes: int = MAX_BYTES,
-) -> PyTree:
-    """The tree that `save_delta` wrote, bit for bit, from its file and the base's.
-
-    Args:
-      path: the file.
-      base: the file or index of the base, the very one that `save_delta` was given;
-        where it lies may have changed.
-      like: as in `load`.
-      max_bytes: what the tree may take in memory, as `load` counts, and the headers of
-        both files; default 16 GiB.
-
-    Returns:
-      The tree, as `load` gives it.
-
-    Raises:
-      FileError: a file is truncated, altered, foreign or of a later format, `path` has
-        no differences, `base` is another file, or more than `max_bytes` is taken.
-      ValueError: names, shapes or dtypes differ from `like`.
-      TypeError: a path is none, or `like` has a leaf that is no array.
-      OSError: there is no such file.
-    """
-    check_path("load_delta", "base", base)
-    check_count("load_delta", "max_bytes", max_bytes)
-    with (
-        archive.opened("load_delta", base, max_bytes) as found,
-        archive.opened("load_delta", path, max_bytes) as delta,
-    ):
-        if not delta.base:
-            raise FileError("the file holds no difference to another one. Read it by load.")
-        with reading("load_delta", base):
-            _check_base(found)
-            if found.checksum != delta.base:
-                raise FileError(
-                    f"this is not the base: its digest is {found.checksum} and the base's "
-                    f"{delta.base}. Pass that file."
-                )
-        _check_total(delta, found, max_bytes)
-        leaves = {
-            name: jax.tree.map(on_device, _resolved(name, leaf, found, base))
-            for volume in delta.volumes
-            for name, leaf in volume.leaves(volume.contents.leaves)
-        }
-        ordered = {name: leaves[name] for name in delta.names}
-    return tree_of("load_delta", path, delta.outline, ordered, like)
-
-
-def _check_total(delta: Archive, found: Archive, max_bytes: int) -> None:
-    """Refuses what counts for too much, and leaves that the base has not."""
-    total = HEADER_WEIGHT * (delta.header_bytes + found.header_bytes)
-    for name in delta.names:
-        outlined = delta.leaf(name).outlined
-        counted = max(leaf_bytes(outlined), delta.places[name].contents.stored_bytes(name))
-        if isinstance(outlined, Same | Difference):
-            if name not in found.places or _struct(found.leaf(name).outlined) != _struct(outlined):
-                raise contradiction(f"leaf {shown(name)} differs from none in the base")
-            if isinstance(outlined, Difference) and is_compressed(found.leaf(name).outlined):
-                raise contradiction(f"leaf {shown(name)} differs from a compressed leaf")
-            base_bytes = found.places[name].contents.stored_bytes(name)
-            counted = max(counted, base_bytes, leaf_bytes(found.leaf(name).outlined))
-        total += counted
-    check_total(total, max_bytes)
-
-
-def _resolved(name: str, leaf, found: Archive, base: str | os.PathLike) -> Any:
-    """The leaf itself; of what refers to the base, after reading its leaf there."""
-    if not isinstance(leaf, Same | Difference):
-        return leaf
-    with reading("load_delta", base):
-        [(_, old)] = found.places[name].leaves([name])
-    if isinstance(leaf, Same):
-        return old
-    if not isinstance(old, np.ndarray):
-        raise contradiction(f"leaf {shown(name)} differs from a number of Python")
-    return applied(leaf, old)

@@ -14,7 +14,7 @@ from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.storage.container import archive
 from jaxcompress.storage.container.archive import Archive
 from jaxcompress.storage.container.contents import Contents
-from jaxcompress.storage.container.differences import Difference, Same
+from jaxcompress.storage.container.differences import Difference, Same, Signs
 from jaxcompress.storage.container.errors import brief
 from jaxcompress.storage.container.limits import MAX_BYTES
 
@@ -163,6 +163,13 @@ def _stored_leaf(name: str, contents: Contents) -> StoredLeaf:
     )
 
 
+_TO_THE_BASE = {
+    Same: "same as the base",
+    Difference: "difference to the base",
+    Signs: "one bit of difference to the base",
+}
+
+
 def _spec(outlined) -> str:
     """The spec of a quantized leaf, or those of what a leaf of several parts holds."""
     if isinstance(outlined, LowRank):
@@ -172,8 +179,9 @@ def _spec(outlined) -> str:
         return f"{_spec(outlined.base)} + {_spec(outlined.correction)}"
     if isinstance(outlined, Rotated):
         return f"{_spec(outlined.leaf) or 'plain'}, rotated in blocks of {outlined.block}"
-    if isinstance(outlined, Same | Difference):
-        return "same as the base" if isinstance(outlined, Same) else "difference to the base"
     if isinstance(outlined, Hashed):
         return f"{outlined.buckets} values, hashed"
+    for kind, words in _TO_THE_BASE.items():
+        if isinstance(outlined, kind):
+            return words
     return str(outlined.spec) if isinstance(outlined, QTensor) else ""

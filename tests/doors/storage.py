@@ -49,6 +49,7 @@ DOORS = Doors(
         "storage.save": {"path": path},
         "storage.save_shards": {"path": index},
         "storage.save_delta": {"path": path, "base": saved},
+        "storage.save_bit_delta": {"path": path, "base": saved},
         "storage.load_delta": {"path": difference, "base": saved},
     },
     right={"tree": TREE, "path": TEXT, "name": TEXT, "base": TEXT},

@@ -14,7 +14,7 @@ from jaxcompress.graph.surgery.removal import Removal, fault_of
 from jaxcompress.storage.container import index, outlines, version_1, version_2, writing
 from jaxcompress.storage.container.arrays import on_device
 from jaxcompress.storage.container.contents import Leaf, Version
-from jaxcompress.storage.container.differences import Difference, Same
+from jaxcompress.storage.container.differences import REFERRING
 from jaxcompress.storage.container.errors import FileError, brief, contradiction, within
 from jaxcompress.storage.container.header import LENGTH_BYTES
 from jaxcompress.storage.container.header import read as read_header
@@ -83,7 +83,7 @@ class Archive(NamedTuple):
           FileError: one is stored as the difference to a leaf of another file.
         """
         for name in names:
-            if isinstance(self.leaf(name).outlined, Same | Difference):
+            if isinstance(self.leaf(name).outlined, REFERRING):
                 raise FileError(
                     f"leaf {shown(name)} is stored as the difference to a file with the digest "
                     f"{self.base}. Pass both files to load_delta."

@@ -7,15 +7,23 @@ the planes of the high ones are mostly zeros.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 
 from jaxcompress.core.messages import shown
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.storage.container.dtypes import WORD_BITS, array_layout, array_words, known_dtype
+from jaxcompress.storage.container.dtypes import (
+    WORD_BITS,
+    array_layout,
+    array_words,
+    floating_dtype,
+    known_dtype,
+)
 from jaxcompress.storage.container.errors import contradiction
 from jaxcompress.storage.container.limits import checked_shape
+from jaxcompress.storage.container.parts import Codes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +37,7 @@ class Same:
 
     dtype: np.dtype
     shape: tuple[int, ...]
+    parts: ClassVar[dict[str, Any]] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +53,46 @@ class Difference:
     dtype: np.dtype
     shape: tuple[int, ...]
     planes: tuple
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The planes by name, as files have them."""
+        return {str(position): plane for position, plane in enumerate(self.planes)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Signs:
+    """An array as the other file's and one step up or down for each number.
+
+        x = base + scale where not negative, base - scale where negative
+
+    Computed in float32 and rounded to the dtype.
+
+    Attributes:
+      dtype: of the array, a real floating one; the other's too.
+      shape: of the array; the other's too.
+      negative: uint8 of the shape, 1 where the step goes down.
+      scale: () float32.
+    """
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    negative: Any
+    scale: Any
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The signs and the scale by name, as files have them."""
+        return {"negative": self.negative, "scale": self.scale}
+
+    def applied(self, base: np.ndarray) -> np.ndarray:
+        """The array, from the other file's."""
+        step = np.where(self.negative, -self.scale, self.scale)
+        return (base.astype(np.float32) + step).astype(self.dtype)
+
+
+REFERRING = (Same, Difference, Signs)
+"""Leaves that need another file."""
 
 
 def folded(new: np.ndarray, old: np.ndarray) -> np.ndarray:
@@ -109,7 +158,7 @@ def applied(difference: Difference, base: np.ndarray) -> np.ndarray:
     return new.view(difference.dtype).reshape(difference.shape)
 
 
-def fields_of(leaf: Same | Difference, specs: Sequence[QuantSpec]) -> list:
+def fields_of(leaf: Same | Difference | Signs, specs: Sequence[QuantSpec]) -> list:
     """What is no array of a leaf, as JSON."""
     del specs
     return [leaf.dtype.name, list(leaf.shape)]
@@ -145,6 +194,27 @@ def difference(fields: list, arrays: Mapping, specs: Sequence[QuantSpec]) -> Dif
         if (plane.dtype, plane.shape) != (np.uint8, (words,)):
             raise contradiction(f"planes of a difference that are not of {words} bytes")
     return Difference(dtype, shape, tuple(arrays.values()))
+
+
+def signs(fields: list, arrays: Mapping, specs: Sequence[QuantSpec]) -> Signs:
+    """The leaf that a file describes, of arrays or of their shapes.
+
+    Raises:
+      FileError: it describes none.
+    """
+    del specs
+    dtype, shape = _struct(fields)
+    match arrays:
+        case {"negative": (Codes() | np.ndarray()) as negative, "scale": scale} if len(arrays) == 2:
+            bits = negative.bits if isinstance(negative, Codes) else 1
+            found = negative.shape, bits, getattr(scale, "shape", None), _dtype(scale)
+            if found == (shape, 1, (), np.float32):
+                return Signs(floating_dtype(dtype.name), shape, negative, scale)
+    raise contradiction(f"parts {shown(sorted(arrays))} that are not signs and one scale")
+
+
+def _dtype(x) -> np.dtype | None:
+    return np.dtype(x.dtype) if isinstance(x, np.ndarray | jax.ShapeDtypeStruct) else None
 
 
 def _struct(fields: list) -> tuple[np.dtype, tuple[int, ...]]:

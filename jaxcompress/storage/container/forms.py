@@ -19,7 +19,7 @@ from jaxcompress.core.rotated import STORED, Rotated
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.storage.container import differences, quantized
 from jaxcompress.storage.container.arrays import on_host
-from jaxcompress.storage.container.differences import Difference, Same
+from jaxcompress.storage.container.differences import Difference, Same, Signs
 from jaxcompress.storage.container.dtypes import PYTHON_TYPES, floating_dtype
 from jaxcompress.storage.container.errors import FileError, contradiction
 from jaxcompress.storage.container.limits import checked_order, checked_size, chosen
@@ -175,26 +175,15 @@ HASHED = Form(
     restored=_hashed,
 )
 
-SAME = Form(
-    kind="same",
-    type=Same,
-    fields=differences.fields_of,
-    children=lambda leaf: {},
-    outlined=differences.same,
-    restored=differences.same,
-)
-
-DIFFERENCE = Form(
-    kind="difference",
-    type=Difference,
-    fields=differences.fields_of,
-    children=lambda leaf: {str(i): plane for i, plane in enumerate(leaf.planes)},
-    outlined=differences.difference,
-    restored=differences.difference,
-)
-
 FORMS = (QUANTIZED, LOW_RANK, CORRECTED, ROTATED, HASHED)
-TO_ANOTHER_FILE = (SAME, DIFFERENCE)
+TO_ANOTHER_FILE = tuple(
+    Form(kind, leaf, differences.fields_of, lambda leaf: leaf.parts, read, read)
+    for kind, leaf, read in (
+        ("same", Same, differences.same),
+        ("difference", Difference, differences.difference),
+        ("signs", Signs, differences.signs),
+    )
+)
 _ARRAYS = (jax.Array, jax.ShapeDtypeStruct, np.ndarray)
 _FACTORS = (*_ARRAYS, QTensor)
 

@@ -14,7 +14,7 @@ from jaxcompress.storage.coders import Coder, plain
 from jaxcompress.storage.coders.choice import coder_named
 from jaxcompress.storage.container import ahead, digests, forms, memory
 from jaxcompress.storage.container.contents import Contents, Leaf, Version, users_texts
-from jaxcompress.storage.container.differences import Difference, Same
+from jaxcompress.storage.container.differences import REFERRING
 from jaxcompress.storage.container.errors import brief, contradiction, within
 from jaxcompress.storage.container.header import Entry, Header, in_order
 from jaxcompress.storage.container.limits import chosen
@@ -56,7 +56,7 @@ def _base(digits: str, leaves: dict[str, Leaf]) -> str:
     """The digest of the file that differences are added to."""
     if digits and not digests.DIGITS.fullmatch(digits):
         raise contradiction(f"the base {shown(digits)}, which is no digest")
-    lost = (name for name, leaf in leaves.items() if isinstance(leaf.outlined, Same | Difference))
+    lost = (name for name, leaf in leaves.items() if isinstance(leaf.outlined, REFERRING))
     if not digits and (name := next(lost, None)) is not None:
         raise contradiction(f"leaf {shown(name)} is a difference to no file")
     return digits
