@@ -59,12 +59,13 @@ def contrastive(
     """Tells an example's pair of features from pairs of two examples, by a memory bank.
 
         s, t = unit(linear(student)), unit(linear(teacher)), for each side its matrix
-        h(s, t) = exp(s · t / temperature) / (exp(s · t / temperature) + N / M)
+        h(s, t) = exp(s · t / temperature) / (exp(s · t / temperature) + N · z(s))
+        z(s) = mean over the negatives of exp(s · bank_t[n] / temperature), a constant
         loss = - log h(s, t) - sum over N negatives n of log(1 - h(s, bank_t[n]))
                - log h(t, s) - sum over N negatives n of log(1 - h(t, bank_s[n]))
 
-    M is the number of examples in the bank. Rows of the batch's examples become
-    unit(momentum · row + (1 - momentum) · embedding); no gradient flows into the bank.
+    Rows of the batch's examples become unit(momentum · row + (1 - momentum) ·
+    embedding); no gradient flows into the bank.
 
     Also known as: contrastive representation distillation (CRD), InfoNCE with a memory
     bank.
@@ -79,8 +80,8 @@ def contrastive(
       Contrastive of features (batch, ...), each example one vector. The losses are
       above 0, and all 2 (N + 1) terms of one example make one number. An index outside
       of the bank gives NaN, and so do features that are not finite, whose rows stay. An
-      index that stands twice in a batch keeps one of its two embeddings. On several
-      devices the bank is whole on each.
+      index that stands twice in a batch keeps one of its two embeddings. A bank that
+      several devices share is gathered on each for the call.
 
     Raises:
       ValueError: a number is out of its range; when applied: parameters, indices or
@@ -102,8 +103,9 @@ def contrastive(
     Source: Tian, Krishnan and Isola 2020, arXiv:1910.10699, equations 10, 17 and 18.
     Differs: the batch shares its negatives, which makes one matrix product of them; an
     example's own row is no negative of it; the positive is the embedding itself, not
-    its row; h is as in the paper, without the code's constant Z. The paper's weight is
-    0.8.
+    its row; z is measured for each example, where the code measures it on the first
+    batch and the paper writes 1 / examples, with which negatives outweigh all else. The
+    paper's weight is 0.8.
     """
     width = check_count("contrastive", "width", width)
     check_positive("contrastive", "temperature", temperature)
@@ -142,9 +144,7 @@ def contrastive(
         other = unit(linear().apply(parameters["teacher"], flat(teacher)))
         drawn = jax.random.randint(key, (negatives,), 0, len(bank.student), jnp.int32)
         usable = drawn[None] != indices[:, None]
-        contrast = partial(
-            _contrast, usable, as_float32(temperature), math.log(negatives / len(bank.student))
-        )
+        contrast = partial(_contrast, usable, as_float32(temperature))
         losses = contrast(own, other, bank.teacher[drawn]) + contrast(
             other, own, bank.student[drawn]
         )
@@ -157,13 +157,22 @@ def contrastive(
 
 
 def _contrast(
-    usable: Array, temperature: Array, shift: float, anchor: Array, positive: Array, rows: Array
+    usable: Array, temperature: Array, anchor: Array, positive: Array, rows: Array
 ) -> Array:
     """-log h of the positive and -log(1 - h) of usable rows; h is a sigmoid."""
-    products = jnp.matmul(anchor, rows.T, precision="highest")  # (batch, negatives)
-    found = jax.nn.softplus(shift - jnp.sum(anchor * positive, axis=-1) / temperature)
-    mistaken = jax.nn.softplus(products / temperature - shift)
+    products = jnp.matmul(anchor, rows.T, precision="highest") / temperature
+    usual = jax.lax.stop_gradient(_log_mean_exp(products, usable))
+    shift = (math.log(len(rows)) + usual)[:, None]  # (batch, 1)
+    found = jax.nn.softplus(shift[:, 0] - jnp.sum(anchor * positive, axis=-1) / temperature)
+    mistaken = jax.nn.softplus(products - shift)
     return found + jnp.sum(jnp.where(usable, mistaken, 0.0), axis=-1)
+
+
+def _log_mean_exp(x: Array, usable: Array) -> Array:
+    """Along the last axis, of what is usable; 0 where nothing is."""
+    count = jnp.sum(usable, axis=-1)
+    total = jax.nn.logsumexp(jnp.where(usable, x, -jnp.inf), axis=-1)
+    return jnp.where(count > 0, total - jnp.log(jnp.maximum(count, 1)), 0.0)
 
 
 def _remembered(indices: Array, momentum: Array, rows: Array, embeddings: Array) -> Array:

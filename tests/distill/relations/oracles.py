@@ -77,24 +77,28 @@ def probabilistic_transfer(_, student, teacher):
     return shares
 
 
-def contrastive(parameters, student, teacher, bank, indices, drawn, temperature):
-    """By the paper's h, without logarithms of sums."""
+def contrastive(parameters, student, teacher, bank, indices, drawn, temperature, usual=()):
+    """By h as it is written, without logarithms of sums.
+
+    `usual` is N · z of each anchor in order, by default that of the other arguments. It
+    comes back behind the losses and the embeddings of both sides.
+    """
     own, other = (
         [unit(example) for example in linear(parameters[side], rows(features))]
         for side, features in (("student", student), ("teacher", teacher))
     )
-    ratio = len(drawn) / len(bank.student)
 
-    def h(a, b):
-        score = math.exp(a @ b / temperature)
-        return score / (score + ratio)
+    def score(a, b):
+        return math.exp(a @ b / temperature)
 
-    losses = np.zeros(len(own))
+    losses, held, found = np.zeros(len(own)), iter(usual), []
     for i, index in enumerate(indices):
         for anchor, positive, memory in (
             (own[i], other[i], bank.teacher),
             (other[i], own[i], bank.student),
         ):
-            losses[i] -= math.log(h(anchor, positive))
-            losses[i] -= sum(math.log(1 - h(anchor, memory[n])) for n in drawn if n != index)
-    return losses, own, other
+            scores = [score(anchor, memory[n]) for n in drawn if n != index]
+            found.append(next(held, len(drawn) * sum(scores) / len(scores)))
+            losses[i] += math.log(1 + found[-1] / score(anchor, positive))
+            losses[i] += sum(math.log(1 + each / found[-1]) for each in scores)
+    return losses, own, other, found

@@ -111,20 +111,22 @@ def wide(tree):
     return jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
 
 
-def by_hand(parameters, student):
+def by_hand(parameters, student, usual=()):
     drawn = np.asarray(jax.random.randint(DRAW, (NEGATIVES,), 0, EXAMPLES))
     assert set(drawn) & set(INDICES)  # own rows are among the drawn
-    return oracles.contrastive(parameters, student, wide(TEACHER), wide(BANK), INDICES, drawn, 0.5)
+    return oracles.contrastive(
+        parameters, student, wide(TEACHER), wide(BANK), INDICES, drawn, 0.5, usual
+    )
 
 
 def test_contrast_equals_the_loop_and_so_does_its_gradient():
     (_, (losses, _)), gradients = contrasted()(PARAMETERS, STUDENT, TEACHER, BANK, INDICES)
     point = wide((PARAMETERS, STUDENT))
-    wanted, *_ = by_hand(*point)
+    wanted, *_, usual = by_hand(*point)
     np.testing.assert_allclose(losses, wanted, rtol=0, atol=laws.tolerance(wanted))
     way = jax.tree.map(lambda x: normal(x.shape, 5).astype(np.float64), point)
     ends = [
-        laws.WEIGHTS @ by_hand(*jax.tree.map(lambda x, d, s=step: x + s * d, point, way))[0]
+        laws.WEIGHTS @ by_hand(*jax.tree.map(lambda x, d, s=step: x + s * d, point, way), usual)[0]
         for step in (laws.STEP, -laws.STEP)
     ]
     slopes = jax.tree.map(lambda g, d: np.sum(g * d), gradients[:2], way)
@@ -139,7 +141,7 @@ def test_contrast_equals_the_loop_and_so_does_its_gradient():
 
 def test_the_bank_moves_towards_what_was_seen_and_keeps_the_rest():
     (_, (_, bank)), _ = contrasted()(PARAMETERS, STUDENT, TEACHER, BANK, INDICES)
-    _, *embeddings = by_hand(*wide((PARAMETERS, STUDENT)))
+    _, *embeddings, _ = by_hand(*wide((PARAMETERS, STUDENT)))
     for before, after, seen in zip(BANK, bank, embeddings, strict=True):
         wanted = np.array(before, np.float64)
         for index, embedding in zip(INDICES, seen, strict=True):
