@@ -34,9 +34,10 @@ def k_means(
 
     For formats of `formats.codebook(bits)`, whose blocks have levels of their own: one
     table for each weight (`per="tensor"`), output (`per="channel"`) or group. Goes
-    wherever `ranges=` goes: `rounding.nearest` gives each weight the nearest level,
+    where `ranges=` goes: `rounding.nearest` gives each weight the nearest level,
     `rounding.gptq` needs `per="tensor"`, and with calibration data the energy of the
-    inputs is the importance. Scales are 1, so that levels are in the unit of weights.
+    inputs is the importance. Not for `rounding.hqq`, which moves steps and would leave
+    the levels behind. Scales are 1, so that levels are in the unit of weights.
 
     Weights that are 0 keep code 0, whose level is 0, and move no level; a small weight
     may become 0. A level without members moves into the cluster that errs most; where
