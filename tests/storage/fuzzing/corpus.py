@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxcompress import QTensor
 from jaxcompress.quantize import int4, quantize
+from jaxcompress.quantize.sharing import hash_weights
 from jaxcompress.storage import save
 from jaxcompress.storage.coders import (
     FAST,
@@ -95,6 +96,7 @@ CORPUS = (
     *(golden(2, name) for name in ("formats", "widths", "one_leaf", "no_leaf", "keys", "removed")),
     saved("numbers", lambda: {"a": [True, 2, 0.5, 1j], "b": np.arange(3), "c": KEYS}),
     saved("composed", composed),
+    saved("hashed", lambda: hash_weights({"kernel": jnp.ones((8, 6))}, 0.25, seed=3)[0]),
     saved("bitmask", lambda: [sparse(np.float32), sparse(np.bool_), sparse(np.complex64)]),
     saved("rans", lambda: [skewed(6), skewed(1)], (rans,)),
     saved("context", lambda: [skewed(6), skewed(1), few()], (context,)),
