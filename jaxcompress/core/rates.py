@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcompress.core import exports
 from jaxcompress.core.messages import shown
@@ -50,7 +51,7 @@ def order_0(codes: Array, candidates: Array) -> Array:
 
     Example:
       >>> codes = jnp.array([[0, 0, 0, 1]])
-      >>> order_0(codes, jnp.stack([codes, 1 - codes])).round(1)
+      >>> jc.quantize.rates.order_0(codes, jnp.stack([codes, 1 - codes])).round(1)
       Array([[[0.7, 0.7, 0.7, 2.3]],
       <BLANKLINE>
              [[2.3, 2.3, 2.3, 0.7]]], dtype=float32)
@@ -91,20 +92,19 @@ def by_lines(codes: Array, candidates: Array) -> Array:
 
     Example:
       >>> codes = jnp.array([[0, 0, 0], [0, 1, 2]])
-      >>> by_lines(codes, 0 * codes[None])[0].round(1)  # of zero
+      >>> jc.quantize.rates.by_lines(codes, 0 * codes[None])[0].round(1)  # of zero
       Array([[0. , 0.2, 0.2],
              [0.4, 1.6, 1.6]], dtype=float32)
     """
     _check("by_lines", codes, candidates)
     found = _counts(codes)
-    common = jnp.argmax(found) + _LOWEST
+    common = (jnp.argmax(found) + _LOWEST).astype(codes.dtype)
     other = codes != common
     logit = _logit_of_others(other.astype(jnp.float32))
     several = _table(found.at[common - _LOWEST].set(0), jnp.sum(other))
-    bits_per_nat = 1 / jnp.log(2.0)
     by_kind = jnp.where(candidates == common, jax.nn.softplus(logit), jax.nn.softplus(-logit))
     which = jnp.where(candidates == common, 0.0, several[candidates - _LOWEST])
-    return by_kind * bits_per_nat + which
+    return by_kind * np.float32(1 / np.log(2)) + which
 
 
 def _check(caller: str, codes: Array, candidates: Array) -> None:
@@ -126,7 +126,8 @@ def _counts(codes: Array) -> Array:
 
 def _table(found: Array, total: int | Array) -> Array:
     """Bits of each code, one more in all counted and shared by all codes."""
-    return jnp.log2((total + 1.0) / (found + 1 / _COUNT))
+    whole = jnp.asarray(total, jnp.float32) + 1
+    return jnp.log2(whole / (found.astype(jnp.float32) + np.float32(1 / _COUNT)))
 
 
 def _logit_of_others(other: Array) -> Array:

@@ -172,7 +172,7 @@ def _log_mean_exp(x: Array, usable: Array) -> Array:
     """Along the last axis, of what is usable; 0 where nothing is."""
     count = jnp.sum(usable, axis=-1)
     total = jax.nn.logsumexp(jnp.where(usable, x, -jnp.inf), axis=-1)
-    return jnp.where(count > 0, total - jnp.log(jnp.maximum(count, 1)), 0.0)
+    return jnp.where(count > 0, total - jnp.log(jnp.maximum(count, 1).astype(total.dtype)), 0.0)
 
 
 def _remembered(indices: Array, momentum: Array, rows: Array, embeddings: Array) -> Array:

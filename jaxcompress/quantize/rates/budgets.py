@@ -32,7 +32,8 @@ def slope_for(
         budget; the message says the least bytes that were found.
 
     Example:
-      >>> slope = slope_for(1000, lambda slope: int(5000 - 500 * np.log2(slope / 1e-6)))
+      >>> size_at = lambda slope: int(5000 - 500 * np.log2(slope / 1e-6))
+      >>> slope = jc.quantize.rates.slope_for(1000, size_at)
       >>> round(slope / 1e-6)
       256
 

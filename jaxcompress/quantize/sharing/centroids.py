@@ -43,7 +43,7 @@ def centroids() -> Companion:
       >>> fn = jc.materialized(lambda params: (params["kernel"] ** 2).sum())
       >>> grads = jax.grad(lambda levels: fn(technique.view(small, levels)))(levels)
       >>> levels["kernel"].ravel(), grads["kernel"].ravel()
-      (Array([-2.,  1.,  1.], dtype=float32), Array([-4.,  4.,  0.], dtype=float32))
+      (Array([-2., -2.,  1.], dtype=float32), Array([-4.,  0.,  4.], dtype=float32))
 
     Source: Han et al. 2016, arXiv:1510.00149, section 3.3.
     """

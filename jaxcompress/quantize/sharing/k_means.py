@@ -60,12 +60,12 @@ def k_means(
 
     Example:
       >>> spec = jc.quantize.formats.codebook(2, per="tensor")
-      >>> params = {"kernel": jnp.array([[0.0, 1.0, 1.2], [-3.0, 5.0, 7.0]])}
+      >>> params = {"kernel": jnp.array([[0.0, 2.0, 2.2], [-3.0, 6.0, 7.0]])}
       >>> rounding = jc.quantize.rounding.nearest(jc.quantize.sharing.k_means())
       >>> found, _ = jc.quantize.quantize(params, spec, rounding=rounding)
       >>> found["kernel"].materialize()
-      Array([[ 0. ,  1.1,  1.1],
-             [-3. ,  6. ,  6. ]], dtype=float32)
+      Array([[ 0. ,  2.1,  2.1],
+             [-3. ,  6.5,  6.5]], dtype=float32)
 
     Source: Han et al. 2016, arXiv:1510.00149, section 3; Kim et al. 2023,
     arXiv:2306.07629, section 4.1, for the importance. Differs: zero is a level that

@@ -73,7 +73,7 @@ def share(
       >>> spec = jc.quantize.formats.codebook(2, per="tensor")
       >>> found, report = jc.quantize.sharing.share(params, spec, fisher)
       >>> found["kernel"].codebook.ravel()
-      Array([ 0. ,  1.5,  7.5, 22.5], dtype=float32)
+      Array([ 0. ,  7.5, 20. , 25. ], dtype=float32)
 
     Source: Kim et al. 2023, arXiv:2306.07629, section 4.1; Choi et al. 2017,
     arXiv:1612.01543, section 3. Differs: zero is a level that stays.
