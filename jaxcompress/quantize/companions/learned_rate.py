@@ -101,19 +101,10 @@ def learned_rate(
 
         return begin(params, map_named(lambda name, _: name in chosen, params), log_steps)
 
-    def fitting(params: Params, companions: Companions) -> tuple[Companions, dict[str, Assignment]]:
-        companions, chosen = dict(unwrapped(companions)), assigned(params)
-        shapes = {
-            name: jax.ShapeDtypeStruct(step_shape(tuple(leaf.shape), chosen[name]), jnp.float32)
-            for name, leaf in named_leaves(params).items()
-            if name in chosen
-        }
-        require("learned_rate", shapes, companions, lambda own, step: own.shape == step.shape)
-        return companions, chosen
-
     def view(params: Params, companions: Companions, step: Step = Step()) -> Params:
         del step
-        companions, chosen = fitting(params, companions)
+        chosen = assigned(params)
+        companions = _fitting(params, companions, chosen)
 
         def shown(name: str, leaf) -> Array:
             return seen_in_steps(jnp.asarray(leaf), jnp.exp(companions[name]), chosen[name])
@@ -122,7 +113,8 @@ def learned_rate(
 
     def freeze(params: Params, companions: Companions, step: Step = Step()) -> Params:
         del step
-        companions, chosen = fitting(params, companions)
+        chosen = assigned(params)
+        companions = _fitting(params, companions, chosen)
 
         def shipped(name: str, leaf):
             return leaf_in_steps(jnp.asarray(leaf), jnp.exp(companions[name]), chosen[name])
@@ -130,7 +122,8 @@ def learned_rate(
         return seen(params, companions, shipped)
 
     def penalty(params: Params, companions: Companions) -> Array:
-        companions, chosen = fitting(params, companions)
+        chosen = assigned(params)
+        companions = _fitting(params, companions, chosen)
         leaves = named_leaves(params)
         terms = [
             _nats(in_steps(jnp.asarray(leaves[name]), jnp.exp(each), chosen[name]), offset)
@@ -139,6 +132,18 @@ def learned_rate(
         return sum(terms[1:], start=terms[0])
 
     return Companion(init, view, freeze, penalty)
+
+
+def _fitting(params: Params, companions: Companions, chosen: dict[str, Assignment]) -> Companions:
+    """The companions by name; raises where they are not of these leaves' steps."""
+    companions = dict(unwrapped(companions))
+    shapes = {
+        name: jax.ShapeDtypeStruct(step_shape(tuple(leaf.shape), chosen[name]), jnp.float32)
+        for name, leaf in named_leaves(params).items()
+        if name in chosen
+    }
+    require("learned_rate", shapes, companions, lambda own, step: own.shape == step.shape)
+    return companions
 
 
 def _nats(x: Array, offset: float) -> Array:
