@@ -17,7 +17,7 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_floating
 from jaxcompress.core.leaf import CompressedLeaf
 from jaxcompress.core.numerics import narrowed
-from jaxcompress.core.order import from_the_end, inverse, permutation_of
+from jaxcompress.core.order import from_the_end, inverse, permutation_of, reordered
 from jaxcompress.core.types import Array
 
 MOST_ENTRIES = 2**31 - 1
@@ -131,9 +131,7 @@ class Hashed(CompressedLeaf):
         return _array(self)
 
     def _permuted(self, permutation: tuple[int, ...]) -> "Hashed":
-        position = inverse(permutation)
-        order = tuple(position[axis] for axis in self.permutation)
-        return dataclasses.replace(self, order=from_the_end(order))
+        return dataclasses.replace(self, order=reordered(self.permutation, permutation))
 
     def _standing_for(self, dtype: np.dtype) -> "Hashed":
         return dataclasses.replace(self, dtype=dtype)

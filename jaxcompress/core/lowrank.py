@@ -16,7 +16,7 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_floating
 from jaxcompress.core.leaf import CompressedLeaf, materialize
 from jaxcompress.core.numerics import narrowed
-from jaxcompress.core.order import from_the_end, inverse, permutation_of
+from jaxcompress.core.order import from_the_end, inverse, permutation_of, reordered
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array
 
@@ -152,9 +152,7 @@ class LowRank(CompressedLeaf):
         return _array(self)
 
     def _permuted(self, permutation: tuple[int, ...]) -> "LowRank":
-        position = inverse(permutation)
-        order = tuple(position[axis] for axis in self.permutation)
-        return dataclasses.replace(self, order=from_the_end(order))
+        return dataclasses.replace(self, order=reordered(self.permutation, permutation))
 
     def _standing_for(self, dtype: np.dtype) -> "LowRank":
         return dataclasses.replace(self, dtype=dtype)

@@ -51,6 +51,24 @@ def permutation_of(order: tuple[int, ...], ndim: int) -> tuple[int, ...]:
     return (*range(ndim - len(order)), *(ndim + axis for axis in order))
 
 
+def reordered(held: tuple[int, ...], permutation: tuple[int, ...]) -> tuple[int, ...]:
+    """The order of a leaf after its array was transposed.
+
+    Args:
+      held: stored axis i is axis `held[i]` of the array.
+      permutation: axis i of the transposed array is axis `permutation[i]` before.
+
+    Returns:
+      In negative axes, as `from_the_end` gives it.
+
+    Example:
+      >>> reordered((0, 2, 1), (2, 0, 1))
+      (-2, -3, -1)
+    """
+    position = inverse(permutation)
+    return from_the_end(tuple(position[axis] for axis in held))
+
+
 def inverse(permutation: tuple[int, ...]) -> tuple[int, ...]:
     """The permutation that undoes this one.
 

@@ -15,7 +15,7 @@ from jaxcompress.core.formats.coding import decode
 from jaxcompress.core.formats.grids import Grid
 from jaxcompress.core.leaf import CompressedLeaf
 from jaxcompress.core.numerics import narrowed
-from jaxcompress.core.order import from_the_end, inverse, permutation_of
+from jaxcompress.core.order import from_the_end, inverse, permutation_of, reordered
 from jaxcompress.core.packing import pack, unpack
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.stored import check_parts, dtype_fault, part_dtypes, shape_fault
@@ -156,9 +156,7 @@ class QTensor(CompressedLeaf):
         return _array(self)
 
     def _permuted(self, permutation: tuple[int, ...]) -> "QTensor":
-        position = inverse(permutation)
-        order = tuple(position[axis] for axis in self.permutation)
-        return dataclasses.replace(self, order=from_the_end(order))
+        return dataclasses.replace(self, order=reordered(self.permutation, permutation))
 
     def _standing_for(self, dtype: np.dtype) -> "QTensor":
         return dataclasses.replace(self, dtype=dtype)

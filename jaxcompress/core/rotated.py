@@ -17,7 +17,7 @@ from jaxcompress.core.hadamard import rotated, rotated_back
 from jaxcompress.core.leaf import CompressedLeaf, materialize
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.numerics import narrowed
-from jaxcompress.core.order import from_the_end, inverse, permutation_of
+from jaxcompress.core.order import from_the_end, inverse, permutation_of, reordered
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array
 
@@ -162,8 +162,7 @@ class Rotated(CompressedLeaf):
         return _array(self)
 
     def _permuted(self, permutation: tuple[int, ...]) -> "Rotated":
-        position = inverse(permutation)
-        order = from_the_end(tuple(position[axis] for axis in self.permutation))
+        order = reordered(self.permutation, permutation)
         return dataclasses.replace(self, leaf=self.leaf.transpose(permutation), order=order)
 
     def _standing_for(self, dtype: np.dtype) -> "Rotated":
