@@ -124,12 +124,7 @@ def contrastive(
     def bank(key: Key, examples: int) -> Bank:
         check_key("contrastive.bank", "key", key)
         examples = check_count("contrastive.bank", "examples", examples)
-        first, second = jax.random.split(key)
-        shape = (examples, width)
-        return Bank(
-            unit(jax.random.normal(first, shape, jnp.float32)),
-            unit(jax.random.normal(second, shape, jnp.float32)),
-        )
+        return Bank(*(_random_rows(own, examples, width) for own in jax.random.split(key)))
 
     def loss(
         parameters: Params, student: Array, teacher: Array, bank: Bank, indices: Array, key: Key
@@ -154,6 +149,11 @@ def contrastive(
         return losses * _known(indices, len(bank.student)), seen
 
     return Contrastive(init, bank, loss)
+
+
+def _random_rows(key: Key, examples: int, width: int) -> Array:
+    """Unit vectors, (examples, width)."""
+    return unit(jax.random.normal(key, (examples, width), jnp.float32))
 
 
 def _contrast(
