@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxcompress.storage import describe, load, load_leaf, save, size
-from jaxcompress.storage.container.forms import CORRECTED, ROTATED
+from jaxcompress.storage.container.forms.corrected import CORRECTED
+from jaxcompress.storage.container.forms.rotated import ROTATED
 from jaxcompress.storage.container.limits import leaf_bytes
 from tests.inputs import COMPOSED, DENSE, low_rank
 from tests.storage.bits import assert_same_bits

@@ -8,7 +8,7 @@ import pytest
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.storage import describe, load, save, size
-from jaxcompress.storage.container.forms import LOW_RANK
+from jaxcompress.storage.container.forms.low_rank import LOW_RANK
 from tests.inputs import INT4, INT8, qtensor
 from tests.storage.bits import assert_same_bits
 

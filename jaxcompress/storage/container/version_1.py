@@ -215,12 +215,12 @@ def _joined(stored: Mapping[str, Leaf], low_rank: Mapping[str, Any]) -> dict[str
 def _product(name: str, stored: Mapping[str, Leaf], fields) -> Leaf:
     left, right = (stored[f"{name}/{part}"] for part in ("left", "right"))
     with within(f"leaf {shown(name)}"):
-        outlined = forms.product(left.outlined, right.outlined, fields)
+        outlined = forms.of_factors(left.outlined, right.outlined, fields)
         if any(factor.dtype in PYTHON_TYPES for factor in (left, right)):
             raise contradiction("a factor is a Python number and no array")
 
     def restored(data: list[np.ndarray]):
-        return forms.product(left.restored(data[:1]), right.restored(data[1:]), fields)
+        return forms.of_factors(left.restored(data[:1]), right.restored(data[1:]), fields)
 
     return Leaf(
         (*left.arrays, *right.arrays),
