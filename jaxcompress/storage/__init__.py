@@ -4,7 +4,7 @@
              open: a mapping whose leaves are read when they are asked for
     sharding save_shards: several files and an index, read by the same verbs
     deltas   save_delta, load_delta: a tree as its difference to another file;
-             save_bit_delta: one bit of it
+             save_bit_delta: one bit of it; save_low_rank_delta: two thin factors
     sizes    size: bytes in a file, in memory, and dense
     breakdown  where the bytes of a file go
     coders   what writes the numbers of a file: sets of coders for `save(coders=)`
@@ -29,6 +29,9 @@ from jaxcompress.storage.description import describe as describe
 from jaxcompress.storage.files import load as load
 from jaxcompress.storage.files import load_leaf as load_leaf
 from jaxcompress.storage.files import save as save
+from jaxcompress.storage.low_rank_deltas import Factors as Factors
+from jaxcompress.storage.low_rank_deltas import LowRankDeltaSize as LowRankDeltaSize
+from jaxcompress.storage.low_rank_deltas import save_low_rank_delta as save_low_rank_delta
 from jaxcompress.storage.opening import OpenFile as OpenFile
 from jaxcompress.storage.opening import open as open
 from jaxcompress.storage.removals import load_removal as load_removal

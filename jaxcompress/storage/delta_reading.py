@@ -16,10 +16,11 @@ from jaxcompress.core.types import PyTree
 from jaxcompress.storage.container import archive
 from jaxcompress.storage.container.archive import Archive
 from jaxcompress.storage.container.arrays import on_device
-from jaxcompress.storage.container.differences import REFERRING, Same, Signs, applied
+from jaxcompress.storage.container.differences import applied
 from jaxcompress.storage.container.errors import FileError, contradiction, reading
 from jaxcompress.storage.container.limits import HEADER_WEIGHT, MAX_BYTES, check_total, leaf_bytes
 from jaxcompress.storage.container.plan import VERSION
+from jaxcompress.storage.container.references import REFERRING, Difference, Same
 from jaxcompress.storage.files import tree_of
 
 
@@ -132,4 +133,4 @@ def _resolved(name: str, leaf, found: Archive, base: str | os.PathLike) -> Any:
         return old
     if not isinstance(old, np.ndarray):
         raise contradiction(f"leaf {shown(name)} differs from a number of Python")
-    return leaf.applied(old) if isinstance(leaf, Signs) else applied(leaf, old)
+    return applied(leaf, old) if isinstance(leaf, Difference) else leaf.applied(old)

@@ -20,17 +20,12 @@ from jaxcompress.storage.coders.words import Layout, Words
 from jaxcompress.storage.container import ahead, disk, writing
 from jaxcompress.storage.container.archive import Archive
 from jaxcompress.storage.container.arrays import on_host
-from jaxcompress.storage.container.differences import (
-    Difference,
-    Same,
-    folded,
-    plane_count,
-    plane_of,
-)
+from jaxcompress.storage.container.differences import folded, plane_count, plane_of
 from jaxcompress.storage.container.dtypes import array_words
 from jaxcompress.storage.container.parts import Source
 from jaxcompress.storage.container.paths import checked_path
 from jaxcompress.storage.container.plan import Plan, plan
+from jaxcompress.storage.container.references import Difference, Same
 from jaxcompress.storage.container.safetensors import NO_TEXT
 from jaxcompress.storage.container.stored import Stored, weighed
 from jaxcompress.storage.delta_reading import opened_base, struct_of

@@ -14,9 +14,9 @@ from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.storage.container import archive
 from jaxcompress.storage.container.archive import Archive
 from jaxcompress.storage.container.contents import Contents
-from jaxcompress.storage.container.differences import Difference, Same, Signs
 from jaxcompress.storage.container.errors import brief
 from jaxcompress.storage.container.limits import MAX_BYTES
+from jaxcompress.storage.container.references import Difference, Product, Same, Signs
 
 _WIDEST = 100
 """Characters of a text in the table. All rows are as wide as the widest."""
@@ -181,6 +181,8 @@ def _spec(outlined) -> str:
         return f"{_spec(outlined.leaf) or 'plain'}, rotated in blocks of {outlined.block}"
     if isinstance(outlined, Hashed):
         return f"{outlined.buckets} values, hashed"
+    if isinstance(outlined, Product):
+        return f"difference to the base, {_spec(outlined.factors)}"
     for kind, words in _TO_THE_BASE.items():
         if isinstance(outlined, kind):
             return words

@@ -102,11 +102,7 @@ def factorize(
     selected = [name for name in leaves if chosen[name]]
     if leaves and not selected:
         raise ValueError(f"factorize(select=...) selects no leaf. Leaves are: {', '.join(leaves)}.")
-    for _, each in as_rules(rank).pairs:
-        if callable(each):
-            check_takes("factorize", "rank", each, 1, "For example structure.ranks.energy(0.99).")
-        else:
-            check_count("factorize", "rank", each)
+    check_rank("factorize", rank)
     rules = as_rules(rank).pairs
     places = Rules((pattern, i) for i, (pattern, _) in enumerate(rules)).assign(selected)
     if covariances is not None:
@@ -148,6 +144,20 @@ def factorize(
     return jax.tree.unflatten(treedef, factored), Report("factorize", rows)
 
 
+def check_rank(caller: str, rank: Rules[Ranks | int] | Ranks | int) -> None:
+    """Refuses what is no rank, no choice of ranks and no rules of those.
+
+    Raises:
+      TypeError: it is none.
+      ValueError: a rank is below 1.
+    """
+    for _, each in as_rules(rank).pairs:
+        if callable(each):
+            check_takes(caller, "rank", each, 1, "For example structure.ranks.energy(0.99).")
+        else:
+            check_count(caller, "rank", each)
+
+
 class _Result(NamedTuple):
     """The leaf in place of one leaf, and the report's action and reason."""
 
@@ -171,7 +181,7 @@ def _target(
     inputs: Mapping[str, Reading],
     damping: float,
 ) -> _Target:
-    axes = _axes(name, leaf, known)
+    axes = matrix_axes(name, leaf, known)
     check_finite("factorize", name, leaf)
     canonical = to_canonical(jnp.asarray(leaf), axes)
     batch = canonical.shape[: len(axes.batch)]
@@ -244,7 +254,8 @@ def _mean(readings: list[Reading]) -> Reading:
     return Reading(sum(shares) / jnp.maximum(sites, 1), sum(counts[1:], counts[0]))
 
 
-def _axes(name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
+def matrix_axes(name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
+    """The axes a leaf is factored along: assumed where it meets no data."""
     axes = axes_of(name, leaf, known)
     return axes if axes.meets_data else assumed_axes(leaf)
 
@@ -254,7 +265,7 @@ def _obstacle(name: str, leaf, known: dict[str, LeafAxes] | None) -> Obstacle | 
     obstacle = by_kind(leaf, "Leave it out with select=, or materialize it first.")
     if obstacle is not None:
         return obstacle
-    axes = _axes(name, leaf, known)
+    axes = matrix_axes(name, leaf, known)
     if not axes.output or not axes.contracting:
         shape = tuple(leaf.shape)
         return Obstacle(f"its shape {shape} has no output or no contracting axis: it is no matrix")

@@ -43,6 +43,10 @@ def index() -> pathlib.Path:
     return pathlib.Path(folder().name, "written.safetensors.index.json")
 
 
+def factors() -> jc.storage.Factors:
+    return jc.storage.Factors(rank=1)
+
+
 DOORS = Doors(
     given={"path": saved, "tree": lambda: {"w": jnp.ones(2)}, "name": lambda: "in"},
     calls={
@@ -50,6 +54,7 @@ DOORS = Doors(
         "storage.save_shards": {"path": index},
         "storage.save_delta": {"path": path, "base": saved},
         "storage.save_bit_delta": {"path": path, "base": saved},
+        "storage.save_low_rank_delta": {"path": path, "base": saved, "factors": factors},
         "storage.load_delta": {"path": difference, "base": saved},
     },
     right={"tree": TREE, "path": TEXT, "name": TEXT, "base": TEXT},

@@ -14,7 +14,6 @@ from jaxcompress.graph.surgery.removal import Removal, fault_of
 from jaxcompress.storage.container import index, outlines, version_1, version_2, writing
 from jaxcompress.storage.container.arrays import on_device
 from jaxcompress.storage.container.contents import Leaf, Version
-from jaxcompress.storage.container.differences import REFERRING
 from jaxcompress.storage.container.errors import FileError, brief, contradiction, within
 from jaxcompress.storage.container.header import LENGTH_BYTES
 from jaxcompress.storage.container.header import read as read_header
@@ -22,6 +21,7 @@ from jaxcompress.storage.container.limits import HEADER_WEIGHT, check_total, lea
 from jaxcompress.storage.container.paths import opened as opened_file
 from jaxcompress.storage.container.paths import regular
 from jaxcompress.storage.container.plan import FORMAT, VERSION
+from jaxcompress.storage.container.references import REFERRING
 from jaxcompress.storage.container.volume import Volume
 
 VERSIONS: Mapping[str, Version] = {"1": version_1.READER, "2": version_2.READER}

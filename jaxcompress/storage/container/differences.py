@@ -1,17 +1,16 @@
-"""Leaves of a file that says how a tree differs from that of another file.
+"""Differences of arrays, and how files describe the leaves that need another file.
 
 A difference is taken of the bits, as integers, so that it is exact for every dtype, and
 stored in planes of one byte: numbers of nearly the same value differ in low bytes, and
 the planes of the high ones are mostly zeros.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
 
 import jax
 import numpy as np
 
+from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.messages import shown
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.storage.container.dtypes import (
@@ -24,75 +23,13 @@ from jaxcompress.storage.container.dtypes import (
 from jaxcompress.storage.container.errors import contradiction
 from jaxcompress.storage.container.limits import checked_shape
 from jaxcompress.storage.container.parts import Codes
-
-
-@dataclasses.dataclass(frozen=True)
-class Same:
-    """A leaf that is the other file's, bit for bit.
-
-    Attributes:
-      dtype: of the array that it stands for.
-      shape: of that array.
-    """
-
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    parts: ClassVar[dict[str, Any]] = {}
-
-
-@dataclasses.dataclass(frozen=True)
-class Difference:
-    """An array as the difference of its bits from those of the other file's.
-
-    Attributes:
-      dtype: of the array; the other's too.
-      shape: of the array; the other's too.
-      planes: (words,) uint8 each, the bytes of the folded differences, lowest first.
-    """
-
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    planes: tuple
-
-    @property
-    def parts(self) -> dict[str, Any]:
-        """The planes by name, as files have them."""
-        return {str(position): plane for position, plane in enumerate(self.planes)}
-
-
-@dataclasses.dataclass(frozen=True)
-class Signs:
-    """An array as the other file's and one step up or down for each number.
-
-        x = base + scale where not negative, base - scale where negative
-
-    Computed in float32 and rounded to the dtype.
-
-    Attributes:
-      dtype: of the array, a real floating one; the other's too.
-      shape: of the array; the other's too.
-      negative: uint8 of the shape, 1 where the step goes down.
-      scale: () float32.
-    """
-
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    negative: Any
-    scale: Any
-
-    @property
-    def parts(self) -> dict[str, Any]:
-        """The signs and the scale by name, as files have them."""
-        return {"negative": self.negative, "scale": self.scale}
-
-    def applied(self, base: np.ndarray) -> np.ndarray:
-        """The array, from the other file's."""
-        step = np.where(self.negative, -self.scale, self.scale)
-        return (base.astype(np.float32) + step).astype(self.dtype)
-
-
-REFERRING = (Same, Difference, Signs)
-"""Leaves that need another file."""
+from jaxcompress.storage.container.references import (
+    Difference,
+    Product,
+    Same,
+    Signs,
+    matrices_of,
+)
 
 
 def folded(new: np.ndarray, old: np.ndarray) -> np.ndarray:
@@ -158,7 +95,7 @@ def applied(difference: Difference, base: np.ndarray) -> np.ndarray:
     return new.view(difference.dtype).reshape(difference.shape)
 
 
-def fields_of(leaf: Same | Difference | Signs, specs: Sequence[QuantSpec]) -> list:
+def fields_of(leaf: Same | Difference | Signs | Product, specs: Sequence[QuantSpec]) -> list:
     """What is no array of a leaf, as JSON."""
     del specs
     return [leaf.dtype.name, list(leaf.shape)]
@@ -211,6 +148,25 @@ def signs(fields: list, arrays: Mapping, specs: Sequence[QuantSpec]) -> Signs:
             if found == (shape, 1, (), np.float32):
                 return Signs(floating_dtype(dtype.name), shape, negative, scale)
     raise contradiction(f"parts {shown(sorted(arrays))} that are not signs and one scale")
+
+
+def product(fields: list, parts: Mapping, specs: Sequence[QuantSpec]) -> Product:
+    """The leaf that a file describes, of arrays or of their shapes.
+
+    Raises:
+      FileError: it describes none.
+    """
+    del specs
+    dtype, shape = _struct(fields)
+    factors = parts.get("factors")
+    if len(parts) > 1 or not isinstance(factors, LowRank):
+        raise contradiction(f"parts {shown(sorted(parts))} that are not the factors of a product")
+    if (factors.shape, factors.dtype) != (shape, np.float32):
+        raise contradiction("a product of another shape than its leaf's, or not of float32")
+    largest = min(matrices_of(factors)[1:])
+    if not 1 <= factors.rank <= largest:
+        raise contradiction(f"rank {factors.rank} of matrices that have {largest} at most")
+    return Product(floating_dtype(dtype.name), shape, factors)
 
 
 def _dtype(x) -> np.dtype | None:

@@ -18,6 +18,7 @@ from jaxcompress.core.order import permutation_of
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.rotated import Rotated
 from jaxcompress.storage.container.errors import FileError, contradiction
+from jaxcompress.storage.container.references import Product
 
 MAX_BYTES = 16 * 2**30
 """What a tree may take in memory unless the caller says otherwise."""
@@ -106,6 +107,8 @@ def leaf_bytes(outlined) -> int:
     if isinstance(outlined, QTensor):
         arrays = [array for array in arrays if array is not outlined.codes]
         return array_bytes(outlined.stored_shape, 1) + sum(map(leaf_bytes, arrays))
+    if isinstance(outlined, Product):
+        return array_bytes(outlined.shape, outlined.dtype.itemsize) + leaf_bytes(outlined.factors)
     [array] = arrays
     return array_bytes(array.shape, array.dtype.itemsize)
 

@@ -14,13 +14,13 @@ from jaxcompress.storage.coders import Coder, plain
 from jaxcompress.storage.coders.choice import coder_named
 from jaxcompress.storage.container import ahead, digests, forms, memory
 from jaxcompress.storage.container.contents import Contents, Leaf, Version, users_texts
-from jaxcompress.storage.container.differences import REFERRING
 from jaxcompress.storage.container.errors import brief, contradiction, within
 from jaxcompress.storage.container.header import Entry, Header, in_order
 from jaxcompress.storage.container.limits import chosen
 from jaxcompress.storage.container.parts import Codes, Part
 from jaxcompress.storage.container.plan import RESERVED, VERSION
 from jaxcompress.storage.container.records import Record, from_json, named_parts, parts
+from jaxcompress.storage.container.references import REFERRING
 from jaxcompress.storage.container.safetensors import shaped
 from jaxcompress.storage.container.texts import entries_of, one_for_each, read_by
 

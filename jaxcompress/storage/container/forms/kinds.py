@@ -2,7 +2,6 @@
 
 from jaxcompress.core.messages import shown
 from jaxcompress.storage.container import differences
-from jaxcompress.storage.container.differences import Difference, Same, Signs
 from jaxcompress.storage.container.errors import FileError
 from jaxcompress.storage.container.forms.codes import QUANTIZED
 from jaxcompress.storage.container.forms.corrected import CORRECTED
@@ -10,6 +9,7 @@ from jaxcompress.storage.container.forms.form import Form
 from jaxcompress.storage.container.forms.hashed import HASHED
 from jaxcompress.storage.container.forms.low_rank import LOW_RANK
 from jaxcompress.storage.container.forms.rotated import ROTATED
+from jaxcompress.storage.container.references import Difference, Product, Same, Signs
 
 FORMS = (QUANTIZED, LOW_RANK, CORRECTED, ROTATED, HASHED)
 TO_ANOTHER_FILE = tuple(
@@ -18,6 +18,7 @@ TO_ANOTHER_FILE = tuple(
         ("same", Same, differences.same),
         ("difference", Difference, differences.difference),
         ("signs", Signs, differences.signs),
+        ("product", Product, differences.product),
     )
 )
 
