@@ -47,6 +47,7 @@ from jaxcompress.core.names import named_leaves as named_leaves
 from jaxcompress.core.partition import combine as combine
 from jaxcompress.core.partition import partition as partition
 from jaxcompress.core.qtensor import QTensor as QTensor
+from jaxcompress.core.random_code import RandomCode as RandomCode
 from jaxcompress.core.recalibration import recalibrate as recalibrate
 from jaxcompress.core.report import Report as Report
 from jaxcompress.core.restacked import restack as restack

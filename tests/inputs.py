@@ -25,6 +25,7 @@ from jaxcompress.core.hadamard import drawn_signs
 from jaxcompress.core.leaf import CompressedLeaf
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.random_code import RandomCode
 from jaxcompress.core.rotated import Rotated
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import PyTree
@@ -197,6 +198,15 @@ def corrected_codes() -> Corrected:
     codes = {"left": qtensor(INT8, (5, 2), (5, 1), matrix)}
     codes |= {"right": qtensor(INT8, (2, 8), (2, 1), matrix)}
     return dataclasses.replace(leaf, correction=leaf.correction.with_parts(codes))
+
+
+def random_code(bits: int = 9) -> RandomCode:
+    """Two layers of six inputs and three outputs, in five blocks each."""
+    indices = np.random.default_rng(0).integers(0, 2**bits, (2, 5))
+    like = jax.ShapeDtypeStruct((2, 6, 3), jnp.float32)
+    scale = jnp.array([2**-17, 2**-16], jnp.float32)
+    axes = LeafAxes(contracting=(1,), output=(2,), batch=(0,))
+    return RandomCode.from_indices(jnp.asarray(indices), scale, like, bits=bits, seed=3, axes=axes)
 
 
 COMPOSED: dict[str, Callable[[], Corrected | Rotated]] = {

@@ -191,14 +191,24 @@ def places(entries: int, buckets: int, seed: int) -> tuple[Array, Array]:
       >>> bucket.tolist(), negative.tolist()
       ([0, 1, 0, 1], [True, True, True, False])
     """
-    first = np.uint32(seed * 0x9E3779B9 % 2**32)
-    mixed = _mix(jax.lax.iota(jnp.uint32, entries) + first)
+    mixed = hashes(entries, seed)
     bucket = jax.lax.rem(mixed, jnp.full_like(mixed, buckets))
-    return bucket.astype(jnp.int32), _mix(mixed ^ np.uint32(0x5BD1E995)) >= np.uint32(2**31)
+    return bucket.astype(jnp.int32), mix(mixed ^ np.uint32(0x5BD1E995)) >= np.uint32(2**31)
 
 
-def _mix(x: Array) -> Array:
-    """The finalizer of MurmurHash3: every bit depends on every other."""
+def hashes(entries: int, seed: int) -> Array:
+    """The hash h(i) of each entry of a layer, (entries,) uint32; no two are equal.
+
+    Example:
+      >>> hashes(3, seed=0).tolist()
+      [0, 1364076727, 821347078]
+    """
+    first = np.uint32(seed * 0x9E3779B9 % 2**32)
+    return mix(jax.lax.iota(jnp.uint32, entries) + first)
+
+
+def mix(x: Array) -> Array:
+    """The finalizer of MurmurHash3 on uint32: every bit depends on every other."""
     x = (x ^ (x >> 16)) * np.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * np.uint32(0xC2B2AE35)
     return x ^ (x >> 16)

@@ -14,6 +14,7 @@ from jaxcompress.core.left_out import is_constant
 from jaxcompress.core.masks import fitted, full_masks
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.random_code import RandomCode
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rotated import Rotated
 from jaxcompress.core.rules import Rules
@@ -145,6 +146,8 @@ def stored_as(leaf) -> str:
             return f"{held}, rotated in blocks of {leaf.block}"
         case Hashed():
             return f"{leaf.buckets} values, hashed"
+        case RandomCode():
+            return f"{leaf.blocks} random codes of {leaf.bits} bits"
     return KEPT
 
 

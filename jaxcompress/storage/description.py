@@ -8,6 +8,7 @@ from jaxcompress.core.corrected import Corrected
 from jaxcompress.core.hashed import Hashed
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.random_code import RandomCode
 from jaxcompress.core.report import aligned
 from jaxcompress.core.rotated import Rotated
 from jaxcompress.graph.surgery.removal import Removal
@@ -183,6 +184,8 @@ def _spec(outlined) -> str:
         return f"{outlined.buckets} values, hashed"
     if isinstance(outlined, Product):
         return f"difference to the base, {_spec(outlined.factors)}"
+    if isinstance(outlined, RandomCode):
+        return f"{outlined.blocks} random codes of {outlined.bits} bits"
     for kind, words in _TO_THE_BASE.items():
         if isinstance(outlined, kind):
             return words

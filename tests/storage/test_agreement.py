@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from jaxcompress.core.hashed import Hashed
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.storage import describe, load, load_leaf, save, size
 from jaxcompress.storage.container.dtypes import known_dtype
-from tests.inputs import COMPOSED, QTENSORS, TREES
+from tests.inputs import COMPOSED, QTENSORS, TREES, random_code
 from tests.storage.bits import assert_same_leaves
 
 X = np.ones(3, np.float32)
@@ -75,7 +76,23 @@ ACCEPTED["hashed"] = {
     "layers": HASHED,
     "half": dataclasses.replace(HASHED, dtype=known_dtype("float16")),
 }
+RANDOM_CODE = jax.tree.map(np.asarray, random_code())
+ACCEPTED["random codes"] = {
+    "layers": RANDOM_CODE,
+    "half": dataclasses.replace(RANDOM_CODE, dtype=known_dtype("float16")),
+    "of single bits": random_code(1),
+}
 REFUSED = {
+    "random codes of no bits": (dataclasses.replace(RANDOM_CODE, bits=0), "indices of 0 bits"),
+    "random codes without blocks": (dataclasses.replace(RANDOM_CODE, blocks=19), "has 19 blocks"),
+    "random codes of too many bytes": (
+        dataclasses.replace(RANDOM_CODE, bits=17),
+        r"has codes of shape \(2, 6\)",
+    ),
+    "random codes of other numbers": (
+        dataclasses.replace(RANDOM_CODE, scale=np.ones(2)),
+        "has scale of float64",
+    ),
     "hashed by a seed that is none": (dataclasses.replace(HASHED, seed=-1), "has a seed of -1"),
     "hashed without entries": (dataclasses.replace(HASHED, sizes=(0, 5)), "layers of sizes"),
     "hashed whole numbers": (

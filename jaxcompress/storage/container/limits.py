@@ -16,6 +16,7 @@ from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.messages import shown
 from jaxcompress.core.order import permutation_of
 from jaxcompress.core.qtensor import QTensor
+from jaxcompress.core.random_code import RandomCode
 from jaxcompress.core.rotated import Rotated
 from jaxcompress.storage.container.errors import FileError, contradiction
 from jaxcompress.storage.container.references import Product
@@ -101,7 +102,7 @@ def leaf_bytes(outlined) -> int:
     Those of its arrays; the codes of a quantized leaf count one byte each, as they do
     while they are decoded.
     """
-    if isinstance(outlined, LowRank | Corrected | Rotated):
+    if isinstance(outlined, LowRank | Corrected | Rotated | RandomCode):
         return sum(map(leaf_bytes, outlined.parts.values()))
     arrays = jax.tree.leaves(outlined)
     if isinstance(outlined, QTensor):

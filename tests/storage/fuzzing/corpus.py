@@ -25,7 +25,7 @@ from jaxcompress.storage.coders import (
     planes,
     rans,
 )
-from tests.inputs import COMPOSED
+from tests.inputs import COMPOSED, random_code
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
 
@@ -97,6 +97,7 @@ CORPUS = (
     saved("numbers", lambda: {"a": [True, 2, 0.5, 1j], "b": np.arange(3), "c": KEYS}),
     saved("composed", composed),
     saved("hashed", lambda: hash_weights({"kernel": jnp.ones((8, 6))}, 0.25, seed=3)[0]),
+    saved("random_code", lambda: {"kernel": random_code()}),
     saved("bitmask", lambda: [sparse(np.float32), sparse(np.bool_), sparse(np.complex64)]),
     saved("rans", lambda: [skewed(6), skewed(1)], (rans,)),
     saved("context", lambda: [skewed(6), skewed(1), few()], (context,)),

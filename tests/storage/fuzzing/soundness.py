@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress import Corrected, Hashed, LowRank, QTensor, QuantSpec, Rotated
+from jaxcompress import Corrected, Hashed, LowRank, QTensor, QuantSpec, RandomCode, Rotated
 from jaxcompress.core.names import named_leaves
 from jaxcompress.storage import FileReport
 
@@ -40,7 +40,7 @@ def check_leaf(leaf) -> None:
             assert isinstance(factor, QTensor | jax.Array | np.ndarray)
             assert jnp.issubdtype(factor.dtype, jnp.floating)
             check_leaf(factor)
-    elif isinstance(leaf, Corrected | Hashed | Rotated):
+    elif isinstance(leaf, Corrected | Hashed | RandomCode | Rotated):
         assert jnp.issubdtype(leaf.dtype, jnp.floating)
         assert not leaf._dtype_fault()
         assert not leaf._shape_fault()
