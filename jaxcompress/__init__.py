@@ -46,6 +46,7 @@ from jaxcompress.core.names import leaf_names as leaf_names
 from jaxcompress.core.names import named_leaves as named_leaves
 from jaxcompress.core.partition import combine as combine
 from jaxcompress.core.partition import partition as partition
+from jaxcompress.core.product import ProductQuantized as ProductQuantized
 from jaxcompress.core.qtensor import QTensor as QTensor
 from jaxcompress.core.random_code import RandomCode as RandomCode
 from jaxcompress.core.recalibration import recalibrate as recalibrate

@@ -13,6 +13,7 @@ from jaxcompress.core.leaf import CompressedLeaf, is_compressed
 from jaxcompress.core.left_out import is_constant
 from jaxcompress.core.masks import fitted, full_masks
 from jaxcompress.core.names import named_leaves
+from jaxcompress.core.product import ProductQuantized
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.random_code import RandomCode
 from jaxcompress.core.report import KEPT, LeafReport, Report
@@ -148,6 +149,8 @@ def stored_as(leaf) -> str:
             return f"{leaf.buckets} values, hashed"
         case RandomCode():
             return f"{leaf.blocks} random codes of {leaf.bits} bits"
+        case ProductQuantized():
+            return leaf.form
     return KEPT
 
 

@@ -7,6 +7,7 @@ from jaxcompress.core.checks import check_count
 from jaxcompress.core.corrected import Corrected
 from jaxcompress.core.hashed import Hashed
 from jaxcompress.core.lowrank import LowRank
+from jaxcompress.core.product import ProductQuantized
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.random_code import RandomCode
 from jaxcompress.core.report import aligned
@@ -186,6 +187,8 @@ def _spec(outlined) -> str:
         return f"difference to the base, {_spec(outlined.factors)}"
     if isinstance(outlined, RandomCode):
         return f"{outlined.blocks} random codes of {outlined.bits} bits"
+    if isinstance(outlined, ProductQuantized):
+        return outlined.form
     for kind, words in _TO_THE_BASE.items():
         if isinstance(outlined, kind):
             return words

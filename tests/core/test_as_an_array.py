@@ -22,6 +22,7 @@ import jaxcompress as jc
 from jaxcompress.core import corrected as corrected_leaf
 from jaxcompress.core import hashed as hashed_leaf
 from jaxcompress.core import lowrank, qtensor
+from jaxcompress.core import product as product_leaf
 from jaxcompress.core import random_code as random_leaf
 from jaxcompress.core import rotated as rotated_leaf
 from jaxcompress.core.axes import LeafAxes
@@ -42,7 +43,14 @@ LEAVES = {"QTensor": INT4, "LowRank": LOW_RANK, "Corrected": CORRECTED, "Rotated
 RANDOM_CODE = jc.RandomCode.from_indices(
     jnp.arange(5), jnp.float32(2**-17), jnp.asarray(KERNEL), bits=9, seed=0, axes=DENSE
 )
-LEAVES |= {"Hashed": HASHED, "RandomCode": RANDOM_CODE}
+PRODUCT = jc.ProductQuantized.from_codes(
+    jnp.arange(12).reshape(6, 2) % 3,
+    jnp.asarray(KERNEL[2:]).reshape(2, 3, 2),
+    (4,),
+    dtype=jnp.float32,
+    axes=DENSE,
+)
+LEAVES |= {"Hashed": HASHED, "RandomCode": RANDOM_CODE, "ProductQuantized": PRODUCT}
 every_leaf = pytest.mark.parametrize("leaf", LEAVES.values(), ids=LEAVES)
 X = KERNEL[::-1].copy()
 
@@ -270,7 +278,7 @@ ODD = {
 def test_a_leaf_mapped_to_anything_shows_what_it_holds(leaf, name):
     odd = jax.tree.map(ODD[name], leaf)
     shown = r"(QTensor\(int4 per channel, codes|LowRank\(left|Corrected\(base|Rotated\(leaf"
-    shown += r"|Hashed\(values|RandomCode\(codes)="
+    shown += r"|Hashed\(values|RandomCode\(codes|ProductQuantized\(codes)="
     assert re.match(shown, repr(odd))
     with pytest.raises(ValueError, match=r"cannot have .* jc.materialized\(fn\)"):
         odd + 1
@@ -359,6 +367,7 @@ def test_the_static_part_survives_as_json(leaf):
         jc.Rotated: rotated_leaf,
         jc.Hashed: hashed_leaf,
         jc.RandomCode: random_leaf,
+        jc.ProductQuantized: product_leaf,
     }[type(leaf)]
     _, static = leaf.tree_flatten_with_keys()
     assert fields.static_from_json(json.loads(json.dumps(fields.static_to_json(static)))) == static

@@ -77,6 +77,7 @@ DOORS = Doors(
         "fraction_bits": lambda: 2,
         "name": lambda: "levels",
         "share": lambda: 0.5,
+        "vectors": lambda: jc.quantize.sharing.Vectors(2, 4),
         "levels": lambda: (-1.0, 0.0, 1.0),
     },
     calls={
@@ -85,6 +86,7 @@ DOORS = Doors(
             "spec": lambda: jc.quantize.formats.codebook(2, per="tensor"),
             "importance": lambda: PARAMS,
         },
+        "quantize.sharing.product": {"importance": lambda: PARAMS},
         "quantize.plan_execution": {"params": quantized, "probe": lambda: untimed},
     },
     right={

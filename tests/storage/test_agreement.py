@@ -12,6 +12,7 @@ import pytest
 
 from jaxcompress.core.hashed import Hashed
 from jaxcompress.core.lowrank import LowRank
+from jaxcompress.core.product import ProductQuantized
 from jaxcompress.storage import describe, load, load_leaf, save, size
 from jaxcompress.storage.container.dtypes import known_dtype
 from tests.inputs import COMPOSED, QTENSORS, TREES, random_code
@@ -82,6 +83,18 @@ ACCEPTED["random codes"] = {
     "half": dataclasses.replace(RANDOM_CODE, dtype=known_dtype("float16")),
     "of single bits": random_code(1),
 }
+PRODUCT = ProductQuantized(
+    np.full((2, 6, 1), 0b01, np.uint8),
+    np.ones((2, 1, 3, 4), np.float32),
+    (2, 6),
+    np.dtype(np.float32),
+    (-3, -1, -2),
+)
+ACCEPTED["product-quantized"] = {
+    "layers": PRODUCT,
+    "half": dataclasses.replace(PRODUCT, dtype=known_dtype("bfloat16")),
+    "of half": dataclasses.replace(PRODUCT, codebooks=np.ones((2, 3, 3, 4), np.float16)),
+}
 REFUSED = {
     "random codes of no bits": (dataclasses.replace(RANDOM_CODE, bits=0), "indices of 0 bits"),
     "random codes without blocks": (dataclasses.replace(RANDOM_CODE, blocks=19), "has 19 blocks"),
@@ -92,6 +105,19 @@ REFUSED = {
     "random codes of other numbers": (
         dataclasses.replace(RANDOM_CODE, scale=np.ones(2)),
         "has scale of float64",
+    ),
+    "vectors of no entry": (
+        dataclasses.replace(PRODUCT, codes=np.full((2, 6, 1), 0b11, np.uint8)),
+        "has a code of 3 for 3 entries.*ProductQuantized.from_codes",
+    ),
+    "vectors that do not fit": (dataclasses.replace(PRODUCT, inputs=(2, 7)), "do not divide"),
+    "vectors of wide codes": (
+        dataclasses.replace(PRODUCT, codes=np.ones((2, 6, 1), np.int32)),
+        "has codes of int32, not of uint8",
+    ),
+    "vectors of an order that is none": (
+        dataclasses.replace(PRODUCT, order=(-1, -1)),
+        "is not an order",
     ),
     "hashed by a seed that is none": (dataclasses.replace(HASHED, seed=-1), "has a seed of -1"),
     "hashed without entries": (dataclasses.replace(HASHED, sizes=(0, 5)), "layers of sizes"),

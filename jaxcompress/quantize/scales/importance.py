@@ -1,7 +1,12 @@
 """What an error at each weight counts: by the energy of its input, or as given."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxcompress.core.formats.cuts import Cut, in_blocks
 from jaxcompress.core.kinds import check_numeric
@@ -71,6 +76,41 @@ def check_importance(caller: str, importance: Array) -> None:
     ends = known_extremes(jnp.asarray(importance))
     if ends is not None and not 0 <= ends[0] <= ends[1] < np.inf:
         raise ValueError(f"{caller}(importance={shown(importance)}) must be finite and at least 0.")
+
+
+def importance_named(caller: str, name: str, leaf, counts: Mapping[str, Any]) -> Any:
+    """The importance of a leaf, one number for each weight or sizes of 1.
+
+    Args:
+      caller: names the method in errors.
+      name: of the leaf.
+      leaf: array or shape.
+      counts: importances by leaf name.
+
+    Raises:
+      TypeError: it holds no numbers.
+      ValueError: it is missing, not finite, below 0, or not of the leaf's shape.
+    """
+    if name not in counts:
+        raise ValueError(
+            f"{caller}(importance=...) has no leaf {name!r}, which the params have. Give each "
+            "weight's importance the name of the weight."
+        )
+    own = counts[name]
+    if not isinstance(own, jax.ShapeDtypeStruct):
+        own = jnp.asarray(own)
+    if not isinstance(own, Tracer | jax.ShapeDtypeStruct):
+        check_importance(f"{caller}: leaf {name!r}", own)
+    try:
+        fits = jnp.broadcast_shapes(own.shape, tuple(leaf.shape)) == tuple(leaf.shape)
+    except ValueError:
+        fits = False
+    if not fits or len(own.shape) != len(leaf.shape):
+        raise ValueError(
+            f"{caller}(importance=...): leaf {name!r} has shape {tuple(leaf.shape)}, its "
+            f"importance {own.shape}. Give one number for each weight, or sizes of 1."
+        )
+    return own
 
 
 def _unfit(caller: str, shape: tuple[int, ...]) -> ValueError:

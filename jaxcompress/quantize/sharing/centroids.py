@@ -3,10 +3,14 @@
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.companions import Companion, Companions, Step, no_penalty, require, seen
+from jaxcompress.core.leaf import CompressedLeaf
 from jaxcompress.core.names import named_leaves
+from jaxcompress.core.numerics import narrowed
+from jaxcompress.core.product import ProductQuantized
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array, Params
 from jaxcompress.quantize.sharing.leaves import with_zero
@@ -21,12 +25,14 @@ def centroids() -> Companion:
 
     which is the gradient through `materialized(fn)`, times the scale of the block where
     that is not 1. The level of code 0 is no companion, so it stays 0, and with it every
-    pruned weight. Bytes stay what they are.
+    pruned weight. Bytes stay what they are. Codebooks of vectors, of `product`, are
+    trained alike: dL/dc_k is then a vector.
 
     Returns:
       Companion. `init` takes params with `QTensor` leaves that store levels and gives
-      by leaf name the levels beside zero, float32 (blocks…, 2**bits - 1); `view` and
-      `freeze` put them back. There is no penalty.
+      by leaf name the levels beside zero, float32 (blocks…, 2**bits - 1); of a
+      `ProductQuantized` the entries beside the first, float32 (batch…, books,
+      entries - 1, length). `view` and `freeze` put them back. There is no penalty.
 
     Raises:
       ValueError: (of `init`) no leaf stores levels; (of `view` and `freeze`) companions
@@ -45,21 +51,20 @@ def centroids() -> Companion:
       >>> levels["kernel"].ravel(), grads["kernel"].ravel()
       (Array([-2., -2.,  1.], dtype=float32), Array([-4.,  0.,  4.], dtype=float32))
 
-    Source: Han et al. 2016, arXiv:1510.00149, section 3.3.
+    Source: Han et al. 2016, arXiv:1510.00149, section 3.3; Stock et al. 2019,
+    arXiv:1907.05686, section 3.3, for vectors.
     """
     return Companion(_levels, _view, _view, no_penalty)
 
 
 def _levels(params: Params) -> Companions:
     found = {
-        name: leaf.codebook[..., 1:]
-        for name, leaf in named_leaves(params).items()
-        if _stores_levels(leaf)
+        name: _trained(leaf) for name, leaf in named_leaves(params).items() if _stores_levels(leaf)
     }
     if not found:
         raise ValueError(
             "centroids().init(params): no leaf stores levels of its own. Quantize with "
-            "formats.codebook(bits) first."
+            "formats.codebook(bits) or sharing.product first."
         )
     return found
 
@@ -68,19 +73,30 @@ def _view(params: Params, companions: Companions, step: Step = Step()) -> Params
     del step
     require("centroids", params, companions, _fits)
 
-    def with_levels(name: str, leaf: QTensor) -> QTensor:
+    def with_levels(name: str, leaf: QTensor | ProductQuantized) -> CompressedLeaf:
         levels = jnp.asarray(companions[name], jnp.float32)
+        if isinstance(leaf, ProductQuantized):
+            entries = narrowed(levels, leaf.codebooks.dtype)
+            fixed = leaf.codebooks[..., :1, :]
+            codebooks = jnp.concatenate([fixed, entries], axis=-2)
+            return dataclasses.replace(leaf, codebooks=codebooks)
         return dataclasses.replace(leaf, codebook=with_zero(levels))
 
     return seen(params, companions, with_levels)
 
 
 def _stores_levels(leaf: Any) -> bool:
-    return isinstance(leaf, QTensor) and leaf.codebook is not None
+    if isinstance(leaf, QTensor):
+        return leaf.codebook is not None
+    return isinstance(leaf, ProductQuantized)
+
+
+def _trained(leaf: Any) -> Array:
+    """All levels or vectors but those of code 0, float32."""
+    if isinstance(leaf, ProductQuantized):
+        return leaf.codebooks[..., 1:, :].astype(jnp.float32)
+    return leaf.codebook[..., 1:]
 
 
 def _fits(companion: Array, leaf: Any) -> bool:
-    if not _stores_levels(leaf):
-        return False
-    *blocks, levels = leaf.codebook.shape
-    return tuple(companion.shape) == (*blocks, levels - 1)
+    return _stores_levels(leaf) and jnp.shape(companion) == jax.eval_shape(_trained, leaf).shape

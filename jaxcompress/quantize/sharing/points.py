@@ -111,10 +111,12 @@ def points(blocks: Array, importance: Array) -> Points:
     alive = blocks != 0
     importance = jnp.where(alive, importance, 0.0)
     most = jnp.max(importance, axis=1, keepdims=True)
-    weights = jnp.where(most > 0, importance / jnp.where(most > 0, most, 1.0), 1.0 * alive)
+    weights = jnp.where(
+        most > 0, importance / jnp.where(most > 0, most, 1.0), alive.astype(jnp.float32)
+    )
     weights = jnp.where(weights * 2.0**_BITS < 0.5, 0.0, weights)
     largest = jnp.max(jnp.abs(blocks), axis=1, keepdims=True)
-    unit = jnp.clip(_power_of_two(largest), _SMALLEST_UNIT, _LARGEST_UNIT)
+    unit = unit_of(largest)
     values = jnp.where(weights > 0, blocks / unit, 0.0)
     values, weights = jax.lax.sort((values, weights), dimension=1, num_keys=1)
     return Points(values, weights, _sums(weights), _sums(weights * values), unit)
@@ -138,7 +140,13 @@ def _at(x: Array, index: Array) -> Array:
     return jnp.take_along_axis(x, index, axis=1)
 
 
-def _power_of_two(x: Array) -> Array:
-    """The largest power of two that is not above, by the bits of positive floats."""
-    bits = jax.lax.bitcast_convert_type(x, jnp.uint32) & jnp.uint32(0x7F800000)
-    return jax.lax.bitcast_convert_type(bits, jnp.float32)
+def unit_of(largest: Array) -> Array:
+    """The power of two that numbers of such magnitudes, float32, are below 2 in.
+
+    Example:
+      >>> unit_of(jnp.array([0.0, 3.0, 4.0])).tolist()
+      [1.1754943508222875e-38, 2.0, 4.0]
+    """
+    bits = jax.lax.bitcast_convert_type(largest, jnp.uint32) & jnp.uint32(0x7F800000)
+    power = jax.lax.bitcast_convert_type(bits, jnp.float32)
+    return jnp.clip(power, _SMALLEST_UNIT, _LARGEST_UNIT)

@@ -2,11 +2,9 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.kinds import check_function, check_kind
@@ -20,7 +18,7 @@ from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Params, PyTree, Selector
 from jaxcompress.quantize.assignment import Assignment, assign, check_choice
 from jaxcompress.quantize.rounding.nearest import nearest
-from jaxcompress.quantize.scales.importance import check_importance
+from jaxcompress.quantize.scales.importance import importance_named
 from jaxcompress.quantize.scales.search import ScaleSearch
 from jaxcompress.quantize.sharing.k_means import k_means
 from jaxcompress.quantize.weights import check_values, row
@@ -86,7 +84,7 @@ def share(
     for name, choice in assigned.items():
         if isinstance(choice, Assignment):
             check_values("share", name, leaves[name])
-            own = _importance(name, leaves[name], counts)
+            own = importance_named("share", name, leaves[name], counts)
             leaves[name] = _shared(leaves[name], own, choice, search)
     rows = (
         row(name, each, leaves[name], assigned[name]) for name, each in named_leaves(params).items()
@@ -118,27 +116,3 @@ def _searched(search: Search, importance: Array) -> ScaleSearch:
         ) from error
     check_kind("share", "search", found, ScaleSearch, mend)
     return found
-
-
-def _importance(name: str, leaf, counts: dict[str, Any]) -> Any:
-    """The importance of a leaf, or an error that names it."""
-    if name not in counts:
-        raise ValueError(
-            f"share(importance=...) has no leaf {name!r}, which the params have. Give each "
-            "weight's importance the name of the weight."
-        )
-    own = counts[name]
-    if not isinstance(own, jax.ShapeDtypeStruct):
-        own = jnp.asarray(own)
-    if not isinstance(own, Tracer | jax.ShapeDtypeStruct):
-        check_importance(f"share: leaf {name!r}", own)
-    try:
-        fits = jnp.broadcast_shapes(own.shape, tuple(leaf.shape)) == tuple(leaf.shape)
-    except ValueError:
-        fits = False
-    if not fits or len(own.shape) != len(leaf.shape):
-        raise ValueError(
-            f"share(importance=...): leaf {name!r} has shape {tuple(leaf.shape)}, its importance "
-            f"{own.shape}. Give one number for each weight, or sizes of 1."
-        )
-    return own

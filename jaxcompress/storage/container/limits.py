@@ -15,6 +15,7 @@ from jaxcompress.core.corrected import Corrected
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.messages import shown
 from jaxcompress.core.order import permutation_of
+from jaxcompress.core.product import ProductQuantized
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.random_code import RandomCode
 from jaxcompress.core.rotated import Rotated
@@ -99,11 +100,13 @@ def array_bytes(shape: Iterable[int], itemsize: int) -> int:
 def leaf_bytes(outlined) -> int:
     """Bytes that a leaf counts for, given with shapes for arrays.
 
-    Those of its arrays; the codes of a quantized leaf count one byte each, as they do
-    while they are decoded.
+    Those of its arrays; the codes of a leaf count one byte each, as they do while they
+    are decoded.
     """
     if isinstance(outlined, LowRank | Corrected | Rotated | RandomCode):
         return sum(map(leaf_bytes, outlined.parts.values()))
+    if isinstance(outlined, ProductQuantized):
+        return array_bytes(outlined.codes_shape, 1) + leaf_bytes(outlined.codebooks)
     arrays = jax.tree.leaves(outlined)
     if isinstance(outlined, QTensor):
         arrays = [array for array in arrays if array is not outlined.codes]

@@ -21,7 +21,8 @@ from jaxcompress.storage.container.texts import compact
 
 _ANEW = (
     "Make it by quantize, factorize, QTensor.from_codes, LowRank.from_factors, "
-    "Corrected.from_parts, Rotated.from_rotated, Hashed.from_values or RandomCode.from_indices."
+    "Corrected.from_parts, Rotated.from_rotated, Hashed.from_values, RandomCode.from_indices or "
+    "ProductQuantized.from_codes."
 )
 
 

@@ -8,12 +8,13 @@ import tempfile
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress import QTensor
 from jaxcompress.quantize import int4, quantize
-from jaxcompress.quantize.sharing import hash_weights
+from jaxcompress.quantize.sharing import Vectors, hash_weights, product
 from jaxcompress.storage import save
 from jaxcompress.storage.coders import (
     FAST,
@@ -89,6 +90,14 @@ def composed() -> dict[str, object]:
     }
 
 
+def vectors() -> dict[str, object]:
+    """Product-quantized leaves of packed codes, one codebook and several."""
+    params = {"kernel": jnp.asarray(np.random.default_rng(0).normal(size=(8, 6)), jnp.float32)}
+    key = jax.random.key(0)
+    shared, _ = product(params, Vectors(2, 6, stored="float16"), key)
+    return {"shared": shared, "apart": product(params, Vectors(4, 3, per="subspace"), key)[0]}
+
+
 KEYS = {(1, "a"): 1.5, (2, "b"): {True: 2, 2.5: [3]}}
 CORPUS = (
     *(golden(1, name) for name in ("arrays", "quantized", "low_rank", "containers", "linen")),
@@ -98,6 +107,7 @@ CORPUS = (
     saved("composed", composed),
     saved("hashed", lambda: hash_weights({"kernel": jnp.ones((8, 6))}, 0.25, seed=3)[0]),
     saved("random_code", lambda: {"kernel": random_code()}),
+    saved("product_quantized", vectors),
     saved("bitmask", lambda: [sparse(np.float32), sparse(np.bool_), sparse(np.complex64)]),
     saved("rans", lambda: [skewed(6), skewed(1)], (rans,)),
     saved("context", lambda: [skewed(6), skewed(1), few()], (context,)),

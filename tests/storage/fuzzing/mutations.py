@@ -35,7 +35,7 @@ WORDS = (
     tuple(DTYPES),
     tuple(coder.name for coder in CODERS),
     tuple(form.kind for form in FORMS),
-    ("codes", "scale", "second_scale", "zero_point", "codebook", "left", "right"),
+    ("codes", "scale", "second_scale", "zero_point", "codebook", "codebooks", "left", "right"),
     tuple(kind.kind for kind in (*LEVELS, *SHARINGS, *SCALES)),
     ("tensor", "channel", "group"),
     ("l", "t", "d"),

@@ -4,7 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress import Corrected, Hashed, LowRank, QTensor, QuantSpec, RandomCode, Rotated
+from jaxcompress import (
+    Corrected,
+    Hashed,
+    LowRank,
+    ProductQuantized,
+    QTensor,
+    QuantSpec,
+    RandomCode,
+    Rotated,
+)
 from jaxcompress.core.names import named_leaves
 from jaxcompress.storage import FileReport
 
@@ -40,12 +49,14 @@ def check_leaf(leaf) -> None:
             assert isinstance(factor, QTensor | jax.Array | np.ndarray)
             assert jnp.issubdtype(factor.dtype, jnp.floating)
             check_leaf(factor)
-    elif isinstance(leaf, Corrected | Hashed | RandomCode | Rotated):
+    elif isinstance(leaf, Corrected | Hashed | ProductQuantized | RandomCode | Rotated):
         assert jnp.issubdtype(leaf.dtype, jnp.floating)
         assert not leaf._dtype_fault()
         assert not leaf._shape_fault()
         for part in leaf.parts.values():
             check_leaf(part)
+        if isinstance(leaf, ProductQuantized):
+            assert np.asarray(leaf.unpacked_codes).max(initial=0) < leaf.entries
     elif type(leaf) not in (bool, int, float, complex):
         assert isinstance(leaf, jax.Array | np.ndarray)
         if leaf.dtype == bool:

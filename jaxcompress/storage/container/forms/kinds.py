@@ -8,11 +8,12 @@ from jaxcompress.storage.container.forms.corrected import CORRECTED
 from jaxcompress.storage.container.forms.form import Form
 from jaxcompress.storage.container.forms.hashed import HASHED
 from jaxcompress.storage.container.forms.low_rank import LOW_RANK
+from jaxcompress.storage.container.forms.product_quantized import PRODUCT_QUANTIZED
 from jaxcompress.storage.container.forms.random_code import RANDOM_CODE
 from jaxcompress.storage.container.forms.rotated import ROTATED
 from jaxcompress.storage.container.references import Difference, Product, Same, Signs
 
-FORMS = (QUANTIZED, LOW_RANK, CORRECTED, ROTATED, HASHED, RANDOM_CODE)
+FORMS = (QUANTIZED, LOW_RANK, CORRECTED, ROTATED, HASHED, RANDOM_CODE, PRODUCT_QUANTIZED)
 TO_ANOTHER_FILE = tuple(
     Form(kind, leaf, differences.fields_of, lambda leaf: leaf.parts, read, read)
     for kind, leaf, read in (
