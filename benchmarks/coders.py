@@ -116,6 +116,19 @@ def of_normal() -> list[Case]:
     ]
 
 
+def of_structured() -> list[Case]:
+    """Sparse codes of 4 bits whose zeros lie in blocks, or whose columns differ."""
+    random = np.random.default_rng(0)
+    numbers = np.clip(np.round(4 * random.standard_normal((2000, 2000), np.float32)), -7, 7)
+    blocks = np.kron(random.random((125, 125)) < 0.1, np.ones((16, 16), bool))
+    kept = np.exp(random.normal(-3, 1.2, 2000)).clip(0, 1)
+    columns = random.random((2000, 2000)) < kept
+    return [
+        Case("normal, 10 % of 16 × 16 blocks, 4 bits", codes(np.where(blocks, numbers, 0), 4)),
+        Case("normal, sparse columns that differ, 4 bits", codes(np.where(columns, numbers, 0), 4)),
+    ]
+
+
 def seconds(call: Callable[[], object]) -> float:
     """The least of three calls, of this thread."""
     found = []
@@ -178,7 +191,7 @@ def table(case: Case, figures: dict[str, dict[str, float | None]]) -> str:
 def main() -> None:
     """Measures what has no record yet and prints it."""
     options = runner.arguments((__doc__ or "").partition("\n")[0]).parse_args()
-    for case in (*of_lenet(options.data), *of_normal()):
+    for case in (*of_structured(), *of_lenet(options.data), *of_normal()):
         found = runner.record(
             "coders",
             lambda case=case: measure(case.words),

@@ -19,12 +19,22 @@ from jaxcompress.storage.coders import (
     context_planes,
     gaps,
     huffman,
+    lines,
     occupancy,
     plain,
     planes,
     rans,
+    runs,
 )
 from jaxcompress.storage.coders.choice import checked_coders, coder_named
+from jaxcompress.storage.coders.fields import (
+    bytes_to_fields,
+    field_bytes,
+    fields_to_bytes,
+    from_unary,
+    to_unary,
+    unary_bytes,
+)
 from jaxcompress.storage.coders.frequencies import from_table, normalized, table
 from jaxcompress.storage.coders.gaps import entries
 from jaxcompress.storage.coders.huffman import lengths_of
@@ -47,6 +57,11 @@ WIDE = flat(
     .astype("<f4")
     .view("<u4"),
     32,
+)
+ROW, COLUMN = np.divmod(np.arange(8 * 90), 90)
+UNEVEN = Words(
+    np.where((COLUMN % (3 + 7 * ROW) == ROW) ^ (ROW == 6), 1 + COLUMN % 3, 0).astype(np.uint8),
+    Layout(3, (8, 90)),
 )
 
 
@@ -106,6 +121,21 @@ def of_gaps(words: Words) -> tuple[float, float]:
     return 0, entries * (2 + words.bits) / 8 + 16
 
 
+def of_runs(words: Words) -> tuple[float, float]:
+    """At most a byte for each run, and its bits for each word that is not zero."""
+    present = words.values != 0
+    lengths = 2 + int(np.sum(present[1:] != present[:-1]))
+    whole = whole_bytes(words.values.size * words.bits)
+    return 0, max(whole, lengths + int(np.sum(present)) * words.bits / 8) + 16
+
+
+def of_lines(words: Words) -> tuple[float, float]:
+    """At most a mask, two bytes and three bits for each line, and the other words."""
+    present = int(np.sum(words.values != 0))
+    whole, size = whole_bytes(words.values.size * words.bits), words.values.size
+    return 0, max(whole, size / 8 + 3 * (size / 8 + 1) + present * words.bits / 8) + 16
+
+
 CASES = [
     Case(plain, of_plain, "1872401b1018c002a0"),
     Case(bitmask, of_bitmask, "9a538ccbb5c54b01"),
@@ -125,6 +155,18 @@ CASES = [
     ),
     Case(huffman, of_huffman, "003125505532000000b2cf29e6a1e102"),
     Case(gaps, of_gaps, "020b0085603300cbb5c54b01"),
+    Case(
+        runs,
+        of_runs,
+        "00014425780100110030e610cea3ff39a1ff1f3b6e3e00fd7e2b002184104208218410420821841042082184100442082184105a6bad455a6bec3d07e101c0c807003f6a75a40001002400f1fae1803e51e9f81a33e15e4d2ff5a54f7c7632c860b381bed014409680a8d727e8ed",
+        UNEVEN,
+    ),
+    Case(
+        lines,
+        of_lines,
+        "00012e00001e090604030358020049b2255555010200ec3fe45e55c6374992244992244992244992499224932493acc98c01002400f1fae1803e51e9f81a33e15e4d2ff5a54f7c7632c860b381bed014409680a8d727e8ed",
+        UNEVEN,
+    ),
 ]
 every_coder = pytest.mark.parametrize("case", CASES, ids=lambda case: case.coder.name)
 
@@ -420,3 +462,76 @@ def test_a_bitmask_by_hand():
     coded = bitmask.encode(flat([0, 5, 0, 0, 9, 0, 0, 0, 3], 4))
     # Entries 1, 4 and 8 are there; of two words in a byte the first has the low half.
     np.testing.assert_array_equal(coded, [0b00010010, 0b1, 5 | 9 << 4, 3])
+
+
+def pruned(keep: np.ndarray) -> Words:
+    """Codes of 4 bits, of which each is kept with its probability."""
+    random = np.random.default_rng(0)
+    levels = np.where(random.random(keep.shape) < 0.5, 1, -1) * random.geometric(0.6, keep.shape)
+    values = np.where(random.random(keep.shape) < keep, levels.clip(-7, 7), 0) % 16
+    return Words(values.reshape(-1).astype(np.uint8), Layout(4, keep.shape))
+
+
+@pytest.mark.parametrize("keep", [0.02, 0.1, 0.5])
+@pytest.mark.parametrize(("coder", "most"), [(runs, 1.02), (lines, 1.04)])
+def test_a_mask_without_structure_costs_little_more_than_its_entropy(coder, most, keep):
+    given = pruned(np.full((1000, 500), keep))
+    assert coder.size_bytes(given) <= most * entropy_bits(given.values) / 8
+
+
+def test_runs_are_small_where_zeros_lie_together():
+    blocks = np.random.default_rng(1).random((60, 60)) < 0.1
+    given = pruned(np.kron(blocks, np.ones((16, 16))))
+    assert runs.size_bytes(given) <= 0.55 * rans.size_bytes(given)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_lines_are_small_where_rows_or_columns_differ(axis):
+    keep = np.exp(np.random.default_rng(1).normal(-3, 1.2, 600)).clip(0, 1)
+    given = pruned(np.broadcast_to(np.expand_dims(keep, axis), (600, 600)))
+    assert lines.size_bytes(given) <= 0.9 * rans.size_bytes(given)
+
+
+def test_a_line_of_many_entries_is_read_in_blocks():
+    given = pruned(np.full((3, 1 << 15), 0.4))
+    check(CASES[CODERS.index(lines)], given)
+
+
+@pytest.mark.parametrize("coder", [runs, lines], ids=lambda coder: coder.name)
+@pytest.mark.parametrize("bits", [1, 8, 32])
+def test_a_large_array_of_zeros_is_vouched_for(coder, bits):
+    given = Words(np.zeros(1 << 20, word_dtype(bits)), Layout(bits, (1 << 10, 1 << 10)))
+    coded = coder.encode(given)
+    assert coder.least_bytes(given.layout) == (1 << 20) // 4096 == coded.size - 2
+    np.testing.assert_array_equal(coder.decode(coded, given.layout), given.values)
+    wrong = coded.copy()
+    wrong[-1] = 1
+    with pytest.raises(FileError, match="do not fit"):
+        coder.decode(wrong, given.layout)
+
+
+FIELDS = [0, 1, 3, 8, 9, 16, 17, 40, 58]
+
+
+@pytest.mark.parametrize("bits", FIELDS)
+def test_fields_of_any_width_come_back(bits):
+    values = np.random.default_rng(bits).integers(0, 2**bits, 77)
+    coded = np.frombuffer(fields_to_bytes(values, bits), np.uint8)
+    assert coded.size == field_bytes(77, bits)
+    np.testing.assert_array_equal(bytes_to_fields(coded, 77, bits), values)
+
+
+@hypothesis.given(values=st.lists(st.integers(0, 300), max_size=60), most=st.integers(1, 9))
+def test_unary_codes_come_back_some_at_a_time(values, most):
+    coded = np.frombuffer(to_unary(np.array(values, np.int64)), np.uint8)
+    assert coded.size == unary_bytes(len(values), sum(values))
+    counts = [len(values[i : i + most]) for i in range(0, len(values), most)]
+    misfit = FileError("it does not fit")
+    found = [x for some in from_unary(coded, counts, misfit) for x in some.tolist()]
+    assert found == values
+    for wrong in ([*counts, 1], counts[:-1]):
+        if wrong != counts:
+            with pytest.raises(FileError):
+                list(from_unary(coded, wrong, misfit))
+    with pytest.raises(FileError):
+        list(from_unary(np.append(coded, np.uint8(0)), counts, misfit))

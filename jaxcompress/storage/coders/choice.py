@@ -10,18 +10,20 @@ from jaxcompress.storage.coders.coder import Coder
 from jaxcompress.storage.coders.context import context
 from jaxcompress.storage.coders.gaps import gaps
 from jaxcompress.storage.coders.huffman import huffman
+from jaxcompress.storage.coders.lines import lines
 from jaxcompress.storage.coders.plain import plain
 from jaxcompress.storage.coders.planes import context_planes, planes
 from jaxcompress.storage.coders.rans import rans
+from jaxcompress.storage.coders.runs import runs
 from jaxcompress.storage.container.errors import FileError
 
-CODERS = (plain, bitmask, rans, context, planes, context_planes, huffman, gaps)
+CODERS = (plain, bitmask, rans, context, planes, context_planes, huffman, gaps, runs, lines)
 """What files may hold; the earlier wins where two are equally small."""
 
 FAST = (plain, bitmask)
 """Decoded as fast as memory is copied."""
 
-BALANCED = (*FAST, rans, planes)
+BALANCED = (*FAST, rans, planes, runs, lines)
 """Decoded at 20 million words a second or more, where an array is large."""
 
 SMALLEST = CODERS

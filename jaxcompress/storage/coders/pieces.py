@@ -23,15 +23,26 @@ def written(part: Words, coders: tuple[Coder, ...]) -> list[bytes]:
 
     Of a part as it is only the first and the last.
     """
-    offset = 0
-    if part.bits == 8 and part.values.size:
-        offset = int(np.argmax(np.bincount(part.values[: 1 << 16])))
-    moved = Words(part.values - np.uint8(offset), part.layout) if offset else part
+    moved, offset = _moved(part)
     chosen, size_bytes = smallest(moved, coders)
     if chosen is plain:
         return [b"\0", plain.encode(part).tobytes()]
     head = bytes([1 + coders.index(chosen), offset]) + varint(size_bytes)
     return [head, chosen.encode(moved).tobytes()]
+
+
+def written_bytes(part: Words, coders: tuple[Coder, ...]) -> int:
+    """How many bytes `written` gives."""
+    chosen, size_bytes = smallest(_moved(part)[0], coders)
+    return size_bytes + (1 if chosen is plain else 2 + len(varint(size_bytes)))
+
+
+def _moved(part: Words) -> tuple[Words, int]:
+    """Bytes less the commonest one, and that; other words as they are."""
+    if part.bits != 8 or not part.values.size:
+        return part, 0
+    offset = int(np.argmax(np.bincount(part.values[: 1 << 16])))
+    return Words(part.values - np.uint8(offset), part.layout), offset
 
 
 def read(coded: np.ndarray, layout: Layout, coders: tuple[Coder, ...], begin: int) -> Piece:

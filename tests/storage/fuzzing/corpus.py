@@ -23,8 +23,10 @@ from jaxcompress.storage.coders import (
     context_planes,
     gaps,
     huffman,
+    lines,
     planes,
     rans,
+    runs,
 )
 from tests.inputs import COMPOSED, random_code
 
@@ -71,6 +73,14 @@ def skewed(bits: int) -> np.ndarray:
     return words.astype(np.bool_ if bits == 1 else np.int8)
 
 
+def uneven(dtype: type) -> np.ndarray:
+    """Rows that are empty, full, and of more and more zeros."""
+    random = np.random.default_rng(0)
+    return np.where(random.random((30, 50)) < np.linspace(-0.2, 1.2, 30)[:, None], 3, 0).astype(
+        dtype
+    )
+
+
 def few() -> QTensor:
     """Codes of which most are zero."""
     x = sparse(np.float32) * np.random.default_rng(0).standard_normal((20, 20))
@@ -115,4 +125,6 @@ CORPUS = (
     saved("context_planes", lambda: [floats(np.float32), floats(np.complex64)], (context_planes,)),
     saved("huffman", lambda: [skewed(6), skewed(1)], (huffman,)),
     saved("gaps", lambda: [sparse(np.int8), sparse(np.complex64)], (gaps,)),
+    saved("runs", lambda: [sparse(np.int8), sparse(np.bool_), skewed(6)], (runs,)),
+    saved("lines", lambda: [uneven(np.int8), uneven(np.bool_), uneven(np.float32)], (lines,)),
 )
