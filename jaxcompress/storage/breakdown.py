@@ -18,7 +18,7 @@ from jaxcompress.storage.container import ahead, archive
 from jaxcompress.storage.container.contents import Leaf
 from jaxcompress.storage.container.errors import FileError, brief, within
 from jaxcompress.storage.container.limits import MAX_BYTES
-from jaxcompress.storage.container.plan import VERSION
+from jaxcompress.storage.container.plan import BY_LEAF
 from jaxcompress.storage.sizes import SIDE, entropy_bytes
 
 _WIDEST = 100
@@ -162,7 +162,7 @@ def breakdown(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> Breakdo
     check_count("breakdown", "max_bytes", max_bytes)
     with archive.opened("breakdown", path, max_bytes) as found:
         found.check_counted(found.names, max_bytes)
-        if found.version != VERSION:
+        if found.version not in BY_LEAF:
             raise FileError(
                 f"the file has format version {found.version}, whose leaves have no parts. Save "
                 "what load gives of it."

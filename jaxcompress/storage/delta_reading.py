@@ -19,7 +19,7 @@ from jaxcompress.storage.container.arrays import on_device
 from jaxcompress.storage.container.differences import applied
 from jaxcompress.storage.container.errors import FileError, contradiction, reading
 from jaxcompress.storage.container.limits import HEADER_WEIGHT, MAX_BYTES, check_total, leaf_bytes
-from jaxcompress.storage.container.plan import VERSION
+from jaxcompress.storage.container.plan import BY_LEAF
 from jaxcompress.storage.container.references import REFERRING, Difference, Same
 from jaxcompress.storage.files import tree_of
 
@@ -38,7 +38,7 @@ def opened_base(caller: str, base: str | os.PathLike) -> Iterator[Archive]:
 
 
 def _check_base(found: Archive) -> None:
-    if found.version != VERSION:
+    if found.version not in BY_LEAF:
         raise FileError(
             f"a base of format version {found.version} has no digest to be known by. Save what "
             "load gives of it."

@@ -48,7 +48,8 @@ def save(
         a list of removals where each took the model of the one before. `load_removal`
         gives them back, and `structure.replay` the smaller program.
       coders: those that may be used; `storage.coders.BALANCED` adds an entropy coder.
-        `plain` is always allowed.
+        `plain` is always allowed. Beyond `FAST` the header of a small file is packed
+        too; then other readers of the container see one array of bytes.
 
     Returns:
       Bytes on disk.

@@ -383,8 +383,8 @@ def test_a_foreign_file_is_refused(path):
 
 
 def test_a_later_format_is_refused(path, small):
-    path.write_bytes(small.replace(b'"format_version":"2"', b'"format_version":"3"'))
-    message = r"has format version '3'.*reads '1', '2'. Update jaxcompress"
+    path.write_bytes(small.replace(b'"format_version":"2"', b'"format_version":"4"'))
+    message = r"has format version '4'.*reads '1', '2', '3'. Update jaxcompress"
     with pytest.raises(FileError, match=message):
         load(path)
 

@@ -19,7 +19,11 @@ FILES = sorted(FOLDER.glob("version_*/*.safetensors"))
 every_file = pytest.mark.parametrize(
     "path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}"
 )
-VERSIONS = {"version_1": cases.TREES, "version_2": [*cases.TREES_2, "formats"]}
+VERSIONS = {
+    "version_1": cases.TREES,
+    "version_2": [*cases.TREES_2, "formats"],
+    "version_3": cases.NAMES_3,
+}
 every_version = pytest.mark.parametrize("version", VERSIONS)
 KINDS = {"Codes": QTensor, "Product": LowRank, "array": (jax.Array, np.ndarray)}
 
@@ -33,8 +37,9 @@ def test_no_file_is_missing():
 
 @pytest.fixture
 def kept(path) -> dict[str, np.ndarray]:
-    """The arrays that were kept beside the file when it was written."""
-    with np.load(path.with_suffix(".npz")) as arrays:
+    """The arrays that were kept when the file of this version, or of 2, was written."""
+    folder = "version_1" if path.parent.name == "version_1" else "version_2"
+    with np.load(FOLDER / folder / f"{path.stem}.npz") as arrays:
         return dict(arrays)
 
 
@@ -103,8 +108,9 @@ def test_texts_come_back(version):
     assert describe(path).metadata == cases.METADATA
 
 
-def test_removals_come_back():
-    found = load_removal(FOLDER / "version_2" / "removed.safetensors")
+@pytest.mark.parametrize("version", ["version_2", "version_3"])
+def test_removals_come_back(version):
+    found = load_removal(FOLDER / version / "removed.safetensors")
     assert [each.to_json() for each in found] == cases.REMOVED
 
 

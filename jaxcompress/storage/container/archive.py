@@ -11,7 +11,7 @@ import jax
 from jaxcompress.core.messages import shown
 from jaxcompress.core.progress import bar
 from jaxcompress.graph.surgery.removal import Removal, fault_of
-from jaxcompress.storage.container import index, outlines, version_1, version_2, writing
+from jaxcompress.storage.container import index, outlines, packing, version_1, version_2, writing
 from jaxcompress.storage.container.arrays import on_device
 from jaxcompress.storage.container.contents import Leaf, Version
 from jaxcompress.storage.container.errors import FileError, brief, contradiction, within
@@ -24,7 +24,11 @@ from jaxcompress.storage.container.plan import FORMAT, VERSION
 from jaxcompress.storage.container.references import REFERRING
 from jaxcompress.storage.container.volume import Volume
 
-VERSIONS: Mapping[str, Version] = {"1": version_1.READER, "2": version_2.READER}
+VERSIONS: Mapping[str, Version] = {
+    "1": version_1.READER,
+    "2": version_2.READER,
+    packing.VERSION: version_2.PACKED_READER,
+}
 
 Wanted = Callable[[Collection[str]], Collection[str]]
 """From the names of all leaves, in the tree's order, to those that are to be read."""
@@ -65,7 +69,7 @@ class Archive(NamedTuple):
     @property
     def header_bytes(self) -> int:
         """Of all that is no leaf's data."""
-        return self.index_bytes + sum(len(each.contents.header.content) for each in self.volumes)
+        return self.index_bytes + sum(each.contents.header.size_bytes for each in self.volumes)
 
     @property
     def size_bytes(self) -> int:
@@ -163,7 +167,7 @@ def _several(
         with within(f"shard {shown(shard)}"):
             volume = _shard(os.path.join(folder, shard), stack, max_bytes, counted)
             _check_shard(volume, found, shard)
-        counted += HEADER_WEIGHT * len(volume.contents.header.content)
+        counted += HEADER_WEIGHT * volume.contents.header.size_bytes
         volumes[shard] = volume
     places = {name: volumes[shard] for name, shard in found.leaves.items() if shard in volumes}
     archive = Archive(
@@ -213,7 +217,9 @@ def _volume(file: io.FileIO, max_bytes: int, counted: int) -> Volume:
     """A file just opened whose header was read and checked."""
     header = read_header(file, max_bytes, counted)
     texts = header.metadata
-    if texts.get("format") != FORMAT or "sha256" not in texts:
+    if texts.get("format_version") == packing.VERSION and texts.get("format") == FORMAT:
+        header = packing.unpacked(file, header, max_bytes, counted)
+    elif texts.get("format") != FORMAT or "sha256" not in texts:
         raise FileError(
             "this is a safetensors file that jaxcompress did not write. Read its arrays with "
             "storage.container.safetensors.read."

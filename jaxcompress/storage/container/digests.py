@@ -12,7 +12,7 @@ import re
 from jaxcompress.core.messages import shown
 from jaxcompress.storage.container.errors import FileError
 
-_BYTES = 12
+LEAF_BYTES, OWN_BYTES = 12, 32
 NONE = "-" * 16
 UNSEALED = "0" * 64
 DIGITS = re.compile("[0-9a-f]{64}")
@@ -30,7 +30,17 @@ class LeafDigest:
 
     @property
     def text(self) -> str:
-        return base64.urlsafe_b64encode(self._sha256.digest()[:_BYTES]).decode()
+        return from_bytes(self._sha256.digest()[:LEAF_BYTES])
+
+
+def from_bytes(raw: bytes) -> str:
+    """The text of a leaf's digest."""
+    return base64.urlsafe_b64encode(raw).decode()
+
+
+def to_bytes(digest: str) -> bytes:
+    """The bytes of a leaf's digest."""
+    return base64.urlsafe_b64decode(digest)
 
 
 def check_leaf(name: str, digest: LeafDigest, expected: str) -> None:
@@ -44,7 +54,12 @@ def check_leaf(name: str, digest: LeafDigest, expected: str) -> None:
 
 def sealed(header: bytes) -> bytes:
     """The header with its own digest in the place of the zeros."""
-    return header.replace(_field(UNSEALED), _field(hashlib.sha256(header).hexdigest()))
+    return with_digits(header, hashlib.sha256(header).hexdigest())
+
+
+def with_digits(header: bytes, digits: str) -> bytes:
+    """The header with these digits in the place of the zeros."""
+    return header.replace(_field(UNSEALED), _field(digits))
 
 
 def unsealed(header: bytes, digest: str) -> bytes:

@@ -64,14 +64,18 @@ class Header(NamedTuple):
     """What stands before the arrays' bytes, checked against the size of the file.
 
     Attributes:
-      content: the length and the JSON, as they stand in the file.
-      entries: the arrays by name, in the header's order; they fill what follows.
+      content: the length and the JSON.
+      entries: the arrays by name, in the header's order; they follow without gaps.
       metadata: the texts beside them.
+      begin: where in the file the arrays begin.
+      size_bytes: all of the file that is no array.
     """
 
     content: bytes
     entries: dict[str, Entry]
     metadata: dict[str, str]
+    begin: int
+    size_bytes: int
 
     @property
     def data_bytes(self) -> int:
@@ -107,12 +111,21 @@ def read(file: io.FileIO, max_bytes: int = MAX_BYTES, counted: int = 0) -> Heade
             f"{LARGEST_HEADER}: the file is truncated or not a safetensors file. Copy it again."
         )
     check_total(counted + HEADER_WEIGHT * length, max_bytes)
-    text = memory.following(file, length).tobytes()
-    fields = _fields(text)
+    content = start + memory.following(file, length).tobytes()
+    return of_content(content, size - len(content))
+
+
+def of_content(content: bytes, data_bytes: int) -> Header:
+    """The header that these bytes are, before so many bytes of arrays.
+
+    Raises:
+      FileError: it is not valid, or leaves gaps or overlaps.
+    """
+    fields = _fields(content[LENGTH_BYTES:])
     metadata = _metadata(fields.pop(METADATA, {}))
     entries = {name: _entry(name, field) for name, field in fields.items()}
-    _check_spans(entries, size - LENGTH_BYTES - length)
-    return Header(start + text, entries, metadata)
+    _check_spans(entries, data_bytes)
+    return Header(content, entries, metadata, len(content), len(content))
 
 
 def _fields(text: bytes) -> dict:

@@ -16,7 +16,7 @@ from jaxcompress.core.types import PyTree
 from jaxcompress.graph.surgery.removal import Removal, as_removals, fault_of
 from jaxcompress.storage.coders import CODERS, FAST, Coder
 from jaxcompress.storage.coders.choice import checked_coders
-from jaxcompress.storage.container import ahead, digests, outlines, safetensors
+from jaxcompress.storage.container import ahead, digests, outlines, packing, safetensors
 from jaxcompress.storage.container.agreement import settled
 from jaxcompress.storage.container.header import Entry
 from jaxcompress.storage.container.limits import LARGEST, array_bytes
@@ -26,6 +26,8 @@ from jaxcompress.storage.container.texts import compact
 
 FORMAT = "jaxcompress"
 VERSION = "2"
+BY_LEAF = VERSION, packing.VERSION
+"""Versions in which each leaf has a digest of its own, and parts that are told."""
 RESERVED = (
     *("format", "format_version", "sha256", "coders", "specs", "layouts", "leaves", "outline"),
     *("recipe", "removed", "base"),
@@ -33,6 +35,9 @@ RESERVED = (
 """The texts that are ours; all others are the user's. One is not written yet: `recipe`
 is for how the tree was made."""
 
+
+_WORTH = 0.99
+"""A packed header hides the names of arrays: it must save a hundredth of the file."""
 
 _WIDEST_ITEM = 16
 """Bytes of the widest number."""
@@ -52,6 +57,7 @@ class Plan(NamedTuple):
       metadata: the user's texts.
       caller: who writes, for error messages.
       base: digits of the file that differences are added to; "" where there are none.
+      packed: whether the header is, as `packing` does it.
     """
 
     leaves: dict[str, Stored]
@@ -61,6 +67,7 @@ class Plan(NamedTuple):
     metadata: dict[str, str]
     caller: str
     base: str = ""
+    packed: bool = False
 
     @property
     def entries(self) -> dict[str, Entry]:
@@ -71,10 +78,31 @@ class Plan(NamedTuple):
     @property
     def size_bytes(self) -> int:
         """Exactly the bytes of the file."""
-        return len(self.header({})) + sum(leaf.size_bytes for leaf in self.leaves.values())
+        return self.data_bytes + sum(map(len, self.frame({})))
+
+    @property
+    def data_bytes(self) -> int:
+        """Of all leaves."""
+        return sum(leaf.size_bytes for leaf in self.leaves.values())
+
+    def frame(self, of_leaves: Mapping[str, str]) -> tuple[bytes, bytes]:
+        """What stands before and after the bytes of the leaves.
+
+        Both are as long where digests are not given yet.
+        """
+        header = self.header(of_leaves)
+        if not self.packed:
+            return header, b""
+        texts = [of_leaves.get(name, digests.NONE) for name in self.leaves]
+        tail = packing.after(self._blank({}), texts, digests.digits_of(header))
+        return packing.before(self.data_bytes, tail), tail
 
     def header(self, of_leaves: Mapping[str, str]) -> bytes:
         """The sealed header; digests that are not given yet are as long as others."""
+        return digests.sealed(self._blank(of_leaves))
+
+    def _blank(self, of_leaves: Mapping[str, str]) -> bytes:
+        """The header before it is sealed."""
         records = [leaf.record for leaf in self.leaves.values() if leaf.record]
         used = {part.coder for record in records for part in parts(record)}
         coders = [coder for coder in CODERS if coder in used]
@@ -99,8 +127,7 @@ class Plan(NamedTuple):
         texts |= {name: compact(value) for name, value in optional.items() if value}
         plain_texts = {"outline": self.outline, "base": self.base}
         texts |= {name: text for name, text in plain_texts.items() if text}
-        header = safetensors.header(self.entries, self.metadata | texts, self.caller)
-        return digests.sealed(header)
+        return safetensors.header(self.entries, self.metadata | texts, self.caller)
 
 
 def plan(
@@ -144,7 +171,15 @@ def plan(
     if set(allowed) <= set(FAST):  # files of these stay as they have always been
         return whole
     found = settled(leaves, allowed, lambda other: whole._replace(leaves=other).size_bytes)
-    return whole._replace(leaves=found)
+    return _packed(whole._replace(leaves=found))
+
+
+def _packed(whole: Plan) -> Plan:
+    """The plan with a packed header, where that can be read again and saves enough."""
+    packed = whole._replace(packed=True)
+    if not packing.can_hold(whole.header({}), len(whole.leaves)):
+        return whole
+    return packed if packed.size_bytes <= _WORTH * whole.size_bytes else whole
 
 
 def _check_sizes(caller: str, leaves: Mapping[str, Stored]) -> None:

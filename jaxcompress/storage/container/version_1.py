@@ -255,7 +255,7 @@ def _verified(file: io.FileIO, contents: Contents, kept: set[str]) -> dict[str, 
     sealed = contents.checksum
     unsealed = digests.unsealed(contents.header.content, sealed)
     digest, buffers = hashlib.sha256(unsealed), {}
-    file.seek(len(contents.header.content))
+    file.seek(contents.header.begin)
     for name, entry in in_order(contents.header.entries):
         if name in kept:
             buffers[name] = memory.following(file, entry.end - entry.begin, digest.update)

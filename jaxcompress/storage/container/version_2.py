@@ -12,7 +12,7 @@ from jaxcompress.core.spec import QuantSpec
 from jaxcompress.graph.surgery.removal import Removal, fault_of
 from jaxcompress.storage.coders import Coder, plain
 from jaxcompress.storage.coders.choice import coder_named
-from jaxcompress.storage.container import ahead, digests, forms, memory
+from jaxcompress.storage.container import ahead, digests, forms, memory, packing
 from jaxcompress.storage.container.contents import Contents, Leaf, Version, users_texts
 from jaxcompress.storage.container.errors import brief, contradiction, within
 from jaxcompress.storage.container.header import Entry, Header, in_order
@@ -142,7 +142,7 @@ def _coders(record: Record) -> tuple[str, ...]:
 
 def leaves(file: io.FileIO, contents: Contents, names: Iterable[str]) -> Iterator[tuple[str, Any]]:
     """The named leaves as they lie in the file; others are not read."""
-    wanted, start = set(names), len(contents.header.content)
+    wanted, start = set(names), contents.header.begin
     entries = [each for each in in_order(contents.header.entries) if each[0] in wanted]
 
     def begin(item: tuple[str, Entry]) -> tuple[str, np.ndarray]:
@@ -160,6 +160,7 @@ def leaves(file: io.FileIO, contents: Contents, names: Iterable[str]) -> Iterato
 
 def verify(file: io.FileIO, contents: Contents) -> None:
     """Checks every leaf's bytes and keeps none."""
+    file.seek(contents.header.begin)
     for name, entry in in_order(contents.header.entries):
         leaf = contents.leaves[name]
         if leaf.free:
@@ -179,3 +180,6 @@ def _restored(name: str, data: np.ndarray, leaf: Leaf):
 
 
 READER = Version(contents, leaves, verify)
+PACKED_READER = Version(
+    lambda header: contents(header)._replace(version=packing.VERSION), leaves, verify
+)

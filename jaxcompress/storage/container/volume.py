@@ -51,7 +51,7 @@ class Volume:
         leaf, header = self.contents.leaves[name], self.contents.header
         entry = header.entries[name]
         with self._seeking:
-            self._file.seek(len(header.content) + entry.begin)
+            self._file.seek(header.begin + entry.begin)
             data = memory.following(self._file, entry.end - entry.begin)
         digest = digests.LeafDigest()
         digest.seen(data.data)
@@ -79,7 +79,7 @@ class Volume:
         return jax.tree.map(on_device, found)
 
     def _mapped(self, name: str, expected: str, entry: Entry) -> np.ndarray:
-        start = len(self.contents.header.content)
+        start = self.contents.header.begin
         data = self._bytes()[start + entry.begin : start + entry.end]
         if name not in self._verified:
             digest = digests.LeafDigest()
@@ -94,7 +94,7 @@ class Volume:
             mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
             found = np.frombuffer(mapped, np.uint8)
             header = self.contents.header
-            size_bytes = len(header.content) + header.data_bytes
+            size_bytes = header.size_bytes + header.data_bytes
             if found.size != size_bytes:
                 raise FileError(
                     f"the file has {found.size} bytes and had {size_bytes} when it was opened: it "

@@ -57,15 +57,14 @@ def write_shards(caller: str, path: str, planned: Plan, most: int) -> int:
 
     def content(shards: dict[str, str]) -> bytes:
         told = planned.outline, planned.removals, planned.metadata
-        data_bytes = sum(leaf.size_bytes for leaf in planned.leaves.values())
-        return index.to_bytes(caller, index.Index(0, "", shards, places, *told), data_bytes)
+        return index.to_bytes(caller, index.Index(0, "", shards, places, *told), planned.data_bytes)
 
     content(dict.fromkeys(names, digests.UNSEALED))  # texts that no index can hold
     shards, size_bytes = {}, 0
     with contextlib.ExitStack() as stack:
         for name, leaves in zip(names, groups, strict=True):
             held = {leaf: planned.leaves[leaf] for leaf in leaves}
-            part = planned._replace(leaves=held, outline="", removals=(), metadata={})
+            part = planned._replace(leaves=held, outline="", removals=(), metadata={}, packed=False)
             file = stack.enter_context(disk.replacing(caller, os.path.join(folder, name)))
             shards[name] = fill(file, part, name)
             size_bytes += file.tell()
@@ -119,19 +118,20 @@ def fill(file: BinaryIO, planned: Plan, name: str) -> str:
     )
     found = {}
     # The header lists the digests of what follows it, and is as long without them.
-    file.seek(len(planned.header({})))
+    file.seek(len(planned.frame({})[0]))
     with bar(f"saving {name}", len(stored), after=SILENT_SECONDS) as advance:
         for (each, _), (pieces, digest) in zip(stored, coded, strict=True):
             for piece in pieces:
                 file.write(piece)
             found[each] = digest
             advance(len(found), f"{file.tell() / 1e6:,.0f} MB")
+    before, after = planned.frame(found)
+    file.write(after)
     end = file.tell()
     file.seek(0)
-    header = planned.header(found)
-    file.write(header)
+    file.write(before)
     file.seek(end)
-    return digests.digits_of(header)
+    return digests.digits_of(planned.header(found))
 
 
 def _coded(leaf: Stored) -> tuple[list[memoryview], str]:

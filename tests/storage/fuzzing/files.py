@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from jaxcompress.storage.container import digests
+from jaxcompress.storage.container import digests, packing
 from jaxcompress.storage.container.header import DTYPES, METADATA
 
 JSON_TEXTS = ("coders", "specs", "layouts", "leaves", "outline", "low_rank", "removed")
@@ -23,11 +23,13 @@ class File:
       texts: the metadata; what is JSON is parsed.
       entries: (name, fields) of each array, as the header has them.
       data: the bytes of each array.
+      packed: whether its header is.
     """
 
     texts: dict
     entries: list
     data: list[bytes]
+    packed: bool = False
 
     @property
     def version(self) -> str:
@@ -36,9 +38,12 @@ class File:
 
 def taken_apart(content: bytes) -> File:
     """The parts of a file that is sound."""
-    length = int.from_bytes(content[:8], "little")
-    header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
+    header, data = _split(content)
     texts = header.pop(METADATA)
+    if texts["format_version"] == packing.VERSION:
+        count = int.from_bytes(data[-4:], "little")
+        inner = packing.content_of(data[-4 - count : -4])
+        return dataclasses.replace(taken_apart(inner + data[: -4 - count]), packed=True)
     for name in texts.keys() & set(JSON_TEXTS):
         texts[name] = json.loads(texts[name])
     spans = [fields["data_offsets"] for fields in header.values()]
@@ -47,15 +52,22 @@ def taken_apart(content: bytes) -> File:
     )
 
 
+def _split(content: bytes) -> tuple[dict, bytes]:
+    """The JSON and what follows it."""
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
 def some_leaves(file: File, chosen: list[int]) -> File:
     """The file with these leaves alone, where only their order holds them together."""
     records = file.texts.get("leaves")
     if TOGETHER & file.texts.keys() or not isinstance(records, list):
         return file
-    return File(
-        file.texts | {"leaves": [records[i] for i in chosen]},
-        [file.entries[i] for i in chosen],
-        [file.data[i] for i in chosen],
+    return dataclasses.replace(
+        file,
+        texts=file.texts | {"leaves": [records[i] for i in chosen]},
+        entries=[file.entries[i] for i in chosen],
+        data=[file.data[i] for i in chosen],
     )
 
 
@@ -93,23 +105,41 @@ def put_together(file: File, scarred: Callable[[bytes], bytes] = bytes) -> bytes
 
     Args:
       file: taken apart.
-      scarred: changes the header's text before it is sealed.
+      scarred: changes the header's text before it is sealed, or its packed form.
     """
-    texts = dict(file.texts)
-    if isinstance(texts.get("leaves"), list) and file.texts.get("format_version") == "2":
-        records = [*texts["leaves"]]
-        for i, data in enumerate(file.data[: len(records)]):
-            records[i] = _under_digest(records[i], data)
-        texts["leaves"] = records
-    texts = {name: _as_text(name, value) for name, value in texts.items()} | {"sha256": DIGEST}
-    pairs = [(METADATA, texts), *(entry for entry in file.entries if _is_pair(entry))]
-    text = ",".join(f"{compact(str(name))}:{compact(value)}" for name, value in pairs)
-    body, data = scarred(f"{{{text}}}".encode()), b"".join(_in_order(file))
-    header = len(body).to_bytes(8, "little") + body
+    data = b"".join(_in_order(file))
+    if file.packed:
+        return _packed(file, data, scarred)
+    header = _header(file, [_digest_of(each) for each in file.data], scarred)
     if file.texts.get("format_version") == "2":
         return digests.sealed(header) + data
     found = hashlib.sha256(header + data).hexdigest()
     return header.replace(_field(DIGEST), _field(found)) + data
+
+
+def _packed(file: File, data: bytes, scarred: Callable[[bytes], bytes]) -> bytes:
+    """The content of a file whose header is packed, once that is scarred."""
+    of_leaves = [_digest_of(each) for each in file.data]
+    own = hashlib.sha256(_header(file, of_leaves)).hexdigest()
+    blank = _header(file, [digests.NONE] * len(file.data))
+    tail = scarred(packing.after(blank, of_leaves, own)[:-4])
+    tail += len(tail).to_bytes(4, "little")
+    return packing.before(len(data), tail) + data + tail
+
+
+def _header(file: File, of_leaves: list[str], scarred: Callable[[bytes], bytes] = bytes) -> bytes:
+    """The header under these digests of leaves, its own still zeros."""
+    texts = dict(file.texts)
+    if isinstance(texts.get("leaves"), list) and file.texts.get("format_version") == "2":
+        records = [*texts["leaves"]]
+        for i, digest in enumerate(of_leaves[: len(records)]):
+            records[i] = _under_digest(records[i], digest)
+        texts["leaves"] = records
+    texts = {name: _as_text(name, value) for name, value in texts.items()} | {"sha256": DIGEST}
+    pairs = [(METADATA, texts), *(entry for entry in file.entries if _is_pair(entry))]
+    text = ",".join(f"{compact(str(name))}:{compact(value)}" for name, value in pairs)
+    body = scarred(f"{{{text}}}".encode())
+    return len(body).to_bytes(8, "little") + body
 
 
 def compact(value) -> str:
@@ -142,9 +172,13 @@ def _as_text(name: str, value):
     return compact(value) if name in JSON_TEXTS and value is not None else value
 
 
-def _under_digest(record, data: bytes):
+def _digest_of(data: bytes) -> str:
     digest = digests.LeafDigest()
     digest.seen(memoryview(data))
+    return digest.text
+
+
+def _under_digest(record, digest: str):
     if isinstance(record, list) and record:
-        return [digest.text, *record[1:]]
-    return digest.text if isinstance(record, str) else record
+        return [digest, *record[1:]]
+    return digest if isinstance(record, str) else record

@@ -231,6 +231,9 @@ def removed() -> dict:
 TREES_2 = TREES | {"widths": widths, "keys": keys, "removed": removed}
 """Those of format version 2."""
 
+NAMES_3 = ("containers", "formats", "keys", "low_rank", "nnx", "quantized", "removed")
+"""Files of format version 3, of the same trees as those of version 2."""
+
 REMOVED = [
     {
         "cuts": [["layers/down", 0, 3, 0], ["layers/up", 0, 3, 0]],
