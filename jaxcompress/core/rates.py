@@ -60,8 +60,7 @@ def order_0(codes: Array, candidates: Array) -> Array:
     section II, for single numbers.
     """
     _check("order_0", codes, candidates)
-    table = _table(_counts(codes), codes.size)
-    return table[candidates - _LOWEST]
+    return looked_up(code_lengths(codes), candidates)
 
 
 def by_lines(codes: Array, candidates: Array) -> Array:
@@ -97,13 +96,11 @@ def by_lines(codes: Array, candidates: Array) -> Array:
              [0.4, 1.6, 1.6]], dtype=float32)
     """
     _check("by_lines", codes, candidates)
-    found = _counts(codes)
-    common = (jnp.argmax(found) + _LOWEST).astype(codes.dtype)
+    common = (jnp.argmax(_counts(codes, True)) + _LOWEST).astype(codes.dtype)
     other = codes != common
     logit = _logit_of_others(other.astype(jnp.float32))
-    several = _table(found.at[common - _LOWEST].set(0), jnp.sum(other))
     by_kind = jnp.where(candidates == common, jax.nn.softplus(logit), jax.nn.softplus(-logit))
-    which = jnp.where(candidates == common, 0.0, several[candidates - _LOWEST])
+    which = jnp.where(candidates == common, 0.0, looked_up(code_lengths(codes, other), candidates))
     return by_kind * np.float32(1 / np.log(2)) + which
 
 
@@ -119,15 +116,29 @@ def _check(caller: str, codes: Array, candidates: Array) -> None:
         )
 
 
-def _counts(codes: Array) -> Array:
-    """How often each code of any format occurs, (384,) int32."""
-    return jnp.zeros(_COUNT, jnp.int32).at[codes.reshape(-1) - _LOWEST].add(1)
+def code_lengths(codes: Array, counted: Array | bool = True) -> Array:
+    """Bits of each code of any format by how often it occurs, (384,) float32.
 
+        log2((n + 1) / (n_c + 1 / 384))
 
-def _table(found: Array, total: int | Array) -> Array:
-    """Bits of each code, one more in all counted and shared by all codes."""
-    whole = jnp.asarray(total, jnp.float32) + 1
+    Args:
+      codes: int32.
+      counted: bool, which of them count.
+    """
+    found = _counts(codes, counted)
+    whole = jnp.sum(found).astype(jnp.float32) + 1
     return jnp.log2(whole / (found.astype(jnp.float32) + np.float32(1 / _COUNT)))
+
+
+def _counts(codes: Array, counted: Array | bool) -> Array:
+    """How often each code of any format occurs, (384,) int32."""
+    ones = jnp.broadcast_to(jnp.asarray(counted, jnp.int32), codes.shape)
+    return jnp.zeros(_COUNT, jnp.int32).at[codes.reshape(-1) - _LOWEST].add(ones.reshape(-1))
+
+
+def looked_up(lengths: Array, codes: Array) -> Array:
+    """The bits of codes in what `code_lengths` gave, of the codes' shape."""
+    return lengths[codes - _LOWEST]
 
 
 def _logit_of_others(other: Array) -> Array:

@@ -25,6 +25,7 @@ from jaxcompress.storage.coders import (
     planes,
     rans,
     runs,
+    trellis,
 )
 from jaxcompress.storage.coders.choice import checked_coders, coder_named
 from jaxcompress.storage.coders.fields import (
@@ -43,6 +44,7 @@ from jaxcompress.storage.coders.words import WIDTHS, Layout, Words, word_dtype
 from jaxcompress.storage.container.dtypes import array_words, known_dtype
 from jaxcompress.storage.container.errors import FileError
 from jaxcompress.storage.sizes import entropy_bits
+from tests.storage.trellises import of_codes, on_trellis
 
 
 def flat(values: Iterable[int], bits: int) -> Words:
@@ -99,6 +101,11 @@ def of_context(words: Words) -> tuple[float, float]:
     """Less than the entropy where rows or columns differ, and more while it learns."""
     least = entropy_bits(words.values) / 8
     return 0, 1.2 * least + 12 + sum(words.layout.shape) / 4 + 1.5 * 2**words.bits
+
+
+def of_trellis(words: Words) -> tuple[float, float]:
+    """As `context`, or a byte more than `plain`."""
+    return 0, max(of_context(words)[1], of_plain(words)[1] + 1)
 
 
 def of_planes(words: Words) -> tuple[float, float]:
@@ -166,6 +173,12 @@ CASES = [
         of_lines,
         "00012e00001e090604030358020049b2255555010200ec3fe45e55c6374992244992244992244992499224932493acc98c01002400f1fae1803e51e9f81a33e15e4d2ff5a54f7c7632c860b381bed014409680a8d727e8ed",
         UNEVEN,
+    ),
+    Case(
+        trellis,
+        of_trellis,
+        "018077e299e0b86fc72dd18c7196c164f99e04eb",
+        of_codes(on_trellis((5, 12), 2), 4),
     ),
 ]
 every_coder = pytest.mark.parametrize("case", CASES, ids=lambda case: case.coder.name)

@@ -23,6 +23,7 @@ from jaxcompress.quantize.rounding.rounding import coded as coded
 from jaxcompress.quantize.rounding.sign_round import sign_round as sign_round
 from jaxcompress.quantize.rounding.sparse import sparse as sparse
 from jaxcompress.quantize.rounding.stochastic import stochastic as stochastic
+from jaxcompress.quantize.rounding.trellis import trellis as trellis
 from jaxcompress.quantize.rounding.tuning import block_tuning as block_tuning
 
 exports.list_imports(globals())

@@ -1,30 +1,18 @@
 """Rate-distortion rounding: codes that cost few bits where the error allows."""
 
-import functools
-import math
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.formats.grids import Grid
-from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.formats.sharing import spread
-from jaxcompress.core.kinds import check_takes
-from jaxcompress.core.leaf import CompressedLeaf
-from jaxcompress.core.observers import Range
 from jaxcompress.core.rates import Rate, order_0
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
-from jaxcompress.layerwise.solver import all_counted
-from jaxcompress.quantize.assignment import Assignment
-from jaxcompress.quantize.ranges.extremes import min_max
-from jaxcompress.quantize.ranges.grids import Ranges, check_ranges
-from jaxcompress.quantize.rounding.blocks import block_sums, grid_within
-from jaxcompress.quantize.rounding.matrices import decoded, grid_of
+from jaxcompress.quantize.ranges.grids import Ranges
+from jaxcompress.quantize.rounding.matrices import decoded
 from jaxcompress.quantize.rounding.neighbours import neighbours
-from jaxcompress.quantize.rounding.rounding import Rounded, Rounding, coded
+from jaxcompress.quantize.rounding.rounding import Rounding
+from jaxcompress.quantize.rounding.slopes import Method, Options, rounding_by_slope
 
 
 def rate_distortion(
@@ -84,43 +72,17 @@ def rate_distortion(
     are those of all codes at once, in turns, in place of an adaptive coder's state, so
     that all weights are chosen in parallel.
     """
-    check_positive("rate_distortion", "slope", slope)
-    check_takes("rate_distortion", "rate", rate, 2, "Pass a rate model, as rates.order_0.")
-    if ranges is not None:
-        check_ranges("rate_distortion", ranges)
-    turns = check_count("rate_distortion", "turns", turns)
-
-    options = rate, ranges, turns
-
-    def array(x: Array, choice: Assignment) -> CompressedLeaf:
-        return _array(x, np.float32(slope), choice, options)
-
-    return Rounding(_rounding(slope, options).solver, array)
+    return rounding_by_slope(_METHOD, slope, Options(rate, ranges, turns))
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def _array(
-    x: Array, slope: Array, choice: Assignment, options: tuple[Rate, Ranges | None, int]
-) -> CompressedLeaf:
-    """One program for all slopes: a search of the slope compiles once."""
-    return _rounding(slope, options).array(x, choice)
+def _codes(weight: Array, worth: Array, on: Grid, spec: QuantSpec, options: Options) -> Array:
+    candidates = _candidates(weight, on, spec)
+    errors = [jnp.square(decoded(each, on, spec) - weight) for each in candidates]
+    costs = jnp.stack(errors) * worth[None, None]
+    return _chosen(candidates, costs, options.rate, options.turns)
 
 
-def _rounding(slope: float | Array, options: tuple[Rate, Ranges | None, int]) -> Rounding:
-    rate, ranges, turns = options
-
-    def round(weight: Array, second_moment: Array, spec: QuantSpec) -> Rounded:
-        energy = jnp.diagonal(all_counted(second_moment))
-        if ranges is None:
-            on = _sloped(weight, energy, slope, spec)
-        else:
-            on = grid_of(weight, spec, ranges, second_moment)
-        candidates = _candidates(weight, on, spec)
-        errors = [jnp.square(decoded(each, on, spec) - weight) for each in candidates]
-        costs = jnp.stack(errors) * (energy / slope)[None, None]
-        return Rounded(_chosen(candidates, costs, rate, turns), on)
-
-    return coded(round)
+_METHOD = Method("rate_distortion", _codes, step=1.0)
 
 
 def _chosen(candidates: Array, costs: Array, rate: Rate, turns: int) -> Array:
@@ -148,20 +110,3 @@ def _candidates(weight: Array, on: Grid, spec: QuantSpec) -> Array:
         zero = 0 if on.zero_point is None else spread(on.zero_point, weight.shape)
         found.append(jnp.broadcast_to(jnp.asarray(zero, jnp.float32), weight.shape))
     return jnp.stack(found).astype(jnp.int32)
-
-
-def _sloped(weight: Array, energy: Array, slope: float | Array, spec: QuantSpec) -> Grid:
-    """The grid whose step suits the slope, or a coarser one that covers all weights."""
-    if not (isinstance(spec.levels, Integers) and spec.symmetric):
-        raise ValueError(
-            f"rate_distortion(ranges=None): no step follows from the slope for {spec}, whose "
-            "levels are no integers around zero. Pass ranges, as ranges.min_max."
-        )
-    start = grid_of(weight, spec, min_max)
-    steps = start.steps(spec)
-    share = weight.size // steps.size
-    mean = block_sums(jnp.broadcast_to(energy, weight.shape), steps.shape) / share
-    suited = jnp.sqrt(np.float32(6 / math.log(2)) * slope / jnp.where(mean > 0, mean, jnp.inf))
-    lowest, highest = spec.levels.ends
-    steps = jnp.maximum(steps, suited)
-    return grid_within(Range(lowest * steps, highest * steps), start, weight.shape, spec)

@@ -3,7 +3,7 @@
     FAST        plain, bitmask: decoded as fast as memory is copied; what `save` uses
     BALANCED    and rans, planes, runs, lines: entropy coders that decode 20 million
                 words a second
-    SMALLEST    and context, context_planes: slow adaptive coders for small files
+    SMALLEST    and context, trellis, context_planes, which are adaptive and slow
 
 A new coder is one file here, a line in `CODERS`, a row in the test table and a file
 in the fuzzer's.
@@ -25,5 +25,6 @@ from jaxcompress.storage.coders.planes import context_planes as context_planes
 from jaxcompress.storage.coders.planes import planes as planes
 from jaxcompress.storage.coders.rans import rans as rans
 from jaxcompress.storage.coders.runs import runs as runs
+from jaxcompress.storage.coders.trellis import trellis as trellis
 
 exports.list_imports(globals())

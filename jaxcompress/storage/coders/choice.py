@@ -15,9 +15,13 @@ from jaxcompress.storage.coders.plain import plain
 from jaxcompress.storage.coders.planes import context_planes, planes
 from jaxcompress.storage.coders.rans import rans
 from jaxcompress.storage.coders.runs import runs
+from jaxcompress.storage.coders.trellis import trellis
 from jaxcompress.storage.container.errors import FileError
 
-CODERS = (plain, bitmask, rans, context, planes, context_planes, huffman, gaps, runs, lines)
+CODERS = (
+    *(plain, bitmask, rans, context, planes, context_planes, huffman, gaps, runs, lines),
+    trellis,
+)
 """What files may hold; the earlier wins where two are equally small."""
 
 FAST = (plain, bitmask)

@@ -21,14 +21,22 @@ _FIRST_WEIGHTS = (20_000, 20_000, 20_000, 0)
 
 
 class Occupancy:
-    """What the rows so far tell of the next one."""
+    """What the rows so far tell of the next one.
 
-    def __init__(self, columns: int):
+    Args:
+      columns: of the matrix.
+      kinds: of entries, which are told apart.
+    """
+
+    def __init__(self, columns: int, kinds: int = 1):
         self._columns, self._rows = np.zeros(columns, np.int64), 0
-        self._near, self._seen = np.zeros(_CONTEXTS, np.int64), np.zeros(_CONTEXTS, np.int64)
-        self._weights: list[list[int]] = [list(_FIRST_WEIGHTS) for _ in range(4)]
+        contexts = kinds * _CONTEXTS
+        self._near, self._seen = np.zeros(contexts, np.int64), np.zeros(contexts, np.int64)
+        self._weights: list[list[int]] = [list(_FIRST_WEIGHTS) for _ in range(4 * kinds)]
 
-    def coded(self, code: Code, present: np.ndarray, above: list[np.ndarray]) -> np.ndarray:
+    def coded(
+        self, code: Code, present: np.ndarray, above: list[np.ndarray], kinds: np.ndarray
+    ) -> np.ndarray:
         """The next row, bool; what is given is what is written.
 
         Args:
@@ -36,6 +44,7 @@ class Occupancy:
           present: (columns,) bool.
           above: the rows 1 and 2 before, and those one period before, one less, one
             more, and two periods before; rows that are not there are zeros.
+          kinds: (columns,) whole numbers, of the entries.
         """
         mean = self._mean()
         near = sum(int(row.sum()) for row in above[:5])
@@ -44,6 +53,7 @@ class Occupancy:
         for begin in range(0, present.size, SEGMENT):
             some = slice(begin, begin + SEGMENT)
             contexts, sets = _surroundings([row[some].view(np.uint8) for row in above])
+            contexts, sets = contexts + _CONTEXTS * kinds[some], sets + 4 * kinds[some]
             column = _density(self._columns[some], self._rows, mean, _COLUMN_WEIGHT)
             like = _density(self._near[contexts], self._seen[contexts], mean, _NEAR_WEIGHT)
             estimates = stretch()[column].tolist(), stretch()[like].tolist(), sets.tolist()
@@ -51,8 +61,8 @@ class Occupancy:
                 code, present[some].tolist(), estimates, self._weights, (prior, begin, ones)
             )
             found[some] = bits
-            self._near += np.bincount(contexts[found[some] > 0], minlength=_CONTEXTS)
-            self._seen += np.bincount(contexts, minlength=_CONTEXTS)
+            self._near += np.bincount(contexts[found[some] > 0], minlength=self._near.size)
+            self._seen += np.bincount(contexts, minlength=self._near.size)
         self._columns += found
         self._rows += 1
         return found.view(bool)

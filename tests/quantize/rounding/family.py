@@ -49,12 +49,14 @@ class Row(NamedTuple):
         promises nothing, zero.
       formats: what it is tested on.
       reads: whether it reads the second moment.
+      free: whether a weight may get any code, whatever others get.
     """
 
     make: Callable[[], Rounding]
     measure: Measure
     formats: Sequence[QuantSpec] = tuple(FORMATS)
     reads: bool = True
+    free: bool = True
 
 
 AROUND = {"low_rank", "rotated", "sparse"}
@@ -75,6 +77,12 @@ ROUNDINGS = {
     ),
     "rate_distortion": Row(
         lambda: rounding.rate_distortion(1e-30, ranges=ranges.min_max), by_energy
+    ),
+    "trellis": Row(
+        lambda: rounding.trellis(1e-6, ranges=ranges.min_max),
+        promises_nothing,
+        [formats.int3(), formats.int4(group_size=4)],
+        free=False,
     ),
     "sign_round": Row(lambda: rounding.sign_round(steps=20), on_outputs),
     "ada_round": Row(lambda: rounding.ada_round(steps=20), on_outputs),

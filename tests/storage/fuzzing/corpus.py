@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress import QTensor
-from jaxcompress.quantize import int4, quantize
+from jaxcompress.quantize import int4, int8, quantize, rounding
 from jaxcompress.quantize.sharing import Vectors, hash_weights, product
 from jaxcompress.storage import save
 from jaxcompress.storage.coders import (
@@ -27,6 +27,7 @@ from jaxcompress.storage.coders import (
     planes,
     rans,
     runs,
+    trellis,
 )
 from tests.inputs import COMPOSED, random_code
 
@@ -87,6 +88,12 @@ def few() -> QTensor:
     return quantize(jnp.asarray(x, jnp.float32), int4())[0]
 
 
+def on_trellis() -> QTensor:
+    """Codes that follow the trellis."""
+    x = np.random.default_rng(0).standard_normal((40, 20)).astype(np.float32)
+    return quantize(jnp.asarray(x), int8(per="tensor"), rounding=rounding.trellis(0.1))[0]
+
+
 def floats(dtype: type) -> np.ndarray:
     """Numbers as layers have them, every third of them zero in the second half."""
     x = np.random.default_rng(0).standard_normal(300).astype(dtype)
@@ -121,6 +128,7 @@ CORPUS = (
     saved("bitmask", lambda: [sparse(np.float32), sparse(np.bool_), sparse(np.complex64)]),
     saved("rans", lambda: [skewed(6), skewed(1)], (rans,)),
     saved("context", lambda: [skewed(6), skewed(1), few()], (context,)),
+    saved("trellis", lambda: [on_trellis(), skewed(6)], (trellis,)),
     saved("planes", lambda: [floats(np.float32), floats(np.float16), KEYS], (planes,)),
     saved("context_planes", lambda: [floats(np.float32), floats(np.complex64)], (context_planes,)),
     saved("huffman", lambda: [skewed(6), skewed(1)], (huffman,)),
