@@ -213,6 +213,7 @@ SOLVERS: dict[str, Callable[[], Program]] = {
     ),
     "gptq": lambda: rounded(jc.quantize.rounding.gptq(), SPECS["grouped int4"]),
     "gptq, nf4": lambda: rounded(jc.quantize.rounding.gptq(), jc.quantize.formats.nf4()),
+    "trellis": lambda: rounded(jc.quantize.rounding.trellis(0.1), jc.quantize.int8(per="tensor")),
     # Of a side above 256 `eigh` and `svd` are unrolled there: 1,024 takes minutes.
     "factorize, side 256": lambda: Program(
         lambda weight, covariance: decomposition.weighted(weight, covariance, 0.01).factors(64),
