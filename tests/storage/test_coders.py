@@ -17,6 +17,7 @@ from jaxcompress.storage.coders import (
     bitmask,
     context,
     context_planes,
+    few_lanes,
     gaps,
     huffman,
     lines,
@@ -449,6 +450,33 @@ def test_planes_by_a_coder_that_there_is_not_are_refused():
         wrong[place] = value
         with pytest.raises(FileError, match=fault):
             planes.decode(wrong, given.layout)
+
+
+@pytest.mark.parametrize(("bits", "size"), [(1, 3), (4, 1000), (4, 30_000), (8, 9000)])
+def test_few_lanes_are_written_and_read_as_many_are(monkeypatch, bits, size):
+    random = np.random.default_rng(size)
+    given = flat(np.minimum(random.geometric(0.3, size) - 1, 2**bits - 1), bits)
+    few, altered = rans.encode(given), [rans.encode(given)]
+    for _ in range(8):
+        altered.append(few.copy())
+        altered[-1][random.integers(few.size)] ^= np.uint8(1 << random.integers(8))
+    altered += [few[:-2], np.append(few, few[:2])]
+
+    def answers() -> list:
+        return [refused_or_words(each, given.layout) for each in altered]
+
+    by_word = answers()
+    monkeypatch.setattr(few_lanes, "MOST", 0)
+    np.testing.assert_array_equal(rans.encode(given), few)
+    assert by_word == answers()
+    assert by_word[0] == given.values.tolist()
+
+
+def refused_or_words(coded: np.ndarray, layout: Layout) -> list | str:
+    try:
+        return rans.decode(coded, layout).tolist()
+    except FileError as error:
+        return str(error)
 
 
 def test_a_table_that_does_not_sum_is_refused():

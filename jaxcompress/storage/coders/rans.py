@@ -4,17 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxcompress.storage.coders import lanes
+from jaxcompress.storage.coders import few_lanes, lanes
 from jaxcompress.storage.coders.coder import Coder
+from jaxcompress.storage.coders.few_lanes import LOWEST
 from jaxcompress.storage.coders.frequencies import counted, from_table, normalized, table
 from jaxcompress.storage.coders.words import Layout, Words
 from jaxcompress.storage.container.errors import FileError, contradiction
 
 _PRECISIONS = (8, 10, 12, 14)
 """Bits of the sum of all frequencies; the smallest stream is taken."""
-
-_LOWEST = 1 << 16
-"""A lane's state lies in [_LOWEST, 2**32) between words, and begins and ends there."""
 
 
 def _least_bytes(layout: Layout) -> int:
@@ -63,7 +61,7 @@ def _encode(words: Words) -> np.ndarray:
     cost, precision, frequencies = _model(values, words.bits)
     count = lanes.affordable(size, cost)
     if np.count_nonzero(frequencies) == 1:  # nothing moves
-        states, stream = np.full(count, _LOWEST), np.zeros(0, np.uint16)
+        states, stream = np.full(count, LOWEST), np.zeros(0, np.uint16)
     else:
         states, stream = _pushed(values, frequencies, precision, count)
     first = (count.bit_length() - 1) << 2 | _PRECISIONS.index(precision)
@@ -84,8 +82,10 @@ def _pushed(
     Word i lies in lane i modulo `count`. The last is pushed first, so that a reader
     finds them in order.
     """
+    if count <= few_lanes.MOST:
+        return few_lanes.pushed(values, frequencies, precision, count)
     begins = (np.cumsum(frequencies) - frequencies).astype(np.int64)
-    states, given = np.full(count, _LOWEST, np.int64), []
+    states, given = np.full(count, LOWEST, np.int64), []
     for begin in range((values.size - 1) // count * count, -1, -count):
         some = values[begin : begin + count]
         state, frequency = states[: some.size], frequencies[some]
@@ -114,7 +114,7 @@ def _decode(coded: np.ndarray, layout: Layout) -> np.ndarray:
         raise misfit
     states = rest[: 4 * count].view("<u4").astype(np.uint32)
     if frequencies.max() == 1 << precision:
-        if rest.size > 4 * count or np.any(states != _LOWEST):
+        if rest.size > 4 * count or np.any(states != LOWEST):
             raise misfit
         return np.full(size, np.argmax(frequencies), np.uint8)
     return _popped(states, rest[4 * count :].view("<u2"), frequencies, size, misfit)
@@ -135,12 +135,14 @@ def _popped(
     states: np.ndarray, stream: np.ndarray, frequencies: np.ndarray, size: int, misfit: FileError
 ) -> np.ndarray:
     """The words that were pushed; `misfit` is raised where there is no such stream."""
+    if states.size <= few_lanes.MOST:
+        return few_lanes.popped(states, stream, frequencies, size, misfit)
     symbols = np.repeat(np.arange(frequencies.size, dtype=np.uint8), frequencies)  # (2**precision,)
     frequency_of = frequencies.astype(np.uint32)[symbols]
     begins = np.cumsum(frequencies) - frequencies
     beyond = (np.arange(symbols.size) - begins[symbols]).astype(np.uint32)
     mask, precision = np.uint32(symbols.size - 1), np.uint32(symbols.size.bit_length() - 1)
-    half, lowest = np.uint32(16), np.uint32(_LOWEST)
+    half, lowest = np.uint32(16), np.uint32(LOWEST)
     values, position, count = np.empty(size, np.uint8), 0, states.size
     slots, factors = np.empty(count, np.intp), np.empty(count, np.uint32)
     for begin in range(0, size, count):
