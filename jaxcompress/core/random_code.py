@@ -6,6 +6,7 @@ How indices are found is the matter of `quantize.companions`.
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -103,7 +104,8 @@ class RandomCode(CompressedLeaf):
             )
         static = (sizes, shape[-1], bits, seed, np.dtype(like.dtype), order)
         coded = (*batch, packed_length(shape[-1], bits) if type(bits) is int else 0)
-        leaf = cls(jax.ShapeDtypeStruct(coded, jnp.uint8), scale, *static)
+        codes: Any = jax.ShapeDtypeStruct(coded, jnp.uint8)
+        leaf = cls(codes, scale, *static)
         if fault := leaf._dtype_fault() or leaf._shape_fault():
             raise ValueError(f"RandomCode.from_indices(indices, like) cannot have {fault}.")
         return dataclasses.replace(leaf, codes=_packed(indices, bits))

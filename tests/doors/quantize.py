@@ -78,6 +78,7 @@ DOORS = Doors(
         "name": lambda: "levels",
         "share": lambda: 0.5,
         "vectors": lambda: jc.quantize.sharing.Vectors(2, 4),
+        "rate": lambda: 2.0,
         "levels": lambda: (-1.0, 0.0, 1.0),
     },
     calls={
@@ -111,6 +112,8 @@ DOORS = Doors(
         "learning_rate": SIZE,
         "penalty": SIZE,
         "slope": SIZE,
+        "rate": SIZE,
+        "spare": SIZE,
         "offset": SIZE,
         "start": SIZE,
         "pull": SIZE,
