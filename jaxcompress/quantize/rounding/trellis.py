@@ -41,15 +41,16 @@ def trellis(
 
     An index costs about as many bits as a code of twice the step, while the codes of
     an output may together come nearer: at equal error 4 to 5 % fewer bits than
-    `rate_distortion` takes of Laplace-distributed weights, 5 to 10 % of normal ones,
-    between 1 and 3 bits for each. The file is smaller only by a coder that follows the
-    states: `storage.coders.trellis`, one of `SMALLEST`. In memory and in use the codes
-    are those of any integer format.
+    `rate_distortion` takes of Laplace-distributed weights, 4 to 10 % of normal ones,
+    between 4 and 1 bits for each; about 1 % of pruned ones. The file is smaller only by
+    a coder that follows the states: `storage.coders.trellis`, one of `SMALLEST`. In
+    memory and in use the codes are those of any integer format.
 
     Each output is one path of least cost (Viterbi). An index may be zero or one of the
     four whole numbers around w / (2 · step), two of each parity. In turns the paths are
     chosen for the bits, and the bits counted anew: the rate model's of all indices, and
-    beside it how much likelier each is in even or in odd states.
+    beside it how much likelier each is in even or in odd states. It takes about 190
+    bytes of memory for each weight of a matrix while it runs, `rate_distortion` 52.
 
     Without `ranges`, the step is two thirds of that which `rate_distortion` takes of
     the slope, or a coarser one that reaches the largest weight: so take a format of 8
