@@ -57,7 +57,9 @@ class _Sums(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("iterations", "dtype"))
-def clustered(vectors: Array, importance: Array, chances: Array, iterations: int, dtype):
+def clustered(
+    vectors: Array, importance: Array, chances: Array, iterations: int, dtype
+) -> Clustered:
     """The codebooks of several sets of vectors, by k-means.
 
         least sum over vectors v, i of importance_vi · (x_vi - codebook[code_v]_i)²
@@ -86,7 +88,9 @@ def clustered(vectors: Array, importance: Array, chances: Array, iterations: int
     )
 
 
-def _solved(vectors: Array, importance: Array, chances: Array, *, iterations: int, dtype):
+def _solved(
+    vectors: Array, importance: Array, chances: Array, *, iterations: int, dtype
+) -> Clustered:
     unit = unit_of(jnp.max(jnp.abs(vectors)))
     finite = jnp.isfinite(jnp.sum(vectors * 0.0))
     x = jnp.where(finite, vectors / unit, 0.0)

@@ -169,6 +169,14 @@ def test_blocks_of_vectors_change_nothing(monkeypatch):
     np.testing.assert_allclose(whole.codebook, cut.codebook, rtol=1e-6, atol=1e-6)
 
 
+def test_distances_to_all_entries_are_never_formed_at_once():
+    x = jax.ShapeDtypeStruct((1, 2**17, 4), jnp.float32)
+    chances = jax.ShapeDtypeStruct((1, 255), jnp.float32)
+    compiled = clusters.clustered.lower(x, x, chances, iterations=9, dtype="float32").compile()
+    distances = 4 * 256 * 2**17
+    assert compiled.memory_analysis().temp_size_in_bytes < distances / 2
+
+
 def test_entries_without_members_are_moved():
     x = clusters._blocks(jnp.asarray(WEIGHT.reshape(-1, 3)))
     weights = jnp.ones_like(x)
