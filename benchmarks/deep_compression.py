@@ -5,7 +5,8 @@
 
 A dense model is pruned by magnitude while it trains. Then either layers share a few
 values, which are trained on (Deep Compression), or weights, biases and the steps of
-their codes are trained under a price on bits (`quantize.companions.learned_rate`).
+their codes are trained under a price on bits (`quantize.companions.learned_rate`). Or
+all weights are noisy and shipped as random codes (`quantize.companions.random_codes`).
 Coders that are measured smallest write the file, whose bytes are told; a fresh process
 decodes it and must give the same outputs, bit for bit. Images are shifted by a pixel
 in training. Choices were made by seed 0 on validation images; the test images are
@@ -33,6 +34,7 @@ import optax
 
 import jaxcompress as jc
 from benchmarks import lenets, runner
+from benchmarks.random_codes import SETTINGS, random_codes
 from benchmarks.sparsity_lenet import PLANS, Plan, Run, adamw, gradual, living, trained
 from jaxcompress.core.types import Array, Key, Params
 
@@ -128,6 +130,7 @@ RECIPES = {
         "deep compression": Recipe(0.06, shared, 6),
         "learned rate, 1/100": Recipe(0.033, rated, 0.005),
         "learned rate, 1/150": Recipe(0.033, rated, 0.05),
+        "random codes, 1/130": Recipe(1.0, random_codes, 8_000),
     },
 }
 
@@ -184,6 +187,7 @@ def settings(net: str, recipe: Recipe, part: str) -> dict[str, Any]:
     training = {
         shared: {"epochs": TUNING, "rate": LEVEL_RATE},
         rated: {"epochs": EPOCHS, "rate": RATE, "step_rate": STEP_RATE},
+        random_codes: SETTINGS,
     }
     plan = {name: value for name, value in PLAN[net]._asdict().items() if name != "kept"}
     own = {"kept": recipe.kept, "finish": recipe.finish.__name__, "value": recipe.value}
