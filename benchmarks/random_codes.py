@@ -43,7 +43,7 @@ def random_codes(run: Run, params: Params, size: float) -> dict:
 
     def on(codes: dict):
         def objective(both: tuple, x: Array, labels: Array, key: Key) -> Array:
-            logits = run.net.fn(technique.view(*both, jc.Step(key=key), codes), x)
+            logits = run.net.fn(technique.view(*both, step=jc.Step(key=key), codes=codes), x)
             return jc.distill.outputs.hard_targets(logits, labels).mean()
 
         return objective
@@ -58,7 +58,7 @@ def random_codes(run: Run, params: Params, size: float) -> dict:
     both = params, technique.init(params)
     both, _ = trained(run, on({}), both, optimizer(EPOCHS, 1.0), EPOCHS)
     key = jax.random.key(run.seed)
-    at_once = technique.freeze(*both, jc.Step(key=key))
+    at_once = technique.freeze(*both, step=jc.Step(key=key))
     codes: dict = {}
     for number in range(1, ROUNDS + 1):
         step = jc.Step(number, jax.random.fold_in(key, number))
