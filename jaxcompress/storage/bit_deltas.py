@@ -22,7 +22,8 @@ class BitDeltaSize(DeltaSize):
     Attributes:
       errors: of each leaf stored by one bit, the norm of what is lost over the norm of
         its difference to the base: 0 if all its steps are equally long, 0.60 if they
-        are normal, 1 where nothing is kept.
+        are normal, 1 where nothing is kept. What rounding to the dtype of the leaf
+        loses is counted too: of steps below its precision that may be all, or more.
     """
 
     errors: dict[str, float]
@@ -92,6 +93,9 @@ def _signs(candidate: Candidate) -> Near | None:
     if not np.isfinite(whole) or not whole:
         return None
     scale = np.asarray(np.mean(np.abs(steps), dtype=np.float64), np.float32)
-    lost = np.abs(steps).astype(np.float64) - scale
+    # In few bits of fraction a sum may be rounded away, so the error is measured.
+    near = Signs(x.dtype, x.shape, steps < 0, scale).applied(candidate.base)
+    with np.errstate(over="ignore", invalid="ignore"):
+        lost = x.astype(np.float32) - near.astype(np.float32)
     negative = of_codes(x.shape, 1, lambda: (candidate.steps() < 0).view(np.uint8))
     return Near(Signs(x.dtype, x.shape, negative, scale), norm(lost) / whole)

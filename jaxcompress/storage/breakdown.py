@@ -137,7 +137,7 @@ def breakdown(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> Breakdo
     Every leaf is verified and decoded, a few at a time in memory.
 
     Args:
-      path: a file of format version 2 that `save` wrote, or an index of `save_shards`.
+      path: a file of format version 2 or 3 that `save` wrote, or an index of shards.
       max_bytes: what its tree may take in memory, as `load` counts; default 16 GiB.
 
     Returns:
@@ -173,7 +173,7 @@ def breakdown(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> Breakdo
             finish=lambda item: _of_leaf(*item),
             size_bytes=lambda name: found.places[name].contents.stored_bytes(name),
         )
-        return Breakdown(os.fspath(path), found.header_bytes, tuple(leaves))
+        return Breakdown(os.fsdecode(path), found.header_bytes, tuple(leaves))
 
 
 def _of_leaf(name: str, leaf: Leaf, data: np.ndarray) -> LeafBytes:

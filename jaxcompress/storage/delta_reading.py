@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 from jaxcompress.core.checks import check_count
-from jaxcompress.core.kinds import check_path
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.messages import shown
 from jaxcompress.core.types import PyTree
@@ -19,6 +18,7 @@ from jaxcompress.storage.container.arrays import on_device
 from jaxcompress.storage.container.differences import applied
 from jaxcompress.storage.container.errors import FileError, contradiction, reading
 from jaxcompress.storage.container.limits import HEADER_WEIGHT, MAX_BYTES, check_total, leaf_bytes
+from jaxcompress.storage.container.paths import checked_path
 from jaxcompress.storage.container.plan import BY_LEAF
 from jaxcompress.storage.container.references import REFERRING, Difference, Same
 from jaxcompress.storage.files import tree_of
@@ -79,7 +79,7 @@ def load_delta(
       TypeError: a path is none, or `like` has a leaf that is no array.
       OSError: there is no such file.
     """
-    check_path("load_delta", "base", base)
+    checked_path("load_delta", base, "base")
     check_count("load_delta", "max_bytes", max_bytes)
     with (
         archive.opened("load_delta", base, max_bytes) as found,

@@ -4,12 +4,12 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Number
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxcompress.core.kinds import check_path
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import PyTree
@@ -24,7 +24,7 @@ from jaxcompress.storage.container.differences import folded, plane_count, plane
 from jaxcompress.storage.container.dtypes import array_words
 from jaxcompress.storage.container.parts import Source
 from jaxcompress.storage.container.paths import checked_path
-from jaxcompress.storage.container.plan import Plan, plan
+from jaxcompress.storage.container.plan import Plan, headed, plan
 from jaxcompress.storage.container.references import Difference, Same
 from jaxcompress.storage.container.safetensors import NO_TEXT
 from jaxcompress.storage.container.stored import Stored, weighed
@@ -118,12 +118,14 @@ def save_delta(
     Fine-Tune May Only Be Worth One Bit", arXiv:2402.10193, section 1.
     """
     name = checked_path("save_delta", path)
-    check_path("save_delta", "base", base)
+    checked_path("save_delta", base, "base")
     disk.checked_target("save_delta", name)  # before a large tree is planned
     planned = plan("save_delta", tree, metadata, removal, coders)
     allowed = checked_coders("save_delta", coders)
     with opened_base("save_delta", base) as found:
-        return write(name, named_leaves(tree), planned, found, functools.partial(exact, allowed))
+        return write(
+            name, named_leaves(tree), planned, found, functools.partial(exact, allowed), allowed
+        )
 
 
 def write(
@@ -132,6 +134,7 @@ def write(
     planned: Plan,
     found: Archive,
     choose: Callable[[Archive, str, Any, Stored], Stored | None],
+    coders: tuple[Coder, ...] = FAST,
 ) -> DeltaSize:
     """Writes what was planned, but the leaves of which `choose` gives a smaller form.
 
@@ -141,6 +144,7 @@ def write(
       planned: the whole tree.
       found: the base, open.
       choose: (base, name, leaf, its whole form) -> the form to store, None for whole.
+      coders: that may be used, which say whether the header may be packed.
     """
     items = [(name, leaf) for name, leaf in named.items() if name in found.places]
     smaller = ahead.results(
@@ -150,7 +154,7 @@ def write(
         size_bytes=lambda item: planned.leaves[item[0]].size_bytes,
     )
     near = {name: leaf for (name, _), leaf in zip(items, smaller, strict=True) if leaf}
-    planned = planned._replace(leaves=planned.leaves | near, base=found.checksum)
+    planned = headed(planned._replace(leaves=planned.leaves | near, base=found.checksum), coders)
     size_bytes = writing.write(planned.caller, path, planned)
     same = sum(not leaf.sources for leaf in near.values())
     differing, whole = len(near) - same, len(planned.leaves) - len(near)
@@ -168,6 +172,8 @@ def exact(
         equal = _equal(leaf, found.places[name].leaf(name))
         return weighed(Same(leaf.dtype, leaf.shape), (), coders) if equal else None
     x = on_host(leaf)
+    if not x.shape and isinstance(found.places[name].leaf(name), Number):
+        return None  # it would come back as a number of Python
 
     def old() -> np.ndarray:
         return array_words(found.places[name].leaf(name)).values

@@ -140,7 +140,7 @@ def describe(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> FileRepo
 def report_of(path: str | os.PathLike, found: Archive) -> FileReport:
     """What the headers say; nothing is read."""
     return FileReport(
-        path=os.fspath(path),
+        path=os.fsdecode(path),
         size_bytes=found.size_bytes,
         header_bytes=found.header_bytes,
         format_version=found.version,

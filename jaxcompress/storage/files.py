@@ -126,7 +126,7 @@ def tree_of(
       TypeError: `like` has a leaf that is no array.
     """
     if like is not None:
-        return _arranged(f"{caller}({os.fspath(path)!r}, like=...)", leaves, like)
+        return _arranged(f"{caller}({os.fsdecode(path)!r}, like=...)", leaves, like)
     with reading(caller, path):
         return _rebuilt(outline, leaves)
 
@@ -169,7 +169,7 @@ def load_leaf(path: str | os.PathLike, name: str, *, max_bytes: int = MAX_BYTES)
 
     opened, leaves = archive.read("load_leaf", path, wanted, max_bytes)
     if not leaves:
-        call = f"load_leaf({os.fspath(path)!r}, {shown(name)})"
+        call = f"load_leaf({os.fsdecode(path)!r}, {shown(name)})"
         raise no_such_leaf(call, name, opened.names)
     return leaves[name]
 

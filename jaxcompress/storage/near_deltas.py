@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.kinds import check_path, check_selector
+from jaxcompress.core.kinds import check_selector
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.spec import QuantSpec
@@ -111,7 +111,7 @@ def write_near(
       TypeError, ValueError, OSError, FileError: as `save_delta` does.
     """
     name = checked_path(caller, path)
-    check_path(caller, "base", given.base)
+    checked_path(caller, given.base, "base")
     check_selector(caller, "select", given.select)
     disk.checked_target(caller, name)  # before a large tree is planned
     planned, named = plan(caller, tree, given.metadata), named_leaves(tree)

@@ -78,6 +78,19 @@ def test_the_error_is_the_one_that_is_made(base, path):
     assert (leaf.numbers, leaf.scales) == (300 * 200 // 8, 4)
 
 
+@pytest.mark.parametrize("size", [1e-3, 4e-3, 1.0])
+def test_the_error_counts_what_the_dtype_rounds_away(base, path, size):
+    old = {"w": np.ones((64, 64), jnp.bfloat16)}
+    new = {"w": (old["w"] + size * normal(0, 64, 64)).astype(jnp.bfloat16)}
+    save(base, old)
+    found = save_bit_delta(path, new, base=base)
+    first, last, near = (
+        np.asarray(tree["w"], np.float64) for tree in (old, new, load_delta(path, base=base))
+    )
+    expected = np.linalg.norm(near - last) / np.linalg.norm(last - first)
+    assert found.errors["w"] == pytest.approx(expected, rel=1e-6)
+
+
 def test_no_other_scale_loses_less(base, path):
     old, new = {"w": normal(0, 50, 20)}, {"w": normal(0, 50, 20) + normal(1, 50, 20) ** 3}
     save(base, old)

@@ -1,6 +1,7 @@
 """A tree as its difference to another file: exact, small, added to it alone."""
 
 import dataclasses
+import os
 import pathlib
 import shutil
 import tracemalloc
@@ -28,9 +29,10 @@ from jaxcompress.storage import (
     save_delta,
     save_shards,
 )
-from jaxcompress.storage.container import ahead
+from jaxcompress.storage.container import ahead, packing
 from jaxcompress.storage.container.differences import folded, unfolded
 from jaxcompress.storage.container.dtypes import WORD_BITS, known_dtype
+from jaxcompress.storage.container.plan import plan
 from tests.inputs import COMPOSED, QTENSORS
 from tests.storage.bits import assert_same_bits
 from tests.storage.fuzzing.campaign import answer
@@ -371,3 +373,47 @@ def test_no_mutated_difference_is_believed_or_raises_something_else(base, path):
             assert all(np.ndim(leaf) <= 64 for leaf in jax.tree.leaves(tree))
         outcomes["accepted" if loaded == "accepted" else "refused"] += 1
     assert min(outcomes.values()) > 10
+
+
+def test_a_header_longer_than_readers_unpack_is_not_packed(base, path, monkeypatch):
+    old = {f"layer{i}": weights(i, (300,)) for i in range(30)}
+    new = {name: x * np.float32(1.0001) for name, x in old.items()}
+    save(base, old)
+    # Differences have four parts each, so that their header is longer than the tree's.
+    alone = len(plan("save", new, coders=coders.BALANCED).header({}))
+    monkeypatch.setattr(packing, "LARGEST", alone + 50)
+    found = save_delta(path, new, base=base, coders=coders.BALANCED)
+    assert found.differing == 30
+    assert_same_bits(load_delta(path, base=base), new)
+
+
+def test_a_small_difference_of_a_large_tree_has_a_packed_header(base, path):
+    old = {f"layer{i}": weights(i, (400, 50)) for i in range(20)}
+    save(base, old)
+    new = old | {"layer3": old["layer3"] + 1}
+    save_delta(path, old | {"layer3": weights(99, (5,))}, base=base, coders=coders.BALANCED)
+    assert describe(path).format_version == packing.VERSION
+    save_delta(path, new, base=base)
+    assert describe(path).format_version == "2"
+    assert_same_bits(load_delta(path, base=base), new)
+
+
+@pytest.mark.parametrize(("old", "new"), [(3.5, np.float64(3.5)), (7, np.int64(8)), (2.0, 3)])
+def test_numbers_of_python_and_of_numpy_stay_apart(base, path, old, new):
+    for first, last in ((old, new), (new, old)):
+        save(base, {"number": first})
+        save_delta(path, {"number": last}, base=base)
+        found = load_delta(path, base=base)["number"]
+        assert found == last
+        assert hasattr(found, "dtype") == hasattr(last, "dtype")
+
+
+def test_paths_may_be_bytes(base, path):
+    names = [os.fsencode(each) for each in (base, path)]
+    save(names[0], {"kernel": weights(0)})
+    save_delta(names[1], {"kernel": weights(0)}, base=names[0])
+    assert_same_bits(load_delta(names[1], base=names[0]), {"kernel": weights(0)})
+    assert describe(names[1]).path == breakdown(names[1]).path == str(path)
+    assert str(path) in str(breakdown(names[1]))
+    with pytest.raises(TypeError, match=r"save_delta\(base=...\) must be a text or a pathlib.Path"):
+        save_delta(path, {"kernel": weights(0)}, base=3)

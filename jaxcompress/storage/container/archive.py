@@ -260,7 +260,7 @@ def read(
         names = set(wanted(archive.names))
         archive.check_counted(names, max_bytes)
         archive.check_whole(names)
-        found, title = {}, f"loading {os.path.basename(os.fspath(path))}"
+        found, title = {}, f"loading {os.path.basename(os.fsdecode(path))}"
         with bar(title, len(names), after=writing.SILENT_SECONDS) as advance:
             for volume in archive.volumes:
                 here = [name for name in volume.contents.leaves if name in names]

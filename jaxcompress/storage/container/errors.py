@@ -60,4 +60,4 @@ def reading(caller: str, path: str | os.PathLike) -> Iterator[None]:
     except FileError as error:
         if str(error).startswith(f"{caller}("):
             raise  # it names another file of the same call
-        raise FileError(f"{caller}({os.fspath(path)!r}): {error}") from error
+        raise FileError(f"{caller}({os.fsdecode(path)!r}): {error}") from error

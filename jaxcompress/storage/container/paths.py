@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from jaxcompress.storage.container.errors import FileError, reading
 
 
-def checked_path(caller: str, path: str | os.PathLike) -> str:
-    """The path as a text.
+def checked_path(caller: str, path: str | os.PathLike, argument: str = "path") -> str:
+    """The path as a text; bytes are decoded as the file system names files.
 
     Raises:
       TypeError: it is no path, such as the number of an open file.
@@ -18,12 +18,14 @@ def checked_path(caller: str, path: str | os.PathLike) -> str:
     """
     if not isinstance(path, str | bytes | os.PathLike):
         raise TypeError(
-            f"{caller}(path=...) must be a text or a pathlib.Path, not {type(path).__name__}. Pass "
-            "the path of a file."
+            f"{caller}({argument}=...) must be a text or a pathlib.Path, not "
+            f"{type(path).__name__}. Pass the path of a file."
         )
     name = os.fsdecode(path)
     if "\0" in name:
-        raise ValueError(f"{caller}(path={name!r}) must not hold the character 0. Correct it.")
+        raise ValueError(
+            f"{caller}({argument}={name!r}) must not hold the character 0. Correct it."
+        )
     return name
 
 

@@ -171,14 +171,19 @@ def plan(
     if set(allowed) <= set(FAST):  # files of these stay as they have always been
         return whole
     found = settled(leaves, allowed, lambda other: whole._replace(leaves=other).size_bytes)
-    return _packed(whole._replace(leaves=found))
+    return headed(whole._replace(leaves=found), allowed)
 
 
-def _packed(whole: Plan) -> Plan:
-    """The plan with a packed header, where that can be read again and saves enough."""
-    packed = whole._replace(packed=True)
-    if not packing.can_hold(whole.header({}), len(whole.leaves)):
+def headed(planned: Plan, coders: tuple[Coder, ...]) -> Plan:
+    """The plan with its header packed, where coders allow it and it saves enough.
+
+    It depends on all leaves: whoever replaces some of them asks again, since a longer
+    header may be one that no reader unpacks.
+    """
+    whole = planned._replace(packed=False)
+    if set(coders) <= set(FAST) or not packing.can_hold(whole.header({}), len(whole.leaves)):
         return whole
+    packed = whole._replace(packed=True)
     return packed if packed.size_bytes <= _WORTH * whole.size_bytes else whole
 
 
