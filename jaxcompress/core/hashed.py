@@ -17,7 +17,8 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_floating
 from jaxcompress.core.leaf import CompressedLeaf
 from jaxcompress.core.numerics import narrowed
-from jaxcompress.core.order import from_the_end, inverse, permutation_of, reordered
+from jaxcompress.core.order import from_the_end, inverse
+from jaxcompress.core.ordered_leaf import OrderedLeaf
 from jaxcompress.core.types import Array
 
 MOST_ENTRIES = 2**31 - 1
@@ -26,7 +27,7 @@ MOST_ENTRIES = 2**31 - 1
 
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Hashed(CompressedLeaf):
+class Hashed(OrderedLeaf):
     """An array whose entries are a few values, chosen by a hash of their place.
 
         array[batch…, i] = sign(i) · values[batch…, bucket(i)]
@@ -114,27 +115,12 @@ class Hashed(CompressedLeaf):
         return (*self.values.shape[:-1], *self.sizes)
 
     @property
-    def permutation(self) -> tuple[int, ...]:
-        """Stored axis i is logical axis `permutation[i]`."""
-        return permutation_of(self.order, len(self.stored_shape))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.stored_shape[axis] for axis in inverse(self.permutation))
-
-    @property
     def stacked(self) -> bool:
         return len(self.values.shape) > 1 and self.permutation[0] == 0
 
     def materialize(self) -> Array:
         require_whole("Hashed", self._dtype_fault, self._shape_fault)
         return _array(self)
-
-    def _permuted(self, permutation: tuple[int, ...]) -> "Hashed":
-        return dataclasses.replace(self, order=reordered(self.permutation, permutation))
-
-    def _standing_for(self, dtype: np.dtype) -> "Hashed":
-        return dataclasses.replace(self, dtype=dtype)
 
     @property
     def parts(self) -> dict[str, Array]:

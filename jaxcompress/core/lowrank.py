@@ -16,14 +16,15 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_floating
 from jaxcompress.core.leaf import CompressedLeaf, materialize
 from jaxcompress.core.numerics import narrowed
-from jaxcompress.core.order import from_the_end, inverse, permutation_of, reordered
+from jaxcompress.core.order import from_the_end, inverse
+from jaxcompress.core.ordered_leaf import OrderedLeaf
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.types import Array
 
 
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class LowRank(CompressedLeaf):
+class LowRank(OrderedLeaf):
     """Two factors, stored in place of their product, a floating-point array.
 
         array[batch…, output…, contracting…] = sum over r of
@@ -107,15 +108,6 @@ class LowRank(CompressedLeaf):
         return (*self.left.shape[:-1], *self.right.shape[self.batch_ndim + 1 :])
 
     @property
-    def permutation(self) -> tuple[int, ...]:
-        """Stored axis i is logical axis `permutation[i]`."""
-        return permutation_of(self.order, len(self.stored_shape))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.stored_shape[axis] for axis in inverse(self.permutation))
-
-    @property
     def stacked(self) -> bool:
         leads = self.batch_ndim > 0 and self.permutation[0] == 0
         quantized = (each for each in (self.left, self.right) if isinstance(each, QTensor))
@@ -150,12 +142,6 @@ class LowRank(CompressedLeaf):
     def materialize(self) -> Array:
         require_whole("LowRank", self._dtype_fault, self._shape_fault)
         return _array(self)
-
-    def _permuted(self, permutation: tuple[int, ...]) -> "LowRank":
-        return dataclasses.replace(self, order=reordered(self.permutation, permutation))
-
-    def _standing_for(self, dtype: np.dtype) -> "LowRank":
-        return dataclasses.replace(self, dtype=dtype)
 
     @property
     def parts(self) -> dict[str, Array | QTensor]:

@@ -17,7 +17,8 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_floating
 from jaxcompress.core.leaf import CompressedLeaf
 from jaxcompress.core.numerics import known_extremes, narrowed
-from jaxcompress.core.order import from_the_end, inverse, permutation_of, reordered
+from jaxcompress.core.order import from_the_end, inverse
+from jaxcompress.core.ordered_leaf import OrderedLeaf
 from jaxcompress.core.packing import WIDTHS, pack, packed_length, unpack
 from jaxcompress.core.types import Array
 
@@ -27,7 +28,7 @@ MOST_ENTRIES = 256
 
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class ProductQuantized(CompressedLeaf):
+class ProductQuantized(OrderedLeaf):
     """An array whose vectors of weights are entries of a codebook.
 
         array[batch…, output…, s · length : (s + 1) · length]
@@ -150,15 +151,6 @@ class ProductQuantized(CompressedLeaf):
         return (*self.codes.shape[:-1], *self.inputs)
 
     @property
-    def permutation(self) -> tuple[int, ...]:
-        """Stored axis i is logical axis `permutation[i]`."""
-        return permutation_of(self.order, len(self.stored_shape))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.stored_shape[axis] for axis in inverse(self.permutation))
-
-    @property
     def stacked(self) -> bool:
         return len(self.codebooks.shape) > 3 and self.permutation[0] == 0
 
@@ -171,12 +163,6 @@ class ProductQuantized(CompressedLeaf):
     def materialize(self) -> Array:
         require_whole("ProductQuantized", self._dtype_fault, self._shape_fault)
         return _array(self)
-
-    def _permuted(self, permutation: tuple[int, ...]) -> "ProductQuantized":
-        return dataclasses.replace(self, order=reordered(self.permutation, permutation))
-
-    def _standing_for(self, dtype: np.dtype) -> "ProductQuantized":
-        return dataclasses.replace(self, dtype=dtype)
 
     @property
     def parts(self) -> dict[str, Array]:

@@ -15,7 +15,8 @@ from jaxcompress.core.formats.coding import decode
 from jaxcompress.core.formats.grids import Grid
 from jaxcompress.core.leaf import CompressedLeaf
 from jaxcompress.core.numerics import narrowed
-from jaxcompress.core.order import from_the_end, inverse, permutation_of, reordered
+from jaxcompress.core.order import from_the_end, inverse
+from jaxcompress.core.ordered_leaf import OrderedLeaf
 from jaxcompress.core.packing import pack, unpack
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.stored import check_parts, dtype_fault, part_dtypes, shape_fault
@@ -24,7 +25,7 @@ from jaxcompress.core.types import Array
 
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class QTensor(CompressedLeaf):
+class QTensor(OrderedLeaf):
     """Low-bit codes that stand for a floating-point array.
 
     Invariants:
@@ -128,15 +129,6 @@ class QTensor(CompressedLeaf):
         return (*self.codes.shape[:-1], self.length)
 
     @property
-    def permutation(self) -> tuple[int, ...]:
-        """Stored axis i is logical axis `permutation[i]`."""
-        return permutation_of(self.order, len(self.codes.shape))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.stored_shape[axis] for axis in inverse(self.permutation))
-
-    @property
     def stacked(self) -> bool:
         leading = self.shape[:1]
         children = jax.tree.leaves(self)
@@ -154,12 +146,6 @@ class QTensor(CompressedLeaf):
     def materialize(self) -> Array:
         require_whole(f"QTensor({self.spec})", self._dtype_fault, self._shape_fault)
         return _array(self)
-
-    def _permuted(self, permutation: tuple[int, ...]) -> "QTensor":
-        return dataclasses.replace(self, order=reordered(self.permutation, permutation))
-
-    def _standing_for(self, dtype: np.dtype) -> "QTensor":
-        return dataclasses.replace(self, dtype=dtype)
 
     @property
     def parts(self) -> dict[str, Array]:

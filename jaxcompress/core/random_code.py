@@ -20,7 +20,8 @@ from jaxcompress.core.draws import draws, streams
 from jaxcompress.core.hashed import MOST_ENTRIES, places
 from jaxcompress.core.leaf import CompressedLeaf
 from jaxcompress.core.numerics import narrowed
-from jaxcompress.core.order import from_the_end, inverse, permutation_of, reordered
+from jaxcompress.core.order import from_the_end, inverse
+from jaxcompress.core.ordered_leaf import OrderedLeaf
 from jaxcompress.core.packing import pack, packed_length, unpack
 from jaxcompress.core.types import Array
 
@@ -30,7 +31,7 @@ MOST_BITS = 24
 
 @jax.tree_util.register_pytree_with_keys_class
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class RandomCode(CompressedLeaf):
+class RandomCode(OrderedLeaf):
     """An array of random numbers, of which blocks were chosen from 2**bits candidates.
 
         array[batch…, i] = scale[batch…] · draw(i, index[batch…, block(i)])
@@ -124,27 +125,12 @@ class RandomCode(CompressedLeaf):
         return (*self.codes.shape[:-1], *self.sizes)
 
     @property
-    def permutation(self) -> tuple[int, ...]:
-        """Stored axis i is logical axis `permutation[i]`."""
-        return permutation_of(self.order, len(self.stored_shape))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.stored_shape[axis] for axis in inverse(self.permutation))
-
-    @property
     def stacked(self) -> bool:
         return len(self.codes.shape) > 1 and self.permutation[0] == 0
 
     def materialize(self) -> Array:
         require_whole("RandomCode", self._dtype_fault, self._shape_fault)
         return _array(self)
-
-    def _permuted(self, permutation: tuple[int, ...]) -> "RandomCode":
-        return dataclasses.replace(self, order=reordered(self.permutation, permutation))
-
-    def _standing_for(self, dtype: np.dtype) -> "RandomCode":
-        return dataclasses.replace(self, dtype=dtype)
 
     @property
     def parts(self) -> dict[str, Array]:
