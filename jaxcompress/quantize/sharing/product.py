@@ -48,7 +48,7 @@ class Vectors:
       ValueError: a value is out of range or unknown.
 
     Example:
-      >>> Vectors(8, 256).bits_per_weight
+      >>> jc.quantize.sharing.Vectors(8, 256).bits_per_weight
       1.0
     """
 
