@@ -11,9 +11,11 @@ import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxcompress import Step
 from jaxcompress.graph import calibrate
 from jaxcompress.optimizers import bfloat16, quantize_state
 from jaxcompress.quantize import (
+    companions,
     diagnose,
     fake_quantize,
     formats,
@@ -24,6 +26,7 @@ from jaxcompress.quantize import (
     reconstruct,
     reconstruct_blocks,
     rounding,
+    sharing,
 )
 
 SPECS = [
@@ -118,6 +121,26 @@ def test_packed_codes_stay_sharded_along_the_contracting_axis(devices):
     leaves = jax.jit(lambda params: quantize(params, int4())[0])(weights)
     assert leaves["contracting"].codes.shape == (8, 8)
     assert leaves["contracting"].codes.sharding.spec == P(None, "rows")
+
+
+def by_vectors(params):
+    return sharing.product(params, sharing.Vectors(4, 8), jax.random.key(0))[0]
+
+
+def by_hash(params):
+    return sharing.hash_weights(params, 1 / 4)[0]
+
+
+def by_random_codes(params):
+    technique, step = companions.random_codes(0.5, bits=4), Step(key=jax.random.key(0))
+    beside = technique.init(params)
+    return technique.view(params, beside, step), technique.freeze(params, beside, step)
+
+
+@pytest.mark.parametrize("verb", [by_vectors, by_hash, by_random_codes])
+def test_leaves_without_a_code_for_each_weight(devices, verb):
+    weights = {"both": normal(16, 8)["both"]}
+    equal(verb(sharded(weights, devices)), verb(weights))
 
 
 @pytest.mark.parametrize("in_context", [False, True])

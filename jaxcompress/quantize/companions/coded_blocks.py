@@ -12,6 +12,7 @@ from jaxcompress.core.draws import DEVIATION
 from jaxcompress.core.hashed import places
 from jaxcompress.core.numerics import narrowed, round_to_count
 from jaxcompress.core.random_code import RandomCode, numbers
+from jaxcompress.core.sharding import explicit_sharding, gathered, placed
 from jaxcompress.core.types import Array, Key
 from jaxcompress.quantize.companions.candidates import chosen, members
 from jaxcompress.quantize.companions.mean_kl import Posterior, posterior
@@ -61,7 +62,7 @@ Beside = dict[str, Array]
 
 def begun(x: Array, layout: Layout) -> Beside:
     """Equal budgets, and deviations by the sizes of the weights."""
-    stored = to_canonical(x, layout.axes).astype(jnp.float32)
+    stored = to_canonical(gathered(x), layout.axes).astype(jnp.float32)
     layer = tuple(range(len(layout.axes.batch), stored.ndim))
     size = jnp.sqrt(jnp.mean(jnp.square(stored), axis=layer))
     deviation = jnp.where(size > 0, START * size, WITHOUT)
@@ -79,7 +80,7 @@ def distribution(x: Array, beside: Beside, layout: Layout) -> tuple[Posterior, A
     Returns:
       (q, deviation): the posterior, and (layers,) float32.
     """
-    deviation = jnp.exp(beside["log_deviation"].astype(jnp.float32)).reshape(-1)
+    deviation = jnp.exp(gathered(beside["log_deviation"]).astype(jnp.float32)).reshape(-1)
     free = _layers(x, layout) / deviation[:, None]
     logits = _layers(beside["logits"], layout)
     block, _ = places(free.shape[1], layout.blocks, layout.seed)
@@ -108,7 +109,8 @@ def drawn(x: Array, beside: Beside, layout: Layout, key: Key, known: Coded | Non
         fixed = jnp.broadcast_to(block < known.count, weights.shape)
         weights = jnp.where(fixed, (deviation * CELL)[:, None] * held, weights)
     sizes = tuple(x.shape[axis] for axis in layout.axes.order)
-    return narrowed(from_canonical(weights.reshape(sizes), layout.axes), x.dtype)
+    found = narrowed(from_canonical(weights.reshape(sizes), layout.axes), x.dtype)
+    return placed(found, explicit_sharding(x))
 
 
 def span(known: Coded | None, layout: Layout, share: float) -> tuple[int, int]:
@@ -148,6 +150,6 @@ def leaf_of(coded: Coded, beside: Beside, like, layout: Layout) -> RandomCode:
 
 def _layers(x: Array, layout: Layout) -> Array:
     """(layers, entries) float32, entries in the order of `RandomCode`."""
-    stored = to_canonical(x, layout.axes).astype(jnp.float32)
+    stored = to_canonical(gathered(x), layout.axes).astype(jnp.float32)
     layers = math.prod(stored.shape[: len(layout.axes.batch)])
     return stored.reshape(layers, -1)

@@ -21,6 +21,7 @@ from jaxcompress.quantize.companions.steps import (
     steps_of,
 )
 from jaxcompress.quantize.formats.integers import int8
+from jaxcompress.quantize.weights import check_values
 
 
 def learned_rate(
@@ -97,6 +98,7 @@ def learned_rate(
         chosen = assigned(params)
 
         def log_steps(name: str, leaf) -> Array:
+            check_values("learned_rate", name, leaf)
             return jnp.log(steps_of(jnp.asarray(leaf), start, chosen[name]))
 
         return begin(params, map_named(lambda name, _: name in chosen, params), log_steps)
@@ -117,6 +119,7 @@ def learned_rate(
         companions = _fitting(params, companions, chosen)
 
         def shipped(name: str, leaf):
+            check_values("learned_rate", name, leaf)
             return leaf_in_steps(jnp.asarray(leaf), jnp.exp(companions[name]), chosen[name])
 
         return seen(params, companions, shipped)

@@ -43,6 +43,7 @@ from jaxcompress.quantize.companions.coded_blocks import (
     leaf_of,
     span,
 )
+from jaxcompress.quantize.weights import check_values
 
 Codes = Mapping[str, Coded]
 """By leaf name, which of its blocks are encoded; a leaf without an entry has none."""
@@ -177,6 +178,7 @@ def random_codes(
         chosen = layouts(params)
 
         def start(name: str, leaf) -> dict[str, Array]:
+            check_values("random_codes", name, leaf)
             return begun(jnp.asarray(leaf), chosen[name])
 
         return begin(params, map_named(lambda name, _: name in chosen, params), start)
@@ -211,6 +213,7 @@ def random_codes(
         keys = keys_of("random_codes.encode", companions, step)
 
         def coded(name: str) -> Coded:
+            check_values("random_codes", name, leaves[name])
             x, known = jnp.asarray(leaves[name]), codes.get(name)
             return extended(known, spans[name], x, companions[name], chosen[name], keys[name])
 

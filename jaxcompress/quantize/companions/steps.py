@@ -99,6 +99,8 @@ def seen_in_steps(x: Array, steps: Array, choice: Assignment) -> Array:
         inside, blocks + steps * jax.lax.stop_gradient(codes - ratio), steps * codes
     )
     passing = straight_through(value, passing, jnp.ones_like(inside))
+    # Whole numbers have no NaN, and a diverged weight is not to look like a zero.
+    passing = jnp.where(jnp.isfinite(blocks), passing, blocks)
     return narrowed(as_before(passing, x), x.dtype)
 
 

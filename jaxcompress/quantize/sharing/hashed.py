@@ -15,6 +15,7 @@ from jaxcompress.core.leaf import CompressedLeaf, is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.report import Report
+from jaxcompress.core.sharding import gathered
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Params, Selector
 from jaxcompress.quantize.assignment import Assignment, assign
@@ -91,7 +92,7 @@ def hash_weights(
 
 def _hashed(leaf, choice: Assignment, share: float, seed: int) -> CompressedLeaf:
     def array(x: Array) -> Hashed:
-        stored = to_canonical(x, choice.axes).astype(jnp.float32)
+        stored = to_canonical(gathered(x), choice.axes).astype(jnp.float32)
         batch = len(choice.axes.batch)
         sizes = stored.shape[batch:]
         entries = math.prod(sizes)

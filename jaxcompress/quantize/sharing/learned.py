@@ -16,7 +16,7 @@ from jaxcompress.core.companions import (
 from jaxcompress.core.formats.coding import decode, encode
 from jaxcompress.core.formats.cuts import as_before
 from jaxcompress.core.kinds import check_kind
-from jaxcompress.core.names import map_named
+from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.rules import Rules
@@ -34,6 +34,7 @@ from jaxcompress.quantize.sharing.leaves import (
 )
 from jaxcompress.quantize.sharing.starts.spread import linear
 from jaxcompress.quantize.sharing.starts.start import Start
+from jaxcompress.quantize.weights import check_values
 
 
 def learned_codebooks(
@@ -101,6 +102,7 @@ def learned_codebooks(
             return jnp.asarray(on.codebook)[..., 1:] * on.steps(choice.spec)[..., None]
 
         def of_leaf(name: str, leaf) -> Array:
+            check_values("learned_codebooks", name, leaf)
             found = jax.jit(levels, static_argnums=1)
             if isinstance(leaf, jax.ShapeDtypeStruct):
                 return jax.eval_shape(lambda x: found(x, assigned[name]), leaf)
@@ -122,7 +124,13 @@ def learned_codebooks(
 
         return view
 
-    return Companion(init, applied(_seen), applied(_frozen), no_penalty)
+    def freeze(params: Params, companions: Companions, step: Step = Step()) -> Params:
+        leaves = named_leaves(params)
+        for name in companions.keys() & leaves.keys():
+            check_values("learned_codebooks", name, leaves[name])
+        return applied(_frozen)(params, companions, step)
+
+    return Companion(init, applied(_seen), freeze, no_penalty)
 
 
 def _seen(x: Array, levels: Array, choice: Assignment) -> Array:
@@ -130,7 +138,9 @@ def _seen(x: Array, levels: Array, choice: Assignment) -> Array:
     on = grid_with(levels, parts, choice.spec)
     codes = encode(jax.lax.stop_gradient(blocks), jax.lax.stop_gradient(on), choice.spec)
     value = as_before(decode(codes, on, choice.spec), x)
-    return through_both(narrowed(value, x.dtype), x)
+    # A diverged weight is not to look like a level.
+    value = jnp.where(jnp.isfinite(x), narrowed(value, x.dtype), x)
+    return through_both(value, x)
 
 
 def _frozen(x: Array, levels: Array, choice: Assignment) -> QTensor:

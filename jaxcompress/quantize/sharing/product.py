@@ -18,6 +18,7 @@ from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.product import MOST_ENTRIES, ProductQuantized
 from jaxcompress.core.report import Report
+from jaxcompress.core.sharding import gathered
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Key, Params, PyTree, Selector
@@ -175,7 +176,8 @@ def _quantized(leaf, importance, key: Key, axes: LeafAxes, vectors: Vectors) -> 
 def _array(
     x: Array, importance: Array, key: Key, axes: LeafAxes, form: Vectors
 ) -> ProductQuantized:
-    importance = jnp.broadcast_to(importance, x.shape)
+    # Vectors are cut across axes that a mesh may split.
+    x, importance = gathered(x), jnp.broadcast_to(gathered(importance), x.shape)
     stored, counts = (to_canonical(each, axes).astype(jnp.float32) for each in (x, importance))
     batch, outputs = len(axes.batch), len(axes.batch) + len(axes.output)
     layers, inputs = stored.shape[:batch], stored.shape[outputs:]

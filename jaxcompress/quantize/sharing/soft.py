@@ -24,6 +24,7 @@ from jaxcompress.quantize.sharing.leaves import (
     in_cut,
     stored_leaf,
 )
+from jaxcompress.quantize.weights import check_values
 
 
 class Mixture(NamedTuple):
@@ -121,6 +122,7 @@ def soft_sharing(
         assigned = selection.assigned(params)
 
         def of_leaf(name: str, leaf) -> Mixture:
+            check_values("soft_sharing", name, leaf)
             return _begun(leaf, assigned[name])
 
         return begin(params, map_named(lambda name, leaf: name in assigned, params), of_leaf)
@@ -140,11 +142,12 @@ def soft_sharing(
     def freeze(params: Params, companions: Companions, step: Step = Step()) -> Params:
         del step
         assigned = fitting(params, companions)
-        return seen(
-            params,
-            companions,
-            lambda name, leaf: _hard(leaf, companions[name], assigned[name], zero_share),
-        )
+
+        def hard(name: str, leaf) -> QTensor:
+            check_values("soft_sharing", name, leaf)
+            return _hard(leaf, companions[name], assigned[name], zero_share)
+
+        return seen(params, companions, hard)
 
     def penalty(params: Params, companions: Companions) -> Array:
         assigned, leaves = fitting(params, companions), named_leaves(params)
