@@ -41,8 +41,7 @@ def save(
     Args:
       path: where; an existing file is replaced once the new one is complete, and keeps
         its mode. Of a symbolic link the target is replaced.
-      tree: arrays, compressed leaves (`QTensor`, `LowRank`, `Corrected`, `Rotated`) and
-        Python numbers in any pytree.
+      tree: arrays, compressed leaves of every kind and Python numbers in any pytree.
       metadata: texts to keep beside the leaves.
       removal: what verbs of `structure` removed before, of which these are the params;
         a list of removals where each took the model of the one before. `load_removal`
