@@ -26,9 +26,10 @@ def rate_distortion(
 
         least sum_j energy_j · (w'_j - w_j)² + slope · bits(code_j)
 
-    where the energy of an input is the diagonal of its second moment in `reconstruct`
-    (which leaves made smaller by the same slope share well), and 1 in `quantize`. Each
-    weight may get one of the two codes beside it, or zero; in turns the codes are
+    In `quantize` the energy of an input is 1. In `reconstruct` it is the diagonal of
+    its second moment over the mean of energy · w² in the leaf: an error counts as a
+    share of the leaf's own output, so that leaves with small outputs keep their bits.
+    Each weight may get one of the two codes beside it, or zero; in turns the codes are
     chosen for the rate model's bits, and the bits are counted anew from the codes.
 
     Without `ranges`, integer codes get the step that suits the slope where codes are
@@ -44,8 +45,10 @@ def rate_distortion(
     optimized quantization (RDOQ).
 
     Args:
-      slope: what a bit is worth, in squared weights (times energy), above 0: the
-        larger, the smaller the file. `rates.slope_for` finds the one for a budget.
+      slope: what a bit is worth, above 0: the larger, the smaller the file. In squared
+        weights in `quantize`; in `reconstruct` as a share of what a weight adds to the
+        leaf's squared output on average, where 0.03 to 0.3 is usual. `rates.slope_for`
+        finds the one for a budget.
       rate: a rate model, as `rates.order_0`, `rates.by_lines` or one's own.
       ranges: which range the codes of a block cover, in place of the slope's step.
       turns: how often codes are chosen, at least 1.

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import jax
@@ -90,7 +91,7 @@ def rounding_by_slope(method: Method, slope: float, options: Options) -> Roundin
     def array(x: Array, choice: Assignment) -> CompressedLeaf:
         return _array(x, np.float32(slope), choice, method, options)
 
-    return Rounding(_rounding(method, slope, options).solver, array)
+    return Rounding(_rounding(method, slope, options, _of_output).solver, array)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))
@@ -98,12 +99,39 @@ def _array(
     x: Array, slope: Array, choice: Assignment, method: Method, options: Options
 ) -> CompressedLeaf:
     """One program for all slopes: a search of the slope compiles once."""
-    return _rounding(method, slope, options).array(x, choice)
+    return _rounding(method, slope, options, _of_weight).array(x, choice)
 
 
-def _rounding(method: Method, slope: float | Array, options: Options) -> Rounding:
+_LEAST_POWER = np.float32(1e-20)
+"""Of a leaf that gives nothing, so that a bit is worth something there too."""
+
+
+def _of_weight(weight: Array, energy: Array) -> Array:
+    """A bit is worth the same in all leaves, in squared weights."""
+    del weight, energy
+    return jnp.ones((), jnp.float32)
+
+
+def _of_output(weight: Array, energy: Array) -> Array:
+    """A bit is worth a share of what a weight of this leaf adds to its squared output.
+
+    Leaves whose outputs are small, as those that end a residual branch, would else be
+    given up for those whose outputs are large.
+    """
+    return jnp.maximum(jnp.mean(energy[None] * jnp.square(weight)), _LEAST_POWER)
+
+
+def _rounding(
+    method: Method,
+    slope: float | Array,
+    options: Options,
+    unit: Callable[[Array, Array], Array],
+) -> Rounding:
+    """The rounding at a slope that counts in units of each leaf."""
+
     def round(weight: Array, second_moment: Array, spec: QuantSpec) -> Rounded:
         energy = jnp.diagonal(all_counted(second_moment))
+        energy /= unit(weight, energy)
         if options.ranges is None:
             on = _sloped(weight, energy, slope, method, spec)
         else:

@@ -59,7 +59,7 @@ def trellis(
     Also known as: dependent quantization, trellis-coded quantization (TCQ).
 
     Args:
-      slope: what a bit is worth, in squared weights (times energy), above 0: the
+      slope: what a bit is worth, above 0, in the units of `rate_distortion`: the
         larger, the smaller the file. `rates.slope_for` finds the one for a budget.
       rate: a rate model, of indices.
       ranges: which range the codes of a block cover, in place of the slope's step.

@@ -61,9 +61,10 @@ def test_it_agrees_with_a_loop(slope):
     np.testing.assert_array_equal(leaf.unpacked_codes, expected)
 
 
-def test_on_data_errors_count_by_the_energy_of_their_input():
+def test_on_data_errors_count_as_a_share_of_the_output():
     weight, x = laplace(6, 40), laplace(64, 6) * np.float32([0.1, 0.3, 1, 1, 3, 10])[None]
     energy, slope = np.mean(np.square(x), axis=0), 0.05
+    energy /= np.mean(energy[:, None] * np.square(weight))
     found, _ = jc.quantize.reconstruct(
         lambda params, x: x @ params["kernel"],
         {"kernel": weight},
@@ -77,6 +78,16 @@ def test_on_data_errors_count_by_the_energy_of_their_input():
     np.testing.assert_array_equal(
         leaf.unpacked_codes, by_hand(weight.T, energy[None], step, slope, 8)
     )
+
+
+def test_on_data_a_leaf_of_small_weights_keeps_its_codes():
+    weight, x = laplace(6, 40), laplace(64, 6)
+    params = {"large": weight, "small": weight / 1000}
+    both = lambda params, x: (x @ params["large"], x @ params["small"])  # noqa: E731
+    found, _ = jc.quantize.reconstruct(both, params, [x], INT8, rate_distortion(0.1))
+    codes = [leaf.unpacked_codes for leaf in found.values()]
+    np.testing.assert_array_equal(*codes)
+    assert np.any(codes[0])
 
 
 @pytest.mark.parametrize("slope", [0.01, 0.1, 0.4])
