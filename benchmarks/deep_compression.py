@@ -1,4 +1,4 @@
-"""LeNet-300-100 on MNIST in as few bytes as its error allows, in a file of its own.
+"""Two LeNets on MNIST in as few bytes as their error allows, in files of their own.
 
     python -m benchmarks.deep_compression run [--recipes NAME] [--part validation]
     python -m benchmarks.deep_compression show
@@ -7,23 +7,22 @@ A dense model is pruned by magnitude while it trains. Then either layers share a
 values, which are trained on (Deep Compression), or weights, biases and the steps of
 their codes are trained under a price on bits (`quantize.companions.learned_rate`). Or
 all weights are noisy and shipped as random codes (`quantize.companions.random_codes`).
+Of LeNet-5, as Caffe has it, units go first, and what is left learns from the dense model.
 Coders that are measured smallest write the file, whose bytes are told; a fresh process
 decodes it and must give the same outputs, bit for bit. Images are shifted by a pixel
-in training. Choices were made by seed 0 on validation images; the test images are
-opened once for each seed and recipe.
+in training, by two where units go. Choices were made by seed 0 on validation images;
+the test images are opened once for each seed and recipe.
 
-What others published: Deep Compression, Han et al. 2016, arXiv:1510.00149, 26,661 bytes
-at 1.58 %; Oktay et al. 2020, arXiv:1906.06624, 8,560 bytes at 1.9 %.
+What others published for LeNet-300-100: Deep Compression, Han et al. 2016,
+arXiv:1510.00149, 26,661 bytes at 1.58 %; Oktay et al. 2020, arXiv:1906.06624, 8,560
+bytes at 1.9 %. For LeNet-5: 44 kB at 0.74 %; 2,845 bytes at 1.0 %; MIRACLE, Havasi et
+al. 2019, arXiv:1810.00440, 3,103 bytes at 0.69 % and 1,556 at 0.96 %.
 """
 
 import argparse
 import functools
-import hashlib
 import itertools
 import pathlib
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -33,16 +32,17 @@ import numpy as np
 import optax
 
 import jaxcompress as jc
-from benchmarks import lenets, runner
+from benchmarks import files, lenets, runner, structured_lenet
 from benchmarks.random_codes import SETTINGS, random_codes
+from benchmarks.removal import Training, train
 from benchmarks.sparsity_lenet import PLANS, Plan, Run, adamw, gradual, living, trained
 from jaxcompress.core.types import Array, Key, Params
 
-EPOCHS, RATE, STEP_RATE = 8, 1e-3, 3e-3
-"""Of the training under a price: how long, and the rates of weights and of steps."""
+RATE, STEP_RATE, LEVEL_RATE = 1e-3, 3e-3, 3e-4
+"""Of weights and of steps under a price, and of shared values."""
 
-TUNING, LEVEL_RATE = 3, 3e-4
-"""Of shared values: epochs and the rate."""
+LIMITS, LAST = (100_000, 40_000), Training(epochs=6, learning_rate=3e-3)
+"""Parameters left when units have gone, round by round, and the training after it."""
 
 FAST, SMALLEST = jc.storage.coders.FAST, jc.storage.coders.SMALLEST
 
@@ -50,65 +50,115 @@ Stages = dict[str, tuple[Params, tuple[jc.storage.coders.Coder, ...]]]
 """By name the params after a stage, and the coders of their file."""
 
 
+class Begun(NamedTuple):
+    """A model before its bytes are counted.
+
+    Attributes:
+      run: its data and plan.
+      stages: up to now, of which the last goes on.
+      loss: of params, whose leaves may be compressed.
+    """
+
+    run: Run
+    stages: Stages
+    loss: lenets.Objective
+
+    @property
+    def params(self) -> Params:
+        return list(self.stages.values())[-1][0]
+
+
 class Recipe(NamedTuple):
     """How small a net is made.
 
     Attributes:
+      begin: (folder of data, net, plan, kept share, seed) to what is finished.
+      plan: of training up to then.
       kept: the share of weights that pruning leaves.
-      finish: (run, pruned params, value) to the stages after pruning.
+      finish: (begun, value, epochs) to the stages after pruning.
       value: of its one option.
+      epochs: that it trains.
     """
 
+    begin: Callable[[pathlib.Path, str, Plan, float, int], Begun]
+    plan: Plan
     kept: float
-    finish: Callable[[Run, Params, float], Stages]
+    finish: Callable[[Begun, float, int], Stages]
     value: float
+    epochs: int
 
 
 @functools.lru_cache(maxsize=2)
-def pruned(data: pathlib.Path, net: str, kept: float, seed: int) -> tuple[Run, Params, Params]:
-    """A run, its dense model and the one that pruning leaves."""
+def pruned(data: pathlib.Path, net: str, plan: Plan, kept: float, seed: int) -> Begun:
+    """A dense model, and what pruning leaves of it."""
     model, parts = lenets.NETS[net], lenets.splits(data, seed)
     start = model.initial(seed)
     axes = jc.graph.axes(model.fn, start, parts.train.images[:1])
-    run = Run(model, PLAN[net], parts, axes, kept, seed)
-    objective = lenets.cross_entropy(model.fn)
-    optimizer = adamw(run.plan.dense_rate, run.steps(run.plan.dense))
-    dense, _ = trained(run, objective, start, optimizer, run.plan.dense)
-    params, optimizer, epochs = gradual(run, dense, run.plan.sparse)
-    return run, dense, trained(run, objective, params, optimizer, epochs)[0]
+    run = Run(model, plan, parts, axes, kept, seed)
+    loss = lenets.cross_entropy(jc.materialized(model.fn))
+    optimizer = adamw(plan.dense_rate, run.steps(plan.dense))
+    dense, _ = trained(run, loss, start, optimizer, plan.dense)
+    params, optimizer, epochs = gradual(run, dense, plan.sparse)
+    sparse, _ = trained(run, loss, params, optimizer, epochs)
+    return Begun(run, {"dense": (dense, FAST), "pruned": (sparse, FAST)}, loss)
 
 
-def shared(run: Run, params: Params, bits: float) -> Stages:
+@functools.lru_cache(maxsize=1)
+def narrow(data: pathlib.Path, net: str, plan: Plan, seed: int) -> tuple[Run, Params, Params]:
+    """A run that keeps all weights, a dense LeNet-5, and what it is without units."""
+    model, parts = lenets.NETS[net], lenets.splits(data, seed)
+    images = parts.train.images, parts.train.labels
+    training = Training(plan.dense, plan.dense_rate)
+    dense = train(structured_lenet.hard, model.initial(seed), images, training, seed=seed)
+    amounts = [jc.structure.amounts.within_parameters(limit) for limit in LIMITS]
+    small = structured_lenet.shrunk(dense, parts, seed, amounts, LAST).params
+    axes = jc.graph.axes(model.fn, small, parts.train.images[:1])
+    return Run(model, plan, parts, axes, 1.0, seed), dense, small
+
+
+def narrowed(data: pathlib.Path, net: str, plan: Plan, kept: float, seed: int) -> Begun:
+    """What is left when units and then weights go; it learns from the dense model."""
+    run, dense, small = narrow(data, net, plan, seed)
+    run, fn = run._replace(kept=kept), jc.materialized(run.net.fn)
+
+    def loss(params: Params, x: Array, labels: Array, key: Key) -> Array:
+        del key
+        return structured_lenet.answered(fn, dense, params, x, labels)
+
+    params, optimizer, epochs = gradual(run, small, plan.sparse)
+    sparse, _ = trained(run, loss, params, optimizer, epochs)
+    stages = {"dense": (dense, FAST), "narrow": (small, FAST), "pruned": (sparse, FAST)}
+    return Begun(run, stages, loss)
+
+
+def shared(begun: Begun, bits: float, epochs: int) -> Stages:
     """Each layer has 2**bits values, zero among them; they are trained on."""
-    spec = jc.quantize.formats.codebook(int(bits), per="tensor")
+    run, spec = begun.run, jc.quantize.formats.codebook(int(bits), per="tensor")
     rounding = jc.quantize.rounding.nearest(jc.quantize.sharing.k_means())
-    start, _ = jc.quantize.quantize(params, spec, axes=run.axes, rounding=rounding)
+    start, _ = jc.quantize.quantize(begun.params, spec, axes=run.axes, rounding=rounding)
     technique = jc.quantize.sharing.centroids()
 
     def objective(levels: dict, x: Array, labels: Array, key: Key) -> Array:
-        del key
-        logits = jc.materialized(run.net.fn)(technique.view(start, levels), x)
-        return jc.distill.outputs.hard_targets(logits, labels).mean()
+        return begun.loss(technique.view(start, levels), x, labels, key)
 
-    optimizer = adamw(LEVEL_RATE, run.steps(TUNING))
-    levels, _ = trained(run, objective, technique.init(start), optimizer, TUNING)
+    optimizer = adamw(LEVEL_RATE, run.steps(epochs))
+    levels, _ = trained(run, objective, technique.init(start), optimizer, epochs)
     tuned = technique.freeze(start, levels)
     return {"shared": (start, FAST), "tuned": (tuned, FAST), "coded": (tuned, SMALLEST)}
 
 
-def rated(run: Run, params: Params, price: float) -> Stages:
+def rated(begun: Begun, price: float, epochs: int) -> Stages:
     """Weights and steps are trained for codes that an entropy coder makes short."""
+    run, params = begun.run, begun.params
     technique = jc.quantize.companions.learned_rate(axes=run.axes, select=jc.everything())
     masks, companions = living(params), technique.init(params)
     weights = sum(int(np.count_nonzero(leaf)) for leaf in jax.tree.leaves(params))
 
     def objective(both: tuple, x: Array, labels: Array, key: Key) -> Array:
-        del key
-        logits = run.net.fn(technique.view(*both), x)
         bits = technique.penalty(*both) / weights
-        return jc.distill.outputs.hard_targets(logits, labels).mean() + price * bits
+        return begun.loss(technique.view(*both), x, labels, key) + price * bits
 
-    steps = run.steps(EPOCHS)
+    steps = run.steps(epochs)
     all_of_them = jax.tree.map(lambda _: jnp.ones((), bool), companions)
     both_rates = optax.partition(
         {
@@ -118,65 +168,43 @@ def rated(run: Run, params: Params, price: float) -> Stages:
         ("weights", "steps"),
     )
     optimizer = jc.prune.hold(both_rates, (masks, all_of_them))
-    both, _ = trained(run, objective, (params, companions), optimizer, EPOCHS)
+    both, _ = trained(run, objective, (params, companions), optimizer, epochs)
     return {"coded": (technique.freeze(*both), SMALLEST)}
 
 
-PLAN: dict[str, Plan] = {
-    "LeNet-300-100": PLANS["LeNet-300-100"]._replace(sparse=25),
-}
+def noisy(begun: Begun, size: float, epochs: int) -> Stages:
+    """Noisy weights are trained, and random candidates for them take so many bytes."""
+    at_once, in_rounds = random_codes(begun.run, begun.params, begun.loss, size, epochs)
+    return {"at once": (at_once, SMALLEST), "coded": (in_rounds, SMALLEST)}
+
+
+PERCEPTRON = PLANS["LeNet-300-100"]._replace(sparse=25)
+CONVOLUTIONAL = PLANS["LeNet-5"]
+NARROW = Plan((), 6, 14, 2e-3, 3e-3, 128, border=structured_lenet.BORDER)
 RECIPES = {
     "LeNet-300-100": {
-        "deep compression": Recipe(0.06, shared, 6),
-        "learned rate, 1/100": Recipe(0.033, rated, 0.005),
-        "learned rate, 1/150": Recipe(0.033, rated, 0.05),
-        "random codes, 1/130": Recipe(1.0, random_codes, 8_000),
+        "deep compression": Recipe(pruned, PERCEPTRON, 0.06, shared, 6, 3),
+        "learned rate, 1/100": Recipe(pruned, PERCEPTRON, 0.033, rated, 0.005, 8),
+        "learned rate, 1/150": Recipe(pruned, PERCEPTRON, 0.033, rated, 0.05, 8),
+        "random codes": Recipe(pruned, PERCEPTRON, 1.0, noisy, 8_000, 25),
+    },
+    "LeNet-5": {
+        "deep compression": Recipe(pruned, CONVOLUTIONAL, 0.05, shared, 6, 2),
+        "learned rate, 1/280": Recipe(narrowed, NARROW, 0.15, rated, 0.01, 8),
+        "learned rate, 1/530": Recipe(narrowed, NARROW, 0.08, rated, 0.1, 12),
     },
 }
 
 
-def digest(net: str, params: Params, images: np.ndarray) -> str:
-    """Of the logits of a net, bit for bit."""
-    logits = jc.validate.predict(jc.materialized(lenets.NETS[net].fn), params, images)
-    return hashlib.sha256(np.asarray(logits).tobytes()).hexdigest()
-
-
-def written(net: str, params: Params, coders: tuple, images: np.ndarray) -> int:
-    """The bytes of a file from which a fresh process gives the same outputs.
-
-    Raises:
-      RuntimeError: it does not.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "model.safetensors"
-        jc.storage.save(path, params, coders=coders)
-        np.save(pathlib.Path(folder) / "images.npy", images)
-        command = [sys.executable, "-m", "benchmarks.deep_compression", "decode", "--net", net]
-        done = subprocess.run(
-            [*command, "--folder", folder], capture_output=True, text=True, check=True
-        )
-        if done.stdout.split()[-1] != digest(net, params, images):
-            raise RuntimeError(f"a fresh process gave other outputs for {net}")
-        return path.stat().st_size
-
-
-def decode(options: argparse.Namespace) -> None:
-    """Prints the digest of what the file in a folder answers."""
-    params = jc.storage.load(options.folder / "model.safetensors")
-    images = np.load(options.folder / "images.npy")
-    print(digest(options.net, params, images))
-
-
 def measure(options: argparse.Namespace, net: str, recipe: Recipe, seed: int) -> dict[str, Any]:
     """Bytes and errors after each stage."""
-    run, dense, sparse = pruned(options.data, net, recipe.kept, seed)
-    judging = getattr(run.parts, options.part)
-    stages: Stages = {"dense": (dense, FAST), "pruned": (sparse, FAST)}
-    stages |= recipe.finish(run, sparse, recipe.value)
+    begun = recipe.begin(options.data, net, recipe.plan, recipe.kept, seed)
+    judging, fn = getattr(begun.run.parts, options.part), lenets.NETS[net].fn
+    stages = begun.stages | recipe.finish(begun, recipe.value, recipe.epochs)
     return {
         stage: {
-            "bytes": written(net, params, coders, judging.images[:500]),
-            "error": lenets.error(jc.materialized(run.net.fn), params, judging),
+            "bytes": files.written(params, coders, fn, judging.images[:500]),
+            "error": lenets.error(jc.materialized(fn), params, judging),
         }
         for stage, (params, coders) in stages.items()
     }
@@ -184,14 +212,16 @@ def measure(options: argparse.Namespace, net: str, recipe: Recipe, seed: int) ->
 
 def settings(net: str, recipe: Recipe, part: str) -> dict[str, Any]:
     """All that a run depends on but the seed."""
-    training = {
-        shared: {"epochs": TUNING, "rate": LEVEL_RATE},
-        rated: {"epochs": EPOCHS, "rate": RATE, "step_rate": STEP_RATE},
-        random_codes: SETTINGS,
+    rates = {
+        shared: {"rate": LEVEL_RATE},
+        rated: {"rate": RATE, "step_rate": STEP_RATE},
+        noisy: SETTINGS,
     }
-    plan = {name: value for name, value in PLAN[net]._asdict().items() if name != "kept"}
+    plan = {name: value for name, value in recipe.plan._asdict().items() if name != "kept"}
     own = {"kept": recipe.kept, "finish": recipe.finish.__name__, "value": recipe.value}
-    return {"net": net, "part": part} | own | training[recipe.finish] | plan
+    units = {"limits": LIMITS, "last": LAST._asdict()} if recipe.begin is narrowed else {}
+    training = {"epochs": recipe.epochs} | rates[recipe.finish]
+    return {"net": net, "part": part} | own | training | plan | units
 
 
 def run(options: argparse.Namespace) -> None:
@@ -231,17 +261,15 @@ def show(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Runs, shows or decodes."""
+    """Runs or shows."""
     parser = runner.arguments((__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", choices=("run", "show", "decode"))
+    parser.add_argument("what", choices=("run", "show"))
     parser.add_argument("--nets", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--recipes", nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=range(5))
     parser.add_argument("--part", choices=("validation", "test"), default="test")
-    parser.add_argument("--net", choices=RECIPES, help="of decode")
-    parser.add_argument("--folder", type=pathlib.Path, help="of decode")
     options = parser.parse_args()
-    {"run": run, "show": show, "decode": decode}[options.what](options)
+    {"run": run, "show": show}[options.what](options)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,15 @@ import jax
 import optax
 
 import jaxcompress as jc
+from benchmarks.lenets import Objective
 from benchmarks.sparsity_lenet import Run, trained
 from jaxcompress.core.types import Array, Key, Params
 
 BITS, SPARE = 16, 1.0
 """Of an index, and how many of them the divergence leaves."""
 
-EPOCHS, RATE, BESIDE_RATE = 25, 1e-2, 0.1
-"""Before blocks are encoded; the rates of weights and of what stands beside them."""
+RATE, BESIDE_RATE = 1e-2, 0.1
+"""Of weights and of what stands beside them."""
 
 ROUNDS, BETWEEN = 5, 1
 """Of encoding, and the epochs after each but the last, at a tenth of the rates."""
@@ -19,20 +20,31 @@ ROUNDS, BETWEEN = 5, 1
 WEIGHTS = {"dense1/0": 0.75, "dense2/0": 0.2, "dense3/0": 0.03}
 """Shares of the bytes; each bias has a third of the rest."""
 
-SETTINGS = {"bits": BITS, "spare": SPARE, "epochs": EPOCHS, "rate": RATE, "rounds": ROUNDS} | {
+SETTINGS = {
+    "bits": BITS,
+    "spare": SPARE,
+    "rate": RATE,
     "beside_rate": BESIDE_RATE,
+    "rounds": ROUNDS,
     "between": BETWEEN,
     "weights": WEIGHTS,
 }
 
 
-def random_codes(run: Run, params: Params, size: float) -> dict:
+def random_codes(
+    run: Run, params: Params, loss: Objective, size: float, epochs: int
+) -> tuple[Params, Params]:
     """Noisy weights are trained, and encoded by random candidates in some bytes.
 
     Args:
       run: of a LeNet-300-100.
       params: where means begin.
+      loss: that they are trained on.
       size: bytes of all indices together.
+      epochs: before blocks are encoded.
+
+    Returns:
+      Params as codes, encoded at once, and in rounds with training in between.
     """
     leaves = jc.named_leaves(params)
     biases = (1 - sum(WEIGHTS.values())) / (len(leaves) - len(WEIGHTS))
@@ -43,8 +55,8 @@ def random_codes(run: Run, params: Params, size: float) -> dict:
 
     def on(codes: dict):
         def objective(both: tuple, x: Array, labels: Array, key: Key) -> Array:
-            logits = run.net.fn(technique.view(*both, step=jc.Step(key=key), codes=codes), x)
-            return jc.distill.outputs.hard_targets(logits, labels).mean()
+            seen = technique.view(*both, step=jc.Step(key=key), codes=codes)
+            return loss(seen, x, labels, key)
 
         return objective
 
@@ -56,7 +68,7 @@ def random_codes(run: Run, params: Params, size: float) -> dict:
         return optax.partition({"weights": weights, "beside": beside}, ("weights", "beside"))
 
     both = params, technique.init(params)
-    both, _ = trained(run, on({}), both, optimizer(EPOCHS, 1.0), EPOCHS)
+    both, _ = trained(run, on({}), both, optimizer(epochs, 1.0), epochs)
     key = jax.random.key(run.seed)
     at_once = technique.freeze(*both, step=jc.Step(key=key))
     codes: dict = {}
@@ -65,6 +77,4 @@ def random_codes(run: Run, params: Params, size: float) -> dict:
         codes = technique.encode(*both, step, codes, number / ROUNDS)
         if number < ROUNDS:
             both, _ = trained(run, on(codes), both, optimizer(BETWEEN, 0.1), BETWEEN)
-    shipped = technique.freeze(*both, codes=codes)
-    fast = jc.storage.coders.FAST
-    return {"at once": (at_once, fast), "in rounds": (shipped, fast)}
+    return at_once, technique.freeze(*both, codes=codes)

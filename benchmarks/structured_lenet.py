@@ -13,6 +13,7 @@ arXiv:1705.08665, shrink to about 158,000 multiply-adds at 5-10-76-16.
 
 import functools
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -100,24 +101,35 @@ def hard(params: Params, batch: PyTree, key: Key) -> tuple[Array, Params]:
     return jc.distill.outputs.hard_targets(logits, labels).mean(), params
 
 
-def taught(fn: Model, dense: Params) -> Objective:
-    """The same mixed with the divergence from the dense model's answers."""
+def answered(fn: Model, dense: Params, params: Params, x: Array, labels: Array) -> Array:
+    """The cross-entropy mixed with the divergence from the dense model's answers."""
+    logits, teacher = fn(params, x), lenet(dense, x)
+    soft = jc.distill.outputs.soft_targets(logits, teacher, temperature=TEMPERATURE)
+    hard = jc.distill.outputs.hard_targets(logits, labels)
+    return jc.distill.mix(hard, soft, weight=SOFT_WEIGHT).mean()
 
-    def objective(params, batch, key):
+
+def taught(fn: Model, dense: Params) -> Objective:
+    """The same on shifted images."""
+
+    def objective(params: Params, batch: PyTree, key: Key) -> tuple[Array, Params]:
         x, labels = batch
-        x = cropped(x, key, BORDER)
-        logits, teacher = fn(params, x), lenet(dense, x)
-        soft = jc.distill.outputs.soft_targets(logits, teacher, temperature=TEMPERATURE)
-        mixed = jc.distill.mix(
-            jc.distill.outputs.hard_targets(logits, labels), soft, weight=SOFT_WEIGHT
-        )
-        return mixed.mean(), params
+        return answered(fn, dense, params, cropped(x, key, BORDER), labels), params
 
     return objective
 
 
-def shrunk(params: Params, parts: Splits, seed: int) -> jc.structure.Rounds:
-    """The dense model without units, in rounds down to the budget.
+MACS = tuple(jc.structure.amounts.within_macs(limit) for limit in LIMITS)
+
+
+def shrunk(
+    params: Params,
+    parts: Splits,
+    seed: int,
+    amounts: Sequence[jc.structure.amounts.Amount] = MACS,
+    last: Training = LAST,
+) -> jc.structure.Rounds:
+    """The dense model without units, in rounds down to the last amount.
 
     Without floors the first convolution, which pays for every later channel, would be
     left one unit.
@@ -125,7 +137,7 @@ def shrunk(params: Params, parts: Splits, seed: int) -> jc.structure.Rounds:
     images, dense = parts.train, params
 
     def fine_tune(fn: Model, params: Params, turn: int) -> Params:
-        training = LAST if turn == len(LIMITS) - 1 else ROUND
+        training = last if turn == len(amounts) - 1 else ROUND
         objective = taught(fn, dense)
         data = images.images, images.labels
         return train(objective, params, data, training, seed=seed + 100 * (turn + 1))
@@ -137,10 +149,7 @@ def shrunk(params: Params, parts: Splits, seed: int) -> jc.structure.Rounds:
             jc.structure.importance.taylor(jc.distill.outputs.hard_targets, scoring(images))
         ),
         images.images[:1],
-        cuts=[
-            jc.structure.Cut(jc.structure.amounts.within_macs(limit), floors=jc.Rules(FLOORS))
-            for limit in LIMITS
-        ],
+        cuts=[jc.structure.Cut(amount, floors=jc.Rules(FLOORS)) for amount in amounts],
         fine_tune=fine_tune,
     )
 
