@@ -30,7 +30,7 @@ from benchmarks.structured_resnet import WIDTHS, ResNet, splits
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.quantize.rounding import Rounding
 
-BITS, TRIALS = (4, 3, 2), 8
+BITS, TRIALS = (4, 3, 2), 7
 SMALLEST = jc.storage.coders.SMALLEST
 quantize = jc.quantize
 GPTQ = quantize.rounding.gptq(ranges=quantize.ranges.mean_squared_error)
