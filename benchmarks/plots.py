@@ -45,3 +45,35 @@ def curves(
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
+
+
+def points(
+    path: pathlib.Path,
+    series: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    marks: Mapping[str, tuple[float, float]],
+    *,
+    x: str,
+    y: str,
+) -> None:
+    """Writes a PNG: each run a point, on a logarithmic x axis.
+
+    Args:
+      path: where to.
+      series: by label the runs' places on both axes.
+      marks: by label what others published.
+      x: what the x axis counts.
+      y: what the y axis counts.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for label, (across, up) in series.items():
+        axes.plot(across, up, ".", label=label, markersize=8, alpha=0.7)
+    for shape, (label, (across, up)) in zip("x+*^", marks.items(), strict=False):
+        axes.plot(across, up, shape, color="black", label=f"{label}, published", markersize=8)
+    axes.set(xlabel=x, ylabel=y, xscale="log")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
