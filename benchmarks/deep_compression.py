@@ -194,8 +194,8 @@ NARROW = Plan((), 6, 14, 2e-3, 3e-3, 128, border=structured_lenet.BORDER)
 RECIPES = {
     "LeNet-300-100": {
         "deep compression": Recipe(pruned, PERCEPTRON, 0.06, shared, 6, 3),
-        "learned rate, 1/100": Recipe(pruned, PERCEPTRON, 0.033, rated, 0.005, 8),
-        "learned rate, 1/150": Recipe(pruned, PERCEPTRON, 0.033, rated, 0.05, 8),
+        "learned rate, 1/120": Recipe(pruned, PERCEPTRON, 0.033, rated, 0.005, 8),
+        "learned rate, 1/190": Recipe(pruned, PERCEPTRON, 0.033, rated, 0.05, 8),
         "random codes": Recipe(pruned, PERCEPTRON, 1.0, noisy, 8_000, 25),
     },
     "LeNet-5": {

@@ -65,6 +65,7 @@ def points(
       y: what the y axis counts.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -73,6 +74,9 @@ def points(
     for shape, (label, (across, up)) in zip("x+*^", marks.items(), strict=False):
         axes.plot(across, up, shape, color="black", label=f"{label}, published", markersize=8)
     axes.set(xlabel=x, ylabel=y, xscale="log")
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_major_formatter(plain)
+    axes.xaxis.set_minor_formatter(plain)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
