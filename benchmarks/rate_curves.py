@@ -30,7 +30,7 @@ from benchmarks.structured_resnet import WIDTHS, ResNet, splits
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.quantize.rounding import Rounding
 
-BITS, TRIALS = (4, 3, 2), 7
+BITS, TRIALS = (4, 3, 2), 6
 SMALLEST = jc.storage.coders.SMALLEST
 quantize = jc.quantize
 GPTQ = quantize.rounding.gptq(ranges=quantize.ranges.mean_squared_error)
@@ -116,7 +116,7 @@ def within(subject: Subject, budget: int) -> Params:
     def size_at(slope: float) -> int:
         return jc.storage.size(at(slope), coders=SMALLEST).disk
 
-    return at(quantize.rates.slope_for(budget, size_at, start=1e-4, trials=TRIALS))
+    return at(quantize.rates.slope_for(budget, size_at, start=0.1, trials=TRIALS))
 
 
 def measure(options: argparse.Namespace, net: str, seed: int) -> dict[str, Any]:
