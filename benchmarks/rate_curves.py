@@ -116,7 +116,7 @@ def within(subject: Subject, budget: int) -> Params:
     def size_at(slope: float) -> int:
         return jc.storage.size(at(slope), coders=SMALLEST).disk
 
-    return at(quantize.rates.slope_for(budget, size_at, start=0.1, trials=TRIALS))
+    return at(quantize.rates.slope_for(budget, size_at, start=1e-6, trials=TRIALS))
 
 
 def measure(options: argparse.Namespace, net: str, seed: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def rate_distortion(
         least sum_j energy_j · (w'_j - w_j)² + slope · bits(code_j)
 
     In `quantize` the energy of an input is 1. In `reconstruct` it is the diagonal of
-    its second moment over the mean of energy · w² in the leaf: an error counts as a
+    its second moment over the sum of energy · w² in the leaf: an error counts as a
     share of the leaf's own output, so that leaves with small outputs keep their bits.
     Each weight may get one of the two codes beside it, or zero; in turns the codes are
     chosen for the rate model's bits, and the bits are counted anew from the codes.
@@ -46,9 +46,8 @@ def rate_distortion(
 
     Args:
       slope: what a bit is worth, above 0: the larger, the smaller the file. In squared
-        weights in `quantize`; in `reconstruct` as a share of what a weight adds to the
-        leaf's squared output on average, where 0.03 to 0.3 is usual. `rates.slope_for`
-        finds the one for a budget.
+        weights in `quantize`; in `reconstruct` as a share of the leaf's squared output,
+        usually 1e-7 to 1e-5. `rates.slope_for` finds the one for a budget.
       rate: a rate model, as `rates.order_0`, `rates.by_lines` or one's own.
       ranges: which range the codes of a block cover, in place of the slope's step.
       turns: how often codes are chosen, at least 1.

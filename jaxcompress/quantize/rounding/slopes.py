@@ -113,12 +113,13 @@ def _of_weight(weight: Array, energy: Array) -> Array:
 
 
 def _of_output(weight: Array, energy: Array) -> Array:
-    """A bit is worth a share of what a weight of this leaf adds to its squared output.
+    """A bit is worth a share of the leaf's squared output.
 
     Leaves whose outputs are small, as those that end a residual branch, would else be
-    given up for those whose outputs are large.
+    given up for those whose outputs are large. Few weights that give a whole output, as
+    those of a first convolution, keep more bits each than many.
     """
-    return jnp.maximum(jnp.mean(energy[None] * jnp.square(weight)), _LEAST_POWER)
+    return jnp.maximum(jnp.sum(energy[None] * jnp.square(weight)), _LEAST_POWER)
 
 
 def _rounding(

@@ -151,7 +151,7 @@ def test_on_data_errors_count_by_the_energy_of_their_input():
     weight = laplace(40, 40)
     x = laplace(64, 40) * np.where(np.arange(40) % 2, 10, 0.1).astype(np.float32)[None]
     found, _ = jc.quantize.reconstruct(
-        lambda params, x: x @ params["kernel"], {"kernel": weight}, [x], INT8, trellis(0.01)
+        lambda params, x: x @ params["kernel"], {"kernel": weight}, [x], INT8, trellis(1e-5)
     )
     followed(found["kernel"].unpacked_codes)
     error = np.mean(np.square(found["kernel"].materialize() - weight), axis=1)
