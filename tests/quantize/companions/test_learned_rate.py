@@ -139,8 +139,8 @@ def test_training_makes_codes_shorter_where_the_loss_allows():
         error = np.mean((x @ np.asarray(leaf.materialize()) - target) ** 2)
         return bits(leaf.unpacked_codes), error, np.asarray(leaf.materialize())
 
-    (plain, _, before), (short, error, values) = trained(0.0), trained(3e-3)
-    assert short < 0.8 * plain  # 0.68 to 0.73, by version of XLA
+    (plain, _, before), (short, error, values) = trained(0.0), trained(6e-3)
+    assert short < 0.7 * plain
     assert error < 0.02 * np.mean(target**2)
     assert np.mean(values[~matters] == 0) > 0.5 > np.mean(before[~matters] == 0)
 
