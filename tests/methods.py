@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 DOCS, PAGE = ROOT / "docs", ROOT / "docs" / "methods.md"
 ROOMS = {
     "prune": ("pruning",),
-    "quantize": ("quantization",),
+    "quantize": ("quantization", "low-bit-training"),
     "distill": ("distillation",),
     "structure": ("structure",),
     "optimizers": ("optimizers",),

@@ -3,8 +3,9 @@
     weights      quantize, explain
     data         reconstruct: layer by layer, on calibration data; post_training tries
                  what is good and keeps what is best
-    training     fake_quantize, fake_quantize_activations, fake_quantize_model
-    companions   steps that are trained beside the weights
+    training     fake_quantize, fake_quantize_activations, fake_quantize_model; and
+                 learned steps, binary and ternary weights, schedules
+    companions   weights trained for what a file will take
     execution    plan_execution, run, with execution.dynamic or execution.static
     diagnosis    diagnose: where the signal is lost, site by site
     formats      what a code stands for; int8 and int4 stand here, too
@@ -30,6 +31,7 @@ from jaxcompress.quantize import rounding as rounding
 from jaxcompress.quantize import scales as scales
 from jaxcompress.quantize import sharing as sharing
 from jaxcompress.quantize import shortcut as shortcut
+from jaxcompress.quantize import training as training
 from jaxcompress.quantize.block_reconstruction import reconstruct_blocks as reconstruct_blocks
 from jaxcompress.quantize.diagnosis.diagnose import diagnose as diagnose
 from jaxcompress.quantize.execution.choices import ExecutionPlan as ExecutionPlan

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import jaxcompress as jc
 from jaxcompress.quantize.rounding.matrices import encoded, grid_of
 from tests.doors.table import Doors
-from tests.doors.values import BOOL, FUNCTION, NONE, SIZE, TEXT, TREE, WHOLE
+from tests.doors.values import BOOL, FUNCTION, NONE, RATE, SIZE, TEXT, TREE, WHOLE
 
 PARAMS = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
 
@@ -80,6 +80,9 @@ DOORS = Doors(
         "vectors": lambda: jc.quantize.sharing.Vectors(2, 4),
         "rate": lambda: 2.0,
         "levels": lambda: (-1.0, 0.0, 1.0),
+        "technique": jc.quantize.training.binary_connect,
+        "stages": lambda: {0: jc.quantize.training.binary_connect()},
+        "strength": lambda: 0.1,
     },
     calls={
         "quantize.equivalent.learn_rotations": {"params": lambda: PAIR, "steps": lambda: 1},
@@ -88,6 +91,17 @@ DOORS = Doors(
             "importance": lambda: PARAMS,
         },
         "quantize.sharing.product": {"importance": lambda: PARAMS},
+        "quantize.training.binary_weights": {"spec": jc.quantize.formats.binary},
+        "quantize.training.ternary_weights": {
+            "spec": jc.quantize.formats.ternary,
+            "threshold": lambda: 0.7,
+        },
+        "quantize.training.trained_ternary": {
+            "spec": lambda: jc.quantize.formats.codebook(2),
+            "threshold": lambda: 0.05,
+        },
+        "quantize.training.learned_steps_and_zero_points": {"spec": jc.quantize.formats.uint8},
+        "quantize.training.delayed": {"begin": lambda: 3},
         "quantize.plan_execution": {"params": quantized, "probe": lambda: untimed},
     },
     right={
@@ -118,6 +132,7 @@ DOORS = Doors(
         "start": SIZE,
         "pull": SIZE,
         "importance": SIZE | BOOL,
+        "strength": RATE,
         "travel": SIZE,
         "widest": SIZE,
     },

@@ -1,1 +1,33 @@
-"""Quantization-aware training (QAT): models that see weights and data as codes."""
+"""Low-bit training: ways to train weights and data that a model sees as codes.
+
+    weights    nearest, stochastic, fixed_ranges, learned_steps (LSQ),
+               learned_steps_and_zero_points (LSQ+), dorefa_weights, binary_connect,
+               stochastic_binary_connect, binary_weights (XNOR), ternary_weights (TWN),
+               trained_ternary (TTQ); sharing.learned_codebooks beside them
+    when       delayed, gradual
+    optimizer  proximal_grid: no view, the update draws weights to their levels
+
+A way for weights is a `Companion`: `init`, `view` in the loss, `freeze` to ship.
+"""
+
+from jaxcompress.core import exports
+from jaxcompress.quantize.training.schedules import delayed as delayed
+from jaxcompress.quantize.training.schedules import gradual as gradual
+from jaxcompress.quantize.training.towards_grid import proximal_grid as proximal_grid
+from jaxcompress.quantize.training.weights.binary import binary_connect as binary_connect
+from jaxcompress.quantize.training.weights.binary import binary_weights as binary_weights
+from jaxcompress.quantize.training.weights.binary import (
+    stochastic_binary_connect as stochastic_binary_connect,
+)
+from jaxcompress.quantize.training.weights.dorefa import dorefa_weights as dorefa_weights
+from jaxcompress.quantize.training.weights.nearest import fixed_ranges as fixed_ranges
+from jaxcompress.quantize.training.weights.nearest import nearest as nearest
+from jaxcompress.quantize.training.weights.nearest import stochastic as stochastic
+from jaxcompress.quantize.training.weights.steps import learned_steps as learned_steps
+from jaxcompress.quantize.training.weights.steps import (
+    learned_steps_and_zero_points as learned_steps_and_zero_points,
+)
+from jaxcompress.quantize.training.weights.ternary import ternary_weights as ternary_weights
+from jaxcompress.quantize.training.weights.ternary import trained_ternary as trained_ternary
+
+exports.list_imports(globals())

@@ -1,0 +1,1 @@
+"""Weights in training: how they are rounded, by which gradient, and what is shipped."""
