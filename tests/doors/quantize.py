@@ -83,8 +83,14 @@ DOORS = Doors(
         "technique": jc.quantize.training.binary_connect,
         "stages": lambda: {0: jc.quantize.training.binary_connect()},
         "strength": lambda: 0.1,
+        "how": lambda: jc.quantize.training.data.learned_step(jc.quantize.int8()),
+        "low": lambda: 0.0,
+        "high": lambda: 1.0,
     },
     calls={
+        "quantize.training.data.fixed_range": {"spec": jc.quantize.formats.uint8},
+        "quantize.training.data.learned_clip": {"spec": jc.quantize.formats.uint8},
+        "quantize.training.data.learned_step_and_offset": {"spec": jc.quantize.formats.uint8},
         "quantize.equivalent.learn_rotations": {"params": lambda: PAIR, "steps": lambda: 1},
         "quantize.sharing.share": {
             "spec": lambda: jc.quantize.formats.codebook(2, per="tensor"),
@@ -135,5 +141,7 @@ DOORS = Doors(
         "strength": RATE,
         "travel": SIZE,
         "widest": SIZE,
+        "low": WHOLE | {"jnp -1"},
+        "high": SIZE,
     },
 )

@@ -4,13 +4,19 @@
                learned_steps_and_zero_points (LSQ+), dorefa_weights, binary_connect,
                stochastic_binary_connect, binary_weights (XNOR), ternary_weights (TWN),
                trained_ternary (TTQ); sharing.learned_codebooks beside them
+    data       learned_activations, by a method of `training.data`: learned_step (LSQ),
+               learned_step_and_offset (LSQ+), learned_clip (PACT), fixed_range (DoReFa)
     when       delayed, gradual
     optimizer  proximal_grid: no view, the update draws weights to their levels
 
-A way for weights is a `Companion`: `init`, `view` in the loss, `freeze` to ship.
+A way for weights is a `Companion`: `init`, `view` in the loss, `freeze` to ship. One
+for data has `model` in the place of the view.
 """
 
 from jaxcompress.core import exports
+from jaxcompress.quantize.training import data as data
+from jaxcompress.quantize.training.data.learned import LearnedActivations as LearnedActivations
+from jaxcompress.quantize.training.data.learned import learned_activations as learned_activations
 from jaxcompress.quantize.training.schedules import delayed as delayed
 from jaxcompress.quantize.training.schedules import gradual as gradual
 from jaxcompress.quantize.training.towards_grid import proximal_grid as proximal_grid
