@@ -1,6 +1,8 @@
 """Integer matrix products in plain JAX, which `quantize.plan_execution` times."""
 
 from jaxcompress.core import exports
+from jaxcompress.kernels.bits import pack_bits as pack_bits
+from jaxcompress.kernels.bits import sign_matmul as sign_matmul
 from jaxcompress.kernels.digit_sums import digits as digits
 from jaxcompress.kernels.digit_sums import stack_digits as stack_digits
 from jaxcompress.kernels.digit_sums import two_digit_matmul as two_digit_matmul

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxcompress.core.types import Array
 
 
-def check_codes(caller: str, dtype, ndim: int = 2, **operands: Array) -> None:
-    """Checks that operands are codes of one dtype and rank.
+def check_codes(caller: str, dtype, ndim: int | None = 2, **operands: Array) -> None:
+    """Checks that operands are codes of one dtype and rank, of any for None.
 
     Raises:
       TypeError: an operand is no array of the dtype.

@@ -20,6 +20,8 @@ DOORS = Doors(
         "x": codes,
         "w": lambda: jnp.ones((3, 4), jnp.int8),
         "packed": packed,
+        "bits": lambda: jnp.ones((2, 4), bool),
+        "length": lambda: 4,
         "scale": lambda: jnp.ones((3, 2)),
         "lowest": lambda: -7,
         "count": lambda: 2,
@@ -30,6 +32,10 @@ DOORS = Doors(
     calls={
         "kernels.digits": {"x": lambda: jnp.ones(3), "scale": lambda: jnp.ones(())},
         "kernels.two_digit_matmul": {"x": lambda: jnp.ones((2, 4))},
+        "kernels.sign_matmul": {
+            "x": lambda: jnp.ones((1, 2, 1), jnp.uint32),
+            "w": lambda: jnp.ones((2, 3, 1), jnp.uint32),
+        },
     },
     right={"product": FUNCTION, "lowest": WHOLE},
     exceptions={

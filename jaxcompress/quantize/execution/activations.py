@@ -25,6 +25,9 @@ from jaxcompress.quantize.ranges.extremes import min_max
 
 MADE_BY = "Make them with execution.dynamic() or execution.static(readings)."
 
+MIXED = "the data have a scale for each input, which sums mix"
+"""Why codes of data with a scale for each feature cannot be multiplied."""
+
 
 def none_kept(rows: Array, site: Site) -> Array:
     """Keeps no feature in floats: what `dynamic` and `static` do."""

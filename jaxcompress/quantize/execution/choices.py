@@ -29,7 +29,7 @@ class ChosenForm:
     Attributes:
       site: name of the site.
       leaf: name of its leaf.
-      form: the fastest form that reads the codes: "integer", "scaled" or
+      form: the fastest form that reads the codes: "bits", "integer", "scaled" or
         "materialized".
       reason: why there was nothing to choose; empty where forms were timed.
       seconds: what one call of the site takes by itself, by form,

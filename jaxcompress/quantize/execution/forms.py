@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.corrected import Corrected
-from jaxcompress.core.formats.sharing import Block, Group, Row
+from jaxcompress.core.formats.integers import Integers
+from jaxcompress.core.formats.sharing import Group
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.rotated import Rotated
@@ -28,6 +29,7 @@ from jaxcompress.kernels import (
     stack_digits,
 )
 from jaxcompress.quantize.execution.activations import (
+    MIXED,
     Activations,
     apart,
     by_feature,
@@ -35,8 +37,9 @@ from jaxcompress.quantize.execution.activations import (
     finite_rows,
     none_kept,
 )
-from jaxcompress.quantize.execution.obstacles import obstacle
+from jaxcompress.quantize.execution.obstacles import obstacle_to_codes
 from jaxcompress.quantize.execution.parts import UNROTATED, WITH_CODES, by_parts, unrotatable
+from jaxcompress.quantize.execution.signs import sign_obstacle, signs_product
 
 Form = Callable[[Site, Callable, Array, QTensor], Array]
 """(site, apply, data, weight) to the output of the site's equation."""
@@ -104,6 +107,26 @@ def _apart(output: Array) -> Array:
     return jax.lax.optimization_barrier(output)
 
 
+def bits(activations: Activations) -> Form:
+    """Multiplies signs of data with signs of weights by words, and scales the product.
+
+    To the bit what `integer` gives where that can multiply the same codes.
+
+    Also known as: XNOR-popcount, bitwise execution of binary and ternary networks.
+    """
+
+    def form(site: Site, apply: Callable, data: Array, weight: QTensor) -> Array:
+        def rounded(data, weight):
+            return signs_product(site, data, weight, activations)
+
+        def exact(data, weight):
+            return apply(data, materialize(weight))
+
+        return _with_gradient_of(exact, rounded)(data, weight)
+
+    return form
+
+
 def _with_gradient_of(exact: Callable, rounded: Callable) -> Callable:
     """Gives `rounded(data, weight)` the derivatives of `exact` at the same operands.
 
@@ -132,7 +155,8 @@ def _with_gradient_of(exact: Callable, rounded: Callable) -> Callable:
 
 def by_name(activations: Activations) -> dict[str, Form]:
     """Every form by name, for every weight; those that multiply codes first."""
-    forms = {"integer": integer(activations), "scaled": scaled, "materialized": materialized}
+    forms = {"bits": bits(activations), "integer": integer(activations)}
+    forms |= {"scaled": scaled, "materialized": materialized}
     return {name: by_parts(_of_codes(form)) for name, form in forms.items()}
 
 
@@ -162,32 +186,17 @@ def possible(site: Site, weight, activations: Activations) -> tuple[tuple[str, .
         return possible(site, weight.leaf, activations)
     if isinstance(weight, Corrected):
         return possible(site, weight.base, activations)
-    reason = _obstacle(site, weight)
-    if reason:
-        return ("materialized",), reason
-    if by_feature(activations, site):
-        return ("materialized",), "the data have a scale for each input, which sums mix"
-    if site.is_matmul and not isinstance(weight.spec.sharing, Group):
-        return ("integer", "scaled", "materialized"), ""
-    return ("integer", "materialized"), ""
-
-
-def _obstacle(site: Site, weight) -> str:
-    """Why a site cannot multiply codes; empty when it can."""
     if not isinstance(weight, QTensor):
-        return "reshaped before it meets data"
-    if site.axes.looked_up:
-        return f"a {site.primitive} looks rows up and multiplies nothing"
-    if not site.observable:
-        return f"a {site.primitive} whose rows meet matrices that the data choose"
-    if reason := obstacle(site, weight.spec, weight.permutation, weight.shape, largest=127):
-        return reason
-    rows = isinstance(weight.spec.sharing, Row) and len(site.operand_axes.contracting) > 1
-    if rows or isinstance(weight.spec.sharing, Block):
-        return f"scales {weight.spec.sharing}, which no integer product multiplies with"
-    if not site.is_matmul and isinstance(weight.spec.sharing, Group):
-        return "groups inside the window of a convolution"
-    return ""
+        return ("materialized",), "reshaped before it meets data"
+    bits = () if sign_obstacle(site, weight, activations) else ("bits",)
+    if reason := obstacle_to_codes(site, weight):
+        return (*bits, "materialized"), "" if bits else reason
+    if by_feature(activations, site):
+        return ("materialized",), MIXED
+    integer = ("integer",) if isinstance(activations.spec.levels, Integers) else ()
+    if site.is_matmul and not isinstance(weight.spec.sharing, Group):
+        return (*bits, *integer, "scaled", "materialized"), ""
+    return (*integer, "materialized"), ""
 
 
 def _integer_dot(

@@ -29,6 +29,7 @@ from jaxcompress.quantize.execution.choices import (
 from jaxcompress.quantize.execution.forms import Form, by_name, possible
 from jaxcompress.quantize.execution.parts import WITH_CODES
 from jaxcompress.quantize.execution.run import device, in_forms
+from jaxcompress.quantize.execution.signs import are_signs
 
 LEAST = 0.95
 """A plan must be this many times as fast as the dense model; below 1 for the noise of a
@@ -48,6 +49,7 @@ def plan_execution(
     number of rows. So each site is timed by itself, once per kind of site,
     in these forms:
 
+        bits          signs times signs, 32 in a word, where both are -1, 0 or 1
         integer       codes times codes, int8 × int8 -> int32, both scales after
         scaled        codes widened to the data's dtype, the scale after
         materialized  the model's own equation on the array formed from the codes
@@ -247,8 +249,9 @@ def _candidates(stop: _Stop, forms: Mapping[str, Form]) -> dict[str, Callable[[]
 
 
 def _check_codes(caller: str, activations: Activations) -> None:
-    if not (isinstance(activations.spec.levels, Integers) and activations.spec.symmetric):
+    spec = activations.spec
+    if not are_signs(spec) and not (isinstance(spec.levels, Integers) and spec.symmetric):
         raise ValueError(
             f"{caller}(activations=...): integer products need symmetric codes of whole numbers, "
-            f"which {activations.spec.name} has not. Take for example dynamic(int8())."
+            f"which {spec.name} has not. Take for example dynamic(int8())."
         )

@@ -21,7 +21,7 @@ from jaxcompress.quantize import (
     run,
 )
 from jaxcompress.quantize.execution import dynamic, static
-from jaxcompress.quantize.formats import uint4, uint8
+from jaxcompress.quantize.formats import binary, ternary, uint4, uint8
 
 EVERY = ((jnp.float32, 1), (jnp.float32, 3), (jnp.bfloat16, 3), (jnp.float16, 1))
 ONE = ((jnp.float32, 3),)
@@ -67,6 +67,17 @@ CASES = [
     Case("experts", "integer", experts, (2, 8, 4), lambda rows: (2, rows, 8)),
     Case(
         "convolution", "integer", conv, (2, 2, 3, 4), lambda rows: (rows, 3, 3, 3), settings=EVERY
+    ),
+    Case("bits", "bits", spec=binary(), activations=dynamic(binary()), settings=EVERY),
+    Case("ternary bits", "bits", spec=ternary(), activations=CALIBRATED._replace(spec=binary())),
+    Case(
+        "bits of experts",
+        "bits",
+        experts,
+        (2, 8, 4),
+        lambda rows: (2, rows, 8),
+        spec=binary(),
+        activations=dynamic(ternary()),
     ),
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
