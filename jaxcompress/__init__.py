@@ -3,6 +3,7 @@
 A model is a pure function and its parameter tree, `fn(params, *inputs) -> outputs`.
 What every part shares is here; the rest is in rooms, loaded when first touched:
 
+    adapt        small trainable parts beside a frozen model
     graph        the model as a program: what each axis does, cost, values inside
     prune        which weights are set to zero
     quantize     fewer bits for weights and activations
@@ -65,6 +66,7 @@ from jaxcompress.core.selectors import weights as weights
 from jaxcompress.core.spec import QuantSpec as QuantSpec
 
 if typing.TYPE_CHECKING:
+    from jaxcompress import adapt as adapt
     from jaxcompress import auto as auto
     from jaxcompress import bridges as bridges
     from jaxcompress import distill as distill
@@ -87,6 +89,7 @@ __version__ = "0.1.0"
 
 _ROOMS = frozenset(
     (
+        "adapt",
         "auto",
         "bridges",
         "distill",

@@ -17,6 +17,7 @@ from typing import NamedTuple
 ROOT = pathlib.Path(__file__).parent.parent
 DOCS, PAGE = ROOT / "docs", ROOT / "docs" / "methods.md"
 ROOMS = {
+    "adapt": ("adapters",),
     "prune": ("pruning",),
     "quantize": ("quantization", "low-bit-training"),
     "distill": ("distillation",),

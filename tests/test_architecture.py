@@ -21,6 +21,7 @@ FLOORS = {
     "graph": 1,
     "kernels": 1,
     "layerwise": 2,
+    "adapt": 3,
     "optimizers": 3,
     "prune": 3,
     "quantize": 3,
@@ -223,7 +224,7 @@ def exports(module: str) -> dict[str, str]:
 
 TOPS = ["jaxcompress", *(f"jaxcompress.{name}" for name in FLOORS if name != "optimizers")]
 TOPS = [name for name in TOPS if name in MODULES and MODULES[name].name == "__init__.py"]
-MOST_NAMES, MOST_PARAMETERS = 265, 6
+MOST_NAMES, MOST_PARAMETERS = 272, 6
 
 
 def test_the_tops_of_rooms_export_few_names():

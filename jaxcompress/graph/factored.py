@@ -25,33 +25,48 @@ def in_two_products(site: Site, apply: Callable, data: Array, weight) -> Array:
     A replacement for `rewrite`: whatever else meets data, or meets them along other
     axes than it is factored along, goes to the site's own equation.
     """
-    if not isinstance(weight, LowRank) or not _meets_as_factored(site, weight):
+    if not isinstance(weight, LowRank) or not meets_factors(site, apply, data, weight):
         return apply(data, weight)
     left, right = (
         narrowed(factor, weight.dtype) for factor in materialize((weight.left, weight.right))
     )
-    array = jax.ShapeDtypeStruct(weight.shape, weight.dtype)
-    equation = jax.make_jaxpr(apply)(data, array).eqns[-1].params
-    match site.primitive:
-        case "dot_general":
-            return _dot(site, equation, data, left, right)
-        case "conv_general_dilated" if _one_group(equation):
-            kernel = jnp.transpose(right, inverse(weight.permutation))
-            features = equation["dimension_numbers"].out_spec[1]
-            return _along(features, apply(data, kernel), left.T, site, equation)
-        case "gather" if (axis := _copied_axis(equation, weight)) is not None:
-            table = jnp.transpose(left, inverse(weight.permutation))
-            sizes = list(equation["slice_sizes"])
-            sizes[weight.permutation[-1]] = weight.rank
-            rows = apply(data, table, slice_sizes=tuple(sizes))
-            return _along(axis, rows, right, site, {})
-    return apply(data, weight)
+    equation = _equation(apply, data, weight)
+    if site.primitive == "dot_general":
+        return _dot(site, equation, data, left, right)
+    if site.primitive == "conv_general_dilated":
+        kernel = jnp.transpose(right, inverse(weight.permutation))
+        features = equation["dimension_numbers"].out_spec[1]
+        return _along(features, apply(data, kernel), left.T, site, equation)
+    table = jnp.transpose(left, inverse(weight.permutation))
+    sizes = list(equation["slice_sizes"])
+    sizes[weight.permutation[-1]] = weight.rank
+    rows = apply(data, table, slice_sizes=tuple(sizes))
+    return _along(_copied_axis(equation, weight), rows, right, site, {})
 
 
-def _meets_as_factored(site: Site, weight: LowRank) -> bool:
+def meets_factors(site: Site, apply: Callable, data: Array, weight: LowRank) -> bool:
+    """Whether `in_two_products` multiplies there by the factors, and forms no weight.
+
+    There outputs add up where weights do.
+    """
     axes = site.operand_axes
     same = weight.permutation == axes.order and weight.output_ndim == len(axes.output)
-    return same and weight.batch_ndim == len(axes.batch)
+    if not same or weight.batch_ndim != len(axes.batch):
+        return False
+    match site.primitive:
+        case "dot_general":
+            return True
+        case "conv_general_dilated":
+            return _one_group(_equation(apply, data, weight))
+        case "gather":
+            return _copies_one_axis(_equation(apply, data, weight), weight)
+    return False
+
+
+def _equation(apply: Callable, data: Array, weight: LowRank) -> dict:
+    """The parameters of the site's own equation."""
+    array = jax.ShapeDtypeStruct(weight.shape, weight.dtype)
+    return jax.make_jaxpr(apply)(data, array).eqns[-1].params
 
 
 def _dot(site: Site, equation: dict, data: Array, left: Array, right: Array) -> Array:
@@ -88,16 +103,25 @@ def _one_group(equation: dict) -> bool:
     return equation["feature_group_count"] == equation["batch_group_count"] == 1
 
 
-def _copied_axis(equation: dict, weight: LowRank) -> int | None:
-    """Where the one copied axis is in the output; None unless all of it is copied."""
+def _copies_one_axis(equation: dict, weight: LowRank) -> bool:
+    """Whether rows are copied along one axis, and all of that axis."""
     numbers, sizes = equation["dimension_numbers"], equation["slice_sizes"]
     *_, copied = weight.permutation
-    removed = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
     whole = weight.ndim - weight.batch_ndim - weight.output_ndim == 1
-    if not whole or sizes[copied] != weight.shape[copied] or copied in removed:
-        return None
+    if not whole or sizes[copied] != weight.shape[copied] or copied in _removed(numbers):
+        return False
     # What fills rows outside of the table must survive the second product.
     fill = equation["fill_value"]
-    if not (fill is None or fill == 0 or np.isnan(fill)):
-        return None
-    return numbers.offset_dims[sum(axis not in removed for axis in range(copied))]
+    return fill is None or fill == 0 or bool(np.isnan(fill))
+
+
+def _copied_axis(equation: dict, weight: LowRank) -> int:
+    """Where the one copied axis is in the output."""
+    numbers = equation["dimension_numbers"]
+    *_, copied = weight.permutation
+    return numbers.offset_dims[sum(axis not in _removed(numbers) for axis in range(copied))]
+
+
+def _removed(numbers) -> set[int]:
+    """The axes of the table that the output has not."""
+    return {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
