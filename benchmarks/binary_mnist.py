@@ -1,0 +1,200 @@
+"""How well multilayer perceptrons of single bits answer MNIST.
+
+    python -m benchmarks.binary_mnist [--nets "3 × 64"] [--seeds 0 1 2] [--data DIR]
+
+Three hidden layers of one width; every weight is -1 or 1, and so is all that enters a
+layer but the image. A batch norm stands behind each layer. Trained from scratch on
+55,000 images, without augmentation and without a teacher. Every choice was made on the
+5,000 validation images; the test images are opened once for each seed.
+
+What others published: 93.17, 97.81 and 98.88 % for the widths 64, 256 and 1024.
+"""
+
+import argparse
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jaxcompress as jc
+from benchmarks import runner
+from benchmarks.lenets import splits
+from jaxcompress.core.types import Array, Key, Params
+from jaxcompress.demo.data import Images
+
+training = jc.quantize.training
+PIXELS, CLASSES, BATCH, RATE, DECAY, EPSILON = 784, 10, 128, 3e-3, 0.99, 1e-4
+LAYERS = ("first", "second", "third", "last")
+HIDDEN_DATA = LAYERS[1:]
+"""The layers whose data are signs: those that do not see the image."""
+
+
+class Net(NamedTuple):
+    """The width of the hidden layers, and how long the net trains."""
+
+    width: int
+    epochs: int
+
+
+NETS = {"3 × 64": Net(64, 200), "3 × 256": Net(256, 200), "3 × 1024": Net(1024, 50)}
+
+
+def initial(width: int, key: Key) -> Params:
+    """Weights and norms; `mean` and `variance` are statistics, not trained."""
+    sizes = (PIXELS, width, width, width, CLASSES)
+    keys = jax.random.split(key, len(LAYERS))
+    return {
+        name: {
+            "kernel": jax.random.uniform(each, shape, jnp.float32, -1, 1),
+            "gain": jnp.ones(shape[1]),
+            "offset": jnp.zeros(shape[1]),
+            "mean": jnp.zeros(shape[1]),
+            "variance": jnp.ones(shape[1]),
+        }
+        for each, name, shape in zip(keys, LAYERS, itertools.pairwise(sizes), strict=True)
+    }
+
+
+def perceptron(params: Params, x: Array) -> Array:
+    """Logits (n, 10) of images (n, 784), normed by the statistics in the params."""
+    for layer in (params[name] for name in LAYERS):
+        x = x @ layer["kernel"]
+        x = normed(x, layer, layer["mean"], layer["variance"])
+    return x
+
+
+def in_training(params: Params, x: Array) -> tuple[Array, Params]:
+    """Logits normed by the batch, and the params with statistics moved towards it."""
+    moved = {}
+    for name, layer in ((name, params[name]) for name in LAYERS):
+        x = x @ layer["kernel"]
+        mean, variance = jnp.mean(x, 0), jnp.var(x, 0)
+        moved[name] = layer | {
+            "mean": DECAY * layer["mean"] + (1 - DECAY) * mean,
+            "variance": DECAY * layer["variance"] + (1 - DECAY) * variance,
+        }
+        x = normed(x, layer, mean, variance)
+    return x, moved
+
+
+def normed(x: Array, layer: Params, mean: Array, variance: Array) -> Array:
+    """A batch norm with the gain and the offset of a layer."""
+    scale = jax.lax.rsqrt(variance + EPSILON) * layer["gain"]
+    return (x - mean[None]) * scale[None] + layer["offset"][None]
+
+
+def on_signs(fn: Callable) -> Callable:
+    """The model whose hidden data are signs, -1 or 1, with gradients where |x| <= 1."""
+    names = [f"{layer}/kernel" for layer in HIDDEN_DATA]
+    span = jc.observers.Range(jnp.float32(-1.0), jnp.float32(1.0))
+    binary = jc.quantize.formats.binary(per="tensor")
+    activations = jc.quantize.execution.static(dict.fromkeys(names, span), binary)
+    rules = jc.Rules(dict.fromkeys(names, activations))
+    return jc.quantize.fake_quantize_activations(fn, rules)
+
+
+def optimizer(steps: int) -> optax.GradientTransformation:
+    """Adam on a cosine; latent weights stay in [-1, 1], statistics are left alone."""
+    kernels, statistics = jc.matching("*/kernel"), jc.matching("*/mean", "*/variance")
+    return optax.chain(
+        optax.adam(optax.cosine_decay_schedule(RATE, steps)),
+        jc.optimizers.clip_weights(-1.0, 1.0, select=kernels),
+        optax.masked(optax.set_to_zero(), statistics),
+    )
+
+
+def trained(net: Net, images: Images, seed: int) -> Params:
+    """The params after training, latent weights among them."""
+    technique, model = (
+        training.binary_connect(select=jc.matching("*/kernel")),
+        on_signs(in_training),
+    )
+    per_epoch = len(images) // BATCH
+    update = optimizer(net.epochs * per_epoch)
+    x, labels = jax.device_put((images.images.reshape(-1, PIXELS), images.labels))
+
+    def loss(params: Params, chosen: Array) -> tuple[Array, Params]:
+        logits, moved = model(technique.view(params, {}), x[chosen])
+        return jc.distill.outputs.hard_targets(logits, labels[chosen]).mean(), moved
+
+    def step(carry: tuple, chosen: Array) -> tuple[tuple, None]:
+        params, state = carry
+        grads, moved = jax.grad(loss, has_aux=True)(params, chosen)
+        updates, state = update.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+        kept = {"mean", "variance"}
+        params = {
+            name: layer | {part: moved[name][part] for part in kept}
+            for name, layer in params.items()
+        }
+        return (params, state), None
+
+    epoch = jax.jit(lambda carry, order: jax.lax.scan(step, carry, order)[0], donate_argnums=0)
+    params = initial(net.width, jax.random.key(seed))
+    carry, generator = (params, update.init(params)), np.random.default_rng(seed)
+    for _ in range(net.epochs):
+        order = generator.permutation(len(images))[: per_epoch * BATCH]
+        carry = epoch(carry, jnp.asarray(order.reshape(per_epoch, BATCH)))
+    return carry[0]
+
+
+def measure(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]:
+    """Accuracies of what training saw and of what is shipped, and bytes of its file."""
+    parts = splits(options.data, seed)
+    params = trained(NETS[name], parts.train, seed)
+    technique = training.binary_connect(select=jc.matching("*/kernel"))
+    model, shipped = on_signs(perceptron), technique.freeze(params, {})
+    in_floats = jax.jit(lambda params, x: model(technique.view(params, {}), x))
+    on_codes = jax.jit(jc.materialized(model))
+    found: dict[str, Any] = {
+        "file_bytes": jc.storage.size(shipped, coders=jc.storage.coders.SMALLEST).disk,
+        "float_bytes": jc.storage.size(params).disk,
+    }
+    for part in ("validation", "test"):
+        images = getattr(parts, part)
+        x = images.images.reshape(-1, PIXELS)
+        logits = on_codes(shipped, x)
+        found[part] = {
+            "accuracy": float(jnp.mean(jnp.argmax(logits, -1) == images.labels)),
+            "equal_to_training": bool(jnp.array_equal(logits, in_floats(params, x))),
+        }
+    print(name, seed, found, flush=True)
+    return found
+
+
+def run(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The records of all nets and seeds, those that are there already as they are."""
+    return [
+        runner.record(
+            "binary_mnist",
+            functools.partial(measure, options, name, seed),
+            settings={"net": name, **NETS[name]._asdict(), "rate": RATE, "batch": BATCH},
+            seed=seed,
+            out=options.out,
+        )
+        for seed in options.seeds
+        for name in options.nets
+    ]
+
+
+def main() -> None:
+    """Runs what has no record yet, then prints means over seeds."""
+    parser = runner.arguments((__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
+    parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS))
+    options = parser.parse_args()
+    records = run(options)
+    for name in options.nets:
+        own = [each["figures"] for each in records if each["settings"]["net"] == name]
+        for part in ("validation", "test"):
+            found = runner.summary([each[part]["accuracy"] for each in own])
+            print(f"{name:10} {part:10} {found.mean:.2%} ± {found.standard_error:.2%}")
+
+
+if __name__ == "__main__":
+    main()
