@@ -4,7 +4,7 @@
     data         reconstruct: layer by layer, on calibration data; post_training tries
                  what is good and keeps what is best
     training     fake_quantize, fake_quantize_activations, fake_quantize_model; and
-                 learned steps and ranges, binary and ternary weights, schedules
+                 learned steps and ranges, binary weights, schedules, 8-bit products
     companions   weights trained for what a file will take
     execution    plan_execution, run, with execution.dynamic or execution.static
     diagnosis    diagnose: where the signal is lost, site by site

@@ -6,7 +6,19 @@ import jax.numpy as jnp
 import jaxcompress as jc
 from jaxcompress.quantize.rounding.matrices import encoded, grid_of
 from tests.doors.table import Doors
-from tests.doors.values import BOOL, FUNCTION, NONE, RATE, SIZE, TEXT, TREE, WHOLE
+from tests.doors.values import (
+    ANYTHING,
+    BOOL,
+    ENTRIES,
+    FUNCTION,
+    NONE,
+    NUMBER,
+    RATE,
+    SIZE,
+    TEXT,
+    TREE,
+    WHOLE,
+)
 
 PARAMS = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
 
@@ -38,6 +50,8 @@ def nearest(weight, second_moment, spec):
 def untimed(calls) -> dict[str, float]:
     return dict.fromkeys(calls, 1.0)
 
+
+LEVELS = jc.quantize.int8().levels
 
 DOORS = Doors(
     given={
@@ -107,6 +121,8 @@ DOORS = Doors(
             "threshold": lambda: 0.05,
         },
         "quantize.training.learned_steps_and_zero_points": {"spec": jc.quantize.formats.uint8},
+        "quantize.training.round_nearest": {"levels": lambda: LEVELS, "x": lambda: jnp.ones(2)},
+        "quantize.training.round_stochastic": {"levels": lambda: LEVELS, "x": lambda: jnp.ones(2)},
         "quantize.training.delayed": {"begin": lambda: 3},
         "quantize.plan_execution": {"params": quantized, "probe": lambda: untimed},
     },
@@ -143,5 +159,8 @@ DOORS = Doors(
         "widest": SIZE,
         "low": WHOLE | {"jnp -1"},
         "high": SIZE,
+        "margin": NUMBER,
+        "x": ENTRIES - {"jnp -1"},
     },
+    exceptions={("quantize.training.round_nearest", "key"): ANYTHING},  # which is not read
 )

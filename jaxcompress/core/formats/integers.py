@@ -81,6 +81,10 @@ class Integers:
         """The whole number nearest to each entry, halves to even; not clipped."""
         return jnp.round(x)
 
+    def position(self, x: Array) -> Array:
+        """Where each entry lies among the codes: the entry itself."""
+        return x
+
     def value(self, codes: Array) -> Array:
         """What codes less their zero point stand for, in steps: themselves."""
         return codes.astype(jnp.float32)

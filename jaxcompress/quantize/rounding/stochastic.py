@@ -2,9 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxcompress.core.kinds import check_key
+from jaxcompress.core.noise import own_key
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Key
 from jaxcompress.quantize.ranges.extremes import min_max
@@ -57,19 +57,7 @@ def stochastic(key: Key, ranges: Ranges = min_max) -> Rounding:
     def round(weight: Array, second_moment: Array, spec: QuantSpec) -> Rounded:
         on = grid_of(weight, spec, ranges, second_moment)
         beside = neighbours(weight, on, spec)
-        own = jax.random.fold_in(key, _hashed(weight))
-        chance = jax.random.uniform(own, weight.shape, jnp.float32)
+        chance = jax.random.uniform(own_key(key, weight), weight.shape, jnp.float32)
         return Rounded(jnp.where(chance < beside.share, beside.other, beside.nearest), on)
 
     return coded(round)
-
-
-def _hashed(weight: Array) -> Array:
-    """A hash of the bits of a matrix, () uint32.
-
-    A sum of integers, which wraps, so that the order of summing makes no difference.
-    """
-    bits = jax.lax.bitcast_convert_type(weight, jnp.uint32).reshape(-1)
-    places = jax.lax.iota(jnp.uint32, weight.size) * np.uint32(2) + np.uint32(1)
-    mixed = (bits ^ (bits >> 15)) * (places * np.uint32(0x9E3779B1))
-    return jnp.sum(mixed ^ (mixed >> 13), dtype=jnp.uint32)

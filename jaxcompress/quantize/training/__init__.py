@@ -7,6 +7,9 @@
     data       learned_activations, by a method of `training.data`: learned_step (LSQ),
                learned_step_and_offset (LSQ+), learned_clip (PACT), fixed_range (DoReFa)
     when       delayed, gradual
+    products   low_precision: all three products of a layer on low-bit operands, by a
+               precision; dynamic_scaling, delayed_scaling; round_nearest,
+               round_stochastic. quantized_gradients (DoReFa)
     optimizer  proximal_grid: no view, the update draws weights to their levels
 
 A way for weights is a `Companion`: `init`, `view` in the loss, `freeze` to ship. One
@@ -15,8 +18,20 @@ for data has `model` in the place of the view.
 
 from jaxcompress.core import exports
 from jaxcompress.quantize.training import data as data
+from jaxcompress.quantize.training.coded_products import Precision as Precision
 from jaxcompress.quantize.training.data.learned import LearnedActivations as LearnedActivations
 from jaxcompress.quantize.training.data.learned import learned_activations as learned_activations
+from jaxcompress.quantize.training.gradients import quantized_gradients as quantized_gradients
+from jaxcompress.quantize.training.low_precision import LowPrecision as LowPrecision
+from jaxcompress.quantize.training.low_precision import low_precision as low_precision
+from jaxcompress.quantize.training.operands import OperandRounding as OperandRounding
+from jaxcompress.quantize.training.operands import round_nearest as round_nearest
+from jaxcompress.quantize.training.operands import round_stochastic as round_stochastic
+from jaxcompress.quantize.training.precision import precision as precision
+from jaxcompress.quantize.training.scaling import Histories as Histories
+from jaxcompress.quantize.training.scaling import Scaling as Scaling
+from jaxcompress.quantize.training.scaling import delayed_scaling as delayed_scaling
+from jaxcompress.quantize.training.scaling import dynamic_scaling as dynamic_scaling
 from jaxcompress.quantize.training.schedules import delayed as delayed
 from jaxcompress.quantize.training.schedules import gradual as gradual
 from jaxcompress.quantize.training.towards_grid import proximal_grid as proximal_grid
