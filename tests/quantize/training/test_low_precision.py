@@ -1,5 +1,6 @@
 """Training on low-bit products: forward and backward against rounded matrices."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -278,8 +279,9 @@ def test_histories_go_with_layers_loops_and_sites():
     xs = normal(5, 2, 4, seed=2)
     states = [jnp.zeros((2, 4))]
     technique = low_precision(over_time, FP8)
-    for length in range(1, 5):
-        states.append(technique.model(w, technique.init(w, xs), xs[:length]))
+    model = jax.jit(technique.model)
+    for length in (1, 2, 3, 4):
+        states.append(model(w, technique.init(w, xs), xs[:length]))
     turns = met(over_time, FP8, w, xs)["w"]
     np.testing.assert_allclose(
         turns.data[0], max(float(jnp.abs(s).max()) for s in states), rtol=1e-6
@@ -310,7 +312,7 @@ def test_examples_under_vmap_share_the_largest_maximum():
     def of_all(each):
         return jnp.sum(jax.vmap(technique.model, (0, 0, None))(members, each, xs[0]))
 
-    found = jax.grad(of_all)(each)["w"]
+    found = jax.jit(jax.grad(of_all))(each)["w"]
     np.testing.assert_allclose(found.weight[:, 0], jnp.abs(members["w"]).max((1, 2)))
     np.testing.assert_allclose(found.data[:, 0], [jnp.abs(xs[0]).max()] * 2)
 
@@ -400,7 +402,7 @@ def test_second_derivatives_are_low_bit_products_too():
             by_w = jax.grad(lambda params: jnp.sum(jnp.square(fn(params, x))))(params)["w"]
             return jnp.vdot(by_w, along)
 
-        return jax.grad(slope)(x)
+        return jax.jit(jax.grad(slope))(x)
 
     expected = second(dense)
     for how in (precision(), CURRENT):
@@ -409,6 +411,12 @@ def test_second_derivatives_are_low_bit_products_too():
         assert jnp.linalg.norm(found - expected) < 0.15 * jnp.linalg.norm(expected)
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(lambda x: low_precision(dense).model(params, {}, x), (x,), (x,))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def gradients(how, params, x, towards):
+    model = low_precision(dense, how).model
+    return jax.vjp(lambda params, x: model(params, {}, x), params, x)[1](towards)
 
 
 def test_what_is_not_finite_stays_so():
@@ -420,23 +428,26 @@ def test_what_is_not_finite_stays_so():
         bad_column = model({"w": params["w"].at[2, 1].set(jnp.inf)}, {}, x)
         np.testing.assert_array_equal(np.isfinite(bad_column).all(0), [True, False, True, True])
         towards = jnp.ones((3, 4)).at[1, 2].set(jnp.inf)
-        by_params, by_x = jax.vjp(lambda p, x, m=model: m(p, {}, x), params, x)[1](towards)
+        by_params, by_x = gradients(how, params, x, towards)
         np.testing.assert_array_equal(np.isfinite(by_x).all(1), [True, False, True])
         columns = np.isfinite(by_params["w"]).all(0)
         np.testing.assert_array_equal(columns, [True, True, False, True])
         image = normal(1, 9, 9, 2).at[0, 0, 0, 0].set(jnp.nan)
-        y = low_precision(conv, how).model({"w": normal(3, 3, 2, 2)}, {}, image)
+        y = jax.jit(low_precision(conv, how).model)({"w": normal(3, 3, 2, 2)}, {}, image)
         assert np.isnan(y[0, 0, 0]).all()
         assert np.isfinite(y[0, 4:, 4:]).all()
 
 
-@pytest.mark.parametrize("value", [0.0, 1e-38, 1e-45, 3e38])
-def test_extreme_operands_stay_finite(value):
-    params, x = {"w": jnp.eye(4)}, jnp.full((2, 4), value, jnp.float32)
-    for how in (precision(), CURRENT, FP8):
-        technique = low_precision(dense, how)
-        y = technique.model(params, technique.init(params, x), x)
+@pytest.mark.parametrize("how", [precision(), CURRENT, FP8], ids=["int8", "fp8", "delayed"])
+def test_extreme_operands_stay_finite(how):
+    params, technique = {"w": jnp.eye(4)}, low_precision(dense, how)
+    model = jax.jit(technique.model)
+    for value in (0.0, 1e-38, 1e-45, 3e38):
+        x = jnp.full((2, 4), value, jnp.float32)
+        y = model(params, technique.init(params, x), x)
         np.testing.assert_allclose(y, x, rtol=1e-6, atol=1e-37)
+    nobody = jnp.zeros((0, 4))
+    assert model(params, technique.init(params, nobody), nobody).shape == (0, 4)
 
 
 def test_leaves_without_a_rule_and_lookups_stay():
@@ -453,8 +464,9 @@ def test_leaves_without_a_rule_and_lookups_stay():
     assert list(histories) == ["w"]
     hidden = low_precision(dense, FP8)
     x = params["table"][codes]
-    right = hidden.model({"w": params["w"]}, hidden.init({"w": params["w"]}, x), x)
-    np.testing.assert_array_equal(technique.model(params, histories, codes), right @ params["head"])
+    right = jax.jit(hidden.model)({"w": params["w"]}, hidden.init({"w": params["w"]}, x), x)
+    y = jax.jit(technique.model)(params, histories, codes)
+    np.testing.assert_allclose(y, right @ params["head"], rtol=1e-6)
     nothing = low_precision(lambda params, x: x * params["gain"], FP8)
     assert nothing.init({"gain": jnp.float32(2)}, x) == {}
     assert nothing.model({"gain": jnp.float32(2)}, {}, jnp.float32(3)) == 6
@@ -465,16 +477,16 @@ def test_weights_may_be_what_a_view_shows_or_compressed():
     technique = low_precision(dense)
     view = jc.quantize.fake_quantize(int4())
     stored, _ = jc.quantize.quantize(params, int4())
-    seen = technique.model(view(params), {}, x)
-    np.testing.assert_array_equal(technique.model(stored, {}, x), seen)
-    grads = jax.grad(lambda params: jnp.sum(technique.model(view(params), {}, x)))(params)
+    seen = jax.jit(lambda params: technique.model(view(params), {}, x))
+    np.testing.assert_allclose(jax.jit(technique.model)(stored, {}, x), seen(params), rtol=1e-6)
+    grads = jax.jit(jax.grad(lambda params: jnp.sum(seen(params))))(params)
     assert float(jnp.abs(grads["w"]).max()) > 0
 
 
 def test_sums_that_an_int32_cannot_hold_are_exact():
     count = 2**17 + 5
     x = jnp.ones((1, count))
-    y = low_precision(dense).model({"w": jnp.ones((count, 1))}, {}, x)
+    y = jax.jit(low_precision(dense).model)({"w": jnp.ones((count, 1))}, {}, x)
     assert float(y[0, 0]) == pytest.approx(count, rel=1e-6)
 
 
@@ -522,7 +534,6 @@ def test_devices_of_a_shard_map_cannot_share_a_history(mesh):
     with pytest.raises(ValueError, match="leaf 'w' is met inside of a shard_map"):
         low_precision(fn, FP8).init(params, x)
     loss = lambda params, fn: jnp.sum(fn(params, {}, x) ** 2)  # noqa: E731
-    apart = jax.grad(loss)(params, jax.jit(low_precision(fn).model))["w"]
-    np.testing.assert_allclose(
-        apart, jax.grad(loss)(params, lambda p, h, x: fn(p, x))["w"], atol=0.5
-    )
+    apart = jax.jit(jax.grad(loss), static_argnums=1)
+    found, right = apart(params, low_precision(fn).model), apart(params, lambda p, h, x: fn(p, x))
+    np.testing.assert_allclose(found["w"], right["w"], atol=0.1 * np.abs(right["w"]).max())
