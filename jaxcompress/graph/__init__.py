@@ -23,7 +23,7 @@ here works on them.
 #   steps         the walk over all equations, into calls, loops and branches
 #   sites         `Site`: what is known of one place
 #   interpret     runs a program with handlers at sites; `rebuild` calls and loops
-#   choice        which sites the patterns of rules choose
+#   choice        which sites patterns of rules choose; `entrances` which meet inputs
 #   then what is done at sites: rewrite, observe, calibrate, capture, cost, surgery,
 #   symmetries
 

@@ -5,7 +5,8 @@
                stochastic_binary_connect, binary_weights (XNOR), ternary_weights (TWN),
                trained_ternary (TTQ); sharing.learned_codebooks beside them
     data       learned_activations, by a method of `training.data`: learned_step (LSQ),
-               learned_step_and_offset (LSQ+), learned_clip (PACT), fixed_range (DoReFa)
+               learned_step_and_offset (LSQ+), learned_clip (PACT), fixed_range
+               (DoReFa); binary_activations (XNOR)
     when       delayed, gradual
     products   low_precision: all three products of a layer on low-bit operands, by a
                precision; dynamic_scaling, delayed_scaling; round_nearest,
@@ -19,6 +20,8 @@ for data has `model` in the place of the view.
 from jaxcompress.core import exports
 from jaxcompress.quantize.training import data as data
 from jaxcompress.quantize.training.coded_products import Precision as Precision
+from jaxcompress.quantize.training.data.binary import BinaryActivations as BinaryActivations
+from jaxcompress.quantize.training.data.binary import binary_activations as binary_activations
 from jaxcompress.quantize.training.data.learned import LearnedActivations as LearnedActivations
 from jaxcompress.quantize.training.data.learned import learned_activations as learned_activations
 from jaxcompress.quantize.training.gradients import quantized_gradients as quantized_gradients

@@ -161,7 +161,7 @@ def learned_activations(fn: Model, how: RangeMethod | Rules[RangeMethod]) -> Lea
 
 def _chosen(program: Program, rules: Rules[RangeMethod]) -> dict[str, RangeMethod]:
     """The method of each site whose data are rounded, by site name."""
-    chosen = choose(program, rules, lambda site: site.leaf, _has_rows)
+    chosen = choose(program, rules, lambda site: site.leaf, has_rows)
     if not chosen:
         raise ValueError(
             f"{CALLER}(fn=...): no weight meets floating data in a dot or convolution. Name "
@@ -170,7 +170,8 @@ def _chosen(program: Program, rules: Rules[RangeMethod]) -> dict[str, RangeMetho
     return chosen
 
 
-def _has_rows(site: Site) -> bool:
+def has_rows(site: Site) -> bool:
+    """Whether the data of a site are rows of real numbers, which can be rounded."""
     return site.observable and jnp.issubdtype(site.data_dtype, jnp.floating)
 
 
