@@ -38,6 +38,15 @@ def quantized():
     return jc.quantize.quantize(PARAMS, jc.quantize.int8())[0]
 
 
+def signs():
+    return jc.quantize.quantize(PARAMS, jc.quantize.formats.binary())[0]
+
+
+def sign_data() -> jc.quantize.execution.Activations:
+    sign = jc.observers.Range(jnp.float32(-1), jnp.float32(1))
+    return jc.quantize.execution.static({"kernel": sign}, jc.quantize.formats.binary(per="tensor"))
+
+
 def plan() -> jc.quantize.ExecutionPlan:
     return jc.quantize.plan_execution(model, quantized(), jnp.ones((1, 2)), probe=untimed)
 
@@ -124,6 +133,7 @@ DOORS = Doors(
         "quantize.training.round_nearest": {"levels": lambda: LEVELS, "x": lambda: jnp.ones(2)},
         "quantize.training.round_stochastic": {"levels": lambda: LEVELS, "x": lambda: jnp.ones(2)},
         "quantize.training.delayed": {"begin": lambda: 3},
+        "quantize.execution.packed_model": {"params": signs, "activations": sign_data},
         "quantize.plan_execution": {"params": quantized, "probe": lambda: untimed},
     },
     right={

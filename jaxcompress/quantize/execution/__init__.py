@@ -8,5 +8,7 @@ from jaxcompress.quantize.execution.choices import ChosenForm as ChosenForm
 from jaxcompress.quantize.execution.outliers import above as above
 from jaxcompress.quantize.execution.outliers import largest as largest
 from jaxcompress.quantize.execution.outliers import outliers as outliers
+from jaxcompress.quantize.execution.packed.model import PackedModel as PackedModel
+from jaxcompress.quantize.execution.packed.model import packed_model as packed_model
 
 exports.list_imports(globals())

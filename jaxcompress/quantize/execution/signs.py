@@ -26,6 +26,9 @@ from jaxcompress.quantize.execution.activations import (
 SIGNS = ((-1.0, 1.0), (-1.0, 0.0, 1.0))
 """The levels whose products words of bits count."""
 
+NEVER = -(2**31)
+"""No sum of signs: stands for one of a row that is not finite."""
+
 
 def are_signs(spec: QuantSpec) -> bool:
     """Whether codes stand for -1 and 1, or -1, 0 and 1, times the scale."""
@@ -80,7 +83,15 @@ def encoded(rows: Array, site: Site, activations: Activations) -> tuple[Array, A
 
 def scaled_sums(site: Site, sums: Array, scale: Array, steps: Array) -> Array:
     """The equation's output of sums (batch…, M, N), multiplied as in integer forms."""
-    return site.output(sums.astype(jnp.float32) * scale * steps).astype(site.dtype)
+    known = jnp.where(jnp.isfinite(steps), sums, NEVER)
+    return site.output(scaled(known, scale, steps)).astype(site.dtype)
+
+
+def scaled(sums: Array, scale: Array, steps: Array) -> Array:
+    """Sums times both scales, rounded before anything is added; NaN for `NEVER`."""
+    # XLA's CPU compiler makes one operation of a product and a sum after it, which
+    # rounds once, whatever barrier lies between; not where entries are chosen from.
+    return jnp.where(sums == NEVER, jnp.nan, sums.astype(jnp.float32) * scale * steps)
 
 
 def weight_scale(site: Site, weight: QTensor) -> Array:

@@ -1,0 +1,172 @@
+"""Runs a flat program with sites of signs on words of bits."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxcompress.core.formats.coding import encode
+from jaxcompress.core.formats.grids import covered, grid
+from jaxcompress.core.rules import Rules
+from jaxcompress.core.types import Array, Params, PyTree
+from jaxcompress.graph import Site
+from jaxcompress.graph.choice import choose
+from jaxcompress.graph.interpret import Handler
+from jaxcompress.graph.layouts import Dot
+from jaxcompress.graph.program import Program
+from jaxcompress.graph.rewrite import run_program
+from jaxcompress.kernels import pack_bits, sign_matmul
+from jaxcompress.quantize.execution.activations import Activations, finite_rows
+from jaxcompress.quantize.execution.forms import bits
+from jaxcompress.quantize.execution.packed.sources import Made, moved
+from jaxcompress.quantize.execution.packed.tables import Thresholds
+from jaxcompress.quantize.execution.packed.weights import Signs, SignSite
+from jaxcompress.quantize.execution.signs import encoded, scaled_sums, sign_obstacle, weight_scale
+from jaxcompress.quantize.training.activations import rounded_data
+
+
+class Words(NamedTuple):
+    """The data of a site as it multiplies them.
+
+    Attributes:
+      planes: (planes, batch…, rows, words) uint32.
+      steps: (batch…, rows or 1, 1) float32, NaN for rows that are not finite.
+    """
+
+    planes: Array
+    steps: Array
+
+
+class Link(NamedTuple):
+    """How the data of a site come from the sums of another.
+
+    Attributes:
+      made: by which equations.
+      source: the other site.
+      reader: the site.
+      thresholds: where bits change.
+    """
+
+    made: Made
+    source: Site
+    reader: Site
+    thresholds: Thresholds
+
+
+def in_words(
+    program: Program,
+    arrays: tuple[Params, Mapping[str, Signs]],
+    inputs: tuple,
+    static: Mapping[str, SignSite],
+    links: Sequence[Link],
+    rules: Rules,
+) -> PyTree:
+    """The program's outputs, from words of bits and, along links, from sums alone."""
+    params, signs = arrays
+    waiting: dict[str, Words] = {}
+    readers: dict[str, list[Link]] = {}
+    for link in links:
+        readers.setdefault(link.source.name, []).append(link)
+
+    def counted(site: Site, apply: Callable, data: Array, weight, state):
+        del apply, weight
+        own = static[site.name]
+        if site.name in waiting:
+            words = waiting.pop(site.name)
+        else:
+            rows = site.rows(data).astype(jnp.float32)
+            words = Words(*encoded(rows, site, own.activations))
+        weights = signs[site.name]
+        sums = sign_matmul(words.planes, weights.planes, own.length)
+        for link in readers.get(site.name, ()):
+            waiting[link.reader.name] = _next_words(link, sums, words.steps)
+        return scaled_sums(site, sums, weights.scale, words.steps), state
+
+    return _with_handlers(program, params, inputs, rules, dict.fromkeys(static, counted))
+
+
+def in_floats(
+    program: Program, params: Params, inputs: tuple, static: Mapping[str, SignSite], rules: Rules
+) -> PyTree:
+    """The program's outputs with every product of signs summed first and scaled after.
+
+    What `in_words` must give, by other means: no words, no thresholds.
+    """
+
+    def summed(site: Site, apply: Callable, data: Array, weight, state):
+        del apply
+        own = static[site.name].activations
+        rows = site.rows(data).astype(jnp.float32)
+        on = grid(covered(own.ranges(rows, site), own.spec), own.spec)
+        codes = own.spec.levels.value(encode(rows, on, own.spec))
+        steps = jnp.where(finite_rows(rows), on.steps(own.spec), jnp.nan)
+        values = weight.spec.levels.value(weight.unpacked_codes)
+        batch = len(site.operand_axes.batch)
+        values = values.reshape(*values.shape[:batch], -1, codes.shape[-1])
+        # Whole numbers below 2**24: exact in float32, in any order.
+        sums = jnp.einsum("...mk,...nk->...mn", codes, values).astype(jnp.int32)
+        return scaled_sums(site, sums, weight_scale(site, weight), steps), state
+
+    return _with_handlers(program, params, inputs, rules, dict.fromkeys(static, summed))
+
+
+def _with_handlers(
+    program: Program, params: Params, inputs: tuple, rules: Rules, handlers: Mapping[str, Handler]
+) -> PyTree:
+    named = Rules((pattern, (pattern, each)) for pattern, each in rules.pairs)
+    chosen = choose(program, named, lambda site: site.leaf)
+    every = {name: _rounding(*pair) for name, pair in chosen.items()} | handlers
+    return run_program(program, params, inputs, dict.fromkeys(every, ()), every)[0]
+
+
+def _rounding(pattern: str, activations: Activations) -> Handler:
+    """Rounds data as in training; where signs meet signs in a loop, to words."""
+    rounded = rounded_data(activations, pattern)
+
+    def handler(site: Site, apply: Callable, data: Array, weight, state):
+        whole = hasattr(weight, "spec") and not sign_obstacle(site, weight, activations)
+        form = bits(activations) if whole else rounded
+        return form(site, apply, data, weight), state
+
+    return handler
+
+
+def _next_words(link: Link, sums: Array, steps: Array) -> Words:
+    """The data of the next site, from the sums of the one they are made of."""
+    least, falling, step = link.thresholds
+    output = moved(link.source.output(sums), link.made.before)
+    planes = (output[None] >= least) != falling  # (planes, …)
+    rows = jax.vmap(partial(_rows, link))(planes.astype(jnp.uint8)) != 0
+    spoiled = ~jnp.isfinite(steps)  # (batch…, rows or 1, 1)
+    return Words(pack_bits(rows), jnp.where(_spoiled_rows(link, spoiled, sums), jnp.nan, step))
+
+
+def _rows(link: Link, plane: Array) -> Array:
+    return link.reader.rows(moved(plane, link.made.after))
+
+
+def _spoiled_rows(link: Link, spoiled: Array, sums: Array) -> Array:
+    """Which rows of the next site hold an entry of a row that is not finite."""
+    if _in_place(link):
+        return spoiled
+    spread = jnp.broadcast_to(spoiled, sums.shape).astype(jnp.uint8)
+    entries = moved(link.source.output(spread), link.made.before)
+    return jnp.any(_rows(link, entries) != 0, axis=-1, keepdims=True)
+
+
+def _in_place(link: Link) -> bool:
+    """Whether rows of one site's output are the rows of the next site's data."""
+    source, reader = link.source.layout, link.reader.layout
+    if not (isinstance(source, Dot) and isinstance(reader, Dot)):
+        return False
+    kept = tuple(range(len(link.source.output_shape)))
+    return (
+        not (link.made.before or link.made.after)
+        and source.permutation == kept
+        and sum(reader.data, ()) == kept
+        and not reader.data[0]
+        and not source.data[0]
+        and len(reader.data[2]) == 1
+    )

@@ -1,0 +1,325 @@
+"""Networks of signs on words of bits: outputs are those of training, to the bit."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+import jaxcompress as jc
+from jaxcompress.core.observers import Range
+from jaxcompress.quantize import fake_quantize_activations, formats, quantize
+from jaxcompress.quantize.execution import packed_model, static
+from jaxcompress.quantize.execution.packed import tables
+
+SIGN = Range(jnp.float32(-1.0), jnp.float32(1.0))
+BINARY = formats.binary(scales="power_of_two")
+TERNARY = formats.ternary(scales="power_of_two")
+BITS = formats.binary(per="tensor")
+
+
+def normal(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def signs(names, spec=BITS):
+    """Activations of binary sites, by the names of their leaves."""
+    return jc.Rules(dict.fromkeys(names, static(dict.fromkeys(names, SIGN), spec)))
+
+
+def norm(x, p):
+    p = {name: each[None] for name, each in p.items()}
+    return (x - p["mean"]) * jax.lax.rsqrt(p["var"] + 1e-5) * p["gamma"] + p["beta"]
+
+
+def mlp(params, x):
+    h = norm(x @ params["in"], params["norm"])
+    h = norm(h @ params["one"] + params["bias"][None], params["norm1"])
+    h = norm(jax.nn.relu(h @ params["two"] - 3.0) + 0.5, params["norm2"])
+    return jnp.tanh(h @ params["out"] + params["last"][None])
+
+
+def statistics(width, seed):
+    """Batch norm whose gains are of both signs and 0, with channels never crossed."""
+    gamma = normal(width, seed=seed).at[:3].set(0.0).at[3].set(-1.0)
+    return {
+        "mean": 4 * normal(width, seed=seed + 1).at[4].set(1e4).at[5].set(-1e4),
+        "var": 20 * jnp.abs(normal(width, seed=seed + 2)),
+        "gamma": gamma,
+        "beta": normal(width, seed=seed + 3).at[0].set(0.0),
+    }
+
+
+def mlp_params(width=64):
+    return {
+        "in": normal(20, width),
+        "norm": statistics(width, 1),
+        "one": normal(width, width, seed=2),
+        "bias": normal(width, seed=3),
+        "norm1": statistics(width, 10),
+        "two": normal(width, width, seed=4),
+        "norm2": statistics(width, 20),
+        "out": normal(width, 10, seed=5),
+        "last": normal(10, seed=6),
+    }
+
+
+HIDDEN = ("one", "two", "out")
+SQUARE = {name: normal(16, 16, seed=seed) for seed, name in enumerate(("in", *HIDDEN))}
+SQUARE["in"] = normal(20, 16)
+
+
+def softmax_between(p, x):
+    h = jax.nn.softmax((x @ p["in"]) @ p["one"]) - 1 / 16
+    return jnp.tanh(h @ p["two"]) @ p["out"]
+
+
+def residual(p, x):
+    """A site read by two and by floats, and data that are made of two sites' sums."""
+    one = (x @ p["in"]) @ p["one"]
+    two = (one - 1.0) @ p["two"]
+    return (one + two) @ p["out"] + jnp.sum(one)
+
+
+def turning(p, x):
+    h = (x @ p["in"]) @ p["one"]
+    return jnp.sin(h) @ p["two"] + (jnp.abs(h) - 4.0) @ p["out"]
+
+
+def moved(p, x):
+    """Entries that are moved before and after the arithmetic."""
+    h = jnp.einsum("bi,io->ob", x @ p["in"], p["one"])  # (16, batch)
+    h = (jax.nn.relu(h + 0.5) * 2 - 1).T.reshape(-1, 2, 8)
+    h = jnp.transpose(h, (0, 2, 1)).reshape(-1, 16)
+    return jnp.flip(h @ p["two"], axis=1) @ p["out"]
+
+
+def stacked(p, x):
+    h, _ = jax.lax.scan(lambda h, w: (h @ w - 0.5, None), x @ p["in"], p["layers"])
+    return h @ p["out"]
+
+
+class Case(NamedTuple):
+    """A network, and for each site of signs what its report says of its data."""
+
+    name: str
+    fn: Callable
+    params: dict
+    floats: dict[str, str]
+    weights: Any = BINARY
+    data: Any = BITS
+    dtype: Any = jnp.float32
+
+
+FIRST = "made of the inputs"
+CASES = [
+    Case("binary", mlp, mlp_params(), {"one": FIRST}),
+    Case("ternary weights", mlp, mlp_params(), {"one": FIRST}, TERNARY),
+    Case("ternary data", mlp, mlp_params(), {"one": FIRST}, BINARY, formats.ternary(per="tensor")),
+    Case("bfloat16", mlp, mlp_params(32), {"one": FIRST}, dtype=jnp.bfloat16),
+    Case(
+        "softmax",
+        softmax_between,
+        SQUARE,
+        {"one": FIRST, "two": "made of a reduce_max of the output of one"},
+    ),
+    Case("residual", residual, SQUARE, {"one": FIRST, "out": "made of the outputs of one and two"}),
+    Case(
+        "turning",
+        turning,
+        SQUARE,
+        dict.fromkeys(("two", "out"), "what is made of the output of one turns") | {"one": FIRST},
+    ),
+    Case("moved", moved, SQUARE, {"one": FIRST}),
+]
+
+
+BY_NAME = {case.name: case for case in CASES}
+
+
+def prepared(case):
+    params = jax.tree.map(lambda x: x.astype(case.dtype), case.params)
+    spec = jc.Rules(dict.fromkeys(HIDDEN, case.weights))
+    axes = jc.graph.axes(case.fn, params, jax.ShapeDtypeStruct((2, 20), case.dtype))
+    small, _ = quantize(params, spec, axes=axes)
+    rules = signs(HIDDEN, case.data)
+    return small, rules
+
+
+@functools.cache
+def packed_case(name):
+    """The params and rules of a case, and the case packed on five rows."""
+    case = BY_NAME[name]
+    params, rules = prepared(case)
+    return params, rules, packed_model(case.fn, params, rules, normal(5, 20).astype(case.dtype))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_outputs_are_those_of_training_to_the_bit(case):
+    params, rules, packed = packed_case(case.name)
+    training = fake_quantize_activations(case.fn, rules)
+    assert packed.agreement.differing == 0
+    reasons = {row.name: row.reason for row in packed.report.leaves if row.action == "bits"}
+    assert reasons == {
+        name: f"data packed from floats: {case.floats[name]}"
+        if name in case.floats
+        else "data are bits of sums, by thresholds"
+        for name in HIDDEN
+    }
+    assert packed.report.bytes_after == packed.size_bytes < packed.report.bytes_before
+
+    @jax.jit
+    def both(packed, params, x):
+        return packed(x), training(params, x)
+
+    # Another number of rows than it was packed with.
+    found, expected = both(packed, params, normal(40, 20, seed=7).astype(case.dtype))
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+    assert np.asarray(found).std() > 0
+
+
+def test_scales_that_are_no_powers_of_two_round_as_sums_do():
+    """Packed outputs are of exact sums; training's own sums round."""
+    params, rules = prepared(BY_NAME["binary"]._replace(weights=formats.binary()))
+    packed = packed_model(mlp, params, rules, normal(5, 20))
+    assert packed.agreement.largest < 1e-5
+
+
+def test_layers_in_a_loop_are_packed_in_each_turn():
+    params = {"in": normal(20, 16), "layers": normal(3, 16, 16), "out": normal(16, 4)}
+    spec = jc.Rules({"layers": BINARY, "out": BINARY})
+    axes = jc.graph.axes(stacked, params, jnp.ones((2, 20)))
+    small, _ = quantize(params, spec, axes=axes)
+    rules = signs(("layers", "out"))
+    packed = packed_model(stacked, small, rules, normal(5, 20))
+    assert packed.agreement.differing == 0
+    (row,) = (row for row in packed.report.leaves if row.name == "layers")
+    assert row.action == "kept"
+    assert row.reason == "in a loop, where words are packed in each turn"
+
+
+def test_rows_that_are_not_finite_stay_so():
+    _, _, packed = packed_case("binary")
+    x = normal(5, 20).at[1, 3].set(jnp.nan).at[3, 0].set(jnp.inf)
+    running = jax.jit(packed)
+    found, expected = running(x), running(normal(5, 20))
+    spoiled = np.array([False, True, False, True, False])
+    np.testing.assert_array_equal(np.isnan(found).all(1), spoiled)
+    np.testing.assert_array_equal(found[~spoiled], expected[~spoiled])
+
+
+def test_rows_that_are_not_finite_stay_so_where_entries_move():
+    _, _, packed = packed_case("moved")
+    found = jax.jit(packed)(normal(3, 20).at[1, 3].set(jnp.nan))
+    np.testing.assert_array_equal(np.isnan(found).all(1), [False, True, False])
+
+
+def test_shapes_are_enough_and_compare_nothing():
+    params, rules, given = packed_case("binary")
+    packed = packed_model(mlp, params, rules, jax.ShapeDtypeStruct((3, 20), jnp.float32))
+    assert packed.agreement is None
+    assert "not compared" in str(packed.report)
+    assert "training's to the bit" in str(given.report)
+    for one, other in zip(jax.tree.leaves(packed), jax.tree.leaves(given), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+class Mlp(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.BatchNorm(use_running_average=True)(nn.Dense(16)(x))
+        x = nn.BatchNorm(use_running_average=True)(nn.Dense(16)(x))
+        return nn.Dense(4)(x)
+
+
+def test_a_linen_model():
+    model = Mlp()
+    variables = model.init(jax.random.key(0), normal(2, 20))
+    variables = jax.tree.map(lambda x: x + 0.1 * normal(*x.shape, seed=x.size), variables)
+    kernels = [f"Dense_{i}/kernel" for i in (1, 2)]
+    small, _ = quantize(variables, jc.Rules(dict.fromkeys(kernels, BINARY)))
+    packed = packed_model(model.apply, small, signs(kernels), normal(5, 20))
+    assert packed.agreement.differing == 0
+    folded = [row.name for row in packed.report.leaves if row.action == "folded"]
+    assert len(folded) == 5  # the second norm and the bias before it
+
+
+def test_an_nnx_model():
+    class Model(nnx.Module):
+        def __init__(self, rngs):
+            self.first = nnx.Linear(20, 16, rngs=rngs)
+            self.hidden = nnx.Linear(16, 16, rngs=rngs)
+            self.norm = nnx.BatchNorm(16, use_running_average=True, rngs=rngs)
+            self.last = nnx.Linear(16, 4, rngs=rngs)
+
+        def __call__(self, x):
+            return self.last(self.norm(self.hidden(self.first(x))))
+
+    graphdef, state = nnx.split(Model(nnx.Rngs(0)))
+    fn = lambda state, x: nnx.merge(graphdef, state)(x)  # noqa: E731
+    kernels = ["hidden/kernel", "last/kernel"]
+    small, _ = quantize(state, jc.Rules(dict.fromkeys(kernels, BINARY)))
+    packed = packed_model(fn, small, signs(kernels), normal(5, 20))
+    assert packed.agreement.differing == 0
+    assert sum(row.action == "folded" for row in packed.report.leaves) == 5
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_it_lowers_for_accelerators(platform):
+    _, _, packed = packed_case("binary")
+    traced = jax.jit(packed).trace(jax.ShapeDtypeStruct((3, 20), jnp.float32))
+    assert "stablehlo.popcnt" in traced.lower(lowering_platforms=(platform,)).as_text()
+
+
+def test_thresholds_are_where_the_table_changes():
+    bits = np.array([[0, 0, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]], bool).T[None]
+    possible = np.array([-3, -1, 1, 3], np.int32)
+    least, falling = tables._rising_or_falling(bits, possible)
+    np.testing.assert_array_equal(least, [[1, -1, 4, -3]])
+    np.testing.assert_array_equal(falling, [[False, True, False, False]])
+    np.testing.assert_array_equal((possible[:, None] >= least) != falling, bits[0])
+    turning = np.array([0, 1, 0, 1], bool).reshape(1, 4, 1)
+    assert tables._rising_or_falling(turning, possible) is None
+
+
+PARAMS, RULES = {"w": normal(4, 4)}, signs(["w"])
+X = normal(2, 4)
+
+
+def dense(params, x):
+    return x @ params["w"]
+
+
+REFUSALS = [
+    (lambda: packed_model(cast(Any, 3), PARAMS, RULES, X), "packed_model(fn=3)"),
+    (lambda: packed_model(dense, PARAMS, cast(Any, 3), X), "packed_model(activations=3)"),
+    (
+        lambda: packed_model(dense, PARAMS, RULES, X),
+        "packed_model(params=...): no site multiplies signs with signs. w: no codes of signs",
+    ),
+    (
+        lambda: packed_model(dense, quantize(PARAMS, jc.quantize.int8())[0], RULES, X),
+        "w: int8 weights are not signs",
+    ),
+    (
+        lambda: packed_model(dense, quantize(PARAMS, BINARY)[0], signs(["v"]), X),
+        "'v' matches nothing",
+    ),
+    (
+        lambda: jax.jit(lambda x: packed_model(dense, PARAMS, RULES, x))(X),
+        "packed_model",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), REFUSALS, ids=[message for _, message in REFUSALS])
+def test_what_cannot_be_packed_is_refused(call, message):
+    with pytest.raises((TypeError, ValueError)) as error:
+        call()
+    assert message in str(error.value)
