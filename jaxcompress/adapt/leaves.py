@@ -18,7 +18,7 @@ from jaxcompress.core.types import Array
 
 def wide(dtype) -> np.dtype:
     """What sums of weights of this dtype are formed in: float32, or float64."""
-    return np.dtype(jnp.promote_types(dtype, jnp.float32))
+    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
 
 
 def widened(leaf) -> Array:

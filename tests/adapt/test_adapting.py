@@ -195,7 +195,11 @@ def test_models_of_every_framework_take_adapters(model):
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_a_leaf_keeps_its_dtype_and_adapters_are_float32(method, dtype):
     params = {"w": jnp.asarray(PARAMS["w"], dtype)}
-    technique = METHODS[method](2, START)
+    with jax.numpy_dtype_promotion("strict"):
+        of_dtype(METHODS[method](2, START), params, dtype)
+
+
+def of_dtype(technique: jc.adapt.Adapter, params, dtype: str):
     adapters = technique.init(params)
     assert {leaf.dtype for leaf in jax.tree.leaves(adapters)} == {np.dtype(np.float32)}
     merged = technique.merge(params, adapters)["w"]
@@ -209,28 +213,43 @@ def test_a_leaf_keeps_its_dtype_and_adapters_are_float32(method, dtype):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_is_seen(method, value):
     technique = METHODS[method](2, START)
-    adapters = technique.init(PARAMS)
+    adapters = {"w": {**ADAPTERS["w"], "magnitude": np.linalg.norm(PARAMS["w"], axis=0)}}
+    if method == "lora":
+        del adapters["w"]["magnitude"]
     broken = {**PARAMS, "w": PARAMS["w"].copy()}
     broken["w"][3, 2] = value
-    outputs = jc.adapt.run(dense)(technique.apart(broken, adapters), np.ones((1, 16), np.float32))
-    assert not np.isfinite(technique.merge(broken, adapters)["w"][3, 2])
-    assert np.isfinite(technique.merge(broken, adapters)["w"][:, 0]).all()
-    if np.isnan(value):
-        assert np.isnan(outputs[0, 2])
-    adapters["w"]["left"] = adapters["w"]["left"].at[1, 0].set(np.nan)
-    merged = technique.merge(PARAMS, adapters)["w"]
-    assert np.isnan(merged[:, 1]).all()
-    assert np.isfinite(merged[:, 0]).all()
+    left = np.zeros((6, 2), np.float32)
+    left[1, 0] = np.nan
+    lost = {"w": {**adapters["w"], "left": left}}
+
+    @jax.jit
+    def everything(broken, params, adapters, lost):
+        outputs = jc.adapt.run(lambda params, x: x @ params["w"])(
+            technique.apart(broken, adapters), jnp.ones((1, 16))
+        )
+        return technique.merge(broken, adapters), technique.merge(params, lost), outputs
+
+    of_base, of_adapter, outputs = everything(broken, PARAMS, adapters, lost)
+    assert not np.isfinite(of_base["w"][3, 2])
+    assert np.isfinite(of_base["w"][:, 0]).all()
+    assert not np.isfinite(outputs[0, 2])
+    assert np.isfinite(outputs[0, 0])
+    assert np.isnan(of_adapter["w"][:, 1]).all()
+    assert np.isfinite(of_adapter["w"][:, 0]).all()
 
 
 def test_numbers_whose_squares_overflow_and_outputs_of_zeros_are_kept():
     technique = jc.adapt.dora(1, START)
     huge = {"w": np.array([[3e30, 0.0], [4e30, 0.0]], np.float32)}
-    adapters = technique.init(huge)
-    np.testing.assert_allclose(technique.merge(huge, adapters)["w"], huge["w"], rtol=1e-6)
-    outputs = jc.adapt.run(lambda params, x: x @ params["w"])(
-        technique.apart(huge, adapters), np.ones((1, 2), np.float32)
-    )
+
+    @jax.jit
+    def both(params):
+        adapters, ones = technique.init(params), jnp.ones((1, 2))
+        run = jc.adapt.run(lambda params, x: x @ params["w"])
+        return technique.merge(params, adapters)["w"], run(technique.apart(params, adapters), ones)
+
+    merged, outputs = both(huge)
+    np.testing.assert_allclose(merged, huge["w"], rtol=1e-6)
     np.testing.assert_allclose(outputs, [[7e30, 0.0]], rtol=1e-6)
 
 
@@ -262,7 +281,7 @@ def test_recoded_weights_have_the_formats_of_the_base_and_say_what_is_lost():
     assert list(lost) == ["w"]
 
 
-ADAPTERS = jc.adapt.lora(2, START).init(PARAMS)
+ADAPTERS = {"w": {"left": np.zeros((6, 2), np.float32), "right": np.ones((2, 16), np.float32)}}
 WRONG = {
     "no rank": (lambda: jc.adapt.lora(0, START), "lora(rank=0) must be at least 1, and an int"),
     "no scale": (lambda: jc.adapt.dora(1, START, alpha=0.0), "dora(alpha=0.0) must be above 0"),
