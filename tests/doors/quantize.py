@@ -34,6 +34,10 @@ def pair(params, x):
     return x @ params["in"] @ params["out"]
 
 
+def normed(params, x):
+    return jax.nn.relu(x * params["scale"]) @ params["kernel"]
+
+
 def quantized():
     return jc.quantize.quantize(PARAMS, jc.quantize.int8())[0]
 
@@ -111,6 +115,11 @@ DOORS = Doors(
         "high": lambda: 1.0,
     },
     calls={
+        "quantize.training.folded_norms": {
+            "fn": lambda: normed,
+            "params": lambda: {"scale": jnp.ones(2), "kernel": jnp.ones((2, 2))},
+            "inputs": lambda: (jnp.ones(2),),
+        },
         "quantize.training.data.fixed_range": {"spec": jc.quantize.formats.uint8},
         "quantize.training.data.learned_clip": {"spec": jc.quantize.formats.uint8},
         "quantize.training.data.learned_step_and_offset": {"spec": jc.quantize.formats.uint8},

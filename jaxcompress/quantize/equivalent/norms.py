@@ -61,21 +61,12 @@ def fold_norms(fn: Model, params: Params, *inputs) -> tuple[Params, Report]:
     told: dict[str, tuple[str, str]] = {}
     after = params
     for name in sorted(found.gains - weights):
-        way = _way(name, found, weights)
-        if way is None:
-            continue
-        (move,) = [each for each in way.moves if each.leaf == name]
-        size = np.ones(way.size)
-        taken = move.channels >= 0
-        size[move.channels[taken]] = np.abs(np.asarray(named_leaves(after)[name], float))[taken]
-        with np.errstate(divide="ignore"):
-            factors = bounded(size ** (-1.0 / move.degree))
-        after = scale(after, way, jnp.asarray(factors, jnp.float32))
-        after = map_named(lambda each, leaf, own=name: _ones(leaf) if each == own else leaf, after)
-        into = sorted({each.leaf for each in way.moves} & weights)
-        told[name] = ("folded", f"into {', '.join(into)}")
-        for each in way.moves:
-            told.setdefault(each.leaf, ("scaled", f"takes the scale {name!r}"))
+        for way in ways_into_weights(name, np.shape(named_leaves(params)[name]), found, weights):
+            after = _folded(after, name, way)
+            into = sorted({each.leaf for each in way.moves} & weights)
+            told[name] = ("folded", f"into {', '.join(into)}")
+            for each in way.moves:
+                told.setdefault(each.leaf, ("scaled", f"takes the scale {name!r}"))
     rows, results = [], named_leaves(after)
     for name, leaf in named_leaves(params).items():
         action, reason = told.get(name, (KEPT, _why(name, found, weights)))
@@ -84,17 +75,46 @@ def fold_norms(fn: Model, params: Params, *inputs) -> tuple[Params, Report]:
     return after, Report("fold_norms", tuple(rows))
 
 
-def _way(name: str, found: Scalings, weights: set[str]) -> Scaling | None:
-    """The scaling that moves this scale alone into a weight, before it if possible."""
+def _folded(params: Params, name: str, way: Scaling) -> Params:
+    """The params with what a way moves of a scale in the weights."""
+    move = move_of(name, way)
+    size = np.ones(way.size)
+    taken = move.channels >= 0
+    size[move.channels[taken]] = np.abs(np.asarray(named_leaves(params)[name], float))[taken]
+    with np.errstate(divide="ignore"):
+        factors = bounded(size ** (-1.0 / move.degree))
+    after = scale(params, way, jnp.asarray(factors, jnp.float32))
+    return map_named(lambda each, leaf: _ones(leaf) if each == name else leaf, after)
+
+
+def ways_into_weights(
+    name: str, shape: tuple[int, ...], found: Scalings, weights: set[str]
+) -> tuple[Scaling, ...]:
+    """The scalings that move a scale alone into weights, before it if possible.
+
+    One; or several, each of other entries, as for the layers of a stack whose channels
+    are not alike.
+    """
     ways = [
         scaling
         for scaling in found.all
         if [move.leaf for move in scaling.moves].count(name) == 1
         and not {move.leaf for move in scaling.moves} & (found.gains - weights - {name})
-        and _covers(next(move for move in scaling.moves if move.leaf == name))
+        and _apart(move_of(name, scaling), shape)
         and any(move.leaf in weights for move in scaling.moves)
     ]
-    return min(ways, key=lambda way: any(move.contracting for move in way.moves), default=None)
+    chosen, free = [], np.ones(shape, bool)
+    for way in sorted(ways, key=lambda way: any(move.contracting for move in way.moves)):
+        taken = move_of(name, way).channels >= 0
+        if np.all(free[taken]):
+            chosen.append(way)
+            free &= ~taken
+    return tuple(chosen)
+
+
+def move_of(name: str, way: Scaling) -> Move:
+    """What happens to one leaf."""
+    return next(move for move in way.moves if move.leaf == name)
 
 
 def _ones(leaf: Array) -> Array:
@@ -104,10 +124,10 @@ def _ones(leaf: Array) -> Array:
     return jnp.where(near, jnp.sign(leaf), leaf)
 
 
-def _covers(move: Move) -> bool:
-    """Whether the leaf's every entry has a factor of its own."""
-    taken = np.sort(move.channels.ravel())
-    return bool(taken.size and taken[0] >= 0 and (np.diff(taken) > 0).all())
+def _apart(move: Move, shape: tuple[int, ...]) -> bool:
+    """Whether every entry that takes a factor has one of its own."""
+    taken = np.sort(move.channels[move.channels >= 0])
+    return bool(move.channels.shape == shape and taken.size and (np.diff(taken) > 0).all())
 
 
 def _why(name: str, found: Scalings, weights: set[str]) -> str:

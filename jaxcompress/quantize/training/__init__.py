@@ -7,6 +7,7 @@
     data       learned_activations, by a method of `training.data`: learned_step (LSQ),
                learned_step_and_offset (LSQ+), learned_clip (PACT), fixed_range
                (DoReFa); binary_activations (XNOR)
+    norms      folded_norms: the view that folds them into weights before rounding
     when       delayed, gradual
     products   low_precision: all three products of a layer on low-bit operands, by a
                precision; dynamic_scaling, delayed_scaling; round_nearest,
@@ -27,6 +28,7 @@ from jaxcompress.quantize.training.data.learned import learned_activations as le
 from jaxcompress.quantize.training.gradients import quantized_gradients as quantized_gradients
 from jaxcompress.quantize.training.low_precision import LowPrecision as LowPrecision
 from jaxcompress.quantize.training.low_precision import low_precision as low_precision
+from jaxcompress.quantize.training.norms import folded_norms as folded_norms
 from jaxcompress.quantize.training.operands import OperandRounding as OperandRounding
 from jaxcompress.quantize.training.operands import round_nearest as round_nearest
 from jaxcompress.quantize.training.operands import round_stochastic as round_stochastic
