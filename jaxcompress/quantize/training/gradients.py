@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_count, check_range
 from jaxcompress.core.companions import Step
-from jaxcompress.core.kinds import check_model
+from jaxcompress.core.kinds import check_key, check_kind, check_model
 from jaxcompress.core.noise import own_key
 from jaxcompress.core.numerics import largest_magnitude, narrowed
 from jaxcompress.core.rules import Rules, as_rules
@@ -70,11 +70,13 @@ def quantized_gradients(fn: Model, bits: int | Rules = 6) -> NoisyModel:
     pairs = [(pattern, _checked(each)) for pattern, each in as_rules(bits).pairs]
 
     def model(params: Params, *inputs, step: Step) -> PyTree:
+        check_kind("quantized_gradients", "step", step, Step, "Pass Step(count, key).")
         if step.key is None:
             raise ValueError(
                 "quantized_gradients(step=...) draws noise and was given no key. Pass "
                 "Step(count, key), with another key at each step."
             )
+        check_key("quantized_gradients", "step.key", step.key)
         rules = Rules((pattern, _replacement(each, step.key)) for pattern, each in pairs)
         return rewrite(fn, rules)(params, *inputs)
 

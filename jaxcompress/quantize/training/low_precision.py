@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.companions import Companions, Step
-from jaxcompress.core.kinds import check_mapping, check_model
+from jaxcompress.core.kinds import check_key, check_kind, check_mapping, check_model
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.numerics import largest_magnitude
 from jaxcompress.core.rules import Rules, as_rules, check_rules
@@ -25,6 +25,8 @@ from jaxcompress.quantize.training.precision import precision
 from jaxcompress.quantize.training.scaling import Histories, noted, renewed
 
 INT8_PRECISION = precision()
+
+BEGIN = "Begin with init(params, *inputs)."
 
 
 class LowPrecisionModel(Protocol):
@@ -125,6 +127,7 @@ def low_precision(fn: Model, precision: Precision | Rules = INT8_PRECISION) -> L
         return _begun(program, chosen)
 
     def model(params: Params, histories: Companions, *inputs, step: Step = Step()) -> PyTree:
+        check_mapping("low_precision", "histories", histories, BEGIN)
         program, chosen = sites(params, inputs)
         if not chosen:
             return fn(*materialize((params, *inputs)))
@@ -186,20 +189,18 @@ def _divided(block: Block) -> frozenset[str]:
 
 def _states(program: Program, chosen: dict[str, Precision], histories: Companions) -> Companions:
     """A state for every chosen site: its histories, empty ones where there are none."""
-    mend = "Begin with init(params, *inputs)."
-    check_mapping("low_precision", "histories", histories, mend)
     expected = _begun(program, chosen)
     if histories.keys() != expected.keys():
         raise ValueError(
             f"low_precision(histories=...) are of sites {', '.join(histories) or 'none'}, but "
-            f"those with delayed scaling are {', '.join(expected) or 'none'}. {mend}"
+            f"those with delayed scaling are {', '.join(expected) or 'none'}. {BEGIN}"
         )
     for name, each in expected.items():
         shapes = jax.tree.map(jnp.shape, histories[name]), jax.tree.map(jnp.shape, each)
         if shapes[0] != shapes[1]:
             raise ValueError(
                 f"low_precision(histories=...): those of site {name!r} have shapes {shapes[0]}, "
-                f"not {shapes[1]}. {mend}"
+                f"not {shapes[1]}. {BEGIN}"
             )
     return {
         name: histories.get(name, _empty(program.places[name], how)) for name, how in chosen.items()
@@ -207,13 +208,15 @@ def _states(program: Program, chosen: dict[str, Precision], histories: Companion
 
 
 def _check_key(chosen: dict[str, Precision], step: Step) -> None:
-    if step.key is None and any(
-        how.gradient.rounding is not round_nearest for how in chosen.values()
-    ):
+    check_kind("low_precision", "step", step, Step, "Pass Step(count, key).")
+    if all(how.gradient.rounding is round_nearest for how in chosen.values()):
+        return
+    if step.key is None:
         raise ValueError(
             "low_precision(step=...) rounds gradients at random and was given no key. Pass "
             "Step(count, key), with another key at each step."
         )
+    check_key("low_precision", "step.key", step.key)
 
 
 def _handler(how: Precision, key: Key | None) -> Callable:

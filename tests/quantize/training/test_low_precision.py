@@ -512,7 +512,17 @@ def test_errors_name_the_function_and_the_mend():
     params, x = {"w": jnp.ones((2, 3))}, jnp.ones((1, 2))
     with pytest.raises(ValueError, match="rounds gradients at random and was given no key"):
         low_precision(dense, precision(gradients=round_stochastic)).model(params, {}, x)
+    with pytest.raises(TypeError, match=r"low_precision\(step.key=0\) must be one random key"):
+        low_precision(dense, precision(gradients=round_stochastic)).model(
+            params, {}, x, step=jc.Step(0, 0)
+        )
+    with pytest.raises(TypeError, match=r"low_precision\(step=0\) must be of type Step"):
+        low_precision(dense).model(params, {}, x, step=0)
     technique = low_precision(dense, FP8)
+    with pytest.raises(
+        TypeError, match=r"low_precision\(histories=float32\[1, 2\]\) must be a map"
+    ):
+        technique.model(params, x)
     with pytest.raises(ValueError, match="of sites none, but those with delayed scaling are w"):
         technique.model(params, {}, x)
     histories = technique.init(params, x)
