@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 import jaxcompress as jc
-from jaxcompress import distill, graph, kernels, prune, quantize, storage, structure
+from jaxcompress import adapt, distill, graph, kernels, prune, quantize, storage, structure
 from jaxcompress import validate as v
 from jaxcompress.prune import criteria, patterns
 from jaxcompress.structure import amounts, importance, ranks
@@ -116,6 +116,20 @@ def seen(view, d: Data):
         return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(view(params)))
 
     return view(d.params), jax.grad(pulled)(d.params)
+
+
+def adapted(method, base, d: Data):
+    """Seen and run apart, with gradients of the adapters."""
+    technique, params = method(2, adapt.starts.random(jax.random.key(0))), base(d)
+    models = (jc.materialized(model), technique.view), (adapt.run(model), technique.apart)
+
+    def pulled(adapters, fn, given):
+        return jnp.sum(fn(given(params, adapters), d.x) ** 2)
+
+    adapters = technique.init(params)
+    return technique.merge(params, adapters), [
+        jax.value_and_grad(pulled)(adapters, *each) for each in models
+    ]
 
 
 def companion(technique, d: Data):
@@ -467,6 +481,11 @@ TRACED |= {
 TRACED |= {
     f"optimizer {case.name}": lambda d, case=case: stepped(case(0.1), d.params)
     for case in OPTIMIZERS
+}
+TRACED |= {
+    f"adapters {name}, {held}": functools.partial(adapted, method, base)
+    for name, method in {"lora": adapt.lora, "dora": adapt.dora}.items()
+    for held, base in {"floats": lambda d: d.params, "codes": quantized}.items()
 }
 TRACED |= {
     f"companion {name}": functools.partial(companion, case.technique)

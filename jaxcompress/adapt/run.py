@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.adapt.leaves import Adapted, Rescaled, base_as_read
+from jaxcompress.adapt.leaves import Adapted, Rescaled, base_as_read, wide
 from jaxcompress.core.corrected import Corrected
 from jaxcompress.core.kinds import check_model
 from jaxcompress.core.types import Array, Model
@@ -53,14 +53,16 @@ def run(fn: Model) -> Model:
 
 def _by_parts(site: Site, apply: Callable, data: Array, weight) -> Array:
     """Base and product each meet the data, where outputs add up as weights do."""
+    total = wide(site.dtype)
     match weight:
         case Rescaled() if meets_factors(site, apply, data, weight.direction.correction):
-            product = _by_parts(site, apply, data, weight.direction).astype(jnp.float32)
-            return (product * _gain(site, apply, data, weight)).astype(site.dtype)
+            product = _by_parts(site, apply, data, weight.direction).astype(total)
+            gain = _gain(site, apply, data, weight).astype(total)
+            return (product * gain).astype(site.dtype)
         case Adapted() | Corrected() if meets_factors(site, apply, data, weight.correction):
             base = in_two_products(site, apply, data, base_as_read(weight))
             thin = in_two_products(site, apply, data, weight.correction.astype(weight.dtype))
-            return (base.astype(jnp.float32) + thin.astype(jnp.float32)).astype(site.dtype)
+            return (base.astype(total) + thin.astype(total)).astype(site.dtype)
     return in_two_products(site, apply, data, weight)
 
 

@@ -210,6 +210,21 @@ def of_dtype(technique: jc.adapt.Adapter, params, dtype: str):
 
 
 @every_method
+def test_sums_of_float64_keep_their_digits(method):
+    with jax.enable_x64(True):
+        technique = METHODS[method](2, START)
+        params = {"w": np.random.default_rng(0).standard_normal((16, 6))}
+        x = np.random.default_rng(1).standard_normal((3, 16))
+        adapters = technique.init(params)
+        seen = dense(technique.view(params, adapters), x)
+        outputs = jc.adapt.run(dense)(technique.apart(params, adapters), x)
+    # Adapters are float32: the norms that DoRA begins with, and products of zeros.
+    room = {"lora": 1e-14, "dora": 1e-6}[method]
+    np.testing.assert_allclose(seen, np.tanh(x @ params["w"]), rtol=room)
+    np.testing.assert_allclose(outputs, np.tanh(x @ params["w"]), rtol=room)
+
+
+@every_method
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_not_finite_is_seen(method, value):
     technique = METHODS[method](2, START)
