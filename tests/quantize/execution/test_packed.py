@@ -201,7 +201,7 @@ def test_layers_in_a_loop_are_packed_in_each_turn():
     assert packed.agreement.differing == 0
     (row,) = (row for row in packed.report.leaves if row.name == "layers")
     assert row.action == "kept"
-    assert row.reason == "in a loop, where words are packed in each turn"
+    assert row.reason == "in a loop or branch, where words are packed in each turn"
 
 
 def test_rows_that_are_not_finite_stay_so():
@@ -218,6 +218,46 @@ def test_rows_that_are_not_finite_stay_so_where_entries_move():
     _, _, packed = packed_case("moved")
     found = jax.jit(packed)(normal(3, 20).at[1, 3].set(jnp.nan))
     np.testing.assert_array_equal(np.isnan(found).all(1), [False, True, False])
+
+
+def test_rows_may_be_few_many_or_mapped():
+    def fn(params, x):
+        return jnp.tanh(x @ params["in"] @ params["one"] - 1.0) @ params["out"]
+
+    small, _ = quantize(SQUARE, jc.Rules({"one": BINARY, "out": BINARY}))
+    packed = packed_model(fn, small, signs(("one", "out")), jnp.ones((5, 20)))
+    x = normal(3, 20)
+
+    @jax.jit
+    def outputs(x):
+        return packed(x), jax.vmap(packed)(x), packed(x[0])
+
+    rows, mapped, one = outputs(x)
+    np.testing.assert_array_equal(rows, mapped)
+    np.testing.assert_array_equal(rows[0], one)
+
+
+def places(params, x):
+    h = (x @ params["in"]) @ params["one"]
+    if len(x) == 6:
+        h = h * 2.0
+    y = (h + params["places"][: len(x)]) @ params["out"]
+    return y + params["two"][:1] if len(x) == 7 else y
+
+
+def test_shapes_at_which_it_is_another_model_are_refused():
+    params = SQUARE | {"places": normal(9, 16)}
+    small, _ = quantize(params, jc.Rules({"one": BINARY, "out": BINARY}))
+    packed = packed_model(places, small, signs(("one", "out")), jnp.ones((5, 20)))
+    for rows, message in {
+        4: r"found for \[5, 16\] channels or positions, and .* \[4, 16\]",
+        6: "'out' are made in another way than where the model was packed",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            packed(jnp.ones((rows, 20)))
+    one = packed_model(places, small, signs(("one",)), jnp.ones((5, 20)))
+    with pytest.raises(ValueError, match="reads params that it did not read where"):
+        one(jnp.ones((7, 20)))
 
 
 def test_shapes_are_enough_and_compare_nothing():
@@ -310,6 +350,10 @@ REFUSALS = [
     (
         lambda: packed_model(dense, quantize(PARAMS, BINARY)[0], signs(["v"]), X),
         "'v' matches nothing",
+    ),
+    (
+        lambda: packed_model(dense, jax.eval_shape(lambda: PARAMS), RULES, X),
+        "packed_model(params=...) reads values",
     ),
     (
         lambda: jax.jit(lambda x: packed_model(dense, PARAMS, RULES, x))(X),

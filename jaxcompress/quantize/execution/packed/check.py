@@ -31,7 +31,7 @@ class Agreement(NamedTuple):
             return f"all {self.count} outputs are training's to the bit"
         return (
             f"{self.differing} of {self.count} outputs differ from training's, by at most "
-            f"{self.largest:.3g}: it rounds sums of scales that are no powers of two"
+            f"{self.largest:.3g}: it sums scaled signs, which rounds but for powers of two"
         )
 
 

@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.checks import check_untraced
+from jaxcompress.core.checks import check_concrete, check_untraced
 from jaxcompress.core.kinds import check_model
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.report import Report
@@ -35,6 +36,8 @@ class _Static:
     sites: Mapping[str, SignSite]
     structure: jax.tree_util.PyTreeDef
     shapes: tuple[jax.ShapeDtypeStruct, ...]
+    inputs: tuple
+    ways: Mapping[str, tuple[str, ...]]
     live: tuple[bool, ...]
     report: Report
     agreement: Agreement | None
@@ -62,8 +65,9 @@ class PackedModel:
             next(arrays) if live else jnp.zeros(shape.shape, shape.dtype)
             for shape, live in zip(self.static.shapes, self.static.live, strict=True)
         ]
-        tree = jax.tree.unflatten(self.static.structure, filled)
-        return _run(self.static.fn, self.static.rules, self.static.sites, tree, inputs)
+        if _shapes(inputs) != self.static.inputs:
+            _check_live(self.static, inputs)
+        return _run(self.static, filled, inputs)
 
     @property
     def size_bytes(self) -> int:
@@ -111,7 +115,8 @@ def packed_model(
     them, so that bits are those that the model gives, however its floats round. Where a
     site's data are not made of one other site's output entry by entry, or rise and fall
     with it, they stay floats, and the report says why. First and last layers stay
-    as they are: real data in, real numbers out of the last sums.
+    as they are: real data in, real numbers out of the last sums. So do convolutions,
+    which run as in training.
 
     Sums are exact, and scaled after. Training multiplies scaled signs in floats; the
     two are equal to the bit where scales are powers of two, as with
@@ -162,7 +167,8 @@ def packed_model(
     check_model("packed_model", fn)
     check_arrays("packed_model", "params", params)
     check_arrays("packed_model", "inputs", inputs)
-    check_untraced("packed_model", params=params, inputs=inputs)
+    check_concrete("packed_model", params=params)
+    check_untraced("packed_model", inputs=inputs)
     check_rules("packed_model", "activations", activations, Activations, MADE_BY)
     rules, flat = as_rules(activations), flattened(fn)
     program = trace(flat, params, *inputs)
@@ -172,27 +178,40 @@ def packed_model(
             "packed_model(params=...): no site multiplies signs with signs. "
             + "; ".join(f"{name}: {reason}" for name, reason in found.reasons.items())
         )
-    joined, reasons = _joined(program, params, inputs, found)
+    joined, ways, reasons = _joined(program, params, inputs, found)
     tree = (params, found.signs, joined)
     arrays, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, tree))
     shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in arrays)
-
-    def run(arrays: Sequence, inputs: tuple):
-        return _run(flat, rules, found.sites, jax.tree.unflatten(structure, arrays), inputs)
-
+    named = (flat, rules, found.sites, structure, shapes, _shapes(inputs), ways)
+    static = _Static(*named, live=(), report=Report("", ()), agreement=None)
+    run = partial(_run, static)
     live = needed(run, shapes, inputs)
     held = tuple(array for array, kept in zip(arrays, live, strict=True) if kept)
     compared = agreement(program, params, inputs, found.sites, rules, run, arrays)
-    alive = jax.tree.unflatten(structure, live)
-    report = packed_report(tree, alive, found, reasons, compared)
-    static = _Static(flat, rules, found.sites, structure, shapes, live, report, compared)
+    report = packed_report(tree, jax.tree.unflatten(structure, live), found, reasons, compared)
+    static = dataclasses.replace(static, live=live, report=report, agreement=compared)
     return PackedModel(held, static)
+
+
+def _shapes(inputs: tuple) -> tuple:
+    leaves, structure = jax.tree.flatten(inputs)
+    return tuple((jnp.shape(x), jnp.result_type(x)) for x in leaves), structure
+
+
+def _check_live(static: _Static, inputs: tuple) -> None:
+    """Raises unless outputs at other shapes need no array that is not held."""
+    live = needed(partial(_run, static), static.shapes, inputs)
+    if any(need and not kept for need, kept in zip(live, static.live, strict=True)):
+        raise ValueError(
+            "PackedModel(inputs=...): at these shapes the model reads params that it did not read "
+            "where it was packed. Pack it at these shapes."
+        )
 
 
 def _joined(
     program: Program, params: Params, inputs: tuple, found: Found
-) -> tuple[dict[str, Thresholds], dict[str, str]]:
-    """The thresholds of all data that come from sums; of the others why they do not."""
+) -> tuple[dict[str, Thresholds], dict[str, tuple[str, ...]], dict[str, str]]:
+    """The thresholds of data that come from sums, and how; of the others why not."""
     sites = {site.name: site for site in program.sites}
     made = origins(program, found.sites, len(jax.tree.leaves(inputs)))
     reasons, between = {}, {}
@@ -211,27 +230,27 @@ def _joined(
     leaves = jax.tree.leaves(materialize(params))
     tried = thresholds(between, leaves, scales) if between else {}
     joined = {name: each for name, each in tried.items() if isinstance(each, Thresholds)}
-    return joined, reasons | {name: tried[name] for name in tried if name not in joined}
+    ways = {name: between[name].steps for name in joined}
+    return joined, ways, reasons | {name: tried[name] for name in tried if name not in joined}
 
 
-def _run(fn: Model, rules: Rules, static: Mapping[str, SignSite], tree, inputs: tuple) -> PyTree:
-    """The outputs, from arrays as they are held."""
-    params, signs, joined = tree
-    program = trace(fn, params, *inputs)
+def _run(model: _Static, arrays: Sequence, inputs: tuple) -> PyTree:
+    """The outputs, from all arrays, those that are not needed as zeros."""
+    params, signs, joined = jax.tree.unflatten(model.structure, arrays)
+    static = model.sites
+    program = trace(model.fn, params, *inputs)
     sites = {site.name: site for site in program.sites}
     made = origins(program, static, len(jax.tree.leaves(inputs))) if joined else {}
-    links = [
-        Link(_same(made[name], name), sites[made[name].site], sites[name], each)
-        for name, each in joined.items()
-    ]
-    return in_words(program, (params, signs), inputs, static, links, rules)
-
-
-def _same(origin, name: str) -> Made:
-    if not isinstance(origin, Made):
-        raise ValueError(
-            f"PackedModel(inputs=...): at these shapes the data of {name!r} are made of "
-            f"{getattr(origin, 'reason', 'parameters')}, and were not where the model was packed. "
-            "Pack it at these shapes."
-        )
-    return origin
+    links = []
+    for name, each in joined.items():
+        origin = made[name]
+        if isinstance(origin, Made):
+            ends = (sites[origin.site], sites[name], static[origin.site], static[name])
+            between = Between(program, origin, *ends)
+        if not isinstance(origin, Made) or between.steps != model.ways[name]:
+            raise ValueError(
+                f"PackedModel(inputs=...): at these shapes the data of {name!r} are made in "
+                "another way than where the model was packed. Pack it at these shapes."
+            )
+        links.append(Link(between, between.fitted(each)))
+    return in_words(program, (params, signs), inputs, static, links, model.rules)

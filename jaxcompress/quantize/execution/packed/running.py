@@ -20,8 +20,8 @@ from jaxcompress.graph.rewrite import run_program
 from jaxcompress.kernels import pack_bits, sign_matmul
 from jaxcompress.quantize.execution.activations import Activations, finite_rows
 from jaxcompress.quantize.execution.forms import bits
-from jaxcompress.quantize.execution.packed.sources import Made, moved
-from jaxcompress.quantize.execution.packed.tables import Thresholds
+from jaxcompress.quantize.execution.packed.sources import moved
+from jaxcompress.quantize.execution.packed.tables import Between, Thresholds
 from jaxcompress.quantize.execution.packed.weights import Signs, SignSite
 from jaxcompress.quantize.execution.signs import encoded, scaled_sums, sign_obstacle, weight_scale
 from jaxcompress.quantize.training.activations import rounded_data
@@ -43,15 +43,11 @@ class Link(NamedTuple):
     """How the data of a site come from the sums of another.
 
     Attributes:
-      made: by which equations.
-      source: the other site.
-      reader: the site.
-      thresholds: where bits change.
+      between: the two sites, and the way from one to the other.
+      thresholds: where bits change, of the rank of what is compared.
     """
 
-    made: Made
-    source: Site
-    reader: Site
+    between: Between
     thresholds: Thresholds
 
 
@@ -68,7 +64,7 @@ def in_words(
     waiting: dict[str, Words] = {}
     readers: dict[str, list[Link]] = {}
     for link in links:
-        readers.setdefault(link.source.name, []).append(link)
+        readers.setdefault(link.between.source.name, []).append(link)
 
     def counted(site: Site, apply: Callable, data: Array, weight, state):
         del apply, weight
@@ -81,7 +77,7 @@ def in_words(
         weights = signs[site.name]
         sums = sign_matmul(words.planes, weights.planes, own.length)
         for link in readers.get(site.name, ()):
-            waiting[link.reader.name] = _next_words(link, sums, words.steps)
+            waiting[link.between.reader.name] = _next_words(link, sums, words.steps)
         return scaled_sums(site, sums, weights.scale, words.steps), state
 
     return _with_handlers(program, params, inputs, rules, dict.fromkeys(static, counted))
@@ -136,34 +132,35 @@ def _rounding(pattern: str, activations: Activations) -> Handler:
 def _next_words(link: Link, sums: Array, steps: Array) -> Words:
     """The data of the next site, from the sums of the one they are made of."""
     least, falling, step = link.thresholds
-    output = moved(link.source.output(sums), link.made.before)
+    way = link.between
+    output = moved(way.source.output(sums), way.made.before)
     planes = (output[None] >= least) != falling  # (planes, …)
-    rows = jax.vmap(partial(_rows, link))(planes.astype(jnp.uint8)) != 0
+    rows = jax.vmap(partial(_rows, way))(planes.astype(jnp.uint8)) != 0
     spoiled = ~jnp.isfinite(steps)  # (batch…, rows or 1, 1)
-    return Words(pack_bits(rows), jnp.where(_spoiled_rows(link, spoiled, sums), jnp.nan, step))
+    return Words(pack_bits(rows), jnp.where(_spoiled_rows(way, spoiled, sums), jnp.nan, step))
 
 
-def _rows(link: Link, plane: Array) -> Array:
-    return link.reader.rows(moved(plane, link.made.after))
+def _rows(way: Between, plane: Array) -> Array:
+    return way.reader.rows(moved(plane, way.made.after))
 
 
-def _spoiled_rows(link: Link, spoiled: Array, sums: Array) -> Array:
+def _spoiled_rows(way: Between, spoiled: Array, sums: Array) -> Array:
     """Which rows of the next site hold an entry of a row that is not finite."""
-    if _in_place(link):
+    if _in_place(way):
         return spoiled
     spread = jnp.broadcast_to(spoiled, sums.shape).astype(jnp.uint8)
-    entries = moved(link.source.output(spread), link.made.before)
-    return jnp.any(_rows(link, entries) != 0, axis=-1, keepdims=True)
+    entries = moved(way.source.output(spread), way.made.before)
+    return jnp.any(_rows(way, entries) != 0, axis=-1, keepdims=True)
 
 
-def _in_place(link: Link) -> bool:
+def _in_place(way: Between) -> bool:
     """Whether rows of one site's output are the rows of the next site's data."""
-    source, reader = link.source.layout, link.reader.layout
+    source, reader = way.source.layout, way.reader.layout
     if not (isinstance(source, Dot) and isinstance(reader, Dot)):
         return False
-    kept = tuple(range(len(link.source.output_shape)))
+    kept = tuple(range(len(way.source.output_shape)))
     return (
-        not (link.made.before or link.made.after)
+        not (way.made.before or way.made.after)
         and source.permutation == kept
         and sum(reader.data, ()) == kept
         and not reader.data[0]

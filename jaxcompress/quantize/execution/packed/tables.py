@@ -116,6 +116,26 @@ class Between:
             return f"{size:,} sums of all channels are too many to try"
         return ""
 
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The site it begins at, and the names of all equations on the way."""
+        equations, _ = arithmetic(self.program, self.made)
+        way = (*self.made.before, *equations, *self.made.after)
+        return (self.source.name, *(eqn.primitive.name for eqn in way))
+
+    def fitted(self, found: Thresholds) -> Thresholds:
+        """Thresholds found with other numbers of rows, at the rank of these."""
+        shapes = (self.own_shape, found.least.shape[1:])
+        own, had = ([size for size in shape if size > 1] for shape in shapes)
+        if own != had:
+            raise ValueError(
+                f"PackedModel(inputs=...): thresholds of {self.reader.name!r} were found for {had} "
+                f"channels or positions, and at these shapes there are {own}. Pack it at these "
+                "shapes."
+            )
+        least, falling = (x.reshape(len(x), *self.own_shape) for x in found[:2])
+        return Thresholds(least, falling, found.step)
+
     def tried(self, params: Sequence[Array], scale: Array, stride: int) -> "Tried":
         """Runs the arithmetic on every sum of every channel.
 

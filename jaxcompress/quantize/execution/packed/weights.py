@@ -76,7 +76,9 @@ def found_signs(program: Program, params: Params, inputs: tuple, rules: Rules) -
         activations = chosen[site.name]
         reason = _obstacle(site, weight, activations)
         if reason or site.name not in top:
-            reasons[site.name] = reason or "in a loop, where words are packed in each turn"
+            reasons[site.name] = (
+                reason or "in a loop or branch, where words are packed in each turn"
+            )
             return apply(data, weight), state
         sites[site.name] = SignSite(weight.spec, activations, terms(site, weight))
         words = jnp.moveaxis(weight_planes(site, weight), -1, 1)
