@@ -32,7 +32,6 @@ INPUTS, CLASSES = 64, 10
 HIDDEN = ("one", "two", "three")
 SIGNS = (*HIDDEN, "head")
 REPEATS = 30
-SIGN = jc.observers.Range(np.float32(-1.0), np.float32(1.0))
 
 
 def network(params, x):
@@ -56,7 +55,7 @@ def drawn(width: int, seed: int) -> dict[str, Any]:
     def normal(*shape):
         return jnp.asarray(rng.normal(size=shape), jnp.float32)
 
-    params = {"in": normal(INPUTS, width), "head": normal(width, CLASSES)}
+    params: dict[str, Any] = {"in": normal(INPUTS, width), "head": normal(width, CLASSES)}
     params |= {name: normal(width, width) for name in HIDDEN}
     for name, fan_in in {"in": INPUTS, **dict.fromkeys(HIDDEN, width)}.items():
         variance = fan_in * jnp.exp(0.3 * normal(width))
@@ -70,8 +69,9 @@ def measure(width: int, batch: int, seed: int) -> dict[str, Any]:
     spec = jc.quantize.formats.binary(scales="power_of_two")
     params = drawn(width, seed)
     codes, _ = jc.quantize.quantize(params, jc.Rules(dict.fromkeys(SIGNS, spec)))
+    sign = jc.observers.Range(jnp.float32(-1.0), jnp.float32(1.0))
     data = jc.quantize.execution.static(
-        dict.fromkeys(SIGNS, SIGN), jc.quantize.formats.binary(per="tensor")
+        dict.fromkeys(SIGNS, sign), jc.quantize.formats.binary(per="tensor")
     )
     rules = jc.Rules(dict.fromkeys(SIGNS, data))
     rng = np.random.default_rng(seed + 1)

@@ -118,6 +118,12 @@ def planes_of(codes: Array, spec: QuantSpec) -> Array:
     return jnp.stack([pack_bits(codes >= cut) for cut in cuts(spec)])
 
 
+def signs_of(codes: Array, spec: QuantSpec) -> Array:
+    """What codes stand for in steps, -1, 0 or 1: float32 of their shape."""
+    numbers = codes.astype(jnp.float32)
+    return numbers if spec.has_zero else 2 * numbers - 1
+
+
 def cuts(spec: QuantSpec) -> tuple[int, ...]:
     """The codes from which on the bit of each plane is set."""
     return tuple(range(spec.lowest + 1, spec.highest + 1))

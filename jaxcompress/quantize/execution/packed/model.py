@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +35,7 @@ class _Static:
     fn: Model
     rules: Rules
     sites: Mapping[str, SignSite]
-    structure: jax.tree_util.PyTreeDef
+    structure: Any
     shapes: tuple[jax.ShapeDtypeStruct, ...]
     inputs: tuple
     ways: Mapping[str, tuple[str, ...]]
@@ -214,7 +215,8 @@ def _joined(
     """The thresholds of data that come from sums, and how; of the others why not."""
     sites = {site.name: site for site in program.sites}
     made = origins(program, found.sites, len(jax.tree.leaves(inputs)))
-    reasons, between = {}, {}
+    reasons: dict[str, str] = {}
+    between: dict[str, Between] = {}
     for name, own in found.sites.items():
         origin = made[name]
         if not isinstance(origin, Made):
@@ -230,8 +232,8 @@ def _joined(
     leaves = jax.tree.leaves(materialize(params))
     tried = thresholds(between, leaves, scales) if between else {}
     joined = {name: each for name, each in tried.items() if isinstance(each, Thresholds)}
-    ways = {name: between[name].steps for name in joined}
-    return joined, ways, reasons | {name: tried[name] for name in tried if name not in joined}
+    reasons |= {name: each for name, each in tried.items() if isinstance(each, str)}
+    return joined, {name: between[name].steps for name in joined}, reasons
 
 
 def _run(model: _Static, arrays: Sequence, inputs: tuple) -> PyTree:
@@ -243,11 +245,11 @@ def _run(model: _Static, arrays: Sequence, inputs: tuple) -> PyTree:
     made = origins(program, static, len(jax.tree.leaves(inputs))) if joined else {}
     links = []
     for name, each in joined.items():
-        origin = made[name]
+        origin, between = made[name], None
         if isinstance(origin, Made):
             ends = (sites[origin.site], sites[name], static[origin.site], static[name])
             between = Between(program, origin, *ends)
-        if not isinstance(origin, Made) or between.steps != model.ways[name]:
+        if between is None or between.steps != model.ways[name]:
             raise ValueError(
                 f"PackedModel(inputs=...): at these shapes the data of {name!r} are made in "
                 "another way than where the model was packed. Pack it at these shapes."

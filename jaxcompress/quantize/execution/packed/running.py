@@ -23,7 +23,13 @@ from jaxcompress.quantize.execution.forms import bits
 from jaxcompress.quantize.execution.packed.sources import moved
 from jaxcompress.quantize.execution.packed.tables import Between, Thresholds
 from jaxcompress.quantize.execution.packed.weights import Signs, SignSite
-from jaxcompress.quantize.execution.signs import encoded, scaled_sums, sign_obstacle, weight_scale
+from jaxcompress.quantize.execution.signs import (
+    encoded,
+    scaled_sums,
+    sign_obstacle,
+    signs_of,
+    weight_scale,
+)
 from jaxcompress.quantize.training.activations import rounded_data
 
 
@@ -96,9 +102,9 @@ def in_floats(
         own = static[site.name].activations
         rows = site.rows(data).astype(jnp.float32)
         on = grid(covered(own.ranges(rows, site), own.spec), own.spec)
-        codes = own.spec.levels.value(encode(rows, on, own.spec))
+        codes = signs_of(encode(rows, on, own.spec), own.spec)
         steps = jnp.where(finite_rows(rows), on.steps(own.spec), jnp.nan)
-        values = weight.spec.levels.value(weight.unpacked_codes)
+        values = signs_of(weight.unpacked_codes, weight.spec)
         batch = len(site.operand_axes.batch)
         values = values.reshape(*values.shape[:batch], -1, codes.shape[-1])
         # Whole numbers below 2**24: exact in float32, in any order.
@@ -113,7 +119,8 @@ def _with_handlers(
 ) -> PyTree:
     named = Rules((pattern, (pattern, each)) for pattern, each in rules.pairs)
     chosen = choose(program, named, lambda site: site.leaf)
-    every = {name: _rounding(*pair) for name, pair in chosen.items()} | handlers
+    every = {name: _rounding(*pair) for name, pair in chosen.items()}
+    every |= handlers
     return run_program(program, params, inputs, dict.fromkeys(every, ()), every)[0]
 
 

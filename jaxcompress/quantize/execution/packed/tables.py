@@ -227,7 +227,9 @@ def _found(between: Between, first: Tried, second: Tried) -> Thresholds | str:
     made = f"what is made of the output of {between.source.name}"
     if not (first.finite and second.finite):
         return f"{made} is not finite for every sum"
-    codes, again = (between.by_sum(each.codes, i) for i, each in enumerate((first, second)))
+    codes, again = (
+        between.by_sum(np.asarray(each.codes), i) for i, each in enumerate((first, second))
+    )
     if not np.array_equal(codes, again):
         return f"{made} depends on its neighbours"
     planes = [codes >= cut for cut in cuts(between.after.activations.spec)]
