@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Jaxpr
-from jax.sharding import PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxcompress.core.leaf import is_compressed, materialize
+from jaxcompress.core.sharding import gathered, placed
 from jaxcompress.graph.jaxprs import as_function, manual, scan_loop, variables
 from jaxcompress.graph.primitives import INLINE_CALLS
 from jaxcompress.graph.steps import Block, Step
@@ -187,9 +188,18 @@ def _shard_map(step: Step, operands: list, states: States, run: Run):
         axis_names=set(within.axes),
         check_vma=within.checked,
     )
-    spread = jax.tree.map(lambda x: jnp.stack([x] * within.devices), states)
+    sharding = NamedSharding(params["mesh"], each)
+
+    def on_each(x: jax.Array) -> jax.Array:
+        stacked = jnp.stack([x] * within.devices)
+        # Along explicit axes the type of what goes in must say how it is divided.
+        explicit = AxisType.Explicit in jax.typeof(stacked).sharding.mesh.axis_types
+        return placed(stacked, sharding) if explicit else stacked
+
+    spread = jax.tree.map(on_each, states)
     results, states = mapped(materialize(operands), spread)
-    first = {name: jax.tree.map(lambda x: x[0], states[name]) for name in states.keys() - awaited}
+    own = {name: states[name] for name in states.keys() - awaited}
+    first = jax.tree.map(lambda x: gathered(x)[0], own)
     return results, {**states, **first}
 
 

@@ -101,6 +101,22 @@ def test_readings_are_of_the_rows_of_all_devices(model):
         np.testing.assert_allclose(products / count, by_hand / rows, rtol=1e-4)
 
 
+def test_readings_under_explicit_axes(mesh):
+    grid = mesh(data=4, axis_type=AxisType.Explicit)
+
+    def dense(params, x):
+        return jnp.tanh(x @ params["column"]) @ params["row"]
+
+    mapped = jax.shard_map(dense, mesh=grid, in_specs=(P(), P("data")), out_specs=P("data"))
+    params = {name: PARAMS[name] for name in ("column", "row")}
+    _, expected = graph.observe(dense, min_max())(params, X)
+    with jax.set_mesh(grid):
+        placed = jax.device_put(params, jax.NamedSharding(grid, P()))
+        x = jax.device_put(X, jax.NamedSharding(grid, P("data")))
+        _, readings = jax.jit(graph.observe(mapped, min_max()))(placed, x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), readings, expected)
+
+
 def test_readings_go_on(model):
     observed = jax.jit(graph.observe(model, min_max()))
     _, once = observed(PARAMS, X)

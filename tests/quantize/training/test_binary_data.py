@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec as P
 
 import jaxcompress as jc
 from jaxcompress.core.observers import Range
@@ -129,6 +130,14 @@ def test_with_binary_weights_it_is_xnor_net():
     box = np.asarray(by_windows(fn, params, IMAGE))
     np.testing.assert_allclose(found, np.asarray(signs) * box * alpha, rtol=1e-4, atol=1e-5)
     assert x.shape[-1] == 4
+
+
+def test_devices_scale_their_own_rows(mesh):
+    grid = mesh(data=4)
+    model = binary_activations(three, mean_magnitude()).model
+    mapped = jax.shard_map(three, mesh=grid, in_specs=(P(), P("data")), out_specs=P("data"))
+    found = jax.jit(binary_activations(mapped, mean_magnitude()).model)(THREE, X)
+    np.testing.assert_allclose(found, jax.jit(model)(THREE, X), rtol=1e-5)
 
 
 def test_gradients_reach_data_through_the_scale():

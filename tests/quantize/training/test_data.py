@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 import jaxcompress as jc
 from jaxcompress.quantize import fake_quantize_activations, int4, int8
@@ -390,6 +392,27 @@ def test_a_custom_derivative_keeps_its_rule():
     grads = jax.jit(jax.grad(lambda c: technique.model(params, c, x).sum()))(companions)
     assert grads["in"]["step"] == 0
     assert grads["out"]["step"] != 0
+
+
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+def test_devices_share_what_is_learned(mesh, axis_type):
+    def fn(params, x):
+        return jnp.tanh(x @ params["in"]) @ params["out"]
+
+    grid = mesh(data=4, axis_type=axis_type)
+    params, x = {"in": normal(4, 6), "out": normal(6, 3, seed=1)}, normal(8, 4, seed=2)
+    mapped = jax.shard_map(fn, mesh=grid, in_specs=(P(), P("data")), out_specs=P("data"))
+
+    def slopes(fn, params, x):
+        technique = learned_activations(fn, learned_step(int4()))
+        companions = technique.init(params, x)
+        return jax.jit(jax.grad(lambda c: technique.model(params, c, x).sum()))(companions)
+
+    expected = slopes(fn, params, x)
+    with jax.set_mesh(grid):
+        placed = jax.device_put(params, NamedSharding(grid, P()))
+        found = slopes(mapped, placed, jax.device_put(x, NamedSharding(grid, P("data"))))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3), found, expected)
 
 
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])

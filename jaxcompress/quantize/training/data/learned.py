@@ -80,8 +80,8 @@ def learned_activations(fn: Model, how: RangeMethod | Rules[RangeMethod]) -> Lea
     A step of training differentiates and moves the pair (params, companions); ranges
     usually take a smaller learning rate than weights, or the same under Adam. In the
     end `fake_quantize_activations(fn, activations)` is bit for bit the trained model,
-    and `plan_execution` takes activations of symmetric codes. For weights in few bits
-    pass what a view shows of the params.
+    and `plan_execution` takes activations of one method with symmetric codes. For
+    weights in few bits pass what a view shows of the params.
 
     Each site has companions of its own. Layers of a scan share those of their site, as
     they share a range in `static`; their gradients add up, and they start from the data

@@ -4,8 +4,10 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
+from jaxcompress.core.leaf import materialize
 from jaxcompress.core.types import Array
 from jaxcompress.graph import Site
 from jaxcompress.graph.layouts import Convolution
@@ -78,7 +80,8 @@ def _mean_magnitude(site: Site, apply: Callable, data: Array, weight: Any) -> Ar
         shape[axis] = groups
     summed = math.prod(weight.shape[axis] for axis in axes.contracting)
     dtype = jnp.promote_types(site.dtype, jnp.float32)
-    box = jnp.ones(shape, data.dtype)
+    # Like the weight also in how it differs from device to device.
+    box = jax.lax.full_like(materialize(weight), 1, data.dtype, tuple(shape))
     total = apply(jnp.abs(data), box, preferred_element_type=dtype)
     mean = (total / max(summed, 1)).astype(site.dtype)
     # Outputs of a group lie side by side: each gets that of its group.
