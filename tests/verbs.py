@@ -56,6 +56,16 @@ DATA = Data(
 Row = Callable[[Data], Any]
 
 
+def low_precision_gradients(d, precision):
+    technique = quantize.training.low_precision(model, precision)
+    histories = technique.init(d.params, d.x)
+
+    def loss(params, histories):
+        return jnp.sum(technique.model(params, histories, d.x))
+
+    return jax.grad(loss, (0, 1))(d.params, histories)
+
+
 def model(params, x):
     return jnp.tanh(x @ params["in"] + params["bias"][None]) @ params["out"]
 
@@ -335,6 +345,22 @@ TRACED: dict[str, Row] = {
     "fake_quantize_activations": lambda d: quantize.fake_quantize_activations(model, DYNAMIC)(
         d.params, d.x
     ),
+    "low_precision": lambda d: low_precision_gradients(d, quantize.training.precision()),
+    "low_precision in fp8": lambda d: low_precision_gradients(
+        d,
+        quantize.training.precision(
+            quantize.formats.fp8_e4m3(per="tensor"),
+            quantize.formats.fp8_e5m2(per="tensor"),
+            scaling=quantize.training.delayed_scaling(2),
+        ),
+    ),
+    "quantized_gradients": lambda d: jax.grad(
+        lambda params: jnp.sum(
+            quantize.training.quantized_gradients(model, 4)(
+                params, d.x, step=jc.Step(0, jax.random.key(0))
+            )
+        )
+    )(d.params),
     "outliers": lambda d: quantize.fake_quantize_activations(
         model, quantize.execution.outliers(DYNAMIC, quantize.execution.largest(1))
     )(d.params, d.x),

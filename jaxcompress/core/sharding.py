@@ -161,6 +161,29 @@ def with_results_sharded_alike(function: Callable[..., PyTree], x: Array, *rest:
     return _by_the_compiler(function, jax.typeof(x).sharding, x, *rest)
 
 
+def with_results_of_a_product(function: Callable[..., Array], a: Array, b: Array, *rest: PyTree):
+    """The same with a result that is sharded as a product of matrices, a · bᵀ.
+
+    Args:
+      function: of arrays, to one of (batch…, M, N).
+      a: (batch…, M, K); its sharding is that of the batch and of M.
+      b: (batch…, N, K); its sharding is that of N, where `a` leaves these devices.
+      *rest: its other arguments, trees of arrays and numbers.
+
+    Example:
+      >>> a = jnp.ones((1, 2))
+      >>> with_results_of_a_product(lambda a, b: a @ b.T, a, a)
+      Array([[2.]], dtype=float32)
+    """
+    meshes = [jax.typeof(each).sharding.mesh for each in (a, b)]
+    mesh = meshes[0] if AxisType.Explicit in meshes[0].axis_types else meshes[1]
+    first, second = (_places(jax.typeof(each).sharding, each.ndim) for each in (a, b))
+    taken = {name for place in first[:-1] for name in _names(place)}
+    last = None if taken.intersection(_names(second[-2])) else second[-2]
+    results = NamedSharding(mesh, PartitionSpec(*first[:-1], last))
+    return _by_the_compiler(function, results, a, b, *rest)
+
+
 def _by_the_compiler(function: Callable, results: NamedSharding, *arguments: PyTree) -> PyTree:
     mesh = results.mesh
     if AxisType.Explicit not in mesh.axis_types:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxcompress.core.formats.floats import FP8_E4M3, FP8_E5M2
 from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.numerics import not_finite
+from jaxcompress.core.sharding import with_results_of_a_product, with_results_sharded_alike
 from jaxcompress.core.types import Array, Key
 from jaxcompress.kernels import int8_matmul
 from jaxcompress.quantize.training.operands import Levels, Operand
@@ -85,6 +86,11 @@ def matmul(how: Precision, a: Array, b: Array, known: Known, key: Key | None) ->
     Returns:
       (batch…, M, N) float32; not finite where a row of either operand is not.
     """
+    product = functools.partial(_product, how)
+    return with_results_of_a_product(product, a, b, known, key)
+
+
+def _product(how: Precision, a: Array, b: Array, known: Known, key: Key | None) -> Array:
     left, right = how.first.rows(a, known.first, key), how.second.rows(b, known.second, key)
     y = multiplied(left.values, right.values, how.first.levels, how.second.levels)
     return scaled(y, left.scale, right.scale.mT)
@@ -102,8 +108,15 @@ def _matmul_forward(how: Precision, a: Array, b: Array, known: Known, key: Key |
 def _matmul_backward(how: Precision, kept: tuple, gradient: Array):
     a, b, known, key = kept
     one, other = _parted(key)
-    by_a: Array = matmul(how.by_first, gradient, b.mT, known.by_first, one)
-    by_b: Array = matmul(how.by_second, gradient.mT, a.mT, known.by_second, other)
+
+    def to_first(_: Array, gradient: Array, b: Array, known: Known, key: Key | None) -> Array:
+        return matmul(how.by_first, gradient, b.mT, known, key)
+
+    def to_second(_: Array, gradient: Array, a: Array, known: Known, key: Key | None) -> Array:
+        return matmul(how.by_second, gradient.mT, a.mT, known, key)
+
+    by_a = with_results_sharded_alike(to_first, a, gradient, b, known.by_first, one)
+    by_b = with_results_sharded_alike(to_second, b, gradient, a, known.by_second, other)
     return by_a.astype(a.dtype), by_b.astype(b.dtype), None, None
 
 
@@ -192,8 +205,14 @@ def _bilinear_backward(form: Form, how: Precision, kept: tuple, gradient: Array)
     def to_second(gradient: Array, a: Array) -> Array:
         return jax.linear_transpose(lambda b: form(a, b), _float32(b))(gradient)[0]
 
-    by_a: Array = bilinear(to_first, how.by_first, gradient, b, known.by_first, one)
-    by_b: Array = bilinear(to_second, how.by_second, gradient, a, known.by_second, other)
+    by_a = with_results_sharded_alike(
+        lambda _, *rest: bilinear(to_first, how.by_first, *rest),
+        *(a, gradient, b, known.by_first, one),
+    )
+    by_b = with_results_sharded_alike(
+        lambda _, *rest: bilinear(to_second, how.by_second, *rest),
+        *(b, gradient, a, known.by_second, other),
+    )
     return by_a.astype(a.dtype), by_b.astype(b.dtype), None, None
 
 

@@ -14,6 +14,7 @@ from jaxcompress.core.kinds import check_key, check_kind, check_model
 from jaxcompress.core.noise import own_key
 from jaxcompress.core.numerics import largest_magnitude, narrowed
 from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.core.sharding import with_results_sharded_alike
 from jaxcompress.core.types import Array, Key, Model, Params, PyTree
 from jaxcompress.graph import Replacement, Site, rewrite
 from jaxcompress.graph.layouts import Lookup
@@ -115,7 +116,10 @@ def _forward(bits: int, y: Array, key: Key) -> tuple[Array, Key]:
 
 
 def _backward(bits: int, key: Key, gradient: Array) -> tuple[Array, None]:
-    return rounded_gradient(gradient, bits, key), None
+    found = with_results_sharded_alike(
+        lambda gradient, key: rounded_gradient(gradient, bits, key), gradient, key
+    )
+    return found, None
 
 
 _rounding_back.defvjp(_forward, _backward)

@@ -54,7 +54,8 @@ def round_stochastic(x: Array, levels: Levels, key: Key | None) -> Array:
 
     Of gradients, whose errors add up over many steps, nearest rounding loses what is
     small against its row; this keeps it in the mean. The noise comes from the key and
-    from a hash of the numbers: turns of a loop do not share it.
+    from a hash of the numbers: turns of a loop do not share it, and numbers that differ
+    in a last bit, as on other devices, draw other noise.
 
     Args:
       x: (…) float32, in steps; what lies beyond the levels gets the last one.

@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 import optax
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxcompress as jc
 from jaxcompress.core.types import Model
@@ -534,8 +535,8 @@ def test_errors_name_the_function_and_the_mend():
 
 def test_devices_of_a_shard_map_cannot_share_a_history(mesh):
     devices = mesh(data=2)
-    spec = jax.sharding.PartitionSpec("data")
-    whole = jax.sharding.PartitionSpec()
+    spec = PartitionSpec("data")
+    whole = PartitionSpec()
 
     def fn(params, x):
         return jax.shard_map(dense, mesh=devices, in_specs=(whole, spec), out_specs=spec)(params, x)
@@ -547,3 +548,27 @@ def test_devices_of_a_shard_map_cannot_share_a_history(mesh):
     apart = jax.jit(jax.grad(loss), static_argnums=1)
     found, right = apart(params, low_precision(fn).model), apart(params, lambda p, h, x: fn(p, x))
     np.testing.assert_allclose(found["w"], right["w"], atol=0.1 * np.abs(right["w"]).max())
+
+
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize("how", [FP8, precision()], ids=["fp8", "int8"])
+def test_devices_that_share_a_batch_compute_what_one_does(mesh, axis_type, how):
+    devices = mesh(data=4, axis_type=axis_type)
+    params, x = {"w": normal(6, 5)}, normal(8, 6, seed=1)
+    technique = low_precision(dense, how)
+    histories = technique.init(params, x)
+
+    @jax.jit
+    def grads(params, histories, x):
+        def loss(params, histories):
+            return jnp.sum(technique.model(params, histories, x) ** 2)
+
+        return jax.grad(loss, (0, 1))(params, histories)
+
+    expected = grads(params, histories, x)
+    with jax.set_mesh(devices):
+        placed = NamedSharding(devices, PartitionSpec("data"))
+        whole = jax.device_put(params, NamedSharding(devices, PartitionSpec()))
+        found = grads(whole, histories, jax.device_put(x, placed))
+    for each, right in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(each, right, rtol=1e-5, atol=1e-5)
