@@ -99,6 +99,21 @@ def moved(p, x):
     return jnp.flip(h @ p["two"], axis=1) @ p["out"]
 
 
+def experts(p, x):
+    """Weights of one layer side by side, whose scales differ."""
+    h = jnp.einsum("bi,io->bo", x, p["in"])
+    h = jnp.einsum("bi,eio->ebo", h, p["one"]) - 5.0
+    h = jnp.einsum("ebi,eio->ebo", h, p["two"]) - 5.0
+    return jnp.einsum("ebi,eio->ebo", h, p["out"])
+
+
+def each_expert(seed):
+    return normal(2, 16, 16, seed=seed) * jnp.array([0.3, 4.0])[:, None, None]
+
+
+EXPERTS = {"in": normal(20, 16)} | {name: each_expert(i) for i, name in enumerate(HIDDEN)}
+
+
 def stacked(p, x):
     h, _ = jax.lax.scan(lambda h, w: (h @ w - 0.5, None), x @ p["in"], p["layers"])
     return h @ p["out"]
@@ -136,6 +151,7 @@ CASES = [
         dict.fromkeys(("two", "out"), "what is made of the output of one turns") | {"one": FIRST},
     ),
     Case("moved", moved, SQUARE, {"one": FIRST}),
+    Case("experts", experts, EXPERTS, {"one": FIRST}),
 ]
 
 

@@ -93,8 +93,7 @@ class Between:
     def axes(self) -> tuple[int, ...]:
         """The axes of those along which channels or parameters differ."""
         with jax.ensure_compile_time_eval():
-            outputs = jnp.arange(_outputs(self.source), dtype=jnp.int32)
-            channels = np.asarray(moved(_spread(self.source, outputs), self.made.before))
+            channels = np.asarray(moved(_channels(self.source), self.made.before))
         differ = (np.any(channels != np.take(channels, [0], i)) for i in range(channels.ndim))
         return tuple(sorted({i for i, each in enumerate(differ) if each} | self.made.varies))
 
@@ -259,6 +258,13 @@ def _rows(site: Site) -> tuple[int, ...]:
     return jax.eval_shape(site.rows, data).shape[:-1]
 
 
+def _channels(site: Site) -> Array:
+    """At every entry of the output of a dot the number of its channel and batch."""
+    batch = _rows(site)[:-1]
+    numbers = jnp.arange(math.prod(batch) * _outputs(site), dtype=jnp.int32)
+    return _spread(site, numbers.reshape(*batch, 1, _outputs(site)))
+
+
 def _spread(site: Site, numbers: Array) -> Array:
-    """Numbers of channels, (…, outputs), at every entry of the output of a dot."""
+    """Numbers of channels, (batch…, 1, outputs), at every entry of a dot's output."""
     return site.output(jnp.broadcast_to(numbers, (*_rows(site), _outputs(site))))
