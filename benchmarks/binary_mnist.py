@@ -108,6 +108,14 @@ def optimizer(steps: int) -> optax.GradientTransformation:
     )
 
 
+def with_statistics(params: Params, moved: Params) -> Params:
+    """The params with the statistics of others."""
+    return {
+        name: layer | {part: moved[name][part] for part in ("mean", "variance")}
+        for name, layer in params.items()
+    }
+
+
 def trained(net: Net, images: Images, seed: int) -> Params:
     """The params after training, latent weights among them."""
     technique, model = (
@@ -126,13 +134,7 @@ def trained(net: Net, images: Images, seed: int) -> Params:
         params, state = carry
         grads, moved = jax.grad(loss, has_aux=True)(params, chosen)
         updates, state = update.update(grads, state, params)
-        params = optax.apply_updates(params, updates)
-        kept = {"mean", "variance"}
-        params = {
-            name: layer | {part: moved[name][part] for part in kept}
-            for name, layer in params.items()
-        }
-        return (params, state), None
+        return (with_statistics(optax.apply_updates(params, updates), moved), state), None
 
     epoch = jax.jit(lambda carry, order: jax.lax.scan(step, carry, order)[0], donate_argnums=0)
     params = initial(net.width, jax.random.key(seed))

@@ -17,6 +17,8 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
+
 import jaxcompress as jc
 from benchmarks import runner
 from benchmarks.quantized_resnet import CHOSEN_BY, judged
@@ -137,7 +139,7 @@ def measure(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]
         found = dense.fn, tuned(model, start, dense, images, 100 + seed)["model"]
     else:
         form = FORMS[name]
-        start, model = begun(form, dense, images.images[:STARTED])
+        start, model = begun(form, dense, jnp.asarray(images.images[:STARTED]))
         found = shipped(form, tuned(model, start, dense, images, 100 + seed), dense)
     validation = parts["val"]
     judging = {
