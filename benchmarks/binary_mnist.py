@@ -4,8 +4,9 @@
 
 Three hidden layers of one width; every weight is -1 or 1, and so is all that enters a
 layer but the image. A batch norm stands behind each layer. Trained from scratch on
-55,000 images, without augmentation and without a teacher. Every choice was made on the
-5,000 validation images; the test images are opened once for each seed.
+55,000 images that are shifted by up to a pixel, without a teacher. Every choice was
+made on the 5,000 validation images; the test images are opened once for each seed. They
+had been opened before for a first recipe without shifts, of two nets of seed 0.
 
 What others published: 93.17, 97.81 and 98.88 % for the widths 64, 256 and 1024.
 """
@@ -24,11 +25,12 @@ import optax
 import jaxcompress as jc
 from benchmarks import runner
 from benchmarks.lenets import splits
+from benchmarks.removal import cropped
 from jaxcompress.core.types import Array, Key, Params
 from jaxcompress.demo.data import Images
 
 training = jc.quantize.training
-PIXELS, CLASSES, BATCH, RATE, DECAY, EPSILON = 784, 10, 128, 3e-3, 0.99, 1e-4
+PIXELS, CLASSES, BATCH, BORDER, RATE, DECAY, EPSILON = 784, 10, 128, 1, 3e-3, 0.99, 1e-4
 LAYERS = ("first", "second", "third", "last")
 HIDDEN_DATA = LAYERS[1:]
 """The layers whose data are signs: those that do not see the image."""
@@ -124,24 +126,26 @@ def trained(net: Net, images: Images, seed: int) -> Params:
     )
     per_epoch = len(images) // BATCH
     update = optimizer(net.epochs * per_epoch)
-    x, labels = jax.device_put((images.images.reshape(-1, PIXELS), images.labels))
+    pictures, labels = jax.device_put((images.images, images.labels))
 
-    def loss(params: Params, chosen: Array) -> tuple[Array, Params]:
-        logits, moved = model(technique.view(params, {}), x[chosen])
+    def loss(params: Params, chosen: Array, key: Key) -> tuple[Array, Params]:
+        x = cropped(pictures[chosen], key, BORDER).reshape(-1, PIXELS)
+        logits, moved = model(technique.view(params, {}), x)
         return jc.distill.outputs.hard_targets(logits, labels[chosen]).mean(), moved
 
-    def step(carry: tuple, chosen: Array) -> tuple[tuple, None]:
+    def step(carry: tuple, drawn: tuple[Array, Key]) -> tuple[tuple, None]:
         params, state = carry
-        grads, moved = jax.grad(loss, has_aux=True)(params, chosen)
+        grads, moved = jax.grad(loss, has_aux=True)(params, *drawn)
         updates, state = update.update(grads, state, params)
         return (with_statistics(optax.apply_updates(params, updates), moved), state), None
 
-    epoch = jax.jit(lambda carry, order: jax.lax.scan(step, carry, order)[0], donate_argnums=0)
+    epoch = jax.jit(lambda carry, drawn: jax.lax.scan(step, carry, drawn)[0], donate_argnums=0)
     params = initial(net.width, jax.random.key(seed))
     carry, generator = (params, update.init(params)), np.random.default_rng(seed)
-    for _ in range(net.epochs):
+    for number in range(net.epochs):
         order = generator.permutation(len(images))[: per_epoch * BATCH]
-        carry = epoch(carry, jnp.asarray(order.reshape(per_epoch, BATCH)))
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), number), per_epoch)
+        carry = epoch(carry, (jnp.asarray(order.reshape(per_epoch, BATCH)), keys))
     return carry[0]
 
 
@@ -175,7 +179,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
         runner.record(
             "binary_mnist",
             functools.partial(measure, options, name, seed),
-            settings={"net": name, **NETS[name]._asdict(), "rate": RATE, "batch": BATCH},
+            settings={"net": name, **NETS[name]._asdict(), "rate": RATE, "border": BORDER},
             seed=seed,
             out=options.out,
         )
