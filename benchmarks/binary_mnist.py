@@ -90,14 +90,11 @@ def normed(x: Array, layer: Params, mean: Array, variance: Array) -> Array:
     return (x - mean[None]) * scale[None] + layer["offset"][None]
 
 
-def on_signs(fn: Callable) -> Callable:
-    """The model whose hidden data are signs, -1 or 1, with gradients where |x| <= 1."""
-    names = [f"{layer}/kernel" for layer in HIDDEN_DATA]
-    span = jc.observers.Range(jnp.float32(-1.0), jnp.float32(1.0))
-    binary = jc.quantize.formats.binary(per="tensor")
-    activations = jc.quantize.execution.static(dict.fromkeys(names, span), binary)
-    rules = jc.Rules(dict.fromkeys(names, activations))
-    return jc.quantize.fake_quantize_activations(fn, rules)
+def on_signs(fn: Callable) -> training.BinaryActivations:
+    """The model on signs of its hidden data, with gradients where |x| <= 1."""
+    hidden = [f"{layer}/kernel" for layer in HIDDEN_DATA]
+    scale = training.data.unscaled()
+    return training.binary_activations(fn, jc.Rules(dict.fromkeys(hidden, scale)))
 
 
 def optimizer(steps: int) -> optax.GradientTransformation:
@@ -122,7 +119,7 @@ def trained(net: Net, images: Images, seed: int) -> Params:
     """The params after training, latent weights among them."""
     technique, model = (
         training.binary_connect(select=jc.matching("*/kernel")),
-        on_signs(in_training),
+        on_signs(in_training).model,
     )
     per_epoch = len(images) // BATCH
     update = optimizer(net.epochs * per_epoch)
@@ -154,20 +151,30 @@ def measure(options: argparse.Namespace, name: str, seed: int) -> dict[str, Any]
     parts = splits(options.data, seed)
     params = trained(NETS[name], parts.train, seed)
     technique = training.binary_connect(select=jc.matching("*/kernel"))
-    model, shipped = on_signs(perceptron), technique.freeze(params, {})
-    in_floats = jax.jit(lambda params, x: model(technique.view(params, {}), x))
-    on_codes = jax.jit(jc.materialized(model))
+    signs, shipped = on_signs(perceptron), technique.freeze(params, {})
+    seen = jax.jit(lambda params, x: signs.model(technique.view(params, {}), x))
+    images = parts.validation.images.reshape(-1, PIXELS)
+    frozen = signs.freeze(params, images[:1])
+    on_codes = jc.quantize.fake_quantize_activations(jc.materialized(perceptron), frozen)
+    packed = jc.quantize.execution.packed_model(perceptron, shipped, frozen, images[:BATCH])
+    # As an argument: XLA rounds what it computes of constants beforehand otherwise.
+    on_words = jax.jit(lambda packed, x: packed(x))
+    ways = {
+        "frozen": functools.partial(jax.jit(on_codes), shipped),
+        "packed": functools.partial(on_words, packed),
+    }
     found: dict[str, Any] = {
         "file_bytes": jc.storage.size(shipped, coders=jc.storage.coders.SMALLEST).disk,
         "float_bytes": jc.storage.size(params).disk,
+        "packed_bytes": packed.size_bytes,
     }
     for part in ("validation", "test"):
         images = getattr(parts, part)
-        x = images.images.reshape(-1, PIXELS)
-        logits = on_codes(shipped, x)
+        x = jnp.asarray(images.images.reshape(-1, PIXELS))
+        logits = seen(params, x)
         found[part] = {
             "accuracy": float(jnp.mean(jnp.argmax(logits, -1) == images.labels)),
-            "equal_to_training": bool(jnp.array_equal(logits, in_floats(params, x))),
+            "equal": {name: bool(jnp.array_equal(way(x), logits)) for name, way in ways.items()},
         }
     print(name, seed, found, flush=True)
     return found

@@ -52,7 +52,8 @@ class PackedModel:
     Invariants:
       - Holds what its outputs need and nothing else: words of the weights of signs,
         thresholds, and those leaves of the params that real numbers still meet.
-      - A pytree of those arrays: pass it to jit as an argument, or close over it.
+      - A pytree of those arrays. Pass it to jit as an argument: of one that is closed
+        over XLA computes parts beforehand, and the last bit of outputs may differ.
       - Inputs may have another number of rows than those it was made with.
     """
 
@@ -158,7 +159,7 @@ def packed_model(
       >>> static = q.execution.static(ranges, q.formats.binary(per="tensor"))
       >>> rules = jc.Rules({"hidden": static, "out": static})
       >>> packed = q.execution.packed_model(fn, small, rules, jnp.ones((3, 2)))
-      >>> jax.jit(packed)(jnp.ones((3, 2))).shape
+      >>> jax.jit(lambda packed, x: packed(x))(packed, jnp.ones((3, 2))).shape
       (3, 4)
 
     Source: Courbariaux et al. 2016, arXiv:1602.02830, the products; Umuroglu et al.
