@@ -6,7 +6,7 @@ The character transformer on tiny Shakespeare, trained by AdamW as in `benchmark
 at the rate chosen there. In every matrix of its layers the forward product and both
 backward ones have low-bit operands; the table of characters, which also gives the
 outputs, and attention's own products stay in float32. Seeds share the first params and
-all batches. Nothing was chosen by these runs; validation windows are judged.
+all batches. Validation windows are judged; the last two were added after the first fp8.
 """
 
 import argparse
@@ -37,6 +37,14 @@ PRECISIONS: dict[str, training.Precision | None] = {
         formats.fp8_e4m3(per="tensor"),
         formats.fp8_e5m2(per="tensor"),
         scaling=training.delayed_scaling(),
+    ),
+    "fp8, delayed, margin 1": training.precision(
+        formats.fp8_e4m3(per="tensor"),
+        formats.fp8_e5m2(per="tensor"),
+        scaling=training.delayed_scaling(margin=1.0),
+    ),
+    "fp8, dynamic": training.precision(
+        formats.fp8_e4m3(per="tensor"), formats.fp8_e5m2(per="tensor")
     ),
 }
 """None for the model as it is."""
