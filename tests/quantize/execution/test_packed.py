@@ -99,6 +99,16 @@ def moved(p, x):
     return jnp.flip(h @ p["two"], axis=1) @ p["out"]
 
 
+def pooled(p, x):
+    """The largest of two places, then of two channels, whose scales differ."""
+    h = x @ p["in"]
+    h = jnp.stack([h, jnp.flip(h, 1)], 1) @ p["one"]  # (batch, 2, 16)
+    h = nn.max_pool(h, (2,), (1,)).reshape(x.shape[0], 16)
+    h = ((3.0 - h) @ p["two"]).reshape(x.shape[0], 16, 1)
+    h = nn.max_pool(h, (2,), (1,), "SAME").reshape(x.shape[0], 16)
+    return (h - 4.0) @ p["out"]
+
+
 def experts(p, x):
     """Weights of one layer side by side, whose scales differ."""
     h = jnp.einsum("bi,io->bo", x, p["in"])
@@ -111,6 +121,7 @@ def each_expert(seed):
     return normal(2, 16, 16, seed=seed) * jnp.array([0.3, 4.0])[:, None, None]
 
 
+UNEQUAL = SQUARE | {"two": SQUARE["two"] * jnp.array([0.1, 4.0] * 8)[None]}
 EXPERTS = {"in": normal(20, 16)} | {name: each_expert(i) for i, name in enumerate(HIDDEN)}
 
 
@@ -152,6 +163,12 @@ CASES = [
     ),
     Case("moved", moved, SQUARE, {"one": FIRST}),
     Case("experts", experts, EXPERTS, {"one": FIRST}),
+    Case(
+        "pooled",
+        pooled,
+        UNEQUAL,
+        {"one": FIRST, "out": "the largest of several channels of the output of two"},
+    ),
 ]
 
 
@@ -274,6 +291,31 @@ def test_shapes_at_which_it_is_another_model_are_refused():
     one = packed_model(places, small, signs(("one",)), jnp.ones((5, 20)))
     with pytest.raises(ValueError, match="reads params that it did not read where"):
         one(jnp.ones((7, 20)))
+
+
+def in_its_dtype(params, x):
+    params = jax.tree.map(lambda leaf: leaf.astype(x.dtype), params)
+    return (jnp.tanh(x @ params["in"]) @ params["one"] - 3.0) @ params["out"]
+
+
+def test_dtypes_in_which_it_rounds_otherwise_are_refused():
+    small, _ = quantize(SQUARE, jc.Rules({"one": BINARY, "out": BINARY}))
+    rules = signs(("one", "out"))
+    packed = packed_model(in_its_dtype, small, rules, jnp.ones((5, 20), jnp.float16))
+    with pytest.raises(ValueError, match="at these shapes and dtypes the data of 'out'"):
+        packed(jnp.ones((5, 20), jnp.bfloat16))
+
+
+def test_no_rows_give_no_outputs():
+    params, rules, packed = packed_case("binary")
+    for each in (packed, packed_model(mlp, params, rules, jnp.ones((0, 20)))):
+        assert each(jnp.ones((0, 20))).shape == (0, 10)
+
+
+def test_inputs_that_are_no_arrays_are_refused():
+    _, _, packed = packed_case("binary")
+    with pytest.raises(TypeError, match=r"PackedModel\(inputs=...\)"):
+        packed("rows")
 
 
 def test_shapes_are_enough_and_compare_nothing():

@@ -62,6 +62,7 @@ class PackedModel:
 
     def __call__(self, *inputs) -> PyTree:
         """The outputs of the model; jit it."""
+        check_arrays("PackedModel", "inputs", inputs)
         arrays = iter(self.held)
         filled = [
             next(arrays) if live else jnp.zeros(shape.shape, shape.dtype)
@@ -252,8 +253,8 @@ def _run(model: _Static, arrays: Sequence, inputs: tuple) -> PyTree:
             between = Between(program, origin, *ends)
         if between is None or between.steps != model.ways[name]:
             raise ValueError(
-                f"PackedModel(inputs=...): at these shapes the data of {name!r} are made in "
-                "another way than where the model was packed. Pack it at these shapes."
+                f"PackedModel(inputs=...): at these shapes and dtypes the data of {name!r} are "
+                "made in another way than where the model was packed. Pack it with such inputs."
             )
         links.append(Link(between, between.fitted(each)))
     return in_words(program, (params, signs), inputs, static, links, model.rules)

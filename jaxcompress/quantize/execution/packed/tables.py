@@ -92,10 +92,19 @@ class Between:
     @functools.cached_property
     def axes(self) -> tuple[int, ...]:
         """The axes of those along which channels or parameters differ."""
-        with jax.ensure_compile_time_eval():
-            channels = np.asarray(moved(_channels(self.source), self.made.before))
+        if 0 in self.shape:
+            return ()
+        channels, _ = self.channels
         differ = (np.any(channels != np.take(channels, [0], i)) for i in range(channels.ndim))
         return tuple(sorted({i for i, each in enumerate(differ) if each} | self.made.varies))
+
+    @functools.cached_property
+    def channels(self) -> tuple[np.ndarray, np.ndarray]:
+        """The last and the first channel that a pool took each entry from."""
+        with jax.ensure_compile_time_eval():
+            own = _channels(self.source)
+            last, first = (np.asarray(moved(each, self.made.before)) for each in (own, -own))
+        return last, -first
 
     @property
     def own_shape(self) -> tuple[int, ...]:
@@ -110,6 +119,8 @@ class Between:
             return "ranges of data are found in each call"
         if 0 in self.shape:
             return "no rows to try sums in"
+        if not np.array_equal(*self.channels):
+            return f"the largest of several channels of the output of {self.source.name}"
         size = len(self.possible) * math.prod(self.own_shape)
         if max(size, math.prod(self.shape)) > MOST_ENTRIES:
             return f"{size:,} sums of all channels are too many to try"
@@ -117,13 +128,17 @@ class Between:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """The site it begins at, and the names of all equations on the way."""
+        """The site it begins at and all equations on the way, with their dtypes."""
         equations, _ = arithmetic(self.program, self.made)
         way = (*self.made.before, *equations, *self.made.after)
-        return (self.source.name, *(eqn.primitive.name for eqn in way))
+        named = (f"{eqn.primitive.name} {aval_of(eqn.outvars[0]).dtype}" for eqn in way)
+        return (f"{self.source.name} {self.source.dtype}", *named)
 
     def fitted(self, found: Thresholds) -> Thresholds:
         """Thresholds found with other numbers of rows, at the rank of these."""
+        if 0 in self.shape:
+            one = (len(found.least), *self.own_shape)
+            return Thresholds(jnp.zeros(one, jnp.int32), jnp.zeros(one, bool), found.step)
         shapes = (self.own_shape, found.least.shape[1:])
         own, had = ([size for size in shape if size > 1] for shape in shapes)
         if own != had:
