@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Array, Key, Params, PyTree
 
@@ -136,12 +137,18 @@ def seen(params: Params, companions: Companions, of_leaf: Callable[[str, Any], A
     return map_named(lambda name, leaf: of_leaf(name, leaf) if name in companions else leaf, params)
 
 
+def check_step(caller: str, step: object) -> None:
+    """Raises a TypeError unless it is a Step, such as for a count alone."""
+    check_kind(caller, "step", step, Step, "Pass Step(count, key).")
+
+
 def keys_of(caller: str, companions: Companions, step: Step) -> dict[str, Key]:
     """A random key for every companion, by name.
 
     Raises:
       ValueError: the step has no key.
     """
+    check_step(caller, step)
     if step.key is None:
         raise ValueError(
             f"{caller}(step=...) draws noise and was given no key. Pass Step(count, key), with "

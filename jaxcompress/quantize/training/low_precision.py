@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -190,6 +190,7 @@ def _divided(block: Block) -> frozenset[str]:
 def _states(program: Program, chosen: dict[str, Precision], histories: Companions) -> Companions:
     """A state for every chosen site: its histories, empty ones where there are none."""
     expected = _begun(program, chosen)
+    histories = {name: _from_file(each) for name, each in histories.items()}
     if histories.keys() != expected.keys():
         raise ValueError(
             f"low_precision(histories=...) are of sites {', '.join(histories) or 'none'}, but "
@@ -205,6 +206,13 @@ def _states(program: Program, chosen: dict[str, Precision], histories: Companion
     return {
         name: histories.get(name, _empty(program.places[name], how)) for name, how in chosen.items()
     }
+
+
+def _from_file(each: Any) -> Any:
+    """Histories as they are; of a dict, as files give them back, what it holds."""
+    if isinstance(each, Mapping) and each.keys() == set(Histories._fields):
+        return Histories(**each)
+    return each
 
 
 def _check_key(chosen: dict[str, Precision], step: Step) -> None:

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_count
-from jaxcompress.core.companions import Companion, Companions, Step
+from jaxcompress.core.companions import Companion, Companions, Step, check_step
+from jaxcompress.core.flax_leaf import unwrapped
 from jaxcompress.core.kinds import check_kind, check_mapping
 from jaxcompress.core.types import Array, Params
 
@@ -48,6 +49,7 @@ def delayed(technique: Companion, begin: int) -> Companion:
     check_count("delayed", "begin", begin, least=0)
 
     def view(params: Params, companions: Companions, step: Step = Step()) -> Params:
+        check_step("delayed", step)
         begun = jnp.asarray(step.count) >= begin
         shown = technique.view(params, companions, step)
         return jax.tree.map(lambda old, new: jnp.where(begun, new, old), params, shown)
@@ -104,6 +106,9 @@ def gradual(stages: Mapping[int, Companion]) -> Companion:
         return {str(i): each.init(params) for i, each in enumerate(techniques)}
 
     def view(params: Params, companions: Companions, step: Step = Step()) -> Params:
+        check_step("gradual", step)
+        companions = _by_stage(companions, len(begins))
+
         def stage(number: int):
             own = techniques[number]
             return lambda params, all: own.view(params, all[str(number)], step)
@@ -112,14 +117,29 @@ def gradual(stages: Mapping[int, Companion]) -> Companion:
         return jax.lax.switch(current, [stage(i) for i in range(len(begins))], params, companions)
 
     def freeze(params: Params, companions: Companions, step: Step = Step()) -> Params:
+        companions = _by_stage(companions, len(begins))
         return techniques[-1].freeze(params, companions[str(len(begins) - 1)], step)
 
     def penalty(params: Params, companions: Companions) -> Array:
+        companions = _by_stage(companions, len(begins))
         return _total(
             [each.penalty(params, companions[str(i)]) for i, each in enumerate(techniques)]
         )
 
     return Companion(init, view, freeze, penalty)
+
+
+def _by_stage(companions: Companions, count: int) -> Companions:
+    """The companions; raises unless they are those of so many stages."""
+    companions = unwrapped(companions)
+    check_mapping("gradual", "companions", companions, "Begin with init(params).")
+    expected = [str(i) for i in range(count)]
+    if sorted(companions) != sorted(expected):
+        raise ValueError(
+            f"gradual(companions=...) must be those of the stages {', '.join(expected)}, not "
+            f"{', '.join(map(str, companions)) or 'none'}. Begin with init(params)."
+        )
+    return companions
 
 
 def _total(terms: Sequence[Array]) -> Array:

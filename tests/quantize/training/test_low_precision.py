@@ -268,6 +268,25 @@ def met(fn, precision, params, *inputs):
     return technique.renew(histories, found)
 
 
+def test_histories_go_on_from_a_file(tmp_path):
+    technique = low_precision(dense, FP8)
+    params, x = {"w": jnp.ones((2, 3))}, jnp.ones((1, 2))
+    histories = technique.init(params, x)
+    jc.storage.save(tmp_path / "histories.safetensors", histories)
+    loaded = jc.storage.load(tmp_path / "histories.safetensors")
+
+    def renewed(histories):
+        met = jax.grad(lambda h: jnp.sum(technique.model(params, h, x)))(histories)
+        return jax.tree.leaves(technique.renew(histories, met))
+
+    expected = {name: each._asdict() for name, each in histories.items()}
+    jax.tree.map(np.testing.assert_array_equal, loaded, expected)
+    assert [each.tolist() for each in renewed(loaded)] == [
+        renewed(histories)[i].tolist()
+        for i in (0, 2, 1)  # a dict's in order of its keys
+    ]
+
+
 def test_histories_go_with_layers_loops_and_sites():
     x, w = normal(2, 4), {"w": 0.5 * normal(4, 4, seed=1)}
     stacked = met(layers, FP8, {"w": 0.5 * normal(3, 4, 4, seed=1)}, x)["w"]

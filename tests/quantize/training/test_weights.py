@@ -316,11 +316,13 @@ def test_what_is_not_finite_stays_so_with_its_gradient(case):
 def test_odd_blocks_are_finite_in_training_and_shipped(case):
     technique = case.technique()
     params = {"zeros": jnp.zeros((4, 3)), "ones": jnp.ones((4, 3)), "one": jnp.eye(4, 3)}
+    params["huge"] = jnp.full((4, 3), jnp.finfo(jnp.float32).max)
     companions = technique.init(params)
 
     @jax.jit
     def total(both):
-        return sum(map(jnp.sum, jax.tree.leaves(technique.view(*both, STEP))))
+        # Times 2**-8, for a sum of huge weights to be finite.
+        return sum(jnp.sum(leaf * 2**-8) for leaf in jax.tree.leaves(technique.view(*both, STEP)))
 
     value, grads = jax.value_and_grad(total)((params, companions))
     for leaf in jax.tree.leaves((value, grads, technique.freeze(params, companions))):
@@ -349,6 +351,22 @@ def test_steps_that_an_update_made_negative_or_0_count_as_positive(name):
     for part, each in grads.items():
         sign = 1 if part == "zero_point" else -1
         np.testing.assert_allclose(of_grads[part], sign * each, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["LSQ", "LSQ+", "TTQ", "fixed ranges", "with zero point"])
+def test_companions_that_diverged_are_seen_and_not_shipped(name):
+    uint4 = training.fixed_ranges(formats.uint4())
+    technique = uint4 if "zero" in name else CASES[name].technique()
+    params = {"w": jnp.asarray(WEIGHTS["dense"])}
+    companions = technique.init(params)
+    view = jax.jit(technique.view)
+    for part in companions["w"]:
+        for value in (jnp.nan, jnp.inf):
+            gone = {"w": companions["w"] | {part: jnp.full_like(companions["w"][part], value)}}
+            assert not np.isfinite(view(params, gone)["w"]).all(), part
+            message = rf"leaf 'companions/w/{part}' holds .* not finite"
+            with pytest.raises(ValueError, match=message):
+                technique.freeze(params, gone)
 
 
 def test_steps_begin_as_the_paper_says_and_zeros_do_not_count():
@@ -441,6 +459,26 @@ def test_companions_of_other_leaves_are_refused():
         technique.view(params, {"w": {"step": jnp.ones((1, 4))}})
     with pytest.raises(ValueError, match=r"'w' has shapes \(1, 3\), and must have"):
         technique.view(params, {"w": jnp.ones((1, 3))})
+    with pytest.raises(TypeError, match=r"learned_steps\(companions=None\) must be a mapping"):
+        technique.view(params, None)
+    stages = training.gradual({0: technique, 5: technique})
+    for use in (stages.view, stages.freeze, stages.penalty):
+        with pytest.raises(ValueError, match="must be those of the stages 0, 1, not w"):
+            use(params, technique.init(params))
+
+
+@pytest.mark.parametrize("name", ["learned_steps", "stochastic", "delayed", "gradual"])
+def test_a_count_alone_is_no_step(name):
+    plain = training.learned_steps(int4())
+    technique = {
+        "learned_steps": plain,
+        "stochastic": training.stochastic(int4()),
+        "delayed": training.delayed(plain, 3),
+        "gradual": training.gradual({0: plain}),
+    }[name]
+    params = {"w": jnp.ones((4, 3))}
+    with pytest.raises(TypeError, match=rf"{name}\(step=3\) must be of type Step, not int"):
+        technique.view(params, technique.init(params), 3)
 
 
 def test_a_delayed_technique_shows_floats_before_it_begins():

@@ -127,7 +127,8 @@ def learned_step_and_offset(spec: QuantSpec) -> RangeMethod:
     def zero_point(learned: Learned) -> Array:
         """The code of zero, a whole number of the spec's."""
         offset = learned["offset"] / positive(learned["step"])
-        return jnp.clip(-jnp.round(offset), lowest, highest)
+        # A clip alone would make a finite number of an infinity.
+        return jnp.clip(-jnp.round(offset), lowest, highest) + 0 * learned["offset"]
 
     def ends(learned: Learned) -> Range:
         step, zero = positive(learned["step"]), zero_point(learned)

@@ -20,6 +20,7 @@ from jaxcompress.quantize.training.weights.method import (
     Method,
     Trained,
     block_size,
+    bounded,
     companion,
     drawing,
 )
@@ -156,7 +157,7 @@ def binary_weights(
 def scaled_signs(blocks: Array, trained: Trained, parts: Cut, spec: QuantSpec) -> Codes:
     """The signs, under the mean magnitude of each block."""
     del trained
-    mean = jnp.mean(jnp.abs(blocks), parts.shared, keepdims=True)
+    mean = bounded(jnp.mean(jnp.abs(blocks), parts.shared, keepdims=True), blocks, parts)
     # In a block of zeros the sign of a scale 1 would stand for ones.
     on = Grid(*spec.scales.write(jnp.maximum(mean, SMALLEST_SCALE), parts))
     return Codes(encode(blocks, on, spec), on)

@@ -15,6 +15,7 @@ from jaxcompress.core.companions import (
     Companions,
     Step,
     begin,
+    check_step,
     keys_of,
     no_penalty,
     require,
@@ -24,8 +25,9 @@ from jaxcompress.core.flax_leaf import unwrapped
 from jaxcompress.core.formats.coding import decode
 from jaxcompress.core.formats.cuts import Cut, as_before, cut, in_blocks
 from jaxcompress.core.formats.grids import Grid, stored
+from jaxcompress.core.kinds import check_mapping
 from jaxcompress.core.names import map_named, named_leaves
-from jaxcompress.core.numerics import narrowed, straight_through
+from jaxcompress.core.numerics import largest_magnitude, narrowed, straight_through
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
@@ -127,6 +129,7 @@ def companion(choice: Choice, method: Method) -> Companion:
         return begin(params, map_named(lambda name, _: name in chosen, params), start)
 
     def view(params: Params, companions: Companions, step: Step = Step()) -> Params:
+        check_step(caller, step)
         chosen, companions = _fitting(choice, method, params, companions)
         keys = method.keys(caller, companions, step)
 
@@ -141,6 +144,8 @@ def companion(choice: Choice, method: Method) -> Companion:
 
         def shipped(name: str, leaf) -> QTensor:
             check_values(caller, name, leaf)
+            for part, each in companions[name].items():
+                check_values(caller, f"companions/{name}/{part}", each)
             return shipped_leaf(jnp.asarray(leaf), companions[name], chosen[name], method)
 
         return seen(params, companions, shipped)
@@ -192,6 +197,15 @@ def block_size(parts: Cut) -> int:
     return math.prod(parts.shape[axis] for axis in parts.shared)
 
 
+def bounded(mean: Array, blocks: Array, parts: Cut) -> Array:
+    """A mean of magnitudes, at most the largest float where all entries are finite.
+
+    The sum of huge weights overflows, though their mean does not.
+    """
+    finite = jnp.isfinite(largest_magnitude(blocks, parts.shared, keepdims=True))
+    return jnp.where(finite, jnp.minimum(mean, jnp.finfo(jnp.float32).max), mean)
+
+
 def _cut(x: Array, choice: Assignment) -> tuple[Array, Cut]:
     parts = cut(x.shape, choice.spec.sharing, choice.axes)
     return in_blocks(x.astype(jnp.float32), parts), parts
@@ -202,7 +216,9 @@ def _fitting(
 ) -> tuple[dict[str, Assignment], Companions]:
     """Assignments and companions by name; raises where these are of other leaves."""
     chosen = choice.assigned(params)
-    companions = dict(unwrapped(companions))
+    companions = unwrapped(companions)
+    check_mapping(choice.caller, "companions", companions, "Begin with init(params).")
+    companions = dict(companions)
     if not companions and method.start is nothing:
         companions = {name: {} for name in chosen}  # as files give back what holds no array
     leaves = named_leaves(params)

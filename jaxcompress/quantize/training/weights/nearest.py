@@ -187,8 +187,11 @@ def fixed_ranges(
 
     def rounded(blocks: Array, trained: Trained, parts: Cut, spec: QuantSpec) -> Codes:
         del parts
-        zero = trained.get("zero_point")
-        on = Grid(trained["scale"], None, None if zero is None else zero.astype(jnp.int32))
+        on = Grid(trained["scale"])
+        if "zero_point" in trained:
+            zero = trained["zero_point"]
+            # No int says that a zero point is not finite: the scale does.
+            on = Grid(on.scale + 0 * zero, zero_point=zero.astype(jnp.int32))
         return Codes(encode(blocks, on, spec), on)
 
     def passing(blocks: Array, trained: Trained, found: Codes, parts: Cut, spec: QuantSpec):

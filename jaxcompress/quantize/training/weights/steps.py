@@ -158,7 +158,10 @@ def _start(blocks: Array, parts: Cut, spec: QuantSpec) -> Trained:
     magnitudes = jnp.abs(blocks)
     count = jnp.sum(magnitudes != 0, parts.shared, keepdims=True)
     mean = jnp.sum(magnitudes, parts.shared, keepdims=True) / jnp.maximum(count, 1)
-    return {"step": jnp.where(mean > 0, 2 / math.sqrt(spec.highest) * mean, 1.0)}
+    # Of huge weights the sum overflows, and so might the last code times the step.
+    largest = (1 - 2**-20) * float(jnp.finfo(jnp.float32).max) / max(spec.highest, -spec.lowest)
+    step = jnp.minimum(2 / math.sqrt(spec.highest) * mean, largest)
+    return {"step": jnp.where(mean > 0, step, 1.0)}
 
 
 def _start_at_extremes(blocks: Array, parts: Cut, spec: QuantSpec) -> Trained:
@@ -171,7 +174,9 @@ def _grid(trained: Trained, spec: QuantSpec) -> Grid:
     if spec.symmetric:
         return on
     zero = jnp.clip(jnp.round(trained["zero_point"]), spec.lowest, spec.highest)
-    return on._replace(zero_point=zero.astype(jnp.int32))
+    # No int says that a zero point is not finite: the scale does.
+    scale = on.scale + 0 * trained["zero_point"]
+    return Grid(scale, zero_point=zero.astype(jnp.int32))
 
 
 def _zero(found: Codes) -> Array:

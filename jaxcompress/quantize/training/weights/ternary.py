@@ -20,6 +20,7 @@ from jaxcompress.quantize.training.weights.method import (
     Codes,
     Method,
     Trained,
+    bounded,
     companion,
 )
 from jaxcompress.quantize.training.weights.steps import positive
@@ -77,8 +78,8 @@ def ternary_weights(
     def rounded(blocks: Array, trained: Trained, parts: Cut, spec: QuantSpec) -> Codes:
         del trained
         magnitudes = jnp.abs(blocks)
-        delta = threshold * jnp.mean(magnitudes, parts.shared, keepdims=True)
-        above = ~(magnitudes <= delta)
+        mean = bounded(jnp.mean(magnitudes, parts.shared, keepdims=True), blocks, parts)
+        above = ~(magnitudes <= threshold * mean)
         mean = _mean_where(above, magnitudes, parts)
         on = Grid(*spec.scales.write(mean, parts))
         return Codes(jnp.where(above, jnp.sign(blocks), 0.0), on)
@@ -189,4 +190,5 @@ def _mean_where(chosen: Array, magnitudes: Array, parts: Cut, empty: float = 0.0
     """The mean of chosen entries of each block, `empty` where none is."""
     count = jnp.sum(chosen, parts.shared, keepdims=True)
     total = jnp.sum(jnp.where(chosen, magnitudes, 0.0), parts.shared, keepdims=True)
-    return jnp.where(count > 0, total / jnp.maximum(count, 1), empty)
+    mean = bounded(total / jnp.maximum(count, 1), magnitudes, parts)
+    return jnp.where(count > 0, mean, empty)
