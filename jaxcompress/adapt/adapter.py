@@ -29,7 +29,8 @@ class Adapter(NamedTuple):
         beside the weights. Inside of the step alone: they cannot be saved.
       merge: (params, adapters) -> what is shipped, as plain arrays.
       residual: (params, adapters) -> arrays less what the adapters add, from which
-        `view` with these adapters shows the params again, up to rounding. A base for
+        `view` with these adapters shows the params again, up to rounding; of `dora`
+        while magnitudes are as they began, the norms of the params. A base for
         adapters that begin with a part of the weight.
     """
 

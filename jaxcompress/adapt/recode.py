@@ -73,7 +73,10 @@ def recode(
     named_axes("recode", axes)
     codes = {name: leaf for name, leaf in named_leaves(base).items() if isinstance(leaf, QTensor)}
     if not codes:
-        raise ValueError("recode(base=...) has no leaf of codes whose format could be taken.")
+        raise ValueError(
+            "recode(base=...) has no leaf of codes whose format could be taken. Pass the params "
+            "with QTensor leaves, as they were before technique.freeze."
+        )
     check_leaves("recode", "merged", merged, base)
     arrays = named_leaves(merged)
     for name, leaf in codes.items():

@@ -39,7 +39,7 @@ def block_hadamard(x: Array, block: int) -> Array:
     x = x * np.float32(1 / block)  # so that sums of enormous numbers stay finite
     half = 1
     while half < block:
-        pairs = x.reshape(*x.shape[:-1], -1, 2, half)  # (…, pairs, 2, half)
+        pairs = x.reshape(*x.shape[:-1], x.shape[-1] // (2 * half), 2, half)  # (…, pairs, 2, half)
         first, second = pairs[..., 0, :], pairs[..., 1, :]
         x = jnp.stack([first + second, first - second], axis=-2).reshape(x.shape)
         half *= 2

@@ -80,7 +80,7 @@ def _dot(site: Site, equation: dict, data: Array, left: Array, right: Array) -> 
     window = tuple(range(first, rows.ndim))
     thin = _product(rows, right, (window, window), batch, equation).astype(data.dtype)
     wide = _product(thin, left, ((first,), (left.ndim - 1,)), batch, equation)
-    return site.output(wide.reshape(*thin.shape[:-1], -1)).astype(site.dtype)
+    return site.output(wide).astype(site.dtype)
 
 
 def _along(axis: int, thin: Array, factor: Array, site: Site, equation: dict) -> Array:

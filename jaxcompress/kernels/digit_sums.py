@@ -123,4 +123,4 @@ def stack_digits(product, parts: Array, scales: Array) -> Array:
     check_sizes("stack_digits", "share (digits, M)", fits, parts=parts, scales=scales)
     count, rows, contracting = parts.shape
     y = product(parts.reshape(count * rows, contracting))  # (digits · M, N)
-    return jnp.sum(y.reshape(count, rows, -1).astype(jnp.float32) * scales, axis=0)
+    return jnp.sum(y.reshape(count, rows, y.shape[1]).astype(jnp.float32) * scales, axis=0)

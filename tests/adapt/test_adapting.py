@@ -278,8 +278,9 @@ def test_a_base_that_is_no_qtensor_is_decoded_and_run():
     technique, x = jc.adapt.lora(2, START), normal(3, 16)
     adapters = jax.tree.map(lambda each: each + 0.1, technique.init(leaf))
     merged = technique.merge(leaf, adapters)
-    outputs = jc.adapt.run(dense)(technique.apart(leaf, adapters), x)
-    np.testing.assert_allclose(outputs, dense(merged, x), atol=1e-5)
+    model, apart = jc.adapt.run(dense), technique.apart(leaf, adapters)
+    np.testing.assert_allclose(model(apart, x), dense(merged, x), atol=1e-5)
+    assert model(apart, x[:0]).shape == (0, 8)
 
 
 def test_recoded_weights_have_the_formats_of_the_base_and_say_what_is_lost():

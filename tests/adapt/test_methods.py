@@ -100,6 +100,15 @@ def test_running_apart_equals_what_is_seen(method, name):
 
 @every_method
 @every_case
+def test_no_rows_give_no_outputs(method, name):
+    case, technique = CASES[name], built(method, CASES[name])
+    apart = technique.apart(case.params, moved(technique, case))
+    found = jax.eval_shape(jc.adapt.run(case.fn), apart, case.x[:0])
+    assert found.shape == (0, *outputs_of(case).shape[1:])
+
+
+@every_method
+@every_case
 def test_what_is_shipped_is_what_was_seen(method, name):
     case, given = CASES[name], found(method, name)
     (_, seen), _ = given["seen"]
