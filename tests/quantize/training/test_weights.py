@@ -23,9 +23,15 @@ AXES = {
     "convolution": jc.LeafAxes(contracting=(0, 1, 2), output=(3,)),
     "stacked": jc.LeafAxes(contracting=(1,), output=(2,), batch=(0,)),
 }
+AXES |= {"bfloat16": AXES["dense"], "float16": AXES["dense"]}
 SHAPES = {"dense": (8, 6), "convolution": (3, 2, 4, 5), "stacked": (3, 8, 6)}
 WEIGHTS = {name: RANDOM.standard_normal(shape).astype(np.float32) for name, shape in SHAPES.items()}
 PULLS = {name: RANDOM.standard_normal(shape).astype(np.float32) for name, shape in SHAPES.items()}
+PARAMS = {
+    **WEIGHTS,
+    "bfloat16": WEIGHTS["dense"].astype(jnp.bfloat16),
+    "float16": WEIGHTS["dense"].astype(np.float16),
+}
 STEP = jc.Step(count=0, key=jax.random.key(1))
 TWO_BITS = QuantSpec(Integers(2, -2, 1, symmetric=True), Tensor())
 
@@ -174,7 +180,8 @@ def moved(companions):
 
 def blocks_of(per):
     """Names of leaves with the weights of each block, and the place of its scale."""
-    for name, leaf in AXES.items():
+    for name in SHAPES:
+        leaf = AXES[name]
         apart = (*leaf.batch, *(leaf.output if per == "channel" else ()))
         sizes = [size if axis in apart else 1 for axis, size in enumerate(SHAPES[name])]
         for index in np.ndindex(*sizes):
@@ -183,56 +190,35 @@ def blocks_of(per):
 
 
 @without_draws
-def test_values_and_gradients_are_those_of_the_formulas(case):
+def test_values_and_gradients_are_those_of_the_formulas_and_values_are_shipped(case):
     technique = case.technique(axes=AXES)
-    companions = moved(technique.init(WEIGHTS))
+    companions = moved(technique.init(PARAMS))
 
     @jax.jit
     def found(params, companions):
         def pulled(params, companions):
-            seen = technique.view(params, companions)
-            return sum(
-                jax.tree.leaves(jax.tree.map(lambda a, b: jnp.sum(a * b), seen, PULLS))
-            ), seen
+            seen = technique.view(params, companions, STEP)
+            return sum(jnp.sum(seen[name] * pull) for name, pull in PULLS.items()), seen
 
-        return jax.grad(pulled, (0, 1), has_aux=True)(params, companions)
+        grads, seen = jax.grad(pulled, (0, 1), has_aux=True)(params, companions)
+        return grads, seen, jc.materialize(technique.freeze(params, companions))
 
-    (by_w, by_trained), seen = jax.tree.map(np.asarray, found(WEIGHTS, companions))
+    grads, seen, shipped = jax.tree.map(np.asarray, found(PARAMS, companions))
+    for name, leaf in PARAMS.items():
+        assert seen[name].dtype == shipped[name].dtype == leaf.dtype
+        np.testing.assert_array_equal(seen[name], shipped[name])
+        np.testing.assert_array_equal(np.signbit(seen[name]), np.signbit(shipped[name]))
     for name, kept, one in blocks_of(case.per):
         weight, pull = WEIGHTS[name][kept], PULLS[name][kept]
         own = {part: np.asarray(each)[one] for part, each in companions[name].items()}
         value, of_w, of_trained = case.formula(weight, own, pull)
         largest = np.abs(value).max() + np.abs(of_w).max()
         np.testing.assert_allclose(seen[name][kept], value, rtol=0, atol=2**-20 * largest)
-        np.testing.assert_allclose(by_w[name][kept], of_w, rtol=0, atol=2**-18 * largest)
+        np.testing.assert_allclose(grads[0][name][kept], of_w, rtol=0, atol=2**-18 * largest)
         for part, expected in of_trained.items():
             # A sum of as many rounded terms as there are weights, each up to a code.
             atol = 2**-23 * weight.size * np.abs(pull).max() * 127
-            np.testing.assert_allclose(by_trained[name][part][one], expected, rtol=0, atol=atol)
-
-
-DTYPES = {"dense": jnp.float32, "convolution": jnp.bfloat16, "stacked": jnp.float16}
-
-
-@without_draws
-def test_what_is_shipped_is_what_training_saw(case):
-    technique = case.technique(axes=AXES)
-    params = {name: jnp.asarray(each, DTYPES[name]) for name, each in WEIGHTS.items()}
-    companions = moved(technique.init(params))
-
-    @jax.jit
-    def both(params, companions):
-        shipped = technique.freeze(params, companions)
-        return technique.view(params, companions, STEP), jc.materialize(shipped), shipped
-
-    seen, values, shipped = both(params, companions)
-    for name in params:
-        assert seen[name].dtype == DTYPES[name]
-        np.testing.assert_array_equal(
-            np.asarray(seen[name], np.float32), np.asarray(values[name], np.float32)
-        )
-        np.testing.assert_array_equal(np.signbit(seen[name]), np.signbit(values[name]))
-        assert shipped[name].spec.bits <= 8
+            np.testing.assert_allclose(grads[1][name][part][one], expected, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("draw", ["stochastic", "stochastic BinaryConnect"])
@@ -293,40 +279,33 @@ def test_one_trace_a_falling_loss_and_steps_that_are_moved(case):
 
 
 @every_case
-def test_what_is_not_finite_stays_so_with_its_gradient(case):
+def test_what_is_not_finite_stays_so_with_its_gradient_and_odd_blocks_are_finite(case):
     technique = case.technique()
+    odd = {"zeros": jnp.zeros((4, 3)), "ones": jnp.ones((4, 3)), "one": jnp.eye(4, 3)}
+    odd["huge"] = jnp.full((4, 3), jnp.finfo(jnp.float32).max)
     weight = jnp.asarray(WEIGHTS["dense"]).at[2, 1].set(jnp.nan).at[3, 4].set(jnp.inf)
-    clean = {"w": jnp.asarray(WEIGHTS["dense"])}
-    companions = technique.init(clean)
+    begun = {"w": jnp.asarray(WEIGHTS["dense"]), **odd}
+    companions = technique.init(begun)
 
     @jax.jit
-    def total(params):
-        seen = technique.view(params, companions, STEP)["w"]
-        return jnp.sum(jnp.where(jnp.isfinite(weight), 0, seen)), seen
+    def total(params, companions):
+        seen = technique.view(params, companions, STEP)
+        # Times 2**-8, for a sum of huge weights to be finite.
+        value = sum(jnp.sum(seen[name] * 2**-8) for name in odd)
+        return value + jnp.sum(jnp.where(jnp.isfinite(weight), 0, seen["w"])), (seen["w"], value)
 
-    grads, seen = jax.grad(total, has_aux=True)({"w": weight})
+    bad = {"w": weight, **odd}
+    (grads, by_trained), (seen, value) = jax.grad(total, (0, 1), has_aux=True)(bad, companions)
+    assert np.isfinite(value)
     assert not np.any(np.isfinite(np.asarray(seen)[~np.isfinite(weight)]))
     np.testing.assert_array_equal(grads["w"][2, 1], 1.0)
     np.testing.assert_array_equal(grads["w"][3, 4], 1.0)
+    shipped = technique.freeze(odd, {name: companions[name] for name in odd})
+    for name in odd:
+        for leaf in jax.tree.leaves((grads[name], by_trained[name], shipped[name])):
+            assert np.isfinite(leaf).all()
     with pytest.raises(ValueError, match=r"leaf 'w' (holds|has) .*(NaN|finite)"):
-        technique.freeze({"w": weight}, companions)
-
-
-@every_case
-def test_odd_blocks_are_finite_in_training_and_shipped(case):
-    technique = case.technique()
-    params = {"zeros": jnp.zeros((4, 3)), "ones": jnp.ones((4, 3)), "one": jnp.eye(4, 3)}
-    params["huge"] = jnp.full((4, 3), jnp.finfo(jnp.float32).max)
-    companions = technique.init(params)
-
-    @jax.jit
-    def total(both):
-        # Times 2**-8, for a sum of huge weights to be finite.
-        return sum(jnp.sum(leaf * 2**-8) for leaf in jax.tree.leaves(technique.view(*both, STEP)))
-
-    value, grads = jax.value_and_grad(total)((params, companions))
-    for leaf in jax.tree.leaves((value, grads, technique.freeze(params, companions))):
-        assert np.isfinite(leaf).all()
+        technique.freeze(bad, companions)
 
 
 @pytest.mark.parametrize("name", ["LSQ", "LSQ+", "TTQ"])
@@ -338,13 +317,14 @@ def test_steps_that_an_update_made_negative_or_0_count_as_positive(name):
     turned["w"] = {
         part: each if part == "zero_point" else -each for part, each in turned["w"].items()
     }
-    seen, of_turned = (technique.view(params, each)["w"] for each in (companions, turned))
+    view = jax.jit(technique.view)
+    seen, of_turned = (view(params, each)["w"] for each in (companions, turned))
     np.testing.assert_array_equal(seen, of_turned)
     nothing = {"w": jax.tree.map(jnp.zeros_like, companions["w"])}
-    total = lambda each: jnp.sum(technique.view(params, each)["w"] ** 2)  # noqa: E731
-    assert np.isfinite(total(nothing))
+    assert np.isfinite(view(params, nothing)["w"]).all()
     # What lies at 0 is not stuck there.
-    slope = jax.grad(lambda each: jnp.sum(technique.view(params, each)["w"] * params["w"]))
+    along = lambda each: jnp.sum(technique.view(params, each)["w"] * params["w"])  # noqa: E731
+    slope = jax.jit(jax.grad(along))
     from_zero = slope(nothing)["w"]
     assert all(np.any(leaf != 0) for part, leaf in from_zero.items() if part != "zero_point")
     grads, of_grads = (slope(each)["w"] for each in (companions, turned))
@@ -397,8 +377,9 @@ def test_companions_come_back_from_files_and_from_shapes(case, tmp_path):
     assert jax.tree.structure(shapes) == jax.tree.structure(companions)
     jc.storage.save(tmp_path / "all.safetensors", {"params": params, "companions": companions})
     loaded = jc.storage.load(tmp_path / "all.safetensors")
-    found = technique.view(loaded["params"], loaded.get("companions", {}), STEP)
-    np.testing.assert_array_equal(found["w"], technique.view(params, companions, STEP)["w"])
+    view = jax.jit(technique.view)
+    found = view(loaded["params"], loaded.get("companions", {}), STEP)
+    np.testing.assert_array_equal(found["w"], view(params, companions, STEP)["w"])
 
 
 WRONG = {
