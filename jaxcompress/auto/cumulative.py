@@ -8,6 +8,7 @@ import jax
 from jaxcompress.auto.sensitivity import check_leaves_of, check_scan, scan
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.kinds import check_kind
+from jaxcompress.core.leaf import materialize
 from jaxcompress.core.names import leaf_names, named_leaves
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.sizes import size_bytes
@@ -158,7 +159,10 @@ def cumulative_sensitivity(
         return quantize(params, spec, axes=axes, select=_these(names))[0] if names else params
 
     def change(names: set[str]) -> float:
-        return examples.judge(fn, quantized(names))[first].value - reference[first].value
+        # As arrays, as single leaves are measured: one program serves all, and no two
+        # changes differ by how a processor sums.
+        judged = examples.judge(fn, materialize(quantized(names)))
+        return judged[first].value - reference[first].value
 
     together = [change({row.name for row in order[:count]}) for count in range(1, len(order) + 1)]
     dense, small = named_leaves(params), named_leaves(quantized(whole))
