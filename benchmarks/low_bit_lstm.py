@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 import jaxcompress as jc
 from benchmarks import runner
-from benchmarks.quantized_lstm import BATCH, JUDGED, STEPS, lstm, trained
+from benchmarks.quantized_lstm import BATCH, JUDGED, STEPS, fitted, lstm, trained
 from benchmarks.shakespeare import batch, text, windows
 from jaxcompress.core.types import Array, Key, Model, Params, PyTree
 
@@ -88,20 +87,8 @@ def loss(model: Callable, trained: PyTree, codes: Array) -> Array:
 
 def tuned(form: Form, start: PyTree, codes: Array, key: Key) -> PyTree:
     """What is trained, after the steps of tuning on windows at random."""
-    schedule = optax.cosine_decay_schedule(RATE, TUNING)
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
-
-    def step(carry: tuple, key: Key) -> tuple[tuple, None]:
-        trained, state = carry
-        grads = jax.grad(functools.partial(loss, form.model))(trained, batch(codes, BATCH, key))
-        updates, state = optimizer.update(grads, state, trained)
-        return (optax.apply_updates(trained, updates), state), None
-
-    keys = jax.random.split(key, TUNING)
-    (found, _), _ = jax.jit(lambda carry: jax.lax.scan(step, carry, keys))(
-        (start, optimizer.init(start))
-    )
-    return found
+    objective = functools.partial(loss, form.model)
+    return fitted(objective, start, codes, key, steps=TUNING, rate=RATE)
 
 
 def measure(data: pathlib.Path, seed: int) -> dict[str, Any]:

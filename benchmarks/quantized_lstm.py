@@ -85,9 +85,17 @@ def trained(codes: Array, seed: int) -> Params:
     return fitted(loss, initial(params_key), codes, key)
 
 
-def fitted(objective: Objective, params: Params, codes: Array, key: Key) -> Params:
+def fitted(
+    objective: Objective,
+    params: Params,
+    codes: Array,
+    key: Key,
+    *,
+    steps: int = STEPS,
+    rate: float = RATE,
+) -> Params:
     """The params after the steps of Adam on windows at random that the key draws."""
-    schedule = optax.cosine_decay_schedule(RATE, STEPS)
+    schedule = optax.cosine_decay_schedule(rate, steps)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
 
     def step(carry: tuple, key: Key) -> tuple[tuple, None]:
@@ -96,7 +104,7 @@ def fitted(objective: Objective, params: Params, codes: Array, key: Key) -> Para
         updates, state = optimizer.update(grads, state, params)
         return (optax.apply_updates(params, updates), state), None
 
-    keys = jax.random.split(key, STEPS)
+    keys = jax.random.split(key, steps)
     (params, _), _ = jax.jit(lambda carry: jax.lax.scan(step, carry, keys))(
         (params, optimizer.init(params))
     )

@@ -1,5 +1,6 @@
 """Decides from names and shapes which leaf gets which spec, and why others get none."""
 
+import dataclasses
 import math
 import operator
 from typing import NamedTuple
@@ -121,6 +122,31 @@ def check_choice(
     check_spec(caller, spec)
     named_axes(caller, axes)
     check_select(caller, select)
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Which leaves are rounded to which format, and who asks.
+
+    Attributes:
+      caller: the name that errors give.
+      spec: one spec, or rules over the names of the selected leaves.
+      axes: what `graph.axes` gave, or None.
+      select: which leaves, or None for every weight that meets data.
+    """
+
+    caller: str
+    spec: QuantSpec | Rules
+    axes: Axes | None
+    select: Selector | None
+
+    def __post_init__(self):
+        check_choice(self.caller, self.spec, self.axes, self.select)
+
+    def assigned(self, params: Params) -> dict[str, Assignment]:
+        """The assignment of each leaf that is rounded, by name."""
+        found = assign(self.caller, params, self.spec, self.axes, self.select)
+        return {name: each for name, each in found.items() if isinstance(each, Assignment)}
 
 
 def _fitted(caller: str, name: str, leaf, choice: Assignment, leave: str) -> Assignment | Obstacle:

@@ -11,7 +11,7 @@ from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Params, Selector
-from jaxcompress.quantize.assignment import Assignment, assign, check_choice
+from jaxcompress.quantize.assignment import Assignment, Choice
 from jaxcompress.quantize.companions.steps import (
     check_steps,
     in_steps,
@@ -86,16 +86,12 @@ def learned_rate(
     """
     check_kind("learned_rate", "spec", spec, QuantSpec, "Call a format, as int8().")
     check_steps("learned_rate", spec)
-    check_choice("learned_rate", spec, axes, select)
+    choice = Choice("learned_rate", spec, axes, select)
     check_positive("learned_rate", "start", start)
     check_positive("learned_rate", "offset", offset)
 
-    def assigned(params: Params) -> dict[str, Assignment]:
-        found = assign("learned_rate", params, spec, axes, select)
-        return {name: each for name, each in found.items() if isinstance(each, Assignment)}
-
     def init(params: Params) -> Companions:
-        chosen = assigned(params)
+        chosen = choice.assigned(params)
 
         def log_steps(name: str, leaf) -> Array:
             check_values("learned_rate", name, leaf)
@@ -105,7 +101,7 @@ def learned_rate(
 
     def view(params: Params, companions: Companions, step: Step = Step()) -> Params:
         del step
-        chosen = assigned(params)
+        chosen = choice.assigned(params)
         companions = _fitting(params, companions, chosen)
 
         def shown(name: str, leaf) -> Array:
@@ -115,7 +111,7 @@ def learned_rate(
 
     def freeze(params: Params, companions: Companions, step: Step = Step()) -> Params:
         del step
-        chosen = assigned(params)
+        chosen = choice.assigned(params)
         companions = _fitting(params, companions, chosen)
 
         def shipped(name: str, leaf):
@@ -125,7 +121,7 @@ def learned_rate(
         return seen(params, companions, shipped)
 
     def penalty(params: Params, companions: Companions) -> Array:
-        chosen = assigned(params)
+        chosen = choice.assigned(params)
         companions = _fitting(params, companions, chosen)
         leaves = named_leaves(params)
         terms = [

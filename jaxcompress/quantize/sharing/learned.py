@@ -22,7 +22,7 @@ from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Params, Selector
-from jaxcompress.quantize.assignment import Assignment, check_choice
+from jaxcompress.quantize.assignment import Assignment
 from jaxcompress.quantize.sharing.k_means import k_means
 from jaxcompress.quantize.sharing.leaves import (
     Selection,
@@ -89,7 +89,6 @@ def learned_codebooks(
     al. 2013, arXiv:1308.3432, section 4, for the weights. Differs: codes follow the
     weights, where the paper's stay.
     """
-    check_choice("learned_codebooks", spec, axes, select)
     check_kind("learned_codebooks", "start", start, Start, "Take one of sharing.starts.")
     selection = Selection("learned_codebooks", spec, axes, select)
 

@@ -5,34 +5,21 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.axes import Axes, to_canonical
+from jaxcompress.core.axes import to_canonical
 from jaxcompress.core.companions import Companions
 from jaxcompress.core.formats.codebooks import Codebook
 from jaxcompress.core.formats.cuts import Cut, as_before, cut, in_blocks
 from jaxcompress.core.formats.grids import Grid, stored
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.qtensor import QTensor
-from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.core.types import Array, Params, Selector
-from jaxcompress.quantize.assignment import Assignment, assign
+from jaxcompress.core.types import Array, Params
+from jaxcompress.quantize.assignment import Assignment, Choice
 
 
 @dataclasses.dataclass(frozen=True)
-class Selection:
-    """Which leaves get which codebook: what `quantize` takes, and who asks.
-
-    Attributes:
-      caller: the name that errors give.
-      spec: one spec with a codebook, or rules.
-      axes: what `graph.axes` gave, or None.
-      select: which leaves, or None for every weight that meets data.
-    """
-
-    caller: str
-    spec: QuantSpec | Rules
-    axes: Axes | None
-    select: Selector | None
+class Selection(Choice):
+    """Which leaves get which codebook: a choice whose formats store their levels."""
 
     def assigned(self, params: Params) -> dict[str, Assignment]:
         """The assignment of each leaf that gets a codebook, by name.
@@ -40,8 +27,7 @@ class Selection:
         Raises:
           ValueError: as `quantize`; or a format stores no levels.
         """
-        found = assign(self.caller, params, self.spec, self.axes, self.select)
-        chosen = {name: each for name, each in found.items() if isinstance(each, Assignment)}
+        chosen = super().assigned(params)
         for each in chosen.values():
             check_codebook(self.caller, each.spec)
         return chosen

@@ -16,7 +16,7 @@ from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Params, Selector
-from jaxcompress.quantize.assignment import Assignment, check_choice
+from jaxcompress.quantize.assignment import Assignment
 from jaxcompress.quantize.sharing.leaves import (
     Selection,
     check_levels,
@@ -110,7 +110,6 @@ def soft_sharing(
     mixture for each tensor, or for what shares levels; the mean over weights instead of
     the sum; components that come close to one another are not merged.
     """
-    check_choice("soft_sharing", spec, axes, select)
     check_inside("soft_sharing", "zero_share", zero_share, 0, 1)
     for argument, prior in (("zero_precision", zero_precision), ("precision", precision)):
         check_kind("soft_sharing", argument, prior, Gamma, "Pass sharing.Gamma(shape, rate).")

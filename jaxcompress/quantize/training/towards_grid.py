@@ -14,10 +14,9 @@ from jaxcompress.core.proximal import Operator, proximal
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Params, Selector
-from jaxcompress.quantize.assignment import Assignment
+from jaxcompress.quantize.assignment import Assignment, Choice
 from jaxcompress.quantize.ranges.extremes import min_max
 from jaxcompress.quantize.ranges.grids import Ranges, check_ranges, found_grid
-from jaxcompress.quantize.training.weights.method import Choice
 
 
 def proximal_grid(

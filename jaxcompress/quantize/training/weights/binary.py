@@ -13,9 +13,9 @@ from jaxcompress.core.formats.tables import BINARY
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Key, Selector
+from jaxcompress.quantize.assignment import Choice
 from jaxcompress.quantize.formats.tables import binary
 from jaxcompress.quantize.training.weights.method import (
-    Choice,
     Codes,
     Method,
     Trained,

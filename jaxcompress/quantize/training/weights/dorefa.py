@@ -13,9 +13,9 @@ from jaxcompress.core.numerics import largest_magnitude
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Selector
+from jaxcompress.quantize.assignment import Choice
 from jaxcompress.quantize.training.weights.binary import SIGNS, scaled_signs
 from jaxcompress.quantize.training.weights.method import (
-    Choice,
     Codes,
     Method,
     Trained,

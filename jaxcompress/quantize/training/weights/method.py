@@ -1,6 +1,5 @@
 """What a way to train rounded weights is, and the companion it becomes on a tree."""
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.axes import Axes, to_canonical
+from jaxcompress.core.axes import to_canonical
 from jaxcompress.core.companions import (
     Companion,
     Companions,
@@ -29,10 +28,9 @@ from jaxcompress.core.kinds import check_mapping
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.numerics import largest_magnitude, narrowed, straight_through
 from jaxcompress.core.qtensor import QTensor
-from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
-from jaxcompress.core.types import Array, Key, Params, Selector
-from jaxcompress.quantize.assignment import Assignment, assign, check_choice
+from jaxcompress.core.types import Array, Key, Params
+from jaxcompress.quantize.assignment import Assignment, Choice
 from jaxcompress.quantize.weights import check_values
 
 Trained = dict[str, Array]
@@ -86,31 +84,6 @@ class Method(NamedTuple):
 def drawing(method: Method, drawn: Callable[[Array, Trained, Cut, QuantSpec, Key], Codes]):
     """The method whose training sees codes that are drawn anew at every step."""
     return method._replace(drawn=drawn, keys=keys_of)
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """Which leaves are rounded to which format, and who asks.
-
-    Attributes:
-      caller: the name that errors give.
-      spec: one spec, or rules over the names of the selected leaves.
-      axes: what `graph.axes` gave, or None.
-      select: which leaves, or None for every weight that meets data.
-    """
-
-    caller: str
-    spec: QuantSpec | Rules
-    axes: Axes | None
-    select: Selector | None
-
-    def __post_init__(self):
-        check_choice(self.caller, self.spec, self.axes, self.select)
-
-    def assigned(self, params: Params) -> dict[str, Assignment]:
-        """The assignment of each leaf that is rounded, by name."""
-        found = assign(self.caller, params, self.spec, self.axes, self.select)
-        return {name: each for name, each in found.items() if isinstance(each, Assignment)}
 
 
 def companion(choice: Choice, method: Method) -> Companion:

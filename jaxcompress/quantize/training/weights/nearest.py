@@ -14,11 +14,11 @@ from jaxcompress.core.observers import Range
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Key, Selector
+from jaxcompress.quantize.assignment import Choice
 from jaxcompress.quantize.ranges.extremes import min_max
 from jaxcompress.quantize.ranges.grids import Ranges, check_ranges, found_cover, found_grid
 from jaxcompress.quantize.rounding.neighbours import neighbours
 from jaxcompress.quantize.training.weights.method import (
-    Choice,
     Codes,
     Method,
     Trained,

@@ -15,10 +15,10 @@ from jaxcompress.core.formats.scales import SMALLEST_SCALE, Float32
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Selector
+from jaxcompress.quantize.assignment import Choice
 from jaxcompress.quantize.ranges.extremes import min_max
 from jaxcompress.quantize.ranges.grids import found_grid
 from jaxcompress.quantize.training.weights.method import (
-    Choice,
     Codes,
     Method,
     Trained,

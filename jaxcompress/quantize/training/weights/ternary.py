@@ -14,9 +14,9 @@ from jaxcompress.core.numerics import largest_magnitude
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array, Selector
+from jaxcompress.quantize.assignment import Choice
 from jaxcompress.quantize.formats.tables import codebook, ternary
 from jaxcompress.quantize.training.weights.method import (
-    Choice,
     Codes,
     Method,
     Trained,
