@@ -275,6 +275,7 @@ def test_histories_go_on_from_a_file(tmp_path):
     jc.storage.save(tmp_path / "histories.safetensors", histories)
     loaded = jc.storage.load(tmp_path / "histories.safetensors")
 
+    @jax.jit
     def renewed(histories):
         met = jax.grad(lambda h: jnp.sum(technique.model(params, h, x)))(histories)
         return jax.tree.leaves(technique.renew(histories, met))
@@ -297,15 +298,15 @@ def test_histories_go_with_layers_loops_and_sites():
     )
     # Of the turns of a loop over time the largest counts.
     xs = normal(5, 2, 4, seed=2)
-    states = [jnp.zeros((2, 4))]
     technique = low_precision(over_time, FP8)
-    model = jax.jit(technique.model)
-    for length in (1, 2, 3, 4):
-        states.append(model(w, technique.init(w, xs), xs[:length]))
+
+    @jax.jit
+    def states(histories):
+        return [technique.model(w, histories, xs[:length]) for length in (1, 2, 3, 4)]
+
+    largest = max(float(jnp.abs(s).max()) for s in states(technique.init(w, xs)))
     turns = met(over_time, FP8, w, xs)["w"]
-    np.testing.assert_allclose(
-        turns.data[0], max(float(jnp.abs(s).max()) for s in states), rtol=1e-6
-    )
+    np.testing.assert_allclose(turns.data[0], largest, rtol=1e-6)
     np.testing.assert_allclose(turns.weight[0], jnp.abs(w["w"]).max())
     sites = met(tied, FP8, w, x)
     assert list(sites) == ["w", "w#2"]
