@@ -8,12 +8,12 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.types import Array
+from jaxcompress.graph.convolutions import Convolution, Sweep
 from jaxcompress.graph.jaxprs import aval_of
 
 AxisOrder = Callable[[int], tuple]
@@ -45,79 +45,17 @@ class Dot:
     def windows(self, data: Array) -> Array:
         return self.rows(data)
 
+    def taps(self, rows: Array) -> Array:
+        return rows[..., None, :]
+
+    @property
+    def output_rows(self) -> tuple[int, ...]:
+        batch, free, _ = ([self.data_shape[i] for i in axes] for axes in self.data)
+        return (*batch, math.prod(free))
+
     def output(self, y: Array) -> Array:
         # From (batch…, rows, outputs), by (batch…, free…, outputs…).
         return jnp.transpose(y.reshape(self.output_shape), self.permutation)
-
-
-class Sweep(NamedTuple):
-    """How the window of a convolution moves along one axis of the data.
-
-    Attributes:
-      padding: zeros before, after and between the data's entries; cuts where negative.
-      positions: how many outputs there are along the axis.
-      stride: entries from one position to the next.
-      taps: how many entries the window holds.
-      dilation: entries from one tap to the next.
-    """
-
-    padding: tuple[int, int, int]
-    positions: int
-    stride: int
-    taps: int
-    dilation: int
-
-    def taken(self, data: Array, axis: int) -> Array:
-        """The padded data, a copy for each tap: `axis` becomes (positions, taps)."""
-        starts = self.stride * jnp.arange(self.positions)[:, None]
-        entries = starts + self.dilation * jnp.arange(self.taps)[None, :]  # (positions, taps)
-        # All are in bounds; by default JAX would add a test for those that are not.
-        return jnp.take(data, entries, axis=axis, mode="clip")
-
-
-@dataclasses.dataclass(frozen=True)
-class Convolution:
-    """A `conv_general_dilated`: where features and positions are, and which meet.
-
-    Attributes:
-      data_axes: of the data, (examples, features, positions…).
-      kernel_axes: of the weight operand, (outputs, features that one output sums over,
-        window…).
-      sweeps: how the window moves along each axis of positions.
-      groups: of the features; the outputs of a group sum over those of its own.
-      batch_groups: of the examples; the outputs of a group see those of its own.
-    """
-
-    data_axes: tuple[int, ...]
-    kernel_axes: tuple[int, ...]
-    sweeps: tuple[Sweep, ...]
-    groups: int
-    batch_groups: int
-
-    @property
-    def grouped(self) -> bool:
-        """Whether outputs meet different inputs."""
-        return self.groups * self.batch_groups > 1
-
-    def rows(self, data: Array) -> Array:
-        features = self.data_axes[1]
-        # (…, features, …) to (examples · positions, features).
-        return jnp.moveaxis(data, features, -1).reshape(-1, data.shape[features])
-
-    def windows(self, data: Array) -> Array:
-        """(examples · positions, inputs): inputs in the order of the kernel's axes."""
-        ordered = jnp.transpose(data, self.data_axes)  # (examples, features, positions…)
-        padding = [(0, 0, 0), (0, 0, 0), *(sweep.padding for sweep in self.sweeps)]
-        taken = jax.lax.pad(ordered, jnp.zeros((), data.dtype), padding)
-        for i, sweep in enumerate(self.sweeps):
-            taken = sweep.taken(taken, 2 + 2 * i)
-        # Now (examples, features, positions, taps, positions, taps…).
-        rows, inputs = (0, *range(2, taken.ndim, 2)), (1, *range(3, taken.ndim, 2))
-        # The kernel may be OIHW or HWIO: inputs in its order are those of the matrix.
-        at = dict(zip(self.kernel_axes[1:], inputs, strict=True))
-        columns = tuple(at[axis] for axis in sorted(at))
-        shape = [math.prod(taken.shape[axis] for axis in axes) for axes in (rows, columns)]
-        return jnp.transpose(taken, rows + columns).reshape(shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,6 +149,9 @@ def _convolution(eqn: JaxprEqn) -> Meeting:
     layout = Convolution(
         data_axes=tuple(numbers.lhs_spec),
         kernel_axes=tuple(numbers.rhs_spec),
+        output_axes=tuple(numbers.out_spec),
+        data_shape=tuple(aval_of(eqn.invars[0]).shape),
+        output_shape=tuple(aval_of(eqn.outvars[0]).shape),
         sweeps=_sweeps(eqn),
         groups=eqn.params["feature_group_count"],
         batch_groups=eqn.params["batch_group_count"],

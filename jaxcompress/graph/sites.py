@@ -15,7 +15,8 @@ from jax.extend.core import JaxprEqn
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.types import Array
-from jaxcompress.graph.layouts import Convolution, Dot, Layout, Lookup, Ragged
+from jaxcompress.graph.convolutions import Convolution
+from jaxcompress.graph.layouts import Dot, Layout, Lookup, Ragged
 from jaxcompress.graph.origins import Leaf
 from jaxcompress.graph.products import MARK
 from jaxcompress.graph.value_axes import ValueAxes
@@ -184,12 +185,9 @@ class Site:
         Raises:
           ValueError: the site is a gather, a ragged dot, or a convolution in groups.
         """
-        if isinstance(self.layout, Lookup | Ragged) or self.grouped:
-            raise ValueError(
-                f"Site.windows: {self.name!r} is a {self.primitive} whose data are indices, or "
-                "whose outputs meet different inputs; it has no windows of one matrix."
-            )
-        vectors = self.layout.windows(data)  # (batch…, rows, inputs as the operand has them)
+        vectors = self._layout_of_rows("windows").windows(
+            data
+        )  # (batch…, rows, inputs as the operand has them)
         # A leaf (heads, width, out) may be (width · heads, out) where it arrives. Its
         # inputs are split into parts of one axis of the leaf each, put in the order of
         # the leaf, and joined again.
@@ -212,23 +210,51 @@ class Site:
         """
         return jnp.transpose(output, self.result_order)
 
+    def taps(self, rows: Array) -> Array:
+        """Vectors gathered as the entries of `rows` are where the weight meets them.
+
+        At a convolution for each position that it computes one for each tap of the
+        window, zeros in padding; at a dot the vectors themselves, as of one tap.
+
+        Args:
+          rows: (batch…, rows, n), a vector for each of those that `rows(data)` gives.
+
+        Returns:
+          (batch…, rows, taps, n), taps in the order of the window's axes.
+
+        Raises:
+          ValueError: the site is a gather, a ragged dot, or a convolution in groups.
+        """
+        return self._layout_of_rows("taps").taps(rows)
+
+    @property
+    def output_rows(self) -> tuple[int, ...]:
+        """(batch…, rows) of what `output` takes."""
+        return self._layout_of_rows("output_rows").output_rows
+
     def output(self, y: Array) -> Array:
         """The equation's own output layout, from (batch…, rows, outputs).
 
         Args:
-          y: what `rows(data)` gives times the weight as (batch…, outputs, contracting).
+          y: what `windows(data)` gives, at a dot the rows, times the weight as (batch…,
+            outputs, contracting).
 
         Returns:
           Array of `output_shape` and the dtype of `y`.
 
         Raises:
-          ValueError: the site is not a dot.
+          ValueError: the site is a gather, a ragged dot, or a convolution in groups.
         """
-        if not isinstance(self.layout, Dot):
+        return self._layout_of_rows("output").output(y)
+
+    def _layout_of_rows(self, attribute: str) -> Dot | Convolution:
+        """The layout, if one matrix multiplies all rows."""
+        if isinstance(self.layout, Lookup | Ragged) or self.grouped:
             raise ValueError(
-                f"Site.output: {self.name!r} is a {self.primitive}; only a dot has rows of outputs."
+                f"Site.{attribute}: {self.name!r} is a {self.primitive} whose data are indices, or "
+                "whose outputs meet different inputs; it multiplies no rows with one matrix."
             )
-        return self.layout.output(y)
+        return self.layout
 
 
 def source_of(eqn: JaxprEqn) -> str:

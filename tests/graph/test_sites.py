@@ -244,6 +244,8 @@ def test_windows_times_the_matrix_are_the_output(name):
     axes = jax.lax.conv_dimension_numbers(x.shape, case.kernel(leaf).shape, case.numbers).out_spec
     ordered = np.transpose(output, (axes[0], *axes[2:], axes[1]))
     np.testing.assert_array_equal(found, ordered.reshape(found.shape))
+    np.testing.assert_array_equal(site.output(found), output)
+    assert site.output_rows == found.shape[:-1]
 
 
 def test_windows_of_a_dot_are_its_rows_with_inputs_as_the_leaf_has_them():
@@ -444,11 +446,11 @@ def test_the_source_names_scope_and_line():
     assert "test_sites.py" in source
 
 
-def test_a_lookup_has_no_rows_and_a_convolution_no_output():
+def test_a_lookup_has_no_rows_and_no_output():
     lookup = only_site(lambda w, ids: w[ids], normal(1, 7, 3), jnp.array([1, 2]))
     with pytest.raises(ValueError, match=r"Site.rows: '.' is a gather"):
         lookup.rows(jnp.array([1, 2]))
-    with pytest.raises(ValueError, match=r"Site.output: '.' is a gather; only a dot"):
+    with pytest.raises(ValueError, match=r"Site.output: '.' is a gather whose data are indices"):
         lookup.output(jnp.ones((2, 3)))
 
 

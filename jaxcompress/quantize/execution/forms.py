@@ -196,7 +196,7 @@ def possible(site: Site, weight, activations: Activations) -> tuple[tuple[str, .
     integer = ("integer",) if isinstance(activations.spec.levels, Integers) else ()
     if site.is_matmul and not isinstance(weight.spec.sharing, Group):
         return (*bits, *integer, "scaled", "materialized"), ""
-    return (*integer, "materialized"), ""
+    return (*bits, *integer, "materialized"), ""
 
 
 def _integer_dot(

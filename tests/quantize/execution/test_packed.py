@@ -121,6 +121,28 @@ def each_expert(seed):
     return normal(2, 16, 16, seed=seed) * jnp.array([0.3, 4.0])[:, None, None]
 
 
+def window(x, kernel, stride=1, padding="SAME"):
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride,) * 2, padding, dimension_numbers=numbers
+    )
+
+
+def convolutions(p, x):
+    """Windows over padding, pools, strides, and a dense layer of all that is left."""
+    h = window(x.reshape(-1, 5, 4, 1), p["in"])
+    h = nn.max_pool(window(h, p["one"]), (2, 2), (1, 1), "SAME")
+    h = window(jnp.tanh(h - 3.0) * p["gain"], p["two"], 2) + 2.0
+    return h.reshape(len(x), -1) @ p["out"]
+
+
+CONVOLVED = {
+    "in": normal(3, 3, 1, 16),
+    "one": normal(3, 3, 16, 40, seed=1),
+    "gain": normal(1, 1, 1, 40, seed=2),
+    "two": normal(3, 2, 40, 8, seed=3),
+    "out": normal(48, 7, seed=4),
+}
 UNEQUAL = SQUARE | {"two": SQUARE["two"] * jnp.array([0.1, 4.0] * 8)[None]}
 EXPERTS = {"in": normal(20, 16)} | {name: each_expert(i) for i, name in enumerate(HIDDEN)}
 
@@ -163,6 +185,8 @@ CASES = [
     ),
     Case("moved", moved, SQUARE, {"one": FIRST}),
     Case("experts", experts, EXPERTS, {"one": FIRST}),
+    Case("convolutions", convolutions, CONVOLVED, {"one": FIRST}),
+    Case("ternary convolutions", convolutions, CONVOLVED, {"one": FIRST}, TERNARY),
     Case(
         "pooled",
         pooled,
@@ -251,6 +275,17 @@ def test_rows_that_are_not_finite_stay_so_where_entries_move():
     _, _, packed = packed_case("moved")
     found = jax.jit(packed)(normal(3, 20).at[1, 3].set(jnp.nan))
     np.testing.assert_array_equal(np.isnan(found).all(1), [False, True, False])
+
+
+def test_windows_that_are_not_finite_stay_so():
+    params, rules, packed = packed_case("convolutions")
+    x = normal(2, 20).at[1, 0].set(jnp.nan)
+    training = fake_quantize_activations(convolutions, rules)
+    found, expected = jax.jit(lambda packed, params: (packed(x), training(params, x)))(
+        packed, params
+    )
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(np.isnan(found).all(1), [False, True])
 
 
 def test_rows_may_be_few_many_or_mapped():

@@ -10,7 +10,7 @@ from jaxcompress.core.observers import Range
 from jaxcompress.graph.traversal import programs
 from jaxcompress.quantize import fake_quantize_activations, formats, plan_execution, quantize, run
 from jaxcompress.quantize.execution import dynamic, static
-from tests.quantize.execution.test_run import BY_NAME, normal, prefer
+from tests.quantize.execution.test_run import BY_NAME, Model, normal, prefer
 
 DATA = {
     "binary": static(
@@ -26,7 +26,33 @@ WEIGHTS = {
     "binary tensor": formats.binary(per="tensor"),
     "powers of two": formats.binary(scales="power_of_two"),
 }
-MODELS = ["dense", "vector", "weight first", "heads", "heads merged", "experts"]
+
+
+def convolved(numbers, **options):
+    def fn(params, x):
+        return jax.lax.conv_general_dilated(x, params["w"], dimension_numbers=numbers, **options)
+
+    return fn
+
+
+STRIDED = {"window_strides": (2, 1), "padding": ((1, 2), (0, -1)), "rhs_dilation": (1, 2)}
+WIDENED = {"window_strides": (1,), "padding": ((2, 1),), "lhs_dilation": (2,)}
+MODELS = [
+    *(BY_NAME[name] for name in ("dense", "vector", "weight first", "heads", "heads merged")),
+    *(BY_NAME[name] for name in ("experts", "conv")),
+    Model(
+        "conv with strides and dilation",
+        convolved(("NCHW", "OIHW", "NHWC"), **STRIDED),
+        {"w": normal(6, 35, 3, 2)},
+        normal(2, 35, 7, 6),
+    ),
+    Model(
+        "transposed conv",
+        convolved(("NWC", "WIO", "NWC"), **WIDENED),
+        {"w": normal(3, 4, 5)},
+        normal(2, 5, 4),
+    ),
+]
 
 
 def stored(model, spec):
@@ -41,9 +67,8 @@ def in_form(form, model, params, activations):
     return run(shown, plan)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_bits_agree_with_the_fake_quantized_model(name):
-    model = BY_NAME[name]
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_bits_agree_with_the_fake_quantized_model(model):
     models = {
         (weights, data): (stored(model, spec), activations)
         for weights, spec in WEIGHTS.items()
@@ -82,6 +107,19 @@ def test_where_an_entry_is_not_finite_its_row_is_not():
     x = model.x.at[1, 2].set(jnp.nan).at[2, 0].set(-jnp.inf)
     found = jax.jit(in_form("bits", model, params, DATA["binary"]))(params, x)
     np.testing.assert_array_equal(np.isfinite(found).all(1), [True, False, False])
+
+
+def test_windows_with_an_entry_that_is_not_finite_are_not():
+    model = BY_NAME["conv"]
+    params = stored(model, formats.binary())
+    x = model.x.at[0, 0, 0, 2].set(jnp.nan).at[1, 4, 4, 0].set(jnp.inf)
+    running = jax.jit(in_form("bits", model, params, DATA["binary"]))
+    found, expected = running(params, x), running(params, model.x)
+    ones = {"w": jnp.ones(model.params["w"].shape)}
+    spoiled = np.asarray(model.fn(ones, 1.0 - jnp.isfinite(x))) > 0
+    np.testing.assert_array_equal(np.isnan(found), spoiled)
+    np.testing.assert_array_equal(found[~spoiled], expected[~spoiled])
+    assert 0 < spoiled.mean() < 1
 
 
 FORMS = [

@@ -118,8 +118,9 @@ def packed_model(
     them, so that bits are those that the model gives, however its floats round. Where a
     site's data are not made of one other site's output entry by entry, or rise and fall
     with it, they stay floats, and the report says why. First and last layers stay
-    as they are: real data in, real numbers out of the last sums. So do convolutions,
-    which run as in training.
+    as they are: real data in, real numbers out of the last sums. Convolutions multiply
+    the windows of packed data; zeros of padding are no signs, and count as zeros.
+    Those in groups run as in training.
 
     Sums are exact, and scaled after. Training multiplies scaled signs in floats; the
     two are equal to the bit where scales are powers of two, as with
@@ -128,9 +129,9 @@ def packed_model(
     in floats and knows no words or thresholds: outputs that differ from the third are
     an error, and by how much they differ from training is reported (`agreement`).
 
-    A row with an entry that is not finite gives outputs that are NaN. There is no
-    gradient: train the model, then pack it. Call this outside of jit, and jit what it
-    gives.
+    A row or window with an entry that is not finite gives outputs that are NaN. There
+    is no gradient: train the model, then pack it. Call this outside of jit, and jit
+    what it gives.
 
     Args:
       fn: the model without rounding, fn(params, *inputs) -> outputs, in evaluation

@@ -1,5 +1,6 @@
 """Runs a flat program with sites of signs on words of bits."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.formats.coding import encode
 from jaxcompress.core.formats.grids import covered, grid
+from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Array, Params, PyTree
 from jaxcompress.graph import Site
@@ -17,18 +19,21 @@ from jaxcompress.graph.interpret import Handler
 from jaxcompress.graph.layouts import Dot
 from jaxcompress.graph.program import Program
 from jaxcompress.graph.rewrite import run_program
-from jaxcompress.kernels import pack_bits, sign_matmul
 from jaxcompress.quantize.execution.activations import Activations, finite_rows
 from jaxcompress.quantize.execution.forms import bits
 from jaxcompress.quantize.execution.packed.sources import moved
 from jaxcompress.quantize.execution.packed.tables import Between, Thresholds
 from jaxcompress.quantize.execution.packed.weights import Signs, SignSite
 from jaxcompress.quantize.execution.signs import (
+    anywhere,
     encoded,
+    scaled,
     scaled_sums,
     sign_obstacle,
     signs_of,
+    sums_of_signs,
     weight_scale,
+    words_of,
 )
 from jaxcompress.quantize.training.activations import rounded_data
 
@@ -78,10 +83,9 @@ def in_words(
         if site.name in waiting:
             words = waiting.pop(site.name)
         else:
-            rows = site.rows(data).astype(jnp.float32)
-            words = Words(*encoded(rows, site, own.activations))
+            words = Words(*encoded(site, data, own.activations))
         weights = signs[site.name]
-        sums = sign_matmul(words.planes, weights.planes, own.length)
+        sums = sums_of_signs(site, words.planes, weights.planes, own.length)
         for link in readers.get(site.name, ()):
             waiting[link.between.reader.name] = _next_words(link, sums, words.steps)
         return scaled_sums(site, sums, weights.scale, words.steps), state
@@ -98,20 +102,29 @@ def in_floats(
     """
 
     def summed(site: Site, apply: Callable, data: Array, weight, state):
-        del apply
         own = static[site.name].activations
         rows = site.rows(data).astype(jnp.float32)
         on = grid(covered(own.ranges(rows, site), own.spec), own.spec)
         codes = signs_of(encode(rows, on, own.spec), own.spec)
-        steps = jnp.where(finite_rows(rows), on.steps(own.spec), jnp.nan)
-        values = signs_of(weight.unpacked_codes, weight.spec)
-        batch = len(site.operand_axes.batch)
-        values = values.reshape(*values.shape[:batch], -1, codes.shape[-1])
+        (values,) = jax.linear_transpose(site.rows, data.astype(jnp.float32))(codes)
         # Whole numbers below 2**24: exact in float32, in any order.
-        sums = jnp.einsum("...mk,...nk->...mn", codes, values).astype(jnp.int32)
-        return scaled_sums(site, sums, weight_scale(site, weight), steps), state
+        sums = apply(values, _as_operand(weight), preferred_element_type=jnp.float32)
+        steps = jnp.where(anywhere(site, ~finite_rows(rows)), jnp.nan, on.steps(own.spec))
+        outputs = math.prod(weight.shape[axis] for axis in site.operand_axes.output)
+        scales = (
+            site.output(jnp.broadcast_to(each, (*site.output_rows, outputs)))
+            for each in (weight_scale(site, weight), steps)
+        )
+        return scaled(sums.astype(jnp.int32), *scales).astype(site.dtype), state
 
     return _with_handlers(program, params, inputs, rules, dict.fromkeys(static, summed))
+
+
+def _as_operand(weight: QTensor) -> Array:
+    """What codes of a weight stand for in steps, as its equation takes it."""
+    signs = signs_of(weight.unpacked_codes, weight.spec)
+    inverse = sorted(range(signs.ndim), key=weight.permutation.__getitem__)
+    return jnp.transpose(signs, inverse)
 
 
 def _with_handlers(
@@ -143,8 +156,9 @@ def _next_words(link: Link, sums: Array, steps: Array) -> Words:
     output = moved(way.source.output(sums), way.made.before)
     planes = (output[None] >= least) != falling  # (planes, …)
     rows = jax.vmap(partial(_rows, way))(planes.astype(jnp.uint8)) != 0
+    words = jax.vmap(partial(words_of, way.reader))(rows)
     spoiled = ~jnp.isfinite(steps)  # (batch…, rows or 1, 1)
-    return Words(pack_bits(rows), jnp.where(_spoiled_rows(way, spoiled, sums), jnp.nan, step))
+    return Words(words, jnp.where(_spoiled_rows(way, spoiled, sums), jnp.nan, step))
 
 
 def _rows(way: Between, plane: Array) -> Array:
@@ -157,7 +171,7 @@ def _spoiled_rows(way: Between, spoiled: Array, sums: Array) -> Array:
         return spoiled
     spread = jnp.broadcast_to(spoiled, sums.shape).astype(jnp.uint8)
     entries = moved(way.source.output(spread), way.made.before)
-    return jnp.any(_rows(way, entries) != 0, axis=-1, keepdims=True)
+    return anywhere(way.reader, _rows(way, entries) != 0)
 
 
 def _in_place(way: Between) -> bool:

@@ -19,6 +19,7 @@ from jaxcompress.core.formats.coding import encode
 from jaxcompress.core.formats.grids import Grid, covered, grid
 from jaxcompress.core.types import Array
 from jaxcompress.graph import Site
+from jaxcompress.graph.convolutions import Convolution
 from jaxcompress.graph.jaxprs import as_function, aval_of
 from jaxcompress.graph.program import Program
 from jaxcompress.quantize.execution.activations import Activations
@@ -74,9 +75,10 @@ class Between:
 
     @property
     def spacing(self) -> int:
-        """How far sums are apart: products are -1 or 1, or also 0."""
-        zeros = self.before.spec.has_zero or self.before.activations.spec.has_zero
-        return 1 if zeros else 2
+        """How far sums are apart: products are -1 or 1, or also 0, as in padding."""
+        layout, specs = self.source.layout, (self.before.spec, self.before.activations.spec)
+        padded = isinstance(layout, Convolution) and layout.padded
+        return 1 if padded or any(spec.has_zero for spec in specs) else 2
 
     @functools.cached_property
     def possible(self) -> np.ndarray:
@@ -263,23 +265,17 @@ def _rising_or_falling(bits: np.ndarray, possible: np.ndarray):
 
 
 def _outputs(site: Site) -> int:
-    """How many outputs the weight of a dot has, in each of its batches."""
-    return math.prod(site.output_shape) // math.prod(_rows(site))
-
-
-def _rows(site: Site) -> tuple[int, ...]:
-    """(batch…, rows) of a dot."""
-    data = jax.ShapeDtypeStruct(site.data_shape, site.data_dtype)
-    return jax.eval_shape(site.rows, data).shape[:-1]
+    """How many outputs the weight of a site has, in each of its batches."""
+    return math.prod(site.output_shape) // math.prod(site.output_rows)
 
 
 def _channels(site: Site) -> Array:
-    """At every entry of the output of a dot the number of its channel and batch."""
-    batch = _rows(site)[:-1]
+    """At every entry of a site's output the number of its channel and batch."""
+    batch = site.output_rows[:-1]
     numbers = jnp.arange(math.prod(batch) * _outputs(site), dtype=jnp.int32)
     return _spread(site, numbers.reshape(*batch, 1, _outputs(site)))
 
 
 def _spread(site: Site, numbers: Array) -> Array:
-    """Numbers of channels, (batch…, 1, outputs), at every entry of a dot's output."""
-    return site.output(jnp.broadcast_to(numbers, (*_rows(site), _outputs(site))))
+    """Numbers of channels, (batch…, 1, outputs), at every entry of a site's output."""
+    return site.output(jnp.broadcast_to(numbers, (*site.output_rows, _outputs(site))))
