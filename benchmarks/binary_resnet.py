@@ -28,7 +28,7 @@ from jaxcompress.core.types import Array, Key, Model, Params
 from jaxcompress.demo.data import Images
 
 training = jc.quantize.training
-PLAN = Training(epochs=12, learning_rate=4e-3, weight_decay=0.0)
+PLAN = Training(epochs=6, learning_rate=4e-3, weight_decay=0.0)
 BLOCKS = "Block_*/kernel"
 INSIDE = jc.matching(BLOCKS)
 

@@ -5,8 +5,7 @@
 The LSTM of `benchmarks.quantized_lstm` on tiny Shakespeare, trained in floats, then
 trained on for a quarter of its steps with the steps of weights and of data learned
 (LSQ). As a control the floats train on alike. The first matrix that characters select
-rows from stays in floats. Test windows are opened once per seed; the learning rate was
-chosen on validation windows of seed 0.
+rows from stays in floats. Test windows are opened once per seed; nothing was tuned.
 """
 
 import argparse
