@@ -46,7 +46,8 @@ def recode(
 
     Args:
       merged: arrays, as `technique.merge(base, adapters)` gives them.
-      base: the params that were adapted; each `QTensor` says the format of its leaf.
+      base: the params that were adapted; each `QTensor` says the format of its leaf, and
+        arrays stay arrays.
       quantize: `jc.quantize.quantize`, or a function like it that rounds otherwise.
       axes: what `graph.axes` gave.
 
@@ -55,7 +56,8 @@ def recode(
       they lose of each such leaf by name.
 
     Raises:
-      TypeError: an argument is of another kind, or traced.
+      TypeError: an argument is of another kind, or traced; or a leaf of the base is
+        compressed otherwise, as `Corrected` and `Rotated` are, which no format says.
       ValueError: the params are not of the same leaves and shapes, or the base has no
         codes.
 
@@ -71,7 +73,9 @@ def recode(
         check_concrete("recode", **{argument: tree})
     check_takes("recode", "quantize", quantize, 2, "Pass jc.quantize.quantize.")
     named_axes("recode", axes)
-    codes = {name: leaf for name, leaf in named_leaves(base).items() if isinstance(leaf, QTensor)}
+    codes = {name: leaf for name, leaf in named_leaves(base).items() if is_compressed(leaf)}
+    for name, leaf in codes.items():
+        _check_codes(name, leaf)
     if not codes:
         raise ValueError(
             "recode(base=...) has no leaf of codes whose format could be taken. Pass the params "
@@ -90,6 +94,15 @@ def recode(
         for name, leaf in codes.items()
     }
     return map_named(lambda name, _: found[name], merged), lost
+
+
+def _check_codes(name: str, leaf) -> None:
+    if not isinstance(leaf, QTensor):
+        raise TypeError(
+            f"recode(base=...): leaf {name!r} is {leaf!r}, which is more than codes of a format. "
+            "Ship technique.freeze(base, adapters), or pass a base with an array in its place, "
+            "for the merged array to stay one."
+        )
 
 
 def _check_array(name: str, array, leaf: QTensor) -> None:

@@ -297,6 +297,24 @@ def test_recoded_weights_have_the_formats_of_the_base_and_say_what_is_lost():
     assert list(lost) == ["w"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "rounding"),
+    {
+        "Rotated": jc.quantize.rounding.rotated(jc.quantize.rounding.nearest()),
+        "Corrected": jc.quantize.rounding.low_rank(jc.quantize.rounding.nearest(), rank=1),
+    }.items(),
+)
+def test_recoding_refuses_what_no_format_says(kind, rounding):
+    whole = PARAMS | {"v": normal(16, 6)}
+    base, _ = jc.quantize.quantize({"v": whole["v"]}, INT8, rounding=rounding)
+    base = jc.quantize.quantize(PARAMS, INT8)[0] | base
+    message = rf"recode\(base=...\): leaf 'v' is {kind}\(.*technique.freeze"
+    with pytest.raises(TypeError, match=message):
+        jc.adapt.recode(whole, base, jc.quantize.quantize)
+    params, _ = jc.adapt.recode(whole, base | {"v": whole["v"]}, jc.quantize.quantize)
+    assert params["v"] is whole["v"]
+
+
 ADAPTERS = {"w": {"left": np.zeros((6, 2), np.float32), "right": np.ones((2, 16), np.float32)}}
 WRONG = {
     "no rank": (lambda: jc.adapt.lora(0, START), "lora(rank=0) must be at least 1, and an int"),
