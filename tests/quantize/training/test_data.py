@@ -452,6 +452,22 @@ def test_formats_that_a_method_does_not_define_are_refused(make, message):
         make()
 
 
+@pytest.mark.parametrize(
+    "method", [learned_step(uint2()), learned_step(int8()), learned_step_and_offset(uint8())]
+)
+def test_training_starts_finite_at_huge_data(method):
+    largest = float(np.finfo(np.float32).max)
+    for x in (jnp.full((2, 2), 0.9 * largest), jnp.array([[largest, -largest]])):
+        technique, params = learned_activations(dense, method), {"kernel": jnp.eye(2)}
+        companions = technique.init(params, x)
+
+        def loss(companions, params, x, technique=technique):
+            return jnp.sum(technique.model(params, companions, x)) * 2**-100
+
+        grads = jax.jit(jax.grad(loss))(companions, params, x)
+        assert all(bool(jnp.isfinite(each)) for each in jax.tree.leaves((companions, grads)))
+
+
 def test_refusals():
     params, x = {"kernel": jnp.eye(2)}, jnp.ones((1, 2))
     technique = learned_activations(dense, learned_step(int8()))

@@ -42,8 +42,9 @@ class Statistics(NamedTuple):
 
     @property
     def mean(self) -> Array:
-        """The mean magnitude."""
-        return self.total / jnp.maximum(self.count, 1.0)
+        """The mean magnitude; the largest float where the sum overflowed."""
+        mean = self.total / jnp.maximum(self.count, 1.0)
+        return jnp.where(jnp.isinf(mean), jnp.finfo(jnp.float32).max, mean)
 
 
 class RangeMethod(NamedTuple):

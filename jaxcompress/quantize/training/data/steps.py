@@ -7,6 +7,7 @@ from jaxcompress.core.observers import Range
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import Array
 from jaxcompress.quantize.training.data.method import (
+    LARGEST,
     Learned,
     RangeMethod,
     Statistics,
@@ -62,7 +63,8 @@ def learned_step(spec: QuantSpec) -> RangeMethod:
     lowest, highest = float(spec.lowest), float(spec.highest)
 
     def start(found: Statistics) -> Learned:
-        return {"step": 2 * found.mean / jnp.sqrt(jnp.float32(highest))}
+        step = 2 * (found.mean / jnp.sqrt(jnp.float32(highest)))
+        return {"step": jnp.minimum(step, LARGEST)}
 
     def ends(learned: Learned) -> Range:
         step = positive(learned["step"])
@@ -122,7 +124,9 @@ def learned_step_and_offset(spec: QuantSpec) -> RangeMethod:
     def start(found: Statistics) -> Learned:
         low, high = jnp.minimum(found.low, 0.0), jnp.maximum(found.high, 0.0)
         step = high / span - low / span
-        return {"step": step, "offset": low - lowest * step}
+        # Where the step is too large to be read as it is, the offset shrinks with it.
+        share = jnp.minimum(step, LARGEST) / jnp.where(step > 0, step, 1.0)
+        return {"step": share * step, "offset": share * low - lowest * (share * step)}
 
     def zero_point(learned: Learned) -> Array:
         """The code of zero, a whole number of the spec's."""
