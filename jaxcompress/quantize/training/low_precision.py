@@ -84,7 +84,9 @@ def low_precision(fn: Model, precision: Precision | Rules = INT8_PRECISION) -> L
 
     Take `met` from no optimizer and clip it with no gradients; over devices or
     microbatches it is to be reduced by a maximum. In a loop over time, and under `vmap`
-    with shared histories, the largest of all turns and examples is noted. What was not
+    with shared histories, the largest of all turns and examples is noted; so members of
+    an ensemble that is trained by `vmap` share maxima unless their histories are
+    stacked before: `jax.vmap(technique.init, (0, None))(members, x)`. What was not
     differentiated leaves histories as they are.
 
     Args:

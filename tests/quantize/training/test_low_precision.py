@@ -328,7 +328,7 @@ def test_examples_under_vmap_share_the_largest_maximum():
     np.testing.assert_allclose(found.weight, [jnp.abs(params["w"]).max(), 0, 0])
     # Members of an ensemble have their own.
     members = {"w": jnp.stack([params["w"], 2 * params["w"]])}
-    each = jax.tree.map(lambda h: jnp.stack([h, h]), histories)
+    each = jax.vmap(technique.init, (0, None))(members, xs[0])
 
     def of_all(each):
         return jnp.sum(jax.vmap(technique.model, (0, 0, None))(members, each, xs[0]))
