@@ -37,7 +37,8 @@ def quantized_gradients(fn: Model, bits: int | Rules = 6) -> NoisyModel:
         g'   = 2 max|g| · (round((2**bits - 1) · clip(s, 0, 1)) / (2**bits - 1) - 1/2)
 
     with a maximum for each example, an entry along the first axis of the output as the
-    model's author wrote it. What is inside of the range is right in the mean. The
+    model's author wrote it, or the whole output where a model takes one example without
+    such an axis and `vmap` stands around it. What is inside of the range is right in the mean. The
     forward pass is unchanged; for low-bit weights and data wrap the model in the views
     and wrappers for these first. With so few bits zero is no level: each gradient gets
     noise. A gradient that is not finite leaves none of its example's finite.
@@ -96,7 +97,10 @@ def _replacement(bits: int, key: Key) -> Replacement:
         if isinstance(site.layout, Lookup) or not jnp.issubdtype(site.dtype, jnp.floating):
             return y
         own = jax.random.fold_in(key, zlib.crc32(site.name.encode()))
-        shown: Array = _rounding_back(bits, site.result(y), own)
+        result = site.result(y)
+        # Where the weight makes all axes, the data are one example, of no axis of its own.
+        examples = result[None] if len(site.operand_axes.output) == y.ndim else result
+        shown: Array = _rounding_back(bits, examples, own).reshape(result.shape)
         back = sorted(range(y.ndim), key=site.result_order.__getitem__)
         return jnp.transpose(shown, back)
 

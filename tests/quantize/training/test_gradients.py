@@ -127,3 +127,14 @@ def test_errors_name_the_function():
     model = quantized_gradients(dense, 4)
     with pytest.raises(ValueError, match=r"quantized_gradients\(step=...\) draws noise"):
         model({"w": jnp.ones((2, 2))}, jnp.ones((1, 2)), step=jc.Step())
+
+
+def test_a_model_of_one_example_under_vmap_is_rounded_as_one_of_a_batch():
+    model = quantized_gradients(lambda params, x: x @ params["w"], bits=1)
+    weights, step = jnp.array([[4.0, 1.0, -1.0], [0.5, 2.0, 0.5]]), jc.Step(key=jax.random.key(0))
+
+    def gradient(x, weights):
+        return jax.grad(lambda x: jnp.sum(weights * model({"w": jnp.eye(3)}, x, step=step)))(x)
+
+    found = jax.jit(jax.vmap(gradient))(jnp.ones((2, 3)), weights)
+    np.testing.assert_array_equal(jnp.abs(found), [[4.0] * 3, [2.0] * 3])
