@@ -100,9 +100,9 @@ def _replacement(bits: int, key: Key) -> Replacement:
         result = site.result(y)
         # Where the weight makes all axes, the data are one example, of no axis of its own.
         examples = result[None] if len(site.operand_axes.output) == y.ndim else result
-        shown: Array = _rounding_back(bits, examples, own).reshape(result.shape)
+        shown: Array = _rounding_back(bits, examples, own)
         back = sorted(range(y.ndim), key=site.result_order.__getitem__)
-        return jnp.transpose(shown, back)
+        return jnp.transpose(shown.reshape(result.shape), back)
 
     return replacement
 
