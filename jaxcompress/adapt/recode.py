@@ -46,8 +46,8 @@ def recode(
 
     Args:
       merged: arrays, as `technique.merge(base, adapters)` gives them.
-      base: the params that were adapted; each `QTensor` says the format of its leaf, and
-        arrays stay arrays.
+      base: the params that were adapted; each `QTensor` says the format of its leaf,
+        and arrays stay arrays.
       quantize: `jc.quantize.quantize`, or a function like it that rounds otherwise.
       axes: what `graph.axes` gave.
 

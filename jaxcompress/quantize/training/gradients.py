@@ -38,10 +38,10 @@ def quantized_gradients(fn: Model, bits: int | Rules = 6) -> NoisyModel:
 
     with a maximum for each example, an entry along the first axis of the output as the
     model's author wrote it, or the whole output where a model takes one example without
-    such an axis and `vmap` stands around it. What is inside of the range is right in the mean. The
-    forward pass is unchanged; for low-bit weights and data wrap the model in the views
-    and wrappers for these first. With so few bits zero is no level: each gradient gets
-    noise. A gradient that is not finite leaves none of its example's finite.
+    such an axis and `vmap` stands around it. What is inside of the range is right in
+    the mean. The forward pass is unchanged; for low-bit weights and data wrap the model
+    in the views and wrappers for these first. With so few bits zero is no level: each
+    gradient gets noise. A gradient that is not finite leaves none of its example's finite.
 
     Args:
       fn: fn(params, *inputs) -> outputs.
@@ -98,7 +98,7 @@ def _replacement(bits: int, key: Key) -> Replacement:
             return y
         own = jax.random.fold_in(key, zlib.crc32(site.name.encode()))
         result = site.result(y)
-        # Where the weight makes all axes, the data are one example, of no axis of its own.
+        # Where the weight makes all axes, data are one example, without an axis of it.
         examples = result[None] if len(site.operand_axes.output) == y.ndim else result
         shown: Array = _rounding_back(bits, examples, own)
         back = sorted(range(y.ndim), key=site.result_order.__getitem__)

@@ -244,8 +244,13 @@ def test_outputs_are_those_of_training_to_the_bit(case):
 def test_scales_that_are_no_powers_of_two_round_as_sums_do():
     """Packed outputs are of exact sums; training's own sums round."""
     params, rules = prepared(BY_NAME["binary"]._replace(weights=formats.binary()))
-    packed = packed_model(mlp, params, rules, normal(5, 20))
+    x = normal(5, 20)
+    packed = packed_model(mlp, params, rules, x)
     assert packed.agreement.largest < 1e-5
+    running = jax.jit(lambda packed, x: packed(x)), jax.jit(fake_quantize_activations(mlp, rules))
+    apart = np.abs(running[0](packed, x) - running[1](params, x))
+    assert packed.agreement == (apart.size, np.sum(apart > 0), apart.max())
+    assert apart.max() > 0
 
 
 def test_layers_in_a_loop_are_packed_in_each_turn():

@@ -1,16 +1,12 @@
 """Whether outputs on words are those of the same program in floats, and of training."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from jaxcompress.core.rules import Rules
-from jaxcompress.core.types import Params, PyTree
-from jaxcompress.graph.program import Program
-from jaxcompress.quantize.execution.packed.running import in_floats
-from jaxcompress.quantize.execution.packed.weights import SignSite
+from jaxcompress.core.types import PyTree
 
 
 class Agreement(NamedTuple):
@@ -35,25 +31,31 @@ class Agreement(NamedTuple):
         )
 
 
-def agreement(
-    program: Program,
-    params: Params,
-    inputs: tuple,
-    static: Mapping[str, SignSite],
-    rules: Rules,
-    run: Callable,
-    arrays: Sequence,
-) -> Agreement | None:
-    """Compares outputs with those of two programs in floats; None for shapes alone."""
+Outputs = tuple[Callable, PyTree]
+"""A function (params, *inputs) to outputs, and its params."""
+
+
+def agreement(words: Outputs, exact: Outputs, training: Outputs, inputs: tuple) -> Agreement | None:
+    """Compares outputs on words with training's; None for shapes alone.
+
+    Each is compiled alone, as users do: in one program with others XLA rounds the sums
+    of training otherwise.
+
+    Args:
+      words: what is compared.
+      exact: what it must be, by other means.
+      training: what it should be.
+      inputs: arrays, or shapes.
+
+    Raises:
+      ValueError: outputs are not the exact ones.
+    """
     if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(inputs)):
         return None
-
-    @jax.jit
-    def expected(params, inputs):
-        return [in_floats(program, params, inputs, each, rules) for each in (static, {})]
-
-    found, (exact, training) = jax.jit(run)(arrays, inputs), expected(params, inputs)
-    unlike = compared(found, exact)
+    found, expected, trained = (
+        jax.jit(fn)(params, *inputs) for fn, params in (words, exact, training)
+    )
+    unlike = compared(found, expected)
     if unlike.differing:
         raise ValueError(
             f"packed_model(inputs=...): {unlike.differing} of {unlike.count} outputs differ from "
@@ -61,7 +63,7 @@ def agreement(
             "floats round otherwise where XLA compiles them with others; pass shapes in the "
             "place of inputs to pack it all the same."
         )
-    return compared(found, training)
+    return compared(found, trained)
 
 
 def compared(found: PyTree, expected: PyTree) -> Agreement:

@@ -22,10 +22,11 @@ from jaxcompress.quantize.execution.packed.check import Agreement, agreement
 from jaxcompress.quantize.execution.packed.flat import flattened
 from jaxcompress.quantize.execution.packed.held import needed
 from jaxcompress.quantize.execution.packed.report import packed_report
-from jaxcompress.quantize.execution.packed.running import Link, in_words
+from jaxcompress.quantize.execution.packed.running import Link, in_floats, in_words
 from jaxcompress.quantize.execution.packed.sources import Made, origins
 from jaxcompress.quantize.execution.packed.tables import Between, Thresholds, thresholds
 from jaxcompress.quantize.execution.packed.weights import Found, SignSite, found_signs
+from jaxcompress.quantize.training.activations import fake_quantize_activations
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -191,7 +192,13 @@ def packed_model(
     run = partial(_run, static)
     live = needed(run, shapes, inputs)
     held = tuple(array for array, kept in zip(arrays, live, strict=True) if kept)
-    compared = agreement(program, params, inputs, found.sites, rules, run, arrays)
+    exact = partial(in_floats, program, static=found.sites, rules=rules)
+    compared = agreement(
+        (lambda arrays, *inputs: run(arrays, inputs), arrays),
+        (lambda params, *inputs: exact(params, inputs), params),
+        (fake_quantize_activations(fn, activations), params),
+        inputs,
+    )
     report = packed_report(tree, jax.tree.unflatten(structure, live), found, reasons, compared)
     static = dataclasses.replace(static, live=live, report=report, agreement=compared)
     return PackedModel(held, static)
