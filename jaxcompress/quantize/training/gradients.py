@@ -41,7 +41,8 @@ def quantized_gradients(fn: Model, bits: int | Rules = 6) -> NoisyModel:
     such an axis and `vmap` stands around it. What is inside of the range is right in
     the mean. The forward pass is unchanged; for low-bit weights and data wrap the model
     in the views and wrappers for these first. With so few bits zero is no level: each
-    gradient gets noise. A gradient that is not finite leaves none of its example's finite.
+    gradient gets noise. A gradient that is not finite leaves none of its example's
+    finite.
 
     Args:
       fn: fn(params, *inputs) -> outputs.

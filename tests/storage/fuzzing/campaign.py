@@ -176,8 +176,8 @@ def run(first: int, count: int, folder: pathlib.Path, traced: int) -> dict[str, 
       first: the first seed.
       count: of files.
       folder: for the files, which are written one over the other.
-      traced: of each so many files one is read again with its memory traced, which takes
-        six times as long. The limit of address space holds for all.
+      traced: of each so many files one is read again with its memory traced, which
+        takes six times as long. The limit of address space holds for all.
     """
     results: dict[int, dict[str, Any]] = {}
     while len(results) < count:
