@@ -86,10 +86,15 @@ def measure(width: int, batch: int, seed: int) -> dict[str, Any]:
         "integer": partial(jax.jit(on_int8), eight, x),
         "packed": partial(jax.jit(lambda packed, x: packed(x)), packed, x),
     }
+    held = {"float32": params, "signs": arrays, "integer": eight, "packed": packed}
+    return compared(calls, held)
+
+
+def compared(calls: Mapping[str, Callable[[], Any]], held: Mapping[str, Any]) -> dict[str, Any]:
+    """Milliseconds of each call, bytes of what it holds, and outputs unlike "signs"."""
     expected = np.asarray(calls["signs"]())
     timings = runner.interleaved(calls, repeats=REPEATS)
     processor = processor_ms(calls)
-    held = {"float32": params, "signs": arrays, "integer": eight, "packed": packed}
     return {
         name: {
             "median_ms": timings[name].median_seconds * 1e3,

@@ -19,8 +19,7 @@ import numpy as np
 
 import jaxcompress as jc
 from benchmarks import runner
-from benchmarks.packed_bits import CLASSES, HIDDEN, REPEATS, SIGNS, processor_ms
-from jaxcompress.core.sizes import size_bytes
+from benchmarks.packed_bits import CLASSES, HIDDEN, REPEATS, SIGNS, compared
 
 NETS = ((32, 16), (64, 16), (256, 8))
 """Channels, and the side of the images."""
@@ -87,20 +86,7 @@ def measure(channels: int, side: int, batch: int, seed: int) -> dict[str, Any]:
         "signs": partial(signs, arrays, x),
         "packed": partial(jax.jit(lambda packed, x: packed(x)), packed, x),
     }
-    expected = np.asarray(calls["signs"]())
-    timings = runner.interleaved(calls, repeats=REPEATS)
-    processor = processor_ms(calls)
-    held = {"float32": params, "signs": arrays, "packed": packed}
-    return {
-        name: {
-            "median_ms": timings[name].median_seconds * 1e3,
-            "processor_ms": processor[name],
-            "spread": timings[name].spread,
-            "bytes": size_bytes(held[name]),
-            "outputs_unlike_training": int(np.sum(np.asarray(call()) != expected)),
-        }
-        for name, call in calls.items()
-    }
+    return compared(calls, {"float32": params, "signs": arrays, "packed": packed})
 
 
 def main() -> None:

@@ -121,11 +121,9 @@ def each_expert(seed):
     return normal(2, 16, 16, seed=seed) * jnp.array([0.3, 4.0])[:, None, None]
 
 
-def window(x, kernel, stride=1, padding="SAME"):
+def window(x, kernel, stride=1):
     numbers = ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_general_dilated(
-        x, kernel, (stride,) * 2, padding, dimension_numbers=numbers
-    )
+    return jax.lax.conv_general_dilated(x, kernel, (stride,) * 2, "SAME", dimension_numbers=numbers)
 
 
 def convolutions(p, x):
