@@ -185,9 +185,8 @@ class Site:
         Raises:
           ValueError: the site is a gather, a ragged dot, or a convolution in groups.
         """
-        vectors = self._layout_of_rows("windows").windows(
-            data
-        )  # (batch…, rows, inputs as the operand has them)
+        # (batch…, rows, inputs as the operand has them)
+        vectors = self._layout_of_rows("windows").windows(data)
         # A leaf (heads, width, out) may be (width · heads, out) where it arrives. Its
         # inputs are split into parts of one axis of the leaf each, put in the order of
         # the leaf, and joined again.

@@ -121,7 +121,8 @@ def _over_the_edge(layout: Convolution, weights: Array) -> Array:
     """(positions, N) int32: the sum of the weights that meet no data, by position."""
     edge = layout.edge  # (positions, taps)
     features = layout.data_shape[layout.data_axes[1]]
-    words_of_tap = weights.reshape(*weights.shape[:2], edge.shape[1], -1)
+    taps = edge.shape[1]
+    words_of_tap = weights.reshape(*weights.shape[:2], taps, weights.shape[-1] // taps)
     bits = jnp.sum(jax.lax.population_count(words_of_tap), -1, dtype=jnp.int32)
     of_tap = jnp.sum(2 * bits - features, 0) // len(weights)  # (N, taps)
     sums = jnp.einsum(
