@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-import tracemalloc
 
 import jax
 import numpy as np
@@ -16,6 +15,7 @@ from jaxcompress.storage import FileError, load, save, size
 from jaxcompress.storage.container import ahead, disk
 from tests.inputs import QTENSORS
 from tests.storage.bits import assert_same_bits
+from tests.storage.costs import traced
 
 MEBIBYTE = 1 << 20
 
@@ -141,12 +141,10 @@ def test_saving_takes_memory_for_the_leaves_at_hand(tmp_path, three):
     random = np.random.default_rng(0)
     mask = random.random((MEBIBYTE,)) < 0.1
     pruned = {f"{i:02}": np.where(mask, i + 1, 0).astype(np.int32) for i in range(24)}
-    tracemalloc.start()
-    save(tmp_path / "file", pruned)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    with traced() as memory:
+        save(tmp_path / "file", pruned)
     # Each leaf has 4 MiB, of which one is a mask of truth values while it is coded.
-    assert peak < 4 * 4 * MEBIBYTE
+    assert memory.peak < 4 * 4 * MEBIBYTE
     assert_same_bits(load(tmp_path / "file"), pruned)
 
 

@@ -4,7 +4,6 @@ import dataclasses
 import os
 import pathlib
 import shutil
-import tracemalloc
 from typing import Any
 
 import hypothesis
@@ -35,6 +34,7 @@ from jaxcompress.storage.container.dtypes import WORD_BITS, known_dtype
 from jaxcompress.storage.container.plan import plan
 from tests.inputs import COMPOSED, QTENSORS
 from tests.storage.bits import assert_same_bits
+from tests.storage.costs import traced
 from tests.storage.fuzzing.campaign import answer
 from tests.storage.fuzzing.files import put_together, taken_apart
 from tests.storage.fuzzing.mutations import mutated
@@ -215,11 +215,9 @@ def test_memory_beside_the_tree_is_that_of_few_leaves(base, path, monkeypatch):
     old = {f"{i:02}": np.full(MEBIBYTE, i + 1, np.float32) for i in range(12)}
     save(base, old)
     new = {name: x * np.float32(1.001) for name, x in old.items()}
-    tracemalloc.start()
-    save_delta(path, new, base=base)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 6 * 4 * MEBIBYTE  # of 48 MiB: words, planes and codes of two leaves
+    with traced() as memory:
+        save_delta(path, new, base=base)
+    assert memory.peak < 6 * 4 * MEBIBYTE  # of 48 MiB: words, planes and codes of two leaves
     assert_same_bits(load_delta(path, base=base), jax.device_put(new))
 
 

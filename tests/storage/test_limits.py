@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import stat
-import tracemalloc
 from typing import Any
 
 import jax.numpy as jnp
@@ -24,7 +23,7 @@ from jaxcompress.storage.container import safetensors
 from jaxcompress.storage.container.dtypes import WORD_BITS, known_dtype
 from jaxcompress.storage.container.limits import HEADER_WEIGHT, array_bytes, leaf_bytes
 from tests.inputs import DENSE
-from tests.storage.clock import measured
+from tests.storage.costs import measured, traced
 from tests.storage.forging import forged_1, forged_2
 
 MEBIBYTE = 1 << 20
@@ -32,12 +31,10 @@ MEBIBYTE = 1 << 20
 
 def peak(do, *arguments) -> int:
     """Bytes that a call took beside what there was."""
-    tracemalloc.start()
-    kept = do(*arguments)
-    found = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    with traced() as memory:
+        kept = do(*arguments)
     del kept
-    return found
+    return memory.peak
 
 
 def codes(bits: int, symmetric: bool, zeros: bool) -> QTensor:

@@ -1,7 +1,6 @@
 """Thin factors of differences: nearest of their rank, with the error they state."""
 
 import pathlib
-import tracemalloc
 
 import jax.numpy as jnp
 import ml_dtypes
@@ -25,6 +24,7 @@ from jaxcompress.storage import (
 from jaxcompress.structure import ranks
 from tests.inputs import QTENSORS
 from tests.storage.bits import assert_same_bits
+from tests.storage.costs import traced
 from tests.storage.fuzzing.campaign import answer
 from tests.storage.fuzzing.files import put_together, taken_apart
 from tests.storage.fuzzing.mutations import mutated
@@ -293,8 +293,6 @@ def test_loading_takes_little_more_than_the_tree(base, path, method):
     else:
         save_low_rank_delta(path, new, base=base, factors=Factors(2, jnp.float32))
     load_delta(path, base=base)  # compiles
-    tracemalloc.start()
-    load_delta(path, base=base)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak <= 8 * MEBIBYTE + 4 * (path.stat().st_size + 2 * MEBIBYTE)
+    with traced() as memory:
+        load_delta(path, base=base)
+    assert memory.peak <= 8 * MEBIBYTE + 4 * (path.stat().st_size + 2 * MEBIBYTE)

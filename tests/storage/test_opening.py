@@ -4,7 +4,6 @@ import concurrent.futures
 import gc
 import os
 import pathlib
-import tracemalloc
 from typing import Any
 
 import jax
@@ -19,6 +18,7 @@ from jaxcompress.storage import FileError, describe, load, save
 from jaxcompress.storage.container import memory
 from tests.inputs import COMPOSED, QTENSORS
 from tests.storage.bits import assert_same_array, assert_same_bits
+from tests.storage.costs import traced
 from tests.storage.golden import cases
 
 MEBIBYTE = 1 << 20
@@ -83,12 +83,9 @@ def test_what_the_header_says_needs_no_leaf(path, tree, monkeypatch):
 def test_plain_arrays_are_the_file_itself(path):
     tree = {f"{i}": np.full(MEBIBYTE, i + 1, np.float32) for i in range(3)}
     save(path, tree)
-    tracemalloc.start()
-    with storage.open(path) as opened:
+    with traced() as memory, storage.open(path) as opened:
         kept = dict(opened)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < MEBIBYTE // 4
+    assert memory.peak < MEBIBYTE // 4
     assert_same_bits(kept, tree)
     assert_same_bits(jax.device_put(kept), jax.device_put(tree))
 

@@ -3,7 +3,6 @@
 import dataclasses
 import gc
 import os
-import tracemalloc
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ from jaxcompress.storage.container import memory, safetensors
 from jaxcompress.storage.container.dtypes import WORD_BITS, known_dtype
 from tests.inputs import QTENSORS
 from tests.storage.bits import assert_same_bits
+from tests.storage.costs import traced
 
 MEBIBYTE = 1 << 20
 
@@ -87,15 +87,14 @@ def test_an_array_is_the_memory_it_was_read_into(path, buffers, name):
 def test_memory_stays_while_an_array_does_and_goes_with_it(path):
     tree = {"a": np.arange(MEBIBYTE, dtype=np.float32), "b": np.ones(3, np.float32)}
     save(path, tree)
-    tracemalloc.start()
-    loaded = load(path)
-    gc.collect()
-    others = [np.full(MEBIBYTE, 7, np.float32) for _ in range(3)]  # would take freed memory
-    np.testing.assert_array_equal(loaded["a"], tree["a"])
-    del others, loaded["a"]
-    gc.collect()
-    assert tracemalloc.get_traced_memory()[0] < MEBIBYTE
-    tracemalloc.stop()
+    with traced() as memory:
+        loaded = load(path)
+        gc.collect()
+        others = [np.full(MEBIBYTE, 7, np.float32) for _ in range(3)]  # would take freed memory
+        np.testing.assert_array_equal(loaded["a"], tree["a"])
+        del others, loaded["a"]
+        gc.collect()
+    assert memory.held < MEBIBYTE
 
 
 def test_a_donated_leaf_changes_no_other(path):
@@ -113,17 +112,13 @@ def test_a_donated_leaf_changes_no_other(path):
 def test_a_dense_file_is_in_memory_once(path):
     tree = {f"{i}": np.full((MEBIBYTE // 4 + i, 3), i + 1, np.float32) for i in range(4)}
     size_bytes = save(path, tree)
-    tracemalloc.start()
-    loaded = load(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.reset_peak()
-    begin = tracemalloc.get_traced_memory()[0]
-    describe(path)
-    described = tracemalloc.get_traced_memory()[1] - begin
-    tracemalloc.stop()
-    assert size_bytes <= peak <= 1.01 * size_bytes + MEBIBYTE
+    with traced() as loading:
+        loaded = load(path)
+    with traced() as describing:
+        describe(path)
+    assert size_bytes <= loading.peak <= 1.01 * size_bytes + MEBIBYTE
     # The test above says that XLA holds no copy of its own.
-    assert described <= 1.5 * MEBIBYTE
+    assert describing.peak <= 1.5 * MEBIBYTE
     assert_same_bits(loaded, tree)
 
 
@@ -137,11 +132,9 @@ def test_a_quantized_leaf_is_decoded_before_the_next(path):
         for i in range(1, 7)
     ]
     size_bytes = save(path, tree)
-    tracemalloc.start()
-    loaded = load(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak <= 1.4 * size_bytes
+    with traced() as memory:
+        loaded = load(path)
+    assert memory.peak <= 1.4 * size_bytes
     assert_same_bits(loaded, tree)
 
 

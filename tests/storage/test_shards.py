@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import pathlib
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from jaxcompress.storage import FileError, describe, load, load_leaf, load_remov
 from jaxcompress.storage.container import ahead, digests, disk
 from tests.inputs import QTENSORS
 from tests.storage.bits import assert_same_bits
+from tests.storage.costs import traced
 from tests.storage.fuzzing.campaign import answer, opened_leaves
 from tests.storage.fuzzing.mutations import OF_JSON, chosen, places
 
@@ -141,12 +141,10 @@ def test_memory_beside_the_tree_is_that_of_few_leaves(path, monkeypatch):
     monkeypatch.setattr(ahead, "threads", lambda: 2)
     mask = np.arange(MEBIBYTE) % 10 == 0
     params = {f"{i:02}": np.where(mask, i + 1, 0).astype(np.int32) for i in range(16)}
-    tracemalloc.start()
-    save_shards(path, params, shard_bytes=MEBIBYTE)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    with traced() as memory:
+        save_shards(path, params, shard_bytes=MEBIBYTE)
     assert len(shards(path)) > 4
-    assert peak < 3 * 4 * MEBIBYTE  # of 64 MiB
+    assert memory.peak < 3 * 4 * MEBIBYTE  # of 64 MiB
     assert_same_bits(load(path), params)
 
 

@@ -15,7 +15,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.storage import FileError, describe, load, load_leaf, load_removal, save
 from jaxcompress.storage.container.errors import LONGEST_MESSAGE
 from jaxcompress.storage.container.limits import HEADER_WEIGHT, leaf_bytes
-from tests.storage import clock
+from tests.storage import costs
 from tests.storage.bits import assert_same_bits
 from tests.storage.fuzzing.corpus import CORPUS
 from tests.storage.fuzzing.files import File, put_together, taken_apart
@@ -125,7 +124,7 @@ def measured(path: pathlib.Path, seed: int, traced: int) -> dict[str, Any]:
     """
     path.write_bytes(content(seed))
     header, size = int.from_bytes(path.read_bytes()[:8], "little"), path.stat().st_size
-    with clock.measured() as taken:
+    with costs.measured() as taken:
         kind, accepted, fault = answered(path)
     peak = peak_memory(path) if seed % traced == 0 else 0
     bound = CONSTANT + 4 * (size + accepted + HEADER_WEIGHT * header)
@@ -146,11 +145,9 @@ def answered(path: pathlib.Path) -> tuple[str, int, str]:
 
 def peak_memory(path: pathlib.Path) -> int:
     """The most bytes that reading a file takes."""
-    tracemalloc.start()
-    answered(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
+    with costs.traced() as memory:
+        answered(path)
+    return memory.peak
 
 
 def summed(results: dict[int, dict[str, Any]]) -> dict[str, Any]:
