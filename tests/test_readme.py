@@ -1,53 +1,80 @@
 """The pages tell the truth: every ```python block of README.md and of docs/ runs.
 
 The blocks of one page run in the order they are read and share one namespace, as a
-reader's session would. What is only to be looked at (another library's code, output)
-carries another tag than `python`.
+reader's session would; a ```text block that follows one directly is what it prints.
+What is only to be looked at (another library's code, a file's layout) carries another
+tag than `python`.
 """
 
 import pathlib
-import re
 
 import jax
 import pytest
 
+from tests.pages import Block, agrees, blocks, run, written_anew
+
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(text: str) -> list[tuple[int, str]]:
-    """The ```python blocks of a page, each with the number of lines above its first."""
-    return [(text.count("\n", 0, match.start(1)), match[1]) for match in BLOCK.finditer(text)]
-
-
-def run(page: pathlib.Path) -> dict:
-    """The namespace that a page's blocks leave; tracebacks name page and line.
-
-    A page that counts what was compiled begins without caches, as a reader's session
-    does: JAX counts in one cache for the whole process, and counts nothing once that is
-    full. Where Flax is not installed, the test is skipped at the first block that needs
-    it.
-    """
-    text = page.read_text(encoding="utf-8")
-    if "_cache_size" in text:
-        jax.clear_caches()
-    namespace = {"__name__": page.stem}
-    for above, source in blocks(text):
-        try:
-            exec(compile("\n" * above + source, str(page), "exec"), namespace)
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != "flax":
-                raise
-            pytest.skip(f"{page.name}:{above + 1} and what follows needs Flax.")
-    return namespace
+def page_of(tmp_path, text: str) -> pathlib.Path:
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    return page
 
 
 def test_blocks_share_a_namespace_and_know_their_lines(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("# Title\n```python\na = 1\n```\n```sh\nls\n```\n\n```python\nb = a + 1\n```\n")
-    assert blocks(page.read_text()) == [(2, "a = 1\n"), (9, "b = a + 1\n")]
-    assert run(page)["b"] == 2
+    text = "# Title\n```python\na = 1\n```\n```sh\nls\n```\n\n```python\nb = a + 1\n```\n"
+    assert blocks(text) == [Block(2, "a = 1\n", None), Block(9, "b = a + 1\n", None)]
+    assert run(page_of(tmp_path, text))["b"] == 2
+
+
+PRINTS = "```python\nprint(1.25, 3)\n```\n\n```text\n{}\n```\n"
+RAISES = "```python\nprint('so far')\nint('x')\n```\n\n```text\nso far\n{}: invalid ...\n```\n"
+
+
+def test_what_a_page_shows_is_what_its_block_prints(tmp_path):
+    run(page_of(tmp_path, PRINTS.format("1.2  3")))
+    run(page_of(tmp_path, PRINTS.format("1.2 3").replace("\n\n", "\n\nwhich is not\n\n")))
+    with pytest.raises(AssertionError, match=r"page.md:2 prints\n1.25 3\n"):
+        run(page_of(tmp_path, PRINTS.format("1.2 4")))
+
+
+def test_an_error_that_a_page_shows_is_its_last_line(tmp_path):
+    run(page_of(tmp_path, RAISES.format("ValueError")))
+    with pytest.raises(ValueError, match="invalid literal"):
+        run(page_of(tmp_path, RAISES.format("KeyError")))
+    with pytest.raises(ValueError, match="invalid literal"):
+        run(page_of(tmp_path, RAISES.format("ValueError").partition("\n\n")[0]))
+
+
+def test_an_error_that_a_page_promises_and_does_not_get_fails(tmp_path):
+    with pytest.raises(AssertionError):
+        run(page_of(tmp_path, RAISES.format("ValueError").replace("int('x')", "int('1')")))
+
+
+def test_pages_are_written_anew_only_where_they_differ(tmp_path):
+    page = page_of(tmp_path, PRINTS.format("1.2 ...") + PRINTS.format("2.5 3") + "end\n")
+    assert written_anew(page) == PRINTS.format("1.2 ...") + PRINTS.format("1.25 3") + "end\n"
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ("0.31", "0.3149", True),
+        ("0.31", "0.29", False),
+        ("-0.50 [a]", "-0.51   [a]\n", True),
+        ("1.5e-7", "1.58e-07", True),
+        ("1.5e-7", "1.9e-07", False),
+        ("10,000", "10,001", False),
+        ("97.5%", "97.58%", True),
+        ("a ... c", "a\nb\nc", True),
+        ("a ... c", "a\nb", False),
+        ("v0.1.2", "v0.1.3", False),
+    ],
+)
+def test_numbers_are_as_exact_as_they_are_shown(shown, printed, same):
+    assert agrees(shown, printed) is same
 
 
 @pytest.mark.parametrize(
@@ -55,9 +82,8 @@ def test_blocks_share_a_namespace_and_know_their_lines(tmp_path):
     [("flax.missing", pytest.skip.Exception), ("no_such_module", ModuleNotFoundError)],
 )
 def test_only_flax_may_be_missing_and_only_where_it_is_used(tmp_path, monkeypatch, module, outcome):
-    page = tmp_path / "page.md"
-    page.write_text(
-        f"```python\nimport pathlib\npathlib.Path('ran').touch()\nimport {module}\n```\n"
+    page = page_of(
+        tmp_path, f"```python\nimport pathlib\npathlib.Path('ran').touch()\nimport {module}\n```\n"
     )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(outcome):
