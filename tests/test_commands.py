@@ -70,6 +70,7 @@ COMMANDS = {
     ".venv/bin/python -m benchmarks.NAME [--data DIR] [--out DIR]": (
         "run below for each name, which may take hours, as far as its options"
     ),
+    ".venv/bin/python -m mkdocs serve": "serves until it is stopped",
     ".venv/bin/python -m benchmarks.records": "run by tests/test_benchmark_runner.py",
     ".venv/bin/python -m tests.methods": "what it writes is compared by tests/test_methods.py",
     "python examples/prune_while_training.py": pytest.param(in_python, marks=pytest.mark.slow),

@@ -77,8 +77,10 @@ def stateful(
 
     Args:
       transformed: what `haiku.transform_with_state` gave.
-      params, state: what its `init` gave; arrays of the state count as statistics.
-      evaluation, training: as in `functional`.
+      params: what its `init` gave first.
+      state: what its `init` gave second; its arrays count as statistics.
+      evaluation: as in `functional`.
+      training: as in `functional`.
 
     Returns:
       Functional whose params are {"params": params, "state": state}; `restore(params)`

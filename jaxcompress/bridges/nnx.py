@@ -124,7 +124,7 @@ def functional(
 def shrunk(
     model: nnx.Module,
     removed: Smaller,
-    *inputs,
+    *inputs: PyTree,
     sizes: Keywords = NO_KEYWORDS,
     evaluation: Keywords = NO_KEYWORDS,
 ) -> Shrunk:

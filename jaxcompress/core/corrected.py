@@ -8,6 +8,7 @@ import functools
 
 import jax
 import numpy as np
+from jax.typing import DTypeLike
 
 from jaxcompress.core import flax_leaf, jax_leaf
 from jaxcompress.core.apart import in_brief, require_parts, require_whole
@@ -41,7 +42,7 @@ class Corrected(CompressedLeaf):
         flax_leaf.register(Corrected, CompressedLeaf)
 
     @classmethod
-    def from_parts(cls, base: QTensor, correction: LowRank, *, dtype) -> "Corrected":
+    def from_parts(cls, base: QTensor, correction: LowRank, *, dtype: DTypeLike) -> "Corrected":
         """Makes the leaf that stores codes and their correction.
 
         Args:

@@ -10,6 +10,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from jaxcompress.core import flax_leaf, jax_leaf
 from jaxcompress.core.apart import in_brief, require_parts, require_whole
@@ -65,7 +66,7 @@ class Hashed(OrderedLeaf):
 
     @classmethod
     def from_values(
-        cls, values: Array, sizes: tuple[int, ...], *, seed: int, dtype, axes: LeafAxes
+        cls, values: Array, sizes: tuple[int, ...], *, seed: int, dtype: DTypeLike, axes: LeafAxes
     ) -> "Hashed":
         """Makes the leaf of these values.
 

@@ -9,6 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from jaxcompress.core import flax_leaf, jax_leaf
 from jaxcompress.core.apart import in_brief, require_parts, require_whole
@@ -56,7 +57,7 @@ class LowRank(OrderedLeaf):
 
     @classmethod
     def from_factors(
-        cls, left: Array | QTensor, right: Array | QTensor, *, dtype, axes: LeafAxes
+        cls, left: Array | QTensor, right: Array | QTensor, *, dtype: DTypeLike, axes: LeafAxes
     ) -> "LowRank":
         """Makes the leaf that stores these factors.
 

@@ -10,6 +10,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from jaxcompress.core import flax_leaf, jax_leaf
 from jaxcompress.core.apart import in_brief, refuse_apart, require_parts, require_whole
@@ -62,7 +63,13 @@ class ProductQuantized(OrderedLeaf):
 
     @classmethod
     def from_codes(
-        cls, codes: Array, codebooks: Array, inputs: tuple[int, ...], *, dtype, axes: LeafAxes
+        cls,
+        codes: Array,
+        codebooks: Array,
+        inputs: tuple[int, ...],
+        *,
+        dtype: DTypeLike,
+        axes: LeafAxes,
     ) -> "ProductQuantized":
         """Makes the leaf that stores these codes.
 

@@ -6,6 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from jaxcompress.core import flax_leaf, jax_leaf
 from jaxcompress.core.apart import in_brief, refuse_apart, require_parts, require_whole
@@ -63,7 +64,7 @@ class QTensor(OrderedLeaf):
 
     @classmethod
     def from_codes(
-        cls, codes: Array, grid: Grid, *, spec: QuantSpec, dtype, axes: LeafAxes
+        cls, codes: Array, grid: Grid, *, spec: QuantSpec, dtype: DTypeLike, axes: LeafAxes
     ) -> "QTensor":
         """The leaf that stores these codes.
 
@@ -99,7 +100,7 @@ class QTensor(OrderedLeaf):
 
     @classmethod
     def from_rounded(
-        cls, codes: Array, grid: Grid, *, spec: QuantSpec, dtype, axes: LeafAxes
+        cls, codes: Array, grid: Grid, *, spec: QuantSpec, dtype: DTypeLike, axes: LeafAxes
     ) -> "QTensor":
         """`from_codes` without its checks, for codes just rounded to the grid."""
         return cls(

@@ -70,7 +70,14 @@ class RandomCode(OrderedLeaf):
 
     @classmethod
     def from_indices(
-        cls, indices: Array, scale: Array, like, *, bits: int, seed: int, axes: LeafAxes
+        cls,
+        indices: Array,
+        scale: Array,
+        like: Array | jax.ShapeDtypeStruct,
+        *,
+        bits: int,
+        seed: int,
+        axes: LeafAxes,
     ) -> "RandomCode":
         """Makes the leaf of these indices.
 

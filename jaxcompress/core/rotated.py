@@ -7,6 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from jaxcompress.core import flax_leaf, jax_leaf
 from jaxcompress.core.apart import in_brief, require_parts, require_whole
@@ -63,7 +64,13 @@ class Rotated(CompressedLeaf):
 
     @classmethod
     def from_rotated(
-        cls, leaf: Array | CompressedLeaf, negative: Array, *, block: int, dtype, axes: LeafAxes
+        cls,
+        leaf: Array | CompressedLeaf,
+        negative: Array,
+        *,
+        block: int,
+        dtype: DTypeLike,
+        axes: LeafAxes,
     ) -> "Rotated":
         """Makes the leaf of a weight that is rotated already.
 

@@ -10,7 +10,7 @@ import jax
 
 from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.origins import Leaf
 from jaxcompress.graph.program import Program
 from jaxcompress.graph.sites import Site
@@ -121,7 +121,7 @@ def _site_cost(site: Site) -> SiteCost:
     )
 
 
-def compiled(fn: Model, params: Params, *inputs) -> CompiledCost:
+def compiled(fn: Model, params: Params, *inputs: PyTree) -> CompiledCost:
     """XLA's own analysis of the model, compiled for the default device and not run.
 
     Args:

@@ -57,7 +57,7 @@ class Program:
         return ClosedJaxpr(self.block.jaxpr, self.block.consts)
 
 
-def trace(fn: Model, params: Params, *inputs) -> Program:
+def trace(fn: Model, params: Params, *inputs: PyTree) -> Program:
     """The program of a model on params and inputs of these shapes.
 
     Nothing is computed. The program holds for these shapes only.
@@ -99,7 +99,7 @@ def trace(fn: Model, params: Params, *inputs) -> Program:
     return Program(*walk(jaxpr, origins), leaves, outputs)
 
 
-def axes(fn: Model, params: Params, *inputs) -> Axes:
+def axes(fn: Model, params: Params, *inputs: PyTree) -> Axes:
     """What every axis of every leaf does in a model.
 
     A leaf with several sites has the roles of its first dot or convolution, else of its

@@ -1,5 +1,7 @@
 """Float data times integer weights: data as a sum of signed 8-bit digits."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -94,7 +96,7 @@ def _two_digit_matmul_jvp(primals, tangents):
     return _two_digit_matmul(x, w), tangents[0] @ w.T.astype(x.dtype)
 
 
-def stack_digits(product, parts: Array, scales: Array) -> Array:
+def stack_digits(product: Callable[[Array], Array], parts: Array, scales: Array) -> Array:
     """Multiplies data given as digits, all digits in one call.
 
     Args:

@@ -12,7 +12,7 @@ from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.kinds import check_each, check_takes
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.divisors import Divisors
 from jaxcompress.graph.surgery.removal import LeafCut, Removal
 from jaxcompress.graph.surgery.shrink import shrink
@@ -45,7 +45,7 @@ def iterative(
     fn: Model,
     params: Params,
     importance: Importance,
-    *inputs,
+    *inputs: PyTree,
     cuts: Sequence[Cut | Amount],
     fine_tune: FineTune,
 ) -> Rounds:

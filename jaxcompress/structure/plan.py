@@ -11,7 +11,7 @@ from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import as_rules
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.couplings import Couplings, couplings
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.structure.amounts.amount import Amount
@@ -44,7 +44,7 @@ def plan(
     fn: Model,
     params: Params,
     importance: Importance,
-    *inputs,
+    *inputs: PyTree,
     cut: Cut | Amount,
 ) -> RemovalPlan:
     """Lists what `remove` would remove and save, without removing it.

@@ -16,7 +16,7 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.check import (
     check_removal,
     difference,
@@ -78,7 +78,7 @@ def remove(
     fn: Model,
     params: Params,
     importance: Importance,
-    *inputs,
+    *inputs: PyTree,
     cut: Cut | Amount,
 ) -> SmallerModel[RemovalReport]:
     """Removes the units with the lowest scores, so that arrays become smaller.

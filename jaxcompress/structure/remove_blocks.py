@@ -9,7 +9,7 @@ from jaxcompress.core.checks import check_concrete, check_count
 from jaxcompress.core.kinds import check_function
 from jaxcompress.core.observers import as_reading
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.blocks import residual_blocks, with_block_gates
 from jaxcompress.graph.surgery.check import checked_difference
 from jaxcompress.graph.surgery.depth import without_blocks
@@ -20,7 +20,7 @@ from jaxcompress.structure.smaller import SmallerModel
 
 
 def remove_blocks(
-    fn: Model, params: Params, importance: DepthImportance, *inputs, count: int
+    fn: Model, params: Params, importance: DepthImportance, *inputs: PyTree, count: int
 ) -> SmallerModel[DepthReport]:
     """Replaces the residual blocks with the lowest scores by the identity.
 

@@ -10,7 +10,7 @@ from jaxcompress.core.kinds import check_function
 from jaxcompress.core.observers import as_reading
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.check import checked_difference
 from jaxcompress.graph.surgery.depth import without_layers
 from jaxcompress.graph.surgery.shrink import slice_params
@@ -24,7 +24,7 @@ def remove_layers(
     fn: Model,
     params: Params,
     importance: DepthImportance,
-    *inputs,
+    *inputs: PyTree,
     count: Rules[int] | int,
 ) -> SmallerModel[DepthReport]:
     """Removes the layers of a scanned stack with the lowest scores: a shorter scan.

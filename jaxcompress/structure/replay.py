@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.removal import Removal, as_removals
 from jaxcompress.graph.surgery.shrink import shrink, slice_params
 
@@ -24,7 +24,9 @@ class Replayed(NamedTuple):
     params: Params
 
 
-def replay(fn: Model, params: Params, *inputs, removal: Removal | Sequence[Removal]) -> Replayed:
+def replay(
+    fn: Model, params: Params, *inputs: PyTree, removal: Removal | Sequence[Removal]
+) -> Replayed:
     """The smaller model again, in another process for example; nothing is computed.
 
     Args:

@@ -14,7 +14,7 @@ import sys
 import pytest
 
 import jaxcompress as jc
-from tests import reference
+from website import reference
 
 BRIDGES = {"equinox": {"equinox"}, "flax": {"linen", "nnx"}, "haiku": {"haiku"}}
 """By framework the bridges that need it."""
@@ -138,28 +138,6 @@ def test_examples_use_names_that_are_listed(name):
 )
 def test_a_hidden_name_is_seen(example, names):
     assert hidden(ast.parse(example)) == names
-
-
-def test_the_reference_has_a_page_with_every_name_of_each_room_and_family():
-    pytest.importorskip("pdoc", reason="the extra `docs` is not installed")
-    pages = reference.pages()
-    assert set(pages) == set(MODULES)
-    for name, page in pages.items():
-        public = {member for member in page.members if not member.startswith("_")}
-        assert public == set(dir(MODULES[name])), name
-
-
-@pytest.mark.slow
-def test_the_written_pages_show_every_name_and_lead_to_every_family(tmp_path):
-    pytest.importorskip("pdoc", reason="the extra `docs` is not installed")
-    reference.write(tmp_path)
-    pages = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")}
-    assert pages == {"index.html", *(f"{name.replace('.', '/')}.html" for name in MODULES)}
-    for name, module in MODULES.items():
-        text = (tmp_path / f"{name.replace('.', '/')}.html").read_text(encoding="utf-8")
-        assert set(re.findall(r'<section id="(\w+)">', text)) == set(dir(module)), name
-        families = {each for each in dir(module) if inspect.ismodule(getattr(module, each))}
-        assert set(re.findall(r"<li><a href=\"[\w/]*\w+\.html\">(\w+)</a></li>", text)) == families
 
 
 @pytest.mark.parametrize("framework", ["equinox", "flax", "haiku"])

@@ -15,7 +15,7 @@ from jaxcompress.bridges.sizes import Readings, SizeReport, extents_of, listed
 from jaxcompress.core.kinds import check_function, check_kind
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import key_name
-from jaxcompress.core.types import Params
+from jaxcompress.core.types import Params, PyTree
 from jaxcompress.graph.surgery.shrink import slice_params
 
 _LAYERS: Readings = {
@@ -38,7 +38,7 @@ _LAYERS: Readings = {
 def shrunk(
     model: equinox.Module,
     removed: Smaller,
-    *inputs,
+    *inputs: PyTree,
     sizes: Keywords = NO_KEYWORDS,
     call: Call = each_example,
 ) -> Shrunk:
@@ -98,15 +98,18 @@ def shrunk_stateful(
     model: equinox.Module,
     state: equinox.nn.State,
     removed: Smaller,
-    *inputs,
+    *inputs: PyTree,
     sizes: Keywords = NO_KEYWORDS,
     call: Call = each_example_with_state,
 ) -> Shrunk:
     """Shrinks a model with state, such as the statistics of batch norms.
 
     Args:
-      model, state: what `stateful` was given; unchanged.
-      removed, inputs, sizes: as in `shrunk`.
+      model: what `stateful` was given; unchanged.
+      state: the same.
+      removed: as in `shrunk`.
+      inputs: as in `shrunk`.
+      sizes: as in `shrunk`.
       call: as in `stateful`.
 
     Returns:

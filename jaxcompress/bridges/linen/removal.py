@@ -29,7 +29,7 @@ from jaxcompress.bridges.sizes import (
     reading_of,
 )
 from jaxcompress.core.kinds import check_kind
-from jaxcompress.core.types import Params
+from jaxcompress.core.types import Params, PyTree
 from jaxcompress.graph.surgery.resolving import restored
 
 _LAYERS: Readings = {
@@ -48,7 +48,7 @@ _LAYERS: Readings = {
 
 
 def sizes(
-    module: linen.Module, removed: Smaller, *inputs, evaluation: Keywords = NO_KEYWORDS
+    module: linen.Module, removed: Smaller, *inputs: PyTree, evaluation: Keywords = NO_KEYWORDS
 ) -> SizeReport:
     """The constructor fields that no longer fit, layer by layer.
 
@@ -94,7 +94,7 @@ def sizes(
 
 
 def check_rebuilt(
-    rebuilt: linen.Module, removed: Smaller, *inputs, evaluation: Keywords = NO_KEYWORDS
+    rebuilt: linen.Module, removed: Smaller, *inputs: PyTree, evaluation: Keywords = NO_KEYWORDS
 ) -> float:
     """Checks that a rebuilt module computes what the smaller program computes.
 
@@ -129,7 +129,7 @@ def check_rebuilt(
 
 
 def shrunk(
-    module: linen.Module, removed: Smaller, *inputs, evaluation: Keywords = NO_KEYWORDS
+    module: linen.Module, removed: Smaller, *inputs: PyTree, evaluation: Keywords = NO_KEYWORDS
 ) -> Shrunk:
     """Rebuilds a module whose own constructor fields hold all its sizes.
 

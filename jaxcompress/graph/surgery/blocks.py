@@ -15,7 +15,7 @@ from jax.extend.core import JaxprEqn, Literal
 
 from jaxcompress.core.kinds import check_model
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Array, Model, Params
+from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph.jaxprs import aval_of
 from jaxcompress.graph.primitives import PLAIN_CALLS
 from jaxcompress.graph.sites import source_of
@@ -47,7 +47,7 @@ class ResidualBlock:
     """Which operand of the addition stays without the block."""
 
 
-def residual_blocks(fn: Model, params: Params, *inputs) -> tuple[ResidualBlock, ...]:
+def residual_blocks(fn: Model, params: Params, *inputs: PyTree) -> tuple[ResidualBlock, ...]:
     """The residual blocks that can be replaced by the identity.
 
     Both operands of the addition have the shape of the sum, one is computed from the

@@ -27,7 +27,7 @@ class RemovalCheck(NamedTuple):
     zeroed: float
 
 
-def check_removal(fn: Model, params: Params, removed: Removal, *inputs) -> RemovalCheck:
+def check_removal(fn: Model, params: Params, removed: Removal, *inputs: PyTree) -> RemovalCheck:
     """Runs the masked, the shrunk and the zeroed model on a batch.
 
     Args:

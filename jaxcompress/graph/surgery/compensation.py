@@ -16,7 +16,7 @@ import numpy as np
 from jaxcompress.core.kinds import check_model
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Array, Model, Params
+from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph.calibrate import check_no_nan
 from jaxcompress.graph.surgery.arrays import WHOLE, Shrunk
 from jaxcompress.graph.surgery.axis_rules.rule import Record
@@ -76,7 +76,7 @@ class Compensated(NamedTuple):
     to_whole: float
 
 
-def compensate(fn: Model, params: Params, removed: Removal, *inputs) -> Compensated:
+def compensate(fn: Model, params: Params, removed: Removal, *inputs: PyTree) -> Compensated:
     """Adds removed units' mean contribution to the layers that read them.
 
     Also known as: bias compensation, mean replacement, constant folding of dead units.

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.axis_rules.rule import Dims
 from jaxcompress.graph.surgery.explanation import explain
 from jaxcompress.graph.surgery.families import Family
@@ -90,7 +90,7 @@ class Couplings:
         return explain(self.families, self.pinned, self.unused)
 
 
-def couplings(fn: Model, params: Params, *inputs) -> Couplings:
+def couplings(fn: Model, params: Params, *inputs: PyTree) -> Couplings:
     """The families of units that must go together if they go.
 
     Follows every axis through the program. Leaves whose axes meet (a layer's outputs,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from jaxcompress.core.kinds import check_each, check_mapping, check_text
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.blocks import bypassed
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.graph.surgery.shrink import shrink
@@ -13,7 +13,7 @@ from jaxcompress.graph.surgery.walk import couple
 
 
 def without_blocks(
-    fn: Model, params: Params, names: Sequence[str], *inputs
+    fn: Model, params: Params, names: Sequence[str], *inputs: PyTree
 ) -> tuple[Model, Removal]:
     """The model without some residual blocks, and the leaves that it no longer reads.
 
@@ -45,7 +45,7 @@ def without_blocks(
 
 
 def without_layers(
-    fn: Model, params: Params, layers: Mapping[str, Sequence[int]], *inputs
+    fn: Model, params: Params, layers: Mapping[str, Sequence[int]], *inputs: PyTree
 ) -> tuple[Model, Removal]:
     """The model without some layers, and the rows that its stacked leaves lose.
 

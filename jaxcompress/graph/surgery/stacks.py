@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxcompress.core.kinds import check_model
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Array, Model, Params
+from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph.jaxprs import scan_loop
 from jaxcompress.graph.surgery.arrays import WHOLE, Shrunk
 from jaxcompress.graph.surgery.axis_rules import rule_of
@@ -57,7 +57,7 @@ class Stacks(NamedTuple):
     refused: tuple[str, ...]
 
 
-def stacks(fn: Model, params: Params, *inputs) -> Stacks:
+def stacks(fn: Model, params: Params, *inputs: PyTree) -> Stacks:
     """The stacks of layers that may lose some, and why other scans may not.
 
     A stack is a scan in which every array that is stepped through comes from leaves (or

@@ -14,7 +14,7 @@ from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.families import Family, Place
 from jaxcompress.graph.surgery.finding import families_of
 from jaxcompress.graph.surgery.walk import Coupled, couple
@@ -101,7 +101,7 @@ class Rotations:
         return explain(self.found, self.blocked)
 
 
-def rotations(fn: Model, params: Params, *inputs) -> Rotations:
+def rotations(fn: Model, params: Params, *inputs: PyTree) -> Rotations:
     """Finds along which dims a model's values may be multiplied by orthogonal matrices.
 
     Follows each dim through the program: leaves that make values along it, such as the

@@ -13,7 +13,7 @@ from jax.core import Tracer
 from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.trees import check_arrays, check_call, check_entries
-from jaxcompress.core.types import Array, Model, Params
+from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph.program import trace
 from jaxcompress.graph.symmetries.channels import Move, Solved, solved, why
 from jaxcompress.graph.symmetries.degrees.walk import follow_degrees
@@ -75,7 +75,7 @@ class Scalings:
         return "\n".join([*lines, *(f"{site}: {why}" for site, why in self.blocked.items())])
 
 
-def scalings(fn: Model, params: Params, *inputs) -> Scalings:
+def scalings(fn: Model, params: Params, *inputs: PyTree) -> Scalings:
     """Finds which factors per channel may move between leaves.
 
     Every leaf gets unknown factors, one per input and output channel, and each equation

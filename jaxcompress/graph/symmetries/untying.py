@@ -9,7 +9,7 @@ from jax.extend.core import Literal
 
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.jaxprs import as_function, variables
 from jaxcompress.graph.layouts import Lookup
 from jaxcompress.graph.primitives import PLAIN_CALLS
@@ -28,7 +28,7 @@ class Twin(NamedTuple):
     copy: Any
 
 
-def untied(fn: Model, params: Params, *inputs) -> tuple[Model, Params]:
+def untied(fn: Model, params: Params, *inputs: PyTree) -> tuple[Model, Params]:
     """Gives each table that is looked up and multiplied a second leaf to multiply.
 
     An embedding tied to the output projection cannot take over the scale of the last

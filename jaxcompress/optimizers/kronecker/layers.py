@@ -15,7 +15,7 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.kinds import check_function, check_kind
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.trees import check_arrays
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.layouts import Dot
 from jaxcompress.graph.origins import Weight, origin_of_leaf
 from jaxcompress.graph.program import Program, trace
@@ -85,7 +85,7 @@ class Place(NamedTuple):
     eqn: JaxprEqn
 
 
-def kfac_layers(fn: Model, params: Params, *inputs) -> KfacLayers:
+def kfac_layers(fn: Model, params: Params, *inputs: PyTree) -> KfacLayers:
     """The layers of a model that K-FAC can treat. Nothing is computed.
 
     A kernel must meet data once, in a dot or a convolution that is not grouped, as it

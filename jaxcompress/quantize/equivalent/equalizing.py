@@ -12,7 +12,7 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph import trace
 from jaxcompress.graph.symmetries import Move, Scaling, scale, scalings
 from jaxcompress.quantize.equivalent.search import bounded
@@ -29,7 +29,7 @@ class Ranges(NamedTuple):
     below: np.ndarray
 
 
-def equalize(fn: Model, params: Params, *inputs, sweeps: int = 20) -> tuple[Params, Report]:
+def equalize(fn: Model, params: Params, *inputs: PyTree, sweeps: int = 20) -> tuple[Params, Report]:
     """Brings each channel to one range in the weights that make it and that read it.
 
     With one scale per tensor, a channel of small weights is lost beside a large one.

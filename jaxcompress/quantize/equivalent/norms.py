@@ -8,13 +8,13 @@ from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Array, Model, Params
+from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph import trace
 from jaxcompress.graph.symmetries import Move, Scaling, Scalings, scale, scalings
 from jaxcompress.quantize.equivalent.search import bounded
 
 
-def fold_norms(fn: Model, params: Params, *inputs) -> tuple[Params, Report]:
+def fold_norms(fn: Model, params: Params, *inputs: PyTree) -> tuple[Params, Report]:
     """Moves the scales of norms into the weights that they lie beside.
 
     A leaf that multiplies data channel by channel, as the scale of a batch, layer or

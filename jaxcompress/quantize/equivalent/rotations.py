@@ -9,13 +9,13 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph import symmetries
 from jaxcompress.graph.paragraphs import short
 from jaxcompress.graph.symmetries import Blocked, Rotation, Rotations
 
 
-def rotate(fn: Model, params: Params, *inputs, seed: int = 0) -> tuple[Params, Report]:
+def rotate(fn: Model, params: Params, *inputs: PyTree, seed: int = 0) -> tuple[Params, Report]:
     """Multiplies all that may be rotated by random Hadamard matrices, before rounding.
 
     An outlier channel of the residual stream, or one of a weight, becomes a little of

@@ -15,7 +15,7 @@ from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.timing import Probe, median_seconds
 from jaxcompress.core.trees import check_arrays
-from jaxcompress.core.types import Array, Model, Params
+from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph import Site, rewrite
 from jaxcompress.quantize.execution.activations import Activations, check_activations, dynamic
 from jaxcompress.quantize.execution.choices import (
@@ -39,7 +39,7 @@ measurement, and since codes take a quarter of the memory."""
 def plan_execution(
     fn: Model,
     params: Params,
-    *inputs,
+    *inputs: PyTree,
     activations: Activations = dynamic(),
     probe: Probe = median_seconds,
 ) -> ExecutionPlan:

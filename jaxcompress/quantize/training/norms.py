@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.trees import check_call
-from jaxcompress.core.types import Array, Model, Params, View
+from jaxcompress.core.types import Array, Model, Params, PyTree, View
 from jaxcompress.graph import trace
 from jaxcompress.graph.symmetries import Move, Scaling, scale, scalings
 from jaxcompress.quantize.equivalent.divisors import Variance, variances
@@ -29,7 +29,7 @@ class _Fold(NamedTuple):
     variance: Variance | None
 
 
-def folded_norms(fn: Model, params: Params, *inputs) -> View:
+def folded_norms(fn: Model, params: Params, *inputs: PyTree) -> View:
     """The view that folds norms into the weights beside them, differentiable.
 
         weight -> weight · |scale| / sqrt(variance + epsilon)

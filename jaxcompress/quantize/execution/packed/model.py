@@ -100,7 +100,7 @@ class PackedModel:
 
 
 def packed_model(
-    fn: Model, params: Params, activations: Activations | Rules, *inputs
+    fn: Model, params: Params, activations: Activations | Rules, *inputs: PyTree
 ) -> PackedModel:
     """Turns a trained binary or ternary network into one on words of bits.
 

@@ -1,0 +1,59 @@
+"""What mkdocs calls while it builds the site, named in mkdocs.yml."""
+
+import pathlib
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+from pymdownx import slugs
+
+from website import links, navigation, places
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Lists the pages of folders, and names headings as the code host does."""
+    config.nav = navigation.navigation(config.nav, places.every())
+    config.mdx_configs["toc"]["slugify"] = slugs.slugify(case="lower")
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds the pages that stand in no file of docs/, and what pages lead to."""
+    for there, text in places.generated().items():
+        files.append(File.generated(config, there, content=text))
+    for path in sorted(linked(files)):
+        files.append(copied(path, config))
+    return files
+
+
+def linked(files: Files) -> set[str]:
+    """The files that pages lead to and that are no pages themselves."""
+    found = {
+        links.resolved(target, places.origin(file.src_uri))
+        for file in files.documentation_pages()
+        if not file.src_uri.startswith("reference/")
+        for target in links.targets(file.content_string)
+    }
+    return {path for path in found if places.place(path).startswith("source/")}
+
+
+def copied(path: str, config: MkDocsConfig) -> File:
+    """A file of the repository: itself, or a page with its text."""
+    source = links.ROOT / path
+    if path.endswith(links.COPIED):
+        return File.generated(config, links.shown_at(path), abs_src_path=str(source))
+    return File.generated(config, links.shown_at(path), content=listing(path, source))
+
+
+def listing(path: str, source: pathlib.Path) -> str:
+    """A page that shows a source file and that searches leave out."""
+    code = source.read_text(encoding="utf-8")
+    return f"---\nsearch:\n  exclude: true\n---\n# `{path}`\n\n``````python\n{code}``````\n"
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Makes the links of a page hold on the site."""
+    here = page.file.src_uri
+    if here.startswith(("reference/", "source/")):
+        return markdown
+    return links.rewritten(markdown, places.origin(here), here, places.place)
