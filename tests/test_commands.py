@@ -73,6 +73,9 @@ COMMANDS = {
     ".venv/bin/python -m mkdocs serve": "serves until it is stopped",
     ".venv/bin/python -m benchmarks.records": "run by tests/test_benchmark_runner.py",
     ".venv/bin/python -m tests.methods": "what it writes is compared by tests/test_methods.py",
+    "python examples/gallery/int8_cnn.py": "run by tests/test_gallery.py",
+    "python -m examples.gallery": "would run for minutes; tests/test_gallery.py runs each file",
+    "python -m examples.gallery <name>": "writes a page, which tests/test_gallery.py compares",
     "python examples/prune_while_training.py": pytest.param(in_python, marks=pytest.mark.slow),
     "python -m benchmarks.race show": pytest.param(in_python, marks=pytest.mark.slow),
 }

@@ -7,7 +7,7 @@ INCLUDED = {
     "CONTRIBUTING.md": "contributing.md",
     "README.md": "project.md",
     "benchmarks/README.md": "benchmarks/README.md",
-    "examples/README.md": "gallery/README.md",
+    "examples/README.md": "gallery/programs.md",
 }
 """Pages of the repository that stand outside docs/, and their places on the site."""
 
