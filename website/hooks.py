@@ -9,11 +9,15 @@ from pymdownx import slugs
 
 from website import links, navigation, places
 
+WORKER = "assets/iframe-worker.js"
+"""The script by which a site that is read from a folder can be searched."""
+
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Lists the pages of folders, and names headings as the code host does."""
     config.nav = navigation.navigation(config.nav, places.every())
     config.mdx_configs["toc"]["slugify"] = slugs.slugify(case="lower")
+    config.extra["polyfills"] = [WORKER]
     return config
 
 
@@ -21,6 +25,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that stand in no file of docs/, and what pages lead to."""
     for there, text in places.generated().items():
         files.append(File.generated(config, there, content=text))
+    script = pathlib.Path(__file__).with_name("iframe-worker.js")
+    files.append(File.generated(config, WORKER, abs_src_path=str(script)))
     for path in sorted(linked(files)):
         files.append(copied(path, config))
     return files
