@@ -322,13 +322,69 @@ def test_shapes_at_which_it_is_another_model_are_refused():
     packed = packed_model(places, small, signs(("one", "out")), jnp.ones((5, 20)))
     for rows, message in {
         4: r"found for \[5, 16\] channels or positions, and .* \[4, 16\]",
-        6: "'out' are made in another way than where the model was packed",
+        6: r"found for \[5, 16\] channels or positions, and .* \[6, 16\]",
     }.items():
         with pytest.raises(ValueError, match=message):
             packed(jnp.ones((rows, 20)))
     one = packed_model(places, small, signs(("one",)), jnp.ones((5, 20)))
     with pytest.raises(ValueError, match="reads params that it did not read where"):
         one(jnp.ones((7, 20)))
+
+
+SIZED = {
+    "a constant": lambda p, h: h / h.shape[1],
+    "a row of a table": lambda p, h: h + p["table"][h.shape[1]][None, None, None],
+    "an array that is closed over": lambda p, h: h - np.full((1, 1, 1, 16), h.shape[1], np.float32),
+    "places of another axis": lambda p, h: h + p["places"][None, : h.shape[1], : h.shape[2], None],
+    "an order of operands": lambda p, h: h - p["sized"] if h.shape[1] == 4 else p["sized"] - h,
+    "channels that lie otherwise": lambda p, h: (
+        jnp.swapaxes(h, 2, 3).reshape(len(h), 1, 1, -1)[..., :16] + p["sized"]
+    ),
+}
+SIZED_PARAMS = {
+    "in": normal(1, 1, 1, 16),
+    "one": normal(1, 2, 16, 16, seed=1),
+    "two": normal(1, 1, 16, 4, seed=2),
+    "table": normal(9, 16, seed=3),
+    "places": 9 * normal(4, 4, seed=4),
+    "sized": normal(1, 1, 1, 16, seed=5),
+}
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_sizes_at_which_thresholds_are_others_are_refused(name):
+    def fn(params, x):
+        h = window(window(x, params["in"]), params["one"])
+        return window(SIZED[name](params, h), params["two"])
+
+    small, _ = quantize(SIZED_PARAMS, jc.Rules({"one": BINARY, "two": BINARY}))
+    own, more, other = (
+        jax.ShapeDtypeStruct(shape, jnp.float32)
+        for shape in ((2, 4, 1, 1), (5, 4, 1, 1), (2, 1, 4, 1))
+    )
+    packed = packed_model(fn, small, signs(("one", "two")), own)
+    assert "data are bits of sums" in str(packed.report)
+    jax.eval_shape(packed, more)
+    with pytest.raises(ValueError, match=r"PackedModel\(inputs=...\): .* these shapes"):
+        jax.eval_shape(packed, other)
+
+
+def test_windows_may_meet_padding_at_another_size():
+    """Sums of windows that hold padding lie between those of whole windows."""
+
+    def fn(params, x):
+        h = window(window(x, params["in"]), params["one"], 2)
+        return window(h - params["places"][None, None, None], params["two"])
+
+    kernels = {"in": normal(1, 1, 1, 3), "one": normal(1, 2, 3, 64, seed=1)}
+    kernels["two"] = normal(1, 1, 64, 64, seed=2)
+    params = kernels | {"places": jnp.linspace(-6.0, 6.0, 64)}
+    small, _ = quantize(params, jc.Rules({"one": BINARY, "two": BINARY}))
+    rules = signs(("one", "two"))
+    packed = packed_model(fn, small, rules, jax.ShapeDtypeStruct((2, 4, 4, 1), jnp.float32))
+    x = normal(4, 5, 5, 1)
+    expected = jax.jit(fake_quantize_activations(fn, rules))(small, x)
+    np.testing.assert_array_equal(jax.jit(packed)(x), expected)
 
 
 def in_its_dtype(params, x):

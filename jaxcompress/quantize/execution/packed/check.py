@@ -27,7 +27,8 @@ class Agreement(NamedTuple):
             return f"all {self.count} outputs are training's to the bit"
         return (
             f"{self.differing} of {self.count} outputs differ from training's, by at most "
-            f"{self.largest:.3g}: it sums scaled signs, which rounds but for powers of two"
+            f"{self.largest:.3g}: training rounds its sums where scales are no powers of two, and "
+            "XLA what is computed of sums as it compiles each program"
         )
 
 

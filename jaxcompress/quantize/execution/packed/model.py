@@ -25,6 +25,7 @@ from jaxcompress.quantize.execution.packed.report import packed_report
 from jaxcompress.quantize.execution.packed.running import Link, in_floats, in_words
 from jaxcompress.quantize.execution.packed.sources import Made, origins
 from jaxcompress.quantize.execution.packed.tables import Between, Thresholds, thresholds
+from jaxcompress.quantize.execution.packed.ways import Way
 from jaxcompress.quantize.execution.packed.weights import Found, SignSite, found_signs
 from jaxcompress.quantize.training.activations import fake_quantize_activations
 
@@ -39,7 +40,7 @@ class _Static:
     structure: Any
     shapes: tuple[jax.ShapeDtypeStruct, ...]
     inputs: tuple
-    ways: Mapping[str, tuple[str, ...]]
+    ways: Mapping[str, Way]
     live: tuple[bool, ...]
     report: Report
     agreement: Agreement | None
@@ -55,7 +56,8 @@ class PackedModel:
         thresholds, and those leaves of the params that real numbers still meet.
       - A pytree of those arrays. Pass it to jit as an argument: of one that is closed
         over XLA computes parts beforehand, and the last bit of outputs may differ.
-      - Inputs may have another number of rows than those it was made with.
+      - Inputs may have other sizes than those it was made with, unless thresholds would
+        be others there, as with a constant that depends on sizes: those are refused.
     """
 
     held: tuple[jax.Array, ...]
@@ -130,9 +132,12 @@ def packed_model(
     in floats and knows no words or thresholds: outputs that differ from the third are
     an error, and by how much they differ from training is reported (`agreement`).
 
-    A row or window with an entry that is not finite gives outputs that are NaN. There
-    is no gradient: train the model, then pack it. Call this outside of jit, and jit
-    what it gives.
+    Real arithmetic, as of a mean behind the last sums, XLA rounds by how it compiles
+    each program, so outputs of it may differ from training's in their last places.
+
+    A row or window with an entry that is not finite gives outputs that are NaN, and
+    stays so where data are bits of sums. There is no gradient: train the model, then
+    pack it. Call this outside of jit, and jit what it gives.
 
     Args:
       fn: the model without rounding, fn(params, *inputs) -> outputs, in evaluation
@@ -221,7 +226,7 @@ def _check_live(static: _Static, inputs: tuple) -> None:
 
 def _joined(
     program: Program, params: Params, inputs: tuple, found: Found
-) -> tuple[dict[str, Thresholds], dict[str, tuple[str, ...]], dict[str, str]]:
+) -> tuple[dict[str, Thresholds], dict[str, Way], dict[str, str]]:
     """The thresholds of data that come from sums, and how; of the others why not."""
     sites = {site.name: site for site in program.sites}
     made = origins(program, found.sites, len(jax.tree.leaves(inputs)))
@@ -243,7 +248,7 @@ def _joined(
     tried = thresholds(between, leaves, scales) if between else {}
     joined = {name: each for name, each in tried.items() if isinstance(each, Thresholds)}
     reasons |= {name: each for name, each in tried.items() if isinstance(each, str)}
-    return joined, {name: between[name].steps for name in joined}, reasons
+    return joined, {name: between[name].way for name in joined}, reasons
 
 
 def _run(model: _Static, arrays: Sequence, inputs: tuple) -> PyTree:
@@ -255,14 +260,15 @@ def _run(model: _Static, arrays: Sequence, inputs: tuple) -> PyTree:
     made = origins(program, static, len(jax.tree.leaves(inputs))) if joined else {}
     links = []
     for name, each in joined.items():
-        origin, between = made[name], None
+        origin = made[name]
+        # Sizes are told first, since they say more than that something is not alike.
         if isinstance(origin, Made):
             ends = (sites[origin.site], sites[name], static[origin.site], static[name])
             between = Between(program, origin, *ends)
-        if between is None or between.steps != model.ways[name]:
+            links.append(Link(between, between.fitted(each)))
+        if not isinstance(origin, Made) or not links[-1].between.follows(model.ways[name]):
             raise ValueError(
                 f"PackedModel(inputs=...): at these shapes and dtypes the data of {name!r} are "
                 "made in another way than where the model was packed. Pack it with such inputs."
             )
-        links.append(Link(between, between.fitted(each)))
     return in_words(program, (params, signs), inputs, static, links, model.rules)

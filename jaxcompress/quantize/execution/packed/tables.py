@@ -1,8 +1,8 @@
 """What lies between two sites of signs, as a threshold for each channel.
 
 A site that sums K products of signs gives one of K + 1 whole numbers, or of 2 K + 1
-where there are zeros. The program's own arithmetic is run on all of them, so that what
-is compared with later rounds as the program does.
+where there are zeros, as in padding. The program's own arithmetic is run on all of
+them, so that what is compared with later rounds as the program does.
 """
 
 import dataclasses
@@ -24,6 +24,7 @@ from jaxcompress.graph.jaxprs import as_function, aval_of
 from jaxcompress.graph.program import Program
 from jaxcompress.quantize.execution.activations import Activations
 from jaxcompress.quantize.execution.packed.sources import Made, arithmetic, moved
+from jaxcompress.quantize.execution.packed.ways import Way, told
 from jaxcompress.quantize.execution.packed.weights import SignSite
 from jaxcompress.quantize.execution.signs import cuts, scaled
 
@@ -76,9 +77,10 @@ class Between:
     @property
     def spacing(self) -> int:
         """How far sums are apart: products are -1 or 1, or also 0, as in padding."""
-        layout, specs = self.source.layout, (self.before.spec, self.before.activations.spec)
-        padded = isinstance(layout, Convolution) and layout.padded
-        return 1 if padded or any(spec.has_zero for spec in specs) else 2
+        specs = self.before.spec, self.before.activations.spec
+        # Data of another size may meet padding where these do not.
+        windows = isinstance(self.source.layout, Convolution)
+        return 1 if windows or any(spec.has_zero for spec in specs) else 2
 
     @functools.cached_property
     def possible(self) -> np.ndarray:
@@ -128,13 +130,19 @@ class Between:
             return f"{size:,} sums of all channels are too many to try"
         return ""
 
-    @property
-    def steps(self) -> tuple[str, ...]:
-        """The site it begins at and all equations on the way, with their dtypes."""
-        equations, _ = arithmetic(self.program, self.made)
-        way = (*self.made.before, *equations, *self.made.after)
-        named = (f"{eqn.primitive.name} {aval_of(eqn.outvars[0]).dtype}" for eqn in way)
-        return (f"{self.source.name} {self.source.dtype}", *named)
+    @functools.cached_property
+    def way(self) -> Way:
+        """What must be alike wherever its thresholds are used."""
+        steps = f"{self.source.name} {self.source.dtype}", *told(self.program, self.made)
+        if 0 in self.shape:
+            return Way(steps, b"")
+        channels, _ = self.channels
+        own = tuple(slice(None) if i in self.axes else slice(1) for i in range(channels.ndim))
+        return Way(steps, channels[own].tobytes())
+
+    def follows(self, way: Way) -> bool:
+        """Whether thresholds that were found on a way hold on this one."""
+        return self.way == way or (0 in self.shape and self.way.steps == way.steps)
 
     def fitted(self, found: Thresholds) -> Thresholds:
         """Thresholds found with other numbers of rows, at the rank of these."""
@@ -143,7 +151,8 @@ class Between:
             return Thresholds(jnp.zeros(one, jnp.int32), jnp.zeros(one, bool), found.step)
         shapes = (self.own_shape, found.least.shape[1:])
         own, had = ([size for size in shape if size > 1] for shape in shapes)
-        if own != had:
+        same_rank = len(shapes[0]) == len(shapes[1])
+        if own != had or (same_rank and shapes[0] != shapes[1]):
             raise ValueError(
                 f"PackedModel(inputs=...): thresholds of {self.reader.name!r} were found for {had} "
                 f"channels or positions, and at these shapes there are {own}. Pack it at these "
