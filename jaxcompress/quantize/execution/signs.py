@@ -48,7 +48,9 @@ def sign_obstacle(site: Site, weight: QTensor, activations: Activations) -> str:
         return f"{activations.spec.name} data are not signs"
     if activations.kept is not none_kept:
         return "some features stay floats"
-    if not site.observable or site.grouped:
+    if site.grouped:
+        return f"a {site.primitive} in groups, each of which meets features of its own"
+    if not site.observable:
         return f"a {site.primitive}, whose data are no rows of one matrix"
     if not jnp.issubdtype(site.data_dtype, jnp.floating):
         return f"the data are {site.data_dtype}"

@@ -488,6 +488,16 @@ def dense(params, x):
     return x @ params["w"]
 
 
+KERNEL = {"w": normal(3, 1, 4)}
+
+
+def in_groups(params, x):
+    numbers = ("NWC", "WIO", "NWC")
+    return jax.lax.conv_general_dilated(
+        x, params["w"], (1,), "SAME", dimension_numbers=numbers, feature_group_count=4
+    )
+
+
 REFUSALS = [
     (lambda: packed_model(cast(Any, 3), PARAMS, RULES, X), "packed_model(fn=3)"),
     (lambda: packed_model(dense, PARAMS, cast(Any, 3), X), "packed_model(activations=3)"),
@@ -498,6 +508,10 @@ REFUSALS = [
     (
         lambda: packed_model(dense, quantize(PARAMS, jc.quantize.int8())[0], RULES, X),
         "w: int8 weights are not signs",
+    ),
+    (
+        lambda: packed_model(in_groups, quantize(KERNEL, BINARY)[0], RULES, X[:, None]),
+        "w: a conv_general_dilated in groups, each of which meets features of its own. Quantize",
     ),
     (
         lambda: packed_model(dense, quantize(PARAMS, BINARY)[0], signs(["v"]), X),

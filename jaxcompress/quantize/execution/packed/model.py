@@ -187,6 +187,8 @@ def packed_model(
         raise ValueError(
             "packed_model(params=...): no site multiplies signs with signs. "
             + "; ".join(f"{name}: {reason}" for name, reason in found.reasons.items())
+            + ". Quantize leaves by formats.binary() or ternary() with their axes, and give rules "
+            "for their data."
         )
     joined, ways, reasons = _joined(program, params, inputs, found)
     tree = (params, found.signs, joined)
