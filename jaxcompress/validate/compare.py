@@ -75,6 +75,16 @@ class Comparison:
             return "no difference on these examples"
         return verdict(*self.accuracy_interval, margin=self.margin)
 
+    def __str__(self) -> str:
+        change, low, high = (
+            f"{100 * value:+.2f}".replace("-", "−")
+            for value in (self.accuracy_difference, *self.accuracy_interval)
+        )
+        return (
+            f"accuracy {change} points [{low}, {high}] on {self.n:,} examples"
+            f" ({self.gained:,} gained, {self.lost:,} lost): {self.verdict}"
+        )
+
     def finding(self) -> Finding:
         """For a card: is a loss of the margin ruled out, and what would it take."""
         low, high = self.accuracy_interval

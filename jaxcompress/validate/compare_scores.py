@@ -62,6 +62,12 @@ class ScoreComparison:
         near, far = sorted((abs(low), abs(high)))
         return f"{quality}: {self.metric} {direction} by {near:.3g} to {far:.3g}"
 
+    def __str__(self) -> str:
+        change, low, high = (
+            f"{value:+.4g}".replace("-", "−") for value in (self.difference, *self.interval)
+        )
+        return f"{self.metric} {change} [{low}, {high}] on {self.n:,} examples: {self.verdict}"
+
     def finding(self) -> Finding:
         """For a card: the difference, without a claim, since no margin was set."""
         name = f"{self.metric} difference"

@@ -85,6 +85,15 @@ def test_counts_by_hand():
     np.testing.assert_allclose(result.mcnemar_p, 598 / 4096, rtol=1e-12)
 
 
+def test_what_is_printed_is_the_change_its_interval_and_the_verdict():
+    result = compare(*pair(both=1700, gained=60, lost=140, neither=100))
+    assert str(result) == (
+        "accuracy −4.00 points [−5.46, −2.58] on 2,000 examples (60 gained, 140 lost): "
+        + result.verdict
+    )
+    assert result.verdict == "worse by 2.58 to 5.46 points"
+
+
 def test_the_loss_interval_is_that_of_the_paired_differences():
     losses = np.random.default_rng(0).random((2, 50)).astype(np.float32)
     reference, candidate = (classifier([True] * 50, each) for each in losses)

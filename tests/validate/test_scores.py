@@ -183,6 +183,7 @@ def test_figures_that_are_no_means_are_compared_on_the_same_resamples():
     rounding = 4 * np.finfo(np.float32).eps * np.abs(values).max()
     np.testing.assert_allclose(found.interval, 0.5, rtol=0, atol=rounding)
     assert found.verdict.startswith("better: largest higher by 0.5")
+    assert str(found) == f"largest +0.5 [+0.5, +0.5] on 30 examples: {found.verdict}"
     low, high = one["largest"].interval()
     assert low < one["largest"].value == high == values.max()
 
