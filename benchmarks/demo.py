@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 
-from benchmarks import runner
+from benchmarks import plots, runner
 from jaxcompress.demo.recipe import Recipe
 
 
@@ -57,6 +57,17 @@ def summarized(records: list[dict]) -> dict[str, dict]:
     return found
 
 
+def picture(path: pathlib.Path, models: dict[str, dict]) -> None:
+    """Bytes against the change of accuracy, with its interval over seeds, as a PNG."""
+    points = {}
+    for name in ("dense", *(name for name in models if name != "dense")):
+        figures = models[name]
+        change = figures["accuracy_difference"]
+        ends = (100 * change[key] for key in ("mean", "low", "high"))
+        points[name] = (figures["file_bytes"]["mean"], *ends)
+    plots.sizes(path, points, change="change of test accuracy, points, 95 %")
+
+
 def main() -> None:
     """Runs every seed that has no record yet, then prints and stores the summary."""
     parser = runner.arguments((__doc__ or "").partition("\n")[0])
@@ -79,7 +90,9 @@ def main() -> None:
         )
         for seed in range(options.seeds)
     ]
-    for model, figures in summarized(records).items():
+    models = summarized(records)
+    picture(options.out / f"{name}.png", models)
+    for model, figures in models.items():
         size, share = figures["file_bytes"]["mean"], figures["share_of_dense"]["mean"]
         change = figures["accuracy_difference"]
         print(

@@ -81,3 +81,46 @@ def points(
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
+
+
+def sizes(
+    path: pathlib.Path, models: Mapping[str, tuple[float, float, float, float]], *, change: str
+) -> None:
+    """Writes a PNG: a row for each model, with its bytes and what changed beside them.
+
+    Args:
+      path: where to.
+      models: by label the bytes of its file, a change, and its interval's two ends;
+        the first is what the others are compared with.
+      change: what changed, with its unit.
+    """
+    from matplotlib.figure import Figure
+
+    labels = sorted(models, key=lambda label: -models[label][0])
+    size, middle, low, high = np.array([models[label] for label in labels]).T
+    first, rows = next(iter(models.values()))[0], -np.arange(len(labels))
+    figure = Figure(figsize=(8, 0.9 + 0.38 * len(labels)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    left.barh(rows, size / 1000, color="#3b6ea8", height=0.6)
+    for row, each in zip(rows, size, strict=True):
+        less = "" if each == first else f", {first / each:.0f} times smaller"
+        inside = each > 0.6 * first
+        left.annotate(
+            f"{each / 1000:,.0f} kB{less}",
+            (each / 1000, row),
+            xytext=(-5 if inside else 5, 0),
+            textcoords="offset points",
+            ha="right" if inside else "left",
+            va="center",
+            fontsize=9,
+            color="white" if inside else "black",
+        )
+    reach = [middle - low, high - middle]
+    right.errorbar(middle, rows, xerr=reach, fmt="o", color="#b0482f", markersize=5)
+    right.axvline(0, color="grey", linestyle="--", linewidth=1, zorder=0)
+    left.set(xlabel="file, kB", yticks=rows, yticklabels=labels)
+    right.set(xlabel=change)
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)

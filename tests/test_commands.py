@@ -61,6 +61,7 @@ COMMANDS = {
     "make PYTHON=python3.12 …": made,
     ".venv/bin/jaxcompress demo --data DIR --out OUT --linen": IN_THE_TESTS_OF_THE_DEMO,
     ".venv/bin/jaxcompress inspect OUT/int8.safetensors": IN_THE_TESTS_OF_THE_DEMO,
+    "jaxcompress inspect digits.safetensors": "reads what the page's code saved; as above",
     "pip install jaxcompress": FROM_A_REGISTRY,
     "pip install 'jaxcompress[demo]'": FROM_A_REGISTRY,
     "pip install 'jaxcompress[privacy]'": FROM_A_REGISTRY,
@@ -70,6 +71,7 @@ COMMANDS = {
     ".venv/bin/python -m benchmarks.NAME [--data DIR] [--out DIR]": (
         "run below for each name, which may take hours, as far as its options"
     ),
+    ".venv/bin/python -m tests.pages PAGE": "what it writes is compared by tests/test_readme.py",
     ".venv/bin/python -m mkdocs serve": "serves until it is stopped",
     ".venv/bin/python -m benchmarks.records": "run by tests/test_benchmark_runner.py",
     ".venv/bin/python -m tests.methods": "what it writes is compared by tests/test_methods.py",
