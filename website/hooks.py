@@ -40,7 +40,13 @@ def linked(files: Files) -> set[str]:
         if not file.src_uri.startswith("reference/")
         for target in links.targets(file.content_string)
     }
-    return {path for path in found if places.place(path).startswith("source/")}
+    shown = {path for path in found if places.place(path).startswith("source/")}
+    return shown.union(*(inside(path) for path in shown))
+
+
+def inside(folder: str) -> set[str]:
+    """The files of a folder, with their paths from the root."""
+    return {f"{folder}/{path.name}" for path in (links.ROOT / folder).glob("*.py")}
 
 
 def copied(path: str, config: MkDocsConfig) -> File:
@@ -52,9 +58,19 @@ def copied(path: str, config: MkDocsConfig) -> File:
 
 
 def listing(path: str, source: pathlib.Path) -> str:
-    """A page that shows a source file and that searches leave out."""
-    code = source.read_text(encoding="utf-8")
-    return f"---\nsearch:\n  exclude: true\n---\n# `{path}`\n\n``````python\n{code}``````\n"
+    """A page with a source file or the files of a folder, which searches leave out."""
+    if source.is_dir():
+        names = sorted(pathlib.PurePath(each).name for each in inside(path))
+        text = "\n".join(f"- [`{name}`]({source.name}/{name}.md)" for name in names)
+    else:
+        text = f"``````python\n{source.read_text(encoding='utf-8')}``````"
+    return f"---\nsearch:\n  exclude: true\n---\n# `{path}`\n\n{text}\n"
+
+
+def on_page_content(html: str, **_) -> str:
+    """Leaves source code out of searches."""
+    shown = '<details class="mkdocstrings-source"'
+    return html.replace(shown, f"{shown} data-search-exclude")
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

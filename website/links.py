@@ -28,10 +28,10 @@ def targets(text: str) -> Iterator[str]:
 def resolved(target: str, origin: str) -> str:
     """The file of the repository that a link on the page `origin` leads to.
 
-    A folder stands for its README, as on the code host.
+    A folder stands for its README, if it has one, as on the code host.
     """
     path = os.path.normpath(os.path.join(os.path.dirname(origin), target))
-    return f"{path}/README.md" if (ROOT / path).is_dir() else path
+    return f"{path}/README.md" if (ROOT / path / "README.md").exists() else path
 
 
 def shown_at(path: str) -> str:

@@ -1,6 +1,6 @@
 """Which pages the site has, and which file each is made of."""
 
-from website import links, reference
+from website import links, records, reference
 
 INCLUDED = {
     "CHANGELOG.md": "changelog.md",
@@ -12,8 +12,14 @@ INCLUDED = {
 """Pages of the repository that stand outside docs/, and their places on the site."""
 
 
+RESULTS = "benchmarks/results/"
+"""The folder of the records, each of which is a page."""
+
+
 def origin(place: str) -> str:
-    """The file of the repository that a page of the site is made of."""
+    """The file of the repository from which the links of a page lead."""
+    if place.startswith("benchmarks/"):
+        return "benchmarks/README.md"
     outside = {there: path for path, there in INCLUDED.items()}
     return outside.get(place, f"docs/{place}")
 
@@ -22,6 +28,8 @@ def place(path: str) -> str:
     """Where the site has a file of the repository."""
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
+    if path.startswith(RESULTS) and path.endswith(".json"):
+        return path.replace(RESULTS, "benchmarks/").replace(".json", ".md")
     return INCLUDED.get(path) or links.shown_at(path)
 
 
@@ -30,7 +38,7 @@ def generated() -> dict[str, str]:
     included = {
         there: (links.ROOT / path).read_text(encoding="utf-8") for path, there in INCLUDED.items()
     }
-    return reference.pages() | included
+    return reference.pages() | included | records.pages()
 
 
 def every() -> set[str]:

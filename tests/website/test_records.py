@@ -1,0 +1,50 @@
+"""Tables of benchmarks hold the figures of their records."""
+
+import pathlib
+import re
+
+import pytest
+
+from benchmarks import runner
+from website import records
+
+RUNS = [
+    {"settings": {"bits": 4, "net": "a"}, "figures": {"test": {"x": 1.0, "y": True}}},
+    {"settings": {"bits": 4, "net": "a"}, "figures": {"test": {"x": 3.0}, "curve": [1, 2]}},
+    {"settings": {"bits": 2, "net": "a"}, "figures": {"test": {"x": 0.25}, "n": 12345}},
+]
+
+
+def test_runs_under_equal_settings_are_one_column():
+    assert records.tables(RUNS).splitlines()[2:] == [
+        "| runs | 2 | 1 |",
+        "| test · x | 2 ± 1 | 0.25 |",
+        "| n |  | 12,345 |",
+    ]
+    assert records.shared(RUNS) == "- net: `a`"
+
+
+def test_many_settings_become_rows():
+    runs = [{"settings": {"n": n}, "figures": {"x": n / 8}} for n in range(7)]
+    lines = records.tables(runs).splitlines()
+    assert lines[0] == "| n | runs | x |"
+    assert lines[2:4] == ["| 0 | 1 | 0 |", "| 1 | 1 | 0.125 |"]
+
+
+@pytest.mark.parametrize("name", records.names())
+def test_a_page_shows_figures_of_every_record(name):
+    text = records.page(name)
+    assert "## Figures" in text
+    runs = runner.read(runner.RESULTS / f"{name}.json")
+    counts = {str(len(each)) for _, each in records.groups(runs)}
+    shown = {word for line in text.splitlines() for word in re.split(r" *\| *", line)}
+    assert counts <= shown
+    for target in re.findall(r"\]\(([^)]+\.(?:png|py))\)", text):
+        assert (pathlib.Path(records.README).parent / target).exists(), target
+
+
+def test_the_index_leads_to_every_benchmark_that_was_found():
+    text = records.index()
+    for name in records.findings():
+        recorded = name in records.names()
+        assert (f"[`{name}`](results/{name}.json)" in text) == recorded, name
