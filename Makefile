@@ -35,7 +35,7 @@ lint: .venv/dev.installed
 	@.venv/bin/pyright --pythonpath .venv/bin/python
 
 examples-test: .venv/test.installed
-	@.venv/bin/python -m pytest -n 2 -m slow tests/test_examples.py tests/test_gallery.py
+	@.venv/bin/python -m pytest -n 2 --dist worksteal -m slow tests/test_examples.py tests/test_gallery.py
 
 wheel-test: .venv/test.installed
 	@.venv/bin/python -m pytest -m slow tests/test_wheel.py

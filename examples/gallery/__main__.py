@@ -33,6 +33,9 @@ EXAMPLES = (
     "int8_cnn",
     "resnet_in_half",
     "distilled_student",
+    "qlora",
+    "transformer_4bit",
+    "kfold_recipe",
 )
 """In the order of the index."""
 
