@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from jaxcompress import cli
+from jaxcompress.cli.parser import parser
 from tests import commands
 from tests.commands import ROOT
 
@@ -29,7 +29,7 @@ def made(line: str) -> None:
     for recipe in printed.replace("\\\n", " ").splitlines():
         command = shlex.split(recipe)
         if command[0] == ".venv/bin/jaxcompress":
-            cli._parser().parse_args(command[1:])
+            parser().parse_args(command[1:])
         for word in command:
             assert not word.startswith("tests/") or (ROOT / word).exists(), recipe
 
@@ -48,6 +48,7 @@ def in_python(line: str) -> None:
 
 
 IN_THE_TESTS_OF_THE_DEMO = "run by tests/demo/test_run.py, on files that it writes"
+ON_THE_PAGE = "run by tests/cli/test_page.py, which compares what is printed"
 FROM_A_REGISTRY = "would install another version; `make wheel-test` installs the wheel of this one"
 
 COMMANDS = {
@@ -62,6 +63,21 @@ COMMANDS = {
     ".venv/bin/jaxcompress demo --data DIR --out OUT --linen": IN_THE_TESTS_OF_THE_DEMO,
     ".venv/bin/jaxcompress inspect OUT/int8.safetensors": IN_THE_TESTS_OF_THE_DEMO,
     "jaxcompress inspect digits.safetensors": "reads what the page's code saved; as above",
+    "jaxcompress COMMAND": ON_THE_PAGE,
+    "jaxcompress COMMAND --help": "run for every command by tests/cli/test_main.py",
+    "jaxcompress --version": "run by tests/cli/test_main.py",
+    "python -m jaxcompress": "run by tests/cli/test_main.py",
+    "jaxcompress inspect int8.safetensors": ON_THE_PAGE,
+    "jaxcompress inspect --sizes int8.safetensors": ON_THE_PAGE,
+    "jaxcompress inspect other.safetensors": ON_THE_PAGE,
+    "jaxcompress inspect --depth 2 other.safetensors": ON_THE_PAGE,
+    'jaxcompress compare dense.safetensors int8.safetensors || echo "exit status $?"': ON_THE_PAGE,
+    "jaxcompress compare --tolerance 0.01 dense.safetensors int8.safetensors": ON_THE_PAGE,
+    "jaxcompress report .": ON_THE_PAGE,
+    "jaxcompress report-environment": ON_THE_PAGE,
+    "jaxcompress completion fish > ~/.config/fish/completions/jaxcompress.fish": (
+        "the script is run by tests/cli/test_completion.py"
+    ),
     "pip install jaxcompress": FROM_A_REGISTRY,
     "pip install 'jaxcompress[demo]'": FROM_A_REGISTRY,
     "pip install 'jaxcompress[privacy]'": FROM_A_REGISTRY,

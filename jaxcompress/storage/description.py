@@ -20,7 +20,7 @@ from jaxcompress.storage.container.errors import brief
 from jaxcompress.storage.container.limits import MAX_BYTES
 from jaxcompress.storage.container.references import Difference, Product, Same, Signs
 
-_WIDEST = 100
+WIDEST = 100
 """Characters of a text in the table. All rows are as wide as the widest."""
 
 
@@ -77,13 +77,13 @@ class FileReport:
 
     def __str__(self) -> str:
         texts = [
-            f"{brief(name, _WIDEST)}: {brief(text, 4 * _WIDEST)}"
+            f"{brief(name, WIDEST)}: {brief(text, 4 * WIDEST)}"
             for name, text in self.metadata.items()
         ]
         return "\n".join(
             [
                 *table(self),
-                *(f"removed before: {brief(str(each), 4 * _WIDEST)}" for each in self.removals),
+                *(f"removed before: {brief(str(each), 4 * WIDEST)}" for each in self.removals),
                 *texts,
                 *([f"base: sha256 {self.base}"] if self.base else []),
                 f"checksum ok: sha256 {self.checksum}",
@@ -94,17 +94,7 @@ class FileReport:
 def table(report: FileReport) -> list[str]:
     """The lines of the file and its leaves, long texts shortened."""
     header = ("leaf", "shape", "dtype", "spec", "coder", "bytes")
-    rows = [
-        (
-            brief(leaf.name, _WIDEST),
-            "×".join(map(str, leaf.shape)) or "()",
-            leaf.dtype,
-            brief(leaf.spec or "-", _WIDEST),
-            leaf.coder,
-            f"{leaf.size_bytes:,}",
-        )
-        for leaf in report.leaves
-    ]
+    rows = [(*cells(leaf), f"{leaf.size_bytes:,}") for leaf in report.leaves]
     ends = [
         ("header", "", "", "", "", f"{report.header_bytes:,}"),
         ("total", "", "", "", "", f"{report.size_bytes:,}"),
@@ -112,6 +102,17 @@ def table(report: FileReport) -> list[str]:
     first = f"{report.path}, format version {report.format_version}"
     first += f", {report.files} files" if report.files > 1 else ""
     return [first, *aligned([header, *rows, *ends])]
+
+
+def cells(leaf: StoredLeaf) -> tuple[str, str, str, str, str]:
+    """Name, shape, dtype, spec and coder of a leaf as tables show them."""
+    return (
+        brief(leaf.name, WIDEST),
+        "×".join(map(str, leaf.shape)) or "()",
+        leaf.dtype,
+        brief(leaf.spec or "-", WIDEST),
+        leaf.coder,
+    )
 
 
 def describe(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> FileReport:

@@ -40,6 +40,7 @@ class OpenFile(Mapping[str, Any]):
       metadata: the texts given to `save`.
       removals: what was removed from the model before, as `load_removal` gives it.
       leaves: how each leaf lies in the file.
+      size_bytes: of the file, or of all files and their index.
       shapes: shape and dtype of the array that each leaf stands for, by name.
       closed: whether `close` was called.
     """
@@ -101,6 +102,10 @@ class OpenFile(Mapping[str, Any]):
     @property
     def leaves(self) -> tuple[StoredLeaf, ...]:
         return self._report.leaves
+
+    @property
+    def size_bytes(self) -> int:
+        return self._report.size_bytes
 
     @property
     def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:

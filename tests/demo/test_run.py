@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxcompress import cli, validate
+from jaxcompress import cli, report, validate
 from jaxcompress.core.names import named_leaves
 from jaxcompress.demo import proof, run
 from jaxcompress.demo.models import Architecture, network
@@ -192,3 +192,23 @@ def test_a_missing_data_folder_is_named(tmp_path, capsys):
     assert cli.main(["demo", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     assert "train-images-idx3-ubyte" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_report_tells_the_same_figures(results, tmp_path, capsys):
+    found, out = results
+    assert cli.main(["report", str(out), "--out", str(tmp_path / "page.html"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {"report.json", "card.json"} < set(told["read"])
+    assert {variant.file_name for variant in found.variants} < set(told["read"])
+    assert set(told["left_out"]) == {"recipe.json"}
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for name, each in found.proofs.items():
+        low, high = each.evaluation["accuracy"].interval()
+        for text in (name, f"{each.file_bytes:,}", f"[{low:.2%}, {high:.2%}]"):
+            assert text in page
+        assert each.comparison.verdict in page or name == "dense"
+    for variant in found.variants:
+        for leaf in variant.report.leaves:
+            assert leaf.name in page
+    card = (out / "card.html").read_text(encoding="utf-8")
+    assert card == report.card_page(found.card)

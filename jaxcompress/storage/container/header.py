@@ -46,6 +46,16 @@ DTYPES: Mapping[str, np.dtype] = MappingProxyType(
 )
 """The container's name of every dtype it can hold."""
 
+OTHERS: Mapping[str, np.dtype] = MappingProxyType(
+    {
+        "F8_E8M0": np.dtype(ml_dtypes.float8_e8m0fnu),
+        "F8_E4M3FNUZ": np.dtype(ml_dtypes.float8_e4m3fnuz),
+        "F8_E5M2FNUZ": np.dtype(ml_dtypes.float8_e5m2fnuz),
+        "C64": np.dtype("<c8"),
+    }
+)
+"""Of files by other writers: names that `save` does not write nor `load` take."""
+
 METADATA = "__metadata__"
 LENGTH_BYTES = 8
 LARGEST_HEADER = 100_000_000
@@ -88,13 +98,19 @@ def in_order(entries: Mapping[str, Entry]) -> list[tuple[str, Entry]]:
     return sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end))
 
 
-def read(file: io.FileIO, max_bytes: int = MAX_BYTES, counted: int = 0) -> Header:
+def read(
+    file: io.FileIO,
+    max_bytes: int = MAX_BYTES,
+    counted: int = 0,
+    dtypes: Mapping[str, np.dtype] = DTYPES,
+) -> Header:
     """The header of a file just opened, after all checks that need no data.
 
     Args:
       file: just opened.
       max_bytes: refuses a header that counts for more.
       counted: what counts beside it.
+      dtypes: those that arrays may have, by name.
 
     Raises:
       FileError: the file is truncated or foreign, or its header is not valid, claims
@@ -112,10 +128,10 @@ def read(file: io.FileIO, max_bytes: int = MAX_BYTES, counted: int = 0) -> Heade
         )
     check_total(counted + HEADER_WEIGHT * length, max_bytes)
     content = start + memory.following(file, length).tobytes()
-    return of_content(content, size - len(content))
+    return of_content(content, size - len(content), dtypes)
 
 
-def of_content(content: bytes, data_bytes: int) -> Header:
+def of_content(content: bytes, data_bytes: int, dtypes: Mapping[str, np.dtype] = DTYPES) -> Header:
     """The header that these bytes are, before so many bytes of arrays.
 
     Raises:
@@ -123,7 +139,7 @@ def of_content(content: bytes, data_bytes: int) -> Header:
     """
     fields = _fields(content[LENGTH_BYTES:])
     metadata = _metadata(fields.pop(METADATA, {}))
-    entries = {name: _entry(name, field) for name, field in fields.items()}
+    entries = {name: _entry(name, field, dtypes) for name, field in fields.items()}
     _check_spans(entries, data_bytes)
     return Header(content, entries, metadata, len(content), len(content))
 
@@ -153,7 +169,7 @@ def _metadata(texts) -> dict[str, str]:
     return texts
 
 
-def _entry(name: str, fields) -> Entry:
+def _entry(name: str, fields, dtypes: Mapping[str, np.dtype]) -> Entry:
     check_writable(name, "the name")
     with within(f"array {shown(name)}"):
         if not isinstance(fields, dict) or fields.keys() != {"dtype", "shape", "data_offsets"}:
@@ -162,12 +178,12 @@ def _entry(name: str, fields) -> Entry:
                 "Write the file again."
             )
         code, span = fields["dtype"], fields["data_offsets"]
-        if not isinstance(code, str) or code not in DTYPES:
+        if not isinstance(code, str) or code not in dtypes:
             raise FileError(
-                f"has the unknown dtype {shown(code)}; known are {', '.join(DTYPES)}. "
+                f"has the unknown dtype {shown(code)}; known are {', '.join(dtypes)}. "
                 "Update jaxcompress."
             )
-        dtype, shape = DTYPES[code], checked_shape(fields["shape"])
+        dtype, shape = dtypes[code], checked_shape(fields["shape"])
         begin, end = _span(span)
         if math.prod(shape) * dtype.itemsize != end - begin:
             raise FileError(

@@ -90,19 +90,8 @@ def read(file: io.FileIO, max_bytes: int) -> Index:
       FileError: it was altered, is foreign, of a later format, or counts for more than
         `max_bytes`, or contradicts itself.
     """
-    size_bytes = os.fstat(file.fileno()).st_size
-    if size_bytes > LARGEST_INDEX:
-        raise FileError(
-            f"the index has {size_bytes} bytes, and readers take {LARGEST_INDEX}. Pass the index "
-            "of a tree that save_shards wrote."
-        )
-    check_total(HEADER_WEIGHT * size_bytes, max_bytes)
-    content = file.read(size_bytes) or b""
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise FileError("the index is not JSON in UTF-8: it was altered. Copy it again.") from error
-    match parsed(text, "the index"):
+    content = content_of(file, max_bytes)
+    match fields_of(content):
         case {"metadata": {"format": "jaxcompress", "sha256": str(digits)} as fields} as whole:
             digests.check_header(content, digits, "the index")
         case _:
@@ -115,14 +104,43 @@ def read(file: io.FileIO, max_bytes: int) -> Index:
             f"the index has format version {shown(fields.get('format_version'))}, this jaxcompress "
             f"reads {VERSION!r}. Update jaxcompress."
         )
-    return _checked(whole, fields, digits, size_bytes)
+    return _checked(whole, fields, digits, len(content))
+
+
+def content_of(file: io.FileIO, max_bytes: int) -> bytes:
+    """All bytes of an index just opened, of any library.
+
+    Raises:
+      FileError: they are too many, or count for more than `max_bytes`.
+    """
+    size_bytes = os.fstat(file.fileno()).st_size
+    if size_bytes > LARGEST_INDEX:
+        raise FileError(
+            f"the index has {size_bytes} bytes, and readers take {LARGEST_INDEX}. Pass the index "
+            "of a tree that save_shards wrote."
+        )
+    check_total(HEADER_WEIGHT * size_bytes, max_bytes)
+    return file.read(size_bytes) or b""
+
+
+def fields_of(content: bytes):
+    """The JSON that an index is.
+
+    Raises:
+      FileError: it is none.
+    """
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise FileError("the index is not JSON in UTF-8: it was altered. Copy it again.") from error
+    return parsed(text, "the index")
 
 
 def _checked(whole: Mapping, fields: Mapping, digits: str, size_bytes: int) -> Index:
     shards = _texts(fields.get("shards"), "shards")
     leaves = _texts(whole.get("weight_map"), "weight_map")
     for name in shards:
-        _check_name(name)
+        check_name(name)
     for leaf, name in leaves.items():
         check_writable(leaf, "the name")
         if not leaf:
@@ -147,7 +165,7 @@ def _texts(value, what: str) -> dict[str, str]:
     return value
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
     """Refuses what is no plain name of a file beside the index."""
     check_writable(name, "the name of a shard")
     plain = not set(name) & set('/\\:\0"') and name.isprintable() and not name.startswith(".")
