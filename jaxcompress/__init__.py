@@ -29,7 +29,7 @@ to a tree of bool, and `View` one from params to params.
 import importlib
 import typing
 
-from jaxcompress.core import exports
+from jaxcompress.core import exports, version
 
 if typing.TYPE_CHECKING:
     from jaxcompress import adapt as adapt
@@ -81,7 +81,7 @@ if typing.TYPE_CHECKING:
     from jaxcompress.core.selectors import weights as weights
     from jaxcompress.core.spec import QuantSpec as QuantSpec
 
-__version__ = "0.1.0"
+__version__ = version.VERSION
 
 # Names are loaded when they are first touched, and JAX with them: whoever asks for the
 # version alone does not wait for it. Type checkers read the imports above.

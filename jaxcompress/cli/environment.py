@@ -7,8 +7,8 @@ import pathlib
 import platform
 from typing import Any
 
-import jaxcompress
 from jaxcompress.cli import answers
+from jaxcompress.core.version import VERSION
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "ml_dtypes")
 SETTINGS = ("JAX_PLATFORMS", "JAX_ENABLE_X64", "XLA_FLAGS")
@@ -29,7 +29,7 @@ def report_environment(options: argparse.Namespace) -> answers.Answer:
     """Says what a bug may depend on; of the variables of the shell only `SETTINGS`."""
     del options
     record = {
-        "jaxcompress": jaxcompress.__version__,
+        "jaxcompress": VERSION,
         "python": f"{platform.python_version()} ({platform.python_implementation()})",
         **{name: _version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",

@@ -2,8 +2,8 @@
 
 import argparse
 
-import jaxcompress
 from jaxcompress.cli import compare, completion, demo, environment, inspect, report
+from jaxcompress.core.version import VERSION
 
 _END = """exit status:
   0  the command did its work; of compare: the files are the same
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=_END,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    version = f"jaxcompress {jaxcompress.__version__}"
+    version = f"jaxcompress {VERSION}"
     whole.add_argument("--version", action="version", version=version)
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     for each in (demo, inspect, compare, report, environment):
