@@ -7,7 +7,8 @@ from typing import Any
 from jaxcompress.cli.folder import Folder
 from jaxcompress.core.report import Report
 from jaxcompress.report import Column, Point, pareto_svg, table
-from jaxcompress.report.page import Heading, Paragraph, Picture, Preformatted, Section, page
+from jaxcompress.report.page import page
+from jaxcompress.report.sections import Heading, Paragraph, Picture, Preformatted, Section
 from jaxcompress.validate import Comparison, compare
 
 

@@ -90,3 +90,13 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+
+
+def signed(number: float, form: str) -> str:
+    """A number by Python's format specification, its minus sign as wide as a digit.
+
+    Example:
+      >>> signed(-0.25, "+.1%"), signed(1234, ",d")
+      ('−25.0%', '1,234')
+    """
+    return format(number, form).replace("-", "−")

@@ -5,7 +5,8 @@ import os
 import pathlib
 
 from jaxcompress.core.kinds import check_kind, check_path
-from jaxcompress.report.page import Heading, Paragraph, Section, page
+from jaxcompress.report.page import page
+from jaxcompress.report.sections import Heading, Paragraph, Section
 from jaxcompress.report.tables import Column, Table, table
 from jaxcompress.storage.container.disk import replacing
 from jaxcompress.validate import Card
@@ -33,7 +34,7 @@ def card_page(card: Card) -> str:
             sections.append(Heading(block.heading))
         sections.extend(map(Paragraph, block.lines))
         if block.rows:
-            sections.append(_table(block.heading, block.columns, block.rows))
+            sections.append(_table(block.columns, block.rows))
     return page(card.title, sections)
 
 
@@ -71,6 +72,7 @@ def save_card(card: Card, folder: str | os.PathLike, *, name: str = "card") -> N
             file.write(text.encode())
 
 
-def _table(title: str, columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> Table:
+def _table(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> Table:
+    # Its title is the heading above it.
     keyed = [dict(zip(columns, row, strict=True)) for row in rows]
-    return table(keyed, columns=[Column(column, column) for column in columns], title=title)
+    return table(keyed, columns=[Column(column, column) for column in columns], title="")

@@ -1,4 +1,4 @@
-"""Where the bytes of a file go: a table, a picture, and a page of both."""
+"""Where the bytes of a file go: a table, bars, a picture, and a page."""
 
 import pathlib
 
@@ -8,25 +8,24 @@ from jaxcompress.report.figures import (
     INK,
     MUTED,
     RULE,
-    SVG,
     axes_of,
     destination,
     drawn,
 )
-from jaxcompress.report.page import Paragraph, Picture, page
+from jaxcompress.report.page import page
+from jaxcompress.report.results import PARTS, bars_of, bits
+from jaxcompress.report.sections import Folded, Headline
 from jaxcompress.report.tables import Column, Table, table
+from jaxcompress.report.units import size
 from jaxcompress.storage import Breakdown, LeafBytes
 
-_KINDS = {"numbers": ACCENT, "masks": "#5f9dc0", "tables": "#c98b2b", "scales": INK}
-_SHOWN = 30
-"""Most leaves that have a bar; the smallest others share one."""
-
+_COLORS = dict(zip(PARTS, (ACCENT, "#5f9dc0", "#c98b2b", INK), strict=True))
 _COLUMNS = (
     Column("name", "Leaf"),
     Column("weights", "Weights", ",d"),
-    *(Column(kind, kind.capitalize(), ",d") for kind in _KINDS),
-    Column("size_bytes", "Bytes", ",d"),
-    Column("entropy", "Entropy", ",d"),
+    *(Column(kind, f"{kind.capitalize()}, bytes", ",d") for kind in PARTS),
+    Column("size_bytes", "All, bytes", ",d"),
+    Column("entropy", "Entropy, bytes", ",d"),
     Column("bits", "Bits per weight", ".3g"),
 )
 _MAKE = "storage.breakdown gives one."
@@ -45,7 +44,7 @@ def file_table(breakdown: Breakdown) -> Table:
     rows = [_row(leaf) for leaf in (*breakdown.leaves, breakdown.total)]
     rows.append({"name": "header", "size_bytes": breakdown.header_bytes})
     whole = {"name": "file", "weights": breakdown.total.weights}
-    whole |= {"size_bytes": breakdown.size_bytes, "bits": _bits(breakdown)}
+    whole |= {"size_bytes": breakdown.size_bytes, "bits": bits(breakdown)}
     return table(
         [*rows, whole],
         columns=_COLUMNS,
@@ -88,48 +87,27 @@ def file_page(breakdown: Breakdown) -> str:
       breakdown: what `storage.breakdown` gives.
 
     Returns:
-      HTML with a picture and a table; write it as UTF-8.
-
-    Raises:
-      ImportError: matplotlib is not installed.
+      HTML with a bar for each leaf and a table; write it as UTF-8.
     """
     check_kind("file_page", "breakdown", breakdown, Breakdown, _MAKE)
-    name = pathlib.Path(breakdown.path).name
-    whole = f"{breakdown.size_bytes:,} bytes for {breakdown.total.weights:,} weights"
-    bits = _bits(breakdown)
-    sentence = f"{whole}: {bits:.3g} bits per weight." if bits is not None else f"{whole}."
-    picture = Picture(_picture(breakdown, "", SVG), "Bytes of each leaf by what they hold")
-    return page(name, [Paragraph(sentence), picture, file_table(breakdown)])
-
-
-def _bits(sized: Breakdown | LeafBytes) -> float | None:
-    weights = (sized.total if isinstance(sized, Breakdown) else sized).weights
-    return sized.bits_per_weight if weights else None
+    name, each = pathlib.Path(breakdown.path).name, bits(breakdown)
+    text = f"{size(breakdown.size_bytes)} for {breakdown.total.weights:,} weights"
+    headline = Headline(text if each is None else f"{text}: {each:.3g} bits for each")
+    every = Folded("Every leaf in numbers", (file_table(breakdown),))
+    return page(name, [headline, breakdown, every])
 
 
 def _row(leaf: LeafBytes) -> dict:
-    counts = {kind: getattr(leaf, kind) for kind in ("weights", *_KINDS, "size_bytes", "entropy")}
-    return {"name": leaf.name, "bits": _bits(leaf), **counts}
-
-
-def _bars(breakdown: Breakdown) -> list[LeafBytes]:
-    """The leaves that have a bar, and the others as one."""
-    by_size = sorted(breakdown.leaves, key=lambda leaf: -leaf.size_bytes)
-    large, small = by_size[:_SHOWN], by_size[_SHOWN:]
-    bars = [leaf for leaf in breakdown.leaves if leaf in large]
-    if small:
-        rest = Breakdown(breakdown.path, 0, tuple(small)).total
-        counts = [getattr(rest, field) for field in ("weights", *_KINDS, "entropy")]
-        bars.append(LeafBytes(f"{len(small)} smaller leaves", *counts))
-    return bars
+    counts = {kind: getattr(leaf, kind) for kind in ("weights", *PARTS, "size_bytes", "entropy")}
+    return {"name": leaf.name, "bits": bits(leaf), **counts}
 
 
 def _picture(breakdown: Breakdown, title: str, form: dict) -> bytes:
-    bars = _bars(breakdown)
+    bars = bars_of(breakdown)
     places = range(len(bars) + 1)
     with axes_of("file_sizes", title, (6.8, 1.6 + 0.26 * len(places))) as axes:
         begins = [0] * len(bars)
-        for kind, color in _KINDS.items():
+        for kind, color in _COLORS.items():
             widths = [getattr(leaf, kind) for leaf in bars]
             axes.barh(places[:-1], widths, left=begins, color=color, label=kind, height=0.7)
             begins = [begin + width for begin, width in zip(begins, widths, strict=True)]

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from jaxcompress.core.checks import check_positive, check_share
@@ -19,6 +19,11 @@ from jaxcompress.report.figures import (
     destination,
     drawn,
 )
+from jaxcompress.report.labels import Box, Mark, leader, placed
+from jaxcompress.report.units import tick
+
+_REACH = 4.5
+"""Points of a seventy-second of an inch that a mark takes to each side."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +159,7 @@ def _scales(axes, points: Sequence[Point]) -> None:
     axes.set_ylim(max(low - margin, 0), min(high + margin, 1))
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: _bytes(size)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: tick(size)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda accuracy, _: f"{100 * accuracy:.4g}%"))
     axes.set_xlabel("bytes on disk", color=INK, labelpad=8)
     axes.set_ylabel("accuracy", color=INK, labelpad=8)
@@ -191,83 +196,63 @@ def _marks(axes, points: Sequence[Point]) -> None:
 
 
 def _labels(axes, points: Sequence[Point]) -> None:
-    """Places each label where it covers the fewest pixels of other marks."""
+    """Places each label where it covers neither marks nor others, with a line to it."""
+    from matplotlib.transforms import Affine2D
+
+    texts = [_label(axes, point) for point in points]
+    # Points of a seventy-second of an inch are what places are measured in.
+    scale = 72 / axes.figure.dpi
+    to_points = axes.transData + Affine2D().scale(scale)
     renderer = axes.figure.canvas.get_renderer()
-    taken = [_box(axes, *line) for line in _lines(points)]
-    for point in sorted(points, key=lambda point: point.size_bytes):
-        texts = [_label(axes, point, *place) for place in _places(point)]
-        boxes = [text.get_window_extent(renderer) for text in texts]
-        covered = [_covered(box, taken, axes.bbox) for box in boxes]
-        best = covered.index(min(covered))
-        taken.append(boxes[best])
-        for text in texts[:best] + texts[best + 1 :]:
-            text.remove()
+    extents = [text.get_window_extent(renderer) for text in texts]
+    sizes = [(extent.width * scale, extent.height * scale) for extent in extents]
+
+    def mark(point: Point) -> Mark:
+        shares = (point.accuracy, point.low, point.high)
+        places = to_points.transform([(point.size_bytes, share) for share in shares])
+        (x, y), (_, low), (_, high) = places
+        return Mark(x, y, low, high, _REACH)
+
+    marks = [mark(point) for point in points]
+    corners = (axes.bbox.x0, axes.bbox.y0, axes.bbox.x1, axes.bbox.y1)
+    frame = Box(*(scale * corner for corner in corners))
+    boxes = placed(marks, sizes, front_lines(points, mark), frame).boxes
+    for text, at, box in zip(texts, marks, boxes, strict=True):
+        _put(axes, text, at, box, to_points)
 
 
-def _places(point: Point) -> list[tuple]:
-    """Candidate positions of a label: anchor, offset in points, alignments."""
-    beside = [
-        (point.accuracy, (8 * side, 7 * end), across, along)
-        for side, across in ((1, "left"), (-1, "right"))
-        for end, along in ((1, "bottom"), (-1, "top"))
-    ]
-    above = (point.high, (0, 5), "center", "bottom")
-    below = (point.low, (0, -5), "center", "top")
-    return [*beside, above, below]
-
-
-def _label(axes, point: Point, anchor: float, offset: tuple, across: str, along: str):
-    from matplotlib.patheffects import withStroke
-
+def _label(axes, point: Point):
     return axes.annotate(
         point.label,
-        (point.size_bytes, anchor),
-        xytext=offset,
-        textcoords="offset points",
-        horizontalalignment=across,
-        verticalalignment=along,
+        (0, 0),
+        xycoords="figure points",
+        horizontalalignment="left",
+        verticalalignment="bottom",
         color=INK,
         fontsize=9,
         parse_math=False,
-        path_effects=[withStroke(linewidth=2.5, foreground="white")],
     )
 
 
-def _lines(points: Sequence[Point]) -> list[tuple]:
-    """The ends of every straight line drawn: the bars, and the steps of the front."""
-    bars = [((p.size_bytes, p.low), (p.size_bytes, p.high)) for p in points]
-    steps = []
-    for small, large in itertools.pairwise(front(points)):
-        corner = (large.size_bytes, small.accuracy)
-        steps += [
-            ((small.size_bytes, small.accuracy), corner),
-            (corner, (large.size_bytes, large.accuracy)),
+def _put(axes, text, mark: Mark, box: Box | None, to_points) -> None:
+    """Moves a label to its place; one without a place goes."""
+    if box is None:
+        text.remove()
+        return
+    text.set_position((box.left, box.low))
+    line = leader(mark, box)
+    if line:
+        ends = to_points.inverted().transform(line)
+        axes.plot(*ends.T, color=MUTED, linewidth=0.6)
+
+
+def front_lines(points: Sequence[Point], mark: Callable[[Point], Mark]) -> list[Box]:
+    """What the steps of the front cover, where `mark` says how points are drawn."""
+    lines = []
+    for small, large in itertools.pairwise(map(mark, front(points))):
+        low, high = sorted((small.y, large.y))
+        lines += [
+            Box(small.x, small.y, large.x, small.y).padded(1),
+            Box(large.x, low, large.x, high).padded(1),
         ]
-    return bars + steps
-
-
-def _box(axes, begin: tuple, end: tuple):
-    """The pixels of a line, with some room around it."""
-    from matplotlib.transforms import Bbox
-
-    (left, bottom), (right, top) = axes.transData.transform([begin, end])
-    return Bbox.from_extents(left, bottom, right, top).padded(4)
-
-
-def _covered(box, taken: list, frame) -> float:
-    """Pixels of the box that lie on others or outside the frame."""
-    inside = _overlap(box, frame)
-    return box.width * box.height - inside + sum(_overlap(box, other) for other in taken)
-
-
-def _overlap(one, two) -> float:
-    width = min(one.x1, two.x1) - max(one.x0, two.x0)
-    height = min(one.y1, two.y1) - max(one.y0, two.y0)
-    return max(width, 0) * max(height, 0)
-
-
-def _bytes(size: float) -> str:
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if size >= unit:
-            return f"{size / unit:g} {name}"
-    return f"{size:g} B"
+    return lines

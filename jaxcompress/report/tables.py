@@ -4,13 +4,16 @@ HTML is written by `page`.
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from jaxcompress.core.kinds import check_each, check_kind, check_mapping, check_text
 from jaxcompress.core.messages import shown as quoted
+from jaxcompress.core.report import signed
 
 Cell = str | int | float | None
+_FIGURES = re.compile(r"[\d\s.,%<±×+−()\[\]–]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +71,12 @@ class Table:
 
     @property
     def numeric(self) -> tuple[bool, ...]:
-        """Which columns hold numbers alone, and are aligned on the right."""
+        """Which columns hold figures alone, and are aligned on the right.
+
+        A text of digits and their signs is one too: an interval, a shape.
+        """
         return tuple(
-            all(not isinstance(row[position], str) for row in self.rows)
+            all(_is_figure(row[position]) for row in self.rows)
             for position in range(len(self.columns))
         )
 
@@ -196,8 +202,11 @@ def _check_column(caller: str, argument: str, column: object) -> None:
     check_kind(caller, argument, column, Column, "Make it with report.Column.")
 
 
+def _is_figure(cell: Cell) -> bool:
+    return not isinstance(cell, str) or _FIGURES.fullmatch(cell) is not None
+
+
 def _text(cell: Cell, column: Column) -> str:
     if cell is None:
         return "–"
-    # A minus sign, as wide as a digit, which a hyphen is not.
-    return cell if isinstance(cell, str) else format(cell, column.format).replace("-", "−")
+    return cell if isinstance(cell, str) else signed(cell, column.format)

@@ -141,7 +141,7 @@ def breakdown(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> Breakdo
       max_bytes: what its tree may take in memory, as `load` counts; default 16 GiB.
 
     Returns:
-      Breakdown; its `str` is a table, `report.file_page` a page with a picture.
+      Breakdown; its `str` is a table, `report.file_page` a page with bars.
 
     Raises:
       FileError: the file is truncated, altered, foreign or of another format version,

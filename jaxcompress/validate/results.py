@@ -20,6 +20,8 @@ from jaxcompress.validate.scores import Score
 class Evaluation(Mapping[str, Score]):
     """The scores of a model by the names of the metrics, on one set of examples.
 
+    `print` it for accuracy and the other figures with their intervals.
+
     `accuracy`, `correct`, `predictions` and `labels` are there with the metric
     `accuracy`, `mean_loss` and `loss` with a metric named "loss"; every other is
     `evaluation["name"]`.
@@ -82,6 +84,13 @@ class Evaluation(Mapping[str, Score]):
     def __repr__(self) -> str:
         figures = ", ".join(f"{name} {score.value:.4g}" for name, score in self.items())
         return f"Evaluation({figures} of {self.n:,} examples)"
+
+    def __str__(self) -> str:
+        """Accuracy or the first metric with its interval, then a line of the others."""
+        first, *others = sorted(self, key=lambda name: name != "accuracy")
+        lines = [f"{self[first]}", "; ".join(f"{self[name]}" for name in others)]
+        told = f"{self.n:,} example{'s' * (self.n != 1)}; 95 % intervals in parentheses"
+        return "\n".join([*filter(None, lines), told])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.scores)

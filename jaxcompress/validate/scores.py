@@ -65,6 +65,10 @@ class Score:
     def __repr__(self) -> str:
         return f"Score({self.metric.name} {self.value:.4g} of {self.n:,} examples)"
 
+    def __str__(self) -> str:
+        """The value and its interval, except where that would take resampling."""
+        return str(self._figure(isinstance(self.metric.summary, Mean | Share | OfMean)))
+
     @functools.cached_property
     def value(self) -> float:
         """The figure, in the unit of the metric."""
@@ -133,8 +137,12 @@ class Score:
 
     def figure(self) -> Figure:
         """For a card: the value and its interval; a mean of one number has none."""
+        return self._figure(True)
+
+    def _figure(self, with_interval: bool) -> Figure:
         share = isinstance(self.metric.summary, Mean) and self.per_example.dtype == np.bool_
-        interval = self.interval() if share or self.n > 1 else None
+        known = with_interval and (share or self.n > 1)
+        interval = self.interval() if known else None
         return Figure(self.metric.name, self.value, interval, format=".2%" if share else ".4g")
 
     def to_json(self) -> dict[str, Any]:

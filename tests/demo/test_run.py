@@ -8,9 +8,10 @@ import pytest
 
 from jaxcompress import cli, report, validate
 from jaxcompress.core.names import named_leaves
-from jaxcompress.demo import proof, run
+from jaxcompress.demo import proof, run, table
 from jaxcompress.demo.models import Architecture, network
 from jaxcompress.demo.recipe import Recipe
+from jaxcompress.report.units import unbroken
 from tests import commands
 from tests.demo import files
 
@@ -118,7 +119,7 @@ def test_compressed_files_are_smaller(results):
 
 def test_entropy_coding_takes_off_bytes_at_each_stage(results):
     found, _ = results
-    captions = " ".join(run._captions(found))
+    captions = " ".join(table.captions(found))
     for name in CODED:
         stages = [*found.proofs[name].stage_bytes.values(), found.proofs[name].file_bytes]
         assert len(stages) == 3
@@ -153,12 +154,26 @@ def test_the_card_says_what_was_tested_and_what_was_not(results):
 def test_the_report_says_what_was_not_compressed(results):
     found, out = results
     page = (out / "report.html").read_text()
-    assert "Not compressed" in page
-    assert "Most sensitive layer" in page
+    left_out = {name for names in found.left_out.values() for name in names}
+    assert f"{len(left_out)} leaves were not compressed, and why" in page
+    for name in left_out:
+        assert name.replace("/", "/<wbr>") in page
     figures = json.loads((out / "report.json").read_text())
     assert list(figures["models"]) == NAMES
     assert figures["models"]["dense"]["comparison"]["verdict"] == "no difference on these examples"
     assert Recipe.load(out / "recipe.json") == found.recipe
+
+
+def test_the_report_begins_with_what_was_won_and_what_it_cost(results):
+    found, out = results
+    page = (out / "report.html").read_text()
+    first = report.summary(found.shown, examples="images")[0]
+    _, _, begin = page.partition("</h1>")
+    assert begin.lstrip().startswith(f'<p class="headline">{unbroken(first.text)}</p>')
+    for name in NAMES:
+        assert f"<h3>{name}</h3>" in page
+        assert f"<summary>{name}, {found.proofs[name].file_bytes:,} bytes</summary>" in page
+    assert "After this stage" in page
 
 
 def test_inspect_describes_a_file(results, capsys):

@@ -5,7 +5,8 @@ import optax
 
 import jaxcompress as jc
 from tests.doors.table import Doors
-from tests.doors.values import BOOL, ENTRIES, FUNCTION, NONE, NUMBER, SIZE, TEXT
+from tests.doors.values import BOOL, ENTRIES, FUNCTION, NONE, NOTHING, NUMBER, SIZE, TEXT
+from tests.report import samples
 
 LOSS = jc.validate.metrics.loss(lambda outputs, targets: outputs)
 
@@ -28,7 +29,17 @@ DOORS = Doors(
         "high": lambda: 1.0,
         "key": lambda: "model",
         "label": lambda: "dense",
+        "bars": lambda: (jc.report.sections.Bar((1.0,)),),
+        "evaluation": lambda: samples.original().evaluation,
+        "left": lambda: jc.report.sections.Heading("Sizes"),
         "n": lambda: 3,
+        "points": lambda: (jc.report.Point("dense", 1000, 0.9, 0.8, 1.0),),
+        "right": lambda: jc.report.sections.Heading("Sizes"),
+        "sections": lambda: (),
+        "table": lambda: jc.report.table(
+            [{"a": "x"}], columns=[jc.report.Column("a", "A")], title=""
+        ),
+        "variants": lambda: (samples.original(),),
         "statement": lambda: "Was seen.",
         "topic": lambda: "subgroups",
         "value": lambda: 0.5,
@@ -89,6 +100,7 @@ DOORS = Doors(
         "needs": TEXT,
         "values": FUNCTION,
         "grouped": BOOL,
+        "ground": TEXT,
         "augment": FUNCTION,
         "figure": FUNCTION,
         "folder": TEXT,
@@ -98,5 +110,9 @@ DOORS = Doors(
         "size": SIZE,
         "variation": SIZE,
     },
-    exceptions={("distill.synthesis.Inversion", "statistics"): SIZE},
+    calls={"report.sections.Bar": {"values": lambda: (1.0,)}},
+    exceptions={
+        ("distill.synthesis.Inversion", "statistics"): SIZE,
+        ("report.sections.Bar", "values"): NOTHING,
+    },
 )

@@ -9,6 +9,7 @@ import numpy as np
 import jaxcompress as jc
 from tests.doors.table import Doors
 from tests.doors.values import TEXT
+from tests.report import samples
 
 
 def points() -> list[jc.report.Point]:
@@ -44,8 +45,9 @@ DOORS = Doors(
         "title": lambda: "Sizes",
         "card": lambda: jc.validate.Card("Sizes"),
         "folder": tempfile.mkdtemp,
-        "sections": lambda: [jc.report.Heading("Sizes")],
+        "sections": lambda: [jc.report.sections.Heading("Sizes")],
         "points": points,
+        "variants": lambda: [samples.original()],
         "audits": audits,
         "diagnosis": diagnosis,
         "breakdown": breakdown,
@@ -55,5 +57,5 @@ DOORS = Doors(
         "shown": lambda: jc.report.table(rows(), columns=columns(), title="Sizes"),
         "file": io.StringIO,
     },
-    right={"title": TEXT, "name": TEXT, "folder": TEXT},
+    right={"examples": TEXT, "title": TEXT, "name": TEXT, "folder": TEXT},
 )

@@ -18,7 +18,7 @@ NEEDS = {
     "validate.privacy.noise_multiplier": "dp_accounting",
 }
 """Functions that only run where a package of an extra is installed."""
-ROOMS = (*sorted(jaxcompress._ROOMS), *FAMILIES)
+ROOMS = (*sorted({*jaxcompress._ROOMS} - {"observers", "schedules"}), *FAMILIES)
 CLASSES = "classes"
 """Those whose fields are checked as arguments are."""
 TOP = "top"
@@ -36,12 +36,20 @@ def functions(room: str) -> dict[str, Callable]:
             "prune.Growth": jaxcompress.prune.Growth,
             "prune.Target": jaxcompress.prune.Target,
             "report.Column": jaxcompress.report.Column,
-            "report.Heading": jaxcompress.report.Heading,
-            "report.Paragraph": jaxcompress.report.Paragraph,
-            "report.Picture": jaxcompress.report.Picture,
             "report.Point": jaxcompress.report.Point,
-            "report.Preformatted": jaxcompress.report.Preformatted,
             "report.Table": jaxcompress.report.Table,
+            "report.Variant": jaxcompress.report.Variant,
+            "report.sections.Bar": jaxcompress.report.sections.Bar,
+            "report.sections.Bars": jaxcompress.report.sections.Bars,
+            "report.sections.Beside": jaxcompress.report.sections.Beside,
+            "report.sections.Folded": jaxcompress.report.sections.Folded,
+            "report.sections.Heading": jaxcompress.report.sections.Heading,
+            "report.sections.Headline": jaxcompress.report.sections.Headline,
+            "report.sections.Paragraph": jaxcompress.report.sections.Paragraph,
+            "report.sections.Picture": jaxcompress.report.sections.Picture,
+            "report.sections.Preformatted": jaxcompress.report.sections.Preformatted,
+            "report.sections.Scatter": jaxcompress.report.sections.Scatter,
+            "report.sections.Tiles": jaxcompress.report.sections.Tiles,
             "structure.Cut": jaxcompress.structure.Cut,
             "distill.synthesis.Inversion": jaxcompress.distill.synthesis.Inversion,
             "validate.Card": jaxcompress.validate.Card,

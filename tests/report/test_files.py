@@ -32,20 +32,22 @@ def test_the_table_has_every_byte(breakdown):
     assert total + header == whole == breakdown.size_bytes
 
 
-def test_the_page_has_both(breakdown):
-    pytest.importorskip("matplotlib")
+def test_the_page_has_a_bar_for_each_large_leaf_and_every_leaf_in_numbers(breakdown):
     text = report.file_page(breakdown)
     assert text == report.file_page(breakdown)
-    assert "bits per weight" in text
-    assert "layer 0 &lt;&amp;&gt;" in text
-    assert "<img" in text
+    each = f"{breakdown.bits_per_weight:.3g} bits for each".replace(" ", "\N{NO-BREAK SPACE}", 1)
+    assert each in text
+    bars, _, numbers = text.partition("<details>")
+    assert bars.count('<td class="bar"') == 30 + 2
+    assert "10 smaller leaves" in bars
+    assert "layer 0 &lt;&amp;&gt;" not in bars
+    assert "layer 0 &lt;&amp;&gt;" in numbers
 
 
 def test_a_tree_without_numbers_has_a_page(tmp_path):
-    pytest.importorskip("matplotlib")
     storage.save(tmp_path / "file", {})
     text = report.file_page(storage.breakdown(tmp_path / "file"))
-    assert "bytes for 0 weights." in text
+    assert "for 0\N{NO-BREAK SPACE}weights</p>" in text
 
 
 def test_what_is_no_breakdown_is_refused(tmp_path, breakdown):

@@ -11,6 +11,7 @@ import pytest
 import jaxcompress as jc
 from jaxcompress import graph, prune, validate
 from jaxcompress.structure import importance
+from tests.validate.evaluations import classifier
 
 RANDOM = np.random.default_rng(0)
 INPUTS = RANDOM.standard_normal((7, 3, 4)).astype(np.float32)  # (examples, time, features)
@@ -309,6 +310,29 @@ def test_what_cannot_be_judged_is_refused(name):
 def test_results_are_shown_in_a_line():
     assert repr(losses([1.0, 2.0])) == "Evaluation(loss 1.5 of 2 examples)"
     assert repr(losses([1.0, 2.0])["loss"]) == "Score(loss 1.5 of 2 examples)"
+
+
+def test_an_evaluation_prints_accuracy_first_with_its_interval():
+    evaluation = classifier(np.arange(40) >= 4, np.linspace(0, 1, 40))
+    low, high = evaluation["accuracy"].interval()
+    below, above = evaluation["loss"].interval()
+    assert str(evaluation).splitlines() == [
+        f"accuracy 90.00% ({low:.2%} to {high:.2%})",
+        f"loss 0.5 ({below:.4g} to {above:.4g})",
+        "40 examples; 95 % intervals in parentheses",
+    ]
+    assert str(classifier([True])).splitlines()[1:] == [
+        "loss 0",
+        "1 example; 95 % intervals in parentheses",
+    ]
+
+
+def test_printing_draws_no_samples(monkeypatch):
+    """A correlation has no interval but the bootstrap's, which takes long."""
+    monkeypatch.setattr("jaxcompress.validate.scores.resampled_interval", None)
+    pairs = {"output": np.arange(4.0), "target": np.arange(4.0)}
+    score = validate.Score(validate.metrics.spearman(), pairs)
+    assert str(score) == "spearman 1"
 
 
 def test_what_was_not_measured_is_named():

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxcompress.core.checks import check_inside, check_number
 from jaxcompress.core.kinds import check_each, check_kind, check_text
 from jaxcompress.core.messages import shown
+from jaxcompress.core.report import signed
 from jaxcompress.validate.cards.topics import check_topic
 
 HOLDS, FAILS, UNDECIDED, MEASURED = "holds", "fails", "undecided", "measured"
@@ -70,18 +71,15 @@ class Figure:
 
     @property
     def _interval(self) -> str:
-        if self.interval is None:
-            return ""
-        low, high = self.interval
+        low, high = self.interval or (None, None)
         if low is None:
-            return f" (at most {self._written(high)})"
+            return "" if high is None else f" (at most {self._written(high)})"
         if high is None:
             return f" (at least {self._written(low)})"
         return f" ({self._written(low)} to {self._written(high)})"
 
-    def _written(self, number: float | None) -> str:
-        """A number for people; the minus sign is as wide as a digit."""
-        return format(number, self.format).replace("-", "−")
+    def _written(self, number: float) -> str:
+        return signed(number, self.format)
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain values; `from_json` reads them back exactly."""
