@@ -11,6 +11,8 @@ from website import links, navigation, places
 
 WORKER = "assets/iframe-worker.js"
 """The script by which a site that is read from a folder can be searched."""
+STYLE = "assets/style.css"
+"""What the pages look like beyond the theme."""
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -18,6 +20,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     config.nav = navigation.navigation(config.nav, places.every())
     config.mdx_configs["toc"]["slugify"] = slugs.slugify(case="lower")
     config.extra["polyfills"] = [WORKER]
+    config.extra_css.append(STYLE)
     return config
 
 
@@ -25,8 +28,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that stand in no file of docs/, and what pages lead to."""
     for there, text in places.generated().items():
         files.append(File.generated(config, there, content=text))
-    script = pathlib.Path(__file__).with_name("iframe-worker.js")
-    files.append(File.generated(config, WORKER, abs_src_path=str(script)))
+    for asset in (WORKER, STYLE):
+        source = pathlib.Path(__file__).with_name(pathlib.PurePath(asset).name)
+        files.append(File.generated(config, asset, abs_src_path=str(source)))
     for path in sorted(linked(files)):
         files.append(copied(path, config))
     return files

@@ -19,6 +19,15 @@ ROW = re.compile(r"^\| `(?P<name>\w+)` \| (?P<question>[^|]+\?) \| (?P<found>[^|
 """What was found by a benchmark, as the README tells it."""
 DEEP, MANY = 3, 40
 """Figures that lie deeper, or beside more others, are left to the record itself."""
+CURVE = 4
+"""A longer list is a curve, of which the last number is told."""
+WIDE = 8
+"""Columns of figures that a table can hold."""
+SIDE = 4
+"""Settings that stand side by side where figures are the rows."""
+
+Group = tuple[dict[str, str], list[dict[str, float]]]
+"""Settings, and the figures of each run under them."""
 
 
 def names() -> list[str]:
@@ -57,6 +66,8 @@ def numbers(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, float
         if len(path) < DEEP and len(value) <= MANY:
             for key, inner in value.items():
                 yield from numbers(inner, (*path, str(key)))
+    elif isinstance(value, list) and len(value) > CURVE:
+        yield from numbers(value[-1], (*path, "last"))
     elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         yield " · ".join(path), value
 
@@ -72,9 +83,9 @@ def choices(settings: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def groups(runs: Sequence[Mapping[str, Any]]) -> list[tuple[dict[str, str], list[dict]]]:
+def groups(runs: Sequence[Mapping[str, Any]]) -> list[Group]:
     """Runs under equal settings together: the settings and the figures of each run."""
-    found: dict[str, tuple[dict[str, str], list[dict]]] = {}
+    found: dict[str, Group] = {}
     for run in runs:
         chosen = choices(run["settings"])
         group = found.setdefault(json.dumps(chosen), (chosen, []))
@@ -82,7 +93,7 @@ def groups(runs: Sequence[Mapping[str, Any]]) -> list[tuple[dict[str, str], list
     return list(found.values())
 
 
-def varied(grouped: Sequence[tuple[dict[str, str], list[dict]]]) -> list[str]:
+def varied(grouped: Sequence[Group]) -> list[str]:
     """The settings in which groups differ."""
     every = list(dict.fromkeys(key for chosen, _ in grouped for key in chosen))
     return [key for key in every if len({chosen.get(key) for chosen, _ in grouped}) > 1]
@@ -111,34 +122,58 @@ def rows(heading: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def tables(runs: Sequence[Mapping[str, Any]]) -> str:
-    """The figures of a record, by settings."""
+    """The figures of a record: a table for all runs that have the same figures."""
+    kinds: dict[tuple[str, ...], list[Group]] = {}
     grouped = groups(runs)
+    for group in grouped:
+        kinds.setdefault(tuple(sorted({name for one in group[1] for name in one})), []).append(
+            group
+        )
     keys = varied(grouped)
+    return "\n\n".join(table(kind, keys) for kind in kinds.values())
+
+
+def table(grouped: Sequence[Group], keys: Sequence[str]) -> str:
+    """Figures by the settings in which groups differ, below the other settings."""
+    inner = varied(grouped)
+    first = grouped[0][0]
+    alike = [f"{key} `{first[key]}`" for key in keys if key not in inner and key in first]
     figures = list(dict.fromkeys(name for _, each in grouped for one in each for name in one))
+    few = across(figures) if len(grouped) > 3 else []
     cells = [
-        [cell([one[name] for one in each if name in one]) for name in figures]
+        [cell([one[name] for one in each if name in one]) for name in few or figures]
         for _, each in grouped
     ]
     counts = [str(len(each)) for _, each in grouped]
-    if len(grouped) > 6 and len(figures) <= 8:
-        chosen = [[settings.get(key, "") for key in keys] for settings, _ in grouped]
+    chosen = [[settings.get(key, "") for key in inner] for settings, _ in grouped]
+    if few:
         body = [[*a, b, *c] for a, b, c in zip(chosen, counts, cells, strict=True)]
-        return rows([*keys, "runs", *figures], body)
-    parts = []
-    for begin in range(0, len(grouped), 4):
-        some = range(begin, min(begin + 4, len(grouped)))
-        titles = [
-            "; ".join(f"{key} {grouped[i][0][key]}" for key in keys if key in grouped[i][0])
-            for i in some
+        parts = [rows([*inner, "runs", *few], body)]
+    else:
+        columns = [
+            ["; ".join(f"{key} {text}" for key, text in zip(inner, a, strict=True) if text), b, *c]
+            for a, b, c in zip(chosen, counts, cells, strict=True)
         ]
-        body = [["runs", *(counts[i] for i in some)]]
-        body += [
-            [name, *(cells[i][place] for i in some)]
-            for place, name in enumerate(figures)
-            if any(cells[i][place] for i in some)
+        parts = [
+            upright(["", "runs", *figures], columns[begin : begin + SIDE])
+            for begin in range(0, len(columns), SIDE)
         ]
-        parts.append(rows(["figure", *(title or "mean" for title in titles)], body))
-    return "\n\n".join(parts)
+    return "\n\n".join([*filter(None, [", ".join(alike)]), *parts])
+
+
+def upright(names: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
+    """A table of columns with the names of its rows before them."""
+    lines = list(zip(names, *columns, strict=True))
+    return rows(lines[0], lines[1:])
+
+
+def across(figures: Sequence[str]) -> list[str]:
+    """The figures that the columns of a table can hold: none deeper than the others."""
+    for deep in reversed(range(DEEP)):
+        found = [name for name in figures if name.count(" · ") <= deep]
+        if len(found) <= WIDE:
+            return found
+    return []
 
 
 def shared(runs: Sequence[Mapping[str, Any]]) -> str:

@@ -10,18 +10,31 @@ from website import records
 
 RUNS = [
     {"settings": {"bits": 4, "net": "a"}, "figures": {"test": {"x": 1.0, "y": True}}},
-    {"settings": {"bits": 4, "net": "a"}, "figures": {"test": {"x": 3.0}, "curve": [1, 2]}},
-    {"settings": {"bits": 2, "net": "a"}, "figures": {"test": {"x": 0.25}, "n": 12345}},
+    {"settings": {"bits": 4, "net": "a"}, "figures": {"test": {"x": 3.0}, "curve": [12345] * 5}},
+    {
+        "settings": {"bits": 2, "net": "a"},
+        "figures": {"test": {"x": 0.25}, "curve": [1, 2, 3, 4, 5]},
+    },
 ]
 
 
 def test_runs_under_equal_settings_are_one_column():
-    assert records.tables(RUNS).splitlines()[2:] == [
+    assert records.tables(RUNS).splitlines() == [
+        "|  | bits 4 | bits 2 |",
+        "| --- | --- | --- |",
         "| runs | 2 | 1 |",
         "| test · x | 2 ± 1 | 0.25 |",
-        "| n |  | 12,345 |",
+        "| curve · last | 12,345 | 5 |",
     ]
     assert records.shared(RUNS) == "- net: `a`"
+
+
+def test_runs_with_other_figures_have_a_table_of_their_own():
+    runs = [{"settings": {"n": n, "m": 1}, "figures": {f"x{n}": n}} for n in (1, 2)]
+    assert records.tables(runs).splitlines() == [
+        *("n `1`", "", "|  |  |", "| --- | --- |", "| runs | 1 |", "| x1 | 1 |", ""),
+        *("n `2`", "", "|  |  |", "| --- | --- |", "| runs | 1 |", "| x2 | 2 |"),
+    ]
 
 
 def test_many_settings_become_rows():
