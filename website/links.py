@@ -12,6 +12,11 @@ from collections.abc import Callable, Iterator
 ROOT = pathlib.Path(__file__).parent.parent
 LINK = re.compile(r"(?<=\]\()(?P<target>[^)\s#]+)?(?P<anchor>#[^)\s]+)?(?=\))")
 """Where `[text](target#anchor)` leads."""
+HOME = re.compile(
+    r"https://(?:github\.com/jaxcompress/jaxcompress/blob"
+    r"|raw\.githubusercontent\.com/jaxcompress/jaxcompress)/main/(.+)"
+)
+"""A file of this repository by its whole address, as the README names it."""
 CODE = re.compile(r"^(```|~~~).*?^\1|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 """What is shown as it stands: a link in it is none."""
 COPIED = (".png", ".svg", ".json")
@@ -19,10 +24,15 @@ COPIED = (".png", ".svg", ".json")
 
 
 def targets(text: str) -> Iterator[str]:
-    """The relative links of a page, without their anchors."""
+    """The links of a page to files of the repository, without their anchors."""
     for match in LINK.finditer(CODE.sub("", text)):
-        if match["target"] and "://" not in match["target"]:
+        if match["target"] and is_ours(match["target"]):
             yield match["target"]
+
+
+def is_ours(target: str) -> bool:
+    """Whether a link leads to a file of the repository."""
+    return "://" not in target or bool(HOME.fullmatch(target))
 
 
 def resolved(target: str, origin: str) -> str:
@@ -30,7 +40,8 @@ def resolved(target: str, origin: str) -> str:
 
     A folder stands for its README, if it has one, as on the code host.
     """
-    path = os.path.normpath(os.path.join(os.path.dirname(origin), target))
+    ours = HOME.fullmatch(target)
+    path = ours[1] if ours else os.path.normpath(os.path.join(os.path.dirname(origin), target))
     return f"{path}/README.md" if (ROOT / path / "README.md").exists() else path
 
 
@@ -51,7 +62,7 @@ def rewritten(text: str, origin: str, here: str, place: Callable[[str], str]) ->
 
     def link(match: re.Match) -> str:
         target, anchor = match["target"] or "", match["anchor"] or ""
-        if not target or "://" in target:
+        if not target or not is_ours(target):
             return target + anchor
         return os.path.relpath(place(resolved(target, origin)), os.path.dirname(here)) + anchor
 

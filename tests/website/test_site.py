@@ -55,6 +55,7 @@ def test_a_folder_becomes_sections():
         ("[a](../benchmarks/README.md)", "[a](../benchmarks/README.md)"),
         ("[a](decisions)", "[a](../decisions/README.md)"),
         ("[a](#b) [c](https://d.org/e.md)", "[a](#b) [c](https://d.org/e.md)"),
+        ("[a](https://github.com/jaxcompress/jaxcompress/blob/main/docs/b.md)", "[a](../b.md)"),
         ("`[a](b.md)` [a](b.md)", "`[a](b.md)` [a](../b.md)"),
         ("```\n[a](b.md)\n```", "```\n[a](b.md)\n```"),
     ],
