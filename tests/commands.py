@@ -13,7 +13,7 @@ PAGES = (
     *sorted((ROOT / "docs").rglob("*.md")),
 )
 TOOLS = r"(?:export|make|pip|python|\.venv/bin/\w+|jaxcompress)"
-FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(rf"^ {{4}}({TOOLS} .*)$", re.MULTILINE)
 INLINE = re.compile(rf"`({TOOLS} [^`]+)`")
 

@@ -11,7 +11,7 @@ import pathlib
 import jax
 import pytest
 
-from tests.pages import Block, agrees, blocks, run, written_anew
+from tests.pages import Block, agrees, alike, blocks, run, written_anew
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -38,6 +38,13 @@ def test_what_a_page_shows_is_what_its_block_prints(tmp_path):
     run(page_of(tmp_path, PRINTS.format("1.2 3").replace("\n\n", "\n\nwhich is not\n\n")))
     with pytest.raises(AssertionError, match=r"page.md:2 prints\n1.25 3\n"):
         run(page_of(tmp_path, PRINTS.format("1.2 4")))
+
+
+def test_figures_that_were_measured_may_differ_and_words_may_not(tmp_path):
+    text = PRINTS.replace("```text", '```text title="measured"')
+    run(page_of(tmp_path, text.format("7.9 13,000")))
+    with pytest.raises(AssertionError, match="prints"):
+        run(page_of(tmp_path, text.format("7.9 bytes")))
 
 
 def test_an_error_that_a_page_shows_is_its_last_line(tmp_path):
@@ -75,6 +82,20 @@ def test_pages_are_written_anew_only_where_they_differ(tmp_path):
 )
 def test_numbers_are_as_exact_as_they_are_shown(shown, printed, same):
     assert agrees(shown, printed) is same
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ("+0.4 points [−0.7, +1.6]: no loss", "-1.2 points [-2.0, -0.4]: no loss", True),
+        ("38,824 bytes became 7,224", "38,824 bytes became 719", True),
+        ("int4 in 7,224 bytes", "int8 in 7,224 bytes", False),
+        ("2 lost", "2 gained", False),
+        ("loss 1.2e-7", "loss nan", False),
+    ],
+)
+def test_measured_figures_are_figures(shown, printed, same):
+    assert alike(shown, printed) is same
 
 
 @pytest.mark.parametrize(
