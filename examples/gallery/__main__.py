@@ -36,6 +36,9 @@ EXAMPLES = (
     "qlora",
     "transformer_4bit",
     "kfold_recipe",
+    "membership_audit",
+    "adam_8bit",
+    "lstm_few_bits",
 )
 """In the order of the index."""
 
