@@ -80,6 +80,7 @@ COMMANDS = {
     ),
     "pip install jaxcompress": FROM_A_REGISTRY,
     "pip install 'jaxcompress[demo]'": FROM_A_REGISTRY,
+    "pip install 'jaxcompress[flax]'": FROM_A_REGISTRY,
     "pip install 'jaxcompress[privacy]'": FROM_A_REGISTRY,
     "pip install orbax-checkpoint": "comes with Flax, and is in the tests' environment",
     "export JAXCOMPRESS_DATA=/path/to/data": "names a folder of the reader's",

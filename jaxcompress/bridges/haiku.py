@@ -7,14 +7,18 @@ anew in each call, from sizes that stand in the code.
 import inspect
 from typing import Any
 
-import haiku
-
+from jaxcompress.bridges.absent import absent
 from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords, check_keywords
 from jaxcompress.core import exports
 from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Key, Params
+
+try:
+    import haiku
+except ModuleNotFoundError as error:
+    raise absent("haiku", "haiku", error) from error
 
 exports.list_definitions(globals())
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from jaxcompress.bridges import readings
+from jaxcompress.bridges.absent import absent
 from jaxcompress.bridges.agreement import Shrunk, Smaller, agreement, check_shapes, check_smaller
 from jaxcompress.bridges.fields import Layer, given, own_integers, resized
 from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords, check_keywords
@@ -19,6 +19,11 @@ from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.types import Key, Params, PyTree
 from jaxcompress.graph.surgery.shrink import slice_params
+
+try:
+    from flax import nnx
+except ModuleNotFoundError as error:
+    raise absent("nnx", "flax", error) from error
 
 exports.list_definitions(globals())
 

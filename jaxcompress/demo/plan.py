@@ -60,11 +60,12 @@ def plan(recipe: Recipe, splits: Splits) -> Plan:
       Plan.
 
     Raises:
-      ImportError: matplotlib, which draws the picture at the end, is missing.
+      ImportError: Flax, or matplotlib, which draws the picture at the end, is missing.
       ValueError: a spec, a rule, a schedule or a loss of the recipe cannot be.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ImportError("The demo's picture needs matplotlib: pip install 'jaxcompress[demo]'.")
+    for package, use in {"matplotlib": "picture", "flax": "network"}.items():
+        if importlib.util.find_spec(package) is None:
+            raise ImportError(f"The demo's {use} needs {package}: pip install 'jaxcompress[demo]'.")
     dense = _subject(recipe, recipe.widths, splits, recipe.seed)
     student = _subject(recipe, recipe.student_widths, splits, recipe.seed + 1)
     for spec in (recipe.int8, dense.int4):

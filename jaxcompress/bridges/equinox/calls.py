@@ -4,12 +4,17 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import equinox
 import jax
 
+from jaxcompress.bridges.absent import absent
 from jaxcompress.core.kinds import check_function, check_key, check_kind
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Key
+
+try:
+    import equinox
+except ModuleNotFoundError as error:
+    raise absent("equinox", "equinox", error) from error
 
 Call = Callable[..., Any]
 """How a model runs on a batch: (model, *inputs, key) -> outputs, or with state (model,

@@ -3,13 +3,18 @@
 from typing import Any
 
 import jax
-from flax import core, linen
 
+from jaxcompress.bridges.absent import absent
 from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords, check_keywords
 from jaxcompress.core.kinds import check_each, check_kind, check_mapping, check_text
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Key, Params
+
+try:
+    from flax import core, linen
+except ModuleNotFoundError as error:
+    raise absent("linen", "flax", error) from error
 
 
 def functional(
