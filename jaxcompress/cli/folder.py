@@ -19,7 +19,6 @@ from jaxcompress.storage.foreign import foreign
 from jaxcompress.validate import Card, Evaluation
 from jaxcompress.validate.evaluate import CLASSIFIER
 
-PAGE = "report.html"
 DEMO, CARD = "report.json", "card.json"
 _DEMO_FIELDS = {"models", "sensitivities", "leaves", "times", "identical_in_a_fresh_process"}
 _COMPARISON_FIELDS = {"accuracy_difference", "accuracy_interval", "mcnemar_p", "n", "verdict"}
@@ -47,6 +46,11 @@ class Folder(NamedTuple):
     comparisons: dict[str, dict[str, Any]]
     models: dict[str, Breakdown]
     left_out: dict[str, str]
+
+    @property
+    def page(self) -> pathlib.Path:
+        """Where the page goes; that of the demo, which has more on it, stays."""
+        return self.path / ("results.html" if self.demo else "report.html")
 
     @property
     def read(self) -> list[str]:

@@ -16,7 +16,10 @@ def add(commands) -> None:
     )
     added.add_argument("folder", type=pathlib.Path, help="what a demo or evaluations left")
     added.add_argument(
-        "--out", type=pathlib.Path, help="file to write or replace (default: FOLDER/report.html)"
+        "--out",
+        type=pathlib.Path,
+        help="file to write or replace (default: report.html in the folder; results.html where the "
+        "demo's report.html is)",
     )
     added.add_argument(
         "--reference", help="name of the evaluation with which the others are compared"
@@ -30,7 +33,7 @@ def report(options: argparse.Namespace) -> answers.Answer:
     from jaxcompress.storage.container.disk import replacing
 
     found = folder.read(options.folder)
-    out = options.folder / folder.PAGE if options.out is None else options.out
+    out = found.page if options.out is None else options.out
     content = results.html(found, options.reference).encode()
     with replacing("report", str(out)) as file:
         file.write(content)
