@@ -37,6 +37,7 @@ EXAMPLES = (
     "transformer_4bit",
     "kfold_recipe",
     "membership_audit",
+    "deep_compression",
     "adam_8bit",
     "lstm_few_bits",
 )
