@@ -40,6 +40,7 @@ EXAMPLES = (
     "deep_compression",
     "adam_8bit",
     "lstm_few_bits",
+    "mixture_of_experts",
 )
 """In the order of the index."""
 

@@ -154,8 +154,8 @@ figure.savefig(OUT / "int8_cnn_bits.png", dpi=90)
 # %% [markdown]
 # ## Files
 #
-# A file holds the codes as they are, four to the bytes of a float. The activations'
-# ranges are four numbers and stay with the program.
+# A file holds the codes as they are, so it is a quarter as large. The activations'
+# ranges are one number for each layer and stay with the program.
 
 # %%
 sizes = {
