@@ -1,9 +1,10 @@
-"""The index of methods, `docs/methods.md`, made from what the docstrings say.
+"""The pages of methods, `docs/methods/`, made from docstrings and records.
 
     python -m tests.methods
 
-Writes the page anew. "Also known as:" of a docstring gives the usual names, "Source:"
-the publication; a method's page is the first of its room's pages that names it.
+Writes the pages anew. "Also known as:" of a docstring gives the usual names, "Not for:"
+the limits, "Source:" the publication; a method's guide is the first of its room's pages
+that names it. `website/measured.py` says which figures of which records are told.
 """
 
 import ast
@@ -14,8 +15,11 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from website import measured
+
 ROOT = pathlib.Path(__file__).parent.parent
-DOCS, PAGE = ROOT / "docs", ROOT / "docs" / "methods.md"
+DOCS = ROOT / "docs"
+FOLDER = DOCS / "methods"
 ROOMS = {
     "adapt": ("adapters",),
     "prune": ("pruning",),
@@ -39,9 +43,10 @@ PAPER = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 AUTHORS = re.compile(r"^((?:[^.,;]|et al\.)*?\d{4})")
 INTRODUCTION = """# Methods
 
-Every function that a room exports: what it is usually called, the call (after `jc.`), the page
-that says when to use it, and where it comes from. Made by `.venv/bin/python -m tests.methods`
-from the docstrings, which say how each differs from its source.
+Every function that a room exports: what it does, what else it is called, when not to use it, the
+page that says when to use it, where it comes from, and what our benchmarks measured. Calls begin
+with `jc.`. Made by `.venv/bin/python -m tests.methods` from the docstrings, which say how each
+differs from its source, and from the records of the [benchmarks](../../benchmarks/README.md).
 """
 
 
@@ -49,7 +54,9 @@ class Method(NamedTuple):
     """An exported function as the index lists it."""
 
     call: str
+    summary: str
     names: tuple[str, ...]
+    limits: str
     page: str
     source: str
 
@@ -85,8 +92,13 @@ def usual_names(docstring: str) -> tuple[str, ...]:
     """What "Also known as:" lists, up to its full stop."""
     text = paragraph(docstring, "Also known as").partition(". ")[0].rstrip(".")
     # Commas within brackets or quotes part nothing.
-    parts = re.split(r",\s*(?![^(]*\))", text)
+    parts = re.split(r",\s+(?![^(]*\))(?![^[]*\])", text)
     return tuple(part.removeprefix("or ").strip() for part in parts if part)
+
+
+def summary(docstring: str) -> str:
+    """The first paragraph, on one line."""
+    return " ".join(docstring.partition("\n\n")[0].split())
 
 
 def source(docstring: str) -> str:
@@ -110,34 +122,78 @@ def methods(room: str) -> Iterator[Method]:
         docstring = inspect.getdoc(function) or ""
         page = next((page for page in ROOMS[room] if mentions(page, call)), "")
         call = call.removeprefix("core.")
-        yield Method(call, usual_names(docstring), page, source(docstring))
+        names, limits = usual_names(docstring), paragraph(docstring, "Not for")
+        yield Method(call, summary(docstring), names, limits, page, source(docstring))
 
 
 def room_module(room: str) -> str:
     return f"core.{room}" if room in ("schedules", "observers") else room
 
 
-def text() -> str:
-    """The whole page."""
+def pages() -> dict[str, str]:
+    """By name of the file the text of each page."""
     by_room = {room: list(methods(room)) for room in ROOMS}
-    names = sorted(
-        ((name, method) for each in by_room.values() for method in each for name in method.names),
-        key=lambda pair: pair[0].lower(),
-    )
-    lines = [INTRODUCTION, "## By usual name\n", "| usual name | call | page |", "|---|---|---|"]
-    lines += [f"| {name} | `{method.call}` | {link(method)} |" for name, method in names]
-    for room, found in by_room.items():
-        lines += [f"\n## {room}\n", "| call | usual names | page | source |", "|---|---|---|---|"]
-        lines += [
-            f"| `{method.call}` | {', '.join(method.names)} | {link(method)} | {method.source} |"
+    return {"README.md": index(by_room)} | {
+        f"{room}.md": "\n".join([f"# Methods of `{room}`", *map(entry, found)])
+        for room, found in by_room.items()
+    }
+
+
+def index(by_room: dict[str, list[Method]]) -> str:
+    """The list of rooms and of usual names."""
+    rows = sorted(
+        (
+            (name, room, method.call)
+            for room, found in by_room.items()
             for method in found
-        ]
+            for name in method.names
+        ),
+        key=lambda row: row[0].lower(),
+    )
+    lines = [INTRODUCTION, "| room | methods |", "|---|---|"]
+    lines += [f"| [{room}]({room}.md) | {len(found)} |" for room, found in by_room.items()]
+    lines += ["\n## By usual name\n", "| usual name | call |", "|---|---|"]
+    lines += [f"| {name} | [`{call}`]({room}.md#{anchor(call)}) |" for name, room, call in rows]
     return "\n".join(lines) + "\n"
 
 
-def link(method: Method) -> str:
-    return f"[{method.page}]({method.page}.md)" if method.page else ""
+def anchor(call: str) -> str:
+    """The anchor of a method's heading."""
+    return call.replace(".", "").lower()
+
+
+def entry(method: Method) -> str:
+    """A method's heading, what it does and the list of what is known of it."""
+    known = {
+        "also known as": ", ".join(method.names),
+        "not for": method.limits,
+        "guide": f"[{method.page}](../{method.page}.md)" if method.page else "",
+        "source": method.source,
+        "measured": figures(method.call),
+    }
+    lines = [f"- {title}: {text}" for title, text in known.items() if text]
+    return "\n".join([f"\n## `{method.call}`\n", method.summary, "", *lines])
+
+
+def figures(call: str) -> str:
+    """What was measured of a method, with a link to the record."""
+    if call not in measured.MEASURED:
+        return ""
+    found = measured.MEASURED[call]
+    link = f"[`{found.record}`](../../benchmarks/results/{found.record}.json)"
+    return f"{measured.sentence(found)} ({link})"
+
+
+def write() -> None:
+    """Writes the pages, and removes those of rooms that are gone."""
+    FOLDER.mkdir(exist_ok=True)
+    made = pages()
+    for path in FOLDER.glob("*.md"):
+        if path.name not in made:
+            path.unlink()
+    for name, text in made.items():
+        (FOLDER / name).write_text(f"{text.rstrip()}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    PAGE.write_text(text(), encoding="utf-8")
+    write()

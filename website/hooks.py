@@ -1,6 +1,7 @@
 """What mkdocs calls while it builds the site, named in mkdocs.yml."""
 
 import pathlib
+import re
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -9,6 +10,8 @@ from pymdownx import slugs
 
 from website import links, navigation, places
 
+HEADING = re.compile(r"^## `(\S+)`$", re.MULTILINE)
+"""The heading of a method, which leads to the reference."""
 WORKER = "assets/iframe-worker.js"
 """The script by which a site that is read from a folder can be searched."""
 STYLE = "assets/style.css"
@@ -82,4 +85,6 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     here = page.file.src_uri
     if here.startswith(("reference/", "source/")):
         return markdown
+    if here.startswith("methods/"):
+        markdown = HEADING.sub(r"## [`\1`][jaxcompress.\1]", markdown)
     return links.rewritten(markdown, places.origin(here), here, places.place)

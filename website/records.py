@@ -106,12 +106,13 @@ def cell(values: Sequence[float]) -> str:
     found = runner.summary(values)
     if found.count == 1 or not found.standard_error:
         return written(found.mean)
-    return f"{written(found.mean)} ± {found.standard_error:.2g}"
+    error = found.standard_error
+    return f"{written(found.mean)} ± {f'{error:.2g}' if error < 100 else written(error)}"
 
 
 def written(value: float) -> str:
-    """A number to four digits, counts whole."""
-    return f"{value:,.0f}" if value == round(value) or abs(value) >= 1e4 else f"{value:.4g}"
+    """A number to four digits, large ones whole."""
+    return f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:.4g}"
 
 
 def rows(heading: Sequence[str], body: Sequence[Sequence[str]]) -> str:

@@ -64,6 +64,8 @@ def iterative(
 ) -> Tickets:
     """Prunes some weights, trains the rest, and repeats.
 
+    Not for: saving time in training: the model is trained anew in every round.
+
     In each round the weights that are gone stay gone, the survivors of the lowest score
     go with them, and the round begins with `restart`'s params under the new masks:
 

@@ -39,6 +39,8 @@ def quantize(
 ) -> tuple[Params, Report]:
     """Quantizes weights to low-bit codes and reports what was done to each leaf.
 
+    Not for: few bits where data are at hand; `reconstruct` loses less.
+
     Also known as: post-training quantization (PTQ), weight-only quantization, RTN.
 
     `materialized(fn)` takes the result where `fn` took the params, for every program;

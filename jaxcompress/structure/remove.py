@@ -83,6 +83,8 @@ def remove(
 ) -> SmallerModel[RemovalReport]:
     """Removes the units with the lowest scores, so that arrays become smaller.
 
+    Not for: keeping accuracy without training after it, where much is removed.
+
     Also known as: structured pruning, channel, filter, neuron and head pruning, width
     pruning.
 

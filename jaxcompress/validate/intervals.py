@@ -89,8 +89,10 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float
         mean ± t · s / sqrt(n),  s the sample standard deviation
 
     with t the quantile at (1 + confidence) / 2 of Student's distribution, n - 1 degrees
-    of freedom. Exact for normal values, close for the mean of many. Of losses,
-    whose few large values a sample may miss, take `skewed_mean_interval`.
+    of freedom. Exact for normal values, close for the mean of many.
+
+    Not for: losses, whose few large values a sample may miss; take
+    `skewed_mean_interval`.
 
     Args:
       values: (n,), real and finite, n at least 2: losses of examples,

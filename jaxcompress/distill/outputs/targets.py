@@ -21,6 +21,9 @@ def soft_targets(
 ) -> Array:
     """KL divergence of the student's softened output from the teacher's, times T².
 
+    Not for: outputs that are no logits of classes: see `squared_distance`,
+    `multi_label_targets` and `mask_targets`.
+
     Also known as: knowledge distillation (KD), Hinton's loss, forward KL, soft labels.
 
         loss = T² · sum_j p_j · (log p_j - log q_j)

@@ -162,8 +162,9 @@ def muon(
 ) -> optax.GradientTransformationExtraArgs:
     """`scale_by_muon` for hidden matrices, `adamw` for all other leaves.
 
-    The last layer and tables are better left to Adam. A table that is only looked up is
-    told by `axes`; name the others:
+    Not for: the last layer and tables, which are better left to Adam.
+
+    A table that is only looked up is told by `axes`; name the others:
 
         body = jc.none_of(jc.matching("head/*"))
         hidden = jc.all_of(jc.optimizers.hidden(axes), body)

@@ -68,7 +68,8 @@ def quantize_state(
     ends with the parameter's and its shape is the parameter's. So moments, traces and
     accumulated gradients are, while counts, hyperparameters and factored moments stay
     as they are. The choice is made from logical shapes and never from the sharding.
-    It buys memory and not time: on a CPU the update takes several times as long.
+
+    Not for: speed; on a CPU the update takes several times as long.
 
     Nothing is known by the names of fields. Whether numbers are below 0 is seen block
     by block at every step. Two kinds of array are read from the jaxprs of `inner`, and

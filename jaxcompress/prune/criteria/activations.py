@@ -29,6 +29,9 @@ _NOT_MET = "it meets data in no dot or convolution that reads all of it, as it i
 def wanda(fn: Model, params: Params, batches: Iterable[Any]) -> Criterion:
     """Scores a weight by its magnitude times the norm of its input.
 
+    Not for: the least loss that calibration data can give, which solvers reach by
+    fitting the weights that stay.
+
         score_oi = |w_oi| · sqrt(mean over rows of x_i²)
 
     At a convolution i is an input channel, of the output's own group, and its rows are

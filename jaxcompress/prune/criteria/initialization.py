@@ -32,6 +32,9 @@ Batches = Iterable[Any]
 def snip(fn: Model, params: Params, loss: Loss, batches: Batches) -> Criterion:
     """Scores the absolute first-order change of the loss without each connection.
 
+    Not for: a model that can be trained first: pruned gradually, it ends at a lower
+    error.
+
         score = |g · w|,   g = gradient of the mean loss
 
     For the first weights, with `allocate=globally`. All batches run in one step.

@@ -17,6 +17,9 @@ from jaxcompress.prune.criterion import Criterion
 def magnitude() -> Criterion:
     """Scores a weight by its absolute value.
 
+    Not for: pruning at once without training after it, where `reconstruct` with a
+    solver loses less.
+
         score = |w|
 
     Also known as: magnitude pruning, L1 pruning; GMP with a cubic schedule.
@@ -68,7 +71,7 @@ def random(key: Key) -> Criterion:
 def fresh_noise(key: Key) -> Criterion:
     """Scores weights by noise drawn anew at every step: random growth.
 
-    Also known as: SET, as the growth of `regrow`.
+    Also known as: SET (as the growth of `regrow`).
 
     Args:
       key: of the draws; the same key gives the same scores at the same step.

@@ -52,6 +52,9 @@ def within_groups(size: int) -> Pattern:
 def n_of_m(n: int, m: int) -> Pattern:
     """Keeps no fewer than `n` of every `m` inputs of an output, in the end exactly `n`.
 
+    Not for: speed where nothing reads the layout; `structure.remove` makes arrays
+    smaller.
+
         dropped of each run = min(round_half_even(sparsity · m), m - n)
 
     So every sparsity from 1 - n/m on gives N:M, and a schedule comes to it in steps of

@@ -33,6 +33,8 @@ class UnknownAxesError(UnfitLeafError):
 def unstructured(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
     """Drops the lowest scores of the leaf, wherever they are.
 
+    Not for: speed on dense hardware: files get smaller, matrix products do not.
+
     From a leaf of n weights exactly `round_half_even(sparsity · n)` go. Every slice
     along the batch axes, since it is a layer (of a scan) or an expert of its own, gives
     the same number of its lowest; of what is left over the earlier slices give one

@@ -31,6 +31,8 @@ def alps(
 ) -> SparsitySolver:
     """Finds mask and weights together, by a dense fit and a sparse copy that converge.
 
+    Not for: quick looks, since it takes many times as long as `sparsegpt`.
+
     Also known as: ALPS, one-shot pruning by ADMM (alternating directions).
 
     In units in which every input has energy 1, H, damped, becomes A (inputs, inputs)

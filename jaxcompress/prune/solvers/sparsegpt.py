@@ -29,6 +29,8 @@ def sparsegpt(
 ) -> SparsitySolver:
     """Prunes block by block of inputs; weights of later inputs make up for the errors.
 
+    Not for: the least error; `alps`, `least_squares` and `refitted` leave less.
+
         U: upper Cholesky factor of the inverse of H, damped
         score_oj = w_oj² / U_jj²                     the pattern's, for a block of j
         w'_oj = 0 where it goes, else rounding(w_oj)

@@ -34,6 +34,8 @@ def activation_aware(
 ) -> tuple[Params, Report]:
     """Scales up the inputs of weights that meet large data, before weights are rounded.
 
+    Not for: data in few bits, for which `smooth` moves outlier channels.
+
     A weight's rounding error counts as much as the data that it meets are large. With
     its input channel multiplied by s and the data divided, the error of the channel
     shrinks as long as the range of its block does not grow:

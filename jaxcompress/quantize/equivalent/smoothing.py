@@ -47,6 +47,8 @@ def smooth(
 ) -> tuple[Params, Report]:
     """Moves outlier channels of the data into the weights, as far as it pays.
 
+    Not for: weights alone in few bits, for which `activation_aware` scales inputs.
+
     Where data are quantized, one channel of large magnitude makes the codes of all
     others coarse. Dividing channel j of the data by s_j, and multiplying the weights
     that read it, leaves the function as it is:

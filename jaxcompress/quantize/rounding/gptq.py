@@ -29,6 +29,8 @@ def gptq(
 ) -> Rounding:
     """Rounds input by input; weights of later inputs make up for the errors.
 
+    Not for: models without calibration data; `hqq` takes none.
+
         H: second moment of the inputs, damped; U: upper factor of its inverse, UᵀU
         q_j = the level nearest to w_j,   error_j = (w_j - q_j) / U_jj
         w_i <- w_i - error_j · U_ji                           for each later input i

@@ -30,6 +30,8 @@ def hqq(
 ) -> Rounding:
     """Finds steps and zero points that few large errors move little, without data.
 
+    Not for: models with calibration data, on which `gptq` loses less.
+
     Also known as: HQQ, half-quadratic quantization.
 
     Of each block of weights w with step s, zero point z and codes q, in rounds:

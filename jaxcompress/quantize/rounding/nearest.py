@@ -20,6 +20,8 @@ from jaxcompress.quantize.rounding.rounding import Rounded, Rounding, coded
 def nearest(ranges: Ranges = min_max) -> Rounding:
     """Gives each weight the code of the level nearest to it.
 
+    Not for: 4 bits and fewer where data are at hand; `gptq` and its like lose less.
+
     Also known as: RTN, round-to-nearest.
 
     Without data a leaf is rounded as it lies, in its own sharding.

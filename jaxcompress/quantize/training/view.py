@@ -26,6 +26,8 @@ def fake_quantize(
 ) -> View:
     """The view that rounds weights in the forward pass, as `quantize` would.
 
+    Not for: models without a training loop; `quantize` and `reconstruct` take none.
+
     Also known as: fake quantization, QAT, straight-through estimator (STE).
 
         value = (clip(round(w / scale) + zero_point) - zero_point) · scale

@@ -26,6 +26,9 @@ from jaxcompress.structure.importance.scores import Importance, Scores, known
 def taylor(loss: Loss, batches: Batches) -> Importance:
     """Scores each unit by the size of the loss's change without it, to first order.
 
+    Not for: ranking units by what the loss rises without each; `linearized` and `exact`
+    come nearer.
+
         score_n = mean over examples of |sum over positions of dL/dz_n · z_n|
 
     for the activation z_n where it is summed up: the derivative by a gate of 1 there.

@@ -26,6 +26,8 @@ _ROUNDING = 1e-12
 def mcnemar(gained: int, lost: int) -> float:
     """Exact p-value of "gaining and losing are equally likely", two-sided.
 
+    Not for: showing that two models are equally good, which `equivalence` does.
+
         p = min(1, 2 · P[X <= min(gained, lost)]),  X ~ Binomial(gained + lost, 1/2)
 
     Examples that both models answer alike say nothing and are not asked for. Never

@@ -13,6 +13,8 @@ from jaxcompress.validate.metrics.metric import Mean, Metric
 def accuracy() -> Metric:
     """The share of examples whose highest logit is the label's.
 
+    Not for: rare classes; `balanced_accuracy` and `matthews` see them.
+
     Outputs are logits (n, classes), targets labels (n,). Statistics are `predicted` and
     `label`; the value of an example is a bool.
 
