@@ -26,7 +26,7 @@ def test_names_exist(page):
 
 
 def test_the_table_of_calls_is_read():
-    assert "prune.prune" in names(ROOT / "docs" / "coming-from.md")
+    assert "prune.prune" in names(ROOT / "docs" / "coming-from" / "jaxpruner.md")
 
 
 def test_the_readme_links_absolutely_since_the_package_index_shows_it_alone():
