@@ -39,6 +39,7 @@ EXAMPLES = (
     "membership_audit",
     "deep_compression",
     "adam_8bit",
+    "muon_against_adamw",
     "lstm_few_bits",
     "mixture_of_experts",
 )
