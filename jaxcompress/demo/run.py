@@ -5,12 +5,12 @@ import pathlib
 import sys
 import time
 
-from jaxcompress import auto, quantize, report, validate
+from jaxcompress import auto, quantize, report, storage, validate
 from jaxcompress.demo import fresh
 from jaxcompress.demo.card import card
-from jaxcompress.demo.data import Splits, bundled_digits, mnist_folder
+from jaxcompress.demo.data import bundled_digits, mnist_folder
 from jaxcompress.demo.folder import whole
-from jaxcompress.demo.page import page
+from jaxcompress.demo.page import page, variants
 from jaxcompress.demo.plan import changed_groups, plan
 from jaxcompress.demo.proof import judged, latency, prove
 from jaxcompress.demo.recipe import Recipe
@@ -66,10 +66,9 @@ def run(recipe: Recipe, *, out: pathlib.Path, data: pathlib.Path | None = None) 
     with whole(out) as folder:
         shop = workshop(recipe, splits, planned)
         results = _results(shop, _variants(shop), drawn, folder)
-        _write(results, splits, folder)
-    table = results_table(results, _title(results, splits))
+        _write(results, folder)
     print()
-    report.show(table, sys.stdout)
+    report.show(results_table(results.to_json()), sys.stdout)
     took = time.perf_counter() - begin
     print(f"\nEverything is in {out}/: report.html, report.json, card.html, card.json, card.md,")
     print(f"pareto.png, recipe.json and the model files. It took {took:.0f} s.")
@@ -90,18 +89,17 @@ def _variants(shop: Workshop) -> tuple[Variant, ...]:
     )
 
 
-def _results(
-    shop: Workshop, variants: tuple[Variant, ...], drawn: str, out: pathlib.Path
-) -> Results:
+def _results(shop: Workshop, made: tuple[Variant, ...], drawn: str, out: pathlib.Path) -> Results:
     test, validation = shop.splits.test, shop.splits.validation
-    dense = judged(variants[0], test)
-    proofs = {v.name: prove(v, dense, test, out) for v in variants}
+    dense = judged(made[0], test)
+    proofs = {v.name: prove(v, dense, test, out) for v in made}
     return Results(
+        title=f"{len(test)} test images of {shop.splits.source}, {shop.recipe.framework}",
         recipe=shop.recipe,
-        variants=variants,
+        variants=made,
         proofs=proofs,
-        identical=fresh.check(list(variants), test.images, out),
-        timings=latency(list(variants), test.images),
+        identical=fresh.check(list(made), test.images, out),
+        timings=latency(list(made), test.images),
         sensitivities=auto.sensitivity(
             shop.model.fn,
             shop.model.params,
@@ -109,19 +107,17 @@ def _results(
             validate.Examples(validation.images, validation.labels),
             axes=shop.axes,
         ),
-        card=card(variants, proofs, shop.splits, drawn, out),
+        card=card(made, proofs, shop.splits, drawn, out),
     )
 
 
-def _title(results: Results, splits: Splits) -> str:
-    return f"{len(splits.test)} test images of {splits.source}, {results.recipe.framework}"
-
-
-def _write(results: Results, splits: Splits, out: pathlib.Path) -> None:
-    points = [variant.point for variant in results.shown]
+def _write(results: Results, out: pathlib.Path) -> None:
+    record = results.to_json()
+    points = [variant.point for variant in variants(record)]
     report.pareto(points, out / "pareto.png", title="Bytes against accuracy")
     results.recipe.save(out / "recipe.json")
-    (out / "report.json").write_text(json.dumps(results.to_json(), indent=2) + "\n")
-    html = page(results, f"jaxcompress, {_title(results, splits)}", out)
+    (out / "report.json").write_text(json.dumps(record, indent=2) + "\n")
+    files = {v.file_name: storage.breakdown(out / v.file_name) for v in results.variants}
+    html = report.page(record["title"], page(record, files))
     (out / "report.html").write_text(html, encoding="utf-8")
     report.save_card(results.card, out)

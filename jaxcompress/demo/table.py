@@ -1,15 +1,14 @@
 """The table that the demo prints."""
 
-import jax
+from collections.abc import Mapping
+from typing import Any
 
 from jaxcompress import report
 from jaxcompress.core.report import signed
-from jaxcompress.demo.proof import LATENCY_BATCHES
-from jaxcompress.demo.results import Results
-from jaxcompress.demo.variants import Variant
+from jaxcompress.demo.page import identity, left_out, stages
 from jaxcompress.report import Column, Table
 
-COLUMNS = (
+_COLUMNS = (
     Column("model", "model"),
     Column("file", "file, bytes", ",d"),
     Column("smaller", "times smaller", ".1f"),
@@ -18,63 +17,70 @@ COLUMNS = (
     Column("accuracy", "accuracy, % [95 %]"),
     Column("difference", "difference, points [95 %]"),
     Column("p", "McNemar p", ".2g"),
-    *(Column(f"ms {batch}", f"batch {batch}, ms", ".3f") for batch in LATENCY_BATCHES),
-    Column("verdict", "verdict"),
 )
 
 
-def results_table(results: Results, title: str) -> Table:
-    """All figures of every variant, and remarks on them."""
-    rows = [_row(variant, results) for variant in results.variants]
-    return report.table(rows, columns=COLUMNS, title=title, captions=captions(results))
+def results_table(record: Mapping[str, Any]) -> Table:
+    """All figures of every variant, and remarks on them.
+
+    Args:
+      record: all figures, as `Results.to_json` gives them.
+    """
+    batches = record["times"]["batches"]
+    columns = (
+        *_COLUMNS,
+        *(Column(batch, f"batch {batch}, ms", ".3f") for batch in batches),
+        Column("verdict", "verdict"),
+    )
+    original, *_ = record["models"].values()
+    rows = [
+        _row(name, model, original)
+        | {batch: 1e3 * times[name]["median_seconds"] for batch, times in batches.items()}
+        for name, model in record["models"].items()
+    ]
+    return report.table(rows, columns=columns, title=record["title"], captions=captions(record))
 
 
-def captions(results: Results) -> list[str]:
+def captions(record: Mapping[str, Any]) -> list[str]:
     """Notes that explain the figures, and what was not compressed."""
-    worst = next(row for row in results.sensitivities if not row.reason)
-    change = signed(worst.loss_increase, "+.4f")
+    worst = next(row for row in record["sensitivities"] if not row["reason"])
+    change = signed(worst["changes"]["loss"], "+.4f")
     return [
-        results.identity,
+        identity(record),
         "Files are compared with that of the dense model; peak is that of a call on 64 images, "
         "where codes become arrays.",
-        f"Times are medians of interleaved calls on {jax.devices()[0].device_kind}; sites where "
+        f"Times are medians of interleaved calls on {record['times']['device']}; sites where "
         "integers were measured to be slower run on arrays held in memory.",
-        f"Most sensitive layer: {worst.name}, whose rounding to 4 bits alone changes the "
+        f"Most sensitive layer: {worst['name']}, whose rounding to 4 bits alone changes the "
         f"validation loss by {change} nats.",
-        *(_stages(name, counts) for name, counts in results.stages.items()),
+        *(_stages(name, counts) for name, counts in stages(record).items()),
         *(
             f"Not compressed ({reason}): {', '.join(names)}."
-            for reason, names in results.left_out.items()
+            for reason, names in left_out(record).items()
         ),
     ]
 
 
-def _row(variant: Variant, results: Results) -> dict:
-    proof, dense = results.proofs[variant.name], results.proofs["dense"]
-    comparison, (low, high) = proof.comparison, proof.evaluation["accuracy"].interval()
-    against = variant.name != "dense"
+def _row(name: str, model: Mapping[str, Any], original: Mapping[str, Any]) -> dict:
+    comparison, (low, high) = model["comparison"], model["accuracy_interval"]
+    against = model is not original
     change, below, above = (
         signed(100 * each, "+.2f")
-        for each in (comparison.accuracy_difference, *comparison.accuracy_interval)
+        for each in (comparison["accuracy_difference"], *comparison["accuracy_interval"])
     )
-    times = {
-        f"ms {batch}": 1e3 * timing[variant.name].median_seconds
-        for batch, timing in results.timings.items()
-    }
     return {
-        "model": variant.name,
-        "file": proof.file_bytes,
-        "smaller": dense.file_bytes / proof.file_bytes,
-        "memory": proof.size.memory,
-        "peak": proof.peak_bytes,
-        "accuracy": f"{100 * proof.evaluation.accuracy:.2f} [{100 * low:.2f}, {100 * high:.2f}]",
+        "model": name,
+        "file": model["file_bytes"],
+        "smaller": original["file_bytes"] / model["file_bytes"],
+        "memory": model["size"]["memory"],
+        "peak": model["peak_bytes"],
+        "accuracy": f"{100 * model['accuracy']:.2f} [{100 * low:.2f}, {100 * high:.2f}]",
         "difference": f"{change} [{below}, {above}]" if against else None,
-        "p": comparison.mcnemar_p if against else None,
-        "verdict": comparison.verdict if against else "the reference",
-        **times,
+        "p": comparison["mcnemar_p"] if against else None,
+        "verdict": comparison["verdict"] if against else "the reference",
     }
 
 
-def _stages(name: str, counts: dict[str, int]) -> str:
+def _stages(name: str, counts: Mapping[str, int]) -> str:
     told = ", ".join(f"{stage} {count:,}" for stage, count in counts.items())
     return f"Bytes of {name}, stage by stage: {told}."

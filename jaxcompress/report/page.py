@@ -109,8 +109,13 @@ def _picture(picture: Picture) -> str:
     return f"<figure>{image}{caption}</figure>"
 
 
+_WORDY = 3
+"""Columns of words from which on narrow screens show each row of a table apart."""
+
+
 def _table(table: Table) -> str:
-    return _grid(table, "", *_cells(table))
+    wordy = table.numeric[1:].count(False) >= _WORDY and len(table.rows) > 0
+    return _grid(table, ' class="wordy"' if wordy else "", *_cells(table))
 
 
 def _bars(section: Bars) -> str:
@@ -126,7 +131,7 @@ def _grid(table: Table, kind: str, headings: list[str], rows: list[list[str]]) -
     """Cells as a table in a box that scrolls, its title above and remarks under it."""
     title = f"<h3>{escape(table.title)}</h3>\n" if table.title else ""
     lines = "\n".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    remarks = "".join(f"<li>{escape(caption)}</li>" for caption in table.captions)
+    remarks = "".join(f"<li>{escape(unbroken(caption))}</li>" for caption in table.captions)
     notes = f'\n<ul class="notes">{remarks}</ul>' if remarks else ""
     return (
         f'{title}<div class="table" tabindex="0"><table{kind}>\n'
@@ -144,10 +149,12 @@ def _cells(table: Table) -> tuple[list[str], list[list[str]]]:
         f'<th scope="col"{kind}>{escape(unbroken(column.heading))}</th>'
         for column, kind in zip(table.columns, kinds, strict=True)
     ]
+    names = [f' data-name="{escape(column.heading)}"' for column in table.columns]
+    names[0] = ""
     rows = [
         [
-            f"<{tag}{kind}>{_written(cell, tag)}</{tag[:2]}>"
-            for tag, kind, cell in zip(tags, kinds, row, strict=True)
+            f"<{tag}{kind}{name}>{_written(cell, tag)}</{tag[:2]}>"
+            for tag, kind, name, cell in zip(tags, kinds, names, row, strict=True)
         ]
         for row in table.cells
     ]

@@ -77,7 +77,7 @@ def scatter(section: Scatter) -> str:
     missing = sorted(set().union(*(unlabelled for _, unlabelled in drawings)))
     more = [f"Without room for a label: {', '.join(missing)}."] if missing else []
     caption = " ".join([section.caption, *more]).strip()
-    told = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    told = f"<figcaption>{escape(units.unbroken(caption))}</figcaption>" if caption else ""
     return f'<figure class="scatter">{"".join(each for each, _ in drawings)}{told}</figure>'
 
 

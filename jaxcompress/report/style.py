@@ -198,9 +198,20 @@ details[open] { padding-bottom: 1.5rem; }
 summary { padding: 0.625rem 0; cursor: pointer; font-size: 0.9375rem; overflow-wrap: anywhere; }
 summary:hover { color: var(--accent); }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+@media (max-width: 40rem) {
+  .wordy, .wordy tbody, .wordy tr, .wordy tbody th, .wordy td { display: block; }
+  .wordy thead { display: none; }
+  .wordy tr { padding: 0.75rem 0; border-bottom: 1px solid var(--rule); }
+  .wordy tbody th { max-width: none; padding: 0 0 0.25rem; border: 0; font-weight: 600; }
+  .wordy td {
+    display: grid; grid-template-columns: 6.5rem minmax(0, 1fr); gap: 0.75rem;
+    padding: 0.125rem 0; border: 0; text-align: left;
+  }
+  .wordy td::before { content: attr(data-name); color: var(--muted); }
+}
 @media (max-width: 30rem) {
-  th, td { padding-left: 0.875rem; }
-  td { min-width: 10rem; }
+  table:not(.wordy) :is(th, td):not(:first-child) { padding-left: 0.875rem; }
+  table:not(.wordy) td:not(.number) { min-width: 10rem; }
 }
 @media print { main { padding: 0; max-width: none; } }
 """

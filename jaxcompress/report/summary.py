@@ -73,7 +73,7 @@ def _headline(variants: tuple[Variant, ...], original: Variant, examples: str) -
         return Headline(text, " ".join(ground if len(tests) > 1 else ground[:1]))
     if smaller:
         # The mildest loss, so that nobody takes the smallest for as good.
-        least = max(smaller, key=lambda each: each.evaluation.accuracy)
+        least = max(smaller, key=lambda each: each.point.accuracy)
         test = tests[least.name]
         text = f"{_sizes(least, original)}; {_found(test)} on {test.n:,} {examples}"
         every = "A loss was found in every smaller variant; this one answers best."
@@ -99,7 +99,7 @@ def _found(test: Comparison) -> str:
 
 def _figures(variant: Variant, test: Comparison, original: Variant) -> str:
     """Both accuracies, the interval of their difference, and the verdict."""
-    own, before = (units.percent(each.evaluation.accuracy) for each in (variant, original))
+    own, before = (units.percent(each.point.accuracy) for each in (variant, original))
     low, high = map(units.points, test.accuracy_interval)
     return (
         f"{variant.name} answers {own} % right, {original.name} {before} %: a difference of "

@@ -24,7 +24,7 @@ def _tile(variant: Variant, original: Variant, best: bool) -> str:
         f"<dd>{_ratio(variant, original)}</dd></div>"
         f'<div class="accuracy"><dt>Accuracy</dt><dd>{units.percent(point.accuracy)} %</dd>'
         f"<dd>{units.percent(point.low)} to {units.percent(point.high)} %</dd></div></dl>\n"
-        f'<p class="verdict">{escape(verdict)}</p>\n</li>\n'
+        f'<p class="verdict">{escape(units.unbroken(verdict))}</p>\n</li>\n'
     )
 
 

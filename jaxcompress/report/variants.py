@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from jaxcompress.core.checks import check_positive
 from jaxcompress.core.kinds import check_each, check_kind, check_text
 from jaxcompress.report.plots import Point
-from jaxcompress.validate import Comparison, Evaluation
+from jaxcompress.validate import Comparison, Evaluation, Figure
 
 REFERENCE, HELD, OPEN, LOST = "reference", "held", "open", "lost"
 """What the test of a variant shows: no loss that matters, no loss but too few examples
@@ -20,34 +20,42 @@ class Variant:
     Args:
       name: what the report calls it.
       size_bytes: of its file, above 0.
-      evaluation: its answers, as `validate.evaluate` gives them, with accuracy.
+      evaluation: its answers, as `validate.evaluate` gives them, with accuracy; or the
+        accuracy alone, as a `validate.Figure` with both ends of its interval.
       comparison: with the original, as `validate.compare` gives it; None for the
         original itself.
     """
 
     name: str
     size_bytes: int
-    evaluation: Evaluation
+    evaluation: Evaluation | Figure
     comparison: Comparison | None = None
 
     def __post_init__(self):
         check_text("Variant", "name", self.name)
         check_positive("Variant", "size_bytes", self.size_bytes)
         mend = "validate.evaluate gives one."
-        check_kind("Variant", "evaluation", self.evaluation, Evaluation, mend)
+        check_kind("Variant", "evaluation", self.evaluation, Evaluation | Figure, mend)
         mend = "validate.compare gives one; the original has None."
         check_kind("Variant", "comparison", self.comparison, Comparison | None, mend)
-        if "accuracy" not in self.evaluation:
+        if isinstance(self.evaluation, Evaluation) and "accuracy" not in self.evaluation:
             raise ValueError(
                 f"Variant(evaluation) of {self.name!r} has no accuracy, but "
                 f"{', '.join(self.evaluation)}. Evaluate with validate.metrics.accuracy()."
             )
+        _ = self.point  # what it refuses is refused now
 
     @property
     def point(self) -> Point:
         """Its size and its accuracy with the interval."""
-        interval = self.evaluation["accuracy"].interval()
-        return Point(self.name, self.size_bytes, self.evaluation.accuracy, *interval)
+        found = self.evaluation
+        figure = found if isinstance(found, Figure) else found["accuracy"].figure()
+        low, high = figure.interval or (None, None)
+        if low is None or high is None:
+            raise ValueError(
+                f"Variant(evaluation={figure}) of {self.name!r} needs both ends of its interval."
+            )
+        return Point(self.name, self.size_bytes, figure.value, low, high)
 
     @property
     def outcome(self) -> str:
@@ -79,7 +87,9 @@ def reference(caller: str, variants: Sequence[Variant]) -> Variant:
         raise ValueError(
             f"{caller}(variants) needs one without a comparison, the original; {names} found."
         )
-    counts = {variant.evaluation.n for variant in variants}
+    counts = {variant.comparison.n for variant in variants if variant.comparison is not None}
+    if isinstance(found[0].evaluation, Evaluation) and counts:
+        counts.add(found[0].evaluation.n)
     if len(counts) > 1:
         raise ValueError(
             f"{caller}(variants) were judged on {sorted(counts)} examples. Judge all on the same."

@@ -7,6 +7,7 @@ correction, see `comparisons`.
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from jaxcompress.validate.cards.findings import (
     Figure,
     Finding,
     examples_for,
+    record_of,
 )
 from jaxcompress.validate.comparisons.paired import mcnemar
 from jaxcompress.validate.intervals import check_confidence, paired_interval
@@ -125,12 +127,20 @@ class Comparison:
         return f"About {needed:,} examples, to rule out a loss of {size} if the difference stays."
 
     def to_json(self) -> dict[str, Any]:
-        """All fields and the verdict, as plain numbers, lists and words."""
+        """All fields and the verdict, as plain values; `from_json` reads them back."""
         record = dataclasses.asdict(self) | {"verdict": self.verdict}
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in record.items()
         }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Comparison":
+        """The comparison that `to_json` described; its verdict follows from it."""
+        fields = record_of(cls, record)
+        for name in ("accuracy_interval", "loss_interval"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)
 
 
 def compare(

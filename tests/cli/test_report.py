@@ -57,18 +57,20 @@ def test_the_page_tells_what_is_in_the_folder(folder, capsys):
     page = (folder / "report.html").read_text(encoding="utf-8")
     for text in (
         "37",
-        "-7.50",
+        "−7.50",
         "0.25",
         "foreign.safetensors",
         "pair.json",
         "settings.json",
-        "<img",
+        "<svg",
     ):
         assert text in page, text
     for name in ("dense", "int8"):
         assert f"{(folder / f'{name}.safetensors').stat().st_size:,}" in page
     verdict = compare(evaluation(9.0), evaluation(8.0, wrong=3)).verdict
-    assert page.count(verdict) == 2
+    # Under the headline, on the model's card, in the table, of the comparison's file.
+    assert page.replace("\N{NO-BREAK SPACE}", " ").count(verdict) == 4
+    assert "-7.50" not in page
 
 
 def test_it_is_written_again_alike_and_elsewhere(folder, tmp_path, capsys):

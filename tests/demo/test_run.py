@@ -8,7 +8,7 @@ import pytest
 
 from jaxcompress import cli, report, validate
 from jaxcompress.core.names import named_leaves
-from jaxcompress.demo import proof, run, table
+from jaxcompress.demo import page, proof, run, table
 from jaxcompress.demo.models import Architecture, network
 from jaxcompress.demo.recipe import Recipe
 from jaxcompress.report.units import unbroken
@@ -119,7 +119,7 @@ def test_compressed_files_are_smaller(results):
 
 def test_entropy_coding_takes_off_bytes_at_each_stage(results):
     found, _ = results
-    captions = " ".join(table.captions(found))
+    captions = " ".join(table.captions(found.to_json()))
     for name in CODED:
         stages = [*found.proofs[name].stage_bytes.values(), found.proofs[name].file_bytes]
         assert len(stages) == 3
@@ -153,11 +153,11 @@ def test_the_card_says_what_was_tested_and_what_was_not(results):
 
 def test_the_report_says_what_was_not_compressed(results):
     found, out = results
-    page = (out / "report.html").read_text()
-    left_out = {name for names in found.left_out.values() for name in names}
-    assert f"{len(left_out)} leaves were not compressed, and why" in page
+    html = (out / "report.html").read_text()
+    left_out = {name for names in page.left_out(found.to_json()).values() for name in names}
+    assert f"{len(left_out)} leaves were not compressed, and why" in html
     for name in left_out:
-        assert name.replace("/", "/<wbr>") in page
+        assert name.replace("/", "/<wbr>") in html
     figures = json.loads((out / "report.json").read_text())
     assert list(figures["models"]) == NAMES
     assert figures["models"]["dense"]["comparison"]["verdict"] == "no difference on these examples"
@@ -166,14 +166,14 @@ def test_the_report_says_what_was_not_compressed(results):
 
 def test_the_report_begins_with_what_was_won_and_what_it_cost(results):
     found, out = results
-    page = (out / "report.html").read_text()
-    first = report.summary(found.shown, examples="images")[0]
-    _, _, begin = page.partition("</h1>")
+    html = (out / "report.html").read_text()
+    first = report.summary(page.variants(found.to_json()), examples="images")[0]
+    _, _, begin = html.partition("</h1>")
     assert begin.lstrip().startswith(f'<p class="headline">{unbroken(first.text)}</p>')
     for name in NAMES:
-        assert f"<h3>{name}</h3>" in page
-        assert f"<summary>{name}, {found.proofs[name].file_bytes:,} bytes</summary>" in page
-    assert "After this stage" in page
+        assert f"<h3>{name}</h3>" in html
+        assert f"<summary>{name}, {found.proofs[name].file_bytes:,} bytes</summary>" in html
+    assert "After this stage" in html
 
 
 def test_inspect_describes_a_file(results, capsys):
@@ -216,14 +216,15 @@ def test_the_command_report_tells_the_same_figures(results, tmp_path, capsys):
     assert {"report.json", "card.json"} < set(told["read"])
     assert {variant.file_name for variant in found.variants} < set(told["read"])
     assert set(told["left_out"]) == {"recipe.json"}
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert html.startswith((out / "report.html").read_text("utf-8").partition("\n</main>")[0])
     for name, each in found.proofs.items():
         low, high = each.evaluation["accuracy"].interval()
-        for text in (name, f"{each.file_bytes:,}", f"[{low:.2%}, {high:.2%}]"):
-            assert text in page
-        assert each.comparison.verdict in page or name == "dense"
+        for text in (name, f"{each.file_bytes:,}", f"[{100 * low:.2f}, {100 * high:.2f}]"):
+            assert text in html
+        assert unbroken(each.comparison.verdict) in html or name == "dense"
     for variant in found.variants:
         for leaf in variant.report.leaves:
-            assert leaf.name in page
+            assert leaf.name.replace("/", "/<wbr>") in html
     card = (out / "card.html").read_text(encoding="utf-8")
     assert card == report.card_page(found.card)

@@ -112,6 +112,17 @@ def test_every_kind_of_section_has_its_element():
     ]
 
 
+def test_rows_of_many_words_stand_apart_where_it_is_narrow():
+    def of(words: int) -> str:
+        columns = [Column("name", "Name"), *(Column(f"{i}", f"Text {i}") for i in range(words))]
+        row = {column.key: "words" for column in columns}
+        return page("Page", [table([row], columns=columns, title="")])
+
+    assert '<table class="wordy">' in of(3)
+    assert '<td data-name="Text 2">words</td>' in of(3)
+    assert '<table class="wordy">' not in of(2)
+
+
 def test_a_bar_is_as_long_as_its_share():
     shown = table([{"a": "x"}, {"a": "y"}], columns=[Column("a", "A")], title="")
     bars = (sections.Bar((1.0, 2.0)), sections.Bar((4.0, 0.0)))
@@ -135,7 +146,7 @@ def test_a_bar_below_zero_ends_at_zero_and_its_interval_is_on_the_same_scale():
 
 def test_a_table_keeps_its_numbers_and_their_side():
     text = everything("words")
-    assert '<th scope="row">words</th><td class="number">−1,234</td>' in text
+    assert '<th scope="row">words</th><td class="number" data-name="Count">−1,234</td>' in text
 
 
 def test_nothing_outside_the_page_is_asked_for():

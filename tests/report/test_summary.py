@@ -1,10 +1,15 @@
 """What a page says first: the headline is the data's, and never more than they show."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 
-from jaxcompress import report
+from jaxcompress import report, validate
 from jaxcompress.report import Variant, page
 from tests.report.samples import original, variant, variants
+
+PRINTS = validate.leakage.fingerprints(np.arange(719))
 
 
 def headline(*made: Variant) -> tuple[str, str]:
@@ -114,3 +119,14 @@ REFUSED = {
 def test_what_cannot_be_compared_is_refused(made, message):
     with pytest.raises(ValueError, match=rf"summary\(variants\).*{message}"):
         report.summary(made)
+
+
+def test_an_accuracy_alone_gives_the_same_as_the_answers():
+    known = original()
+    figure = known.evaluation["accuracy"].figure()
+    assert Variant("dense", known.size_bytes, figure).point == known.point
+    with pytest.raises(ValueError, match=r"Variant\(evaluation=accuracy .*both ends"):
+        Variant("dense", 1, dataclasses.replace(figure, interval=(0.5, None)))
+    without = validate.Evaluation({"loss": known.evaluation["loss"]}, *2 * [PRINTS])
+    with pytest.raises(ValueError, match=r"Variant\(evaluation\) of 'dense' has no accuracy"):
+        Variant("dense", 1, without)

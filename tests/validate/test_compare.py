@@ -164,6 +164,7 @@ def test_survives_json():
     assert record["verdict"] == result.verdict
     assert tuple(record["accuracy_interval"]) == result.accuracy_interval
     assert record["lost"] == 6
+    assert validate.Comparison.from_json(record) == result
 
 
 def test_pairing_sees_what_two_separate_intervals_cannot():
