@@ -33,6 +33,7 @@ lint: .venv/dev.installed
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/pyright --pythonpath .venv/bin/python
+	@.venv/bin/python -m pytest -q -m slow tests/test_types.py
 
 examples-test: .venv/test.installed
 	@.venv/bin/python -m pytest -n 2 --dist worksteal -m slow tests/test_examples.py tests/test_gallery.py

@@ -140,7 +140,7 @@ _WORDS = {
 """By what is at the top, too, its file in `core`."""
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> typing.Any:
     if name in _ROOMS:
         return importlib.import_module(f"jaxcompress.{name}")
     if name in _WORDS:

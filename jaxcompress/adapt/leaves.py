@@ -16,12 +16,12 @@ from jaxcompress.core.order import inverse
 from jaxcompress.core.types import Array
 
 
-def wide(dtype) -> np.dtype:
+def wide(dtype: Any) -> np.dtype:
     """What sums of weights of this dtype are formed in: float32, or float64."""
     return np.dtype(np.float64 if dtype == np.float64 else np.float32)
 
 
-def widened(leaf) -> Array:
+def widened(leaf: Any) -> Array:
     """The array of a leaf, in the dtype that sums are formed in."""
     if is_compressed(leaf):
         leaf = leaf.astype(wide(leaf.dtype))
@@ -63,7 +63,7 @@ class Adapted(CompressedLeaf):
     correction: LowRank
     dtype: np.dtype
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         flax_leaf.register(Adapted, CompressedLeaf)
 
     @property
@@ -102,12 +102,12 @@ class Adapted(CompressedLeaf):
     def with_parts(self, parts: dict[str, Any]) -> "Adapted":
         return dataclasses.replace(self, **parts)
 
-    def tree_flatten_with_keys(self):
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         keyed = tuple((jax.tree_util.GetAttrKey(name), part) for name, part in self.parts.items())
         return keyed, (self.dtype,)
 
     @classmethod
-    def tree_unflatten(cls, static, children) -> "Adapted":
+    def tree_unflatten(cls, static: Any, children: Any) -> "Adapted":
         return cls(*children, *static)
 
     def __repr__(self) -> str:
@@ -128,7 +128,7 @@ class Rescaled(CompressedLeaf):
     direction: Adapted
     gain: Array
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         flax_leaf.register(Rescaled, CompressedLeaf)
 
     @property
@@ -161,12 +161,12 @@ class Rescaled(CompressedLeaf):
     def with_parts(self, parts: dict[str, Any]) -> "Rescaled":
         return dataclasses.replace(self, **parts)
 
-    def tree_flatten_with_keys(self):
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         keyed = tuple((jax.tree_util.GetAttrKey(name), part) for name, part in self.parts.items())
         return keyed, ()
 
     @classmethod
-    def tree_unflatten(cls, static, children) -> "Rescaled":
+    def tree_unflatten(cls, static: Any, children: Any) -> "Rescaled":
         del static
         return cls(*children)
 

@@ -69,7 +69,7 @@ def factor_shapes(
     return (*batch, *outputs, rank), (*batch, rank, *inputs)
 
 
-def adapted_axes(name: str, leaf, known: Mapping[str, LeafAxes] | None) -> LeafAxes:
+def adapted_axes(name: str, leaf: Any, known: Mapping[str, LeafAxes] | None) -> LeafAxes:
     """The axes that a leaf is adapted along: assumed where it meets no data."""
     axes = axes_of(name, leaf, None if known is None else dict(known))
     return axes if axes.meets_data or is_constant(leaf) else assumed_axes(leaf)
@@ -177,7 +177,7 @@ def _check_fits(
             )
 
 
-def by_adapted_kind(leaf) -> Obstacle | None:
+def by_adapted_kind(leaf: Any) -> Obstacle | None:
     """What keeps a leaf from being adapted, whatever its axes; codes do not."""
     if is_constant(leaf):
         return by_kind(leaf, "")

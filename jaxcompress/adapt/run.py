@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +52,7 @@ def run(fn: Model) -> Model:
     return rewrite(fn, _by_parts)
 
 
-def _by_parts(site: Site, apply: Callable, data: Array, weight) -> Array:
+def _by_parts(site: Site, apply: Callable[..., Any], data: Array, weight) -> Array:
     """Base and product each meet the data, where outputs add up as weights do."""
     total = wide(site.dtype)
     match weight:
@@ -66,7 +67,7 @@ def _by_parts(site: Site, apply: Callable, data: Array, weight) -> Array:
     return in_two_products(site, apply, data, weight)
 
 
-def _gain(site: Site, apply: Callable, data: Array, weight: Rescaled) -> Array:
+def _gain(site: Site, apply: Callable[..., Any], data: Array, weight: Rescaled) -> Array:
     """What the outputs of a site are multiplied by, as it broadcasts to them."""
     gain, correction = weight.gain.astype(jnp.float32), weight.direction.correction
     if site.primitive == "dot_general":

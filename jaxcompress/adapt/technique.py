@@ -55,7 +55,7 @@ class Delta(NamedTuple):
         """Whether all weights are added to, or none."""
         return self.mask.size == 1
 
-    def added_to(self, leaf) -> Array:
+    def added_to(self, leaf: Any) -> Array:
         """The sum, in the dtype that sums are formed in."""
         base, mask = widened(leaf), jnp.asarray(self.mask)
         return base + apply_mask(mask, self.product.astype(base.dtype).materialize())
@@ -114,7 +114,7 @@ def technique(caller: str, options: Options, form: Form) -> Adapter:
         ]
         return {each.name: form.begin(options.start(each), each.axes) for each in places}
 
-    def over(params: Params, adapters: Companions, of_leaf: Callable) -> Params:
+    def over(params: Params, adapters: Companions, of_leaf: Callable[..., Any]) -> Params:
         adapters = fitting(caller, params, adapters, form.parts, known)
         masks = _by_name(caller, options.masks, params)
 
@@ -167,5 +167,5 @@ def _delta(
     return Delta(product, mask, axes)
 
 
-def _by_name(caller: str, masks: Masks | None, params: Params) -> dict:
+def _by_name(caller: str, masks: Masks | None, params: Params) -> dict[Any, Any]:
     return {} if masks is None else named_leaves(fitted(caller, masks, params))

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -54,7 +54,7 @@ class Curvature:
 def predicted_sensitivity(
     curvature: Curvature,
     params: Params,
-    spec: QuantSpec | Rules | Sequence[QuantSpec | Rules],
+    spec: QuantSpec | Rules[Any] | Sequence[QuantSpec | Rules[Any]],
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
@@ -118,7 +118,7 @@ def predicted_sensitivity(
     return Sensitivities.ordered(rows, metric, method, confidence=curvature.confidence)
 
 
-def as_choices(spec) -> list:
+def as_choices(spec: Any) -> list[Any]:
     """What is tried, as a list."""
     return list(spec) if isinstance(spec, list | tuple) and not hasattr(spec, "_fields") else [spec]
 

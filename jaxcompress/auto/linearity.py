@@ -131,7 +131,7 @@ def _check_size(caller: str, argument: str, size: object) -> None:
 
 
 def _mean(
-    fn: Model, params: Params, inputs: Sequence[tuple], divergence: Loss
+    fn: Model, params: Params, inputs: Sequence[tuple[Any, ...]], divergence: Loss
 ) -> Callable[[Params], float]:
     """Makes noisy params -> mean divergence from the outputs of `params`."""
     run = jax.jit(fn)

@@ -1,7 +1,7 @@
 """Parts of a model compressed alone: whole leaves, and layers of scanned ones."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ class Part(NamedTuple):
 
     def mask(self, shape: Sequence[int]) -> np.ndarray:
         """Which entries of the leaf are of the part, bool of its shape."""
-        index: list = [slice(None)] * len(shape)
+        index: list[Any] = [slice(None)] * len(shape)
         for axis, position in zip(self.axes, self.layer, strict=True):
             index[axis] = position
         mask = np.zeros(tuple(shape), bool)
@@ -96,7 +96,7 @@ class Tried(NamedTuple):
 def tried(
     caller: str,
     params: Params,
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     axes: Axes | None,
     select: Selector | None,
     without: Callable[[Iterable[str]], dict[str, str]] = lambda names: {},

@@ -121,7 +121,7 @@ def _products(fn: Model, loss: Loss, parts: dict[str, list[Part]]):
     """(params, keys, inputs, targets) -> vᵀ H v (probes, parts) and loss, summed; n."""
 
     @jax.jit
-    def step(params: Params, keys: Array, inputs: tuple, targets: Any):
+    def step(params: Params, keys: Array, inputs: tuple[Any, ...], targets: Any):
         leaves = named_leaves(params)
         names = leaf_names(params)
 

@@ -29,7 +29,7 @@ from jaxcompress.quantize.training.activations import rounded_data
 from jaxcompress.validate import Evaluation, Examples, compare_scores
 from jaxcompress.validate.metrics import Mean
 
-Choice = QuantSpec | Rules | Activations
+Choice = QuantSpec | Rules[Any] | Activations
 """What is tried: formats of weights, or of the data that meet them."""
 
 NO_CODES = "its data are no real vectors, or other matrices meet each"
@@ -187,7 +187,7 @@ def _switched(fn: Model, activations: Activations) -> Model:
     def switched(params_and_switches, inputs):
         params, switches = params_and_switches
 
-        def replacement(site: Site, apply: Callable, data: Array, weight) -> Array:
+        def replacement(site: Site, apply: Callable[..., Any], data: Array, weight) -> Array:
             if site.name not in switches:
                 return apply(data, weight)
             rounded = rounded_data(activations)

@@ -23,7 +23,7 @@ if typing.TYPE_CHECKING:
 _FRAMEWORKS = {"equinox": "equinox", "haiku": "haiku", "linen": "flax", "nnx": "flax"}
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> typing.Any:
     if name in _FRAMEWORKS:
         return importlib.import_module(f"jaxcompress.bridges.{name}")
     raise AttributeError(f"module 'jaxcompress.bridges' has no attribute {name!r}")

@@ -49,7 +49,7 @@ class Shrunk(NamedTuple):
     difference: float
 
 
-def check_smaller(caller: str, removed: object, inputs: tuple) -> None:
+def check_smaller(caller: str, removed: object, inputs: tuple[Any, ...]) -> None:
     """Raises a TypeError unless it is a removal's result, and inputs are arrays."""
     if not all(hasattr(removed, part) for part in ("fn", "params", "removal")):
         raise TypeError(
@@ -59,7 +59,9 @@ def check_smaller(caller: str, removed: object, inputs: tuple) -> None:
     check_arrays(caller, "inputs", inputs)
 
 
-def agreement(caller: str, fn: Model, removed: Smaller, inputs: tuple, mend: str) -> float:
+def agreement(
+    caller: str, fn: Model, removed: Smaller, inputs: tuple[Any, ...], mend: str
+) -> float:
     """The relative difference of a module's outputs to those of the shrunk program.
 
     Both compute in float32 at least, as far as the module lets its arrays decide: the

@@ -114,7 +114,7 @@ def stateful(
     check_keywords("haiku.stateful", evaluation=evaluation, training=training)
     _check("stateful", transformed, haiku.TransformedWithState)
 
-    def run(params: Params, key: Key | None, inputs: tuple, keywords: Keywords):
+    def run(params: Params, key: Key | None, inputs: tuple[Any, ...], keywords: Keywords):
         arrays = materialize(params)
         return transformed.apply(arrays["params"], arrays["state"], key, *inputs, **keywords)
 
@@ -132,7 +132,7 @@ def stateful(
     return Functional(fn=fn, params=everything, train_fn=train_fn, restore=restore)
 
 
-def _check(caller: str, transformed, kind: type) -> None:
+def _check(caller: str, transformed, kind: type[Any]) -> None:
     check_kind(f"haiku.{caller}", "transformed", transformed, kind, "Pass what it is named after.")
     if "rng" not in inspect.signature(transformed.apply).parameters:
         raise ValueError(

@@ -82,7 +82,7 @@ def _integers(module: Any) -> dict[str, Any]:
     }
 
 
-def _entries(value: Any) -> tuple:
+def _entries(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 

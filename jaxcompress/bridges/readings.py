@@ -4,10 +4,12 @@ One reading per kind of layer, for Linen and NNX alike: it gives every field tha
 may have. No framework is known here.
 """
 
+from typing import Any
+
 from jaxcompress.bridges.sizes import Axes, Extent, groups_kept, tuples
 
 
-def linear(layer, axes: Axes) -> dict:
+def linear(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Kernel (inputs, outputs)."""
     del layer
     *_, inputs, outputs = axes["kernel"]
@@ -18,7 +20,7 @@ def linear(layer, axes: Axes) -> dict:
     }
 
 
-def linear_general(layer, axes: Axes) -> dict:
+def linear_general(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Kernel (*inputs, *outputs)."""
     features = layer.out_features if hasattr(layer, "out_features") else layer.features
     count = len(features) if isinstance(features, tuple | list) else 1
@@ -31,7 +33,7 @@ def linear_general(layer, axes: Axes) -> dict:
     }
 
 
-def convolution(layer, axes: Axes) -> dict:
+def convolution(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Kernel (*window, inputs of one group, outputs)."""
     kernel = axes["kernel"]
     *_, inputs, outputs = kernel
@@ -48,27 +50,27 @@ def convolution(layer, axes: Axes) -> dict:
     }
 
 
-def einsum(layer, axes: Axes) -> dict:
+def einsum(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Kernel and bias of any shape."""
     del layer
     kernel = tuples(axes["kernel"])
     return {"kernel_shape": kernel, "shape": kernel, "bias_shape": tuples(axes.get("bias", ()))}
 
 
-def embedding(layer, axes: Axes) -> dict:
+def embedding(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Embedding (entries, features)."""
     del layer
     *_, entries, features = axes["embedding"]
     return {"num_embeddings": entries.pair, "features": features.pair}
 
 
-def norm(layer, axes: Axes) -> dict:
+def norm(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Scale, bias or mean (features,)."""
     del layer
     return {"num_features": _first(axes, "scale", "bias", "mean")[-1].pair}
 
 
-def group_norm(layer, axes: Axes) -> dict:
+def group_norm(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Scale or bias (groups · size,)."""
     features = _first(axes, "scale", "bias")[-1]
     groups = layer.num_groups or features.before // layer.group_size
@@ -79,7 +81,7 @@ def group_norm(layer, axes: Axes) -> dict:
     }
 
 
-def attention(layer, axes: Axes) -> dict:
+def attention(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Query and key kernels (inputs, heads, size), out kernel (heads, size, outputs).
 
     In Linen a width that is left out is that of the inputs.
@@ -99,7 +101,7 @@ def attention(layer, axes: Axes) -> dict:
     }
 
 
-def recurrent_cell(layer, axes: Axes) -> dict:
+def recurrent_cell(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Kernels of one gate or of all beside each other: (inputs, ·), (hidden, ·)."""
     del layer
     inputs = _first(axes, *(f"{name}/kernel" for name in ("dense_i", "ii", "in", "i")))[-2]
@@ -111,7 +113,7 @@ def recurrent_cell(layer, axes: Axes) -> dict:
     }
 
 
-def low_rank(layer, axes: Axes) -> dict:
+def low_rank(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Factors (inputs, rank) and (rank, outputs)."""
     del layer
     return {"in_features": axes["lora_a"][-2].pair, "out_features": axes["lora_b"][-1].pair}
@@ -121,7 +123,7 @@ def _first(axes: Axes, *leaves: str) -> tuple[Extent, ...]:
     return axes[next((leaf for leaf in leaves if leaf in axes), leaves[0])]
 
 
-def _unless_left_out(layer, field: str, pair: tuple[int, int], inputs: Extent) -> tuple:
+def _unless_left_out(layer, field: str, pair: tuple[int, int], inputs: Extent) -> tuple[Any, ...]:
     if getattr(layer, field) is not None:
         return pair
     return None, (None if pair[1] == inputs.after else pair[1])

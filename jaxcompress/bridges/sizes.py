@@ -128,7 +128,7 @@ def reading_of(layer: object, readings: Readings) -> Reading | None:
     return next((readings[kind] for kind in type(layer).__mro__ if kind in readings), None)
 
 
-def changes(path: tuple, layer: object, reading: Reading, axes: Axes) -> list[Size]:
+def changes(path: tuple[Any, ...], layer: object, reading: Reading, axes: Axes) -> list[Size]:
     """The layer's fields that no longer fit.
 
     A field that did not hold what the leaves say before means something else, and a

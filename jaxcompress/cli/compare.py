@@ -2,6 +2,7 @@
 
 import argparse
 import pathlib
+from typing import Any
 
 from jaxcompress.cli import answers
 
@@ -9,7 +10,7 @@ DIFFERENT = 3
 """Exit status where files differ: 1 is an error, 2 a wrong command line."""
 
 
-def add(commands) -> None:
+def add(commands: Any) -> None:
     """Adds the command."""
     added = answers.add(
         commands,

@@ -3,12 +3,13 @@
 import argparse
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 from jaxcompress.cli import answers, shells
 from jaxcompress.cli.shells import Option, Typed
 
 
-def add(commands, parser: Callable[[], argparse.ArgumentParser]) -> None:
+def add(commands: Any, parser: Callable[[], argparse.ArgumentParser]) -> None:
     """Adds the command; `parser` gives the whole parser once it is complete."""
 
     def completion(options: argparse.Namespace) -> answers.Answer:

@@ -6,11 +6,12 @@ import dataclasses
 import json
 import pathlib
 import sys
+from typing import Any
 
 from jaxcompress.cli import answers
 
 
-def add(commands) -> None:
+def add(commands: Any) -> None:
     """Adds the command."""
     added = answers.add(
         commands,

@@ -15,7 +15,7 @@ SETTINGS = ("JAX_PLATFORMS", "JAX_ENABLE_X64", "XLA_FLAGS")
 """Variables of the environment that change what programs compute."""
 
 
-def add(commands) -> None:
+def add(commands: Any) -> None:
     """Adds the command."""
     answers.add(
         commands,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jaxcompress.storage.foreign import ForeignFile
 
 
-def add(commands) -> None:
+def add(commands: Any) -> None:
     """Adds the command."""
     added = answers.add(
         commands,

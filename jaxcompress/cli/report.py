@@ -2,11 +2,12 @@
 
 import argparse
 import pathlib
+from typing import Any
 
 from jaxcompress.cli import answers
 
 
-def add(commands) -> None:
+def add(commands: Any) -> None:
     """Adds the command."""
     added = answers.add(
         commands,

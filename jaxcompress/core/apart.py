@@ -6,6 +6,7 @@ one by one, and puts a leaf together again from the results.
 
 import reprlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ MEND = (
 
 def refuse_apart(
     leaf: str,
-    children: Sequence,
+    children: Sequence[Any],
     dtype_fault: Callable[[], str],
     shape_fault: Callable[[], str],
 ) -> None:
@@ -67,7 +68,7 @@ def require_parts(leaf: str, fault: str) -> None:
         )
 
 
-def in_brief(children: dict) -> str:
+def in_brief(children: dict[Any, Any]) -> str:
     """What a leaf holds that stands for no array, for its `repr`.
 
     Example:

@@ -5,6 +5,7 @@ documented layout default.
 """
 
 import dataclasses
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -42,7 +43,7 @@ class LeafAxes:
     left_out: str = dataclasses.field(default="", compare=False, repr=False)
     grouped: bool = dataclasses.field(default=False, compare=False, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for role in ("contracting", "output", "batch"):
             check_kind("LeafAxes", role, getattr(self, role), tuple, "As (0, 1).")
         check_text("LeafAxes", "primitive", self.primitive)
@@ -81,7 +82,7 @@ UNUSED = LeafAxes((), (), (), primitive="")
 """The axes of a leaf that meets no data in a dot, convolution or gather."""
 
 
-def assumed_axes(leaf) -> LeafAxes:
+def assumed_axes(leaf: Any) -> LeafAxes:
     """The layout default: the last axis is the output, all before it contract.
 
     True for an (in, out) matrix and for an HWIO convolution kernel. Leaves below rank 2

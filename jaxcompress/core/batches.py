@@ -12,7 +12,7 @@ from jaxcompress.core.sharding import gathered_along
 from jaxcompress.core.types import PyTree
 
 
-def as_inputs(batch: Any) -> tuple:
+def as_inputs(batch: Any) -> tuple[Any, ...]:
     """The inputs of a batch: a tuple as it is, anything else as a tuple of one.
 
     Example:
@@ -88,7 +88,7 @@ def index_batches(chosen: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield chosen[np.minimum(np.arange(start, start + size), chosen.size - 1)]
 
 
-def in_batches(examples: PyTree, chosen: np.ndarray, batch_size: int) -> Iterator[tuple]:
+def in_batches(examples: PyTree, chosen: np.ndarray, batch_size: int) -> Iterator[tuple[Any, ...]]:
     """The chosen examples in batches of one size, as `index_batches`, and that size.
 
     The size is `batch_size`, or their number where they are fewer.

@@ -116,7 +116,7 @@ def _check(
         raise ValueError(f"{caller}({argument}={shown(value)}) must be {rule}.")
 
 
-def check_floating(caller: str, argument: str, dtype) -> None:
+def check_floating(caller: str, argument: str, dtype: Any) -> None:
     """Raises a ValueError unless it is a real floating dtype.
 
     Example:
@@ -128,7 +128,7 @@ def check_floating(caller: str, argument: str, dtype) -> None:
         raise ValueError(f"{caller}({argument}={np.dtype(dtype)}) must be a real floating dtype.")
 
 
-def check_array(name: str, leaf) -> None:
+def check_array(name: str, leaf: Any) -> None:
     """Raises a TypeError unless the leaf is an array, a shape or a compressed leaf.
 
     Example:
@@ -143,7 +143,7 @@ def check_array(name: str, leaf) -> None:
         )
 
 
-def check_real(caller: str, name: str, leaf) -> None:
+def check_real(caller: str, name: str, leaf: Any) -> None:
     """Raises a TypeError unless the leaf is real floating, a ValueError when empty."""
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         raise TypeError(
@@ -158,7 +158,7 @@ def check_real(caller: str, name: str, leaf) -> None:
         )
 
 
-def check_finite(caller: str, name: str, leaf) -> None:
+def check_finite(caller: str, name: str, leaf: Any) -> None:
     """Raises a ValueError when a concrete array holds a NaN or an infinity."""
     with jax.ensure_compile_time_eval():  # what jit closes over has its values, too
         bad = leaf.size - int(_finite_count(leaf))
@@ -260,7 +260,7 @@ def check_untraced(caller: str, mend: str = "", **arguments: PyTree) -> None:
         )
 
 
-def _which(path: tuple) -> str:
+def _which(path: tuple[Any, ...]) -> str:
     name = jax.tree_util.keystr(path, simple=True, separator="/")
     return f"leaf {name!r}" if name else "it"
 

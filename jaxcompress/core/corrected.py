@@ -5,6 +5,7 @@ How the factors are found is the matter of `quantize.rounding`.
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import numpy as np
@@ -38,7 +39,7 @@ class Corrected(CompressedLeaf):
     correction: LowRank
     dtype: np.dtype
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         flax_leaf.register(Corrected, CompressedLeaf)
 
     @classmethod
@@ -111,12 +112,12 @@ class Corrected(CompressedLeaf):
         require_parts("Corrected", leaf._dtype_fault() or leaf._shape_fault())
         return leaf
 
-    def tree_flatten_with_keys(self):
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         keyed = tuple((jax.tree_util.GetAttrKey(name), part) for name, part in self.parts.items())
         return keyed, (self.dtype,)
 
     @classmethod
-    def tree_unflatten(cls, static, children) -> "Corrected":
+    def tree_unflatten(cls, static: Any, children: Any) -> "Corrected":
         return cls(*children, *static)
 
     def _dtype_fault(self) -> str:
@@ -139,13 +140,13 @@ class Corrected(CompressedLeaf):
         )
 
 
-def static_to_json(static: tuple) -> dict:
+def static_to_json(static: tuple[Any, ...]) -> dict[str, Any]:
     """What is static in a leaf, as its flattening gives it, in plain values."""
     (dtype,) = static
     return {"dtype": dtype.name}
 
 
-def static_from_json(fields: dict) -> tuple:
+def static_from_json(fields: dict[str, Any]) -> tuple[Any, ...]:
     """The opposite of `static_to_json`."""
     return (np.dtype(fields["dtype"]),)
 

@@ -1,11 +1,15 @@
 """Matches arrays of an optimizer's state with params, by path and shape."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from jaxcompress.core.types import Array
 
 
-def start_of_param(path: tuple, leaf: Array, shapes: dict[tuple, tuple[int, ...]]) -> int | None:
+def start_of_param(
+    path: tuple[Any, ...], leaf: Array, shapes: dict[tuple[Any, ...], tuple[int, ...]]
+) -> int | None:
     """Finds where a param's path begins in the path of a state leaf that belongs to it.
 
     It does when its path ends with the param's, and it is floating and of the param's

@@ -21,7 +21,10 @@ def list_imports(names: dict[str, Any], *, lazily: Iterable[str] = ()) -> None:
       lazily: names that its `__getattr__` imports when they are first touched.
     """
     found = {name for name, value in names.items() if _is_listed(value) and _is_public(name)}
-    # Functions and families first, then the types that they take and give.
+    # Functions and families first, then the types that they take and give. `__all__`
+    # keeps that order, for `import *` and whatever reads it. `dir` sorts what it is
+    # given, upper case first, and so does what completes by it, as Python's prompt.
+    # Editors that read the source rank names by rules of their own.
     names["__all__"] = sorted(found.union(lazily), key=str.swapcase)
     names["__dir__"] = names["__all__"].copy
 

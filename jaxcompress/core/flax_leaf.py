@@ -8,11 +8,12 @@ state in a variable.
 """
 
 import sys
+from typing import Any
 
 from jaxcompress.core.types import PyTree
 
 
-def register(leaf_class: type, base: type) -> None:
+def register(leaf_class: type[Any], base: type[Any]) -> None:
     """Registers a class of leaves with Flax, if Flax is loaded by now.
 
     Args:
@@ -30,7 +31,7 @@ def register(leaf_class: type, base: type) -> None:
         _register_state(serialization, leaf_class)
 
 
-def _register_state(serialization, leaf_class: type) -> None:
+def _register_state(serialization, leaf_class: type[Any]) -> None:
     def to_state(leaf) -> PyTree:
         return {name: serialization.to_state_dict(part) for name, part in leaf.parts.items()}
 

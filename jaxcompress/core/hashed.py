@@ -6,6 +6,7 @@ How values are found is the matter of `quantize.sharing`.
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,7 @@ class Hashed(OrderedLeaf):
     dtype: np.dtype
     order: tuple[int, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         flax_leaf.register(Hashed, CompressedLeaf)
 
     @classmethod
@@ -132,12 +133,12 @@ class Hashed(OrderedLeaf):
         require_parts("Hashed", leaf._dtype_fault() or leaf._shape_fault())
         return leaf
 
-    def tree_flatten_with_keys(self):
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         keyed = ((jax.tree_util.GetAttrKey("values"), self.values),)
         return keyed, (self.sizes, self.seed, self.dtype, self.order)
 
     @classmethod
-    def tree_unflatten(cls, static, children) -> "Hashed":
+    def tree_unflatten(cls, static: Any, children: Any) -> "Hashed":
         return cls(*children, *static)
 
     def _dtype_fault(self) -> str:
@@ -201,13 +202,13 @@ def mix(x: Array) -> Array:
     return x ^ (x >> 16)
 
 
-def static_to_json(static: tuple) -> dict:
+def static_to_json(static: tuple[Any, ...]) -> dict[str, Any]:
     """What is static in a leaf, as its flattening gives it, in plain values."""
     sizes, seed, dtype, order = static
     return {"sizes": list(sizes), "seed": seed, "dtype": dtype.name, "order": list(order)}
 
 
-def static_from_json(fields: dict) -> tuple:
+def static_from_json(fields: dict[str, Any]) -> tuple[Any, ...]:
     """The opposite of `static_to_json`."""
     dtype, order = np.dtype(fields["dtype"]), tuple(fields["order"])
     return tuple(fields["sizes"]), fields["seed"], dtype, order

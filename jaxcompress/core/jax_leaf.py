@@ -4,12 +4,12 @@ import importlib
 import importlib.util
 import json
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax.export
 
 
-def refuse_primitives(base: type) -> None:
+def refuse_primitives(base: type[Any]) -> None:
     """Makes `lax` primitives say what to do when one is given a leaf of this class.
 
     Releases of JAX without `jax.experimental.hijax` raise a message of their own.
@@ -30,7 +30,9 @@ def _refuse_primitive(leaf) -> NoReturn:
 
 
 def register_export(
-    leaf_class: type, to_json: Callable[[tuple], dict], from_json: Callable[[dict], tuple]
+    leaf_class: type[Any],
+    to_json: Callable[[tuple[Any, ...]], dict[Any, Any]],
+    from_json: Callable[[dict[Any, Any]], tuple[Any, ...]],
 ) -> None:
     """Lets `jax.export` save programs that take or return leaves of this class.
 

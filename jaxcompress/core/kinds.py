@@ -243,7 +243,7 @@ def check_each(
         check(caller, argument, value)
 
 
-def _takes(function: Callable, count: int) -> bool:
+def _takes(function: Callable[..., Any], count: int) -> bool:
     """Whether a plain function can be called with so many arguments in order."""
     try:
         inspect.signature(function).bind(*[None] * count)

@@ -80,7 +80,7 @@ class CompressedLeaf(ArrayReading):
         axes[one], axes[other] = other, one
         return self.transpose(axes)
 
-    def astype(self, dtype) -> Any:
+    def astype(self, dtype: Any) -> Any:
         """The same leaf materializing to another real floating dtype, as stored.
 
         Of any other dtype, which the stored numbers cannot stand for, a plain array.
@@ -147,20 +147,20 @@ class CompressedLeaf(ArrayReading):
     def __jax_array__(self) -> Array:
         return self.materialize()
 
-    def __getitem__(self, index) -> "CompressedLeaf | Array":
+    def __getitem__(self, index: Any) -> "CompressedLeaf | Array":
         return self if index is Ellipsis else self.materialize()[index]
 
     def unbox(self) -> Array:
         return self.materialize()
 
-    def replace_boxed(self, value) -> PyTree:
+    def replace_boxed(self, value: Any) -> PyTree:
         return value
 
-    def add_axis(self, index, params) -> "CompressedLeaf":
+    def add_axis(self, index: Any, params: Any) -> "CompressedLeaf":
         del index, params
         return self
 
-    def remove_axis(self, index, params) -> "CompressedLeaf":
+    def remove_axis(self, index: Any, params: Any) -> "CompressedLeaf":
         del index, params
         return self
 
@@ -168,7 +168,7 @@ class CompressedLeaf(ArrayReading):
 jax_leaf.refuse_primitives(CompressedLeaf)
 
 
-def is_compressed(leaf) -> bool:
+def is_compressed(leaf: Any) -> bool:
     """True for a compressed leaf; as `is_leaf` it walks a tree by logical leaves."""
     return isinstance(leaf, CompressedLeaf)
 
@@ -197,7 +197,7 @@ def materialize(tree: PyTree) -> PyTree:
     )
 
 
-def materialized(fn: Callable) -> Callable:
+def materialized(fn: Callable[..., Any]) -> Callable[..., Any]:
     """Lets a model take compressed params: plain arrays are formed inside the call.
 
     How to call a model with compressed params: right for every program, since the

@@ -100,7 +100,7 @@ def without_data(reasons: Mapping[str, str]) -> dict[str, Obstacle]:
     return {name: Obstacle(reason, mend) for name, reason in reasons.items()}
 
 
-def by_kind(leaf, mend: str, leave: str = LEAVE_IT_OUT) -> Obstacle | None:
+def by_kind(leaf: Any, mend: str, leave: str = LEAVE_IT_OUT) -> Obstacle | None:
     """What keeps methods for real arrays from a leaf, whatever its shape; or None.
 
     Args:
@@ -128,6 +128,6 @@ def by_kind(leaf, mend: str, leave: str = LEAVE_IT_OUT) -> Obstacle | None:
     return None
 
 
-def is_constant(leaf) -> bool:
+def is_constant(leaf: Any) -> bool:
     """Whether a leaf is a Python number: a constant of the model that is no array."""
     return isinstance(leaf, Number) and not hasattr(leaf, "dtype")

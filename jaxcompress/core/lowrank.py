@@ -5,6 +5,7 @@ How factors are found is the matter of `structure`.
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +53,7 @@ class LowRank(OrderedLeaf):
     order: tuple[int, ...]
     output_ndim: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         flax_leaf.register(LowRank, CompressedLeaf)
 
     @classmethod
@@ -153,14 +154,14 @@ class LowRank(OrderedLeaf):
         require_parts("LowRank", leaf._dtype_fault() or leaf._shape_fault())
         return leaf
 
-    def tree_flatten_with_keys(self):
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         children = tuple(
             (jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in ("left", "right")
         )
         return children, (self.dtype, self.order, self.output_ndim)
 
     @classmethod
-    def tree_unflatten(cls, static, children) -> "LowRank":
+    def tree_unflatten(cls, static: Any, children: Any) -> "LowRank":
         return cls(*children, *static)
 
     def _dtype_fault(self) -> str:
@@ -189,13 +190,13 @@ class LowRank(OrderedLeaf):
         return f"LowRank(rank={self.rank}, shape={self.shape}, dtype={self.dtype}{''.join(specs)})"
 
 
-def static_to_json(static: tuple) -> dict:
+def static_to_json(static: tuple[Any, ...]) -> dict[str, Any]:
     """What is static in a leaf, as its flattening gives it, in plain values."""
     dtype, order, output_ndim = static
     return {"dtype": dtype.name, "order": list(order), "output_ndim": output_ndim}
 
 
-def static_from_json(fields: dict) -> tuple:
+def static_from_json(fields: dict[str, Any]) -> tuple[Any, ...]:
     """The opposite of `static_to_json`."""
     return np.dtype(fields["dtype"]), tuple(fields["order"]), fields["output_ndim"]
 

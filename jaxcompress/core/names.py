@@ -6,6 +6,7 @@ A tree that is itself one leaf has the name ".".
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
@@ -34,7 +35,7 @@ def leaf_names(tree: PyTree) -> PyTree:
     return jax.tree.unflatten(jax.tree.structure(tree, is_leaf=is_compressed), names)
 
 
-def named_leaves(tree: PyTree) -> dict:
+def named_leaves(tree: PyTree) -> dict[Any, Any]:
     """Gives the leaves by name, in the tree's own order.
 
     Args:
@@ -53,7 +54,7 @@ def named_leaves(tree: PyTree) -> dict:
     return dict(_named(tree))
 
 
-def map_named(function: Callable, tree: PyTree, *rest: PyTree) -> PyTree:
+def map_named(function: Callable[..., Any], tree: PyTree, *rest: PyTree) -> PyTree:
     """`jax.tree.map` that passes the leaf's name as the first argument."""
     return jax.tree.map(function, leaf_names(tree), tree, *rest, is_leaf=is_compressed)
 
@@ -71,7 +72,7 @@ def _named(tree: PyTree) -> list[tuple[str, object]]:
     return named
 
 
-def leaf_name(path: tuple) -> str:
+def leaf_name(path: tuple[Any, ...]) -> str:
     """The name of the leaf at the end of a path of JAX's keys."""
     if path and isinstance(path[-1], GetAttrKey) and path[-1].name == "value":
         path = path[:-1]
@@ -81,7 +82,7 @@ def leaf_name(path: tuple) -> str:
     return "/".join(keys) or "."
 
 
-def key_name(entry) -> str:
+def key_name(entry: Any) -> str:
     """Gives the part of a name that one key of a path contributes."""
     match entry:
         case DictKey(key=key) | FlattenedIndexKey(key=key):

@@ -2,6 +2,7 @@
 
 import functools
 from fractions import Fraction
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +54,7 @@ def _straight_through_jvp(primals, tangents):
     return straight_through(*primals), by_x
 
 
-def narrowed(x: Array, dtype) -> Array:
+def narrowed(x: Array, dtype: Any) -> Array:
     """Casts `x` to another dtype so that finite numbers stay finite.
 
     Args:

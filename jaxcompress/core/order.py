@@ -4,8 +4,10 @@ A compressed leaf may store its axes in another order than that of the array it 
 for. The order counts from the end, so `vmap` and `scan` may add or take leading axes.
 """
 
+from typing import Any
 
-def checked_permutation(caller: str, axes: tuple, ndim: int) -> tuple[int, ...]:
+
+def checked_permutation(caller: str, axes: tuple[Any, ...], ndim: int) -> tuple[int, ...]:
     """The permutation that arguments of a `transpose` say, with no axis negative.
 
     Args:

@@ -6,6 +6,7 @@ How codebooks are found is the matter of `quantize.sharing`.
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +59,7 @@ class ProductQuantized(OrderedLeaf):
     dtype: np.dtype
     order: tuple[int, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         flax_leaf.register(ProductQuantized, CompressedLeaf)
 
     @classmethod
@@ -180,12 +181,12 @@ class ProductQuantized(OrderedLeaf):
         require_parts("ProductQuantized", leaf._dtype_fault() or leaf._shape_fault())
         return leaf
 
-    def tree_flatten_with_keys(self):
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         keyed = tuple((jax.tree_util.GetAttrKey(name), part) for name, part in self.parts.items())
         return keyed, (self.inputs, self.dtype, self.order)
 
     @classmethod
-    def tree_unflatten(cls, static, children) -> "ProductQuantized":
+    def tree_unflatten(cls, static: Any, children: Any) -> "ProductQuantized":
         leaf = cls(*children, *static)
         refuse_apart("ProductQuantized", children, leaf._dtype_fault, leaf._shape_fault)
         return leaf
@@ -224,13 +225,13 @@ class ProductQuantized(OrderedLeaf):
         return f"ProductQuantized({self.form}, shape={self.shape}, dtype={self.dtype})"
 
 
-def static_to_json(static: tuple) -> dict:
+def static_to_json(static: tuple[Any, ...]) -> dict[str, Any]:
     """What is static in a leaf, as its flattening gives it, in plain values."""
     inputs, dtype, order = static
     return {"inputs": list(inputs), "dtype": dtype.name, "order": list(order)}
 
 
-def static_from_json(fields: dict) -> tuple:
+def static_from_json(fields: dict[str, Any]) -> tuple[Any, ...]:
     """The opposite of `static_to_json`."""
     return tuple(fields["inputs"]), np.dtype(fields["dtype"]), tuple(fields["order"])
 

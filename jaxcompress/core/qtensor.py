@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +60,7 @@ class QTensor(OrderedLeaf):
     order: tuple[int, ...]
     length: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         flax_leaf.register(QTensor, CompressedLeaf)
 
     @classmethod
@@ -157,7 +158,7 @@ class QTensor(OrderedLeaf):
         require_parts(f"QTensor({leaf.spec})", leaf._dtype_fault() or leaf._shape_fault())
         return leaf
 
-    def tree_flatten_with_keys(self):
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         children = tuple(
             (jax.tree_util.GetAttrKey(name), getattr(self, name))
             for name in ("codes", *Grid._fields)
@@ -165,7 +166,7 @@ class QTensor(OrderedLeaf):
         return children, (self.spec, self.dtype, self.order, self.length)
 
     @classmethod
-    def tree_unflatten(cls, static, children) -> "QTensor":
+    def tree_unflatten(cls, static: Any, children: Any) -> "QTensor":
         leaf = cls(*children, *static)
         arrays = list(leaf.parts.values())
         refuse_apart(f"QTensor({leaf.spec})", arrays, leaf._dtype_fault, leaf._shape_fault)
@@ -184,13 +185,13 @@ class QTensor(OrderedLeaf):
         return f"QTensor({self.spec}, shape={self.shape}, dtype={self.dtype})"
 
 
-def static_to_json(static: tuple) -> dict:
+def static_to_json(static: tuple[Any, ...]) -> dict[str, Any]:
     """What is static in a leaf, as its flattening gives it, in plain values."""
     spec, dtype, order, length = static
     return {"spec": spec.to_json(), "dtype": dtype.name, "order": list(order), "length": length}
 
 
-def static_from_json(fields: dict) -> tuple:
+def static_from_json(fields: dict[str, Any]) -> tuple[Any, ...]:
     """The opposite of `static_to_json`."""
     spec, dtype = QuantSpec.from_json(fields["spec"]), np.dtype(fields["dtype"])
     return spec, dtype, tuple(fields["order"]), fields["length"]

@@ -65,7 +65,7 @@ class RandomCode(OrderedLeaf):
     dtype: np.dtype
     order: tuple[int, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         flax_leaf.register(RandomCode, CompressedLeaf)
 
     @classmethod
@@ -148,12 +148,12 @@ class RandomCode(OrderedLeaf):
         require_parts("RandomCode", leaf._dtype_fault() or leaf._shape_fault())
         return leaf
 
-    def tree_flatten_with_keys(self):
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         keyed = tuple((jax.tree_util.GetAttrKey(name), part) for name, part in self.parts.items())
         return keyed, (self.sizes, self.blocks, self.bits, self.seed, self.dtype, self.order)
 
     @classmethod
-    def tree_unflatten(cls, static, children) -> "RandomCode":
+    def tree_unflatten(cls, static: Any, children: Any) -> "RandomCode":
         return cls(*children, *static)
 
     def _dtype_fault(self) -> str:
@@ -214,14 +214,14 @@ def _packed(indices: Array, bits: int) -> Array:
     return pack(single.reshape(*indices.shape[:-1], -1), 1)
 
 
-def static_to_json(static: tuple) -> dict:
+def static_to_json(static: tuple[Any, ...]) -> dict[str, Any]:
     """What is static in a leaf, as its flattening gives it, in plain values."""
     sizes, blocks, bits, seed, dtype, order = static
     named = {"blocks": blocks, "bits": bits, "seed": seed, "dtype": dtype.name}
     return {"sizes": list(sizes), **named, "order": list(order)}
 
 
-def static_from_json(fields: dict) -> tuple:
+def static_from_json(fields: dict[str, Any]) -> tuple[Any, ...]:
     """The opposite of `static_to_json`."""
     numbers_of_it = (fields["blocks"], fields["bits"], fields["seed"])
     return tuple(fields["sizes"]), *numbers_of_it, np.dtype(fields["dtype"]), tuple(fields["order"])

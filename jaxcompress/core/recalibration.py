@@ -6,7 +6,7 @@ known, so it works for every statistic that is a running average.
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ Update = Callable[[Params], dict[str, Array]]
 
 
 def recalibrate(
-    train_fn: Callable, params: Params, batches: Iterable[tuple], *, key: Key
+    train_fn: Callable[..., Any], params: Params, batches: Iterable[tuple[Any, ...]], *, key: Key
 ) -> Params:
     """Re-estimates batch-norm statistics: the plain average over the given batches.
 
@@ -87,7 +87,7 @@ def recalibrate(
     ]
 
     @jax.jit
-    def update(params: Params, inputs: tuple, key: Key) -> dict[str, Array]:
+    def update(params: Params, inputs: tuple[Any, ...], key: Key) -> dict[str, Array]:
         before, after = (
             named_leaves(each) for each in (params, train_fn(params, *inputs, key=key)[1])
         )
@@ -135,7 +135,7 @@ class _Sum(NamedTuple):
         return self.total / self.count / (1 - self.momentum)
 
 
-def _checked(inputs, index: int) -> tuple:
+def _checked(inputs, index: int) -> tuple[Any, ...]:
     if not isinstance(inputs, tuple | list):
         raise TypeError(
             f"recalibrate(batches=): batch {index} is of type {type(inputs).__name__}. "
@@ -200,7 +200,7 @@ def _momentum(update: Update, params: Params, start: dict[str, Array]) -> dict[s
     return momentum
 
 
-def _filled(params: Params, values: dict) -> Params:
+def _filled(params: Params, values: dict[Any, Any]) -> Params:
     """The params with these values in the named leaves, whose shape and dtype stay."""
 
     def replaced(name: str, leaf):

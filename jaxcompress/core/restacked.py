@@ -44,7 +44,7 @@ class Restacked(CompressedLeaf):
     structure: Any
     dtype: np.dtype
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         flax_leaf.register(Restacked, CompressedLeaf)
 
     @classmethod
@@ -71,7 +71,7 @@ class Restacked(CompressedLeaf):
         """The leaf it holds, with the stacked axes in front."""
         return self._leaf(lambda x, axes: jnp.moveaxis(x, axes, range(len(axes))))
 
-    def _leaf(self, in_front: Callable) -> CompressedLeaf:
+    def _leaf(self, in_front: Callable[..., Any]) -> CompressedLeaf:
         if not all(hasattr(part, "shape") for part in self.parts.values()):
             raise ValueError(f"Restacked cannot have {in_brief(self.parts)}. {MEND}")
         axes = self.stacked_axes
@@ -116,13 +116,13 @@ class Restacked(CompressedLeaf):
         *arrays, marker = (parts[name] for name in self.parts)
         return dataclasses.replace(self, arrays=tuple(arrays), marker=marker)
 
-    def tree_flatten_with_keys(self):
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         children = (("arrays", self.arrays), ("marker", self.marker))
         keyed = tuple((jax.tree_util.GetAttrKey(name), child) for name, child in children)
         return keyed, (self.structure, self.dtype)
 
     @classmethod
-    def tree_unflatten(cls, static, children) -> "Restacked":
+    def tree_unflatten(cls, static: Any, children: Any) -> "Restacked":
         return cls(*children, *static)
 
     def __repr__(self) -> str:

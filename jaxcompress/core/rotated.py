@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +60,7 @@ class Rotated(CompressedLeaf):
     output_ndim: int
     contracting_ndim: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         flax_leaf.register(Rotated, CompressedLeaf)
 
     @classmethod
@@ -184,13 +185,13 @@ class Rotated(CompressedLeaf):
         require_parts("Rotated", leaf._dtype_fault() or leaf._shape_fault())
         return leaf
 
-    def tree_flatten_with_keys(self):
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         keyed = tuple((jax.tree_util.GetAttrKey(name), part) for name, part in self.parts.items())
         static = (self.block, self.dtype, self.order, self.output_ndim, self.contracting_ndim)
         return keyed, static
 
     @classmethod
-    def tree_unflatten(cls, static, children) -> "Rotated":
+    def tree_unflatten(cls, static: Any, children: Any) -> "Rotated":
         return cls(*children, *static)
 
     def _dtype_fault(self) -> str:
@@ -228,14 +229,14 @@ class Rotated(CompressedLeaf):
         return f"Rotated({held}block={self.block}, shape={self.shape}, dtype={self.dtype})"
 
 
-def static_to_json(static: tuple) -> dict:
+def static_to_json(static: tuple[Any, ...]) -> dict[str, Any]:
     """What is static in a leaf, as its flattening gives it, in plain values."""
     block, dtype, order, output_ndim, contracting_ndim = static
     ndims = {"output_ndim": output_ndim, "contracting_ndim": contracting_ndim}
     return {"block": block, "dtype": dtype.name, "order": list(order), **ndims}
 
 
-def static_from_json(fields: dict) -> tuple:
+def static_from_json(fields: dict[str, Any]) -> tuple[Any, ...]:
     """The opposite of `static_to_json`."""
     dtype, order = np.dtype(fields["dtype"]), tuple(fields["order"])
     return fields["block"], dtype, order, fields["output_ndim"], fields["contracting_ndim"]

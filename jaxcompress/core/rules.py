@@ -96,7 +96,7 @@ def as_rules(value: "Rules[Value] | Value") -> Rules[Value]:
     return value if isinstance(value, Rules) else Rules((("*", value),))
 
 
-def check_rules(caller: str, argument: str, value: object, kind: type, mend: str) -> None:
+def check_rules(caller: str, argument: str, value: object, kind: type[Any], mend: str) -> None:
     """Raises a TypeError unless value is of the class, or `Rules` of such.
 
     Example:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -106,7 +107,7 @@ def meeting_data(axes: Axes | None = None) -> Selector:
     return lambda params: map_named(chosen, params)
 
 
-def why_left_out(leaf, axes: LeafAxes) -> str:
+def why_left_out(leaf: Any, axes: LeafAxes) -> str:
     """Says why `weights` does not select a leaf of these axes; empty if it does.
 
     Example:
@@ -156,7 +157,7 @@ def none_of(*selectors: Selector) -> Selector:
     return _combined("none_of", lambda chosen: not any(chosen), selectors)
 
 
-def axes_of(name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
+def axes_of(name: str, leaf: Any, known: dict[str, LeafAxes] | None) -> LeafAxes:
     """Gives the axes of one named leaf: from the program where known, else the default.
 
     A Python number has none.
@@ -185,7 +186,7 @@ def axes_of(name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
     return axes
 
 
-def _each(choose: Callable) -> Selector:
+def _each(choose: Callable[..., Any]) -> Selector:
     def chosen(name: str, leaf) -> bool:
         if is_constant(leaf):
             return False
@@ -195,7 +196,7 @@ def _each(choose: Callable) -> Selector:
     return lambda params: map_named(chosen, params)
 
 
-def _combined(caller: str, join: Callable, selectors: tuple[Selector, ...]) -> Selector:
+def _combined(caller: str, join: Callable[..., Any], selectors: tuple[Selector, ...]) -> Selector:
     for selector in selectors:
         check_selector(caller, "selectors", selector)
 

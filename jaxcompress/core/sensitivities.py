@@ -74,7 +74,7 @@ class Sensitivities(Sequence[LeafSensitivity]):
     def __getitem__(self, index: int) -> LeafSensitivity: ...
     @overload
     def __getitem__(self, index: slice) -> tuple[LeafSensitivity, ...]: ...
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any):
         return self.rows[index]
 
     def __len__(self) -> int:
@@ -85,7 +85,7 @@ class Sensitivities(Sequence[LeafSensitivity]):
 
     @classmethod
     def ordered(
-        cls, rows: Sequence[LeafSensitivity], metric: str, method: str, **fields
+        cls, rows: Sequence[LeafSensitivity], metric: str, method: str, **fields: Any
     ) -> "Sensitivities":
         """The table of these rows in its order: unknown ones, then the worst."""
         sign = 1 if fields.get("higher_is_better", False) else -1

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -184,7 +185,9 @@ def with_results_of_a_product(function: Callable[..., Array], a: Array, b: Array
     return _by_the_compiler(function, results, a, b, *rest)
 
 
-def _by_the_compiler(function: Callable, results: NamedSharding, *arguments: PyTree) -> PyTree:
+def _by_the_compiler(
+    function: Callable[..., Any], results: NamedSharding, *arguments: PyTree
+) -> PyTree:
     mesh = results.mesh
     if AxisType.Explicit not in mesh.axis_types:
         return function(*arguments)
@@ -192,7 +195,7 @@ def _by_the_compiler(function: Callable, results: NamedSharding, *arguments: PyT
     return free(function)(*jax.tree.map(jnp.asarray, arguments))
 
 
-def _places(sharding: NamedSharding, ndim: int) -> list:
+def _places(sharding: NamedSharding, ndim: int) -> list[Any]:
     """What splits each axis; a spec may end before the axes do."""
     return [*sharding.spec, *(None for _ in range(ndim - len(sharding.spec)))]
 

@@ -1,6 +1,7 @@
 """How numbers become low-bit codes: a frozen, hashable value, JSON both ways."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class QuantSpec:
     sharing: Sharing = dataclasses.field(default_factory=Channel)
     scales: Scales = dataclasses.field(default_factory=Float32)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         choices = {"levels": LEVELS, "sharing": SHARINGS, "scales": SCALES}
         for field, kinds in choices.items():
             value = getattr(self, field)
@@ -102,7 +103,7 @@ class QuantSpec:
         """What a leaf stores: 8-bit codes as they are, smaller ones packed in uint8."""
         return self.code_dtype if self.stored_bits == 8 else np.dtype(np.uint8)
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """A dict of plain values; `QuantSpec.from_json` gives the spec back.
 
         Example:
@@ -115,7 +116,7 @@ class QuantSpec:
         }
 
     @classmethod
-    def from_json(cls, fields: dict) -> "QuantSpec":
+    def from_json(cls, fields: dict[str, Any]) -> "QuantSpec":
         """The spec that `to_json` described.
 
         Raises:
@@ -137,7 +138,7 @@ class QuantSpec:
         return f"{self.name} {self.sharing}{stored}"
 
 
-def from_version_1(fields: dict) -> QuantSpec:
+def from_version_1(fields: dict[Any, Any]) -> QuantSpec:
     """The spec that files of format version 1 describe by one flat dict.
 
     Its free `name` is dropped: a spec is now named by its codes.

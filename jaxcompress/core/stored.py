@@ -1,5 +1,7 @@
 """What the arrays of a `QTensor` are: dtypes, shapes and values that a spec allows."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -32,7 +34,7 @@ def part_dtypes(spec: QuantSpec) -> dict[str, np.dtype]:
     return parts
 
 
-def dtype_fault(spec: QuantSpec, codes, on: Grid) -> str:
+def dtype_fault(spec: QuantSpec, codes: Any, on: Grid) -> str:
     """Which array has another dtype than the spec stores; "" for none."""
     for name, wanted in part_dtypes(spec).items():
         part = codes if name == "codes" else getattr(on, name)
@@ -42,7 +44,7 @@ def dtype_fault(spec: QuantSpec, codes, on: Grid) -> str:
     return ""
 
 
-def shape_fault(spec: QuantSpec, order: tuple[int, ...], length: int, codes, on: Grid) -> str:
+def shape_fault(spec: QuantSpec, order: tuple[int, ...], length: int, codes: Any, on: Grid) -> str:
     """Which array has a shape that no leaf of this spec and order has; "" for none."""
     ndim = len(codes.shape)
     if ndim < max(1, len(order)):
@@ -64,7 +66,7 @@ def shape_fault(spec: QuantSpec, order: tuple[int, ...], length: int, codes, on:
     return ""
 
 
-def _goes_with(name: str, shape: tuple, scale: tuple, spec: QuantSpec) -> bool:
+def _goes_with(name: str, shape: tuple[Any, ...], scale: tuple[Any, ...], spec: QuantSpec) -> bool:
     """Whether a part of this shape can stand beside a scale of that shape."""
     if name == "zero_point":
         return shape == scale

@@ -115,7 +115,7 @@ def check_arrays(caller: str, argument: str, tree: PyTree) -> None:
             )
 
 
-def check_call(caller: str, fn: Model, params: Params, inputs: tuple) -> None:
+def check_call(caller: str, fn: Model, params: Params, inputs: tuple[Any, ...]) -> None:
     """Raises a TypeError unless it is a function, its params and its inputs."""
     check_model(caller, fn)
     check_arrays(caller, "params", params)

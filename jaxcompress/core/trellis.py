@@ -14,6 +14,8 @@ Source: Schwarz et al. 2021, "Hybrid video coding with trellis-coded quantizatio
 with the eight states of ISO/IEC 15938-17 for weights.
 """
 
+from typing import Any
+
 from jaxcompress.core import exports
 
 exports.list_definitions(globals())
@@ -28,7 +30,7 @@ NEXT: Transitions = ((0, 2), (7, 5), (1, 3), (6, 4), (2, 0), (5, 7), (3, 1), (4,
 """Of eight states; a line begins in the state 0."""
 
 
-def levels(indices, odd):
+def levels(indices: Any, odd: Any):
     """What indices stand for, in steps; of whole numbers of NumPy or JAX.
 
     Args:

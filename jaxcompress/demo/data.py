@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ class Images:
     images: np.ndarray
     labels: np.ndarray
 
-    def __getitem__(self, index) -> "Images":
+    def __getitem__(self, index: Any) -> "Images":
         return Images(self.images[index], self.labels[index])
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +46,7 @@ class Proof:
     evaluation: Evaluation
     comparison: Comparison
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """The figures without the answers to single images."""
         return {
             "parameters": self.parameters,
@@ -120,7 +121,7 @@ def latency(variants: list[Variant], images: np.ndarray) -> dict[int, dict[str, 
     return timings
 
 
-def _call(variant: Variant, x: jax.Array, plans: dict) -> Callable[[], jax.Array]:
+def _call(variant: Variant, x: jax.Array, plans: dict[Any, Any]) -> Callable[[], jax.Array]:
     """One call as it would run; `plans` keeps what was planned for equal forms."""
     fn, params = variant.model.fn, variant.shipped.params
     if any(isinstance(leaf, QTensor) for leaf in named_leaves(params).values()):

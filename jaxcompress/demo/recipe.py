@@ -65,7 +65,7 @@ class Recipe:
         ("*", int4(group_size=64)),
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.framework not in ("nnx", "linen"):
             raise ValueError(f"Recipe(framework={self.framework!r}) must be 'nnx' or 'linen'.")
         for field in ("widths", "student_widths"):
@@ -97,7 +97,7 @@ class Recipe:
     def int4(self) -> Rules[QuantSpec]:
         return Rules(self.int4_rules)
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """The fields as plain values."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: _to_json(name, value) for name, value in fields.items()}

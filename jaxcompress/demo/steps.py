@@ -1,5 +1,7 @@
 """What each variant trains with: its optimizer, its loss and its view of weights."""
 
+from typing import Any
+
 import optax
 
 from jaxcompress import distill, prune, quantize
@@ -29,7 +31,7 @@ def distilling_step(recipe: Recipe) -> Step:
     return Step(_from_scratch(recipe, recipe.distill_steps), _soft_and_hard(recipe), _as_it_is)
 
 
-def combined_step(recipe: Recipe, spec: Rules, axes: Axes) -> Step:
+def combined_step(recipe: Recipe, spec: Rules[Any], axes: Axes) -> Step:
     """A step that goes on training the student, pruned and rounded to `spec`."""
     optimizer = _pruning(recipe, recipe.combined_steps, axes)
     return Step(optimizer, _soft_and_hard(recipe), quantize.fake_quantize(spec, axes=axes))

@@ -9,12 +9,12 @@ import optax
 
 from jaxcompress.bridges.functional import Functional
 from jaxcompress.core.selectors import matching, none_of
-from jaxcompress.core.types import Array, Params, View
+from jaxcompress.core.types import Array, Params, Selector, View
 from jaxcompress.demo.data import Images
 from jaxcompress.train import Plan, Recipe, fit
 from jaxcompress.train.objectives import supervised_with_state
 
-trainable = none_of(matching("*/mean", "*/var"))
+trainable: Selector = none_of(matching("*/mean", "*/var"))
 """The weights; the running statistics of the norms are carried along."""
 
 

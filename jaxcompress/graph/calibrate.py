@@ -23,7 +23,7 @@ from jaxcompress.graph.sites import Site
 
 
 def calibrate(
-    fn: Model, params: Params, batches: Iterable, rules: Rules[Observer] | Observer
+    fn: Model, params: Params, batches: Iterable[Any], rules: Rules[Observer] | Observer
 ) -> dict[str, Reading]:
     """Runs the model over batches; returns what observers learned at each site.
 
@@ -94,7 +94,7 @@ def _holds_nan(reading: Any) -> bool:
     return any(bool(held(x)) for x in parts)
 
 
-def unreached(fn: Model, params: Params, batches: Iterable[tuple]) -> dict[str, str]:
+def unreached(fn: Model, params: Params, batches: Iterable[tuple[Any, ...]]) -> dict[str, str]:
     """Finds the leaves that no data reached, and says why, by name.
 
     One pass over the data, which counts rows. A leaf is judged where the program reads
@@ -145,7 +145,7 @@ def _missing(counts: list[Array]) -> str:
 
 
 def _read(
-    fn: Model, params: Params, batches: Iterable[tuple], rules: Rules[Observer]
+    fn: Model, params: Params, batches: Iterable[tuple[Any, ...]], rules: Rules[Observer]
 ) -> dict[str, Any]:
     """What the observers read, by site name, in program order."""
     observed = observe(fn, rules)
@@ -161,7 +161,7 @@ def _read(
     return {name: observer.read(readings[name]) for name, observer in observers.items()}
 
 
-def _checked(batches: Iterable) -> Iterator[tuple]:
+def _checked(batches: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
     """The batches as tuples of inputs; there is one, and none holds a NaN."""
     index = -1
     for index, batch in enumerate(batches):
@@ -179,7 +179,7 @@ def _any_nan(x: Array) -> Array:
     return jnp.any(jnp.isnan(x))
 
 
-def check_no_nan(caller: str, argument: str, inputs: tuple) -> None:
+def check_no_nan(caller: str, argument: str, inputs: tuple[Any, ...]) -> None:
     """Raises a ValueError for a NaN in an input, a TypeError for what is no array."""
     check_arrays(caller, argument, inputs)
     for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):

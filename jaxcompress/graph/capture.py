@@ -34,7 +34,7 @@ def inputs(data: Array, weight: Any, output: Array) -> Array:
     return data
 
 
-def capture(fn: Model, sites: str | Iterable[str] | Rules[Taken]) -> Callable:
+def capture(fn: Model, sites: str | Iterable[str] | Rules[Taken]) -> Callable[..., Any]:
     """Returns the model that also gives chosen values from inside it.
 
     For losses on hidden features and attention maps. Values have the shape and dtype

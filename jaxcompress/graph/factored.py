@@ -1,6 +1,7 @@
 """A low-rank weight where it meets data: two thin products, the weight never formed."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from jaxcompress.core.types import Array
 from jaxcompress.graph.sites import Site
 
 
-def in_two_products(site: Site, apply: Callable, data: Array, weight) -> Array:
+def in_two_products(site: Site, apply: Callable[..., Any], data: Array, weight: Any) -> Array:
     """Multiplies data with a low-rank weight's factors, one after the other.
 
         dot           to the rank, then to the outputs
@@ -44,7 +45,7 @@ def in_two_products(site: Site, apply: Callable, data: Array, weight) -> Array:
     return _along(_copied_axis(equation, weight), rows, right, site, {})
 
 
-def meets_factors(site: Site, apply: Callable, data: Array, weight: LowRank) -> bool:
+def meets_factors(site: Site, apply: Callable[..., Any], data: Array, weight: LowRank) -> bool:
     """Whether `in_two_products` multiplies there by the factors, and forms no weight.
 
     There outputs add up where weights do.
@@ -63,13 +64,13 @@ def meets_factors(site: Site, apply: Callable, data: Array, weight: LowRank) -> 
     return False
 
 
-def _equation(apply: Callable, data: Array, weight: LowRank) -> dict:
+def _equation(apply: Callable[..., Any], data: Array, weight: LowRank) -> dict[Any, Any]:
     """The parameters of the site's own equation."""
     array = jax.ShapeDtypeStruct(weight.shape, weight.dtype)
     return jax.make_jaxpr(apply)(data, array).eqns[-1].params
 
 
-def _dot(site: Site, equation: dict, data: Array, left: Array, right: Array) -> Array:
+def _dot(site: Site, equation: dict[Any, Any], data: Array, left: Array, right: Array) -> Array:
     """The product with the right factor, then the left one; neither is reshaped."""
     batch = tuple(range(len(site.operand_axes.batch)))
     rows = site.rows(data)  # (batch…, M, K)
@@ -83,13 +84,15 @@ def _dot(site: Site, equation: dict, data: Array, left: Array, right: Array) -> 
     return site.output(wide).astype(site.dtype)
 
 
-def _along(axis: int, thin: Array, factor: Array, site: Site, equation: dict) -> Array:
+def _along(axis: int, thin: Array, factor: Array, site: Site, equation: dict[Any, Any]) -> Array:
     """The product with a (rank, size) factor along one axis."""
     wide = _product(thin, factor, ((axis,), (0,)), (), equation)
     return jnp.moveaxis(wide, -1, axis).astype(site.dtype)
 
 
-def _product(x: Array, factor: Array, contracting, batch: tuple[int, ...], equation: dict) -> Array:
+def _product(
+    x: Array, factor: Array, contracting, batch: tuple[int, ...], equation: dict[Any, Any]
+) -> Array:
     return jax.lax.dot_general(
         x,
         factor,
@@ -99,11 +102,11 @@ def _product(x: Array, factor: Array, contracting, batch: tuple[int, ...], equat
     )
 
 
-def _one_group(equation: dict) -> bool:
+def _one_group(equation: dict[Any, Any]) -> bool:
     return equation["feature_group_count"] == equation["batch_group_count"] == 1
 
 
-def _copies_one_axis(equation: dict, weight: LowRank) -> bool:
+def _copies_one_axis(equation: dict[Any, Any], weight: LowRank) -> bool:
     """Whether rows are copied along one axis, and all of that axis."""
     numbers, sizes = equation["dimension_numbers"], equation["slice_sizes"]
     *_, copied = weight.permutation
@@ -115,7 +118,7 @@ def _copies_one_axis(equation: dict, weight: LowRank) -> bool:
     return fill is None or fill == 0 or bool(np.isnan(fill))
 
 
-def _copied_axis(equation: dict, weight: LowRank) -> int:
+def _copied_axis(equation: dict[Any, Any], weight: LowRank) -> int:
     """Where the one copied axis is in the output."""
     numbers = equation["dimension_numbers"]
     *_, copied = weight.permutation

@@ -20,7 +20,7 @@ from jaxcompress.graph.rebuild import States, rebuild
 from jaxcompress.graph.sites import Site
 from jaxcompress.graph.steps import Block, Step
 
-Handler = Callable[[Site, Callable, Any, Any, Any], tuple[Any, Any]]
+Handler = Callable[[Site, Callable[..., Any], Any, Any, Any], tuple[Any, Any]]
 """(site, apply, data, weight, state) -> (output, state)."""
 
 Handlers = Mapping[str, Handler]
@@ -28,8 +28,8 @@ Handlers = Mapping[str, Handler]
 
 
 def interpret(
-    block: Block, values: list, states: States, handlers: Handlers
-) -> tuple[list, States]:
+    block: Block, values: list[Any], states: States, handlers: Handlers
+) -> tuple[list[Any], States]:
     """Runs a block.
 
     Args:
@@ -55,7 +55,9 @@ def interpret(
     return frame.read(block.jaxpr.outvars), states
 
 
-def _open(step: Step, operands: list, states: States, handlers: Handlers) -> tuple[list, States]:
+def _open(
+    step: Step, operands: list[Any], states: States, handlers: Handlers
+) -> tuple[list[Any], States]:
     def run(block: Block, values, states: States):
         return interpret(block, list(values), states, handlers)
 
@@ -70,7 +72,12 @@ def _open(step: Step, operands: list, states: States, handlers: Handlers) -> tup
 
 
 def _meet(
-    sites: list[Site], eqn: JaxprEqn, operands: list, states: States, handlers: Handlers, **changed
+    sites: list[Site],
+    eqn: JaxprEqn,
+    operands: list[Any],
+    states: States,
+    handlers: Handlers,
+    **changed,
 ) -> tuple[Any, States]:
     """Runs an equation, the handler of its first site around that of the next."""
     # A dot of two leaves is a site of each. The first handler's `apply` calls the
@@ -103,19 +110,19 @@ def _meet(
 class _Frame:
     """The values of a block while it runs, and the equations that wait to run."""
 
-    def __init__(self, block: Block, values: list):
+    def __init__(self, block: Block, values: list[Any]):
         self.jaxpr = block.jaxpr
-        self.values: dict = dict(zip(self.jaxpr.constvars, block.consts, strict=True))
+        self.values: dict[Any, Any] = dict(zip(self.jaxpr.constvars, block.consts, strict=True))
         self.write(self.jaxpr.invars, values)
         self.waiting: list[JaxprEqn] = []
         # Equations that run together return what later steps read, and nothing else: a
         # value that is returned must be computed and kept.
-        self.last_use: dict = {}
+        self.last_use: dict[Any, Any] = {}
         for index, step in enumerate(block.steps):
             self.last_use.update(dict.fromkeys(variables(step.eqn.invars), index))
         self.last_use.update(dict.fromkeys(variables(self.jaxpr.outvars), len(block.steps)))
 
-    def read(self, atoms) -> list:
+    def read(self, atoms) -> list[Any]:
         return [atom.val if isinstance(atom, Literal) else self.values[atom] for atom in atoms]
 
     def write(self, variables, values) -> None:

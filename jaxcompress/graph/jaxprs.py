@@ -77,7 +77,7 @@ def manual(eqn: JaxprEqn) -> Manual:
     return Manual(axes, devices, params["check_vma"])
 
 
-def differing(atom, within: Sequence[Manual]) -> tuple[str, ...]:
+def differing(atom: Any, within: Sequence[Manual]) -> tuple[str, ...]:
     """The mesh axes along which a value may differ from device to device."""
     return tuple(
         name
@@ -93,20 +93,20 @@ def _varying(aval, axes: Sequence[str]) -> Container[str]:
     return getattr(aval, "vma", axes) if kind is None else kind.varying
 
 
-def aval_of(atom) -> Any:
+def aval_of(atom: Any) -> Any:
     """Shape and dtype of an operand or result, which JAX does not declare."""
     return atom.aval
 
 
 def as_function(
-    eqns: Sequence[JaxprEqn], invars: Sequence[Var], outvars: Sequence[Var], debug_info
-) -> Callable:
+    eqns: Sequence[JaxprEqn], invars: Sequence[Var], outvars: Sequence[Var], debug_info: Any
+) -> Callable[..., Any]:
     """The equations as one function, from values of `invars` to those of `outvars`."""
     effects = frozenset().union(*(eqn.effects for eqn in eqns))
     jaxpr = Jaxpr((), invars, outvars, eqns, effects, debug_info)
     return jaxpr_as_fun(ClosedJaxpr(jaxpr, ()))
 
 
-def variables(atoms: Sequence) -> list[Var]:
+def variables(atoms: Sequence[Any]) -> list[Var]:
     """The variables among operands, each once, in order."""
     return list(dict.fromkeys(atom for atom in atoms if not isinstance(atom, Literal)))

@@ -59,7 +59,7 @@ def _of_all_devices(site: Site, vectors: Array) -> Array:
     return jax.lax.all_gather(vectors, site.differs_along, axis=vectors.ndim - 2, tiled=True)
 
 
-def observe(fn: Model, rules: Rules[Observer] | Observer, of: Vectors = rows) -> Callable:
+def observe(fn: Model, rules: Rules[Observer] | Observer, of: Vectors = rows) -> Callable[..., Any]:
     """Returns the model that also updates observers with the data its weights meet.
 
     Also known as: calibration hooks, activation statistics.

@@ -36,18 +36,18 @@ Run = Callable[[Block, Any, States], tuple[list, States]]
 """(block, values, states) -> (results, states)."""
 
 
-def rebuild(step: Step, operands: list, states: States, run: Run) -> tuple[list, States]:
+def rebuild(step: Step, operands: list[Any], states: States, run: Run) -> tuple[list[Any], States]:
     """Runs an equation that holds handled sites, with `run` for what is inside it."""
     inside = {name: state for name, state in states.items() if name in step.places}
     results, inside = _FORMS[step.eqn.primitive.name](step, operands, inside, run)
     return list(results), {**states, **inside}
 
 
-def _inline(step: Step, operands: list, states: States, run: Run):
+def _inline(step: Step, operands: list[Any], states: States, run: Run):
     return run(step.blocks[0], operands, states)
 
 
-def _jit(step: Step, operands: list, states: States, run: Run):
+def _jit(step: Step, operands: list[Any], states: States, run: Run):
     params = step.eqn.params
 
     def call(operands, states):
@@ -64,13 +64,13 @@ def _jit(step: Step, operands: list, states: States, run: Run):
     return rebuilt(operands, states)
 
 
-def _shardings(shardings: tuple):
+def _shardings(shardings: tuple[Any, ...]):
     """The shardings of values and states; None where JAX is free to choose."""
     chosen = [each if isinstance(each, jax.sharding.Sharding) else None for each in shardings]
     return (chosen, None) if any(chosen) else None
 
 
-def _remat(step: Step, operands: list, states: States, run: Run):
+def _remat(step: Step, operands: list[Any], states: States, run: Run):
     params = step.eqn.params
     call = partial(run, step.blocks[0])
     return jax.checkpoint(call, prevent_cse=params["prevent_cse"], policy=params["policy"])(
@@ -78,7 +78,7 @@ def _remat(step: Step, operands: list, states: States, run: Run):
     )
 
 
-def _scan(step: Step, operands: list, states: States, run: Run):
+def _scan(step: Step, operands: list[Any], states: States, run: Run):
     loop = scan_loop(step.eqn)
     first = loop.fixed + loop.carried
     jaxpr = step.blocks[0].jaxpr
@@ -109,7 +109,7 @@ def _scan(step: Step, operands: list, states: States, run: Run):
 _SCAN_OPTIONS = ("length", "reverse", "unroll", "_split_transpose")
 
 
-def _while(step: Step, operands: list, states: States, run: Run):
+def _while(step: Step, operands: list[Any], states: States, run: Run):
     test, block = step.blocks
     begin = step.eqn.params["cond_nconsts"]
     first = begin + step.eqn.params["body_nconsts"]
@@ -128,7 +128,7 @@ def _while(step: Step, operands: list, states: States, run: Run):
     return jax.lax.while_loop(condition, body, (carry, states))
 
 
-def _cond(step: Step, operands: list, states: States, run: Run):
+def _cond(step: Step, operands: list[Any], states: States, run: Run):
     def branch(block: Block):
         def call(operands, states):
             results, states = run(block, operands, states)
@@ -143,14 +143,16 @@ def _cond(step: Step, operands: list, states: States, run: Run):
     return jax.lax.switch(index, branches, operands, states)
 
 
-def _filled(branches: list[Callable], operands: list, states: States, awaited: frozenset[str]):
+def _filled(
+    branches: list[Callable[..., Any]], operands: list[Any], states: States, awaited: frozenset[str]
+):
     """The branches, each with zeros for the values that only another one gives."""
     given: States = {}
     for branch in branches:
         values = jax.eval_shape(branch, operands, states)[1]
         given |= {name: values[name] for name in awaited - _awaited(values)}
 
-    def filled(branch: Callable):
+    def filled(branch: Callable[..., Any]):
         def call(operands, states):
             results, values = branch(operands, states)
             # Of the same types: over which devices they differ, how they are sharded.
@@ -166,7 +168,7 @@ def _awaited(states: States) -> frozenset[str]:
     return frozenset(name for name, state in states.items() if isinstance(state, Awaited))
 
 
-def _shard_map(step: Step, operands: list, states: States, run: Run):
+def _shard_map(step: Step, operands: list[Any], states: States, run: Run):
     """Every device keeps a state; all are equal, as readings gather the rows of all.
 
     Outside, states have a leading axis of devices: no type needs to know them equal.
@@ -203,7 +205,7 @@ def _shard_map(step: Step, operands: list, states: States, run: Run):
     return results, {**states, **first}
 
 
-def _custom_jvp(step: Step, operands: list, states: States, run: Run):
+def _custom_jvp(step: Step, operands: list[Any], states: States, run: Run):
     @jax.custom_jvp
     def call(operands, states):
         return run(step.blocks[0], operands, states)
@@ -216,7 +218,7 @@ def _custom_jvp(step: Step, operands: list, states: States, run: Run):
     return call(operands, states)
 
 
-def _custom_vjp(step: Step, operands: list, states: States, run: Run):
+def _custom_vjp(step: Step, operands: list[Any], states: States, run: Run):
     @jax.custom_vjp
     def call(operands, states):
         return run(step.blocks[0], operands, states)
@@ -232,7 +234,7 @@ def _custom_vjp(step: Step, operands: list, states: States, run: Run):
     return call(operands, states)
 
 
-def _original(step: Step) -> Callable:
+def _original(step: Step) -> Callable[..., Any]:
     """The equation as it was, with its own derivative; readings have none."""
     invars = variables(step.eqn.invars)
     positions = [step.eqn.invars.index(variable) for variable in invars]
@@ -246,7 +248,7 @@ def _original(step: Step) -> Callable:
     return call
 
 
-def _carry(values: list, body: Jaxpr, first: int) -> list:
+def _carry(values: list[Any], body: Jaxpr, first: int) -> list[Any]:
     """The initial carry; a leaf stays compressed if the body hands it on as it is.
 
     A carry has one structure from turn to turn. What a body changes comes back as an
@@ -256,7 +258,7 @@ def _carry(values: list, body: Jaxpr, first: int) -> list:
     return [value if inside is result else materialize(value) for value, inside, result in ends]
 
 
-def _like(carry: list, results: list) -> list:
+def _like(carry: list[Any], results: list[Any]) -> list[Any]:
     """The results with arrays where the carry holds arrays."""
     return [
         result if is_compressed(value) else materialize(result)

@@ -16,7 +16,7 @@ from jaxcompress.graph.program import Program, trace
 from jaxcompress.graph.rebuild import States
 from jaxcompress.graph.sites import Site
 
-Replacement = Callable[[Site, Callable, Array, Any], Array]
+Replacement = Callable[[Site, Callable[..., Any], Array, Any], Array]
 """(site, apply, data, weight) -> output."""
 
 
@@ -92,7 +92,7 @@ def _stateless(replacement: Replacement):
 
 
 def run_program(
-    program: Program, params: Params, inputs: tuple, states: States, handlers: Handlers
+    program: Program, params: Params, inputs: tuple[Any, ...], states: States, handlers: Handlers
 ) -> tuple[PyTree, States]:
     """The outputs of the program with handlers at sites, and their states after it."""
     values = jax.tree.leaves((params, inputs), is_leaf=is_compressed)

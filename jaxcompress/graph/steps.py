@@ -7,7 +7,7 @@ What the axes of activations have to do with one another is no part of it.
 import dataclasses
 from collections.abc import Callable, Container
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
 
@@ -25,7 +25,7 @@ class Block(NamedTuple):
     """One occurrence of a jaxpr: its constants, and a step per equation."""
 
     jaxpr: Jaxpr
-    consts: tuple
+    consts: tuple[Any, ...]
     steps: "tuple[Step, ...]"
 
 
@@ -243,7 +243,7 @@ class _Walker:
         pairs = zip(results, eqn.outvars, strict=True)
         return [block], [redivided(origin, aval_of(outside).shape) for origin, outside in pairs]
 
-    def settled(self, body: Callable, carry: list[Origin]):
+    def settled(self, body: Callable[..., Any], carry: list[Origin]):
         """Walks a loop's body until where its carry comes from no longer changes."""
         sites, products = len(self.sites), len(self.products)
         while True:

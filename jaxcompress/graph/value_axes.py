@@ -10,7 +10,7 @@ Each function gives None where the leaf's axes can no longer be told apart.
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Part(NamedTuple):
@@ -132,7 +132,7 @@ def concatenated(operands: Sequence[ValueAxes], dimension: int, shape: Shape) ->
     return None if any(other != first for other in others) else resized(operands[0], shape)
 
 
-def _outline(axes: ValueAxes, dimension: int) -> tuple:
+def _outline(axes: ValueAxes, dimension: int) -> tuple[Any, ...]:
     """The axes without the size of the outermost part along `dimension`."""
     outermost = tuple(part.axis for part in axes[dimension][:1])
     return (*axes[:dimension], outermost, axes[dimension][1:], *axes[dimension + 1 :])

@@ -5,6 +5,8 @@ other types or orders are first widened as a whole. Nothing here knows trees,
 specs or programs.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -75,6 +77,6 @@ def grouped_matmul(x: Array, w: Array, scale: Array) -> Array:
     return jax.lax.scan(add, total, jnp.arange(scale.shape[1]))[0]
 
 
-def neighbours(x: Array, start, size: int) -> Array:
+def neighbours(x: Array, start: Any, size: int) -> Array:
     """`size` entries along the last axis, from a traced start on."""
     return jax.lax.dynamic_slice_in_dim(x, start, size, axis=1)

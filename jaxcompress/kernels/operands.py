@@ -3,12 +3,14 @@
 Without them XLA would multiply other numbers after rounding them to integers.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from jaxcompress.core.types import Array
 
 
-def check_codes(caller: str, dtype, ndim: int | None = 2, **operands: Array) -> None:
+def check_codes(caller: str, dtype: Any, ndim: int | None = 2, **operands: Array) -> None:
     """Checks that operands are codes of one dtype and rank, of any for None.
 
     Raises:

@@ -158,7 +158,12 @@ def _added_once(operations: Sequence[Operation]) -> list[int]:
 
 
 def blocks(
-    caller: str, fn: Model, params: Params, batches: Sequence[tuple], names, least: int
+    caller: str,
+    fn: Model,
+    params: Params,
+    batches: Sequence[tuple[Any, ...]],
+    names: Any,
+    least: int,
 ) -> Iterator[tuple[Block, dict[str, Any]]]:
     """The blocks of a model one after another, each once those before it are solved.
 

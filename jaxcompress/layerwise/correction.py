@@ -27,7 +27,7 @@ class HeldOut(NamedTuple):
       shares: rising, in [0, 1].
     """
 
-    batches: tuple[tuple, ...]
+    batches: tuple[tuple[Any, ...], ...]
     shares: tuple[float, ...]
 
 

@@ -66,7 +66,7 @@ def solve(
     caller: str,
     fn: Model,
     params: Params,
-    batches: Sequence[tuple],
+    batches: Sequence[tuple[Any, ...]],
     solvers: Mapping[str, Solver],
     correction: Correction = 0.0,
 ) -> Solved:
@@ -161,7 +161,7 @@ def _uncut(plan: Plan) -> dict[str, str]:
     return {each.turn[0]: each.reason for each in readings if isinstance(each, Rerun)}
 
 
-def _by_layer(found: Mapping[str, dict[tuple[int, ...], Any]]) -> dict[str, tuple]:
+def _by_layer(found: Mapping[str, dict[tuple[int, ...], Any]]) -> dict[str, tuple[Any, ...]]:
     """What was found of each leaf, in the order of its layers."""
     return {name: tuple(each[layer] for layer in sorted(each)) for name, each in found.items()}
 

@@ -3,6 +3,7 @@
 import functools
 import glob
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ Products = tuple[Array, Array, Array]
 
 
 def row_counts(
-    fn: Model, program: Program, params: Params, batches: Sequence[tuple], sites: Sites
+    fn: Model, program: Program, params: Params, batches: Sequence[tuple[Any, ...]], sites: Sites
 ) -> dict[str, Array]:
     """How many rows with an entry other than 0 each matrix meets.
 

@@ -41,7 +41,7 @@ class Operation:
       outputs: what it gives.
     """
 
-    run: Callable[..., Sequence]
+    run: Callable[..., Sequence[Any]]
     likeness: Hashable
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
@@ -77,7 +77,7 @@ class Equation(Operation):
 
 
 def equation(
-    step: Step, operands: Sequence[Value], turns: tuple[Turn, ...], debug_info
+    step: Step, operands: Sequence[Value], turns: tuple[Turn, ...], debug_info: Any
 ) -> Equation:
     """One equation on these operands."""
     eqn = step.eqn
@@ -96,7 +96,7 @@ def equation(
     )
 
 
-def made_of(inputs: Iterable[Value], aval) -> Value:
+def made_of(inputs: Iterable[Value], aval: Any) -> Value:
     """A value computed from these inputs alone."""
     inputs = tuple(inputs)
     turns = frozenset[Turn]().union(*(value.turns for value in inputs))
@@ -115,7 +115,7 @@ def layer_of(stack: Value, index: Value, layer: Value) -> Operation:
     return Operation(take, "layer", (stack, index), (layer,))
 
 
-def stack_of(layers: Sequence[Value], aval) -> Operation:
+def stack_of(layers: Sequence[Value], aval: Any) -> Operation:
     """Puts layers on a stack."""
     outputs = (made_of(layers, aval),)
     return Operation(lambda *arrays: [jnp.stack(arrays)], "stack", tuple(layers), outputs)

@@ -36,7 +36,7 @@ class Plan(NamedTuple):
 
 
 def plans_of(
-    caller: str, fn: Model, params: Params, batches: Sequence[tuple], names: Iterable[str]
+    caller: str, fn: Model, params: Params, batches: Sequence[tuple[Any, ...]], names: Iterable[str]
 ) -> list[Plan]:
     """One plan for each shape of batch, all with the same leaves at the same cuts.
 
@@ -51,7 +51,7 @@ def plans_of(
       ValueError: a leaf is no matrix (`sites_of`), or batches of one shape make a
         program that meets the leaves in another order than those of another.
     """
-    alike: dict[Any, list[tuple]] = {}
+    alike: dict[Any, list[tuple[Any, ...]]] = {}
     for inputs in batches:
         leaves, structure = jax.tree.flatten(inputs)
         alike.setdefault((structure, *map(jax.typeof, leaves)), []).append(inputs)
@@ -66,7 +66,11 @@ def plans_of(
 
 
 def _plan(
-    caller: str, fn: Model, params: Params, batches: Sequence[tuple], names: tuple[str, ...]
+    caller: str,
+    fn: Model,
+    params: Params,
+    batches: Sequence[tuple[Any, ...]],
+    names: tuple[str, ...],
 ) -> Plan:
     program = trace(fn, params, *batches[0])
     sites = sites_of(caller, program, names)

@@ -20,9 +20,9 @@ class Programs:
     """Compiled programs by what they compute: segments that are alike share one."""
 
     def __init__(self):
-        self.known: dict[Hashable, Callable] = {}
+        self.known: dict[Hashable, Callable[..., Any]] = {}
 
-    def of(self, likeness: Hashable, run: Callable) -> Callable:
+    def of(self, likeness: Hashable, run: Callable[..., Any]) -> Callable[..., Any]:
         """The compiled form of `run`, or of what is like it."""
         return self.known.setdefault(likeness, jax.jit(run))
 

@@ -4,6 +4,8 @@ They come last in a chain, since they rewrite the update so that the sum of para
 update, as `optax.apply_updates` forms it, keeps the constraint in the param's dtype.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -129,7 +131,7 @@ def max_norm(
     return on_selected("max_norm", select, constrained)
 
 
-def inward(low: ArrayLike, high: ArrayLike, dtype) -> tuple[Array, Array]:
+def inward(low: ArrayLike, high: ArrayLike, dtype: Any) -> tuple[Array, Array]:
     """The smallest and largest numbers of a dtype in [low, high].
 
     Example:
@@ -146,7 +148,7 @@ def inward(low: ArrayLike, high: ArrayLike, dtype) -> tuple[Array, Array]:
     )
 
 
-def towards_zero(target: Array, dtype) -> tuple[Array, Array]:
+def towards_zero(target: Array, dtype: Any) -> tuple[Array, Array]:
     """The interval from 0 to each target, its end rounded towards 0 in a dtype."""
     rounded = target.astype(dtype)
     beyond = jnp.abs(rounded) > jnp.abs(target)

@@ -33,7 +33,7 @@ class MomentsState(NamedTuple):
 
 
 def leafwise(
-    caller: str, step: Callable[..., tuple], *moments: str, initial: ArrayLike = 0.0
+    caller: str, step: Callable[..., tuple[Any, ...]], *moments: str, initial: ArrayLike = 0.0
 ) -> optax.GradientTransformation:
     """Runs `step` on every leaf in float32, and keeps its moments between steps.
 
@@ -77,7 +77,7 @@ def leafwise(
         check_gradients(caller, updates, *state.moments.values())
         count = optax.safe_increment(state.count)
 
-        def on_leaf(gradient: Array, *before: Array) -> tuple:
+        def on_leaf(gradient: Array, *before: Array) -> tuple[Any, ...]:
             update, *after = step(count, gradient.astype(jnp.float32), *before)
             return narrowed(update, gradient.dtype), *after
 
@@ -130,7 +130,9 @@ def on_selected(
     return optax.GradientTransformation(init, update)
 
 
-def map_to_trees(function: Callable[..., tuple], results: int, tree: PyTree, *rest: PyTree) -> list:
+def map_to_trees(
+    function: Callable[..., tuple[Any, ...]], results: int, tree: PyTree, *rest: PyTree
+) -> list[Any]:
     """`jax.tree.map` of a function with several results, as one tree for each."""
     leaves, outline = jax.tree.flatten(tree)
     others = [outline.flatten_up_to(other) for other in rest]

@@ -1,6 +1,7 @@
 """Which kinds of leaves can be pruned, by dtype and size."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,20 +17,20 @@ Kind = Callable[[Array], Obstacle | None]
 """What the kind of a leaf, such as its dtype, has against pruning it."""
 
 
-def real(leaf) -> Obstacle | None:
+def real(leaf: Any) -> Obstacle | None:
     """What keeps a leaf from being pruned: it is no real floating array, or empty."""
     mend = "Prune first, then quantize with the masks; or leave it out with select=."
     return by_kind(leaf, mend)
 
 
-def sized(leaf) -> Obstacle | None:
+def sized(leaf: Any) -> Obstacle | None:
     """As `real`, but a complex leaf passes: it is worth its absolute values."""
     if not is_compressed(leaf) and jnp.iscomplexobj(leaf):
         leaf = jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.float32)
     return real(leaf)
 
 
-def check_leaf(caller: str, name: str, leaf) -> None:
+def check_leaf(caller: str, name: str, leaf: Any) -> None:
     """Raises an error for a leaf that is compressed, empty or not real floating."""
     obstacle = real(leaf)
     if obstacle is not None:

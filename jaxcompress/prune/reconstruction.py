@@ -154,7 +154,7 @@ def _choice(
     fn: Model,
     program: Program,
     params: Params,
-    batches: list[tuple],
+    batches: list[tuple[Any, ...]],
     solver: SparsitySolver,
     target: Target,
 ) -> chosen.Choice:

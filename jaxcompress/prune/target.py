@@ -60,7 +60,7 @@ class Target:
     select: Selector | None = None
     axes: Axes | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_sparsity("Target", "sparsity", self.sparsity)
         check_pattern("Target", self.pattern)
         check_allocation("Target", "allocate", self.allocate)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import operator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.formats.sharing import Block, Channel, Group, Row, Tensor
@@ -45,7 +45,7 @@ RULED = Mends(": no weight meets data in a dot, convolution or gather", BY_RULES
 def assign(
     caller: str,
     params: Params,
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     axes: Axes | None,
     select: Selector | None,
     mends: Mends = SELECTED,
@@ -97,7 +97,7 @@ def assign(
     return {name: assigned[name] for name in leaves}
 
 
-def check_spec(caller: str, spec: QuantSpec | Rules) -> None:
+def check_spec(caller: str, spec: QuantSpec | Rules[Any]) -> None:
     """Raises a TypeError unless it is a format, or rules of formats.
 
     Example:
@@ -114,7 +114,7 @@ def check_spec(caller: str, spec: QuantSpec | Rules) -> None:
 
 def check_choice(
     caller: str,
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     axes: Axes | None,
     select: Selector | None,
 ) -> None:
@@ -136,11 +136,11 @@ class Choice:
     """
 
     caller: str
-    spec: QuantSpec | Rules
+    spec: QuantSpec | Rules[Any]
     axes: Axes | None
     select: Selector | None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_choice(self.caller, self.spec, self.axes, self.select)
 
     def assigned(self, params: Params) -> dict[str, Assignment]:

@@ -108,7 +108,9 @@ def _read(
     }
 
 
-def _error(block: Block, read: Callable, given: _Given) -> Callable[[Whole, Values, tuple], Array]:
+def _error(
+    block: Block, read: Callable[..., Any], given: _Given
+) -> Callable[[Whole, Values, tuple[Any, ...]], Array]:
     """Makes (tuned, inputs, targets of one batch) -> error of what comes out, ()."""
     energies = (jnp.mean(jnp.square(target.astype(jnp.float32))) for target in given.targets)
     energy = [jnp.where(each > 0, each, 1.0) for each in energies]
@@ -148,7 +150,7 @@ def _batch(tree, index: Array):
 
 
 def _descended(
-    step: Callable, whole: Callable, begin: tuple[Whole, Array], tuning: Tuning
+    step: Callable[..., Any], whole: Callable[..., Any], begin: tuple[Whole, Array], tuning: Tuning
 ) -> tuple[Whole, Array]:
     """The best of what steps lead to, where it is looked at, and its error."""
 

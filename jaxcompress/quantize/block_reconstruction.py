@@ -25,7 +25,7 @@ from jaxcompress.quantize.task import Task, finished, reach_of, task_of
 
 
 def reconstruct_blocks(
-    fn: Model, params: Params, batches: Iterable[Any], spec: QuantSpec | Rules, tuning: Tuning
+    fn: Model, params: Params, batches: Iterable[Any], spec: QuantSpec | Rules[Any], tuning: Tuning
 ) -> tuple[Params, Report]:
     """Quantizes block by block, tuning all weights of a block for what it gives.
 

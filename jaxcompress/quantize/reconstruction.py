@@ -24,7 +24,7 @@ def reconstruct(
     fn: Model,
     params: Params,
     batches: Iterable[Any],
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     rounding: Rounding = nearest(),
     *,
     correction: Correction = 0.0,

@@ -41,7 +41,7 @@ class Task(NamedTuple):
     caller: str
     fn: Model
     params: Params
-    batches: list[tuple]
+    batches: list[tuple[Any, ...]]
     program: Program
     choices: dict[str, Assignment | str]
 
@@ -64,7 +64,7 @@ class Reach(NamedTuple):
 
 
 def task_of(
-    caller: str, fn: Model, params: Params, batches: Iterable[Any], spec: QuantSpec | Rules
+    caller: str, fn: Model, params: Params, batches: Iterable[Any], spec: QuantSpec | Rules[Any]
 ) -> Task:
     """Checks what a verb is given, and chooses its leaves.
 

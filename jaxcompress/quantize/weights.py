@@ -1,5 +1,7 @@
 """Post-training quantization of weights: params in, `QTensor` leaves out."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +32,7 @@ from jaxcompress.quantize.rounding.rounding import Rounding, check_rounding
 
 def quantize(
     params: Params,
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
@@ -138,7 +140,7 @@ def explain(tree: Params) -> Report:
     return Report("explain", tuple(rows))
 
 
-def stored_as(leaf) -> str:
+def stored_as(leaf: Any) -> str:
     """The format of a leaf with codes, and what lies beside or around them."""
     match leaf:
         case QTensor():
@@ -162,7 +164,7 @@ def _quantized(leaf, choice: Assignment, rounding: Rounding) -> CompressedLeaf:
     return rounding.array(jnp.asarray(leaf), choice)
 
 
-def check_values(caller: str, name: str, leaf) -> None:
+def check_values(caller: str, name: str, leaf: Any) -> None:
     """Checks what only concrete values show; traced arrays and shapes pass."""
     if not isinstance(leaf, jax.ShapeDtypeStruct | Tracer):
         check_finite(caller, name, leaf)
@@ -199,7 +201,7 @@ def _check_stays_zero(name: str, leaf: CompressedLeaf, mask) -> None:
         )
 
 
-def row(name: str, leaf, result, choice: Assignment | str) -> LeafReport:
+def row(name: str, leaf: Any, result: Any, choice: Assignment | str) -> LeafReport:
     """What was done to a leaf: its assignment, or the reason why it has none."""
     if isinstance(choice, str):
         action, reason = KEPT, choice

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+from typing import Any
 
 from jaxcompress.core.kinds import check_kind, check_path
 from jaxcompress.report.page import page
@@ -38,7 +39,7 @@ def card_page(card: Card) -> str:
     return page(card.title, sections)
 
 
-def save_card(card: Card, folder: str | os.PathLike, *, name: str = "card") -> None:
+def save_card(card: Card, folder: str | os.PathLike[Any], *, name: str = "card") -> None:
     """Writes a card as NAME.html, NAME.json and NAME.md, each whole or not at all.
 
     Args:

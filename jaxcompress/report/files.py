@@ -1,6 +1,7 @@
 """Where the bytes of a file go: a table, bars, a picture, and a page."""
 
 import pathlib
+from typing import Any
 
 from jaxcompress.core.kinds import check_kind, check_text
 from jaxcompress.report.figures import (
@@ -97,12 +98,12 @@ def file_page(breakdown: Breakdown) -> str:
     return page(name, [headline, breakdown, every])
 
 
-def _row(leaf: LeafBytes) -> dict:
+def _row(leaf: LeafBytes) -> dict[Any, Any]:
     counts = {kind: getattr(leaf, kind) for kind in ("weights", *PARTS, "size_bytes", "entropy")}
     return {"name": leaf.name, "bits": bits(leaf), **counts}
 
 
-def _picture(breakdown: Breakdown, title: str, form: dict) -> bytes:
+def _picture(breakdown: Breakdown, title: str, form: dict[Any, Any]) -> bytes:
     bars = bars_of(breakdown)
     places = range(len(bars) + 1)
     with axes_of("file_sizes", title, (6.8, 1.6 + 0.26 * len(places))) as axes:

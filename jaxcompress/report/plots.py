@@ -47,7 +47,7 @@ class Point:
     low: float
     high: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_text("Point", "label", self.label)
         check_positive("Point", "size_bytes", self.size_bytes)
         for name in ("accuracy", "low", "high"):

@@ -1,5 +1,7 @@
 """What verbs of other rooms give, as tables and bars: leaves, bytes, sensitivities."""
 
+from typing import Any
+
 from jaxcompress.core.report import Report, signed
 from jaxcompress.core.sensitivities import LeafSensitivity, Sensitivities
 from jaxcompress.report import units
@@ -99,7 +101,7 @@ def sensitivity_bars(found: Sensitivities) -> Bars:
     return Bars(shown, tuple(_bar(row, found.metric) for row in found))
 
 
-def _sensitivity(row: LeafSensitivity, metric: str) -> dict:
+def _sensitivity(row: LeafSensitivity, metric: str) -> dict[Any, Any]:
     ends = row.intervals.get(metric)
     interval = None if ends is None else f"[{', '.join(signed(end, '+.4f') for end in ends)}]"
     accuracy = row.changes.get("accuracy") if metric != "accuracy" else None

@@ -37,7 +37,7 @@ class Headline:
     text: str
     ground: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_text("Headline", "text", self.text)
         check_text("Headline", "ground", self.ground)
 
@@ -48,7 +48,7 @@ class Heading:
 
     text: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_text("Heading", "text", self.text)
 
 
@@ -58,7 +58,7 @@ class Paragraph:
 
     text: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_text("Paragraph", "text", self.text)
 
 
@@ -68,7 +68,7 @@ class Preformatted:
 
     text: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_text("Preformatted", "text", self.text)
 
 
@@ -86,7 +86,7 @@ class Picture:
     description: str
     caption: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_kind("Picture", "data", self.data, bytes, "As report.pareto_svg gives them.")
         check_text("Picture", "description", self.description)
         check_text("Picture", "caption", self.caption)
@@ -123,7 +123,7 @@ class Scatter:
     points: tuple[Point, ...]
     caption: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_kind("Scatter", "points", self.points, tuple, "End one entry by a comma.")
         check_each("Scatter", "points", self.points, _check_point)
         check_text("Scatter", "caption", self.caption)
@@ -143,7 +143,7 @@ class Tiles:
 
     variants: tuple[Variant, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_kind("Tiles", "variants", self.variants, tuple, "End one entry by a comma.")
         reference("Tiles", self.variants)
 
@@ -167,7 +167,7 @@ class Bar:
     values: tuple[float, ...]
     interval: tuple[float, float] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_kind("Bar", "values", self.values, tuple, "End one entry by a comma.")
         check_each("Bar", "values", self.values, check_number)
         if not self.values or (len(self.values) > 1 and min(self.values) < 0):
@@ -202,7 +202,7 @@ class Bars:
     bars: tuple[Bar | None, ...]
     series: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_kind("Bars", "table", self.table, Table, "Make it with report.table.")
         check_kind("Bars", "bars", self.bars, tuple, "End one entry by a comma.")
         check_each("Bars", "bars", self.bars, _check_bar)
@@ -232,7 +232,7 @@ class Beside:
     left: "Section"
     right: "Section"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in ("left", "right"):
             _check_section("Beside", field, getattr(self, field))
 
@@ -249,7 +249,7 @@ class Folded:
     title: str
     sections: tuple["Section", ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_text("Folded", "title", self.title)
         check_kind("Folded", "sections", self.sections, tuple, "End one entry by a comma.")
         check_each("Folded", "sections", self.sections, _check_section)

@@ -1,6 +1,7 @@
 """What a page says first of compressed models: a sentence, cards, a table, a plot."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from jaxcompress.core.kinds import check_iterable, check_text
 from jaxcompress.report import units
@@ -141,7 +142,7 @@ def _table(variants: tuple[Variant, ...], original: Variant) -> Table:
     )
 
 
-def _row(variant: Variant, original: Variant) -> dict:
+def _row(variant: Variant, original: Variant) -> dict[Any, Any]:
     point, test = variant.point, variant.comparison
     row: dict[str, str | int | float | None] = {
         "model": variant.name,

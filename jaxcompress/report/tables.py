@@ -6,7 +6,7 @@ HTML is written by `page`.
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from jaxcompress.core.kinds import check_each, check_kind, check_mapping, check_text
 from jaxcompress.core.messages import shown as quoted
@@ -30,7 +30,7 @@ class Column:
     heading: str
     format: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in ("key", "heading", "format"):
             check_text("Column", field, getattr(self, field))
 
@@ -55,7 +55,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     captions: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_text("Table", "title", self.title)
         check_each("Table", "columns", self.columns, _check_column)
         check_each("Table", "rows", self.rows, _check_cells)
@@ -93,7 +93,7 @@ class Table:
         ]
         return "\n".join([self.title, "", *lines, *self._remarks])
 
-    def __rich__(self):
+    def __rich__(self) -> Any:
         from rich import box
         from rich.console import Group
         from rich.table import Table as RichTable

@@ -31,7 +31,7 @@ class Variant:
     evaluation: Evaluation | Figure
     comparison: Comparison | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_text("Variant", "name", self.name)
         check_positive("Variant", "size_bytes", self.size_bytes)
         mend = "validate.evaluate gives one."

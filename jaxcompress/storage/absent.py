@@ -3,11 +3,12 @@
 import difflib
 import itertools
 from collections.abc import Collection, Iterable
+from typing import Any
 
 from jaxcompress.core.messages import shown
 
 
-def no_such_leaf(call: str, name, names: Collection[str]) -> KeyError:
+def no_such_leaf(call: str, name: Any, names: Collection[str]) -> KeyError:
     """The KeyError that says which leaves have names like the wrong one.
 
     Args:

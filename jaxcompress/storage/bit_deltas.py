@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -30,10 +31,10 @@ class BitDeltaSize(DeltaSize):
 
 
 def save_bit_delta(
-    path: str | os.PathLike,
+    path: str | os.PathLike[Any],
     tree: PyTree,
     *,
-    base: str | os.PathLike,
+    base: str | os.PathLike[Any],
     select: Selector = weights(),
     metadata: Mapping[str, str] = NO_TEXT,
 ) -> BitDeltaSize:

@@ -131,7 +131,7 @@ _SHARES: Mapping[str, Callable[[np.ndarray, Layout], _Share]] = {
 """By the name of a coder; all bytes of another one are numbers."""
 
 
-def breakdown(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> Breakdown:
+def breakdown(path: str | os.PathLike[Any], *, max_bytes: int = MAX_BYTES) -> Breakdown:
     """Where the bytes of a file go, and how far they are from their entropy.
 
     Every leaf is verified and decoded, a few at a time in memory.

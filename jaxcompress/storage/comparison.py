@@ -117,8 +117,8 @@ class FileComparison:
 
 
 def compare(
-    first: str | os.PathLike,
-    second: str | os.PathLike,
+    first: str | os.PathLike[Any],
+    second: str | os.PathLike[Any],
     *,
     tolerance: float | None = None,
     max_bytes: int = MAX_BYTES,
@@ -165,7 +165,7 @@ class _File(NamedTuple):
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike, max_bytes: int) -> Iterator[_File]:
+def _opened(path: str | os.PathLike[Any], max_bytes: int) -> Iterator[_File]:
     found = foreign("compare", path, max_bytes)
     if found is not None:
         leaves = {leaf.name: leaf for leaf in found.leaves}

@@ -25,7 +25,7 @@ from jaxcompress.storage.files import tree_of
 
 
 @contextlib.contextmanager
-def opened_base(caller: str, base: str | os.PathLike) -> Iterator[Archive]:
+def opened_base(caller: str, base: str | os.PathLike[Any]) -> Iterator[Archive]:
     """The file that differences are taken from.
 
     Raises:
@@ -47,15 +47,15 @@ def _check_base(found: Archive) -> None:
         raise FileError("the base is a difference itself. Save what load_delta gives of it.")
 
 
-def struct_of(leaf) -> tuple:
+def struct_of(leaf: Any) -> tuple[Any, ...]:
     """Dtype and shape of what a leaf stands for."""
     return np.dtype(leaf.dtype), tuple(leaf.shape)
 
 
 def load_delta(
-    path: str | os.PathLike,
+    path: str | os.PathLike[Any],
     *,
-    base: str | os.PathLike,
+    base: str | os.PathLike[Any],
     like: PyTree = None,
     max_bytes: int = MAX_BYTES,
 ) -> PyTree:
@@ -123,7 +123,7 @@ def _check_total(delta: Archive, found: Archive, max_bytes: int) -> None:
     check_total(total, max_bytes)
 
 
-def _resolved(name: str, leaf, found: Archive, base: str | os.PathLike) -> Any:
+def _resolved(name: str, leaf, found: Archive, base: str | os.PathLike[Any]) -> Any:
     """The leaf itself; of what refers to the base, after reading its leaf there."""
     if not isinstance(leaf, REFERRING):
         return leaf

@@ -62,10 +62,10 @@ class DeltaSize:
 
 
 def save_delta(
-    path: str | os.PathLike,
+    path: str | os.PathLike[Any],
     tree: PyTree,
     *,
-    base: str | os.PathLike,
+    base: str | os.PathLike[Any],
     metadata: Mapping[str, str] = NO_TEXT,
     removal: Removal | Iterable[Removal] = (),
     coders: Iterable[Coder] = FAST,
@@ -162,7 +162,7 @@ def write(
 
 
 def exact(
-    coders: tuple[Coder, ...], found: Archive, name: str, leaf, whole: Stored
+    coders: tuple[Coder, ...], found: Archive, name: str, leaf: Any, whole: Stored
 ) -> Stored | None:
     """The leaf by what the base has of it; None where that saves nothing."""
     outlined = found.leaf(name).outlined

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from typing import Any
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.corrected import Corrected
@@ -115,7 +116,7 @@ def cells(leaf: StoredLeaf) -> tuple[str, str, str, str, str]:
     )
 
 
-def describe(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> FileReport:
+def describe(path: str | os.PathLike[Any], *, max_bytes: int = MAX_BYTES) -> FileReport:
     """What a file that `save` wrote holds; every byte is verified and can be decoded.
 
     What `load` accepts and refuses it does too, with one leaf in memory at a time.
@@ -138,7 +139,7 @@ def describe(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> FileRepo
         return report_of(path, found)
 
 
-def report_of(path: str | os.PathLike, found: Archive) -> FileReport:
+def report_of(path: str | os.PathLike[Any], found: Archive) -> FileReport:
     """What the headers say; nothing is read."""
     return FileReport(
         path=os.fsdecode(path),

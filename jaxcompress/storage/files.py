@@ -25,7 +25,7 @@ from jaxcompress.storage.container.safetensors import NO_TEXT
 
 
 def save(
-    path: str | os.PathLike,
+    path: str | os.PathLike[Any],
     tree: PyTree,
     *,
     metadata: Mapping[str, str] = NO_TEXT,
@@ -77,7 +77,9 @@ def save(
     return writing.write("save", name, plan("save", tree, metadata, removal, coders))
 
 
-def load(path: str | os.PathLike, like: PyTree = None, *, max_bytes: int = MAX_BYTES) -> PyTree:
+def load(
+    path: str | os.PathLike[Any], like: PyTree = None, *, max_bytes: int = MAX_BYTES
+) -> PyTree:
     """The tree of a file or an index; each leaf is verified before it is decoded.
 
     The file is read once, and what was verified is what is decoded, even where another
@@ -115,7 +117,11 @@ def load(path: str | os.PathLike, like: PyTree = None, *, max_bytes: int = MAX_B
 
 
 def tree_of(
-    caller: str, path: str | os.PathLike, outline: str, leaves: Mapping[str, object], like: PyTree
+    caller: str,
+    path: str | os.PathLike[Any],
+    outline: str,
+    leaves: Mapping[str, object],
+    like: PyTree,
 ) -> PyTree:
     """The tree of the leaves of a file, or the template filled with them.
 
@@ -130,7 +136,7 @@ def tree_of(
         return _rebuilt(outline, leaves)
 
 
-def load_leaf(path: str | os.PathLike, name: str, *, max_bytes: int = MAX_BYTES) -> Any:
+def load_leaf(path: str | os.PathLike[Any], name: str, *, max_bytes: int = MAX_BYTES) -> Any:
     """One leaf of a file that `save` wrote, by its name; other leaves are not read.
 
     Its own bytes and the header are verified; of an index only the file that holds the

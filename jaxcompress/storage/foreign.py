@@ -8,7 +8,7 @@ import io
 import math
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -105,7 +105,9 @@ class ForeignFile:
         return "\n".join([f"{self.path}, safetensors of another library{several}", *lines, *texts])
 
 
-def foreign(caller: str, path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> ForeignFile | None:
+def foreign(
+    caller: str, path: str | os.PathLike[Any], max_bytes: int = MAX_BYTES
+) -> ForeignFile | None:
     """What a safetensors file or an index of another library holds.
 
     Only headers are read.

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -56,10 +57,10 @@ class Factors:
     """
 
     rank: Rules[Ranks | int] | Ranks | int
-    stored: QuantSpec | np.dtype | type = jnp.bfloat16
+    stored: QuantSpec | np.dtype | type[Any] = jnp.bfloat16
     axes: Axes | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_rank("Factors", self.rank)
         named_axes("Factors", self.axes)
         if isinstance(self.stored, QuantSpec):
@@ -89,10 +90,10 @@ class LowRankDeltaSize(DeltaSize):
 
 
 def save_low_rank_delta(
-    path: str | os.PathLike,
+    path: str | os.PathLike[Any],
     tree: PyTree,
     *,
-    base: str | os.PathLike,
+    base: str | os.PathLike[Any],
     factors: Factors,
     select: Selector = weights(),
     metadata: Mapping[str, str] = NO_TEXT,
@@ -192,7 +193,9 @@ def _is_matrix(candidate: Candidate, known: dict[str, LeafAxes] | None) -> bool:
     return bool(axes.output and axes.contracting)
 
 
-def _rules_of(rank: Rules | Ranks | int, names: list[str], some: list[str]) -> Rules | None:
+def _rules_of(
+    rank: Rules[Any] | Ranks | int, names: list[str], some: list[str]
+) -> Rules[Any] | None:
     """The rules that some of the leaves go by; None where there are none.
 
     All leaves count for which rules are used, those without a difference too.
@@ -203,7 +206,7 @@ def _rules_of(rank: Rules | Ranks | int, names: list[str], some: list[str]) -> R
     return Rules(pairs[i] for i in used) if used else None
 
 
-def _stored(product: LowRank, stored: QuantSpec | np.dtype | type) -> LowRank:
+def _stored(product: LowRank, stored: QuantSpec | np.dtype | type[Any]) -> LowRank:
     """The product with its factors as they are stored."""
     if isinstance(stored, QuantSpec):
         codes, _ = quantize(product.factors, stored, axes=product.factor_axes)

@@ -38,7 +38,7 @@ class Given(NamedTuple):
       specs: of the leaves that approximations hold.
     """
 
-    base: str | os.PathLike
+    base: str | os.PathLike[Any]
     select: Selector
     metadata: Mapping[str, str]
     specs: tuple[QuantSpec, ...] = ()
@@ -90,7 +90,7 @@ Nearest = Callable[[str], Near | None]
 
 def write_near(
     caller: str,
-    path: str | os.PathLike,
+    path: str | os.PathLike[Any],
     tree: PyTree,
     given: Given,
     begin: Callable[[Mapping[str, Candidate]], Nearest],
@@ -149,7 +149,7 @@ class _Choice(NamedTuple):
     specs: tuple[QuantSpec, ...]
     errors: dict[str, float]
 
-    def stored(self, found: Archive, name: str, leaf, whole: Stored) -> Stored | None:
+    def stored(self, found: Archive, name: str, leaf: Any, whole: Stored) -> Stored | None:
         kept = exact(FAST, found, name, leaf, whole)
         if name not in self.candidates or (kept and not kept.size_bytes):
             return kept

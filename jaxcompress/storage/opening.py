@@ -45,12 +45,13 @@ class OpenFile(Mapping[str, Any]):
       closed: whether `close` was called.
     """
 
-    def __init__(self, path: str | os.PathLike, max_bytes: int):
+    def __init__(self, path: str | os.PathLike[Any], max_bytes: int):
         self._max_bytes = max_bytes
         with contextlib.ExitStack() as stack:
             self._archive = stack.enter_context(archive.opened("open", path, max_bytes))
             self._report = report_of(path, self._archive)
-            self.path, self.closed = self._report.path, False
+            self.path: str = self._report.path
+            self.closed: bool = False
             # A file that nobody closes goes with its last reference.
             self._closing = weakref.finalize(self, stack.pop_all().close)
 
@@ -120,7 +121,7 @@ class OpenFile(Mapping[str, Any]):
         self._closing()
 
 
-def open(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> OpenFile:
+def open(path: str | os.PathLike[Any], *, max_bytes: int = MAX_BYTES) -> OpenFile:
     """An open file that `save` wrote: a mapping that reads a leaf when it is asked for.
 
     Only the header is read and verified now.

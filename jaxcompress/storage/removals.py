@@ -1,6 +1,7 @@
 """What was removed from a model before its params were saved."""
 
 import os
+from typing import Any
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.graph.surgery.removal import Removal
@@ -8,7 +9,9 @@ from jaxcompress.storage.container import archive
 from jaxcompress.storage.container.limits import MAX_BYTES
 
 
-def load_removal(path: str | os.PathLike, *, max_bytes: int = MAX_BYTES) -> tuple[Removal, ...]:
+def load_removal(
+    path: str | os.PathLike[Any], *, max_bytes: int = MAX_BYTES
+) -> tuple[Removal, ...]:
     """What was removed from the model whose params a file holds; no leaf is read.
 
     Args:

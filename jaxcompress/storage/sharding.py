@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import PyTree
@@ -17,7 +18,7 @@ SHARD_BYTES = 5_000_000_000
 
 
 def save_shards(
-    path: str | os.PathLike,
+    path: str | os.PathLike[Any],
     tree: PyTree,
     *,
     shard_bytes: int = SHARD_BYTES,

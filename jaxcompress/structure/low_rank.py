@@ -231,7 +231,9 @@ def _factored(leaf, target: _Target, rank: int) -> _Result:
     return _Result(result, f"rank {rank} of {found.full_rank}", f"{kept}; {reason}")
 
 
-def _by_leaf(leaves: Mapping, covariances: Mapping[str, Reading | Array]) -> dict[str, Reading]:
+def _by_leaf(
+    leaves: Mapping[Any, Any], covariances: Mapping[str, Reading | Array]
+) -> dict[str, Reading]:
     """The mean covariance over the sites of each leaf that data reached."""
     found: dict[str, list[Reading]] = {}
     for site, covariance in covariances.items():
@@ -254,7 +256,7 @@ def _mean(readings: list[Reading]) -> Reading:
     return Reading(sum(shares) / jnp.maximum(sites, 1), sum(counts[1:], counts[0]))
 
 
-def matrix_axes(name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
+def matrix_axes(name: str, leaf: Any, known: dict[str, LeafAxes] | None) -> LeafAxes:
     """The axes a leaf is factored along: assumed where it meets no data."""
     axes = axes_of(name, leaf, known)
     return axes if axes.meets_data else assumed_axes(leaf)

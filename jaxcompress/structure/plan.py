@@ -3,6 +3,7 @@
 import dataclasses
 import fnmatch
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -219,7 +220,7 @@ def _rows(
     )
 
 
-def _tuples(array: np.ndarray) -> tuple:
+def _tuples(array: np.ndarray) -> tuple[Any, ...]:
     if array.ndim == 1:
         return tuple(array.tolist())
     return tuple(_tuples(row) for row in array)

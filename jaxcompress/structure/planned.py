@@ -1,6 +1,7 @@
 """The plan of a removal, as a value and as a table."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -36,8 +37,8 @@ class FamilyPlan:
     units: int
     kept: int
     layers: int
-    removed: tuple
-    scores: tuple
+    removed: tuple[Any, ...]
+    scores: tuple[Any, ...]
     parameters_saved: int
     macs_saved: int
     reason: str = ""
@@ -84,7 +85,7 @@ class RemovalPlan:
         return "\n".join([*aligned([header, *rows]), *totals, *notes])
 
 
-def _listed(removed: tuple) -> str:
+def _listed(removed: tuple[Any, ...]) -> str:
     """The removed units, the first few by number."""
     rows = np.atleast_2d(np.asarray(removed, int))
     if not rows.size:

@@ -134,7 +134,9 @@ def remove(
     return SmallerModel(smaller, small, removal, report)
 
 
-def _to_whole(fn: Model, params: Params, removal: Removal, inputs: tuple) -> dict[str, float]:
+def _to_whole(
+    fn: Model, params: Params, removal: Removal, inputs: tuple[Any, ...]
+) -> dict[str, float]:
     """The difference to the whole model, by divisor of means over removed units."""
     coupled = couple(fn, params, *inputs)
     if not means_over(coupled.body, resolve(removal, coupled.leaves)):
@@ -150,7 +152,7 @@ def _to_whole(fn: Model, params: Params, removal: Removal, inputs: tuple) -> dic
 def _leaves(params: Params, small: Params, removal: Removal) -> Report:
     after = named_leaves(small)
 
-    def row(name: str, leaf) -> LeafReport:
+    def row(name: str, leaf: Any) -> LeafReport:
         cuts = removal.of(name)
         lost = ", ".join(f"axis {cut.axis}: {cut.size} to {cut.size - cut.count}" for cut in cuts)
         reason = "units removed" if cuts else "no units removed"

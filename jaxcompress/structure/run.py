@@ -68,14 +68,14 @@ class Factors:
     order: tuple[int, ...]
     output_ndim: int
 
-    def tree_flatten_with_keys(self):
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         children = tuple(
             (jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in ("left", "right")
         )
         return children, (self.dtype, self.order, self.output_ndim)
 
     @classmethod
-    def tree_unflatten(cls, static, children) -> "Factors":
+    def tree_unflatten(cls, static: Any, children: Any) -> "Factors":
         return cls(*children, *static)
 
 

@@ -6,6 +6,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -41,7 +42,7 @@ class Candidates:
 
     fn: Model
     params: Params
-    inputs: tuple
+    inputs: tuple[Any, ...]
     couplings: Couplings
     ladders: Mapping[str, tuple[int, ...]]
 
@@ -158,10 +159,12 @@ class Ledger:
     """
 
     def __init__(self, couplings: Couplings, prices: Prices):
-        self.shapes = couplings.leaves
+        self.shapes: Mapping[str, tuple[Dim, ...]] = couplings.leaves
         self.prices = prices
-        self.atoms = {family.name: root(family.atom) for family in couplings.families}
-        self.leaves = {
+        self.atoms: dict[str, Dim] = {
+            family.name: root(family.atom) for family in couplings.families
+        }
+        self.leaves: dict[str, set[str]] = {
             family.name: {place.leaf for place in family.places} for family in couplings.families
         }
 

@@ -1,5 +1,7 @@
 """Examples as trees of arrays with one first axis: how many there are."""
 
+from typing import Any
+
 import jax
 
 from jaxcompress.core.batches import count_of
@@ -18,6 +20,6 @@ def example_count(caller: str, examples: PyTree) -> int:
     return count_of(caller, "examples", examples)
 
 
-def rows(examples: PyTree, index) -> PyTree:
+def rows(examples: PyTree, index: Any) -> PyTree:
     """The examples at an index array, from each array of the tree."""
     return jax.tree.map(lambda array: array[index], examples)

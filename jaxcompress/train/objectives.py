@@ -123,7 +123,7 @@ def _check(caller: str, **functions: object) -> None:
         check_function(caller, argument, function, mends[argument])
 
 
-def _parts(caller: str, batch: PyTree) -> tuple[tuple, tuple]:
+def _parts(caller: str, batch: PyTree) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """The inputs of the model and the targets of the loss."""
     if not isinstance(batch, tuple | list) or not batch:
         raise TypeError(

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.sharding import NamedSharding
@@ -45,7 +46,7 @@ class Plan:
     sharding: NamedSharding | None = None
     title: str = "training"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_count("Plan", "steps", self.steps)
         check_count("Plan", "batch_size", self.batch_size)
         check_count("Plan", "seed", self.seed, least=0)
@@ -86,7 +87,7 @@ class Watch:
     every: int = 100
     patience: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_function("Watch", "figure", self.figure, "Pass figure(params), a number.")
         check_count("Watch", "every", self.every)
         if self.patience is not None:
@@ -106,9 +107,9 @@ class Checkpoints:
       TypeError: `folder` is no path.
     """
 
-    folder: str | os.PathLike
+    folder: str | os.PathLike[Any]
     every: int = 1000
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_path("Checkpoints", "folder", self.folder)
         check_count("Checkpoints", "every", self.every)

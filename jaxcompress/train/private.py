@@ -61,7 +61,7 @@ class SubsampledGaussian:
     steps: int
     microbatch: int = 32
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         name = "SubsampledGaussian"
         check_inside(name, "clip", self.clip, 0, float("inf"))
         check_size(name, "noise_multiplier", self.noise_multiplier)
@@ -211,7 +211,7 @@ def private_fit(
         _check_step("private_fit", params, examples, weights, steps_key)
         examples, weights = whole_rows((examples, weights))
 
-        def step(carry: tuple, step_key: Key) -> tuple:
+        def step(carry: tuple[Any, ...], step_key: Key) -> tuple[Any, ...]:
             params, state = carry
             updates = gradient(params, examples, weights, step_key)
             updates, state = optimizer.update(updates, state, params)

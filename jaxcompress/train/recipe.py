@@ -45,7 +45,7 @@ class Recipe:
     select: Selector = dataclasses.field(default_factory=inexact)
     augment: Augment = as_they_are
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         mend = "Pass objective(params, batch, key), such as train.objectives.supervised(fn, loss)."
         check_function("Recipe", "objective", self.objective, mend)
         check_transformation("Recipe", "optimizer", self.optimizer)

@@ -4,6 +4,7 @@ Results are kept per example, see `results`; comparisons are in `compare`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -151,7 +152,7 @@ def evaluate_each(
             each.name: each.measured(outputs, targets) for each in metrics
         }
 
-    marks: tuple = ()
+    marks: tuple[Any, ...] = ()
     for params in candidates:
         check_arrays("evaluate", "params", params)
         check_concrete("evaluate", INSIDE, params=params)

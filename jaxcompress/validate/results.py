@@ -47,7 +47,7 @@ class Evaluation(Mapping[str, Score]):
     fingerprints: np.ndarray
     target_fingerprints: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_mapping("Evaluation", "scores", self.scores, "It is Score by metric name.")
         for name, score in self.scores.items():
             check_kind("Evaluation", "scores", score, Score, "validate.evaluate makes them.")

@@ -50,7 +50,7 @@ class Score:
     metric: Metric
     statistics: Statistics
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         mend = "For example validate.metrics.accuracy()."
         check_kind("Score", "metric", self.metric, Metric, mend)
         if not isinstance(self.statistics, np.ndarray):

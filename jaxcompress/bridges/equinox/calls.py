@@ -21,7 +21,7 @@ Call = Callable[..., Any]
 state, *inputs, key) -> (outputs, state). The key is None in evaluation mode."""
 
 
-def each_example(model: Callable, *inputs, key: Key | None) -> Any:
+def each_example(model: Callable[..., Any], *inputs: Any, key: Key | None) -> Any:
     """The model on every example along axis 0 of the inputs, each with its own key.
 
     The key goes to models whose call takes one.
@@ -37,7 +37,7 @@ def each_example(model: Callable, *inputs, key: Key | None) -> Any:
 
 
 def each_example_with_state(
-    model: Callable, state: equinox.nn.State, *inputs, key: Key | None
+    model: Callable[..., Any], state: equinox.nn.State, *inputs: Any, key: Key | None
 ) -> tuple[Any, equinox.nn.State]:
     """The model on every example, with a state that all examples share.
 
@@ -69,5 +69,5 @@ def each_example_with_state(
     return _shared(keyed, (0, None, *(0 for _ in inputs)))(keys, state, *inputs)
 
 
-def _shared(function: Callable, axes: tuple) -> Callable:
+def _shared(function: Callable[..., Any], axes: tuple[Any, ...]) -> Callable[..., Any]:
     return jax.vmap(function, axis_name="batch", in_axes=axes, out_axes=(0, None))

@@ -1,6 +1,7 @@
 """An Equinox module as pure functions of its arrays."""
 
 import functools
+from typing import Any
 
 import equinox
 
@@ -88,7 +89,7 @@ def stateful(
     statistics, rest = equinox.partition(state, equinox.is_inexact_array)
     evaluated, trained = (_in_mode(static, inference) for inference in (True, False))
 
-    def run(static, params: Params, inputs: tuple, key: Key | None):
+    def run(static, params: Params, inputs: tuple[Any, ...], key: Key | None):
         arrays = materialize(params)
         own = _combined(rest, arrays["state"])
         return call(_combined(static, arrays["params"]), own, *inputs, key=key)

@@ -3,17 +3,19 @@
 Weights there are (outputs, inputs, …). No framework is known here.
 """
 
+from typing import Any
+
 from jaxcompress.bridges.sizes import Axes, groups_kept, tuples
 
 
-def linear(layer, axes: Axes) -> dict:
+def linear(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Weight (outputs, inputs)."""
     del layer
     *_, outputs, inputs = axes["weight"]
     return {"in_features": inputs.pair, "out_features": outputs.pair}
 
 
-def convolution(layer, axes: Axes) -> dict:
+def convolution(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Weight (outputs, inputs of one group, *window)."""
     outputs, inputs, *_ = axes["weight"][-2 - layer.num_spatial_dims :]
     kept = groups_kept(layer.groups, outputs)
@@ -24,20 +26,20 @@ def convolution(layer, axes: Axes) -> dict:
     }
 
 
-def embedding(layer, axes: Axes) -> dict:
+def embedding(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Weight (entries, features)."""
     del layer
     *_, entries, features = axes["weight"]
     return {"num_embeddings": entries.pair, "embedding_size": features.pair}
 
 
-def norm(layer, axes: Axes) -> dict:
+def norm(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Weight or bias of the normalized shape."""
     shape = axes.get("weight", axes.get("bias", ()))
     return {"shape": tuples(shape[-len(layer.shape) :])}
 
 
-def group_norm(layer, axes: Axes) -> dict:
+def group_norm(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Weight or bias (channels,)."""
     *_, channels = axes.get("weight", axes.get("bias", ()))
     return {
@@ -46,14 +48,14 @@ def group_norm(layer, axes: Axes) -> dict:
     }
 
 
-def batch_norm(layer, axes: Axes) -> dict:
+def batch_norm(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Weight or bias (channels,)."""
     del layer
     *_, channels = axes.get("weight", axes.get("bias", ()))
     return {"input_size": channels.pair}
 
 
-def attention(layer, axes: Axes) -> dict:
+def attention(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Projections (heads · size, inputs), and of the output (outputs, heads · size)."""
     query, query_size = axes["query_proj/weight"][-2:]
     value, value_size = axes["value_proj/weight"][-2:]
@@ -69,7 +71,7 @@ def attention(layer, axes: Axes) -> dict:
     }
 
 
-def recurrent_cell(layer, axes: Axes) -> dict:
+def recurrent_cell(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Weights (gates · hidden, inputs) and (gates · hidden, hidden)."""
     del layer
     return {
@@ -78,7 +80,7 @@ def recurrent_cell(layer, axes: Axes) -> dict:
     }
 
 
-def mlp(layer, axes: Axes) -> dict:
+def mlp(layer: Any, axes: Axes) -> dict[Any, Any]:
     """Layers side by side; a width only while all of them have the same."""
     weights = [axes[f"layers/{index}/weight"] for index in range(layer.depth + 1)]
     widths = {weight[-2].pair for weight in weights[:-1]}

@@ -1,6 +1,7 @@
 """A smaller Equinox module after a removal, its static fields set to the new sizes."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import equinox
 import jax
@@ -160,7 +161,9 @@ def _refit(module: equinox.Module, removed: Smaller, sizes: Keywords) -> SizeRep
     return SizeReport(changed, tuple(size for size in own if size.name not in sizes))
 
 
-def _agreement(smaller: Functional, removed: Smaller, inputs: tuple, report: SizeReport) -> float:
+def _agreement(
+    smaller: Functional, removed: Smaller, inputs: tuple[Any, ...], report: SizeReport
+) -> float:
     """How far the smaller module is from the program, on the program's own params."""
     # Their tree holds the larger module's fields, so the leaves go over one by one.
     structure = jax.tree.structure(smaller.params, is_leaf=is_compressed)

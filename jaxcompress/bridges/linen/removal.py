@@ -1,6 +1,7 @@
 """A Linen module that fits the params after a removal, built anew."""
 
 import math
+from typing import Any
 
 import jax
 from flax import linen
@@ -186,7 +187,7 @@ def shrunk(
 
 
 def _called(
-    module: linen.Module, removed: Smaller, inputs: tuple, evaluation: Keywords
+    module: linen.Module, removed: Smaller, inputs: tuple[Any, ...], evaluation: Keywords
 ) -> dict[tuple[str, ...], tuple[linen.Module, Reading]]:
     """The layers by path, in the order of their first call; no parts of a layer."""
     called: dict[tuple[str, ...], tuple[linen.Module, Reading]] = {}
@@ -217,7 +218,7 @@ def _axes(extents: dict[str, tuple[Extent, ...]], path: tuple[str, ...]) -> Axes
 
 
 def _initial_shapes(
-    module: linen.Module, removed: Smaller, inputs: tuple, evaluation: Keywords
+    module: linen.Module, removed: Smaller, inputs: tuple[Any, ...], evaluation: Keywords
 ) -> Params:
     """What `init` would give, of the collections that the params have."""
     keywords = {name: evaluation[name] for name in evaluation.keys() - {"mutable", "rngs"}}
@@ -230,13 +231,19 @@ def _initial_shapes(
 
 
 def _agreement(
-    caller: str, module: linen.Module, removed: Smaller, inputs: tuple, evaluation: Keywords
+    caller: str,
+    module: linen.Module,
+    removed: Smaller,
+    inputs: tuple[Any, ...],
+    evaluation: Keywords,
 ) -> float:
     fn = functional(module, removed.params, evaluation=evaluation).fn
     return agreement(caller, fn, removed, inputs, "Change the fields that linen.sizes lists. ")
 
 
-def _misfits(module: linen.Module, removed: Smaller, inputs: tuple, evaluation: Keywords) -> float:
+def _misfits(
+    module: linen.Module, removed: Smaller, inputs: tuple[Any, ...], evaluation: Keywords
+) -> float:
     """How many leaves are not those of the smaller params."""
     try:
         shapes = _initial_shapes(module, removed, inputs, evaluation)

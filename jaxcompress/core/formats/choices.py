@@ -13,12 +13,12 @@ class Choice(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
-def to_json(choice: Choice) -> dict:
+def to_json(choice: Choice) -> dict[str, Any]:
     """The kind and the fields of a choice, as plain values."""
     return {"kind": choice.kind, **dataclasses.asdict(choice)}
 
 
-def from_json(argument: str, fields: dict, kinds: Sequence[type]):
+def from_json(argument: str, fields: dict[str, Any], kinds: Sequence[type[Any]]):
     """The choice that `to_json` described.
 
     Args:
@@ -45,7 +45,7 @@ def from_json(argument: str, fields: dict, kinds: Sequence[type]):
     return by_kind[kind](**given)
 
 
-def set_whole(choice, *fields: str) -> None:
+def set_whole(choice: Any, *fields: str) -> None:
     """Makes the named fields ints, while a frozen dataclass is built.
 
     A NumPy integer too becomes an int, so that values compare and JSON takes them.

@@ -35,7 +35,7 @@ class Codebook:
 
     bits: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         set_whole(self, "bits")
         if not 2 <= self.bits <= 8:
             raise ValueError(f"Codebook(bits={self.bits}) must be from 2 to 8.")

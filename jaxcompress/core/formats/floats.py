@@ -40,7 +40,7 @@ class Floats:
     fraction_bits: int
     highest: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         set_whole(self, "exponent_bits", "fraction_bits", "highest")
         sizes = f"exponent_bits={self.exponent_bits}, fraction_bits={self.fraction_bits}"
         if not (2 <= self.exponent_bits <= 5 and 0 <= self.fraction_bits <= 5 and self.bits <= 8):

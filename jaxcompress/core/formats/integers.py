@@ -34,7 +34,7 @@ class Integers:
     highest: int
     symmetric: bool
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         set_whole(self, "bits", "lowest", "highest")
         if not isinstance(self.symmetric, bool | np.bool_):
             raise ValueError(f"Integers(symmetric={self.symmetric!r}) must be True or False.")

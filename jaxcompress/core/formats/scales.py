@@ -197,7 +197,7 @@ class Fixed:
 
     fraction_bits: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         set_whole(self, "fraction_bits")
         if not -100 <= self.fraction_bits <= 100:
             raise ValueError(f"Fixed(fraction_bits={self.fraction_bits}) must be in [-100, 100].")

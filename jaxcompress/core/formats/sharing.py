@@ -67,7 +67,7 @@ class Group:
 
     size: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         set_whole(self, "size")
         if self.size < 1:
             raise ValueError(f"Group(size={self.size}) must be at least 1.")
@@ -97,7 +97,7 @@ class Block:
     rows: int
     columns: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         set_whole(self, "rows", "columns")
         if self.rows < 1 or self.columns < 1:
             raise ValueError(

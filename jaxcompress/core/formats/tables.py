@@ -36,7 +36,7 @@ class Table:
     name: str
     values: tuple[float, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not 0 < len(self.name) <= _LONGEST_NAME:
             raise ValueError(
                 f"Table(name={self.name!r}) must be a text that reports can show, of 1 to "

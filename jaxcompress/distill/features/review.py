@@ -1,6 +1,7 @@
 """Review: stages of the student, deep ones fused into shallow, and the teacher's."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -109,7 +110,7 @@ def review(*, width: int = 64) -> LearnedLoss:
     """
     width = check_count("review", "width", width)
 
-    def init(key: Key, student: Sequence, teacher: Sequence) -> Params:
+    def init(key: Key, student: Sequence[Any], teacher: Sequence[Any]) -> Params:
         check_key("review.init", "key", key)
         _check_stages("review.init", student, teacher)
         shapes = [
@@ -140,7 +141,7 @@ def _stage(key: Key, inputs: int, width: int, outputs: int, *, fused: bool) -> P
     return stage | ({"maps": linear().init(maps, 2 * width, 2)} if fused else {})
 
 
-def _reviewed(parameters: Params, student: Sequence, teacher: Sequence) -> Array:
+def _reviewed(parameters: Params, student: Sequence[Any], teacher: Sequence[Any]) -> Array:
     """The sum over stages, deepest first."""
     _check_stages("review.loss", student, teacher)
     if len(parameters) != len(student):

@@ -95,7 +95,7 @@ def generate(
     if end is not None:
         _check_end(caller, end, first.shape[-1])
 
-    def turn(carry: tuple, step: Array) -> tuple[tuple, tuple]:
+    def turn(carry: tuple[Any, ...], step: Array) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         logits, cache, over = carry
         token = _drawn(caller, sample(step, logits), logits)
         token = token if end is None else jnp.where(over, end, token)

@@ -5,7 +5,7 @@ For distillation where the training data are gone, and for calibration.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +68,7 @@ class Inversion:
     size: float = 0.0
     jitter: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_each("Inversion", "shape", self.shape, check_count)
         check_count("Inversion", "steps", self.steps)
         check_transformation("Inversion", "optimizer", self.optimizer)
@@ -146,7 +146,7 @@ def synthesize(
     objective = _objective(capture(fn, list(statistics)), plan)
 
     @jax.jit
-    def step(inputs: Array, state: optax.OptState, key: Key, given: tuple):
+    def step(inputs: Array, state: optax.OptState, key: Key, given: tuple[Any, ...]):
         (loss, distance), grads = jax.value_and_grad(objective, has_aux=True)(inputs, key, given)
         updates, state = plan.optimizer.update(grads, state, inputs)
         return optax.apply_updates(inputs, updates), state, (loss, distance)
@@ -159,11 +159,11 @@ def synthesize(
     return Synthetic(inputs, losses, distances)
 
 
-def _objective(captured: Callable, plan: Inversion) -> Callable:
+def _objective(captured: Callable[..., Any], plan: Inversion) -> Callable[..., Any]:
     """(inputs, key, (params, statistics, targets)) -> (loss, distance)."""
     weights = [as_float32(each) for each in (1, plan.statistics, plan.variation, plan.size)]
 
-    def objective(inputs: Array, key: Key, given: tuple) -> tuple[Array, Array]:
+    def objective(inputs: Array, key: Key, given: tuple[Any, ...]) -> tuple[Array, Array]:
         params, statistics, targets = given
         outputs, values = captured(params, _moved(key, inputs, plan.jitter))
         distance = statistics_distance(values, statistics)

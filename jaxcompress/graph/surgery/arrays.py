@@ -9,6 +9,7 @@ parameters and inputs, up to the order of sums.
 import copy
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -37,18 +38,18 @@ class Shrunk:
         # layer tells the sizes; the indices of each are taken from the leaves alone.
         return kept if kept.ndim == 1 else kept[0]
 
-    def take(self, value, dims: Dims):
+    def take(self, value: Any, dims: Dims) -> Any:
         for axis, d in enumerate(dims):
             kept = self.kept(d)
             if not kept.all():
                 value = jnp.take(value, np.flatnonzero(kept), axis=axis)
         return value
 
-    def fill(self, value, dims: Dims, reduction: Reduction):
+    def fill(self, value: Any, dims: Dims, reduction: Reduction) -> Any:
         del dims, reduction
         return value
 
-    def at(self, layer) -> "Shrunk":
+    def at(self, layer: Any) -> "Shrunk":
         del layer
         return self
 
@@ -63,7 +64,7 @@ class FullSize:
     def kept(self, d: Dim) -> np.ndarray:
         return np.ones(d.size, bool)
 
-    def take(self, value, dims: Dims):
+    def take(self, value: Any, dims: Dims) -> Any:
         del dims
         return value
 
@@ -83,7 +84,7 @@ class Masked(FullSize):
     def changes(self, record: Record) -> bool:
         return loses(record, self.removed)
 
-    def fill(self, value, dims: Dims, reduction: Reduction):
+    def fill(self, value: Any, dims: Dims, reduction: Reduction) -> Any:
         kept = keep(dims[reduction.axis], self.removed)
         if kept.all():
             return value
@@ -92,7 +93,7 @@ class Masked(FullSize):
         others = [axis for axis in range(len(dims)) if axis != reduction.axis]
         return jnp.where(jnp.expand_dims(kept, others), value, reduction.neutral(value.dtype))
 
-    def at(self, layer) -> "Masked":
+    def at(self, layer: Any) -> "Masked":
         # Layers that lose units of their own are those of the outermost scan.
         if self.layer is not None:
             return self

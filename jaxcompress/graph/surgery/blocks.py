@@ -9,6 +9,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal
@@ -79,7 +80,7 @@ def residual_blocks(fn: Model, params: Params, *inputs: PyTree) -> tuple[Residua
     return _blocks(couple(fn, params, *inputs))
 
 
-def with_block_gates(fn: Model) -> Callable:
+def with_block_gates(fn: Model) -> Callable[..., Any]:
     """The model with a gate on every residual block: 1 runs it, 0 passes it by.
 
     Args:
@@ -131,14 +132,16 @@ def bypassed(caller: str, coupled: Coupled, names: Sequence[str]) -> Smaller:
     return Smaller(tuple(cuts), WHOLE, edits)
 
 
-def _gated(kept: int, gate: Array, writer: Writer, record: Record, values: list) -> Sequence:
+def _gated(
+    kept: int, gate: Array, writer: Writer, record: Record, values: list[Any]
+) -> Sequence[Any]:
     """An edit: the sum where the gate is open, else what the block was added to."""
     (total,) = writer.unedited(record, values)
     gate = jnp.asarray(gate)
     return [jnp.where(gate > jnp.zeros_like(gate), total, values[kept])]
 
 
-def _identity(kept: int, writer: Writer, record: Record, values: list) -> Sequence:
+def _identity(kept: int, writer: Writer, record: Record, values: list[Any]) -> Sequence[Any]:
     """An edit: what the block was added to."""
     del writer, record
     return [values[kept]]

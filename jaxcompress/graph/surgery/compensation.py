@@ -7,7 +7,7 @@ added to its output. Where removed units only had a bias left, that is exact.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -184,7 +184,9 @@ def compensated(fn: Model, removal: Removal) -> Model:
     return smaller
 
 
-def _corrected(correction: Array, writer: Writer, record: Record, values: list) -> Sequence:
+def _corrected(
+    correction: Array, writer: Writer, record: Record, values: list[Any]
+) -> Sequence[Any]:
     """An edit: the result with the removed units' mean contribution added."""
     (result,) = writer.unedited(record, values)
     for axis, d in enumerate(record.outputs[0]):
@@ -199,12 +201,12 @@ def _measured(
     removed: RemovedIndices,
     heard: Mapping[Record, int],
     params: Params,
-    inputs: tuple,
+    inputs: tuple[Any, ...],
 ) -> list[Contribution]:
     """Per consumer the mean contribution of its removed inputs, over the batch."""
     found: dict[Record, Contribution] = {}
 
-    def measured(writer: Writer, record: Record, values: list) -> Sequence:
+    def measured(writer: Writer, record: Record, values: list[Any]) -> Sequence[Any]:
         found[record] = contribution(record, heard[record], values, removed)
         return writer.unedited(record, values)
 

@@ -1,7 +1,7 @@
 """The equations that read removed units, and the units' mean contribution to them."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -80,7 +80,7 @@ def summing_records(body: Body, removed: RemovedIndices) -> Iterator[Record]:
 
 
 def contribution(
-    record: Record, operand: int, values: Sequence, removed: RemovedIndices
+    record: Record, operand: int, values: Sequence[Any], removed: RemovedIndices
 ) -> Contribution:
     """The equation run on the mean of its removed inputs alone, and their spread."""
     value = values[operand]

@@ -5,6 +5,7 @@ How the families are found is in `finding`, how they read in `explanation`.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class Couplings:
         """Number of units by the name of each family whose units may go."""
         return {family.name: family.size for family in self.families}
 
-    def removal(self, units: Mapping[str, Sequence]) -> Removal:
+    def removal(self, units: Mapping[str, Sequence[Any]]) -> Removal:
         """What goes with these units.
 
         Args:
@@ -119,7 +120,7 @@ def couplings(fn: Model, params: Params, *inputs: PyTree) -> Couplings:
     return Couplings(families_of(coupled), coupled.leaves)
 
 
-def _gone(family: Family, indices: Sequence) -> np.ndarray:
+def _gone(family: Family, indices: Sequence[Any]) -> np.ndarray:
     """Which units go, checked: bool (units,), or (layers, units)."""
     call = f"removal({{{family.name!r}: {list(indices)}}})"
     if family.pins:
@@ -147,7 +148,7 @@ def _gone(family: Family, indices: Sequence) -> np.ndarray:
     return gone
 
 
-def _integers(indices: Sequence) -> np.ndarray | None:
+def _integers(indices: Sequence[Any]) -> np.ndarray | None:
     """The indices as an array; None where they are no whole numbers in equal rows."""
     if not len(indices):
         return np.zeros(0, int)

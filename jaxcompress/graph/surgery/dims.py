@@ -11,6 +11,7 @@ indices are the units that may go.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 MOST_PINS = 3
 """Reasons that a pinned atom remembers."""
@@ -32,14 +33,16 @@ class Dim:
 
     __slots__ = ("form", "link", "parts", "pins", "size")
 
-    def __init__(self, size: int, form: Callable | None = None, parts: Sequence["Dim"] = ()):
-        self.size = size
+    def __init__(
+        self, size: int, form: Callable[..., Any] | None = None, parts: Sequence["Dim"] = ()
+    ):
+        self.size: int = size
         self.form = form
-        self.parts = tuple(parts)
+        self.parts: tuple[Dim, ...] = tuple(parts)
         self.link: Dim | None = None
-        self.pins: tuple = ()
+        self.pins: tuple[Any, ...] = ()
 
-    def become(self, form: Callable, parts: Sequence["Dim"]) -> None:
+    def become(self, form: Callable[..., Any], parts: Sequence["Dim"]) -> None:
         """Refines an atom, whose pins go to its parts; or writes a form another way."""
         for part in parts:
             for reason in self.pins:
@@ -136,7 +139,7 @@ def atoms(d: Dim) -> list[Dim]:
     return list(dict.fromkeys(atom for part in d.parts for atom in atoms(part)))
 
 
-def pin(d: Dim, reason) -> None:
+def pin(d: Dim, reason: Any) -> None:
     """Says that no index of any of its atoms may go, and why."""
     for atom in atoms(d):
         if reason not in atom.pins and len(atom.pins) < MOST_PINS:

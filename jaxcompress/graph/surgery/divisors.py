@@ -8,7 +8,7 @@ import enum
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jax.extend.core import Literal
@@ -68,7 +68,9 @@ def divisor_edits(divisors: Divisors, body: Body, removed: RemovedIndices) -> Ma
     return {reader: partial(_with_width, divisor) for _, reader, divisor in found}
 
 
-def _with_width(divisor: Divisor, writer: Writer, record: Record, values: list) -> Sequence:
+def _with_width(
+    divisor: Divisor, writer: Writer, record: Record, values: list[Any]
+) -> Sequence[Any]:
     """An edit: the equation reads the new width."""
     values = list(values)
     values[divisor.operand] = divisor.value

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -93,14 +94,14 @@ def _starred(texts: Iterable[str]) -> str:
     return "".join(column[0] if len(set(column)) == 1 else "*" for column in columns)
 
 
-def _grouped(items: Iterable, kind: Callable) -> list[list]:
+def _grouped(items: Iterable[Any], kind: Callable[..., Any]) -> list[list[Any]]:
     """Items of one kind together, in the order in which kinds appear."""
-    groups: dict = {}
+    groups: dict[Any, Any] = {}
     for item in items:
         groups.setdefault(kind(item), []).append(item)
     return list(groups.values())
 
 
-def _count(things: Sequence, singular: str) -> str:
+def _count(things: Sequence[Any], singular: str) -> str:
     plural = {"family": "families", "axis": "axes"}[singular]
     return f"{len(things)} {singular if len(things) == 1 else plural}"

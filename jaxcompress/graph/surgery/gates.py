@@ -5,6 +5,7 @@ units, or the like. What gates are good for is the matter of `structure.importan
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,9 @@ def switch(value: Array, gate: Array, neutral: np.ndarray) -> Array:
     return jnp.where(gate > 0, value, neutral)
 
 
-def with_unit_gates(fn: Model, families: Sequence[Family], meet: Meeting = switch) -> Callable:
+def with_unit_gates(
+    fn: Model, families: Sequence[Family], meet: Meeting = switch
+) -> Callable[..., Any]:
     """The model with a gate on every unit of the families.
 
     Gates of 1 change nothing. With gates of 0 the units are removed, as in
@@ -133,7 +136,7 @@ class Gated(FullSize):
         reductions = rule_of(record.eqn.primitive.name).reduces(record)
         return any(self._holds(record.inputs[r.operand][r.axis]) for r in reductions)
 
-    def fill(self, value, dims: Dims, reduction: Reduction):
+    def fill(self, value: Any, dims: Dims, reduction: Reduction) -> Any:
         d = dims[reduction.axis]
         # A dot multiplies its operands, so that one gate serves both: on the first.
         if reduction.operand or not self._holds(d):
@@ -142,7 +145,7 @@ class Gated(FullSize):
         gate = jnp.expand_dims(_spread(d, self.gates), others)
         return self.meet(value, gate, reduction.neutral(value.dtype))
 
-    def at(self, layer) -> "Gated":
+    def at(self, layer: Any) -> "Gated":
         gates = {atom: gate[layer] if gate.ndim == 2 else gate for atom, gate in self.gates.items()}
         return Gated(gates, self.meet)
 

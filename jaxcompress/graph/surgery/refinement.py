@@ -7,6 +7,7 @@ structures do not fit, axes are pinned: no index may go, which is always sound.
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from jaxcompress.graph.surgery.dims import (
     Dim,
@@ -26,7 +27,7 @@ MOST_SEGMENTS = 64
 """Pieces an axis may fall into; beyond them it is pinned, as they are of no use."""
 
 
-def unify(a: Dim, b: Dim, reason) -> None:
+def unify(a: Dim, b: Dim, reason: Any) -> None:
     """Says that two axes are one: their indices live and die together.
 
     Where their structures do not fit together, both are pinned for `reason`. Two pinned
@@ -89,7 +90,7 @@ def boundaries(d: Dim) -> frozenset[int]:
     return frozenset(itertools.accumulate(segment.size for segment in segments(d)[:-1]))
 
 
-def cut(d: Dim, bounds) -> None:
+def cut(d: Dim, bounds: Any) -> None:
     """Makes segments end at the bounds, beside where they already end.
 
     Raises:
@@ -198,7 +199,7 @@ def refill(dims: Sequence[Dim], sizes: Sequence[int]) -> list[Dim]:
     return axes
 
 
-def reshape(dims: Sequence[Dim], shape: Sequence[int], reason) -> tuple[Dim, ...]:
+def reshape(dims: Sequence[Dim], shape: Sequence[int], reason: Any) -> tuple[Dim, ...]:
     """The dims of a reshaped array; what cannot be followed is pinned for `reason`."""
     result: list[Dim] = []
     for group, sizes in _groups(dims, shape):

@@ -30,7 +30,7 @@ class LeafCut:
     leaf: str
     axis: int
     size: int
-    indices: tuple
+    indices: tuple[Any, ...]
 
     @property
     def gone(self) -> np.ndarray:
@@ -167,7 +167,7 @@ def as_removals(caller: str, removal: "Removal | Iterable[Removal]") -> tuple[Re
     Raises:
       TypeError: given something else.
     """
-    removals: tuple = tuple(removal) if isinstance(removal, list | tuple) else (removal,)
+    removals: tuple[Any, ...] = tuple(removal) if isinstance(removal, list | tuple) else (removal,)
     for each in removals:
         if not isinstance(each, Removal):
             raise TypeError(
@@ -188,7 +188,7 @@ def fault_of(removals: Sequence[Removal], shapes: Mapping[str, Sequence[int]]) -
     return ""
 
 
-def _listed(indices: tuple) -> list:
+def _listed(indices: tuple[Any, ...]) -> list[Any]:
     return [_listed(each) if isinstance(each, tuple) else each for each in indices]
 
 
@@ -199,7 +199,7 @@ def _wrong(name: str, value, wanted: str) -> ValueError:
 class _Indices(NamedTuple):
     """Rising indices, or as many for every layer, and the highest of all."""
 
-    indices: tuple
+    indices: tuple[Any, ...]
     highest: int
 
     @classmethod

@@ -1,7 +1,7 @@
 """A removal in terms of a program's own axes, and a program's params before it."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -45,7 +45,7 @@ def cuts_of(leaves: Mapping[str, Dims], removed: RemovedIndices) -> Removal:
     return Removal(tuple(cuts))
 
 
-def _indices(gone: np.ndarray) -> tuple:
+def _indices(gone: np.ndarray) -> tuple[Any, ...]:
     if gone.ndim == 1:
         return tuple(np.flatnonzero(gone).tolist())
     return tuple(_indices(layer) for layer in gone)
@@ -63,7 +63,7 @@ def resolve(removal: Removal, leaves: Mapping[str, Dims]) -> RemovedIndices:
             f"The removal is of {', '.join(removal.blocks) or dict(removal.layers)}, not of units. "
             "with_block_gates and with_layer_gates pass blocks and layers by."
         )
-    removed: dict = {}
+    removed: dict[Any, Any] = {}
     for cut in removal.cuts:
         whole = tuple(d.size for d in leaves.get(cut.leaf, ()))
         if cut.axis >= len(whole) or whole[cut.axis] != cut.size:

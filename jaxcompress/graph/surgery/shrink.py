@@ -6,6 +6,7 @@ call it under `jax.jit`.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.core
@@ -175,7 +176,7 @@ def zero_params(params: Params, removed: Removal) -> Params:
     return _with_cuts("zero_params", params, removed, _zeroed)
 
 
-def _with_cuts(caller: str, params: Params, removed: Removal, change: Callable) -> Params:
+def _with_cuts(caller: str, params: Params, removed: Removal, change: Callable[..., Any]) -> Params:
     leaves = named_leaves(params)
     for cut in removed.cuts:
         _check(caller, cut, leaves)
@@ -188,7 +189,7 @@ def _with_cuts(caller: str, params: Params, removed: Removal, change: Callable) 
     return map_named(changed, params)
 
 
-def _check(caller: str, cut: LeafCut, leaves: dict) -> None:
+def _check(caller: str, cut: LeafCut, leaves: dict[Any, Any]) -> None:
     if cut.leaf not in leaves:
         raise ValueError(
             f"{caller}: the removal cuts leaf {cut.leaf!r}, which the params do not have."

@@ -8,7 +8,7 @@ loses a row. Residual blocks that are written one by one are the matter of `bloc
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -84,7 +84,7 @@ def stacks(fn: Model, params: Params, *inputs: PyTree) -> Stacks:
     return _stacks(couple(fn, params, *inputs))
 
 
-def with_layer_gates(fn: Model) -> Callable:
+def with_layer_gates(fn: Model) -> Callable[..., Any]:
     """The model with a gate on every layer: 1 runs it, 0 passes it by.
 
     Args:
@@ -149,7 +149,7 @@ def shortened(caller: str, coupled: Coupled, layers: Mapping[str, Sequence[int]]
     return Smaller(cuts_of(coupled.leaves, removed).cuts, Shrunk(removed), edits)
 
 
-def _gated(gate: Array, writer: Writer, record: Record, values: list) -> Sequence:
+def _gated(gate: Array, writer: Writer, record: Record, values: list[Any]) -> Sequence[Any]:
     """An edit: a scan that hands on its carry where a layer's gate is 0."""
     loop = scan_loop(record.eqn)
     first = loop.fixed + loop.carried
@@ -168,7 +168,7 @@ def _gated(gate: Array, writer: Writer, record: Record, values: list) -> Sequenc
     return [*carry, *results]
 
 
-def _shorter(gone: int, writer: Writer, record: Record, values: list) -> Sequence:
+def _shorter(gone: int, writer: Writer, record: Record, values: list[Any]) -> Sequence[Any]:
     """An edit: a scan of fewer steps, over values that lack the rows already."""
     del writer
     length = record.params["length"] - gone

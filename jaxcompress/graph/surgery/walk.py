@@ -6,7 +6,7 @@ for the leaves, of `couplings`.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -36,7 +36,7 @@ class Coupled(NamedTuple):
     body: Body
 
 
-def couple(fn: Model, params: Params, *inputs) -> Coupled:
+def couple(fn: Model, params: Params, *inputs: Any) -> Coupled:
     """Follows every axis of every array through the program; nothing is computed."""
     program = trace(fn, params, *inputs)
     jaxpr = program.jaxpr

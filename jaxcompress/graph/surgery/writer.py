@@ -43,15 +43,15 @@ class Arrays(Protocol):
         """Which indices of an axis are there: bool (size,)."""
         ...
 
-    def take(self, value, dims: Dims) -> Any:
+    def take(self, value: Any, dims: Dims) -> Any:
         """What is there of an array made at full size: a constant, a literal."""
         ...
 
-    def fill(self, value, dims: Dims, reduction: Reduction) -> Any:
+    def fill(self, value: Any, dims: Dims, reduction: Reduction) -> Any:
         """An operand as a reduction is to see it."""
         ...
 
-    def at(self, layer) -> "Arrays":
+    def at(self, layer: Any) -> "Arrays":
         """The same inside one step of a scan."""
         ...
 
@@ -79,31 +79,33 @@ class Writer:
         self.edits = edits
         # All other equations run as JAX wrote them, calls and loops unopened, so that a
         # change in one place leaves the text of the compiled program alone elsewhere.
-        self.opened = opened(body, lambda record: record in edits or arrays.changes(record))
+        self.opened: set[Record] = opened(
+            body, lambda record: record in edits or arrays.changes(record)
+        )
 
     def kept(self, d: Dim) -> np.ndarray:
         return self.arrays.kept(d)
 
-    def take(self, value, dims: Dims):
+    def take(self, value: Any, dims: Dims) -> Any:
         return self.arrays.take(value, dims)
 
-    def fill(self, value, dims: Dims, reduction: Reduction):
+    def fill(self, value: Any, dims: Dims, reduction: Reduction) -> Any:
         return self.arrays.fill(value, dims, reduction)
 
     def sizes(self, dims: Sequence[Dim]) -> tuple[int, ...]:
         return tuple(int(np.count_nonzero(self.kept(d))) for d in dims)
 
-    def at(self, layer) -> "Writer":
+    def at(self, layer: Any) -> "Writer":
         """The writer inside one step of a scan."""
         inside = copy.copy(self)
         inside.arrays = self.arrays.at(layer)
         return inside
 
-    def run(self, body: Body, operands: Sequence) -> list:
+    def run(self, body: Body, operands: Sequence[Any]) -> list[Any]:
         """The results of one body on operands that are as this program has them."""
         consts = [self.take(*pair) for pair in zip(body.jaxpr.consts, body.consts, strict=True)]
 
-        def through(index: int, values: list) -> Sequence:
+        def through(index: int, values: list[Any]) -> Sequence[Any]:
             record = body.records[index]
             # A number in the text has the axes of the operand that it stands for.
             pairs = zip(record.eqn.invars, values, record.inputs, strict=True)
@@ -120,11 +122,11 @@ class Writer:
             for atom, value, dims in ends
         ]
 
-    def write(self, record: Record, values: list) -> Sequence:
+    def write(self, record: Record, values: list[Any]) -> Sequence[Any]:
         edit = self.edits.get(record)
         return self.unedited(record, values) if edit is None else edit(self, record, values)
 
-    def unedited(self, record: Record, values: list) -> Sequence:
+    def unedited(self, record: Record, values: list[Any]) -> Sequence[Any]:
         """The equation on these values, written anew only where arrays ask for it."""
         if record not in self.opened:
             return unchanged(record, values)
@@ -136,13 +138,13 @@ class Writer:
         return rule.emit(record, values, self)
 
 
-def written(writer: Writer, coupled: Coupled, params: Params, inputs: tuple) -> PyTree:
+def written(writer: Writer, coupled: Coupled, params: Params, inputs: tuple[Any, ...]) -> PyTree:
     """What the written program gives, in the form that the model gives it."""
     results = writer.run(coupled.body, jax.tree.leaves((materialize(params), inputs)))
     return jax.tree.unflatten(jax.tree.structure(coupled.program.outputs), results)
 
 
-def unchanged(record: Record, values: Sequence) -> Sequence:
+def unchanged(record: Record, values: Sequence[Any]) -> Sequence[Any]:
     """The equation on these values, as it was."""
     eqn = record.eqn
     inner = inner_jaxprs(eqn)
@@ -152,12 +154,12 @@ def unchanged(record: Record, values: Sequence) -> Sequence:
     return call(*of_variables(eqn, values))
 
 
-def inlined(writer: Writer, record: Record, values: list) -> Sequence:
+def inlined(writer: Writer, record: Record, values: list[Any]) -> Sequence[Any]:
     """An edit: the body of a call in place of the call."""
     return writer.run(record.bodies[0], values)
 
 
-def absent(writer: Writer, record: Record, values: list) -> Sequence:
+def absent(writer: Writer, record: Record, values: list[Any]) -> Sequence[Any]:
     """An edit: the equation is not run, as nothing reads its results."""
     del writer, values
     return [None] * len(record.eqn.outvars)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def solved(followed: Followed, settled: Settled) -> Iterator[Solved]:
     held = _held(followed)
     members = np.concatenate([np.zeros(0, int), *(u.factors.ravel() for u in followed.unknowns)])
     owners = _owners(followed.unknowns, settled)
-    groups: dict[tuple, list[Part]] = {}
+    groups: dict[tuple[Any, ...], list[Part]] = {}
     for part in parts(settled, members[held[members]]):
         leaves = tuple(tuple(owners.get(root, ())) for root in part.roots)
         groups.setdefault((leaves, part.pattern), []).append(part)

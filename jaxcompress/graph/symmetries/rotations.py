@@ -5,6 +5,7 @@ How one dim is followed is in `following`, by the laws of `passing` and `moving`
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -162,7 +163,7 @@ def check_rotation(caller: str, argument: str, value: object) -> None:
     check_kind(caller, argument, value, Rotation, mend)
 
 
-def _tried(coupled: Coupled, family: Family, values: dict, lying: Lying) -> Rotation:
+def _tried(coupled: Coupled, family: Family, values: dict[Any, Any], lying: Lying) -> Rotation:
     """The rotation along a family's dim.
 
     Raises:
@@ -210,7 +211,7 @@ def _tried(coupled: Coupled, family: Family, values: dict, lying: Lying) -> Rota
     )
 
 
-def _are_equal(name: str, family: Family, values: dict) -> bool:
+def _are_equal(name: str, family: Family, values: dict[Any, Any]) -> bool:
     """Whether a leaf is known to have equal entries along the dim."""
     leaf = _known(values[name])
     if leaf is None:
@@ -225,13 +226,13 @@ def _known(leaf) -> np.ndarray | None:
     return np.asarray(leaf.materialize() if is_compressed(leaf) else leaf)
 
 
-def entries_are_equal(leaf, place: Place) -> bool:
+def entries_are_equal(leaf: Any, place: Place) -> bool:
     """Whether the entries of a leaf along a place's dim are all equal."""
     along = np.moveaxis(np.asarray(leaf), place.axis, 0)[place.positions]
     return bool((along == along[:1]).all())
 
 
-def _folds(trial: Trial, places: dict[Axis, Place], values: dict) -> tuple[Fold, ...]:
+def _folds(trial: Trial, places: dict[Axis, Place], values: dict[Any, Any]) -> tuple[Fold, ...]:
     """The scales of a trial, each with what takes it over."""
     gains: dict[Axis, View] = {}
     for duties in (trial.folded, trial.undone):

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -194,7 +195,7 @@ def _moved(leaf: Array, factors: Array, channels: np.ndarray, degree: int) -> Ar
     return (leaf * by).astype(leaf.dtype)
 
 
-def _check_leaf(move: Move, leaves: Mapping) -> None:
+def _check_leaf(move: Move, leaves: Mapping[Any, Any]) -> None:
     if move.leaf not in leaves:
         raise ValueError(f"scale(params=...) has no leaf {move.leaf!r}, which the scaling moves.")
     shape = np.shape(leaves[move.leaf])

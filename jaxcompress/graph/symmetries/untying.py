@@ -100,7 +100,7 @@ def _tied(program: Program) -> list[str]:
     return [leaf.name for leaf in program.leaves if leaf.name in looked_up & multiplied]
 
 
-def _run(block: Block, operands: Sequence, tied: frozenset[str]) -> list:
+def _run(block: Block, operands: Sequence[Any], tied: frozenset[str]) -> list[Any]:
     """The results of a program some of whose operands are twins."""
     known = dict(zip(block.jaxpr.constvars, block.consts, strict=True))
     known |= dict(zip(block.jaxpr.invars, operands, strict=True))
@@ -122,7 +122,7 @@ def _second(value):
     return value.copy if isinstance(value, Twin) else value
 
 
-def _step(step: Step, given: dict, tied: frozenset[str], debug_info) -> list:
+def _step(step: Step, given: dict[Any, Any], tied: frozenset[str], debug_info) -> list[Any]:
     """The results of one equation, as twins where it computes with tables alone."""
     eqn = step.eqn
     function = as_function([eqn], list(given), eqn.outvars, debug_info)

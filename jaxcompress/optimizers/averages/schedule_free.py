@@ -134,7 +134,9 @@ def schedule_free(
         weight_sum = state.weight_sum + rate * rate
         share = divided(rate * rate, weight_sum)
 
-        def on_leaf(gradient: Array, direction: Array, y: Array, z: Array, x: Array) -> tuple:
+        def on_leaf(
+            gradient: Array, direction: Array, y: Array, z: Array, x: Array
+        ) -> tuple[Any, ...]:
             x = averaged_point(y, z, x, state.b1)
             z = z - rate * direction
             x = x + share * (z - x)

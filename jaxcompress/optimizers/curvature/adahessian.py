@@ -110,7 +110,9 @@ def scale_by_adahessian(
             smoothed, read_diagonal("scale_by_adahessian", diagonal_of, now, updates)
         )
 
-        def on_leaf(gradient: Array, curvature: Array, first: Array, second: Array) -> tuple:
+        def on_leaf(
+            gradient: Array, curvature: Array, first: Array, second: Array
+        ) -> tuple[Any, ...]:
             first = average(first, gradient.astype(jnp.float32), b1)
             second = average(second, curvature * curvature, b2)
             divisor = root(unbiased(second, count, b2), eps, 0.0)

@@ -29,7 +29,7 @@ class NewtonState(NamedTuple):
 
 
 def damped(
-    caller: str, products: Callable, damping: float, iterations: int, tolerance: float
+    caller: str, products: Callable[..., Any], damping: float, iterations: int, tolerance: float
 ) -> optax.GradientTransformationExtraArgs:
     """Solves for a step by conjugate gradients, tries it, and adapts the damping.
 

@@ -176,12 +176,12 @@ def two_loops(
     Source: Nocedal and Wright 2006, "Numerical Optimization", algorithm 7.4.
     """
 
-    def newest_first(vector: PyTree, pair: tuple) -> tuple[PyTree, Array]:
+    def newest_first(vector: PyTree, pair: tuple[Any, ...]) -> tuple[PyTree, Array]:
         step, change, weight = pair
         share = weight * inner_product(step, vector)
         return plus(vector, -share, change), share
 
-    def oldest_first(vector: PyTree, row: tuple) -> tuple[PyTree, None]:
+    def oldest_first(vector: PyTree, row: tuple[Any, ...]) -> tuple[PyTree, None]:
         (step, change, weight), share = row
         return plus(vector, share - weight * inner_product(change, vector), step), None
 
@@ -190,7 +190,7 @@ def two_loops(
     return jax.lax.scan(oldest_first, multiple(scale, vector), (pairs, shares))[0]
 
 
-def _with_newest(state: LbfgsState, params: PyTree, gradient: PyTree) -> tuple:
+def _with_newest(state: LbfgsState, params: PyTree, gradient: PyTree) -> tuple[Any, ...]:
     """Steps, changes and weights with the newest pair, if it is good enough."""
     step = plus(params, -1.0, state.params)
     change = plus(gradient, -1.0, state.gradient)

@@ -6,7 +6,7 @@ is that by the operand only where nothing but moves and casts lies between.
 
 import collections
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jax.extend.core import JaxprEqn
 
@@ -43,7 +43,7 @@ class Connections:
         self.added: dict[str, Weight] = {}
         self.uses: collections.Counter = collections.Counter()
 
-    def block(self, block: Block, values: Sequence) -> list:
+    def block(self, block: Block, values: Sequence[Any]) -> list[Any]:
         """The values of the block's results: a Weight, an _Output, or None."""
         consts = [None] * len(block.jaxpr.constvars)
         return forward(
@@ -54,7 +54,7 @@ class Connections:
             lambda literal: None,
         )
 
-    def step(self, step: Step, operands: list) -> list:
+    def step(self, step: Step, operands: list[Any]) -> list[Any]:
         eqn, name = step.eqn, step.eqn.primitive.name
         if name in PLAIN_CALLS:
             return self.block(step.blocks[0], operands)
@@ -76,7 +76,7 @@ class Connections:
             self.add(operands)
         return [None] * len(eqn.outvars)
 
-    def scan(self, step: Step, operands: list) -> None:
+    def scan(self, step: Step, operands: list[Any]) -> None:
         loop = scan_loop(step.eqn)
         first = loop.fixed + loop.carried
         origins = [
@@ -88,12 +88,12 @@ class Connections:
         self.uses.subtract(_names(operands[first:]))
         self.use(self.block(step.blocks[0], [None] * first + slices))
 
-    def add(self, operands: list) -> None:
+    def add(self, operands: list[Any]) -> None:
         for output, other in (operands, operands[::-1]):
             if isinstance(output, _Output) and isinstance(other, Weight):
                 self.added[output.site] = other
 
-    def use(self, operands: Sequence) -> None:
+    def use(self, operands: Sequence[Any]) -> None:
         self.uses.update(_names(operands))
 
     def added_once(self, site: Site) -> Weight | None:
@@ -105,9 +105,9 @@ class Connections:
         return weight if [*counts, self.uses[_Output(site.name)]] == [1, 1] else None
 
 
-def _names(operands: Iterable) -> list:
+def _names(operands: Iterable[Any]) -> list[Any]:
     """What counts uses: outputs of sites, and the leaves of weights by name."""
-    names: list = [operand for operand in operands if isinstance(operand, _Output)]
+    names: list[Any] = [operand for operand in operands if isinstance(operand, _Output)]
     for operand in operands:
         names += [leaf.name for leaf in operand.leaves] if isinstance(operand, Weight) else []
     return names

@@ -1,6 +1,7 @@
 """Kronecker factors of a model's Fisher matrix, measured on a batch."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,11 @@ from jaxcompress.optimizers.matrix.products import product
 
 
 def kfac_factors(
-    fn: Model, params: Params, inputs: tuple, key: Key, likelihood: Likelihood = categorical
+    fn: Model,
+    params: Params,
+    inputs: tuple[Any, ...],
+    key: Key,
+    likelihood: Likelihood = categorical,
 ) -> AllFactors:
     """The Kronecker factors of every layer that `kfac_layers` finds.
 
@@ -71,7 +76,7 @@ def kfac_factors(
         seen = _second_moment(_input_rows(place, jax.lax.stop_gradient(data)))
         return apply(data, weight) + probe.astype(site.dtype), (probe, seen)
 
-    def total(probes: dict[str, Array]) -> tuple[Array, tuple]:
+    def total(probes: dict[str, Array]) -> tuple[Array, tuple[Any, ...]]:
         states = {}
         for name, place in found.items():
             sides = (place.layer.inputs, place.layer.inputs)

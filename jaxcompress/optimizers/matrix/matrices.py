@@ -1,5 +1,7 @@
 """Which leaves optimizers see as matrices, and products of these."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -54,7 +56,7 @@ def hidden(axes: Axes | None = None) -> Selector:
     return lambda params: map_named(chosen, params)
 
 
-def matrix_axes(caller: str, name: str, leaf, known: dict[str, LeafAxes] | None) -> LeafAxes:
+def matrix_axes(caller: str, name: str, leaf: Any, known: dict[str, LeafAxes] | None) -> LeafAxes:
     """The roles of a leaf that is to be seen as matrices.
 
     Raises:

@@ -7,6 +7,7 @@ each shape of a thousand rows. Loops over products of one small shape take secon
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -97,10 +98,10 @@ def by_shape(function: Callable[..., Array], tree: PyTree, *rest: PyTree) -> PyT
     """
     leaves, outline = jax.tree.flatten(tree)
     rows = list(zip(leaves, *map(outline.flatten_up_to, rest), strict=True))
-    alike: dict[tuple, list[int]] = {}
+    alike: dict[tuple[Any, ...], list[int]] = {}
     for place, row in enumerate(rows):
         alike.setdefault(tuple(x.shape[1:] for x in row), []).append(place)
-    results: list = [None] * len(rows)
+    results: list[Any] = [None] * len(rows)
     for places in alike.values():
         joined = [jnp.concatenate(x) for x in zip(*(rows[place] for place in places), strict=True)]
         found = _few_at_once(function, joined)

@@ -140,7 +140,7 @@ def scale_by_shampoo(
         }
         return jnp.zeros_like(leaf, jnp.float32), correlations
 
-    def grown(gradient: Array, name: str, first: PyTree, correlations: Sides) -> tuple:
+    def grown(gradient: Array, name: str, first: PyTree, correlations: Sides) -> tuple[Any, ...]:
         if not correlations:
             return {}, {}
         roles = matrix_axes("scale_by_shampoo", name, gradient, known)

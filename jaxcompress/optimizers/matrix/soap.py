@@ -155,7 +155,9 @@ def scale_by_soap(
         following = next_bases(correlations, bases, count == 1)
         taken = jnp.maximum(count - 1, 1)
 
-        def change(first: Array, name: str, second: Array, old: Sides, new: Sides) -> tuple:
+        def change(
+            first: Array, name: str, second: Array, old: Sides, new: Sides
+        ) -> tuple[Any, ...]:
             roles = roles_of(name, first, old)
             if not old:
                 return first, second
@@ -185,7 +187,9 @@ def scale_by_soap(
         check_gradients("scale_by_soap", updates, params, state.moments["first_moment"])
         count = jnp.asarray(optax.safe_increment(state.count))
 
-        def on_leaf(gradient: Array, name: str, first, second, correlations, bases) -> tuple:
+        def on_leaf(
+            gradient: Array, name: str, first, second, correlations, bases
+        ) -> tuple[Any, ...]:
             roles = roles_of(name, gradient, bases)
             wide = gradient.astype(jnp.float32)
             update, first, second = step(count, wide, first, second, bases, roles)

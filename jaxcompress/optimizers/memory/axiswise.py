@@ -25,7 +25,7 @@ Within = Callable[[LeafAxes, int], tuple[int, ...]]
 
 
 def axiswise(
-    caller: str, step: Callable[..., tuple], axes: Axes | None, **within: Within
+    caller: str, step: Callable[..., tuple[Any, ...]], axes: Axes | None, **within: Within
 ) -> optax.GradientTransformation:
     """Runs `step` on every leaf in float32, its moments of size 1 along some axes.
 
@@ -73,7 +73,7 @@ def axiswise(
         check_gradients(caller, updates, params)
         count = optax.safe_increment(state.count)
 
-        def on_leaf(name: str, gradient: Array, *moments: Array) -> tuple:
+        def on_leaf(name: str, gradient: Array, *moments: Array) -> tuple[Any, ...]:
             roles = axes_of(name, gradient, known)
             update, *after = step(roles, count, gradient.astype(jnp.float32), *moments)
             return narrowed(update, gradient.dtype), *after

@@ -6,6 +6,7 @@ cut into blocks and kept between steps.
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -71,7 +72,7 @@ class BlockFormat:
     block_size: int
     levels: Shares
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_count(self.name, "block_size", self.block_size, least=2)
         if self.block_size & (self.block_size - 1):
             raise ValueError(f"{self.name}(block_size={self.block_size}) must be a power of two.")
@@ -258,7 +259,7 @@ def bfloat16() -> Bfloat16Format:
     return Bfloat16Format()
 
 
-def is_stored(node) -> bool:
+def is_stored(node: Any) -> bool:
     """True for a `Stored`; as `is_leaf` it walks a state by arrays."""
     return isinstance(node, Stored)
 

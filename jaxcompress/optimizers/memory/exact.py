@@ -7,7 +7,7 @@ below 0. Both are seen in the jaxprs of `init` and `update`, whatever fields are
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +57,7 @@ class Fact(NamedTuple):
     weights: bool = False
 
 
-def follows_values(function: Callable, tree: PyTree) -> PyTree:
+def follows_values(function: Callable[..., Any], tree: PyTree) -> PyTree:
     """Marks the results that follow from what a tree's leaves hold.
 
     The function is traced once and never run. A result is marked when a chain of
@@ -81,7 +81,7 @@ def follows_values(function: Callable, tree: PyTree) -> PyTree:
 
 
 def exact_leaves(
-    update: Callable, updates: optax.Updates, state: optax.OptState, params: Params
+    update: Callable[..., Any], updates: optax.Updates, state: optax.OptState, params: Params
 ) -> Exact:
     """Marks the leaves of a state that an update copies params to, or takes roots of.
 
@@ -114,7 +114,7 @@ def exact_leaves(
     return Exact([fact.weights for fact in after], [i in walk.rooted for i in range(of_state)])
 
 
-def _program(function: Callable, *arguments: PyTree) -> tuple[ClosedJaxpr, PyTree]:
+def _program(function: Callable[..., Any], *arguments: PyTree) -> tuple[ClosedJaxpr, PyTree]:
     """The jaxpr of a part of an optimizer, and the outline of its result."""
     try:
         return jax.make_jaxpr(function, return_shape=True)(*arguments)

@@ -171,7 +171,7 @@ def quantize_state(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _as_begun(state: PyTree, init: Callable, params: Params) -> PyTree:
+def _as_begun(state: PyTree, init: Callable[..., Any], params: Params) -> PyTree:
     """The leaves of the state in the nodes that `init` makes; see `in_nodes_of`."""
     if any(map(is_stored, jax.tree.leaves(state, is_leaf=is_stored))):
         return state
@@ -209,7 +209,7 @@ def _check_coded(state: PyTree, exact: Exact) -> None:
             )
 
 
-def _name(path: tuple) -> str:
+def _name(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
@@ -243,7 +243,7 @@ def _one_after(stored: Stored) -> Array:
     return 1 + jnp.minimum(bits.astype(jnp.float32), 0)
 
 
-def _selected_shapes(params: Params, select: Selector) -> dict[tuple, tuple[int, ...]]:
+def _selected_shapes(params: Params, select: Selector) -> dict[tuple[Any, ...], tuple[int, ...]]:
     """The shapes of the selected params, by path."""
     shapes = {}
     chosen, names = chosen_by("quantize_state", select, params), jax.tree.leaves(leaf_names(params))

@@ -80,12 +80,12 @@ def skip_nonfinite(
     def update(updates: optax.Updates, state: Any, params: Params = None, **extra):
         check_gradients("skip_nonfinite", updates, params)
 
-        def take() -> tuple:
+        def take() -> tuple[Any, ...]:
             return inner.update(updates, state.inner, params, **extra)
 
         outline = jax.eval_shape(take)[0]
 
-        def skip() -> tuple:
+        def skip() -> tuple[Any, ...]:
             still = jax.tree.map(
                 lambda gradient, shape: jnp.full_like(gradient, -0.0, shape.dtype),
                 updates,
@@ -160,7 +160,7 @@ def check_order(caller: str, opt_state: optax.OptState) -> None:
         check_order(caller, held)
 
 
-def _nodes(opt_state: optax.OptState, kind) -> list:
+def _nodes(opt_state: optax.OptState, kind) -> list[Any]:
     """The outermost nodes of a class in a state."""
     nodes = jax.tree.leaves(unwrapped(opt_state), is_leaf=lambda node: isinstance(node, kind))
     return [node for node in nodes if isinstance(node, kind)]

@@ -229,7 +229,7 @@ def synflow(
 
 
 def _by_loss(
-    caller: str, score: Callable, fn: Model, params: Params, loss: Loss, batches: Batches
+    caller: str, score: Callable[..., Any], fn: Model, params: Params, loss: Loss, batches: Batches
 ) -> Criterion:
     """The criterion that holds score(trained leaves, their mean loss)."""
     check_model(caller, fn)

@@ -4,6 +4,8 @@ Those that accumulate gradients are in `gradients`, those that need a model and 
 `activations` and `initialization`.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -136,7 +138,7 @@ def _uniform(key: Key, params: Params) -> PyTree:
     return jax.tree.unflatten(structure, scores)
 
 
-def stateless(score) -> Criterion:
+def stateless(score: Any) -> Criterion:
     """Makes a criterion of a score that needs nothing but the params."""
     return Criterion(lambda params: (), lambda grads, state, params: state, score)
 

@@ -34,7 +34,7 @@ class FisherBlocks:
     size: int = 50
     damping: float = 1e-5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "size", check_count("FisherBlocks", "size", self.size))
         check_positive("FisherBlocks", "damping", self.damping)
 

@@ -1,6 +1,7 @@
 """SparseGPT: prunes inputs in turn, and adjusts the weights of those that follow."""
 
 from fractions import Fraction
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -97,14 +98,16 @@ def sparsegpt(
         worth = jnp.where(jnp.diagonal(second_moment) > 0, 1 / jnp.square(pivots), 0.0)
         rounded = rounding(weight)
 
-        def opened(rows: tuple, pulls: Array) -> tuple:
+        def opened(rows: tuple[Any, ...], pulls: Array) -> tuple[Any, ...]:
             """Adds where the weights of a block stay."""
             _, weights, _, worth, share = rows
             alive = weights != 0
             scores = jnp.where(alive, jnp.square(weights - pulls) * worth[:, None], 0.0)
             return *rows[:3], pattern(scores, share[0], _COLUMNS) & alive
 
-        def decide(row: tuple, pull: Array, error: Array) -> tuple[Array, tuple[Array, Array]]:
+        def decide(
+            row: tuple[Any, ...], pull: Array, error: Array
+        ) -> tuple[Array, tuple[Array, Array]]:
             j, weights, pivot, stays = row
             del error  # 0: this input had no turn yet.
             weights = weights - pull

@@ -62,7 +62,7 @@ class Growth:
     fraction: ArrayLike | optax.Schedule = 0.3
     share: Share = as_dropped
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_criterion("Growth", self.criterion)
         check_takes("Growth", "share", self.share, 4, "Take one of prune.shares.")
         if is_number(self.fraction):
@@ -264,7 +264,7 @@ def _restarted(
         )
     )
 
-    def restarted(path: tuple, leaf, first):
+    def restarted(path: tuple[Any, ...], leaf, first):
         begin = start_of_param(path, leaf, shapes)
         if begin is None:
             return leaf

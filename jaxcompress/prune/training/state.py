@@ -3,7 +3,7 @@
 Which weights go, and when, is decided by the transformations that hold a `PruneState`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -181,7 +181,7 @@ def masked_update(
     updates: optax.Updates,
     inner_state: optax.OptState,
     params: Params,
-    **extra,
+    **extra: Any,
 ) -> tuple[optax.Updates, optax.OptState]:
     """The inner update on masked gradients, landing on 0 outside the masks."""
 

@@ -6,6 +6,7 @@ proportional to q / p, so that with enough of them it is nearly a draw from q.
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,9 @@ def members(entries: int, blocks: int, seed: int) -> np.ndarray:
     return table
 
 
-def chosen(mean: Array, log_variance: Array, table: np.ndarray, key: Key, form: tuple) -> Array:
+def chosen(
+    mean: Array, log_variance: Array, table: np.ndarray, key: Key, form: tuple[Any, ...]
+) -> Array:
     """The index of a candidate for each block of a layer, by importance sampling.
 
     Args:

@@ -1,7 +1,7 @@
 """One leaf of noisy weights, some of whose blocks may be encoded by now."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -140,7 +140,7 @@ def extended(
     return Coded(held.reshape(*beside["log_deviation"].shape, -1), jnp.int32(last))
 
 
-def leaf_of(coded: Coded, beside: Beside, like, layout: Layout) -> RandomCode:
+def leaf_of(coded: Coded, beside: Beside, like: Any, layout: Layout) -> RandomCode:
     """The leaf that is shipped, all of whose blocks are encoded."""
     scale = jnp.exp(beside["log_deviation"].astype(jnp.float32)) * CELL
     return RandomCode.from_indices(

@@ -37,7 +37,7 @@ def diagnose(
     quantized: Params,
     batches: Iterable[Any],
     *,
-    activations: Activations | Rules | None = None,
+    activations: Activations | Rules[Any] | None = None,
 ) -> Diagnosis:
     """Measures where a compressed model loses its signal: site by site, leaf by leaf.
 
@@ -135,7 +135,7 @@ def _step(fn: Model, running: Model, sites: list[Site]):
     rules = Rules({glob.escape(name): _both for name in names}) if names else ()
 
     @jax.jit
-    def step(params: Params, coarse: Params, inputs: tuple) -> dict[str, Sums]:
+    def step(params: Params, coarse: Params, inputs: tuple[Any, ...]) -> dict[str, Sums]:
         places = trace(fn, params, *inputs).places  # of the shapes of this batch
         _, exact = capture(fn, rules)(params, *inputs)
         _, other = capture(running, rules)(coarse, *inputs)
@@ -149,7 +149,7 @@ def _both(data: Array, weight: Any, output: Array) -> tuple[Array, Array]:
     return data, output
 
 
-def _rows(site: Site, weights: tuple, sums: Sums | None, hidden: str) -> list[SiteSignal]:
+def _rows(site: Site, weights: tuple[Any, ...], sums: Sums | None, hidden: str) -> list[SiteSignal]:
     """A row of a site for each layer."""
     signal, noise = (np.asarray(each, np.float64) for each in weights)
     layers = max(len(signal), 1 if sums is None else sums.signal.shape[1])
@@ -215,7 +215,7 @@ def _check_same(params: Params, quantized: Params) -> None:
             )
 
 
-def _checked(batches: Iterable[Any]) -> Iterator[tuple]:
+def _checked(batches: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
     """The batches as tuples of inputs, none of them empty or with a NaN."""
     for index, batch in enumerate(batches):
         inputs = as_inputs(batch)

@@ -27,7 +27,7 @@ def activation_aware(
     fn: Model,
     params: Params,
     batches: Iterable[Any],
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     *,
     ranges: Ranges = min_max,
     strengths: Sequence[float] = STRENGTHS,
@@ -92,7 +92,7 @@ def activation_aware(
     )
 
 
-def _candidates(way: Way, mean: dict, strengths: Sequence[float]):
+def _candidates(way: Way, mean: dict[Any, Any], strengths: Sequence[float]):
     """No factor, and those of each strength: what the data are multiplied by."""
     data = largest(way, mean)
     low = np.full(way.groups.max(initial=-1) + 1, np.inf)
@@ -109,7 +109,7 @@ def _candidates(way: Way, mean: dict, strengths: Sequence[float]):
     return found
 
 
-def _error(reader: Reader, assigned: dict, ranges: Ranges) -> Error:
+def _error(reader: Reader, assigned: dict[Any, Any], ranges: Ranges) -> Error:
     """The mean squared error of a weight's outputs on exact data, and their energy."""
     choice = assigned[reader.leaf]
 

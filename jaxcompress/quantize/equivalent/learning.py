@@ -193,7 +193,7 @@ class _Turn:
         return self.rotation.size**-1 + self.beside @ nearest @ self.beside.T
 
 
-def _step(objective: Callable) -> Callable:
+def _step(objective: Callable[..., Any]) -> Callable[..., Any]:
     """One step of Cayley descent on each of the matrices."""
 
     def step(matrices: Matrices, batch, rate: Array) -> Matrices:

@@ -40,7 +40,7 @@ def smooth(
     fn: Model,
     params: Params,
     batches: Iterable[Any],
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     activations: Activations,
     *,
     strengths: Sequence[float] = STRENGTHS,
@@ -144,7 +144,7 @@ def per_site(spec: QuantSpec = int8(), *, ranges: RangeEstimator = min_max) -> A
     return Activations(of_site, spec, 1)
 
 
-def _candidates(way: Way, params: Params, most: dict, strengths: Sequence[float]):
+def _candidates(way: Way, params: Params, most: dict[Any, Any], strengths: Sequence[float]):
     """No factor, and those of each strength: what the data are multiplied by."""
     leaves = named_leaves(params)
     of_weights = {
@@ -159,7 +159,7 @@ def _candidates(way: Way, params: Params, most: dict, strengths: Sequence[float]
     return found
 
 
-def _error(reader: Reader, assigned: dict, activations: Activations) -> Error:
+def _error(reader: Reader, assigned: dict[Any, Any], activations: Activations) -> Error:
     """The squared error of a weight's outputs on rounded data, and their energy."""
     choice = assigned[reader.leaf]
 
@@ -175,7 +175,7 @@ def _error(reader: Reader, assigned: dict, activations: Activations) -> Error:
     return error
 
 
-def _check_follows(ways: Sequence[Way], rows: dict, activations: Activations) -> None:
+def _check_follows(ways: Sequence[Way], rows: dict[Any, Any], activations: Activations) -> None:
     """Raises a ValueError for ranges that do not depend on the data."""
     for way in ways[:1]:
         site = way.readers[0].site

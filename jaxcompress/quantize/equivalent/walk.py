@@ -64,7 +64,7 @@ def surveyed(
     fn: Model,
     params: Params,
     batches: Iterable[Any],
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     observer_of: Callable[[int], Observer],
 ) -> Survey:
     """Checks what a verb is given, and observes the data of weights that take factors.

@@ -70,7 +70,7 @@ def check_weights(caller: str, params: Params, program: Program) -> None:
             check_finite(caller, name, jnp.asarray(leaf))
 
 
-def checked_batches(caller: str, batches: Iterable[Any]) -> list[tuple]:
+def checked_batches(caller: str, batches: Iterable[Any]) -> list[tuple[Any, ...]]:
     """The batches as tuples of inputs: at least one, none empty or with a NaN."""
     inputs = [as_inputs(batch) for batch in as_batches(caller, batches)]
     for number, each in enumerate(inputs):
@@ -144,7 +144,7 @@ def of_matrices(
     caller: str,
     fn: Model,
     program: Program,
-    batches: Sequence[tuple],
+    batches: Sequence[tuple[Any, ...]],
     observers: Mapping[str, Observer],
 ) -> Callable[[Params], dict[str, Any]]:
     """Makes the function from params to what observers of leaves read over the batches.

@@ -9,6 +9,7 @@ the rounding.
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,17 +42,17 @@ from jaxcompress.quantize.execution.obstacles import obstacle_to_codes
 from jaxcompress.quantize.execution.parts import UNROTATED, WITH_CODES, by_parts, unrotatable
 from jaxcompress.quantize.execution.signs import sign_obstacle, signs_product
 
-Form = Callable[[Site, Callable, Array, QTensor], Array]
+Form = Callable[[Site, Callable[..., Any], Array, QTensor], Array]
 """(site, apply, data, weight) to the output of the site's equation."""
 
 
-def materialized(site: Site, apply: Callable, data: Array, weight) -> Array:
+def materialized(site: Site, apply: Callable[..., Any], data: Array, weight: Any) -> Array:
     """Dequantizes the weight and runs the site's own equation on it."""
     del site
     return _apart(apply(data, materialize(weight)))
 
 
-def scaled(site: Site, apply: Callable, data: Array, weight: QTensor) -> Array:
+def scaled(site: Site, apply: Callable[..., Any], data: Array, weight: QTensor) -> Array:
     """Multiplies data with codes widened to their dtype, and scales the product.
 
     Also known as: weight-only quantization (W8A16, W4A16).
@@ -79,7 +80,7 @@ def integer(activations: Activations) -> Form:
     Also known as: W8A8, integer-only matrix products.
     """
 
-    def form(site: Site, apply: Callable, data: Array, weight: QTensor) -> Array:
+    def form(site: Site, apply: Callable[..., Any], data: Array, weight: QTensor) -> Array:
         multiply = _integer_dot if site.is_matmul else _integer_convolution
 
         def rounded(data, weight):
@@ -115,7 +116,7 @@ def bits(activations: Activations) -> Form:
     Also known as: XNOR-popcount, bitwise execution of binary and ternary networks.
     """
 
-    def form(site: Site, apply: Callable, data: Array, weight: QTensor) -> Array:
+    def form(site: Site, apply: Callable[..., Any], data: Array, weight: QTensor) -> Array:
         def rounded(data, weight):
             return signs_product(site, data, weight, activations)
 
@@ -127,7 +128,7 @@ def bits(activations: Activations) -> Form:
     return form
 
 
-def _with_gradient_of(exact: Callable, rounded: Callable) -> Callable:
+def _with_gradient_of(exact: Callable[..., Any], rounded: Callable[..., Any]) -> Callable[..., Any]:
     """Gives `rounded(data, weight)` the derivatives of `exact` at the same operands.
 
     By the data and the scales, in both modes; codes are integers and have none.
@@ -163,18 +164,18 @@ def by_name(activations: Activations) -> dict[str, Form]:
 def _of_codes(form: Form) -> Form:
     """The form for quantized weights, and the site's own equation for all others."""
 
-    def multiply(site: Site, apply: Callable, data: Array, weight) -> Array:
+    def multiply(site: Site, apply: Callable[..., Any], data: Array, weight) -> Array:
         return (form if isinstance(weight, QTensor) else _plain)(site, apply, data, weight)
 
     return multiply
 
 
-def _plain(site: Site, apply: Callable, data: Array, weight) -> Array:
+def _plain(site: Site, apply: Callable[..., Any], data: Array, weight) -> Array:
     del site
     return apply(data, weight)
 
 
-def possible(site: Site, weight, activations: Activations) -> tuple[tuple[str, ...], str]:
+def possible(site: Site, weight: Any, activations: Activations) -> tuple[tuple[str, ...], str]:
     """Which forms can run at a site, and the reason where one cannot."""
     if isinstance(weight, Rotated):
         if reason := unrotatable(site, weight):
@@ -200,7 +201,7 @@ def possible(site: Site, weight, activations: Activations) -> tuple[tuple[str, .
 
 
 def _integer_dot(
-    site: Site, apply: Callable, data: Array, weight: QTensor, activations: Activations
+    site: Site, apply: Callable[..., Any], data: Array, weight: QTensor, activations: Activations
 ) -> Array:
     del apply
     rows = site.rows(data).astype(jnp.float32)  # (batch…, M, K)
@@ -218,7 +219,7 @@ def _integer_dot(
     return site.output(multiply(parts, scales, codes, scale)).astype(site.dtype)
 
 
-def _integer_product(site: Site, weight: QTensor) -> tuple[Callable, Array]:
+def _integer_product(site: Site, weight: QTensor) -> tuple[Callable[..., Any], Array]:
     """(rows, codes, scale) -> (rows, N), and the codes as that product takes them."""
     spec = weight.spec
     grouped = isinstance(spec.sharing, Group)
@@ -240,7 +241,7 @@ def _scaled(sums: Array, scale: Array) -> Array:
 
 
 def _integer_convolution(
-    site: Site, apply: Callable, data: Array, weight: QTensor, activations: Activations
+    site: Site, apply: Callable[..., Any], data: Array, weight: QTensor, activations: Activations
 ) -> Array:
     """Multiplies codes; data that are not finite have no code and run in floats."""
     finite = jnp.all(jnp.isfinite(data))
@@ -249,7 +250,7 @@ def _integer_convolution(
 
 
 def _convolution_of_codes(
-    site: Site, apply: Callable, data: Array, weight: QTensor, *, activations: Activations
+    site: Site, apply: Callable[..., Any], data: Array, weight: QTensor, *, activations: Activations
 ) -> Array:
     parts, scales = encode(data.astype(jnp.float32), site, activations)
     stored = weight.unpacked_codes  # (output, contracting…), as leaves are stored
@@ -262,7 +263,7 @@ def _convolution_of_codes(
     return (y * weight.scales.reshape(features)).astype(site.dtype)
 
 
-def _feature_axis(site: Site, apply: Callable, kernel: Array) -> int:
+def _feature_axis(site: Site, apply: Callable[..., Any], kernel: Array) -> int:
     """Finds the output axis of the kernel's features: the one that grows with them."""
     # Asking the equation for its shape works for any dimension numbers and groups.
     grown = list(kernel.shape)

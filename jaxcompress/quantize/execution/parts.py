@@ -1,6 +1,7 @@
 """Multiplying data with leaves that hold leaves: each part in a way of its own."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ UNROTATED = "calibration saw data that are not rotated; take dynamic() to multip
 """Why fixed ranges say nothing of the data that meet a rotated weight."""
 
 
-def by_parts(multiply: Callable) -> Callable:
+def by_parts(multiply: Callable[..., Any]) -> Callable[..., Any]:
     """Takes leaves that hold leaves apart, and multiplies what they hold.
 
         rotated     rows of the data are rotated, and meet the weight as it is stored;
@@ -35,7 +36,7 @@ def by_parts(multiply: Callable) -> Callable:
       The same function for every weight.
     """
 
-    def product(site: Site, apply: Callable, data: Array, weight) -> Array:
+    def product(site: Site, apply: Callable[..., Any], data: Array, weight) -> Array:
         if isinstance(weight, Rotated) and not unrotatable(site, weight):
             return product(site, apply, rotated_data(site, data, weight), weight.leaf)
         if isinstance(weight, Corrected) and _is_linear(site):

@@ -152,7 +152,7 @@ Trial = Callable[[tuple[str, ...]], Mapping[str, float]]
 """Names of leaves to hold dense to the seconds of the model, "dense" and "planned"."""
 
 
-def _trial(running: Model, params: Params, inputs: tuple, probe: Probe) -> Trial:
+def _trial(running: Model, params: Params, inputs: tuple[Any, ...], probe: Probe) -> Trial:
     """Makes the function that times the whole model with some leaves held dense."""
     jitted = jax.jit(running)
 
@@ -188,17 +188,17 @@ class _Stop(NamedTuple):
     """A site in program order, with the shapes of its operands."""
 
     site: Site
-    apply: Callable
+    apply: Callable[..., Any]
     data: jax.ShapeDtypeStruct
     weight: Any
 
 
-def _stops(fn: Model, params: Params, inputs: tuple) -> list[_Stop]:
+def _stops(fn: Model, params: Params, inputs: tuple[Any, ...]) -> list[_Stop]:
     """Lists the sites in program order by an abstract trace; nothing is computed."""
     # By name, since JAX may trace a body (of a scan, say) more than once.
     stops: dict[str, _Stop] = {}
 
-    def record(site: Site, apply: Callable, data: Array, weight):
+    def record(site: Site, apply: Callable[..., Any], data: Array, weight):
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (data, weight))
         stops[site.name] = _Stop(site, apply, *shapes)
         return apply(data, weight)

@@ -5,6 +5,7 @@ made in `plan`.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 
@@ -65,7 +66,7 @@ def in_forms(fn: Model, forms: Mapping[str, Form]) -> Model:
     """Rewrites the model so that each named site runs in its form."""
     other = by_name(dynamic())["materialized"]
 
-    def replacement(site: Site, apply: Callable, data: Array, weight):
+    def replacement(site: Site, apply: Callable[..., Any], data: Array, weight):
         return forms.get(site.name, other)(site, apply, data, weight)
 
     return rewrite(fn, replacement)

@@ -1,6 +1,6 @@
 """The keyword arguments that all formats share, as the choices of a `QuantSpec`."""
 
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.formats import scales as storages
@@ -78,7 +78,7 @@ def _sharing(caller: str, keywords: Keywords) -> sharing.Sharing:
     return sharing.Block(*(check_count(caller, "block", count) for count in block))
 
 
-def _named(caller: str, argument: str, name: str, choices: dict):
+def _named(caller: str, argument: str, name: str, choices: dict[Any, Any]):
     if not isinstance(name, str) or name not in choices:
         known = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{caller}({argument}={name!r}) must be one of {known}.")

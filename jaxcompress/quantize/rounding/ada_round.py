@@ -1,5 +1,7 @@
 """AdaRound: for each weight the upper or the lower level, found by gradients."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,7 +97,7 @@ def ada_round(
             pulls = jnp.where(between, 1 - jnp.abs(2 * shares - 1) ** power, 0.0)
             return jnp.sum(losses(errors)) / mean + pull * jnp.sum(pulls)
 
-        def step(state: tuple, now: tuple[Array, Array]) -> tuple[tuple, None]:
+        def step(state: tuple[Any, ...], now: tuple[Array, Array]) -> tuple[tuple[Any, ...], None]:
             hidden, moments = state
             slope = jax.grad(objective)(hidden, *now)
             with jax.numpy_dtype_promotion("standard"):

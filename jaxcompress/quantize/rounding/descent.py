@@ -1,5 +1,7 @@
 """Coordinate descent on codes, and the fall back to the nearest ones."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from jaxcompress.core.types import Array
@@ -26,7 +28,7 @@ def polished(columns: Columns, codes: Array, moment: Array, block_size: int) -> 
       (inputs, outputs) codes.
     """
 
-    def decide(row: tuple, pull: Array, drift: Array) -> tuple[Array, Array]:
+    def decide(row: tuple[Any, ...], pull: Array, drift: Array) -> tuple[Array, Array]:
         weights, on, energy, codes = row
         value = columns.decode(codes, on)
         target = value - pull / energy

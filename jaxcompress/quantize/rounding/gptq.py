@@ -1,5 +1,7 @@
 """GPTQ: rounds inputs in turn, and lets those that follow make up for the errors."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -120,7 +122,7 @@ def nearest_plane(columns: Columns, factor: Array, block_size: int) -> Array:
       block_size: inputs whose errors are taken off all others at once.
     """
 
-    def decide(row: tuple, pull: Array, error: Array) -> tuple[Array, Array]:
+    def decide(row: tuple[Any, ...], pull: Array, error: Array) -> tuple[Array, Array]:
         weights, on, pivot = row
         del error  # 0: this input had no turn yet.
         target = weights - pull

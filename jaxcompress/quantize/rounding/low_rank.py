@@ -82,7 +82,7 @@ def low_rank(
     rank: int = 32,
     *,
     rounds: int = 3,
-    factors: QuantSpec | np.dtype | type = jnp.bfloat16,
+    factors: QuantSpec | np.dtype | type[Any] = jnp.bfloat16,
     root: Root = exact_root,
     begin: Begin = from_error,
 ) -> Rounding:
@@ -228,7 +228,7 @@ def _product(found: _Found, stored: Solver) -> Array:
     return stored.weight(found.left) @ stored.weight(found.right)
 
 
-def _stored(factors: QuantSpec | np.dtype | type) -> Solver:
+def _stored(factors: QuantSpec | np.dtype | type[Any]) -> Solver:
     """How a factor becomes what is stored of it, as the solver of a matrix."""
     if isinstance(factors, QuantSpec):
         if not isinstance(factors.sharing, Channel | Tensor):

@@ -78,7 +78,7 @@ def check_importance(caller: str, importance: Array) -> None:
         raise ValueError(f"{caller}(importance={shown(importance)}) must be finite and at least 0.")
 
 
-def importance_named(caller: str, name: str, leaf, counts: Mapping[str, Any]) -> Any:
+def importance_named(caller: str, name: str, leaf: Any, counts: Mapping[str, Any]) -> Any:
     """The importance of a leaf, one number for each weight or sizes of 1.
 
     Args:

@@ -1,7 +1,7 @@
 """What a scale search is: it chooses among stored scales, which no range can name."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ class ScaleSearch(NamedTuple):
     find: Callable[[Array, Cut, QuantSpec, Array | None], Grid]
 
 
-def check_scales(caller: str, spec: QuantSpec, kind: type, example: str) -> None:
+def check_scales(caller: str, spec: QuantSpec, kind: type[Any], example: str) -> None:
     """Raises a ValueError unless a format stores such scales, and no zero point."""
     if not (isinstance(spec.scales, kind) and spec.symmetric):
         raise ValueError(

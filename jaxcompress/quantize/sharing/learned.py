@@ -1,5 +1,7 @@
 """Codebooks learned in training: weights meet the model as levels that are trained."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -38,7 +40,7 @@ from jaxcompress.quantize.weights import check_values
 
 
 def learned_codebooks(
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     *,
     axes: Axes | None = None,
     select: Selector | None = None,

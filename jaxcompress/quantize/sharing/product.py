@@ -59,7 +59,7 @@ class Vectors:
     stored: Literal["float32", "bfloat16", "float16"] = "float32"
     iterations: int = 100
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         set_whole(self, "length", "entries", "iterations")
         check_count("Vectors", "length", self.length)
         check_count("Vectors", "iterations", self.iterations)

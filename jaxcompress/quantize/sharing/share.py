@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,7 @@ Search = Callable[..., ScaleSearch]
 
 def share(
     params: Params,
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     importance: PyTree,
     *,
     axes: Axes | None = None,

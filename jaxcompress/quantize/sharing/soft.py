@@ -1,6 +1,6 @@
 """Soft weight sharing: a mixture of Gaussians draws weights together in training."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +55,7 @@ class Gamma(NamedTuple):
 
 
 def soft_sharing(
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     *,
     axes: Axes | None = None,
     select: Selector | None = None,

@@ -28,7 +28,7 @@ from jaxcompress.quantize.rounding.rounding import Rounding, check_rounding
 from jaxcompress.quantize.shortcut.results import PostTraining, Trial
 from jaxcompress.quantize.weights import quantize
 
-Move = Callable[[Model, Params, list, QuantSpec | Rules], tuple[Params, Report]]
+Move = Callable[[Model, Params, list[Any], QuantSpec | Rules[QuantSpec]], tuple[Params, Report]]
 """(fn, params, batches, spec) to params of the same function, easier to round."""
 
 Made = tuple[Params, Report]
@@ -55,7 +55,7 @@ def post_training(
     fn: Model,
     params: Params,
     batches: Iterable[Any],
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     members: Members = Members(),
     *,
     held_out: float = 0.25,
@@ -169,7 +169,9 @@ class _Best(NamedTuple):
         return self._replace(trials=(*self.trials, Trial(name, error, f"not kept: {change}")))
 
 
-def _split(caller: str, batches: list, share: float) -> tuple[list[tuple], list[tuple]]:
+def _split(
+    caller: str, batches: list[Any], share: float
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
     """Batches to calibrate with and batches to judge by, at least one each."""
     inputs = [as_inputs(batch) for batch in batches]
     if len(inputs) > 1:
@@ -187,7 +189,7 @@ def _split(caller: str, batches: list, share: float) -> tuple[list[tuple], list[
 
 
 def _error(
-    caller: str, fn: Model, params: Params, batches: list[tuple]
+    caller: str, fn: Model, params: Params, batches: list[tuple[Any, ...]]
 ) -> Callable[[Params], float]:
     """Makes quantized params -> relative error of the outputs."""
     run = jax.jit(fn)

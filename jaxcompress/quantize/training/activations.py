@@ -1,5 +1,7 @@
 """Quantization-aware training of activations: data rounded as execution rounds them."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -16,7 +18,7 @@ from jaxcompress.quantize.execution.activations import MADE_BY, Activations
 from jaxcompress.quantize.execution.parts import UNROTATED, by_parts
 
 
-def fake_quantize_activations(fn: Model, activations: Activations | Rules) -> Model:
+def fake_quantize_activations(fn: Model, activations: Activations | Rules[Any]) -> Model:
     """Rounds the data of every dot and convolution of a model to codes.
 
     For training with quantized activations, and to see what they cost before running on

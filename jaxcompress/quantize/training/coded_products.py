@@ -8,7 +8,7 @@ differentiable as often as one likes, backwards.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -105,7 +105,7 @@ def _matmul_forward(how: Precision, a: Array, b: Array, known: Known, key: Key |
     return matmul(how, a, b, known, key), (a, b, known, key)
 
 
-def _matmul_backward(how: Precision, kept: tuple, gradient: Array):
+def _matmul_backward(how: Precision, kept: tuple[Any, ...], gradient: Array):
     a, b, known, key = kept
     one, other = _parted(key)
 
@@ -138,7 +138,7 @@ def multiplied(a: Array, b: Array, first: Levels, second: Levels) -> Array:
     return _dot(a, b)
 
 
-def _by_floats(a: Array, b: Array, dtypes: tuple) -> Array:
+def _by_floats(a: Array, b: Array, dtypes: tuple[Any, ...]) -> Array:
     # The numbers are levels by now, so the casts are exact: a compiler that drops a
     # cast and its opposite changes nothing.
     return _dot(a.astype(dtypes[0]), b.astype(dtypes[1]))
@@ -195,7 +195,7 @@ def _bilinear_forward(
     return bilinear(form, how, a, b, known, key), (a, b, known, key)
 
 
-def _bilinear_backward(form: Form, how: Precision, kept: tuple, gradient: Array):
+def _bilinear_backward(form: Form, how: Precision, kept: tuple[Any, ...], gradient: Array):
     a, b, known, key = kept
     one, other = _parted(key)
 

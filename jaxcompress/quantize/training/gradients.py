@@ -23,12 +23,12 @@ from jaxcompress.graph.layouts import Lookup
 class NoisyModel(Protocol):
     """A model whose backward pass draws noise."""
 
-    def __call__(self, params: Params, *inputs, step: Step) -> PyTree:
+    def __call__(self, params: Params, *inputs: Any, step: Step) -> PyTree:
         """The outputs of the model; differentiable backwards."""
         ...
 
 
-def quantized_gradients(fn: Model, bits: int | Rules = 6) -> NoisyModel:
+def quantized_gradients(fn: Model, bits: int | Rules[Any] = 6) -> NoisyModel:
     """Rounds the gradient of every layer's output to a few bits, at random.
 
     Also known as: DoReFa gradient quantization, low bitwidth gradients.
@@ -93,7 +93,7 @@ def _checked(bits: Any) -> int:
 
 
 def _replacement(bits: int, key: Key) -> Replacement:
-    def replacement(site: Site, apply: Callable, data: Array, weight: Any) -> Array:
+    def replacement(site: Site, apply: Callable[..., Any], data: Array, weight: Any) -> Array:
         y = apply(data, weight)
         if isinstance(site.layout, Lookup) or not jnp.issubdtype(site.dtype, jnp.floating):
             return y

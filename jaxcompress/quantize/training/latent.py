@@ -1,6 +1,7 @@
 """The leaf of a weight in training: full precision, rounded where a model reads it."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,7 @@ class Latent(CompressedLeaf):
     ranges: Ranges
     dtype: np.dtype
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         flax_leaf.register(Latent, CompressedLeaf)
 
     @classmethod
@@ -87,12 +88,12 @@ class Latent(CompressedLeaf):
     def with_parts(self, parts: dict[str, Array]) -> "Latent":
         return dataclasses.replace(self, array=parts["array"])
 
-    def tree_flatten_with_keys(self):
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
         static = (self.contracting, self.output, self.spec, self.ranges, self.dtype)
         return ((jax.tree_util.GetAttrKey("array"), self.array),), static
 
     @classmethod
-    def tree_unflatten(cls, static, children) -> "Latent":
+    def tree_unflatten(cls, static: Any, children: Any) -> "Latent":
         return cls(*children, *static)
 
     def __repr__(self) -> str:

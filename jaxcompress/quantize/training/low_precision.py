@@ -33,7 +33,7 @@ class LowPrecisionModel(Protocol):
     """A model whose products have low-bit operands, forward and backward."""
 
     def __call__(
-        self, params: Params, histories: Companions, *inputs, step: Step = Step()
+        self, params: Params, histories: Companions, *inputs: Any, step: Step = Step()
     ) -> PyTree:
         """The outputs of the model; differentiable backwards."""
         ...
@@ -55,7 +55,7 @@ class LowPrecision(NamedTuple):
     renew: Callable[[Companions, Companions], Companions]
 
 
-def low_precision(fn: Model, precision: Precision | Rules = INT8_PRECISION) -> LowPrecision:
+def low_precision(fn: Model, precision: Precision | Rules[Any] = INT8_PRECISION) -> LowPrecision:
     """Trains any model with low-bit operands in all three products of its layers.
 
     Also known as: int8 training, fp8 training, SwitchBack, quantized training (AQT),
@@ -120,7 +120,7 @@ def low_precision(fn: Model, precision: Precision | Rules = INT8_PRECISION) -> L
     check_rules("low_precision", "precision", precision, Precision, mend)
     rules = as_rules(precision)
 
-    def sites(params: Params, inputs: tuple) -> tuple[Program, dict[str, Precision]]:
+    def sites(params: Params, inputs: tuple[Any, ...]) -> tuple[Program, dict[str, Precision]]:
         program = trace(fn, params, *inputs)
         return program, choose(program, rules, lambda site: site.leaf, has_operands)
 
@@ -229,10 +229,12 @@ def _check_key(chosen: dict[str, Precision], step: Step) -> None:
     check_key("low_precision", "step.key", step.key)
 
 
-def _handler(how: Precision, key: Key | None) -> Callable:
+def _handler(how: Precision, key: Key | None) -> Callable[..., Any]:
     """What happens at a site: its product, and its histories as they are."""
 
-    def handler(site: Site, apply: Callable, data: Array, weight: Any, histories: Histories):
+    def handler(
+        site: Site, apply: Callable[..., Any], data: Array, weight: Any, histories: Histories
+    ):
         own = None if key is None else jax.random.fold_in(key, zlib.crc32(site.name.encode()))
         known = Known(*(jnp.max(each, initial=0.0) for each in histories))
         weight = materialize(weight)

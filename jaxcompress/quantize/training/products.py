@@ -1,7 +1,7 @@
 """Quantization-aware training on integer products, the ones that execution forms."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +38,8 @@ from jaxcompress.quantize.training.latent import Latent
 
 def fake_quantize_model(
     fn: Model,
-    spec: QuantSpec | Rules,
-    activations: Activations | Rules = dynamic(),
+    spec: QuantSpec | Rules[Any],
+    activations: Activations | Rules[Any] = dynamic(),
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
@@ -109,7 +109,7 @@ def _rounding(activations: Activations, pattern: str) -> Replacement:
     """The replacement of the sites of one rule: products of codes where they can be."""
     in_floats = rounded_data(activations, pattern)
 
-    def replacement(site: Site, apply: Callable, data: Array, weight) -> Array:
+    def replacement(site: Site, apply: Callable[..., Any], data: Array, weight) -> Array:
         if isinstance(weight, Latent) and _has_codes(site, weight, activations):
             return _product(site, weight, activations)(data, weight.array)
         return in_floats(site, apply, data, weight)
@@ -173,7 +173,7 @@ def _weights(weight: Latent, array: Array) -> _Rounded:
     return _rounded(x, *found_cover(weight.ranges, x, parts, weight.spec), weight.spec)
 
 
-def _product(site: Site, weight: Latent, activations: Activations) -> Callable:
+def _product(site: Site, weight: Latent, activations: Activations) -> Callable[..., Any]:
     """Makes (data, array) -> the site's output, differentiable by both."""
 
     # The codes are operands, so that a derivative of any order rounds but once.

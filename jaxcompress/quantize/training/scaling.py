@@ -4,7 +4,7 @@ A history comes back renewed as the "gradient" of the history that went in, sinc
 a backward pass meets is known in the backward pass alone.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -96,7 +96,7 @@ def delayed_scaling(history: int = 16, margin: float = 0.0) -> Scaling:
     return Scaling(check_count("delayed_scaling", "history", history), float(margin))
 
 
-def scale_of(x: Array, scaling: Scaling, known: Array, axis, highest: float) -> Array:
+def scale_of(x: Array, scaling: Scaling, known: Array, axis: Any, highest: float) -> Array:
     """The scale of each row, or of all.
 
     Args:
@@ -149,7 +149,7 @@ def _noted_forward(y: Array, histories: Histories, of_data: Array, of_weight: Ar
     return (y, histories), (histories, of_data, of_weight)
 
 
-def _noted_backward(kept: tuple, cotangents: tuple):
+def _noted_backward(kept: tuple[Any, ...], cotangents: tuple[Any, ...]):
     gradient, later = cotangents
     # What is noted has no derivative of its own.
     histories, of_data, of_weight, seen = jax.lax.stop_gradient((*kept, gradient))

@@ -1,6 +1,7 @@
 """Quantization by the optimizer alone: weights drawn to their levels."""
 
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 import optax
@@ -21,7 +22,7 @@ from jaxcompress.quantize.ranges.grids import Ranges, check_ranges, found_grid
 
 def proximal_grid(
     strength: ArrayLike | optax.Schedule,
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     *,
     axes: Axes | None = None,
     select: Selector | None = None,

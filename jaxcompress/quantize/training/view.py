@@ -1,5 +1,7 @@
 """Quantization-aware training of weights: the view that rounds as `quantize` does."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -18,7 +20,7 @@ from jaxcompress.quantize.ranges.grids import Ranges, check_ranges, found_cover
 
 
 def fake_quantize(
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     *,
     axes: Axes | None = None,
     select: Selector | None = None,

@@ -42,7 +42,9 @@ def _decode(coded: np.ndarray, layout: Layout) -> np.ndarray:
     return values
 
 
-bitmask = Coder("bitmask", 1, lambda layout: True, _least_bytes, _size_bytes, _encode, _decode)
+bitmask: Coder = Coder(
+    "bitmask", 1, lambda layout: True, _least_bytes, _size_bytes, _encode, _decode
+)
 """One bit per entry, then the words that are not zero: pruning saves bytes.
 
 n / 8 + (1 - sparsity) · n · bits / 8 bytes: smaller than `plain` where the sparsity is

@@ -50,7 +50,7 @@ def _least_bytes(layout: Layout) -> int:
     return 1 if layout.size else 0
 
 
-context = Coder(
+context: Coder = Coder(
     name="context",
     version=1,
     fits=_fits,

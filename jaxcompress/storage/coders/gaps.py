@@ -80,7 +80,7 @@ def _decode(coded: np.ndarray, layout: Layout) -> np.ndarray:
     return values
 
 
-gaps = Coder(
+gaps: Coder = Coder(
     name="gaps",
     version=1,
     fits=lambda layout: True,

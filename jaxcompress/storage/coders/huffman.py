@@ -157,7 +157,7 @@ def _looked_up(
     return values
 
 
-huffman = Coder(
+huffman: Coder = Coder(
     name="huffman",
     version=1,
     fits=lambda layout: layout.bits <= 8,

@@ -4,6 +4,7 @@ Tables are made by integers alone, so that every machine has the same ones.
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class Counters:
         self._limit = limit
         self._rates = [2 * ONE // (2 * n + 3) for n in range(limit + 1)]
 
-    def coded(self, code, context: int, bit: int) -> int:
+    def coded(self, code: Any, context: int, bit: int) -> int:
         """The bit, coded at the probability of its context, which then moves."""
         probability, seen = self._probabilities[context], self._seen[context]
         bit = code(probability, bit)

@@ -3,7 +3,7 @@
 from jaxcompress.storage.coders.coder import Coder
 from jaxcompress.storage.coders.words import bytes_to_words, packed_bytes, words_to_bytes
 
-plain = Coder(
+plain: Coder = Coder(
     name="plain",
     version=1,
     fits=lambda layout: True,

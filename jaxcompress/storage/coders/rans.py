@@ -165,7 +165,7 @@ def _popped(
     return values
 
 
-rans = Coder(
+rans: Coder = Coder(
     name="rans",
     version=1,
     fits=lambda layout: layout.bits <= 8,

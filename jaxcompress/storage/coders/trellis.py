@@ -152,7 +152,7 @@ def _least_bytes(layout: Layout) -> int:
     return 2 if layout.size else 0
 
 
-trellis = Coder(
+trellis: Coder = Coder(
     name="trellis",
     version=1,
     fits=_fits,

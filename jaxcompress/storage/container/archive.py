@@ -108,7 +108,7 @@ class Archive(NamedTuple):
 
 @contextlib.contextmanager
 def opened(
-    caller: str, path: str | os.PathLike, max_bytes: int, wanted: Wanted = all_leaves
+    caller: str, path: str | os.PathLike[Any], max_bytes: int, wanted: Wanted = all_leaves
 ) -> Iterator[Archive]:
     """A saved tree, its headers read and checked, and its files open.
 
@@ -239,7 +239,7 @@ def _volume(file: io.FileIO, max_bytes: int, counted: int) -> Volume:
 
 
 def read(
-    caller: str, path: str | os.PathLike, wanted: Wanted, max_bytes: int
+    caller: str, path: str | os.PathLike[Any], wanted: Wanted, max_bytes: int
 ) -> tuple[Archive, dict[str, Any]]:
     """Reads leaves once; every byte that it gives was verified before.
 
@@ -271,7 +271,7 @@ def read(
 
 
 @contextlib.contextmanager
-def verified(caller: str, path: str | os.PathLike, max_bytes: int) -> Iterator[Archive]:
+def verified(caller: str, path: str | os.PathLike[Any], max_bytes: int) -> Iterator[Archive]:
     """What the headers say, after every byte of every file was verified.
 
     Raises:

@@ -1,5 +1,7 @@
 """Arrays from the device to the host and back, and what no file can hold."""
 
+from typing import Any
+
 import jax
 import jax.core
 import jax.numpy as jnp
@@ -9,13 +11,13 @@ from jaxcompress.storage.container.dtypes import WORD_BITS
 from jaxcompress.storage.container.parts import Source, of_array
 
 
-def on_host(leaf) -> np.ndarray:
+def on_host(leaf: Any) -> np.ndarray:
     """The numbers in this processor's byte order; sharded arrays are gathered."""
     x = np.asarray(leaf)
     return x.astype(x.dtype.newbyteorder("="), copy=False)
 
 
-def on_device(x):
+def on_device(x: Any):
     """A host array as a JAX array where JAX has its dtype; anything else as it is."""
     # Nobody else knows the memory of x, so that the array may take it over. Unlike
     # `jnp.array`, `device_put` neither compiles a program per shape nor copies first.
@@ -24,7 +26,7 @@ def on_device(x):
     return jax.device_put(x)
 
 
-def source(leaf) -> Source:
+def source(leaf: Any) -> Source:
     """The source that stores an array or a Python number."""
     return of_array(on_host(leaf), f"python {type(leaf).__name__}" if _is_number(leaf) else "")
 
@@ -34,7 +36,7 @@ def _is_number(leaf) -> bool:
     return type(leaf) in (bool, int, float, complex)
 
 
-def check_storable(caller: str, name: str, leaf) -> None:
+def check_storable(caller: str, name: str, leaf: Any) -> None:
     """Refuses a leaf, or an array of a compressed one, that no file can hold.
 
     Raises:

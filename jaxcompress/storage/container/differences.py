@@ -6,6 +6,7 @@ the planes of the high ones are mostly zeros.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -95,13 +96,13 @@ def applied(difference: Difference, base: np.ndarray) -> np.ndarray:
     return new.view(difference.dtype).reshape(difference.shape)
 
 
-def fields_of(leaf: Same | Difference | Signs | Product, specs: Sequence[QuantSpec]) -> list:
+def fields_of(leaf: Same | Difference | Signs | Product, specs: Sequence[QuantSpec]) -> list[Any]:
     """What is no array of a leaf, as JSON."""
     del specs
     return [leaf.dtype.name, list(leaf.shape)]
 
 
-def same(fields: list, arrays: Mapping, specs: Sequence[QuantSpec]) -> Same:
+def same(fields: list[Any], arrays: Mapping[Any, Any], specs: Sequence[QuantSpec]) -> Same:
     """The leaf that a file describes.
 
     Raises:
@@ -113,7 +114,9 @@ def same(fields: list, arrays: Mapping, specs: Sequence[QuantSpec]) -> Same:
     return Same(*_struct(fields))
 
 
-def difference(fields: list, arrays: Mapping, specs: Sequence[QuantSpec]) -> Difference:
+def difference(
+    fields: list[Any], arrays: Mapping[Any, Any], specs: Sequence[QuantSpec]
+) -> Difference:
     """The leaf that a file describes, of arrays or of their shapes.
 
     Raises:
@@ -133,7 +136,7 @@ def difference(fields: list, arrays: Mapping, specs: Sequence[QuantSpec]) -> Dif
     return Difference(dtype, shape, tuple(arrays.values()))
 
 
-def signs(fields: list, arrays: Mapping, specs: Sequence[QuantSpec]) -> Signs:
+def signs(fields: list[Any], arrays: Mapping[Any, Any], specs: Sequence[QuantSpec]) -> Signs:
     """The leaf that a file describes, of arrays or of their shapes.
 
     Raises:
@@ -150,7 +153,7 @@ def signs(fields: list, arrays: Mapping, specs: Sequence[QuantSpec]) -> Signs:
     raise contradiction(f"parts {shown(sorted(arrays))} that are not signs and one scale")
 
 
-def product(fields: list, parts: Mapping, specs: Sequence[QuantSpec]) -> Product:
+def product(fields: list[Any], parts: Mapping[Any, Any], specs: Sequence[QuantSpec]) -> Product:
     """The leaf that a file describes, of arrays or of their shapes.
 
     Raises:
@@ -173,7 +176,7 @@ def _dtype(x) -> np.dtype | None:
     return np.dtype(x.dtype) if isinstance(x, np.ndarray | jax.ShapeDtypeStruct) else None
 
 
-def _struct(fields: list) -> tuple[np.dtype, tuple[int, ...]]:
+def _struct(fields: list[Any]) -> tuple[np.dtype, tuple[int, ...]]:
     match fields:
         case [str(name), list(shape)]:
             return known_dtype(name), checked_shape(shape)

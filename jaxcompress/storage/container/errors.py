@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import Any
 
 LONGEST_MESSAGE = 600
 """Characters of a `FileError`'s message, the path not counted."""
@@ -50,7 +51,7 @@ def within(place: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reading(caller: str, path: str | os.PathLike) -> Iterator[None]:
+def reading(caller: str, path: str | os.PathLike[Any]) -> Iterator[None]:
     """Names the caller and the path of a `FileError` raised inside.
 
     Code inside raises `FileError("found. Mend.")`; what the file system raises passes.

@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -144,7 +144,7 @@ def of_content(content: bytes, data_bytes: int, dtypes: Mapping[str, np.dtype] =
     return Header(content, entries, metadata, len(content), len(content))
 
 
-def _fields(text: bytes) -> dict:
+def _fields(text: bytes) -> dict[Any, Any]:
     try:
         decoded = text.decode()
     except UnicodeDecodeError as error:

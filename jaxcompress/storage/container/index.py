@@ -11,7 +11,7 @@ names the digest of that one's header, which covers all of it.
 import io
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxcompress.core.messages import shown
 from jaxcompress.graph.surgery.removal import Removal
@@ -136,7 +136,9 @@ def fields_of(content: bytes):
     return parsed(text, "the index")
 
 
-def _checked(whole: Mapping, fields: Mapping, digits: str, size_bytes: int) -> Index:
+def _checked(
+    whole: Mapping[Any, Any], fields: Mapping[Any, Any], digits: str, size_bytes: int
+) -> Index:
     shards = _texts(fields.get("shards"), "shards")
     leaves = _texts(whole.get("weight_map"), "weight_map")
     for name in shards:

@@ -38,7 +38,7 @@ HEADER_WEIGHT = 16
 """Bytes that count for each byte of a header: objects take more than their text."""
 
 
-def checked_size(number) -> int:
+def checked_size(number: Any) -> int:
     """The size that a number is.
 
     Raises:
@@ -49,7 +49,7 @@ def checked_size(number) -> int:
     return number
 
 
-def checked_shape(sizes) -> tuple[int, ...]:
+def checked_shape(sizes: Any) -> tuple[int, ...]:
     """The shape that a list of sizes is.
 
     Raises:
@@ -62,7 +62,7 @@ def checked_shape(sizes) -> tuple[int, ...]:
     return tuple(map(checked_size, sizes))
 
 
-def chosen(listed: Sequence, position, what: str) -> Any:
+def chosen(listed: Sequence[Any], position: Any, what: str) -> Any:
     """The entry of a list at a position that a file states.
 
     Raises:
@@ -73,7 +73,7 @@ def chosen(listed: Sequence, position, what: str) -> Any:
     return listed[position]
 
 
-def checked_order(order: list, ndim: int) -> tuple[int, ...]:
+def checked_order(order: list[Any], ndim: int) -> tuple[int, ...]:
     """The order of a leaf of so many axes, negative as leaves hold it.
 
     Raises:
@@ -97,7 +97,7 @@ def array_bytes(shape: Iterable[int], itemsize: int) -> int:
     return itemsize * math.prod(max(1, size) for size in shape)
 
 
-def leaf_bytes(outlined) -> int:
+def leaf_bytes(outlined: Any) -> int:
     """Bytes that a leaf counts for, given with shapes for arrays.
 
     Those of its arrays; the codes of a leaf count one byte each, as they do while they

@@ -80,7 +80,7 @@ def from_names(leaves: Mapping[str, object]) -> PyTree:
     """
     if list(leaves) == ["."]:
         return leaves["."]
-    root: dict = {}
+    root: dict[Any, Any] = {}
     for name, leaf in leaves.items():
         if name.count("/") >= DEEPEST:
             raise NamesError(f"the name {shown(name)} has more than {DEEPEST} parts")
@@ -135,12 +135,12 @@ def _outline(caller: str, node, place: tuple[str, ...]) -> Outline:
     return dict(zip(map(key_name, keys), below, strict=True))
 
 
-def _children(node) -> list[tuple[tuple, Any]]:
+def _children(node) -> list[tuple[tuple[Any, ...], Any]]:
     """The children with their keys; of a leaf itself, without a key."""
     return jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda below: below is not node)[0]
 
 
-def _check_keys(caller: str, keys: list, place: tuple[str, ...]) -> None:
+def _check_keys(caller: str, keys: list[Any], place: tuple[str, ...]) -> None:
     call = f"{caller}(tree): the dict at {shown('/'.join(place) or '.')}"
     for key in keys:
         if not _describable(key):
@@ -187,7 +187,7 @@ def _rebuilt(shape, leaves: Iterator[tuple[str, object]], path: tuple[str, ...])
     raise contradiction(f"{shown(shape)} is not the outline of a tree")
 
 
-def _keyed(items: list) -> list[tuple[Any, Any]]:
+def _keyed(items: list[Any]) -> list[tuple[Any, Any]]:
     """The keys and children of a dict with keys that are no texts."""
     found = []
     for item in items:

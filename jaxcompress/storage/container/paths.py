@@ -5,11 +5,12 @@ import io
 import os
 import stat
 from collections.abc import Iterator
+from typing import Any
 
 from jaxcompress.storage.container.errors import FileError, reading
 
 
-def checked_path(caller: str, path: str | os.PathLike, argument: str = "path") -> str:
+def checked_path(caller: str, path: str | os.PathLike[Any], argument: str = "path") -> str:
     """The path as a text; bytes are decoded as the file system names files.
 
     Raises:
@@ -30,7 +31,7 @@ def checked_path(caller: str, path: str | os.PathLike, argument: str = "path") -
 
 
 @contextlib.contextmanager
-def opened(caller: str, path: str | os.PathLike) -> Iterator[io.FileIO]:
+def opened(caller: str, path: str | os.PathLike[Any]) -> Iterator[io.FileIO]:
     """A file open for reading; errors raised inside name the caller and the path.
 
     Raises:

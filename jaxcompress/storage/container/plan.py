@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -109,7 +109,7 @@ class Plan(NamedTuple):
         texts_of = dict.fromkeys(compact(layout(record, coders)) for record in records)
         layouts = {text: position for position, text in enumerate(texts_of)}
 
-        def listed(name: str, leaf: Stored) -> list | str:
+        def listed(name: str, leaf: Stored) -> list[Any] | str:
             digest = of_leaves.get(name, digests.NONE)
             if leaf.record is None:
                 return digest

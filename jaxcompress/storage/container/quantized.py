@@ -25,7 +25,7 @@ _PACKED = ("codes", "zero_point")
 """The arrays of codes, stored in `spec.bits` each; others are stored as they are."""
 
 
-def sources(leaf: QTensor, on_host: Callable) -> dict[str, Source]:
+def sources(leaf: QTensor, on_host: Callable[..., Any]) -> dict[str, Source]:
     """What is stored of a leaf, by name.
 
     Raises:
@@ -91,7 +91,7 @@ def outlined(
     structs: Mapping[str, Any],
     spec: QuantSpec,
     dtype: np.dtype,
-    order: list,
+    order: list[Any],
 ) -> QTensor:
     """The leaf with shapes in the places of its arrays; nothing is decoded.
 
@@ -122,7 +122,7 @@ def outlined(
     return leaf
 
 
-def code_offsets(leaf: QTensor, on_host: Callable) -> np.ndarray:
+def code_offsets(leaf: QTensor, on_host: Callable[..., Any]) -> np.ndarray:
     """The codes less the lowest one, uint8 of the stored shape.
 
     Raises:
@@ -192,7 +192,7 @@ def _parts_fault(leaf: QTensor) -> str:
 
 
 def _leaf(
-    parts: Mapping, spec: QuantSpec, dtype: np.dtype, order: tuple[int, ...], length: int
+    parts: Mapping[Any, Any], spec: QuantSpec, dtype: np.dtype, order: tuple[int, ...], length: int
 ) -> QTensor:
     fields: dict[str, Any] = dict.fromkeys(("codes", *Grid._fields)) | dict(parts)
     return QTensor(**fields, spec=spec, dtype=dtype, order=order, length=length)

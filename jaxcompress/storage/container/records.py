@@ -6,7 +6,7 @@ A leaf adds the shape and the bytes of each of its parts, in the order of the by
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxcompress.core.messages import shown
 from jaxcompress.storage.coders import Coder
@@ -27,7 +27,7 @@ class Node(NamedTuple):
     """
 
     kind: str
-    fields: list
+    fields: list[Any]
     children: dict[str, "Part | Node"]
 
 
@@ -55,7 +55,7 @@ def with_parts(record: Record, anew: Iterator[Part]) -> Record:
     return record._replace(children=children)
 
 
-def layout(record: Record, coders: Sequence[Coder]) -> list:
+def layout(record: Record, coders: Sequence[Coder]) -> list[Any]:
     """What leaves of one kind and dtype share, as JSON."""
     if isinstance(record, Part):
         return [coders.index(record.coder), record.dtype]
@@ -63,12 +63,12 @@ def layout(record: Record, coders: Sequence[Coder]) -> list:
     return [record.kind, record.fields, children]
 
 
-def sizes(record: Record) -> list:
+def sizes(record: Record) -> list[Any]:
     """What is a leaf's own, as JSON: shape and bytes of each part in turn."""
     return [size for part in parts(record) for size in (list(part.shape), part.size_bytes)]
 
 
-def from_json(shared, own: list, coders: Sequence[Coder]) -> Record:
+def from_json(shared: Any, own: list[Any], coders: Sequence[Coder]) -> Record:
     """The record of this layout and these sizes.
 
     Raises:
@@ -83,7 +83,7 @@ def from_json(shared, own: list, coders: Sequence[Coder]) -> Record:
     return record
 
 
-def _record(shared, own: Iterator, coders: Sequence[Coder], depth: int) -> Record:
+def _record(shared, own: Iterator[Any], coders: Sequence[Coder], depth: int) -> Record:
     match shared:
         case [int(coder), str(dtype)]:
             shape, size_bytes = checked_shape(next(own, None)), checked_size(next(own, None))

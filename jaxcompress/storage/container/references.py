@@ -41,7 +41,7 @@ class Difference:
 
     dtype: np.dtype
     shape: tuple[int, ...]
-    planes: tuple
+    planes: tuple[Any, ...]
 
     @property
     def parts(self) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def header(
 
 
 def write(
-    path: str | os.PathLike,
+    path: str | os.PathLike[Any],
     arrays: Mapping[str, np.ndarray],
     metadata: Mapping[str, str] = NO_TEXT,
 ) -> int:
@@ -154,7 +154,7 @@ def write(
         return file.tell()
 
 
-def read(path: str | os.PathLike) -> Container:
+def read(path: str | os.PathLike[Any]) -> Container:
     """Reads a file once and checks all that its header claims.
 
     Args:

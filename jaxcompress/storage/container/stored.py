@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -63,7 +63,7 @@ class Stored(NamedTuple):
 
 
 def stored(
-    caller: str, name: str, leaf, specs: Sequence[QuantSpec], coders: Sequence[Coder] = FAST
+    caller: str, name: str, leaf: Any, specs: Sequence[QuantSpec], coders: Sequence[Coder] = FAST
 ) -> Stored:
     """The leaf in its smallest stored form.
 
@@ -87,7 +87,7 @@ def stored(
         raise ValueError(f"{caller}(tree): leaf {name!r} {error}. Quantize it again.") from error
 
 
-def weighed(leaf, specs: Sequence[QuantSpec], coders: Sequence[Coder]) -> Stored:
+def weighed(leaf: Any, specs: Sequence[QuantSpec], coders: Sequence[Coder]) -> Stored:
     """The leaf under a record, each of its arrays by the coder that makes it smallest.
 
     Raises:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jaxcompress.core.messages import shown
 from jaxcompress.storage.container.errors import FileError, contradiction
@@ -17,7 +17,7 @@ HALF = re.compile("[\ud800-\udfff]")
 """Half a surrogate pair, which JSON can spell and UTF-8 cannot."""
 
 
-def as_bytes(caller: str, fields: Mapping) -> bytes:
+def as_bytes(caller: str, fields: Mapping[Any, Any]) -> bytes:
     """A file's fields as JSON without spaces, in UTF-8.
 
     Raises:
@@ -54,12 +54,12 @@ def parsed(text: str, what: str):
         ) from error
 
 
-def compact(fields: list | dict) -> str:
+def compact(fields: list[Any] | dict[Any, Any]) -> str:
     """JSON without spaces."""
     return json.dumps(fields, separators=(",", ":"))
 
 
-def entries_of(texts: Mapping[str, str], name: str) -> list:
+def entries_of(texts: Mapping[str, str], name: str) -> list[Any]:
     """The entries of the list that a text of the metadata is; none where there is none.
 
     Raises:
@@ -71,7 +71,7 @@ def entries_of(texts: Mapping[str, str], name: str) -> list:
     return listed
 
 
-def one_for_each(names: Collection[str], listed: list) -> Iterable[tuple[str, object]]:
+def one_for_each(names: Collection[str], listed: list[Any]) -> Iterable[tuple[str, object]]:
     """Each array's name beside its entry of a list.
 
     Raises:
@@ -82,7 +82,7 @@ def one_for_each(names: Collection[str], listed: list) -> Iterable[tuple[str, ob
     return zip(names, listed, strict=True)
 
 
-def read_by(reader: Callable[[dict], Value], fields, what: str) -> Value:
+def read_by(reader: Callable[[dict[Any, Any]], Value], fields: Any, what: str) -> Value:
     """The value that a file describes by plain ones.
 
     Args:
@@ -105,7 +105,7 @@ def check_writable(text: str, what: str) -> None:
         raise FileError(f"{what} {shown(text)} is not a text that UTF-8 has. Save the file again.")
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict:
+def _unique(pairs: list[tuple[str, object]]) -> dict[Any, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         seen = set()

@@ -62,7 +62,7 @@ def _base(digits: str, leaves: dict[str, Leaf]) -> str:
     return digits
 
 
-def _removals(listed: list, leaves: dict[str, Leaf]) -> tuple[Removal, ...]:
+def _removals(listed: list[Any], leaves: dict[str, Leaf]) -> tuple[Removal, ...]:
     removals = tuple(read_by(Removal.from_json, fields, "removal") for fields in listed)
     shapes = {name: tuple(leaf.outlined.shape) for name, leaf in leaves.items()}
     if fault := fault_of(removals, shapes):
@@ -78,7 +78,7 @@ def _coder(named) -> Coder:
 
 
 def _leaf(
-    name: str, entry: Entry, fields, layouts: list, coders: list[Coder], specs: list[QuantSpec]
+    name: str, entry: Entry, fields, layouts: list[Any], coders: list[Coder], specs: list[QuantSpec]
 ) -> Leaf:
     match fields:
         case str(digest):

@@ -1,6 +1,7 @@
 """A budget for the time of one call, measured on shrunk models."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
@@ -56,7 +57,7 @@ def within_latency(milliseconds: float, probe: Probe | None = None) -> Amount:
     return down_to(call, milliseconds, mac_prices, measured, "{:.3g} ms".format)
 
 
-def median_milliseconds(fn: Model, params: Params, *inputs) -> float:
+def median_milliseconds(fn: Model, params: Params, *inputs: Any) -> float:
     """The median time of one compiled call, over 20 of them.
 
     Args:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +65,7 @@ def exact(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
     return importance
 
 
-def _rise(fn: Model, family: Family, loss: Loss, chunk: int) -> Callable:
+def _rise(fn: Model, family: Family, loss: Loss, chunk: int) -> Callable[..., Any]:
     """The mean rise of a batch's loss without each unit."""
     program = with_unit_gates(fn, [family])
     shape = family.unit_shape

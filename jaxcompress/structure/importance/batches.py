@@ -44,28 +44,34 @@ class BatchLoss:
 
     loss: Loss
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_takes("BatchLoss", "loss", self.loss, 2, "Pass (outputs, targets) -> one number.")
 
-    def __call__(self, outputs, targets) -> Array:
+    def __call__(self, outputs: Any, targets: Any) -> Array:
         return self.loss(outputs, targets)
 
 
-def apart(loss: Loss, batch):
+def apart(loss: Loss, batch: Any):
     """The batch with an axis in front that counts its examples."""
     if isinstance(loss, BatchLoss):
         return jax.tree.map(lambda array: jnp.asarray(array)[None], batch)
     return batch
 
 
-def alone(loss: Loss, example):
+def alone(loss: Loss, example: Any):
     """One of the examples that `apart` gives, as the model takes it."""
     if isinstance(loss, BatchLoss):
         return example
     return jax.tree.map(lambda array: array[None], example)
 
 
-def average(caller: str, loss: Loss | None, measure: Callable, params: Params, batches: Sequence):
+def average(
+    caller: str,
+    loss: Loss | None,
+    measure: Callable[..., Any],
+    params: Params,
+    batches: Sequence[Any],
+):
     """The mean over examples of what a batch gives, its own mean over examples."""
     check_concrete(caller, params=params)
     jitted = jax.jit(measure)
@@ -86,7 +92,7 @@ def number_of_examples(loss: Loss, batches: Sequence[Any]) -> int:
     return sum(len(jax.tree.leaves(targets)[0]) for _, targets in batches)
 
 
-def _examples(caller: str, inputs: tuple, targets) -> int:
+def _examples(caller: str, inputs: tuple[Any, ...], targets) -> int:
     """How many examples a batch holds."""
     sizes = {jnp.shape(array)[:1] for array in jax.tree.leaves((inputs, targets))}
     if len(sizes) != 1 or sizes <= {(), (0,)}:
@@ -99,7 +105,7 @@ def _examples(caller: str, inputs: tuple, targets) -> int:
     return sizes.pop()[0]
 
 
-def per_example(caller: str, loss: Loss, outputs, targets) -> Array:
+def per_example(caller: str, loss: Loss, outputs: Any, targets: Any) -> Array:
     """The losses of a batch, (examples,) float32, checked."""
     losses = loss(outputs, targets)
     if isinstance(loss, BatchLoss):

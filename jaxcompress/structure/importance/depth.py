@@ -1,6 +1,7 @@
 """Scores residual blocks and layers by ablation: the loss without each, measured."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -120,7 +121,7 @@ def exact_layers(loss: Loss, batches: Batches) -> DepthImportance:
     return importance
 
 
-def _rise(caller: str, loss: Loss, outputs: PyTree, targets) -> Callable:
+def _rise(caller: str, loss: Loss, outputs: PyTree, targets) -> Callable[..., Any]:
     """Maps another model's outputs to the mean rise of loss, and if they differ."""
     before = per_example(caller, loss, outputs, targets)
 
@@ -133,7 +134,7 @@ def _rise(caller: str, loss: Loss, outputs: PyTree, targets) -> Callable:
     return rise
 
 
-def _counted(found: tuple[Array, Array], loss: Loss, batches: list) -> Reading:
+def _counted(found: tuple[Array, Array], loss: Loss, batches: list[Any]) -> Reading:
     """Mean rises, and how many examples are in batches whose outputs differ."""
     rises, share = found
     return Reading(rises, jnp.round(share * number_of_examples(loss, batches)).astype(jnp.int32))

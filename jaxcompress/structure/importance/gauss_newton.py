@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -107,7 +108,9 @@ def linearized(loss: Loss, batches: Batches, *, chunk_bytes: int = 2**21) -> Imp
     return importance
 
 
-def _in_reverse(outputs: Callable, total: Callable, gates: Scores, chunk: int) -> Scores:
+def _in_reverse(
+    outputs: Callable[..., Any], total: Callable[..., Any], gates: Scores, chunk: int
+) -> Scores:
     """The rise for each gate, by one backward pass per output."""
     before, pull = jax.vjp(outputs, gates)
     flat, unflatten = ravel_pytree(before)
@@ -125,7 +128,9 @@ def _in_reverse(outputs: Callable, total: Callable, gates: Scores, chunk: int) -
     return {name: rises(rows[name]).reshape(gate.shape) for name, gate in gates.items()}
 
 
-def _forward(outputs: Callable, total: Callable, gates: Scores, chunk: int) -> Scores:
+def _forward(
+    outputs: Callable[..., Any], total: Callable[..., Any], gates: Scores, chunk: int
+) -> Scores:
     """The rise for each gate, by one forward-mode pass per unit.
 
     Linearized for one family at a time, so that a pass begins where its units are.
@@ -155,7 +160,7 @@ def _largest_bytes(jaxpr: ClosedJaxpr) -> int:
     return max([1, *made])
 
 
-def _mapped(function: Callable, xs, size: int):
+def _mapped(function: Callable[..., Any], xs, size: int):
     """The function along axis 0, up to `size` entries side by side, groups in turn."""
     length = len(jax.tree.leaves(xs)[0])
     groups = -(-length // size)

@@ -26,7 +26,7 @@ from jaxcompress.train.teacher_cache.shards import PART, remove_parts, write
 
 
 def fill(
-    folder: str | os.PathLike,
+    folder: str | os.PathLike[Any],
     fn: Model,
     params: Params,
     inputs: PyTree,
@@ -102,7 +102,7 @@ def fill(
     return content.rows(shards)
 
 
-def read(folder: str | os.PathLike, inputs: PyTree, content: Content) -> PyTree:
+def read(folder: str | os.PathLike[Any], inputs: PyTree, content: Content) -> PyTree:
     """The targets that `fill` has left, for a process that has no teacher.
 
     Which teacher they are of is not compared: `fill` does that.

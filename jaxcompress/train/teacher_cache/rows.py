@@ -86,7 +86,7 @@ class Rows:
     def __repr__(self) -> str:
         return f"Rows({self.dtype}{list(self.shape)})"
 
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         del copy  # what is read is always new
         return self[:].astype(dtype or self.dtype, copy=False)
 

@@ -50,7 +50,7 @@ class Card:
     findings: tuple[Finding, ...] = ()
     date: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_text("Card", "title", self.title)
         check_text("Card", "date", self.date)
         kinds = {"models": ModelRecord, "data": DataRecord, "findings": Finding}
@@ -126,7 +126,7 @@ class Card:
         return cls(**fields)
 
 
-def _check_of(kind: type):
+def _check_of(kind: type[Any]):
     def check(caller: str, argument: str, value: object) -> None:
         check_kind(caller, argument, value, kind, f"Make it with validate.{kind.__name__}.")
 

@@ -52,7 +52,7 @@ class Figure:
     confidence: float = 0.95
     format: str = ".4g"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_text("Figure", "name", self.name)
         check_number("Figure", "value", self.value)
         check_inside("Figure", "confidence", self.confidence, 0, 1)
@@ -132,7 +132,7 @@ class Finding:
     needs: tuple[str, ...] = ()
     about: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_topic("Finding", self.topic)
         for field in ("statement", "verdict", "about"):
             check_text("Finding", field, getattr(self, field))

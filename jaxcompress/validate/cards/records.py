@@ -34,7 +34,7 @@ class ModelRecord:
     sha256: str = ""
     size_bytes: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_name("ModelRecord", self.name)
         _check_digest("ModelRecord", "sha256", self.sha256)
         if self.size_bytes is not None:
@@ -68,7 +68,7 @@ class DataRecord:
     fingerprint: str = ""
     origin: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_name("DataRecord", self.name)
         check_count("DataRecord", "n", self.n)
         _check_digest("DataRecord", "fingerprint", self.fingerprint)
@@ -84,7 +84,7 @@ class DataRecord:
         return cls(**record_of(cls, record))
 
 
-def model_record(name: str, path: str | os.PathLike) -> ModelRecord:
+def model_record(name: str, path: str | os.PathLike[Any]) -> ModelRecord:
     """A model by the file that holds it: its SHA-256 and its size.
 
     Args:

@@ -1,7 +1,7 @@
 """Preprocessing whose constants are fitted inside of each fold."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -99,7 +99,7 @@ def standardize() -> Preparation:
     return Preparation(_moments, _scaled)
 
 
-def _moments(examples: tuple, weights: Array) -> PyTree:
+def _moments(examples: tuple[Any, ...], weights: Array) -> PyTree:
     _check_parts(examples)
     return jax.tree.map(lambda x: _moments_of(_floating(x), weights), examples[0])
 
@@ -114,7 +114,7 @@ def _moments_of(x: Array, weights: Array) -> tuple[Array, Array]:
     return mean, jnp.where(equal | (variance == 0), 1, jnp.sqrt(variance))
 
 
-def _scaled(constants: PyTree, examples: tuple) -> tuple:
+def _scaled(constants: PyTree, examples: tuple[Any, ...]) -> tuple[Any, ...]:
     _check_parts(examples)
 
     def scaled(x: Array, moments: tuple[Array, Array]) -> Array:

@@ -25,7 +25,7 @@ MOST_EQUATIONS = 10_000
 """More take a minute to compile, and come from a loop in Python."""
 
 
-def compiled(function: Callable, *arguments: Any) -> Callable | str:
+def compiled(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any] | str:
     """The function compiled for such arguments, or why it cannot be.
 
     Errors that have nothing to do with tracing are raised as they are.

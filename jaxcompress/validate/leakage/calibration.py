@@ -33,7 +33,7 @@ class Shared:
     examples: Any
     most: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("Shared", "most", self.most)
         if not 0 < self.most <= 1:
             raise ValueError(f"Shared(most={shown(self.most)}) must be in (0, 1].")

@@ -1,6 +1,7 @@
 """Near duplicates of images: perceptual hashes, judged by the pixels themselves."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def near_images(
     def sketch(part: PyTree) -> tuple[np.ndarray, ...]:
         return signs.signs([_hashed(hash, view) for view in variants(_images(part))])
 
-    def candidates(first: tuple, second: tuple) -> Iterator[np.ndarray]:
+    def candidates(first: tuple[Any, ...], second: tuple[Any, ...]) -> Iterator[np.ndarray]:
         bits = first[0][:, 0]
         return signs.near_pairs(bits, signs.Signs(*second), radius=bits.shape[1] * signs.BAND // 8)
 

@@ -45,7 +45,7 @@ class Method(NamedTuple):
 
     plain: Sketch
     sketch: Sketch
-    candidates: Callable[[tuple, tuple], Iterator[np.ndarray]]
+    candidates: Callable[[tuple[Any, ...], tuple[Any, ...]], Iterator[np.ndarray]]
     one: Callable[[PyTree], np.ndarray]
     variants: Callable[[PyTree], np.ndarray]
     alike: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]

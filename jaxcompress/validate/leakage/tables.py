@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -84,7 +85,7 @@ def near_rows(*, of: Part = everything, columns: int = 1, tolerance: float = 0.0
             cells = _cells((table - centre) / scale, WIDTH * tolerance)
             return (np.concatenate([_groups(table, columns + 1), cells], axis=1),)
 
-        def candidates(first: tuple, second: tuple) -> Iterator[np.ndarray]:
+        def candidates(first: tuple[Any, ...], second: tuple[Any, ...]) -> Iterator[np.ndarray]:
             return of_equal_keys(first[0], second[0])
 
         def alike(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """Near duplicates of texts: MinHash and banding, judged by the true Jaccard index."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +81,7 @@ def near_texts(
     def sketch(part: PyTree) -> tuple[np.ndarray, ...]:
         return (band_keys(np.stack([signature(each) for each in runs(part)]), ROWS),)
 
-    def candidates(first: tuple, second: tuple) -> Iterator[np.ndarray]:
+    def candidates(first: tuple[Any, ...], second: tuple[Any, ...]) -> Iterator[np.ndarray]:
         return of_equal_keys(first[0], second[0])
 
     def alike(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -32,7 +32,7 @@ class Shadows:
     members: np.ndarray
     in_turn: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in ("signals", "members"):
             check_kind("Shadows", field, getattr(self, field), np.ndarray, _ARRAY)
         check_text("Shadows", "in_turn", self.in_turn)

@@ -5,6 +5,7 @@ count as much as others where a metric means them to.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -254,7 +255,11 @@ def per_class(
 
 
 def _of_one_class(
-    name: str, positive: int, figure: Figure, among: Callable, *of_share: Callable[[float], float]
+    name: str,
+    positive: int,
+    figure: Figure,
+    among: Callable[..., Any],
+    *of_share: Callable[[float], float],
 ) -> Metric:
     positive = check_count(name, "positive", positive, least=0)
     inner = answers(name)

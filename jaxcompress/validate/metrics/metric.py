@@ -50,7 +50,7 @@ class Mean:
 
     values: Callable[[Statistics], np.ndarray]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_function("Mean", "values", self.values, "It is values(statistics) -> (n,).")
 
     def __call__(self, statistics: Statistics, counts: np.ndarray) -> np.ndarray:
@@ -118,7 +118,7 @@ class Metric:
     needs: str = "at least one example"
     limits: Limits = itself
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_text("Metric", "name", self.name)
         mend = "It is per_example(outputs, targets) -> statistics."
         check_takes("Metric", "per_example", self.per_example, 2, mend)

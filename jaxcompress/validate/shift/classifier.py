@@ -181,7 +181,7 @@ def _fitted_logits(
         losses = optax.sigmoid_binary_cross_entropy(_logits(params, train), is_new)
         return jnp.sum(weights * losses)
 
-    def step(_: Array, state: tuple) -> tuple:
+    def step(_: Array, state: tuple[Any, ...]) -> tuple[Any, ...]:
         params, opt_state = state
         updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state, params)
         return optax.apply_updates(params, updates), opt_state

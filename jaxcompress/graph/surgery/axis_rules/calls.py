@@ -1,6 +1,7 @@
 """Calls, loops and branches: inner programs walked, and written anew."""
 
 import itertools
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,12 +19,12 @@ def couple_call(record: Record) -> list[Dims]:
     return list(body.results)
 
 
-def emit_inline(record: Record, values: list, emitter: Emitter) -> list:
+def emit_inline(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits the inner program in place of the call."""
     return emitter.run(record.bodies[0], values)
 
 
-def emit_jit(record: Record, values: list, emitter: Emitter) -> list:
+def emit_jit(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits a jitted function of the same name."""
 
     def call(*operands):
@@ -33,7 +34,7 @@ def emit_jit(record: Record, values: list, emitter: Emitter) -> list:
     return jax.jit(call)(*values)
 
 
-def emit_checkpoint(record: Record, values: list, emitter: Emitter) -> list:
+def emit_checkpoint(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits a rematerialised function with the same policy."""
 
     def call(*operands):
@@ -60,14 +61,14 @@ def couple_scan(record: Record) -> list[Dims]:
     return [*carry, *((record.pinned(length), *dims) for dims in body.results[carried:])]
 
 
-def couple_arrays(record: Record, before, after) -> None:
+def couple_arrays(record: Record, before: Any, after: Any) -> None:
     """Unifies arrays axis by axis."""
     for one, other in zip(before, after, strict=True):
         for a, b in zip(one, other, strict=True):
             record.couple(a, b)
 
 
-def emit_scan(record: Record, values: list, emitter: Emitter) -> list:
+def emit_scan(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits a scan whose emitter knows the number of the turn."""
     fixed, carried = scan_loop(record.eqn)
 
@@ -93,13 +94,13 @@ def couple_while(record: Record) -> list[Dims]:
     return list(carry)
 
 
-def _while_operands(record: Record, operands: list) -> tuple[list, list, list]:
+def _while_operands(record: Record, operands: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
     first = record.params["cond_nconsts"]
     second = first + record.params["body_nconsts"]
     return operands[:first], operands[first:second], operands[second:]
 
 
-def emit_while(record: Record, values: list, emitter: Emitter) -> list:
+def emit_while(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits a while loop."""
     for_test, for_step, carry = _while_operands(record, values)
     test, step = record.bodies
@@ -119,7 +120,7 @@ def couple_branches(record: Record) -> list[Dims]:
     return list(record.bodies[0].results)
 
 
-def emit_branches(record: Record, values: list, emitter: Emitter) -> list:
+def emit_branches(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits a switch; a `cond` is one with two branches."""
 
     def branch(body: Body):

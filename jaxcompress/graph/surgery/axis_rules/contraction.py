@@ -1,5 +1,7 @@
 """Dots and convolutions: an index summed over is removed from both operands or none."""
 
+from typing import Any
+
 from jaxcompress.graph.surgery.axis_rules.rule import (
     Dims,
     Emitter,
@@ -110,7 +112,7 @@ def _convolved(record: Record, batch: Dim, features: Dim) -> Dims:
     )
 
 
-def emit_convolution(record: Record, values: list, emitter: Emitter) -> list:
+def emit_convolution(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits a convolution with as many groups as are kept."""
     if record.params["feature_group_count"] == 1 or not record.aside:
         return bind(record, values)

@@ -1,5 +1,7 @@
 """Arrays made from nothing: positions, random bits; and what stays as it is."""
 
+from typing import Any
+
 from jaxcompress.graph.surgery.axis_rules.rule import Dims, Emitter, Record, Rule, bind, fresh
 
 
@@ -10,7 +12,7 @@ def couple_created(record: Record) -> list[Dims]:
     return [fresh(shape) for shape in record.output_shapes]
 
 
-def emit_created(record: Record, values: list, emitter: Emitter) -> list:
+def emit_created(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits the array at full size and takes the kept entries of it."""
     # Made at the size that is left, position 5 might become 3, and a mask be another.
     return [

@@ -6,6 +6,7 @@ functions are plain calls: a gradient may call its function again, without end.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +49,7 @@ def couple_vjp(record: Record) -> list[Dims]:
     return results
 
 
-def emit_jvp(record: Record, values: list, emitter: Emitter) -> list:
+def emit_jvp(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits a `custom_jvp` whose rule is the derivative that was walked, shrunk."""
     if len(record.bodies) == 1:
         return emit_inline(record, values, emitter)
@@ -65,7 +66,7 @@ def emit_jvp(record: Record, values: list, emitter: Emitter) -> list:
     return function(*of_variables(eqn, values))
 
 
-def emit_vjp(record: Record, values: list, emitter: Emitter) -> list:
+def emit_vjp(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits a `custom_vjp` whose rule is the derivative that was walked, shrunk."""
     if len(record.bodies) == 1:
         return emit_inline(record, values, emitter)
@@ -84,7 +85,7 @@ def emit_vjp(record: Record, values: list, emitter: Emitter) -> list:
     return function(*of_variables(eqn, values))
 
 
-def _primal(record: Record, values: list, emitter: Emitter) -> Callable:
+def _primal(record: Record, values: list[Any], emitter: Emitter) -> Callable[..., Any]:
     """The function's body, of the variables among its operands."""
     eqn = record.eqn
 
@@ -99,11 +100,11 @@ def _primal(record: Record, values: list, emitter: Emitter) -> Callable:
     return primal
 
 
-def _moving(eqn: JaxprEqn, per_variable: Sequence) -> list:
+def _moving(eqn: JaxprEqn, per_variable: Sequence[Any]) -> list[Any]:
     return _differentiable(variables(eqn.invars), per_variable)
 
 
-def _differentiable(atoms: Sequence, per_atom: Sequence) -> list:
+def _differentiable(atoms: Sequence[Any], per_atom: Sequence[Any]) -> list[Any]:
     """What belongs to the atoms that have a derivative: those of inexact dtype."""
     return [one for atom, one in zip(atoms, per_atom, strict=True) if _is_inexact(atom)]
 
@@ -112,7 +113,7 @@ def _is_inexact(atom) -> bool:
     return jnp.issubdtype(atom.aval.dtype, jnp.inexact)
 
 
-def _with_zeros(atoms: Sequence, primals: Sequence, moving: Sequence) -> list:
+def _with_zeros(atoms: Sequence[Any], primals: Sequence[Any], moving: Sequence[Any]) -> list[Any]:
     """The derivatives in order, with the empty ones of the atoms that have none."""
     found = iter(moving)
     return [
@@ -147,12 +148,12 @@ def _vjp(eqn: JaxprEqn) -> ClosedJaxpr:
     return jax.make_jaxpr(vjp)(*_structs([*operands, *moving]))
 
 
-def _of_equation(eqn: JaxprEqn) -> Callable:
+def _of_equation(eqn: JaxprEqn) -> Callable[..., Any]:
     (jaxpr,) = inner_jaxprs(eqn)
     return as_function([eqn], variables(eqn.invars), eqn.outvars, jaxpr.jaxpr.debug_info)
 
 
-def _structs(atoms: Sequence) -> list[jax.ShapeDtypeStruct]:
+def _structs(atoms: Sequence[Any]) -> list[jax.ShapeDtypeStruct]:
     return [struct_of(atom.aval) for atom in atoms]
 
 

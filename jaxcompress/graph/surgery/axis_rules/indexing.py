@@ -4,6 +4,8 @@ An index along an axis that is copied or written whole chooses nothing: the only
 is 0, however many entries the axis has. `vmap` writes such indices beside others.
 """
 
+from typing import Any
+
 from jaxcompress.graph.surgery.axis_rules.rule import Dims, Emitter, Record, Rule, bind
 from jaxcompress.graph.surgery.dims import Dim
 
@@ -41,7 +43,7 @@ def _copied(record: Record, d: Dim, size: int) -> Dim:
     return record.pinned(size)
 
 
-def emit_gather(record: Record, values: list, emitter: Emitter) -> list:
+def emit_gather(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits slices at their new length where they are as long as the axis."""
     return bind(record, values, slice_sizes=_whole_or_written(record, emitter))
 
@@ -62,7 +64,7 @@ def couple_dynamic_slice(record: Record) -> list[Dims]:
     return [tuple(_copied(record, d, size) for d, size in zip(operand, shape, strict=True))]
 
 
-def emit_dynamic_slice(record: Record, values: list, emitter: Emitter) -> list:
+def emit_dynamic_slice(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits slices at their new length where they are as long as the axis."""
     return bind(record, values, slice_sizes=_whole_or_written(record, emitter))
 

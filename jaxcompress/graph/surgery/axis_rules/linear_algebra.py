@@ -4,6 +4,7 @@ Axes that count matrices pass, and so do the columns of right-hand sides.
 """
 
 import itertools
+from typing import Any
 
 from jax import lax
 
@@ -65,20 +66,20 @@ def couple_solve(record: Record) -> list[Dims]:
     return list(results)
 
 
-def _operands(record: Record, values: list) -> list[list]:
+def _operands(record: Record, values: list[Any]) -> list[list[Any]]:
     """What product, its transpose, solve and its transpose hold; then the sides."""
     ends = list(itertools.accumulate(record.params["const_lengths"], initial=0))
     return [values[low:high] for low, high in itertools.pairwise((*ends, len(values)))]
 
 
-def emit_solve(record: Record, values: list, emitter: Emitter) -> list:
+def emit_solve(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits `lax.custom_linear_solve`, whose derivatives use the same functions."""
     if not record.bodies:
         return bind(record, values)
     product, _, solve, transposed, sides = _operands(record, values)
     multiplying, solving, back = record.bodies
 
-    def run(body: Body, held: list):
+    def run(body: Body, held: list[Any]):
         return lambda _, x: emitter.run(body, [*held, *x])
 
     return lax.custom_linear_solve(

@@ -5,6 +5,8 @@ maximum. The masked program puts it in place of removed entries, and equals the 
 program for that reason. What has none known keeps its axes whole.
 """
 
+from typing import Any
+
 import numpy as np
 
 from jaxcompress.graph.surgery.axis_rules.rule import Dims, Record, Reduction, Rule, zero
@@ -29,7 +31,7 @@ def _inexact(dtype: np.dtype) -> bool:
     return not np.issubdtype(dtype, np.integer) and dtype != np.dtype(bool)
 
 
-def _range(dtype: np.dtype) -> tuple:
+def _range(dtype: np.dtype) -> tuple[Any, ...]:
     if dtype == np.dtype(bool):
         return False, True
     return np.iinfo(dtype).min, np.iinfo(dtype).max
@@ -41,7 +43,7 @@ def couple_reduction(record: Record) -> list[Dims]:
     return [tuple(d for axis, d in enumerate(dims) if axis not in axes) for dims in record.inputs]
 
 
-def reduction(neutral) -> Rule:
+def reduction(neutral: Any) -> Rule:
     """The rule of a reduction with this neutral element."""
 
     def reduces(record: Record) -> list[Reduction]:

@@ -59,7 +59,7 @@ class Record:
     caller: "Record | None" = None
     outputs: list[Dims] = dataclasses.field(default_factory=list)
     bodies: tuple[Body, ...] = ()
-    aside: list = dataclasses.field(default_factory=list)
+    aside: list[Any] = dataclasses.field(default_factory=list)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -113,19 +113,19 @@ class Emitter(Protocol):
         """How many indices of each axis are kept."""
         ...
 
-    def take(self, value, dims: Dims):
+    def take(self, value: Any, dims: Dims) -> Any:
         """The kept entries of an array made at full size."""
         ...
 
-    def fill(self, value, dims: Dims, reduction: Reduction):
+    def fill(self, value: Any, dims: Dims, reduction: Reduction) -> Any:
         """The operand with the neutral element in place of every removed entry."""
         ...
 
-    def at(self, layer) -> "Emitter":
+    def at(self, layer: Any) -> "Emitter":
         """The emitter inside one step of a scan."""
         ...
 
-    def run(self, body: Body, operands: Sequence) -> list:
+    def run(self, body: Body, operands: Sequence[Any]) -> list[Any]:
         """The results of an inner program."""
         ...
 
@@ -134,14 +134,14 @@ Couple = Callable[[Record], list[Dims]]
 Emit = Callable[[Record, list, Emitter], list]
 
 
-def bind(record: Record, values: Sequence, **changed) -> list:
+def bind(record: Record, values: Sequence[Any], **changed: Any) -> list[Any]:
     """The equation itself on these values, with some of its params changed."""
     primitive = record.eqn.primitive
     results = primitive.bind(*values, **(record.params | changed))
     return list(results) if primitive.multiple_results else [results]
 
 
-def of_variables(eqn: JaxprEqn, per_operand: Sequence) -> list:
+def of_variables(eqn: JaxprEqn, per_operand: Sequence[Any]) -> list[Any]:
     """What belongs to the variables among the operands, each once, in order.
 
     An equation may take one variable twice, as `x * x` does, and literals beside. A
@@ -150,7 +150,7 @@ def of_variables(eqn: JaxprEqn, per_operand: Sequence) -> list:
     return [per_operand[eqn.invars.index(variable)] for variable in variables(eqn.invars)]
 
 
-def as_it_is(record: Record, values: list, emitter: Emitter) -> list:
+def as_it_is(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits an equation in whose params no size is written."""
     del emitter
     return bind(record, values)

@@ -1,6 +1,7 @@
 """Primitives that move, group, cut and join axes without touching an entry."""
 
 import itertools
+from typing import Any
 
 from jaxcompress.graph.surgery.axis_rules.rule import Dims, Emitter, Record, Rule, bind, fresh
 from jaxcompress.graph.surgery.dims import (
@@ -35,7 +36,7 @@ def couple_tile(record: Record) -> list[Dims]:
     return [tuple(product(pair) for pair in zip(copies, operand, strict=True))]
 
 
-def emit_tile(record: Record, values: list, emitter: Emitter) -> list:
+def emit_tile(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits as many copies as are kept."""
     return bind(record, values, reps=emitter.sizes(record.aside))
 
@@ -57,7 +58,7 @@ def couple_broadcast(record: Record) -> list[Dims]:
     return [tuple(axes)]
 
 
-def emit_broadcast(record: Record, values: list, emitter: Emitter) -> list:
+def emit_broadcast(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits the equation to the kept sizes."""
     return bind(record, values, shape=emitter.sizes(record.outputs[0]))
 
@@ -67,7 +68,7 @@ def couple_reshape(record: Record) -> list[Dims]:
     return [reshape(record.inputs[0], record.output_shapes[0], record)]
 
 
-def emit_reshape(record: Record, values: list, emitter: Emitter) -> list:
+def emit_reshape(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits the equation to the kept sizes."""
     return bind(record, values, new_sizes=emitter.sizes(record.outputs[0]))
 
@@ -111,7 +112,7 @@ def _sliced(record: Record, d: Dim, begin: int, stride: int, size: int) -> tuple
     return Dim(begin), taken
 
 
-def emit_slice(record: Record, values: list, emitter: Emitter) -> list:
+def emit_slice(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits the slice from behind the kept indices before it, of the kept length."""
     # x[:, 4:8] with indices 1 and 5 removed is x[:, 3:6]: 3 are left before, 3 inside.
     starts = emitter.sizes(record.aside)
@@ -146,7 +147,7 @@ def couple_split(record: Record) -> list[Dims]:
     return [(*operand[:axis], part, *operand[axis + 1 :]) for part in parts]
 
 
-def emit_split(record: Record, values: list, emitter: Emitter) -> list:
+def emit_split(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits pieces of the kept sizes."""
     axis = record.params["axis"]
     sizes = tuple(int(emitter.kept(dims[axis]).sum()) for dims in record.outputs)
@@ -201,7 +202,7 @@ def couple_pad(record: Record) -> list[Dims]:
     return [tuple(axes)]
 
 
-def emit_pad(record: Record, values: list, emitter: Emitter) -> list:
+def emit_pad(record: Record, values: list[Any], emitter: Emitter) -> list[Any]:
     """Emits as much padding as is kept."""
     config = []
     for (before, _, after), written in zip(

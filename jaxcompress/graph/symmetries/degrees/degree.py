@@ -89,7 +89,7 @@ class System:
     """
 
     def __init__(self):
-        self.count = ONE + 1
+        self.count: int = ONE + 1
         self.equations: list[Equation] = []
         self.place: Any = ()
         self.gains: set[str] = set()
@@ -168,7 +168,7 @@ def combined(terms: Iterable[Term]) -> tuple[Term, ...]:
     return tuple(term for term in found if term.power)
 
 
-def mapped(degree: Degree, change) -> Degree:
+def mapped(degree: Degree, change: Any) -> Degree:
     """The degree with another array in each term; zeros and fixed values stay so."""
     if not degree.terms:
         return degree

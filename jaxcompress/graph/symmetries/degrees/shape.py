@@ -7,6 +7,7 @@ An axis of size one stays so: the factor does not depend on it.
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from jax.extend.core import JaxprEqn
@@ -71,7 +72,7 @@ def reshaped(
     return np.broadcast_to(factors, full).reshape(shape)
 
 
-def _groups(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[list, list]]:
+def _groups(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[list[Any], list[Any]]]:
     """The shortest runs of equal size: (6, 4) to (2, 3, 4) is {6, 2·3}, {4, 4}."""
     if 0 in (*before, *after):
         yield list(before), list(after)
@@ -180,7 +181,7 @@ def side_by_side(
 
 
 def _filled(
-    degree: Degree, held: list[np.ndarray], number: int, shape: tuple, system: System
+    degree: Degree, held: list[np.ndarray], number: int, shape: tuple[Any, ...], system: System
 ) -> np.ndarray:
     """A piece of factors; of zeros any, and ones where it has none."""
     if number < len(held):

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -111,7 +111,7 @@ def _degree_of(leaf: Leaf, unknowns: Sequence[Unknowns]) -> Degree:
     return Degree(own, place=place, leaf=leaf.name)
 
 
-def zeros(value) -> bool:
+def zeros(value: Any) -> bool:
     """Whether positive factors leave the numbers as they are."""
     value = np.asarray(value)
     return value.dtype.kind in "biufcV" and not np.any(np.isfinite(value) & (value != 0))
@@ -260,7 +260,7 @@ def _at(factors: np.ndarray, turns: list[int], axis: int) -> np.ndarray:
     return factors if factors.shape[axis] == 1 else np.take(factors, turns, axis=axis)
 
 
-def place_text(place) -> str:
+def place_text(place: Any) -> str:
     """A place in words: the primitive and its line, which helpers have from callers."""
     if isinstance(place, str):
         return place

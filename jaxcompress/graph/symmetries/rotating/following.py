@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -81,7 +82,7 @@ class _Follower:
         consts = [
             self.of_constant(*each) for each in zip(body.jaxpr.consts, body.consts, strict=True)
         ]
-        known: dict = dict(
+        known: dict[Any, Any] = dict(
             zip((*jaxpr.constvars, *jaxpr.invars), (*consts, *operands), strict=True)
         )
 

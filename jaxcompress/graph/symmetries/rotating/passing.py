@@ -5,7 +5,7 @@ which one moves.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class Equation(NamedTuple):
     lies: Callable[[Dim], bool]
 
     @property
-    def params(self):
+    def params(self) -> dict[str, Any]:
         return self.record.params
 
     @property

@@ -8,6 +8,7 @@ ways, rotated here and scaled there, is found out at the end.
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from jaxcompress.graph.origins import Leaf
 from jaxcompress.graph.surgery.axis_rules.rule import Record
@@ -57,7 +58,7 @@ class Trial:
     undone: dict[Axis, set[View]] = dataclasses.field(default_factory=dict)
     stacks: dict[str, dict[str, tuple[int, ...]]] = dataclasses.field(default_factory=dict)
 
-    def saved(self) -> tuple:
+    def saved(self) -> tuple[Any, ...]:
         """What is known so far; `restore` goes back to it."""
         duties = [
             {axis: set(gains) for axis, gains in each.items()}
@@ -65,7 +66,7 @@ class Trial:
         ]
         return self.fixes_ones, dict(self.read), *duties
 
-    def restore(self, saved: tuple) -> None:
+    def restore(self, saved: tuple[Any, ...]) -> None:
         self.fixes_ones, self.read, self.folded, self.undone = saved
 
     def block(self, record: Record, states: Sequence[State | None], why: str = "") -> None:
@@ -203,7 +204,7 @@ class Trial:
         else:
             self.block(record, (one, other), " with values that do not rotate alike")
 
-    def _oblige(self, record: Record, duties: dict, view: View, gain: View) -> None:
+    def _oblige(self, record: Record, duties: dict[Any, Any], view: View, gain: View) -> None:
         """Makes a leaf take over a gain, or be divided by it."""
         if view.scans[: len(gain.scans)] != gain.scans:
             why = f" of {view.leaf!r}, one for all layers, with a scale for each"

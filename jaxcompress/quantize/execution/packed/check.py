@@ -1,7 +1,7 @@
 """Whether outputs on words are those of the same program in floats, and of training."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -32,11 +32,13 @@ class Agreement(NamedTuple):
         )
 
 
-Outputs = tuple[Callable, PyTree]
+Outputs = tuple[Callable[..., Any], PyTree]
 """A function (params, *inputs) to outputs, and its params."""
 
 
-def agreement(words: Outputs, exact: Outputs, training: Outputs, inputs: tuple) -> Agreement | None:
+def agreement(
+    words: Outputs, exact: Outputs, training: Outputs, inputs: tuple[Any, ...]
+) -> Agreement | None:
     """Compares outputs on words with training's; None for shapes alone.
 
     Each is compiled alone, as users do: in one program with others XLA rounds the sums

@@ -1,6 +1,7 @@
 """A model whose calls are written out, so that every equation is at the top."""
 
 import functools
+from typing import Any
 
 import jax
 from jax.extend.core import Literal
@@ -28,12 +29,12 @@ def flattened(fn: Model) -> Model:
     return flat
 
 
-def _written_out(block: Block, values: list) -> list:
+def _written_out(block: Block, values: list[Any]) -> list[Any]:
     jaxpr = block.jaxpr
     known = dict(zip(jaxpr.constvars, block.consts, strict=True))
     known.update(zip(jaxpr.invars, values, strict=True))
 
-    def read(atoms) -> list:
+    def read(atoms) -> list[Any]:
         return [atom.val if isinstance(atom, Literal) else known[atom] for atom in atoms]
 
     for step in block.steps:

@@ -1,12 +1,15 @@
 """Which arrays a program's results need."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 from jax.extend.core import Literal
 
 
-def needed(run: Callable, shapes: Sequence, inputs: tuple) -> tuple[bool, ...]:
+def needed(
+    run: Callable[..., Any], shapes: Sequence[Any], inputs: tuple[Any, ...]
+) -> tuple[bool, ...]:
     """Which of the arrays of `run(arrays, inputs)` its results are made of.
 
     One pass backwards over the equations; one that is needed needs all it reads.

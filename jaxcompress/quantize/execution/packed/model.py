@@ -35,11 +35,11 @@ class _Static:
     """What a packed model is beside its arrays; equal to itself alone."""
 
     fn: Model
-    rules: Rules
+    rules: Rules[Any]
     sites: Mapping[str, SignSite]
     structure: Any
     shapes: tuple[jax.ShapeDtypeStruct, ...]
-    inputs: tuple
+    inputs: tuple[Any, ...]
     ways: Mapping[str, Way]
     live: tuple[bool, ...]
     report: Report
@@ -63,7 +63,7 @@ class PackedModel:
     held: tuple[jax.Array, ...]
     static: _Static
 
-    def __call__(self, *inputs) -> PyTree:
+    def __call__(self, *inputs: Any) -> PyTree:
         """The outputs of the model; jit it."""
         check_arrays("PackedModel", "inputs", inputs)
         arrays = iter(self.held)
@@ -93,16 +93,16 @@ class PackedModel:
     def __repr__(self) -> str:
         return f"PackedModel({self.static.report.title})"
 
-    def tree_flatten(self):
+    def tree_flatten(self) -> tuple[Any, Any]:
         return self.held, self.static
 
     @classmethod
-    def tree_unflatten(cls, static: _Static, children) -> "PackedModel":
+    def tree_unflatten(cls, static: _Static, children: Any) -> "PackedModel":
         return cls(tuple(children), static)
 
 
 def packed_model(
-    fn: Model, params: Params, activations: Activations | Rules, *inputs: PyTree
+    fn: Model, params: Params, activations: Activations | Rules[Any], *inputs: PyTree
 ) -> PackedModel:
     """Turns a trained binary or ternary network into one on words of bits.
 
@@ -211,12 +211,12 @@ def packed_model(
     return PackedModel(held, static)
 
 
-def _shapes(inputs: tuple) -> tuple:
+def _shapes(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     leaves, structure = jax.tree.flatten(inputs)
     return tuple((jnp.shape(x), jnp.result_type(x)) for x in leaves), structure
 
 
-def _check_live(static: _Static, inputs: tuple) -> None:
+def _check_live(static: _Static, inputs: tuple[Any, ...]) -> None:
     """Raises unless outputs at other shapes need no array that is not held."""
     live = needed(partial(_run, static), static.shapes, inputs)
     if any(need and not kept for need, kept in zip(live, static.live, strict=True)):
@@ -227,7 +227,7 @@ def _check_live(static: _Static, inputs: tuple) -> None:
 
 
 def _joined(
-    program: Program, params: Params, inputs: tuple, found: Found
+    program: Program, params: Params, inputs: tuple[Any, ...], found: Found
 ) -> tuple[dict[str, Thresholds], dict[str, Way], dict[str, str]]:
     """The thresholds of data that come from sums, and how; of the others why not."""
     sites = {site.name: site for site in program.sites}
@@ -253,7 +253,7 @@ def _joined(
     return joined, {name: between[name].way for name in joined}, reasons
 
 
-def _run(model: _Static, arrays: Sequence, inputs: tuple) -> PyTree:
+def _run(model: _Static, arrays: Sequence[Any], inputs: tuple[Any, ...]) -> PyTree:
     """The outputs, from all arrays, those that are not needed as zeros."""
     params, signs, joined = jax.tree.unflatten(model.structure, arrays)
     static = model.sites

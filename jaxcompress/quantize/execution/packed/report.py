@@ -1,6 +1,7 @@
 """What became of each leaf of a packed model."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,7 +15,11 @@ from jaxcompress.quantize.execution.packed.weights import Found
 
 
 def packed_report(
-    tree: tuple, alive: tuple, found: Found, floats: Mapping[str, str], compared: Agreement | None
+    tree: tuple[Any, ...],
+    alive: tuple[Any, ...],
+    found: Found,
+    floats: Mapping[str, str],
+    compared: Agreement | None,
 ) -> Report:
     """One row for each leaf, and for each site of signs that shares one.
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,10 +65,10 @@ class Link(NamedTuple):
 def in_words(
     program: Program,
     arrays: tuple[Params, Mapping[str, Signs]],
-    inputs: tuple,
+    inputs: tuple[Any, ...],
     static: Mapping[str, SignSite],
     links: Sequence[Link],
-    rules: Rules,
+    rules: Rules[Any],
 ) -> PyTree:
     """The program's outputs, from words of bits and, along links, from sums alone."""
     params, signs = arrays
@@ -77,7 +77,7 @@ def in_words(
     for link in links:
         readers.setdefault(link.between.source.name, []).append(link)
 
-    def counted(site: Site, apply: Callable, data: Array, weight, state):
+    def counted(site: Site, apply: Callable[..., Any], data: Array, weight, state):
         del apply, weight
         own = static[site.name]
         if site.name in waiting:
@@ -94,14 +94,18 @@ def in_words(
 
 
 def in_floats(
-    program: Program, params: Params, inputs: tuple, static: Mapping[str, SignSite], rules: Rules
+    program: Program,
+    params: Params,
+    inputs: tuple[Any, ...],
+    static: Mapping[str, SignSite],
+    rules: Rules[Any],
 ) -> PyTree:
     """The program's outputs with every product of signs summed first and scaled after.
 
     What `in_words` must give, by other means: no words, no thresholds.
     """
 
-    def summed(site: Site, apply: Callable, data: Array, weight, state):
+    def summed(site: Site, apply: Callable[..., Any], data: Array, weight, state):
         own = static[site.name].activations
         rows = site.rows(data).astype(jnp.float32)
         on = grid(covered(own.ranges(rows, site), own.spec), own.spec)
@@ -128,7 +132,11 @@ def _as_operand(weight: QTensor) -> Array:
 
 
 def _with_handlers(
-    program: Program, params: Params, inputs: tuple, rules: Rules, handlers: Mapping[str, Handler]
+    program: Program,
+    params: Params,
+    inputs: tuple[Any, ...],
+    rules: Rules[Any],
+    handlers: Mapping[str, Handler],
 ) -> PyTree:
     named = Rules((pattern, (pattern, each)) for pattern, each in rules.pairs)
     chosen = choose(program, named, lambda site: site.leaf)
@@ -141,7 +149,7 @@ def _rounding(pattern: str, activations: Activations) -> Handler:
     """Rounds data as in training; where signs meet signs in a loop, to words."""
     rounded = rounded_data(activations, pattern)
 
-    def handler(site: Site, apply: Callable, data: Array, weight, state):
+    def handler(site: Site, apply: Callable[..., Any], data: Array, weight, state):
         whole = hasattr(weight, "spec") and not sign_obstacle(site, weight, activations)
         form = bits(activations) if whole else rounded
         return form(site, apply, data, weight), state

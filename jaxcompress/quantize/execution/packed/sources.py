@@ -6,7 +6,7 @@ apart ends the way: those data stay floats, and the report says what they met.
 
 import dataclasses
 from collections.abc import Container, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jax.extend.core import JaxprEqn, Literal, Var
 
@@ -156,7 +156,7 @@ def arithmetic(program: Program, made: Made) -> tuple[list[JaxprEqn], list[Var]]
     return chosen[::-1], read
 
 
-def moved(array, equations: Sequence[JaxprEqn]):
+def moved(array: Any, equations: Sequence[JaxprEqn]):
     """An array moved and pooled as equations of one operand say."""
     for eqn in equations:
         array = eqn.primitive.bind(array, **eqn.params)

@@ -1,6 +1,6 @@
 """Weights of signs as they are held: words of bits, and a scale for each channel."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +66,9 @@ class Found(NamedTuple):
     reasons: dict[str, str]
 
 
-def found_signs(program: Program, params: Params, inputs: tuple, rules: Rules) -> Found:
+def found_signs(
+    program: Program, params: Params, inputs: tuple[Any, ...], rules: Rules[Any]
+) -> Found:
     """Packs the weights of all sites at the top of a flat program that are signs."""
     sites: dict[str, SignSite] = {}
     reasons: dict[str, str] = {}

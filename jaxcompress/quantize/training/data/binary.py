@@ -126,7 +126,9 @@ def _signs(*names: str) -> Activations:
 def _handler(name: str, scale: SignScale) -> Handler:
     shown = rounded_data(_signs(name))
 
-    def handler(site: Site, apply: Callable, data: Array, weight: Any, state: tuple):
+    def handler(
+        site: Site, apply: Callable[..., Any], data: Array, weight: Any, state: tuple[Any, ...]
+    ):
         output = shown(site, apply, data, weight)
         if not scale.constant:
             output = output * scale.of(site, apply, data, weight).astype(output.dtype)

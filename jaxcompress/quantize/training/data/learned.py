@@ -175,7 +175,7 @@ def has_rows(site: Site) -> bool:
     return site.observable and jnp.issubdtype(site.data_dtype, jnp.floating)
 
 
-def _begun(name: str, method: RangeMethod, state: tuple) -> Learned:
+def _begun(name: str, method: RangeMethod, state: tuple[Any, ...]) -> Learned:
     """Where training starts at a site: from the statistics and count of its rows."""
     seen, count = Reading(*state)
     if not bool(jnp.any(count)):
@@ -201,14 +201,14 @@ def _stacked(site: Site, learned: Learned) -> Learned:
 
 
 def _handler(method: RangeMethod) -> Handler:
-    def handler(site: Site, apply: Callable, data: Array, weight: Any, learned: Learned):
+    def handler(site: Site, apply: Callable[..., Any], data: Array, weight: Any, learned: Learned):
         if isinstance(weight, Rotated):
             raise ValueError(
                 f"{CALLER}: the weight of site {site.name!r} is rotated, and {UNROTATED}, or leave "
                 "its leaf out by a rule."
             )
 
-        def rounded(site: Site, apply: Callable, data: Array, weight: Any) -> Array:
+        def rounded(site: Site, apply: Callable[..., Any], data: Array, weight: Any) -> Array:
             shown = seen_rows(site.rows(data), learned, method)
             # `rows` only moves entries about, so its transpose moves them back.
             (back,) = jax.linear_transpose(site.rows, data)(shown)

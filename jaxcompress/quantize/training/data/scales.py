@@ -22,7 +22,7 @@ class SignScale(NamedTuple):
       constant: whether it is 1, so that the signs alone say what the site computes.
     """
 
-    of: Callable[[Site, Callable, Array, Any], Array]
+    of: Callable[[Site, Callable[..., Any], Array, Any], Array]
     constant: bool = False
 
 
@@ -37,7 +37,7 @@ def unscaled() -> SignScale:
       True
     """
 
-    def of(site: Site, apply: Callable, data: Array, weight: Any) -> Array:
+    def of(site: Site, apply: Callable[..., Any], data: Array, weight: Any) -> Array:
         del apply, data, weight
         return jnp.ones((), site.dtype)
 
@@ -71,7 +71,7 @@ def mean_magnitude() -> SignScale:
     return SignScale(_mean_magnitude)
 
 
-def _mean_magnitude(site: Site, apply: Callable, data: Array, weight: Any) -> Array:
+def _mean_magnitude(site: Site, apply: Callable[..., Any], data: Array, weight: Any) -> Array:
     axes = site.operand_axes
     layout = site.layout
     groups = layout.groups * layout.batch_groups if isinstance(layout, Convolution) else 1

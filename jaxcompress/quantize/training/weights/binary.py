@@ -1,5 +1,7 @@
 """Binary weights: the sign, under one scale or under the mean magnitude."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -109,7 +111,10 @@ def stochastic_binary_connect(
 
 
 def binary_weights(
-    spec: QuantSpec | Rules = binary(), *, axes: Axes | None = None, select: Selector | None = None
+    spec: QuantSpec | Rules[Any] = binary(),
+    *,
+    axes: Axes | None = None,
+    select: Selector | None = None,
 ) -> Companion:
     """Trains weights of which the model sees the sign times the block's mean magnitude.
 

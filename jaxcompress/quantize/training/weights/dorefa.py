@@ -1,5 +1,7 @@
 """DoReFa weights: even levels of the hyperbolic tangent, without a zero."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from jaxcompress.core.axes import Axes
@@ -24,7 +26,7 @@ from jaxcompress.quantize.training.weights.method import (
 
 
 def dorefa_weights(
-    bits: int | Rules, *, axes: Axes | None = None, select: Selector | None = None
+    bits: int | Rules[Any], *, axes: Axes | None = None, select: Selector | None = None
 ) -> Companion:
     """Trains weights that are seen on even levels from -1 to 1 of their tangent.
 

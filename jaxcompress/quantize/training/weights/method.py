@@ -78,7 +78,7 @@ class Method(NamedTuple):
     passing: Callable[[Array, Trained, Codes, Cut, QuantSpec], Array]
     start: Callable[[Array, Cut, QuantSpec], Trained] = nothing
     drawn: Callable[[Array, Trained, Cut, QuantSpec, Key], Codes] | None = None
-    keys: Callable[[str, Companions, Step], dict] = no_keys
+    keys: Callable[[str, Companions, Step], dict[Any, Any]] = no_keys
 
 
 def drawing(method: Method, drawn: Callable[[Array, Trained, Cut, QuantSpec, Key], Codes]):

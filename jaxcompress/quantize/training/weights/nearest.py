@@ -1,5 +1,7 @@
 """Weights rounded to the grid that a range gives: to nearest, at random, or fixed."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -28,7 +30,7 @@ from jaxcompress.quantize.training.weights.method import (
 
 
 def nearest(
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
@@ -72,7 +74,7 @@ def nearest(
 
 
 def stochastic(
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
@@ -133,7 +135,7 @@ def stochastic(
 
 
 def fixed_ranges(
-    spec: QuantSpec | Rules,
+    spec: QuantSpec | Rules[Any],
     *,
     axes: Axes | None = None,
     select: Selector | None = None,

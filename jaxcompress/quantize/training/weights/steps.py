@@ -1,6 +1,7 @@
 """Learned steps: the scale of a block is trained, and its zero point may be too."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,7 @@ from jaxcompress.quantize.training.weights.method import (
 
 
 def learned_steps(
-    spec: QuantSpec | Rules, *, axes: Axes | None = None, select: Selector | None = None
+    spec: QuantSpec | Rules[Any], *, axes: Axes | None = None, select: Selector | None = None
 ) -> Companion:
     """Trains the step of each block beside its weights, by the loss.
 
@@ -85,7 +86,7 @@ def learned_steps(
 
 
 def learned_steps_and_zero_points(
-    spec: QuantSpec | Rules, *, axes: Axes | None = None, select: Selector | None = None
+    spec: QuantSpec | Rules[Any], *, axes: Axes | None = None, select: Selector | None = None
 ) -> Companion:
     """Trains the step and the zero point of each block beside its weights.
 

@@ -1,5 +1,7 @@
 """Ternary weights: zero and one level on each side, computed or trained."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -31,7 +33,7 @@ BELOW, ABOVE = 1, 2
 
 
 def ternary_weights(
-    spec: QuantSpec | Rules = ternary(per="tensor"),
+    spec: QuantSpec | Rules[Any] = ternary(per="tensor"),
     *,
     axes: Axes | None = None,
     select: Selector | None = None,
@@ -88,7 +90,7 @@ def ternary_weights(
 
 
 def trained_ternary(
-    spec: QuantSpec | Rules = codebook(2, per="tensor"),
+    spec: QuantSpec | Rules[Any] = codebook(2, per="tensor"),
     *,
     axes: Axes | None = None,
     select: Selector | None = None,

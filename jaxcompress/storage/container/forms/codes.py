@@ -1,6 +1,7 @@
 """Quantized leaves: codes, scales and what a spec adds to them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from jaxcompress.core.messages import shown
 from jaxcompress.core.qtensor import QTensor
@@ -13,7 +14,7 @@ from jaxcompress.storage.container.forms.form import Form
 from jaxcompress.storage.container.limits import chosen
 
 
-def _quantized(fields: list, specs: Sequence[QuantSpec]) -> tuple:
+def _quantized(fields: list[Any], specs: Sequence[QuantSpec]) -> tuple[Any, ...]:
     """Spec, dtype and order of a quantized leaf."""
     match fields:
         case [spec, str(dtype), list(order)]:
@@ -21,11 +22,15 @@ def _quantized(fields: list, specs: Sequence[QuantSpec]) -> tuple:
     raise contradiction(f"{shown(fields)} are not spec, dtype and order of a quantized leaf")
 
 
-def _outlined_codes(fields: list, structs: dict, specs: Sequence[QuantSpec]) -> QTensor:
+def _outlined_codes(
+    fields: list[Any], structs: dict[Any, Any], specs: Sequence[QuantSpec]
+) -> QTensor:
     return quantized.outlined(structs, *_quantized(fields, specs))
 
 
-def _restored_codes(fields: list, arrays: dict, specs: Sequence[QuantSpec]) -> QTensor:
+def _restored_codes(
+    fields: list[Any], arrays: dict[Any, Any], specs: Sequence[QuantSpec]
+) -> QTensor:
     spec, dtype, order = _quantized(fields, specs)
     return quantized.restored(arrays, spec, dtype, tuple(order))
 

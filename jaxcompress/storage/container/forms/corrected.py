@@ -1,6 +1,7 @@
 """Quantized leaves with a low-rank correction."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jaxcompress.core.corrected import Corrected
 from jaxcompress.core.lowrank import LowRank
@@ -12,7 +13,9 @@ from jaxcompress.storage.container.errors import contradiction
 from jaxcompress.storage.container.forms.form import Form, sound
 
 
-def _corrected(fields: list, parts: Mapping, specs: Sequence[QuantSpec]) -> Corrected:
+def _corrected(
+    fields: list[Any], parts: Mapping[Any, Any], specs: Sequence[QuantSpec]
+) -> Corrected:
     del specs
     match fields:
         case [str(name)]:

@@ -27,14 +27,14 @@ class Form(NamedTuple):
     """
 
     kind: str
-    type: type
-    fields: Callable[[Any, Sequence[QuantSpec]], list]
+    type: type[Any]
+    fields: Callable[[Any, Sequence[QuantSpec]], list[Any]]
     children: Callable[[Any], dict[str, Any]]
-    outlined: Callable[[list, dict, Sequence[QuantSpec]], Any]
-    restored: Callable[[list, dict, Sequence[QuantSpec]], Any]
+    outlined: Callable[[list[Any], dict[Any, Any], Sequence[QuantSpec]], Any]
+    restored: Callable[[list[Any], dict[Any, Any], Sequence[QuantSpec]], Any]
 
 
-def sound(leaf):
+def sound(leaf: Any):
     """The leaf of several parts; a FileError where they do not fit each other."""
     if fault := leaf._dtype_fault() or leaf._shape_fault():
         raise contradiction(f"has {fault}")

@@ -12,7 +12,7 @@ from jaxcompress.storage.container.forms.form import ARRAYS, Form, sound
 from jaxcompress.storage.container.limits import checked_order, checked_size
 
 
-def _hashed(fields: list, parts: Mapping[str, Any], specs: Sequence[QuantSpec]) -> Hashed:
+def _hashed(fields: list[Any], parts: Mapping[str, Any], specs: Sequence[QuantSpec]) -> Hashed:
     del specs
     match fields:
         case [str(name), list(order), list(sizes), int(seed)]:

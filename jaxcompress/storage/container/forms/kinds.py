@@ -1,5 +1,7 @@
 """All kinds of compressed leaves that files hold, one row of `FORMS` for each."""
 
+from typing import Any
+
 from jaxcompress.core.messages import shown
 from jaxcompress.storage.container import differences
 from jaxcompress.storage.container.errors import FileError
@@ -25,7 +27,7 @@ TO_ANOTHER_FILE = tuple(
 )
 
 
-def form_of(leaf) -> Form | None:
+def form_of(leaf: Any) -> Form | None:
     """The row of a compressed leaf; None for an array or a number."""
     forms = (*FORMS, *TO_ANOTHER_FILE)
     return next((form for form in forms if isinstance(leaf, form.type)), None)

@@ -1,6 +1,7 @@
 """Leaves of two factors, each of which may be quantized."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.messages import shown
@@ -14,7 +15,7 @@ from jaxcompress.storage.container.limits import checked_order, checked_size
 _FACTORS = (*ARRAYS, QTensor)
 
 
-def of_factors(left, right, fields: list) -> LowRank:
+def of_factors(left: Any, right: Any, fields: list[Any]) -> LowRank:
     """The leaf of two factors, or of their shapes.
 
     Args:
@@ -45,7 +46,7 @@ def of_factors(left, right, fields: list) -> LowRank:
     return leaf
 
 
-def _low_rank(fields: list, factors: Mapping, specs: Sequence[QuantSpec]) -> LowRank:
+def _low_rank(fields: list[Any], factors: Mapping[Any, Any], specs: Sequence[QuantSpec]) -> LowRank:
     del specs
     if set(factors) != {"left", "right"}:
         found = shown(sorted(factors))

@@ -35,7 +35,7 @@ def _children(leaf: ProductQuantized) -> dict[str, Source | Any]:
     return {"codes": of_codes(leaf.codes_shape, leaf.bits, codes), "codebooks": leaf.codebooks}
 
 
-def _outlined(fields: list, parts: Mapping[str, Any], specs: Sequence[QuantSpec]):
+def _outlined(fields: list[Any], parts: Mapping[str, Any], specs: Sequence[QuantSpec]):
     del specs
     codes = parts.get("codes")
     if not isinstance(codes, Codes) or not codes.shape:
@@ -48,7 +48,7 @@ def _outlined(fields: list, parts: Mapping[str, Any], specs: Sequence[QuantSpec]
     return _leaf(fields, {**parts, "codes": struct}, codes.shape)
 
 
-def _restored(fields: list, parts: Mapping[str, Any], specs: Sequence[QuantSpec]):
+def _restored(fields: list[Any], parts: Mapping[str, Any], specs: Sequence[QuantSpec]):
     del specs
     codes, entries = parts["codes"], _entries(parts)
     _check_codes(codes, entries)
@@ -57,7 +57,7 @@ def _restored(fields: list, parts: Mapping[str, Any], specs: Sequence[QuantSpec]
     return _leaf(fields, {**parts, "codes": packed}, codes.shape)
 
 
-def _leaf(fields: list, parts: Mapping[str, Any], shape: tuple[int, ...]) -> ProductQuantized:
+def _leaf(fields: list[Any], parts: Mapping[str, Any], shape: tuple[int, ...]) -> ProductQuantized:
     match fields:
         case [str(name), list(order), list(inputs)]:
             dtype = floating_dtype(name)

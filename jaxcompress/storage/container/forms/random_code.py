@@ -12,7 +12,9 @@ from jaxcompress.storage.container.forms.form import ARRAYS, Form, sound
 from jaxcompress.storage.container.limits import checked_order, checked_size
 
 
-def _random_code(fields: list, parts: Mapping[str, Any], specs: Sequence[QuantSpec]) -> RandomCode:
+def _random_code(
+    fields: list[Any], parts: Mapping[str, Any], specs: Sequence[QuantSpec]
+) -> RandomCode:
     del specs
     match fields:
         case [str(name), list(order), list(sizes), blocks, bits, seed]:

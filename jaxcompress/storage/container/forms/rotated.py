@@ -1,6 +1,7 @@
 """Leaves that are stored rotated, in whatever kind may be."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jaxcompress.core.messages import shown
 from jaxcompress.core.rotated import STORED, Rotated
@@ -11,7 +12,7 @@ from jaxcompress.storage.container.forms.form import ARRAYS, Form, sound
 from jaxcompress.storage.container.limits import checked_order, checked_size
 
 
-def _rotated(fields: list, parts: Mapping, specs: Sequence[QuantSpec]) -> Rotated:
+def _rotated(fields: list[Any], parts: Mapping[Any, Any], specs: Sequence[QuantSpec]) -> Rotated:
     del specs
     match fields:
         case [str(name), list(order), output_ndim, contracting_ndim, block]:

@@ -4,6 +4,7 @@ Severity 0 changes nothing, and results stay in [0, 1] where the images do.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -227,7 +228,9 @@ def _along(matrix: Array, images: Array, axis: int) -> Array:
     return jnp.moveaxis(product, 0, axis)
 
 
-def _check(caller: str, key: Key, images: Array, severity: ArrayLike, check: Callable) -> None:
+def _check(
+    caller: str, key: Key, images: Array, severity: ArrayLike, check: Callable[..., Any]
+) -> None:
     check_key(caller, "key", key)
     check_shape(caller, "images", images, "(n, height, width, channels)")
     if not jnp.issubdtype(images.dtype, jnp.floating):
