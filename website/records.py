@@ -9,6 +9,7 @@ import json
 import math
 import pathlib
 import re
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -103,11 +104,11 @@ def cell(values: Sequence[float]) -> str:
     """A mean with its standard error, where there are several values."""
     if not values:
         return ""
-    found = runner.summary(values)
-    if found.count == 1 or not found.standard_error:
-        return written(found.mean)
-    error = found.standard_error
-    return f"{written(found.mean)} ± {f'{error:.2g}' if error < 100 else written(error)}"
+    mean = statistics.fmean(values)
+    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    if not error:
+        return written(mean)
+    return f"{written(mean)} ± {f'{error:.2g}' if error < 100 else written(error)}"
 
 
 def written(value: float) -> str:
@@ -185,9 +186,15 @@ def shared(runs: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(f"- {key}: `{text}`" for key, text in same.items())
 
 
+@functools.cache
+def every_machine() -> list[tuple[str, ...]]:
+    """By record what its runs were made on."""
+    return records.rows(runner.RESULTS)
+
+
 def machines(name: str) -> str:
     """What the runs of a record were made on."""
-    found = [row[1:] for row in records.rows(runner.RESULTS) if row[0] == name]
+    found = [row[1:] for row in every_machine() if row[0] == name]
     return rows(records.COLUMNS[1:], found)
 
 

@@ -38,9 +38,10 @@ def imports(module: ModuleType) -> dict[str, str]:
 
 
 def members(module: str) -> list[str]:
-    """The names that a module exports beside its families."""
+    """The names that a module exports beside its families, functions before types."""
     loaded = importlib.import_module(module)
-    return [name for name in dir(loaded) if not inspect.ismodule(getattr(loaded, name))]
+    names = sorted(dir(loaded), key=str.swapcase)
+    return [name for name in names if not inspect.ismodule(getattr(loaded, name))]
 
 
 def definition(module: str, name: str) -> str:

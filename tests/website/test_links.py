@@ -1,5 +1,6 @@
 """Links between Markdown files lead to a file, and to a heading on it."""
 
+import functools
 import re
 
 import pytest
@@ -22,6 +23,7 @@ def text(page: str) -> str:
     return (links.ROOT / page).read_text(encoding="utf-8")
 
 
+@functools.cache
 def anchors(page: str) -> set[str]:
     """The names that the code host gives the headings of a page."""
     found: dict[str, int] = {}
