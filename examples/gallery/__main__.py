@@ -115,9 +115,14 @@ def page(name: str, of: Sequence[Cell], shown: Sequence[Shown], ran: str) -> str
         what = left.pop(0)
         blocks.append(f"```py\n{cell.text}\n```")
         blocks += [f"```text\n{what.printed}\n```"] * bool(what.printed)
-        blocks += [f"![]({picture})" for picture in what.pictures]
+        blocks += [f"![{said_of(picture)}]({picture})" for picture in what.pictures]
     link = f"[examples/gallery/{name}.py](../../examples/gallery/{name}.py)"
     return "\n\n".join([*blocks, ran, f"The file: {link}."]) + "\n"
+
+
+def said_of(picture: str) -> str:
+    """What stands for a picture where it is not seen."""
+    return f"Picture: {pathlib.Path(picture).stem.replace('_', ' ')}"
 
 
 def shown_on(text: str) -> list[Shown]:
@@ -125,7 +130,7 @@ def shown_on(text: str) -> list[Shown]:
     found = []
     for under in re.split(r"^```py\n.*?^```\n", text, flags=re.MULTILINE | re.DOTALL)[1:]:
         printed = re.match(r"\n```text\n(.*?)\n```\n", under, re.DOTALL)
-        pictures = re.findall(r"^!\[\]\((.*?)\)$", under, re.MULTILINE)
+        pictures = re.findall(r"^!\[.*?\]\((.*?)\)$", under, re.MULTILINE)
         found.append(Shown(printed[1] if printed else "", tuple(pictures)))
     return found
 
@@ -191,13 +196,12 @@ def renew(name: str) -> None:
 def entry(name: str, text: str) -> str:
     """An example on the index: title, sentence, picture, figures, time."""
     title, sentence = text.split("\n\n")[:2]
-    picture = re.search(r"^!\[\]\((.*?)\)$", text, re.MULTILINE)
-    figures = [each.printed for each in shown_on(text) if each.printed]
+    shown = shown_on(text)
     blocks = [f"## [{title.removeprefix('# ')}]({name}.md)", sentence]
-    if picture:
-        blocks.append(f"[![]({picture[1]})]({name}.md)")
-    if figures:
-        blocks.append(f"```text\n{figures[-1]}\n```")
+    pictures = [picture for each in shown for picture in each.pictures]
+    blocks += [f"[![{said_of(each)}]({each})]({name}.md)" for each in pictures[:1]]
+    figures = [each.printed for each in shown if each.printed]
+    blocks += [f"```text\n{each}\n```" for each in figures[-1:]]
     return "\n\n".join([*blocks, ran_on(text)])
 
 
