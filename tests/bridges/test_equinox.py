@@ -300,6 +300,8 @@ def test_statistics_train_recalibrate_and_shrink():
     assert small.difference <= 64 * EPS
     smaller, _ = small.module
     assert smaller.norm.input_size == smaller.into.out_features == 4
+    with pytest.raises(ValueError, match=r"Call equinox\.shrunk_stateful\(model, state, removed"):
+        bridge.shrunk(module, removed, x)
 
 
 def test_keys_reach_each_example_and_evaluation_is_the_modules_own():

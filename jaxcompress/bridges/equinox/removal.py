@@ -64,8 +64,9 @@ def shrunk(
       Shrunk, with a new module in the model's own mode.
 
     Raises:
-      ValueError: the removal is not of this module, `sizes` names no field, or the
-        smaller module does not run.
+      ValueError: the removal is not of this module, or of one with state, which
+        `shrunk_stateful` takes; `sizes` names no field, or the smaller module does not
+        run.
       ArithmeticError: the smaller module computes something else than the program.
 
     Example:
@@ -87,6 +88,11 @@ def shrunk(
     check_smaller("equinox.shrunk", removed, inputs)
     check_keywords("equinox.shrunk", sizes=sizes)
     check_function("equinox.shrunk", "call", call, "For example equinox.each_example.")
+    if isinstance(removed.params, dict) and set(removed.params) == {"params", "state"}:
+        raise ValueError(
+            "equinox.shrunk: the removal is of a model with state, as equinox.stateful gives it. "
+            "Call equinox.shrunk_stateful(model, state, removed, *inputs)."
+        )
     bridge = functional(model, call=call)
     _check(bridge, removed)
     module = bridge.restore(removed.params)
