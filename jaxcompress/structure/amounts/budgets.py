@@ -80,4 +80,5 @@ def within_macs(limit: int) -> Amount:
     """
     check_positive("within_macs", "limit", limit)
     call = f"within_macs(limit={limit})"
-    return down_to(call, limit, mac_prices, shrunk_macs, "{:,} multiply-adds".format)
+    shown = "{:,} multiply-adds on these inputs".format
+    return down_to(call, limit, mac_prices, shrunk_macs, shown)
