@@ -81,6 +81,13 @@ COMMANDS = {
     "pip install jaxcompress": FROM_A_REGISTRY,
     "pip install 'jaxcompress[demo]'": FROM_A_REGISTRY,
     "pip install 'jaxcompress[flax]'": FROM_A_REGISTRY,
+    "pip install 'jaxcompress[flax]' scikit-learn": FROM_A_REGISTRY,
+    "pip install 'jaxcompress[equinox]'": FROM_A_REGISTRY,
+    "pip install 'jaxcompress[haiku]'": FROM_A_REGISTRY,
+    "jaxcompress inspect --sizes model.safetensors": "another file; the options are run as above",
+    "XLA_FLAGS=--xla_force_host_platform_device_count=8 python train.py": (
+        "names a program of the reader's"
+    ),
     "pip install 'jaxcompress[privacy]'": FROM_A_REGISTRY,
     "pip install orbax-checkpoint": "comes with Flax, and is in the tests' environment",
     "export JAXCOMPRESS_DATA=/path/to/data": "names a folder of the reader's",
