@@ -38,10 +38,10 @@ def html(found: Folder, reference: str | None) -> str:
 
 def _evaluations(found: Folder, reference: str | None) -> list[Section]:
     if reference is not None and reference not in found.evaluations:
-        known = ", ".join(found.evaluations) or "none"
+        known = ", ".join(found.evaluations)
+        mend = f"Name one of: {known}." if known else "It holds none: leave --reference out."
         raise ValueError(
-            f"report(--reference {reference!r}) is no evaluation in {str(found.path)!r}. Name one "
-            f"of: {known}."
+            f"report(--reference {reference!r}) is no evaluation in {str(found.path)!r}. {mend}"
         )
     rows = []
     for name, evaluation in found.evaluations.items():

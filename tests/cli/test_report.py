@@ -97,6 +97,9 @@ def test_what_is_no_folder_of_results_is_refused(folder, tmp_path, capsys):
     told = refused([folder, "--reference", "int4"], capsys)
     assert "is no evaluation" in told
     assert "dense, int8" in told
+    for name in ("dense", "int8"):
+        (folder / f"{name}.json").unlink()
+    assert "It holds none: leave --reference out." in refused([folder, "--reference", "x"], capsys)
     assert "there is no folder" in refused([folder, "--out", tmp_path / "a" / "b.html"], capsys)
 
 
