@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import jax.numpy as jnp
 import pytest
@@ -114,6 +115,14 @@ def test_what_is_no_model_is_named(command, content, model, tmp_path, capsys):
     assert str(path) in refused([*words, str(path)], capsys)
 
 
+@pytest.fixture
+def everyones():
+    """A folder that every user may enter, which those of pytest's are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield pathlib.Path(folder)
+
+
 @contextlib.contextmanager
 def as_nobody():
     """As a user who owns nothing, where this one may read everything."""
@@ -129,12 +138,12 @@ def as_nobody():
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="users are told apart otherwise here")
 @pytest.mark.parametrize("command", FILE_COMMANDS, ids=" ".join)
-def test_a_file_that_may_not_be_read_is_named(command, model, tmp_path, capsys):
-    words = [word.format(model=model) for word in command]
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
-    path = tmp_path / "mine"
-    path.write_bytes(model.read_bytes())
+def test_a_file_that_may_not_be_read_is_named(command, model, capsys, everyones):
+    other, path = everyones / "other", everyones / "mine"
+    words = [word.format(model=other) for word in command]
+    for copy in (other, path):
+        copy.write_bytes(model.read_bytes())
+        copy.chmod(0o644)
     assert cli.main([*words, str(path)]) == 0  # loads what is loaded late
     capsys.readouterr()
     path.chmod(0)
@@ -144,17 +153,18 @@ def test_a_file_that_may_not_be_read_is_named(command, model, tmp_path, capsys):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="users are told apart otherwise here")
-def test_a_folder_that_may_not_be_written_is_named(model, tmp_path, capsys):
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
-    assert cli.main(["report", str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
+def test_a_folder_that_may_not_be_written_is_named(model, capsys, everyones):
+    copy = everyones / "copy.safetensors"
+    copy.write_bytes(model.read_bytes())
+    copy.chmod(0o644)
+    assert cli.main(["report", str(everyones), "--out", str(everyones / "page.html")]) == 0
     capsys.readouterr()
-    place = tmp_path / "place"
+    place = everyones / "place"
     place.mkdir()
     place.chmod(0o555)
     with as_nobody():
-        told = refused(["report", str(tmp_path), "--out", str(place / "page.html")], capsys)
-    assert "may not be read or written by this user" in told
+        told = refused(["report", str(everyones), "--out", str(place / "page.html")], capsys)
+    assert f"{str(place)!r} may not be read or written by this user" in told
     assert not list(place.iterdir())
 
 

@@ -101,12 +101,21 @@ def _match(path: pathlib.Path, existing: os.stat_result) -> None:
     path.chmod(stat.S_IMODE(existing.st_mode))
 
 
+def _made(path: pathlib.Path, mode: int) -> BinaryIO:
+    """A new file open for writing; an error names its folder, which users know."""
+    try:
+        return open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode))
+    except OSError as error:
+        error.filename = str(path.parent)
+        raise
+
+
 @contextlib.contextmanager
 def _temporary(folder: pathlib.Path, mode: int) -> Iterator[tuple[pathlib.Path, BinaryIO]]:
     """A new file under a name of its own, locked until it is renamed or removed."""
     while True:
         path = folder / f"{_PREFIX}{secrets.token_hex(8)}.tmp"
-        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        with _made(path, mode) as file:
             try:
                 _lock(file)
                 # Another writer may have taken it for abandoned before it was locked.
