@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxcompress.core.checks import check_inside, check_number
+from jaxcompress.core.report import signed
 from jaxcompress.validate.cards.findings import (
     FAILS,
     HOLDS,
@@ -79,7 +80,7 @@ class Comparison:
 
     def __str__(self) -> str:
         change, low, high = (
-            f"{100 * value:+.2f}".replace("-", "−")
+            signed(100 * value, "+.2f")
             for value in (self.accuracy_difference, *self.accuracy_interval)
         )
         return (

@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.kinds import check_text
+from jaxcompress.core.report import signed
 from jaxcompress.validate.cards.findings import Figure, Finding
 from jaxcompress.validate.intervals import check_confidence, paired_interval
 from jaxcompress.validate.leakage.calibration import check_calibration
@@ -63,9 +64,7 @@ class ScoreComparison:
         return f"{quality}: {self.metric} {direction} by {near:.3g} to {far:.3g}"
 
     def __str__(self) -> str:
-        change, low, high = (
-            f"{value:+.4g}".replace("-", "−") for value in (self.difference, *self.interval)
-        )
+        change, low, high = (signed(value, "+.4g") for value in (self.difference, *self.interval))
         return f"{self.metric} {change} [{low}, {high}] on {self.n:,} examples: {self.verdict}"
 
     def finding(self) -> Finding:
