@@ -28,6 +28,9 @@ def proximal_l1(
 ) -> optax.GradientTransformation:
     """Soft-thresholds every weight after a step, small ones to exactly 0.
 
+    Not for: a pattern or large weights that should stay as they are; `proximal_trimmed`
+    spares what a pattern keeps.
+
     Comes last in a chain, where updates are what `apply_updates` adds:
 
         w <- prox(w + update)
@@ -74,6 +77,9 @@ def proximal_trimmed(
     learning_rate: ArrayLike | optax.Schedule, weight: ArrayLike, spared: Masking
 ) -> optax.GradientTransformation:
     """Soft-thresholds only the weights that a pattern would drop, down to exactly 0.
+
+    Not for: a pattern that must hold at a certain step, which the pull may miss;
+    `prune` sets it there.
 
     It comes last in an `optax.chain`:
 

@@ -52,6 +52,9 @@ def by_mean_score(
 ) -> dict[str, Array]:
     """Grows weights in proportion to the mean growth score of each slice.
 
+    Not for: shares of leaves that should stay, such as those of `erk`; `as_dropped`
+    keeps them.
+
         grown_l = min(floor(e · mean_l), room_l)
 
     with the factor e at which the total is that of `dropped`; what rounding leaves over

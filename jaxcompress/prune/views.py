@@ -64,6 +64,9 @@ def by_magnitude(target: Aim) -> Masking:
 def straight_through(masking: Masking) -> View:
     """Shows the model pruned weights, and gives all weights the gradient.
 
+    Not for: masks that should settle, since masked weights learn on freely; `sr_ste`
+    pulls them to 0.
+
         value = where(mask, w, 0)
         d value / d w = 1
 
@@ -99,6 +102,9 @@ def straight_through(masking: Masking) -> View:
 
 def sr_ste(masking: Masking, decay: float = 2e-4) -> View:
     """Pulls masked weights of `straight_through` to 0, so that masks settle.
+
+    Not for: scaled losses, beside which its pull weighs less; `straight_through` has
+    none.
 
         value = where(mask, w, 0)
         gradient of w = gradient of value + where(mask, 0, decay · w)
@@ -139,6 +145,9 @@ def sr_ste(masking: Masking, decay: float = 2e-4) -> View:
 
 def surgery(masks: Masks, params: Params, *, deviations: float, margin: float = 0.1) -> Masks:
     """Updates masks: small weights are pruned, large ones spliced back in.
+
+    Not for: a share of weights that is given, since it follows from two thresholds;
+    `prune` meets one.
 
         threshold = mean |w| + deviations · standard deviation of |w|
         mask <- False where |w| < (1 - margin) · threshold

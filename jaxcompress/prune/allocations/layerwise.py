@@ -20,6 +20,8 @@ def erk(
 ) -> dict[str, Array | float]:
     """Gives leaves with more weights per row and column a higher sparsity.
 
+    Not for: trained weights, of which it reads shapes alone; `lamp` compares scores.
+
         density_l = min(1, e · (n_1 + n_2 + …) / (n_1 · n_2 · …))
 
     for the sizes n of the axes of a leaf without its batch axes: outputs, inputs, and
@@ -73,6 +75,9 @@ def lamp(
 ) -> dict[str, Array | float]:
     """Prunes under one threshold on scores relative to the leaf's larger ones.
 
+    Not for: scores that are rises of one loss, as those of `woodfisher`; `globally`
+    compares them as they are.
+
         relative_u = score_u² / sum over v of score_v²,   v: u and all that go after it
 
     The order within a slice stays; the last weight of each has 1, the highest there is,
@@ -116,6 +121,9 @@ def lamp(
 
 def outliers(multiple: float = 5.0, spread: float = 0.08) -> Allocation:
     """Gives leaves with more outliers among their scores a lower sparsity.
+
+    Not for: sharing by what each leaf costs, of which outliers are a guess;
+    `by_sensitivity` measures it.
 
         D_l = share of scores above multiple · mean, in slice l
         d_l = (D_l - min D) / (max D - min D)

@@ -39,6 +39,9 @@ class Sensitivity(NamedTuple):
 def by_sensitivity(sensitivity: Sensitivity) -> Allocation:
     """Prunes every leaf up to one common rise of the loss.
 
+    Not for: models without held-out labels to measure the curves on; `lamp` takes
+    scores alone.
+
         rise_l(s) = 0 at 0, linear between the sparsities of the measurement, and at
                     each of them the largest rise up to it
         sparsity_l = the highest s with rise_l(s) <= r

@@ -19,6 +19,9 @@ from jaxcompress.prune.ranking import count_true, order_keys
 def below(threshold: float) -> Allocation:
     """Prunes scores below one threshold, at most the sparsity of each leaf.
 
+    Not for: a total that must be met, since less may go; `globally` finds the threshold
+    for it.
+
         sparsity of a slice = min(share of its scores below the threshold, sparsity)
 
     Also known as: threshold pruning.
@@ -46,6 +49,8 @@ def below(threshold: float) -> Allocation:
 
 def below_deviations(deviations: float) -> Allocation:
     """Prunes scores below a multiple of each leaf's deviation, at most the sparsity.
+
+    Not for: a total that must be met, since less may go; `lamp` meets it exactly.
 
         threshold of a slice = deviations · sqrt(mean over its scores that are not 0 of
         score²)

@@ -53,6 +53,9 @@ def uniform(
 ) -> dict[str, Array | float]:
     """Gives every leaf the same sparsity.
 
+    Not for: high sparsities of leaves that differ in what they can spare; `lamp` and
+    `by_sensitivity` take less of those that need their weights.
+
     Also known as: uniform or layer-wise pruning.
 
     Args:
@@ -77,6 +80,9 @@ def globally(
     scores: dict[str, Array], axes: dict[str, LeafAxes], sparsity: Array | float
 ) -> dict[str, Array | float]:
     """Prunes the lowest scores of all leaves together, under one threshold.
+
+    Not for: leaves whose scores differ in scale, one of which may lose all its weights;
+    take `lamp`, or `floored` around it.
 
     Of N weights in all, `round_half_even(sparsity · N)` go. Among equal scores the
     earlier leaf goes first, in it the earlier slice along its batch axes. A leaf of low
@@ -130,6 +136,9 @@ def globally_normalized(
     scores: dict[str, Array], axes: dict[str, LeafAxes], sparsity: Array | float
 ) -> dict[str, Array | float]:
     """Prunes under one threshold on scores that each leaf divides by their norm.
+
+    Not for: scores on one scale, such as rises of a loss, which `globally` compares as
+    they are.
 
         normalized_i = score_i / sqrt(sum over the slice's scores of score²)
 

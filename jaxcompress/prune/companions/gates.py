@@ -28,6 +28,9 @@ from jaxcompress.prune.kinds import real_leaves
 def l0_gates(opening: float = 0.9, *, select: Selector | None = None) -> Companion:
     """Multiplies weights by random gates whose chances to be 0 are learned.
 
+    Not for: a share of weights that is given, which the penalty only steers; `prune`
+    meets it, on LeNets with 2 % of their weights at a lower error.
+
     The companions are one log_alpha for each weight. Training sees one draw of the
     gates, another for each key; what is shipped is multiplied by gates without noise,
     many of them exactly 0. The penalty is the expected number of weights that are not

@@ -39,6 +39,9 @@ def soft_movement(
 ) -> Companion:
     """Keeps the weights whose learned scores lie above a threshold.
 
+    Not for: a share of weights that is given, since it follows from threshold and
+    penalty; `hard_movement` takes a target.
+
         value = where(S > threshold, w, 0)
         d value / d w = where(S > threshold, 1, 0)
         d value / d S = w
@@ -98,6 +101,9 @@ def soft_movement(
 
 def hard_movement(target: Aim, *, start: float = 0.0) -> Companion:
     """Keeps the weights whose learned scores are highest, as many as a target says.
+
+    Not for: training from random weights, where `magnitude` serves and takes no second
+    tree.
 
     The gradients are those of `soft_movement`; how many weights go is given, so there
     is no penalty.

@@ -37,6 +37,9 @@ def variational_dropout(
 ) -> Companion:
     """Adds noise of learned variance to weights, and removes those with too much of it.
 
+    Not for: a share of weights that is given, since it follows from threshold and
+    penalty; `prune` meets one.
+
     The companions are one log_variance for each weight. The penalty is the divergence
     from a prior that favours sparse weights, summed over all of them: add it to the
     mean loss of an example as `penalty / examples`, raised from 0 over the first

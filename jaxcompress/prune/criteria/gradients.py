@@ -25,6 +25,9 @@ from jaxcompress.prune.criterion import Criterion, check_criterion
 def saliency(decay: float = 0.9) -> Criterion:
     """Scores the first-order change of the loss without the weight, by a mean gradient.
 
+    Not for: the end of training, where mean gradients are all but noise; take `fisher`
+    or `taylor_squared`.
+
         m <- decay · m + (1 - decay) · g
         score = |m · w|
 
@@ -63,6 +66,8 @@ def saliency(decay: float = 0.9) -> Criterion:
 
 def taylor_squared(decay: float = 0.9) -> Criterion:
     """Scores the mean squared first-order change of the loss without the weight.
+
+    Not for: models without labels; `wanda` takes inputs alone, `magnitude` no data.
 
         v <- decay · v + (1 - decay) · (g · w)²
         score = v
@@ -103,6 +108,9 @@ def taylor_squared(decay: float = 0.9) -> Criterion:
 
 def fisher(decay: float = 0.99) -> Criterion:
     """Scores the second-order rise of the loss without the weight at a minimum.
+
+    Not for: weights far from a minimum, where the loss changes to first order; take
+    `saliency` or `taylor_squared`.
 
         h <- decay · h + (1 - decay) · g²
         score = h · w² / 2
@@ -145,6 +153,9 @@ def fisher(decay: float = 0.99) -> Criterion:
 def gradient_momentum(decay: float = 0.9) -> Criterion:
     """Scores a weight by the magnitude of its mean gradient, also where it is masked.
 
+    Not for: choosing what goes, since it ignores how large weights are; take
+    `magnitude` or `taylor_squared`.
+
         m <- decay · m + (1 - decay) · g
         score = |m|
 
@@ -182,6 +193,9 @@ def gradient_momentum(decay: float = 0.9) -> Criterion:
 
 def movement() -> Criterion:
     """Scores weights higher the more training moves them away from zero.
+
+    Not for: models that are trained no further, whose weights do not move; take `wanda`
+    or `magnitude`.
 
         S <- S - g · w
         score = S

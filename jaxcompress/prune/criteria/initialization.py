@@ -77,6 +77,9 @@ def grasp(
 ) -> Criterion:
     """Scores weights by how much they preserve the gradient flow after pruning.
 
+    Not for: trained weights, whose gradients are near 0; take `magnitude` or
+    `woodfisher`.
+
         score = w · (H g),   of the loss at outputs / temperature
 
     g and H are gradient and Hessian of the mean loss. To first order -score is how much
@@ -134,6 +137,9 @@ def synflow(
     rounds: int = 100,
 ) -> Criterion:
     """Scores weights by their synaptic flow in many rounds, so no layer is cut off.
+
+    Not for: trained weights, since it sees no data; `wanda` scores by inputs,
+    `woodfisher` by the loss.
 
         R = sum of all outputs of fn(|params|, ones)
         score = |dR/d|w| · w|

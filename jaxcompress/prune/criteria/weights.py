@@ -49,6 +49,8 @@ def magnitude() -> Criterion:
 def random(key: Key) -> Criterion:
     """Scores weights by fixed noise: the control that every criterion has to beat.
 
+    Not for: models that will be used; `magnitude` takes no data either.
+
     Each weight has one number for good, so a schedule that rises takes more weights and
     gives none back.
 
@@ -72,6 +74,9 @@ def random(key: Key) -> Criterion:
 
 def fresh_noise(key: Key) -> Criterion:
     """Scores weights by noise drawn anew at every step: random growth.
+
+    Not for: choosing what goes, which would be other weights each time; `random` is the
+    control that stays.
 
     Also known as: SET (as the growth of `regrow`).
 

@@ -20,6 +20,8 @@ from jaxcompress.prune.ranking import lowest
 def within_groups(size: int) -> Pattern:
     """Drops the same share of every run of `size` inputs of an output.
 
+    Not for: an exact N:M as kernels read it, for which `n_of_m` has a final count.
+
     From each run exactly `round_half_even(sparsity · size)` weights go; among equal
     scores the earlier goes first, a NaN before everything. With a schedule the mask
     moves in steps of 1 / size.

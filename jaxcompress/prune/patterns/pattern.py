@@ -74,6 +74,9 @@ def unstructured(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) ->
 def within_outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
     """Drops the same number of weights from every output.
 
+    Not for: outputs that differ in worth, of which each loses as many weights;
+    `unstructured` compares them.
+
     From the n weights that one output sums over exactly `round_half_even(sparsity · n)`
     go, so no output loses all of its inputs to the others. Among equal scores the
     earlier index goes first; a NaN goes before everything.

@@ -30,6 +30,9 @@ from jaxcompress.prune.ranking import lowest
 def outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
     """Drops whole outputs: all weights that compute one of them.
 
+    Not for: smaller arrays, since shapes stay; `structure.remove` cuts units out of all
+    arrays that have them.
+
     Of the n outputs of all slices along the batch axes exactly
     `round_half_even(sparsity · n)` go, as many from each slice but for one: those of
     the lowest mean score in it; among equal means the earlier one.
@@ -65,6 +68,9 @@ def outputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Arra
 def inputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
     """Drops whole inputs: all weights that read one of them.
 
+    Not for: smaller arrays, since shapes stay; `structure.remove` cuts units out of all
+    arrays that have them.
+
     Of the n inputs of all slices along the batch axes exactly
     `round_half_even(sparsity · n)` go, as many from each slice but for one: those of
     the lowest mean score in it; among equal means the earlier one.
@@ -98,6 +104,9 @@ def inputs(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array
 
 def heads(scores: Array, sparsity: Array | float, leaf_axes: LeafAxes) -> Array:
     """Drops whole heads: one index of the first of several output axes.
+
+    Not for: smaller arrays, and heads folded into one axis with their sizes;
+    `structure.remove` finds and cuts both.
 
     For projections of shape (inputs, heads, size). Of the n heads of all slices along
     the batch axes exactly `round_half_even(sparsity · n)` go, as many from each slice
@@ -184,6 +193,9 @@ def slices(axis: int) -> Pattern:
 
 def blocks(shape: tuple[int, int]) -> Pattern:
     """Drops whole blocks of the matrix of outputs and inputs.
+
+    Not for: speed where no kernel skips blocks; `structure.remove` makes arrays
+    smaller.
 
     Of the n blocks of all slices along the batch axes exactly
     `round_half_even(sparsity · n)` go, as many from each slice but for one: those of

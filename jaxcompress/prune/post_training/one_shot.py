@@ -42,6 +42,9 @@ def one_shot(
 ) -> tuple[Params, Report]:
     """Sets the weights with the lowest scores to exactly 0, at once.
 
+    Not for: the least loss without training, which `reconstruct` comes nearer to, as it
+    adjusts the weights that stay.
+
     For a model that is not trained further, or as a start; `prune` does it while
     training. The params keep their shapes and bytes in memory: a file of them is what
     gets smaller.

@@ -35,6 +35,9 @@ def sensitivity(
 ) -> Sensitivity:
     """Measures how much the mean loss rises when each leaf alone is pruned.
 
+    Not for: what leaves cost together, since each is pruned alone; `evaluate` the
+    pruned model.
+
     Runs on the host: the model once for each leaf, sparsity and batch, compiled once
     per shape of batch; and once more over the batches, to count what reaches each leaf.
 

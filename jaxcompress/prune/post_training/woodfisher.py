@@ -47,6 +47,8 @@ def woodfisher(
 ) -> tuple[Params, Report]:
     """Prunes the weights whose loss rises least, and updates the others of their block.
 
+    Not for: models without labels; `reconstruct` takes inputs alone.
+
         F = damping · I + mean over examples of g · gᵀ          a block of weights
         score_q = w_q² / (2 · [F⁻¹]_qq)
         w_S <- w_S + (F_SS)⁻¹ · F_SP · w_P,   w_P <- 0

@@ -19,6 +19,9 @@ _IN_CACHE = 2**20
 def optimal_brain_surgeon(*, damping: float = 0.01) -> SparsitySolver:
     """Removes one weight at a time, the cheapest of all outputs, and adjusts the rest.
 
+    Not for: matrices of more than some hundred inputs, whose work grows with their
+    cube; take `alps`.
+
     Also known as: OBS, layer-wise OBS (L-OBS), ExactOBS, OBC.
 
         cost_oq = w_oq² / P_qq

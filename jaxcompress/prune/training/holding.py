@@ -31,6 +31,9 @@ def hold(
 ) -> optax.GradientTransformationExtraArgs:
     """Trains under fixed masks: pruned weights stay exactly 0.
 
+    Not for: masks that may still move; on LeNets `prune` with a schedule beat fixed
+    masks in as many epochs.
+
         update = where(mask, inner's update, -param)
 
     For training on after `one_shot`, and for lottery tickets. It must be outermost, as

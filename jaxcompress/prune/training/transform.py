@@ -33,6 +33,9 @@ def prune(
 ) -> optax.GradientTransformationExtraArgs:
     """Prunes while training: the weights with the lowest scores stay exactly 0.
 
+    Not for: models that are trained no further; `one_shot` and `reconstruct` prune them
+    at once.
+
     After `optax.apply_updates` every weight outside the mask is 0, in every dtype, for
     finite params, because its update is its own negative:
 
