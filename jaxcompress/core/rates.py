@@ -31,6 +31,9 @@ _LOWEST, _COUNT = -128, 384
 def order_0(codes: Array, candidates: Array) -> Array:
     """Bits by how often each code occurs in the whole matrix.
 
+    Not for: sparse weights, of which `by_lines` goes by the density of each row and
+    column too.
+
         bits(c) = log2((n + 1) / (n_c + 1 / 384))
 
     Also known as: the ideal code length, self-information.

@@ -29,6 +29,9 @@ def reconstruct_blocks(
 ) -> tuple[Params, Report]:
     """Quantizes block by block, tuning all weights of a block for what it gives.
 
+    Not for: haste, since each block is compiled and tuned by gradients; `reconstruct`
+    solves matrix by matrix.
+
     Also known as: block-wise reconstruction, BRECQ, QDrop, AutoRound on blocks.
 
     A block is what lies between two places of the program that one value crosses: a

@@ -31,6 +31,9 @@ def reconstruct(
 ) -> tuple[Params, Report]:
     """Quantizes layer by layer, rounding each so that its outputs change least.
 
+    Not for: 8 bits, where `quantize` rounds to nearest at next to no loss, and models
+    without data.
+
     In the order of the program, and of a scanned stack layer by layer, each leaf's
     matrix is rounded on the second moment of the inputs that it meets once all before
     it are quantized. No labels and no gradients. Also known as: post-training

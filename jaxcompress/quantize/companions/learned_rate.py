@@ -34,6 +34,9 @@ def learned_rate(
 ) -> Companion:
     """Trains weights for short codes: the penalty is nearly what a code of them takes.
 
+    Not for: models that are not trained further, whose codes `rounding.rate_distortion`
+    chooses by error and bits alone.
+
     The companions are the logarithms of the steps. A model sees
 
         value = step · clip(round(w / step), lowest, highest)

@@ -97,6 +97,9 @@ def random_codes(
 ) -> RandomCodes:
     """Trains noisy weights that a few bits for each block of them can transmit.
 
+    Not for: the least error in a few kilobytes: on LeNet-300-100 pruned weights under
+    `learned_rate` erred less in as many.
+
     For the extreme end of compression: a weight costs a fraction of a bit. Weights of a
     block are drawn from normal distributions q whose divergence from the prior
     p = N(0, deviation²) is given, so that one of 2**bits candidates drawn from p stands

@@ -41,6 +41,9 @@ def diagnose(
 ) -> Diagnosis:
     """Measures where a compressed model loses its signal: site by site, leaf by leaf.
 
+    Not for: what a leaf costs in loss, of which ratios say nothing; `auto.sensitivity`
+    measures it.
+
     Both models run on the same batches. At every site the weight, the data that meet it
     and the product are compared:
 
@@ -48,8 +51,7 @@ def diagnose(
 
     A low ratio of the weight asks for other ranges, smaller groups or more bits; of
     the inputs alone, noise came from sites before; one large feature among the inputs
-    asks for moved scales or `execution.outliers`. It says nothing of the loss:
-    `auto.sensitivity` measures that.
+    asks for moved scales or `execution.outliers`.
 
     Also known as: signal-to-noise ratio, SQNR, quantization error analysis, numeric
     suite.

@@ -44,6 +44,9 @@ def correct_biases(
 ) -> tuple[Params, Report]:
     """Adds to each bias what rounding took from the mean output of its weight.
 
+    Not for: layers to whose outputs the program adds no bias; `reconstruct` lowers
+    their errors in the weights themselves.
+
     Rounding errors of weights do not cancel over inputs whose mean is not 0, so that
     each output is off by a constant. In the order of the program, with x what a weight
     W met in the whole model and x' what W' meets once all before it are corrected,

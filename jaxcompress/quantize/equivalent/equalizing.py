@@ -32,6 +32,9 @@ class Ranges(NamedTuple):
 def equalize(fn: Model, params: Params, *inputs: PyTree, sweeps: int = 20) -> tuple[Params, Report]:
     """Brings each channel to one range in the weights that make it and that read it.
 
+    Not for: formats with a scale for each output channel, as `int8` and `int4` have by
+    default, which do most of it alone.
+
     With one scale per tensor, a channel of small weights is lost beside a large one.
     Between two weights that share channels, through a relu for example,
 
@@ -42,8 +45,7 @@ def equalize(fn: Model, params: Params, *inputs: PyTree, sweeps: int = 20) -> tu
     (`graph.symmetries.scalings`). Sweeps over all scalings are repeated, since a weight
     has channels on both sides.
 
-    Also known as: CLE, data-free quantization, weight equalization. Of use where a
-    scale is shared by a whole tensor; scales per output channel do most of it alone.
+    Also known as: CLE, data-free quantization, weight equalization.
 
     Args:
       fn: the model, `fn(params, *inputs) -> outputs`.

@@ -36,6 +36,9 @@ def learn_rotations(
 ) -> tuple[Params, Report]:
     """Learns the matrices of rotations so that the loss of a quantized model falls.
 
+    Not for: models without data to judge a loss by, or without time for a hundred
+    backward passes; `rotate` takes neither.
+
     Descends on orthogonal matrices: with G the gradient by a matrix R, and r the
     learning rate, which falls to 0 in equal steps,
 

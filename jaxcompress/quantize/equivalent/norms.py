@@ -17,6 +17,9 @@ from jaxcompress.quantize.equivalent.search import bounded
 def fold_norms(fn: Model, params: Params, *inputs: PyTree) -> tuple[Params, Report]:
     """Moves the scales of norms into the weights that they lie beside.
 
+    Not for: training with rounded weights, for which `training.folded_norms` folds in
+    the step, with gradients.
+
     A leaf that multiplies data channel by channel, as the scale of a batch, layer or
     RMS norm, hands its magnitudes on, and is 1 or -1 afterwards (0 stays 0):
 

@@ -64,6 +64,9 @@ def dynamic(
 ) -> Activations:
     """Takes ranges from the data themselves, for each row at run time.
 
+    Not for: integer units that want the scales of data beforehand, which `static` has
+    from calibration.
+
     Also known as: dynamic range quantization, per-token quantization.
 
     Needs no calibration. At a convolution, where a window mixes rows, all finite
@@ -105,6 +108,9 @@ def dynamic(
 
 def static(readings: Mapping[str, Reading | Range], spec: QuantSpec = int8()) -> Activations:
     """Takes ranges that calibration found beforehand, for each site or feature of it.
+
+    Not for: data of which a few channels are large, unless `smooth` moves them first:
+    under one range the others lose their codes.
 
     A reading of one range for each site gives the site one scale. One with a range for
     each feature, calibrated with `min_max(None, (-2,))`, gives every feature its own:

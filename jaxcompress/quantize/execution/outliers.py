@@ -90,6 +90,9 @@ def outliers(
 ) -> Activations:
     """Keeps features of outlying magnitude in floats, and rounds all others to codes.
 
+    Not for: outliers that `smooth` can move into the weights: what is kept here takes a
+    second product, in floats.
+
     Also known as: LLM.int8, mixed-precision decomposition, outlier channels.
 
         output = x_kept · W + codes(x - x_kept) · W

@@ -126,6 +126,9 @@ def uint2(**keywords: Unpack[Keywords]) -> QuantSpec:
 def fixed_point(bits: int, fraction_bits: int) -> QuantSpec:
     """Fixed point: whole multiples of 2**-fraction_bits, whatever the data.
 
+    Not for: weights or data whose range is not known beforehand; `int8` and `int4` have
+    scales that follow it.
+
         value = clip(round(w · 2**fraction_bits)) / 2**fraction_bits
 
     Also known as: Qm.n. Codes reach as far below zero as above, 2**(bits - 1) - 1

@@ -21,6 +21,9 @@ from jaxcompress.quantize.formats.keywords import Keywords, spec
 def nf4(**keywords: Unpack[Keywords]) -> QuantSpec:
     """Sixteen quantiles of a normal distribution, from -1 to 1, zero among them.
 
+    Not for: speed on integer units, which multiply the codes of `int4`; of uneven
+    levels programs form the array.
+
     Also known as: NormalFloat, the format of QLoRA, which has groups of 64 and scales
     of "codes". Not odd: eight levels lie above zero and seven below.
 
@@ -115,6 +118,9 @@ def binary(**keywords: Unpack[Keywords]) -> QuantSpec:
 def power_of_two(bits: int, **keywords: Unpack[Keywords]) -> QuantSpec:
     """Zero and powers of two from 1 downwards, of both signs.
 
+    Not for: accuracy by more bits, which add levels near zero alone; those of `int8`
+    divide the whole range.
+
         0, ±1, ±1/2, ±1/4, …, ±2**(2 - 2**(bits - 1))
 
     Also known as: logarithmic quantization, INQ's levels; a product becomes a shift.
@@ -170,6 +176,9 @@ def table(name: str, levels: Sequence[float], **keywords: Unpack[Keywords]) -> Q
 
 def codebook(bits: int, **keywords: Unpack[Keywords]) -> QuantSpec:
     """A table of 2**bits levels that each leaf stores itself: weight sharing.
+
+    Not for: speed on integer units, which multiply the codes of `int8` and `int4`; of
+    these programs form the array.
 
     Also known as: clustering, a k-means codebook, Deep Compression's quantization. The
     level of code 0 is exactly zero. `quantize` begins with even steps; a method that

@@ -25,6 +25,9 @@ def moving_average(
 ) -> Observer:
     """Observes the average range of a batch, recent batches counting more.
 
+    Not for: data that are read in parts and merged, since the order of batches counts;
+    `min_max` and `percentile` merge exactly.
+
     Robust where a single batch holds an outlier that `min_max` would keep for ever.
     Also known as: exponential moving average (EMA) of ranges.
 

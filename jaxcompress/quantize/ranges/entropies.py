@@ -33,18 +33,19 @@ SMOOTHING = 1e-4
 def entropy(spec: QuantSpec | None, axis: Axis = None) -> Observer:
     """Searches for the range whose codes tell most about the distribution of the data.
 
+    Not for: blocks of few numbers, which have no distribution, such as groups of
+    weights; `mean_squared_error` searches those.
+
     Numbers inside are counted in 2048 bins of the whole range: P, to whose outermost
     bins what is clipped is added. Q has the mean of the bins of each code in place of
     each that is not empty, and nothing of what is clipped.
 
         range = argmin over f of Σ P log(P / Q),   f = 1, 0.99, …
 
-    Also known as: KL calibration, TensorRT's entropy calibration. Meant for data and
-    whole weights of thousands of numbers: a block of a few has no distribution, and
-    each block takes a pass over its bins for each f. Zeros, which are exact in every
-    range, are left out. Data over batches are counted in bins of 0.8 % (with `axis`
-    6 %) of a number, 2**31 - 1 numbers each, which merge exactly and are spread over
-    those of equal width.
+    Also known as: KL calibration, TensorRT's entropy calibration. Each block takes a
+    pass over its bins for each f. Zeros, which are exact in every range, are left out.
+    Data over batches are counted in bins of 0.8 % (with `axis` 6 %) of a number, of
+    2**31 - 1 numbers each, which merge exactly and are spread over bins of equal width.
 
     Args:
       spec: the format whose codes tell; never None.

@@ -12,6 +12,9 @@ from jaxcompress.quantize.ranges.searches import least_loss
 def mean_squared_error(spec: QuantSpec | None, axis: Axis = None) -> Observer:
     """Searches for the range whose rounding has the least squared error.
 
+    Not for: weights in 8 bits without outliers, where little is to be won over
+    `min_max`, which searches nothing.
+
     A smaller range clips what lies outside and rounds the rest more finely. At 4 bits
     and fewer that pays for nearly every weight; at 8 for data with outliers.
     Also known as: MSE range, clip search, OMSE.
@@ -54,6 +57,8 @@ def mean_squared_error(spec: QuantSpec | None, axis: Axis = None) -> Observer:
 def p_norm(spec: QuantSpec | None, axis: Axis = None, *, power: float = 2.4) -> Observer:
     """Searches for the range whose rounding has the least sum of |error|**power.
 
+    Not for: the least squared error, for which `mean_squared_error` clips more.
+
     Above 2 large errors, those of clipped numbers, count for more than in
     `mean_squared_error`, which is the power 2; all else is as there.
     Also known as: Lp norm, the range search of GPTQ's code.
@@ -87,6 +92,9 @@ def signal_to_noise(
     spec: QuantSpec | None, axis: Axis = None, *, clipping: float = 3.0
 ) -> Observer:
     """Searches for the range of the best signal to noise, clipping noise weighing more.
+
+    Not for: the plain ratio, in which clipped numbers count as all others do:
+    `mean_squared_error` has the best.
 
         maximise Σ x² / (Σ of numbers inside error² + clipping · Σ of others error²)
 

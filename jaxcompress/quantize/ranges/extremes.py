@@ -10,6 +10,9 @@ from jaxcompress.quantize.ranges.estimator import Axis, check_scope, extremes, u
 def min_max(spec: QuantSpec | None = None, axis: Axis = None) -> Observer:
     """Observes the smallest and the largest value: nothing is clipped.
 
+    Not for: 4 bits and fewer, for which `mean_squared_error` clips, or data with
+    outliers, which `percentile` leaves out.
+
     Also known as: absmax calibration.
 
     Args:

@@ -18,6 +18,9 @@ def percentile(
 ) -> Observer:
     """Observes the range that holds a share of the numbers.
 
+    Not for: weights in few bits, where how much to clip depends on the format;
+    `mean_squared_error` weighs clipping against rounding.
+
     Robust where single numbers stand out, however far. Of an odd format the share is
     one of magnitudes; else as much is clipped below as above.
 

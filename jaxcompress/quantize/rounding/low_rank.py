@@ -88,6 +88,9 @@ def low_rank(
 ) -> Rounding:
     """Rounds weights, and adds the low-rank product that mends most of the error.
 
+    Not for: inputs that share their energy evenly: there smaller groups, or `rotated`,
+    win more with fewer bits.
+
         Q = inner(W - A B),   A B = the best of rank r for E[|(W - Q - A B) x|²]
 
     in turns, of which the best pair is kept, so that a matrix is never worse than by

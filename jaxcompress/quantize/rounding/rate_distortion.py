@@ -24,6 +24,9 @@ def rate_distortion(
 ) -> Rounding:
     """Chooses codes by their error and by the bits that an entropy coder spends.
 
+    Not for: memory, or files without an entropy coder, where its codes take all bits of
+    their format; take `gptq`.
+
         least sum_j energy_j · (w'_j - w_j)² + slope · bits(code_j)
 
     In `quantize` the energy of an input is 1. In `reconstruct` it is the diagonal of

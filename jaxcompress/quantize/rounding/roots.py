@@ -17,6 +17,9 @@ FLOOR = 1e-6
 def exact_root(second_moment: Array) -> Array:
     """The root of the second moment: the correction is optimal for the layer's outputs.
 
+    Not for: layers of so many inputs that the eigenvectors of their second moment take
+    too long; `diagonal_root` needs none.
+
     Also known as: QERA-exact.
 
         S = V · diag(sqrt(λ)),   H = V · diag(λ) · Vᵀ,   λ at least 1e-6 of the largest
@@ -45,6 +48,9 @@ def exact_root(second_moment: Array) -> Array:
 
 def diagonal_root(second_moment: Array) -> Array:
     """The root of each input's energy alone, as if inputs were uncorrelated; cheaper.
+
+    Not for: inputs that are correlated, where `exact_root` leaves less error of the
+    outputs.
 
     Also known as: QERA-approx. LQER takes E|x| in place of sqrt(E[x²]).
 

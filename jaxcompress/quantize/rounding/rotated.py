@@ -23,6 +23,9 @@ from jaxcompress.quantize.rounding.rounding import Rounding
 def rotated(inner: Rounding = nearest(), *, block: int = 128, seed: int = 0) -> Rounding:
     """Rounds weights after a randomized block Hadamard transform of their inputs.
 
+    Not for: rotations that leaves beside it can absorb: `equivalent.rotate` folds them,
+    and no data are rotated at run time.
+
         W · R is rounded on Rᵀ · H · R
         R = diag(signs) · blocks(Hadamard / sqrt(block))
 

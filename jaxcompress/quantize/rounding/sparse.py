@@ -20,6 +20,9 @@ SparsitySolver = Callable[[Array, Array, float], tuple[Array, Array]]
 def sparse(solver: SparsitySolver, sparsity: float, *, rounding: Rounding = gptq()) -> Rounding:
     """Prunes each matrix and rounds what stays, on the same inputs.
 
+    Not for: high sparsity of a model that can be trained: `prune.prune` with
+    `fake_quantize` in the loss trains through both.
+
     Also known as: joint sparsification and quantization (SparseGPT's, OBC's).
 
         W' = solver(W, H, sparsity), with zeros at what goes

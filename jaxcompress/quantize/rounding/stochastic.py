@@ -17,13 +17,14 @@ from jaxcompress.quantize.rounding.rounding import Rounded, Rounding, coded
 def stochastic(key: Key, ranges: Ranges = min_max) -> Rounding:
     """Gives each weight one of the two codes beside it, at random and without bias.
 
+    Not for: one copy that is shipped, which `nearest` rounds with less error.
+
     Also known as: probabilistic rounding, unbiased rounding.
 
         P(upper level) = (w - lower) / (upper - lower),   so E[w'] = w within the range
 
     Levels stay as they are, and what lies beyond all gets the last one. For averages
-    over many quantized copies, as of updates that are sent; of one copy the error is
-    larger than that of rounding to nearest.
+    over many quantized copies, as of updates that are sent.
 
     Data make no difference. The random bits of a matrix come from the key and from a
     hash of its weights: equal matrices get equal codes, all others their own, whatever

@@ -22,6 +22,8 @@ LOWEST, HIGHEST = 0.3, 2.2
 def four_over_six() -> ScaleSearch:
     """Chooses for each block whether its largest number becomes a 6 or a 4 of fp4.
 
+    Not for: the least error, which `sweep` finds among all scales in reach.
+
     Between 4 and 6 fp4 has no level, so 5/6 of a block's largest number errs most.
     Where the largest is a 4, it errs half as much, and others more. Two errors are
     computed for each block, where `sweep` computes some 24.
@@ -71,6 +73,9 @@ def sweep() -> ScaleSearch:
 
 def weighted_sweep() -> ScaleSearch:
     """Chooses among the scales of `sweep` by the error at the layer's output.
+
+    Not for: other scales than e4m3, for which `weighted` finds ranges; without data it
+    is `sweep`.
 
     The error e of a block counts as e · H_bb · eᵀ, where H_bb is the second moment of
     the inputs that the block meets. A rounding that is given data passes it; without

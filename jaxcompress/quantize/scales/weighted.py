@@ -30,6 +30,9 @@ Importances = Callable[[Array, Cut, Array | None], Array]
 def weighted(*, shares: Sequence[float] = SHARES, ranges: RangeEstimator = min_max) -> ScaleSearch:
     """Finds the range of each block whose error counts least on its inputs.
 
+    Not for: weights without calibration data, where all inputs count alike;
+    `mean_squared_error` tries more ranges.
+
     Also known as: AWQ's clip search, importance-weighted rounding, weighted MSE search.
 
         least sum_j E[x_j²] · (w'_j - w_j)²   over ranges that are shares of the first
@@ -71,6 +74,9 @@ def weighted_by(
     importance: Array, *, shares: Sequence[float] = SHARES, ranges: RangeEstimator = min_max
 ) -> ScaleSearch:
     """Finds the range of each block whose error counts least by a given importance.
+
+    Not for: a whole tree of importances, which `sharing.share` takes with this as its
+    search.
 
     Also known as: Fisher-weighted quantization, SqueezeLLM's sensitivities, where the
     importance is the mean of squared gradients of single examples.

@@ -19,6 +19,9 @@ from jaxcompress.quantize.sharing.leaves import with_zero
 def centroids() -> Companion:
     """Trains the levels of codebooks and nothing else: the codes of weights stay.
 
+    Not for: codes that are to change in training: `learned_codebooks` lets weights move
+    from level to level.
+
     Also known as: centroid fine-tuning, trained quantization, codebook fine-tuning.
 
         dL/dc_k = sum of dL/dw over the weights w with code k

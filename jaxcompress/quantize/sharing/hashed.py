@@ -32,6 +32,9 @@ def hash_weights(
 ) -> tuple[Params, Report]:
     """Makes weights share a few values that a hash of their place chooses.
 
+    Not for: trained models that are not trained on, which lose much by chance;
+    `k_means` shares what is alike.
+
     Also known as: HashedNets, hashed weight sharing, the hashing trick.
 
         value_k = mean of sign(i) · w_i over the places i of bucket k

@@ -48,6 +48,9 @@ def learned_codebooks(
 ) -> Companion:
     """Trains weights and the levels that they are rounded to, both at once.
 
+    Not for: speed on integer units, for which `training.learned_steps` trains even
+    levels; of these programs form the array.
+
     Also known as: quantization-aware training with weight sharing, trained look-up
     tables, non-uniform QAT.
 

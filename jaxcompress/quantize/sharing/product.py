@@ -87,6 +87,9 @@ def product(
 ) -> tuple[Params, Report]:
     """Quantizes short vectors of weights, each to the nearest entry of a codebook.
 
+    Not for: 3 bits for each weight and more, where nothing was won over `k_means`, nor
+    weights pruned one by one, which it fills.
+
     Also known as: product quantization (PQ), vector quantization of weights, And the
     bit goes down.
 

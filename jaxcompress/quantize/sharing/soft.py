@@ -65,6 +65,9 @@ def soft_sharing(
 ) -> Companion:
     """Draws weights to a few centers while they train, one of which is zero.
 
+    Not for: a loss that sees what is shipped, since its view shows weights as they are;
+    that of `learned_codebooks` rounds them.
+
     Also known as: soft weight-sharing, mixture-of-Gaussians prior, SWS.
 
         penalty = -mean over weights of log sum_j share_j · N(w | mean_j, 1/precision_j)

@@ -62,6 +62,9 @@ def post_training(
 ) -> tuple[Params, PostTraining]:
     """Quantizes by the best of several good ways, judged on data held out.
 
+    Not for: large models in haste, since every way is run and judged; `reconstruct`
+    runs one.
+
     For those in a hurry: rounds to nearest, with fitted ranges, on the data that each
     leaf meets, with a correction for leaves before, and after moves of scales; one way
     builds on the best so far. Each is judged by the model's outputs on batches that it

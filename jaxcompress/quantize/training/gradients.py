@@ -31,6 +31,9 @@ class NoisyModel(Protocol):
 def quantized_gradients(fn: Model, bits: int | Rules[Any] = 6) -> NoisyModel:
     """Rounds the gradient of every layer's output to a few bits, at random.
 
+    Not for: faster training, since products stay as they are; `low_precision`
+    multiplies codes.
+
     Also known as: DoReFa gradient quantization, low bitwidth gradients.
 
         s(g) = g / (2 max|g|) + 1/2 + noise / (2**bits - 1),   noise in [-1/2, 1/2)

@@ -58,6 +58,9 @@ class LowPrecision(NamedTuple):
 def low_precision(fn: Model, precision: Precision | Rules[Any] = INT8_PRECISION) -> LowPrecision:
     """Trains any model with low-bit operands in all three products of its layers.
 
+    Not for: smaller models, since params stay in full precision; `fake_quantize` trains
+    what is shipped in codes.
+
     Also known as: int8 training, fp8 training, SwitchBack, quantized training (AQT),
     fully quantized training (FQT), Transformer Engine's fp8 recipe.
 

@@ -32,6 +32,9 @@ class _Fold(NamedTuple):
 def folded_norms(fn: Model, params: Params, *inputs: PyTree) -> View:
     """The view that folds norms into the weights beside them, differentiable.
 
+    Not for: rounding without training, before which `equivalent.fold_norms` moves the
+    scales once.
+
         weight -> weight · |scale| / sqrt(variance + epsilon)
         scale  -> sign(scale) · sqrt(variance + epsilon),   so that the norm multiplies
                   by 1 or -1; where it stores no variance, both without the root

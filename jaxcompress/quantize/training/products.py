@@ -47,6 +47,9 @@ def fake_quantize_model(
 ) -> Model:
     """Rounds weights and data of a model to codes, for quantization-aware training.
 
+    Not for: data in 4 bits and fewer, whose ranges `training.learned_activations`
+    trains.
+
     Also known as: W8A8 QAT, fake quantization of weights and activations.
 
     Outputs and gradients are those of

@@ -47,6 +47,9 @@ class Histories(NamedTuple):
 def dynamic_scaling() -> Scaling:
     """Takes scales from the operands themselves, at every product.
 
+    Not for: fp8 under one scale for each operand: `delayed_scaling` with a margin of 1
+    ended at a lower loss and saves a pass.
+
     Also known as: current scaling, just-in-time scaling.
 
         scale = max|x| / (the highest level)
@@ -65,6 +68,9 @@ def dynamic_scaling() -> Scaling:
 
 def delayed_scaling(history: int = 16, margin: float = 0.0) -> Scaling:
     """Takes scales from the largest magnitudes of earlier steps.
+
+    Not for: magnitudes that jump from step to step, which it clips where `margin`
+    leaves no room; `dynamic_scaling` clips nothing.
 
     Also known as: delayed scaling, amax history.
 

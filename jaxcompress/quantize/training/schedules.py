@@ -18,6 +18,9 @@ MADE_BY = "Take one of quantize.training, or another Companion."
 def delayed(technique: Companion, begin: int) -> Companion:
     """Shows weights as they are until a step, and by the technique from then on.
 
+    Not for: models that are trained already, which can see the technique itself, as
+    `nearest`, from the first step.
+
     A model that has learned something is easier to quantize than random weights are.
     What the technique trains is found by `init`: call it again at `begin` where it
     comes from the weights, as learned steps do.
@@ -59,6 +62,9 @@ def delayed(technique: Companion, begin: int) -> Companion:
 
 def gradual(stages: Mapping[int, Companion]) -> Companion:
     """Shows weights by one technique after another, such as fewer and fewer bits.
+
+    Not for: 4 bits from trained floats, to which `learned_steps` alone brought a small
+    ResNet without loss.
 
     Each stage has companions of its own, which all begin at the same weights; the last
     stage is what is shipped. Only the stage that is seen gets gradients, and only its

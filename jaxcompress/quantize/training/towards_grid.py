@@ -30,6 +30,9 @@ def proximal_grid(
 ) -> optax.GradientTransformation:
     """Draws each weight towards its nearest level, after the updates before it.
 
+    Not for: steps and levels that the loss shall train, which it never sees here;
+    `learned_steps` shows and trains them.
+
         q = level nearest to w + update
         w <- q + sign(w + update - q) · max(0, |w + update - q| - strength)
 

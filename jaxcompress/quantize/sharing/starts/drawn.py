@@ -12,6 +12,9 @@ from jaxcompress.quantize.sharing.starts.start import Start
 def random(key: Key) -> Start:
     """Begins with weights drawn at random, each at most once.
 
+    Not for: few large weights that count much: most draws lie near zero, and `linear`
+    has levels near them.
+
     Also known as: Forgy initialization. Blocks of a leaf draw apart; leaves of one
     shape draw the same places.
 
@@ -50,6 +53,9 @@ def random(key: Key) -> Start:
 
 def k_means_plus_plus(key: Key) -> Start:
     """Begins with weights drawn far from one another, one after the other.
+
+    Not for: the least error of single numbers, to which `optimal` begins nearer and
+    without chance.
 
         P(w) in proportion to importance · (distance to the nearest level so far)²
 

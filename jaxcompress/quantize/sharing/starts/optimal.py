@@ -12,6 +12,9 @@ from jaxcompress.quantize.sharing.starts.start import Start
 def optimal(cells: int = 1024) -> Start:
     """Begins with the levels of least squared error, which numbers in a row have.
 
+    Not for: many blocks or levels where time counts, since each block takes levels ·
+    cells² steps; take `linear`.
+
     Also known as: Ckmeans.1d.dp, optimal scalar quantization. In one dimension a
     cluster is a run of the ordered numbers, so that dynamic programming over where runs
     end finds the best of all partitions, zero pinned:

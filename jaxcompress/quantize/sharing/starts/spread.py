@@ -11,6 +11,9 @@ from jaxcompress.quantize.sharing.starts.start import Start
 def linear() -> Start:
     """Begins with even steps from the smallest to the largest weight.
 
+    Not for: the least error that k-means can end at, which depends on the start;
+    `optimal` begins at the best levels.
+
     Also known as: linear initialization, Deep Compression's. Large weights, of which
     there are few and which count much, have levels near them from the first on. Where
     weights have both signs, zero takes the place of the step nearest to it.
@@ -50,6 +53,9 @@ def linear() -> Start:
 
 def density() -> Start:
     """Begins with quantiles: levels that have equal shares of the weights around them.
+
+    Not for: few large weights that count much, since few levels lie near them; take
+    `linear`.
 
     Also known as: density-based initialization, equal frequency. Importance counts as
     weight does. Most levels lie where most weights do, around zero.

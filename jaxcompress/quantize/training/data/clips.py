@@ -26,6 +26,9 @@ from jaxcompress.quantize.training.data.method import (
 def learned_clip(spec: QuantSpec, *, start: float = 10.0, penalty: float = 1.0) -> RangeMethod:
     """Learns where data are clipped above: codes reach from zero to the clip.
 
+    Not for: data on both sides of zero, whose range `learned_step` or
+    `learned_step_and_offset` learns.
+
         value = codes of clip(x, 0, clip) on [0, clip]
         d value / d x = 1 where 0 <= x < clip, else 0
         d value / d clip = 1 where x >= clip, else 0
@@ -87,6 +90,9 @@ def learned_clip(spec: QuantSpec, *, start: float = 10.0, penalty: float = 1.0) 
 
 def fixed_range(low: float, high: float, spec: QuantSpec) -> RangeMethod:
     """Rounds data on a range that is given; nothing is learned.
+
+    Not for: data whose range is not known: `learned_step` learns it, and
+    `execution.static` takes what was calibrated.
 
         value = codes of clip(x, low, high) on [low, high]
         d value / d x = 1 where low <= x <= high, else 0

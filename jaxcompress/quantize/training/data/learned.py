@@ -69,6 +69,9 @@ class LearnedActivations(NamedTuple):
 def learned_activations(fn: Model, how: RangeMethod | Rules[RangeMethod]) -> LearnedActivations:
     """Trains the ranges of data beside the weights, for activations in few bits.
 
+    Not for: data in 8 bits, for which ranges that `graph.calibrate` finds suffice
+    without training.
+
     Also known as: learned step size quantization (LSQ, LSQ+), PACT, trainable
     activation ranges.
 

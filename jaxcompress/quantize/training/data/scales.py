@@ -47,6 +47,9 @@ def unscaled() -> SignScale:
 def mean_magnitude() -> SignScale:
     """Multiplies outputs by the mean magnitude of the data that each is a sum of.
 
+    Not for: networks to be frozen, or packed on words of bits, whose outputs are scaled
+    by no data: take `unscaled`.
+
         K = mean over the features and the window of |data|, one for each position
 
     Padding counts as zeros, in a grouped convolution each group has its own. It is

@@ -22,6 +22,9 @@ from jaxcompress.quantize.training.data.method import (
 def learned_step(spec: QuantSpec) -> RangeMethod:
     """Learns the step of the codes of data by its own gradient.
 
+    Not for: data whose values below zero are few and small, as behind a gelu;
+    `learned_step_and_offset` learns a zero point.
+
         value = step · clip(round(x / step), lowest, highest)
         d value / d x = 1 where lowest < x / step < highest, else 0
         d value / d step = round(x / step) - x / step there, else lowest or highest,
@@ -82,6 +85,9 @@ def learned_step(spec: QuantSpec) -> RangeMethod:
 
 def learned_step_and_offset(spec: QuantSpec) -> RangeMethod:
     """Learns the step and the offset of the codes of data that lie to both sides.
+
+    Not for: execution on integers, for which `plan_execution` takes symmetric codes, as
+    those of `learned_step`.
 
         value = step · clip(round((x - offset) / step), lowest, highest) + offset
         d value / d x = 1 where lowest < (x - offset) / step < highest, else 0

@@ -33,6 +33,9 @@ SIGNS = binary(per="tensor")
 def binary_connect(*, axes: Axes | None = None, select: Selector | None = None) -> Companion:
     """Trains weights of which the model sees the sign, -1 or 1; 0 counts as -1.
 
+    Not for: layers without a norm behind them, since its values have no scale;
+    `binary_weights` gives one to each output.
+
         value = sign(w)
         d value / d w = 1 where |w| <= 1, 0 outside
 
@@ -73,6 +76,9 @@ def stochastic_binary_connect(
     *, axes: Axes | None = None, select: Selector | None = None
 ) -> Companion:
     """Trains weights seen as 1 with probability clip((w + 1) / 2, 0, 1), or -1.
+
+    Not for: a loss that sees what is shipped, the signs, which `binary_connect` shows
+    from the first step.
 
     Weights are drawn anew at every step, from its key; what is shipped is the sign.
     Otherwise as `binary_connect`.
@@ -117,6 +123,8 @@ def binary_weights(
     select: Selector | None = None,
 ) -> Companion:
     """Trains weights of which the model sees the sign times the block's mean magnitude.
+
+    Not for: pruned weights, since no level is 0; `ternary_weights` has one.
 
         value = scale · sign(w),   scale = mean |w| over the n weights of a block
         d value / d w = 1 / n + scale · [|w| < 1]

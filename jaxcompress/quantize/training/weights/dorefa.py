@@ -30,6 +30,8 @@ def dorefa_weights(
 ) -> Companion:
     """Trains weights that are seen on even levels from -1 to 1 of their tangent.
 
+    Not for: pruned weights, since no level is 0; `learned_steps` keeps them at 0.
+
         t = tanh(w) / (2 · max |tanh(w)|) + 1/2,   in [0, 1]
         value = 2 · round((2**bits - 1) · t) / (2**bits - 1) - 1
         d value / d w = d (2 · t - 1) / d w

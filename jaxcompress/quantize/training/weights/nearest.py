@@ -38,6 +38,9 @@ def nearest(
 ) -> Companion:
     """Trains weights that are rounded to nearest, on scales that follow the weights.
 
+    Not for: one spec from the first step to the last, for which the view
+    `fake_quantize` is enough.
+
     What `fake_quantize` shows, as a companion without anything beside the weights: to
     be delayed, to be a stage of `gradual`, and to be shipped by its own `freeze`.
 
@@ -81,6 +84,9 @@ def stochastic(
     ranges: Ranges = min_max,
 ) -> Companion:
     """Trains weights that are rounded at random to one of the levels beside them.
+
+    Not for: a loss that sees what is shipped, the nearest levels, which `nearest` shows
+    from the first step.
 
         P(upper level) = (w - lower) / (upper - lower),   so E[value] = w in the range
         d value / d w = 1 inside the range of the block, 0 outside
@@ -142,6 +148,9 @@ def fixed_ranges(
     ranges: Ranges = min_max,
 ) -> Companion:
     """Trains weights that are rounded on the grid that they had at the beginning.
+
+    Not for: weights that still grow, which their first range clips: scales of `nearest`
+    follow, `learned_steps` trains them.
 
     Scales and zero points are found once, by `init`, and stay: their gradient is 0. So
     codes change by what the weights learn alone, and what is shipped has scales that

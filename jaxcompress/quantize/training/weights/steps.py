@@ -33,6 +33,9 @@ def learned_steps(
 ) -> Companion:
     """Trains the step of each block beside its weights, by the loss.
 
+    Not for: 8 bits, where rounding by `quantize` without training costs next to
+    nothing.
+
         value = step · clip(round(w / step), lowest, highest)
         d value / d w = 1 inside the range, 0 outside
         d value / d step = round(w / step) - w / step inside, lowest or highest outside
@@ -89,6 +92,9 @@ def learned_steps_and_zero_points(
     spec: QuantSpec | Rules[Any], *, axes: Axes | None = None, select: Selector | None = None
 ) -> Companion:
     """Trains the step and the zero point of each block beside its weights.
+
+    Not for: weights that lie evenly around zero, as most do, for which the steps of
+    `learned_steps` are enough.
 
         z = round(zero)
         value = step · (clip(round(w / step) + z, lowest, highest) - z)

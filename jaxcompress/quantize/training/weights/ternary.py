@@ -41,6 +41,9 @@ def ternary_weights(
 ) -> Companion:
     """Trains weights of which the model sees -scale, 0 or scale.
 
+    Not for: accuracy before bytes: with `learned_steps` in 4 bits, data too, a small
+    ResNet was a point better.
+
         delta = threshold · mean |w|
         value = scale · sign(w) where |w| > delta, else 0
         scale = mean |w| of the weights above delta
@@ -97,6 +100,9 @@ def trained_ternary(
     threshold: float = 0.05,
 ) -> Companion:
     """Trains two levels beside zero, one on each side, with the weights that get them.
+
+    Not for: short training: on a small ResNet `ternary_weights`, which trains no
+    levels, was a point better after six epochs.
 
         delta = threshold · max |w|
         value = above where w > delta, -below where w < -delta, else 0
