@@ -39,6 +39,9 @@ class Projection(NamedTuple):
 def linear() -> Projection:
     """Multiplies the last axis by a matrix and adds a bias.
 
+    Not for: features that no matrix maps to the teacher's, for which `perceptron` has a
+    nonlinearity.
+
     Also known as: regressor, 1x1 convolution, W_h of TinyBERT.
 
     Returns:
@@ -78,6 +81,9 @@ def linear() -> Projection:
 
 def perceptron(width: int, *, activation: Callable[[Array], Array] = jax.nn.relu) -> Projection:
     """Two linear projections with a nonlinearity between.
+
+    Not for: a student that shall have the features itself: what a projection learns is
+    not shipped, and `linear` learns less.
 
     Also known as: MLP projector, nonlinear projection head.
 

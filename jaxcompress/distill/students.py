@@ -55,6 +55,9 @@ def from_layers(
 ) -> Params:
     """A student's params from stacked layers of the teacher, as a scan has them.
 
+    Not for: layers that are leaves of their own, which `from_blocks` takes, nor
+    narrower ones, which `structure.remove` makes.
+
     Args:
       teacher: its params.
       layers: numbers from 0, in the student's order; a layer may come again.
@@ -105,6 +108,9 @@ def from_layers(
 
 def from_blocks(student: Params, teacher: Params, blocks: Mapping[str, str]) -> Params:
     """A student's params with named blocks of the teacher in place of its own.
+
+    Not for: stacked layers, which `from_layers` takes, nor narrower ones, which
+    `structure.remove` makes.
 
     Args:
       student: its params, such as they are before training.

@@ -52,6 +52,9 @@ class Balance(NamedTuple):
 def balanced(shares: Sequence[float], *, alpha: float = 0.0, rate: float = 0.025) -> Balance:
     """Weights with which each loss has a given share of the gradient's size.
 
+    Not for: two losses whose weights hold for a whole run, for which `mix` takes no
+    backward pass for each loss.
+
         size_i   = weight_i · norm_i
         target_i = share_i · mean(size) · pace_i^alpha / mean of share · pace^alpha
         pace_i   = loss_i / first loss_i, over the mean of these

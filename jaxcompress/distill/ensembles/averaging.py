@@ -35,10 +35,12 @@ def average(
 ) -> Params:
     """Averages the weights of models of one structure, leaf by leaf.
 
+    Not for: models trained from different starts, whose weights do not average;
+    `mixture` combines their answers.
+
     For models that lie in one basin: fine-tuned from the same start, or snapshots of
-    one run. Those trained from different starts do not average; combine their answers
-    with `mixture`. Statistics of norms are averaged, too: `recalibrate` re-estimates
-    them. A running mean beside an optimizer is `optimizers.averaged`.
+    one run. Statistics of norms are averaged, too: `recalibrate` re-estimates them. A
+    running mean beside an optimizer is `optimizers.averaged`.
 
     Args:
       members: trees of one structure, with the same shapes and dtypes; one at least.

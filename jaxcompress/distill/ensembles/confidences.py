@@ -18,6 +18,9 @@ Confidence = Callable[[Array], Array]
 def largest_probability(logits: ArrayLike) -> Array:
     """Confidence: the probability of the class answered.
 
+    Not for: the chance that an answer is right, unless the model is calibrated;
+    `fit_cascade` finds a threshold by labels.
+
     Args:
       logits: (..., classes), floating.
 

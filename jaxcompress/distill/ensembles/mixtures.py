@@ -23,6 +23,9 @@ _MOST_STEPS = 100_000
 def mixture(logits: ArrayLike, weights: ArrayLike | Sequence[float]) -> Array:
     """Log of the weighted mean of the models' probabilities.
 
+    Not for: the cost of one model, since all of them run; `average` makes one of one
+    start, `cascade` asks the large one seldom.
+
         log sum_m w_m · softmax(logits_m)
 
     The result serves as logits anywhere: for metrics, and as a teacher's.
@@ -98,6 +101,9 @@ def mixed(fns: Sequence[Model], weights: ArrayLike | Sequence[float]) -> Model:
 
 def fit_weights(logits: ArrayLike, labels: ArrayLike, *, tolerance: float = 1e-6) -> np.ndarray:
     """Weights of models whose `mixture` makes labels most likely.
+
+    Not for: the most accurate `mixture`, since likelihood is what it fits: on MNIST
+    equal weights answered as well.
 
         max over w of  mean_i log sum_m w_m · p_m(label_i),   w >= 0,  sum w = 1
 

@@ -56,6 +56,8 @@ def fit_cascade(
 ) -> CascadeFit:
     """Finds the threshold that asks the large model least often and loses no accuracy.
 
+    Not for: more accuracy than the large model has, for which `mixture` combines both.
+
     The smallest share of examples is taken such that with it, and with every larger
     one, the cascade is at least as accurate as the large model less `tolerated`: a
     share that was merely lucky is passed over. Examples of equal confidence go

@@ -18,6 +18,9 @@ _LEAST = 4
 def cka_distance(student: Array, teacher: Array) -> Array:
     """One minus linear centered kernel alignment of a batch, by its examples' shares.
 
+    Not for: batches of few examples, whose alignment is biased upwards; `projected`
+    compares examples one by one.
+
         K = X Xᵀ of the student's features with their mean over the batch subtracted
         L = the same of the teacher's
         share_i = n / 2 · sum_j (K_ij / |K| - L_ij / |L|)²
@@ -60,6 +63,9 @@ def cka_distance(student: Array, teacher: Array) -> Array:
 
 def cka(batches: Iterable[tuple[Array, Array]]) -> float:
     """Measures linear centered kernel alignment of two layers over batches.
+
+    Not for: a loss to train by, which is `cka_distance`: this is a float of arrays that
+    are known.
 
         CKA = sum_b h(K, L) / sqrt(sum_b h(K, K) · sum_b h(L, L))
 

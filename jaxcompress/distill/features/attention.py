@@ -12,6 +12,9 @@ from jaxcompress.distill.vectors import balanced, flat, unit
 def attention_transfer(student: Array, teacher: Array) -> Array:
     """Squared difference of where student and teacher are active, channels summed away.
 
+    Not for: what single channels say, which is summed away, nor features without
+    positions; `projected` compares those.
+
         map = mean over channels of features²
         loss = |map_s / |map_s| - map_t / |map_t||²
 

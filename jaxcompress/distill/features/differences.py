@@ -10,6 +10,9 @@ from jaxcompress.distill.vectors import mean_where, unit
 def squared_error(student: Array, teacher: Array, *, where: Array | bool = True) -> Array:
     """Mean squared difference of features of one shape.
 
+    Not for: features of other shapes, for which `projected` learns a map, or whose
+    directions alone count, as in `cosine_distance`.
+
         loss = mean over entries of (student - teacher)²
 
     For hidden states, embeddings, attention scores before the softmax, and hints where
@@ -50,6 +53,8 @@ def squared_error(student: Array, teacher: Array, *, where: Array | bool = True)
 
 def cosine_distance(student: Array, teacher: Array, *, where: Array | bool = True) -> Array:
     """One minus the cosine between the channels of student and teacher, on average.
+
+    Not for: features whose lengths count, which `squared_error` compares.
 
         loss = mean over positions of ½ |s / |s| - t / |t||² = 1 - cos(s, t)
 

@@ -36,6 +36,9 @@ class FactorTransfer(NamedTuple):
 def factor_transfer(*, ratio: float = 0.5) -> FactorTransfer:
     """Distance between factors of the teacher's features and the student's.
 
+    Not for: few parameters beside the student's, since it trains three networks;
+    `projected` trains one projection.
+
         loss = sum |f_s / |f_s| - f_t / |f_t||
         f_t = encoder(teacher),  f_s = translator(student)
         reconstruction = mean (teacher - decoder(encoder(teacher)))²

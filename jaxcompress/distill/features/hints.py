@@ -14,6 +14,9 @@ from jaxcompress.distill.projections import Projection, linear
 def projected(loss: Loss = squared_error, *, projection: Projection = linear()) -> LearnedLoss:
     """A loss of features whose shapes differ, behind a projection learned beside it.
 
+    Not for: losses without parameters of their own: `attention_transfer` and
+    `cka_distance` take other channels as they are.
+
     The student's features are resized linearly to the sizes that the teacher's have
     between batch and channels, such as height and width, then projected to its
     channels. Tokens should be the same ones: resizing mixes neighbours.

@@ -21,6 +21,9 @@ _POOLS = (4, 2, 1)
 def hierarchical_context(student: Array, teacher: Array) -> Array:
     """Mean squared difference of features, and of the same averaged over coarser grids.
 
+    Not for: features of other shapes, which `review` projects and resizes, or without a
+    grid, as tokens, which `squared_error` takes.
+
         loss = (e + e_4 / 2 + e_2 / 4 + e_1 / 8) / (1 + 1/2 + 1/4 + 1/8)
         e_g = mean (student - teacher)², both averaged to g windows along each axis
 
@@ -70,6 +73,8 @@ def hierarchical_context(student: Array, teacher: Array) -> Array:
 
 def review(*, width: int = 64) -> LearnedLoss:
     """Compares several stages, the student's deep features fused into its shallow ones.
+
+    Not for: tokens, or one stage alone, which `projected` compares.
 
     From the deepest stage to the shallowest, the student's features x are projected to
     `width` channels and mixed with what came from the stage below, y, by two learned

@@ -12,6 +12,9 @@ from jaxcompress.distill.vectors import mean_where
 def attention_maps(student: Array, teacher: Array, *, where: Array | bool = True) -> Array:
     """KL divergence of the student's attention from the teacher's, per head and query.
 
+    Not for: heads that differ in number, for which `token_relations` splits channels
+    into as many.
+
         loss = mean over heads and queries of KL(softmax(teacher) ‖ softmax(student))
 
     Takes scores, before the softmax; of probabilities pass the logarithm.
@@ -58,6 +61,9 @@ def token_relations(
     student: Array, teacher: Array, *, heads: int = 1, where: Array | bool = True
 ) -> Array:
     """KL divergence between how tokens relate in the student and in the teacher.
+
+    Not for: long sequences, of which it forms a number for each pair of tokens;
+    `projected` compares tokens one by one.
 
         relations = softmax(x_h x_hᵀ / sqrt(d)), x_h (tokens, d) the channels of head h
         loss = mean over heads and tokens of KL(relations_t ‖ relations_s)

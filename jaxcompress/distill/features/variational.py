@@ -20,6 +20,9 @@ def variational_information(
 ) -> LearnedLoss:
     """Log loss of a Gaussian that predicts the teacher's features from the student's.
 
+    Not for: channels that must all be matched, since those that cannot be predicted
+    count less; `projected` weighs them alike.
+
         loss = mean over entries of ½ (log v_c + (teacher - predicted)² / v_c)
         predicted = projection(student),  v_c = softplus(a_c) + 1e-5
 

@@ -11,6 +11,8 @@ from jaxcompress.distill.outputs.arrays import checked_outputs
 def box_overlap(student: ArrayLike, teacher: ArrayLike) -> Array:
     """One minus the generalized intersection over union of two boxes.
 
+    Not for: offsets from an anchor, which are no boxes; `huber_distance` takes them.
+
         loss = 1 - I / U + (E - U) / E
 
     with the areas I of the intersection, U of the union and E of the smallest box

@@ -13,6 +13,9 @@ def inter_class_relation(
 ) -> Array:
     """One minus the correlation of the probabilities with the teacher's, times T².
 
+    Not for: a student that shall be as sure as the teacher, since correlations leave
+    that free; `soft_targets` has the probabilities.
+
         loss = T² · (1 - correlation over j of (q_j, p_j))
         p = softmax(teacher / T),  q = softmax(student / T)
 
@@ -58,6 +61,8 @@ def intra_class_relation(
     where: Array | None = None,
 ) -> Array:
     """One minus the correlation over the batch of each class's probability, times T².
+
+    Not for: small batches, or examples one by one, which `inter_class_relation` takes.
 
         loss = T² · (1 - mean_j correlation over i of (q_ij, p_ij))
         p = softmax(teacher / T),  q = softmax(student / T)

@@ -30,6 +30,8 @@ def decoupled_targets(
 ) -> Array:
     """Divergence of the label's class and, weighted, of the others, times T².
 
+    Not for: examples without labels, of which `soft_targets` needs none.
+
         loss = T² · (TCKD + weight · NCKD)
         TCKD = KL of (p_t, 1 - p_t) and (q_t, 1 - q_t), t the label
         NCKD = KL of p and q renormalized over the other classes

@@ -14,6 +14,9 @@ def reverse_kl(
 ) -> Array:
     """KL divergence of the teacher's softened output from the student's, times T².
 
+    Not for: students that shall give each class what the teacher gives it, as
+    classifiers do; `soft_targets` covers them all.
+
     For students too small to cover all that the teacher says: it seeks the modes, where
     `soft_targets`, the forward KL, spreads the student over them.
 
@@ -59,6 +62,9 @@ def alpha_divergence(
     temperature: float = 1.0,
 ) -> Array:
     """Amari's alpha divergence of the softened outputs, times T².
+
+    Not for: the two ends, which are functions of their own: `reverse_kl` at 0,
+    `soft_targets` at 1.
 
         loss = T² · (1 - sum_j p_j^alpha · q_j^(1 - alpha)) / (alpha · (1 - alpha))
         p = softmax(teacher / T),  q = softmax(student / T)

@@ -90,6 +90,9 @@ def sampled_targets(
 ) -> Array:
     """Cross-entropy of the student with classes drawn from the teacher, times T².
 
+    Not for: logits that can be stored whole, from which `soft_targets` has no noise of
+    draws.
+
         loss = -T² · sum_i weight_i · log q_(index_i),  q = softmax(student / T)
 
     On average over draws its gradient is that of `soft_targets`, whatever their number;

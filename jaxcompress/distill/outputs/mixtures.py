@@ -24,6 +24,9 @@ def jensen_shannon(
 ) -> Array:
     """Generalized Jensen-Shannon divergence of the softened outputs, times T².
 
+    Not for: students far from the teacher, for which it is nearly flat; `soft_targets`
+    keeps its gradient there.
+
         loss = T² · (beta · KL(p ‖ m) + (1 - beta) · KL(q ‖ m))
         m = beta · p + (1 - beta) · q
         p = softmax(teacher / T),  q = softmax(student / T)
@@ -75,6 +78,8 @@ def skewed_kl(
 ) -> Array:
     """KL divergence from the teacher to a mixture that holds a little of it, times T².
 
+    Not for: text that the student wrote, for which take `skewed_reverse_kl`.
+
         loss = T² · KL(p ‖ skew · p + (1 - skew) · q)
         p = softmax(teacher / T),  q = softmax(student / T)
 
@@ -119,6 +124,8 @@ def skewed_reverse_kl(
     temperature: float = 1.0,
 ) -> Array:
     """KL divergence from the student to a mixture that holds a little of it, times T².
+
+    Not for: text of the teacher or of a data set, for which take `skewed_kl`.
 
         loss = T² · KL(q ‖ (1 - skew) · p + skew · q)
         p = softmax(teacher / T),  q = softmax(student / T)

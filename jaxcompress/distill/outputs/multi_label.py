@@ -15,6 +15,8 @@ def multi_label_targets(
 ) -> Array:
     """Sum over classes of the divergence of yes and no from the teacher's, times T².
 
+    Not for: classes of which one is right, which `soft_targets` lets compete.
+
         loss = T² · sum_j (p · log(p / q) + (1 - p) · log((1 - p) / (1 - q)))
         p = sigmoid(teacher / T),  q = sigmoid(student / T)
 

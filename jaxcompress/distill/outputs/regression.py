@@ -11,6 +11,9 @@ from jaxcompress.distill.outputs.arrays import as_float32, checked_outputs
 def squared_distance(student: ArrayLike, teacher: ArrayLike) -> Array:
     """Mean squared distance of the student's outputs from the teacher's.
 
+    Not for: vocabularies, where thousands of unlikely classes count as much as likely
+    ones; `soft_targets` weighs by probability.
+
         loss = mean_j (student_j - teacher_j)²
 
     Of logits it also teaches what adding a constant to them all changes, which the
@@ -48,6 +51,9 @@ def squared_distance(student: ArrayLike, teacher: ArrayLike) -> Array:
 
 def huber_distance(student: ArrayLike, teacher: ArrayLike, *, delta: float = 1.0) -> Array:
     """Mean distance from the teacher, squared when small, absolute when large.
+
+    Not for: a teacher without outliers, for which `squared_distance` has no `delta` to
+    set.
 
         loss = mean_j h(student_j - teacher_j)
         h(d) = d² / 2 where |d| <= delta, else delta · (|d| - delta / 2)
@@ -92,6 +98,9 @@ def bounded_distance(
     student: ArrayLike, teacher: ArrayLike, targets: ArrayLike, *, margin: float = 0.0
 ) -> Array:
     """Squared error of the student where it is not better than the teacher's.
+
+    Not for: examples without targets: `huber_distance` and `squared_distance` need the
+    teacher alone.
 
         loss = |student - targets|²  where that plus the margin is above
                |teacher - targets|², else 0

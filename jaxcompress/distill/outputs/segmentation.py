@@ -16,6 +16,9 @@ from jaxcompress.distill.outputs.multi_label import answers
 def mask_targets(student: ArrayLike, teacher: ArrayLike, *, temperature: float = 1.0) -> Array:
     """Mean over pixels of the divergence of yes and no from the teacher's, times T².
 
+    Not for: small objects, which are few pixels of the mean; `soft_dice` counts them as
+    much as large ones.
+
         loss = T² · mean_pixels (p · log(p / q) + (1 - p) · log((1 - p) / (1 - q)))
         p = sigmoid(teacher / T),  q = sigmoid(student / T)
 
@@ -50,6 +53,9 @@ def mask_targets(student: ArrayLike, teacher: ArrayLike, *, temperature: float =
 
 def soft_dice(student: ArrayLike, teacher: ArrayLike, *, temperature: float = 1.0) -> Array:
     """One minus the overlap of two soft masks, over their sizes.
+
+    Not for: masks that are often empty, from which any other is at the distance 1;
+    `mask_targets` compares pixel by pixel.
 
         loss = 1 - 2 sum p q / (sum p² + sum q²) = sum (p - q)² / (sum p² + sum q²)
         p = sigmoid(teacher / T),  q = sigmoid(student / T)

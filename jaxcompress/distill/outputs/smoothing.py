@@ -16,6 +16,9 @@ def smoothed_labels(
 ) -> Array:
     """Cross-entropy with labels of which a share goes to all classes alike.
 
+    Not for: what classes have in common, as all wrong ones get one share;
+    `soft_targets` has it from a teacher.
+
         loss = -(1 - smoothing) · log q_label - smoothing · mean_j log q_j
 
     What distillation gains beyond it is what the teacher knows: a teacher that says

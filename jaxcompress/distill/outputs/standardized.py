@@ -23,6 +23,9 @@ def standardized_targets(
 ) -> Array:
     """Soft targets of logits that are standardized over their classes, times T².
 
+    Not for: a student that shall be as sure as the teacher, since the spread is divided
+    away; `soft_targets` keeps it.
+
         z = (logits - mean) / (std + 1e-7),  std with divisor classes - 1
         loss = T² · KL(softmax(z_teacher / T) ‖ softmax(z_student / T))
 

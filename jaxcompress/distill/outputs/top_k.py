@@ -79,6 +79,9 @@ def top_k(teacher_logits: ArrayLike, k: int, *, temperature: float = 1.0) -> Top
 def top_k_targets(student_logits: ArrayLike, targets: TopK, *, temperature: float = 1.0) -> Array:
     """Divergence from a teacher's top k classes and all others together, times T².
 
+    Not for: a teacher whose mass lies on many classes, of which the rest says nothing
+    apart; `sampled_targets` is unbiased.
+
         loss = T² · sum_b p_b · log(p_b / q_b),  b: each of the k classes, and the rest
         q = softmax(student / T)
 

@@ -14,6 +14,9 @@ def transformed_targets(
 ) -> Array:
     """Divergence of the student as it is from the softened teacher, weighted.
 
+    Not for: a student that shall give the teacher's own probabilities, since it learns
+    the softened ones; take `soft_targets`.
+
         loss = U · KL(p^γ ‖ q),  γ = 1 / T,  U = sum_j p_j^γ
         p = softmax(teacher),  q = softmax(student),  p^γ renormalized
 

@@ -58,6 +58,9 @@ def contrastive(
 ) -> Contrastive:
     """Tells an example's pair of features from pairs of two examples, by a memory bank.
 
+    Not for: short training, in which it won nothing on a small ResNet while
+    `inter_class_relation` did, nor data without end.
+
         s, t = unit(linear(student)), unit(linear(teacher)), for each side its matrix
         h(s, t) = exp(s · t / temperature) / (exp(s · t / temperature) + N · z(s))
         z(s) = mean over the negatives of exp(s · bank_t[n] / temperature), a constant

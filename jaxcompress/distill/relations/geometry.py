@@ -12,6 +12,9 @@ from jaxcompress.distill.vectors import balanced, flat, norm, unit
 def relative_distances(student: Array, teacher: Array) -> Array:
     """Compares distances between examples, each over the mean distance in its batch.
 
+    Not for: the teacher's features themselves, since shifts and rotations are left
+    free; `features.projected` compares them.
+
         d_ij = |x_i - x_j| / mean over pairs
         share_i = mean over j ≠ i of huber(d_ij of student - d_ij of teacher)
 
@@ -53,6 +56,9 @@ def relative_distances(student: Array, teacher: Array) -> Array:
 
 def relative_angles(student: Array, teacher: Array) -> Array:
     """Compares the angles that examples span at one another.
+
+    Not for: large batches, since it takes memory for batch³ numbers;
+    `relative_distances` takes batch².
 
         e_ji = (x_i - x_j) / |x_i - x_j|
         share_j = mean over i ≠ k, both ≠ j, of huber(e_ji · e_jk of student

@@ -12,6 +12,9 @@ _LEAST_LIKENESS = 1e-7
 def probabilistic_transfer(student: Array, teacher: Array) -> Array:
     """KL divergence between which neighbours student and teacher would choose.
 
+    Not for: how long features are, which cosines leave out; `relative_distances` sees
+    it.
+
         k_ij = (1 + cos(x_i, x_j)) / 2 + 1e-7
         p_ij = k_ij / sum over j ≠ i of k_ij
         share_i = sum over j ≠ i of p_ij · log(p_ij / q_ij)

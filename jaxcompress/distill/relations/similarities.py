@@ -13,6 +13,9 @@ from jaxcompress.distill.vectors import balanced, flat, gram, unit
 def similarity_preserving(student: Array, teacher: Array) -> Array:
     """Compares which examples activate alike, row by row of the similarity matrix.
 
+    Not for: features with a large common mean, by which all examples seem alike;
+    `features.cka_distance` subtracts it.
+
         G = Q Qᵀ, Q the features as rows; each row of G divided by its length
         share_i = 1/n · sum_j (G_ij of student - G_ij of teacher)²
 
@@ -49,6 +52,9 @@ def similarity_preserving(student: Array, teacher: Array) -> Array:
 
 def correlation_congruence(student: Array, teacher: Array, *, gamma: float = 0.4) -> Array:
     """Compares Gaussian similarities of the directions of examples.
+
+    Not for: how long features are, which directions leave out; `similarity_preserving`
+    compares products.
 
         C_ij = exp(-gamma · |u_i - u_j|²), u = x / |x|
         share_i = 1/n · sum_j (C_ij of student - C_ij of teacher)²

@@ -50,6 +50,8 @@ def generate(
 ) -> Generated:
     """Continues prompts by `steps` tokens, one scan for all of them.
 
+    Not for: prompts of several lengths in one call: group them by length.
+
     A prompt goes through the decoder in one call, which gives `start`; then each token
     goes through it in one more. To be jitted by the caller, with `steps` fixed.
 

@@ -22,9 +22,11 @@ from jaxcompress.distill.sequences.arguments import as_counts, as_floats, as_tok
 def over_tokens(losses: ArrayLike, counts: ArrayLike) -> Array:
     """Mean of the losses of the tokens that count, for each sequence.
 
+    Not for: losses in which each token weighs the same: divide the sum of all by that
+    of all counts.
+
     Turns any loss of `distill.outputs`, which gives one number per token, into one per
-    sequence, so that long ones weigh no more than short ones. To let every token weigh
-    the same, divide the sum of all losses by that of all counts instead.
+    sequence, so that long ones weigh no more than short ones.
 
     Args:
       losses: (..., length) floating.
@@ -53,6 +55,9 @@ def over_tokens(losses: ArrayLike, counts: ArrayLike) -> Array:
 
 def student_share(key: Key, generated: Array, given: Array, *, share: float) -> Array:
     """Mixes sequences of a batch: a share of the student's own, the rest of the data.
+
+    Not for: students that reach their teacher: on tiny Shakespeare they ended worse
+    with half of the text their own than with the data's.
 
     Args:
       key: one key, another at each step.
@@ -95,6 +100,9 @@ def student_share(key: Key, generated: Array, given: Array, *, share: float) -> 
 def mixed_logits(student_logits: Array, teacher_logits: Array, *, share: float) -> Array:
     """Log of a mixture of both models' probabilities, to draw the student's text by.
 
+    Not for: students that write well, since the teacher runs at each token;
+    `student_share` mixes the data's text in.
+
         log((1 - share) · softmax(student) + share · softmax(teacher))
 
     A decoder that gives these generates text that a weak student alone would never
@@ -136,6 +144,9 @@ def reverse_kl_policy(
     drawn_with: ArrayLike | None = None,
 ) -> Array:
     """Reverse KL of whole sequences, as a loss whose gradient is its policy gradient.
+
+    Not for: short training, since rewards of drawn text are noisy; `outputs.reverse_kl`
+    has the exact gradient of each token.
 
     With q the student and p the teacher, the gradient of KL(q ‖ p) over sequences drawn
     from q is that of

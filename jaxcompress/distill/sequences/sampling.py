@@ -64,6 +64,9 @@ def at_temperature(key: Key, temperature: ArrayLike = 1.0) -> Sampler:
 def among_top(key: Key, k: int, temperature: ArrayLike = 1.0) -> Sampler:
     """Draws among the k likeliest tokens, in proportion to their probabilities.
 
+    Not for: text for `reverse_kl_policy`, which is to be drawn from the whole
+    vocabulary, as by `at_temperature`.
+
     Args:
       key: as in `at_temperature`.
       k: how many, at least 1; a vocabulary of fewer tokens is taken whole.

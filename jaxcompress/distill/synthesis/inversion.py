@@ -97,6 +97,9 @@ def synthesize(
 ) -> Synthetic:
     """Finds inputs that a model takes for given classes and that look like its data.
 
+    Not for: models without batch norms, whose statistics it needs, nor where real
+    inputs are left, which need no labels.
+
         mean loss(fn(params, x), targets) + statistics · distance of batch statistics
         + variation · total variation of x + size · mean x²
 
