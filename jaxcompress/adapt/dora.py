@@ -27,6 +27,9 @@ def dora(
 ) -> Adapter:
     """Fine-tunes the norm of each output, and its direction by a low-rank sum.
 
+    Not for: a base that should be shipped as codes, since it gives arrays; `lora` keeps
+    the codes.
+
         V = W + scale · left · right
         W'_o = magnitude_o · V_o / ‖V_o‖
 

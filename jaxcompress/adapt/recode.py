@@ -39,6 +39,9 @@ def recode(
 ) -> tuple[Params, dict[str, Lost]]:
     """Quantizes merged weights by the formats that the base has, and says what is lost.
 
+    Not for: all that adapters learned, much of which few bits round away; keep them
+    apart and `run` the model.
+
     What is trained beside codes of few bits is often smaller than their steps, so that
     much of it is rounded away: read the errors, or ship what `freeze` gives.
 

@@ -13,6 +13,9 @@ Scale = Callable[[int], float]
 def over_root(alpha: float) -> Scale:
     """Scales by alpha / sqrt(rank), so that adapters of a large rank learn as fast.
 
+    Not for: an alpha that was tuned to be divided by the rank, as `lora` does with a
+    number.
+
     Also known as: rsLoRA, rank-stabilized LoRA.
 
     Args:

@@ -75,6 +75,9 @@ def random(key: Key) -> Start:
 def principal() -> Start:
     """Begins with the largest singular directions of the weight itself.
 
+    Not for: one base under many adapters, since it changes the base; `starts.random`
+    leaves it.
+
         W = U S Vᵀ,   left = U_r sqrt(S_r / scale),   right = sqrt(S_r / scale) V_rᵀ
 
     The base must then be the rest, `technique.residual(params, adapters)`, which may be
@@ -106,6 +109,9 @@ def principal() -> Start:
 
 def from_error(original: Params) -> Start:
     """Begins with the product that mends most of what the base lost.
+
+    Not for: a base of floats, which has lost nothing; take `principal` or
+    `starts.random`.
 
         scale · left · right = the nearest of its rank to W - base
 

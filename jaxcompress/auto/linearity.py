@@ -42,6 +42,9 @@ def linearity(
 ) -> Curvature:
     """Fits how far outputs move with noise in one part, whose square they follow.
 
+    Not for: what one format costs, which Gaussian noise only stands for;
+    `auto.sensitivity` measures it.
+
         divergence ~ a · t²,   t = ||W' - W|| / ||W||
         a = sum over sizes of t² · divergence / sum of t⁴
 

@@ -32,6 +32,9 @@ def second_order(
 ) -> Curvature:
     """Finds the curvature of the loss in each part by the trace of its Hessian.
 
+    Not for: few bits, whose changes of weights are no small ones; `auto.sensitivity`
+    measures them.
+
         rise = 1/2 · trace(H) / n · ||W' - W||²,   H = d²(mean loss)/dW², n = W.size
         trace(H) = mean over probes v in {-1, 1}^n of vᵀ H v
 

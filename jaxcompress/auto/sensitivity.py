@@ -46,6 +46,9 @@ def sensitivity(
 ) -> Sensitivities:
     """Measures what quantizing one part at a time does to the loss, worst first.
 
+    Not for: what parts cost together, since their errors do not add up; take
+    `cumulative_sensitivity`.
+
     A part is a leaf, of a leaf that a scan slices one layer, or of activations the data
     at one site. Changes are paired, example by example, so intervals are narrow.
 

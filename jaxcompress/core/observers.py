@@ -134,6 +134,8 @@ class Range(NamedTuple):
 def second_moment() -> Observer:
     """Observes the mean square of every contracting feature.
 
+    Not for: inputs that go together, whose products it leaves out; take `covariance`.
+
     Also known as: activation norm (Wanda), diagonal of the Hessian or of H = X Xᵀ.
 
     Returns:
@@ -165,6 +167,9 @@ def second_moment() -> Observer:
 
 def covariance() -> Observer:
     """Observes the mean outer product of the rows, not centred.
+
+    Not for: wide inputs, of whose width it holds the square; `second_moment` holds the
+    diagonal.
 
     Also known as: Gram matrix, second moment matrix, the Hessian of GPTQ and SparseGPT.
 

@@ -22,6 +22,8 @@ exports.list_definitions(globals())
 def cubic(initial: float, final: float, *, begin: int, end: int) -> optax.Schedule:
     """Raises a sparsity along a cubic curve: fast at first, then slower.
 
+    Not for: weights that should grow back in dense phases; take `cyclic`.
+
     Also known as: gradual magnitude pruning (GMP), polynomial decay, agp.
 
         s(t) = final + (initial - final) · (1 - (t - begin) / (end - begin))³
@@ -63,6 +65,8 @@ def cubic(initial: float, final: float, *, begin: int, end: int) -> optax.Schedu
 
 def cyclic(sparsity: float, *, dense: int, sparse: int, begin: int = 0, end: int) -> optax.Schedule:
     """Alternates dense and sparse phases, so that pruned weights may grow back.
+
+    Not for: training that stays sparse throughout; take `prune.regrow`.
 
     Also known as: AC/DC (alternating compressed and decompressed training), DSD.
 

@@ -27,6 +27,8 @@ def calibrate(
 ) -> dict[str, Reading]:
     """Runs the model over batches; returns what observers learned at each site.
 
+    Not for: readings inside of a jitted step of your own; take `observe`.
+
     Also known as: calibration pass, collecting activation ranges.
 
     A reading says from how many rows it was learned: a weight in a branch that no batch

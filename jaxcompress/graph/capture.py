@@ -37,6 +37,8 @@ def inputs(data: Array, weight: Any, output: Array) -> Array:
 def capture(fn: Model, sites: str | Iterable[str] | Rules[Taken]) -> Callable[..., Any]:
     """Returns the model that also gives chosen values from inside it.
 
+    Not for: statistics of many batches; `calibrate` gathers them and keeps no values.
+
     For losses on hidden features and attention maps. Values have the shape and dtype
     that the program has (an einsum's those of its formula), and gradients with respect
     to params and inputs, of any order. What a site gives is the product alone, before

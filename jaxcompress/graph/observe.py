@@ -62,6 +62,8 @@ def _of_all_devices(site: Site, vectors: Array) -> Array:
 def observe(fn: Model, rules: Rules[Observer] | Observer, of: Vectors = rows) -> Callable[..., Any]:
     """Returns the model that also updates observers with the data its weights meet.
 
+    Not for: a plain pass over batches; `calibrate` runs it and gives the readings.
+
     Also known as: calibration hooks, activation statistics.
 
     The observer of a site gets `site.rows(data)`: (batch…, rows, contracting) at a dot,

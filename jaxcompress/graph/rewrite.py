@@ -23,6 +23,8 @@ Replacement = Callable[[Site, Callable[..., Any], Array, Any], Array]
 def rewrite(fn: Model, rules: Rules[Replacement] | Replacement) -> Model:
     """Returns the model with other computations where chosen weights meet data.
 
+    Not for: values that are only read; take `capture` or `observe`.
+
     Also known as: intercepting layers, patching operations, a graph transform.
 
     A replacement is called as `replacement(site, apply, data, weight)` at every site of

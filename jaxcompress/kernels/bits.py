@@ -27,6 +27,8 @@ Sums over more in one reduction were up to 40 times as slow."""
 def pack_bits(bits: Array) -> Array:
     """Packs bits along the last axis, 32 in a word.
 
+    Not for: codes of several bits on disk, which `storage.save` packs by itself.
+
     Also known as: bit packing, sign packing.
 
     Args:
@@ -56,6 +58,9 @@ def words(packed: Array) -> Array:
 
 def sign_matmul(x: Array, w: Array, length: int) -> Array:
     """Multiplies packed binary or ternary numbers exactly: the int32 product x · wᵀ.
+
+    Not for: layers 256 wide at batch 1, where a call itself takes the time and float32
+    was as fast.
 
         y[m, n] = K - 2 / (P · Q) · sum_{p, q} popcount(x[p, m] ^ w[q, n])
 

@@ -27,6 +27,9 @@ def clip_weights(
 ) -> optax.GradientTransformation:
     """Keeps weights in [low, high] after every step; it comes last in a chain.
 
+    Not for: units that should stay short, which single weights do not show; take
+    `max_norm`.
+
         w <- clip(w + update, low, high)
 
     After `optax.apply_updates` no selected weight lies outside, in any dtype, with no
@@ -80,6 +83,8 @@ def max_norm(
     limit: ArrayLike = 3.0, *, axes: Axes | None = None, select: Selector | None = None
 ) -> optax.GradientTransformation:
     """Keeps the norm of the weights into each unit at most `limit`; last in a chain.
+
+    Not for: bounds on single weights; take `clip_weights`.
 
         v = w + update
         w <- v · min(1, limit / ‖v_i‖)   for each unit i

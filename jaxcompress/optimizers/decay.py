@@ -16,6 +16,8 @@ from jaxcompress.optimizers.moments import as_float32
 def l1(weight: ArrayLike, *, select: Selector | None = None) -> optax.GradientTransformation:
     """Adds the gradient of weight · Σ|w|; it comes first in a chain.
 
+    Not for: weights of exactly 0; `prune.penalties.proximal_l1` lands on it.
+
         g <- g + weight · sign(w)
 
     Weights get small and change sign, rarely exactly 0: pruning is for that. On the
@@ -48,6 +50,9 @@ def l1(weight: ArrayLike, *, select: Selector | None = None) -> optax.GradientTr
 def l2(weight: ArrayLike, *, select: Selector | None = None) -> optax.GradientTransformation:
     """Adds the gradient of weight / 2 · Σw², the coupled penalty; first in a chain.
 
+    Not for: adaptive optimizers, which divide the penalty by gradients; take
+    `weight_decay`.
+
         g <- g + weight · w
 
     An adaptive optimizer after it divides the penalty, too, by the size of gradients;
@@ -79,6 +84,9 @@ def weight_decay(
     weight: ArrayLike, *, select: Selector | None = None
 ) -> optax.GradientTransformation:
     """The decoupled penalty: between what scales gradients and the learning rate.
+
+    Not for: recipes of a penalty in the loss, as most of convolutional networks are;
+    take `l2`.
 
         update <- update + weight · w
 

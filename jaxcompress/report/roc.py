@@ -16,6 +16,9 @@ _SOLID = 10
 def roc(audits: Mapping[str, Audit], path: str | pathlib.Path, *, title: str = "") -> bytes:
     """Draws false against true positive rates of attacks, both axes logarithmic.
 
+    Not for: classifiers of which low rates are not the question; `roc_auc` has their
+    figure.
+
     On linear axes an attack that finds a few members beyond doubt looks like guessing.
     Lines are named from what finds most at the lowest rate; the dotted one is chance.
 

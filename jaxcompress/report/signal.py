@@ -15,6 +15,8 @@ _NAMED = 40
 def signal(diagnosis: Diagnosis, path: str | pathlib.Path, *, title: str = "") -> bytes:
     """Draws the signal-to-noise ratios of weights, inputs and outputs along a model.
 
+    Not for: what noise costs in answers; `auto.sensitivity` measures it.
+
     Sites stand in program order, the first on top, so that noise is seen to grow.
     Ratios that are not finite have no mark.
 

@@ -40,6 +40,8 @@ def save_bit_delta(
 ) -> BitDeltaSize:
     """Writes a tree as another file's and one bit of difference for each weight.
 
+    Not for: weights that must come back exactly; take `save_delta`.
+
         x' = x_base + a · sign(x - x_base),   a = mean |x - x_base| of the leaf
 
     An approximation, for fine-tuned models: `load_delta` gives x' where x was. Of all

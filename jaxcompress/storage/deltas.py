@@ -72,6 +72,9 @@ def save_delta(
 ) -> DeltaSize:
     """Writes a tree as its exact difference to the tree of another file.
 
+    Not for: the smallest file where an approximation will do; take `save_bit_delta` or
+    `save_low_rank_delta`.
+
     For fine-tuned models, of which many share a base. Also known as: delta checkpoint,
     delta compression.
 

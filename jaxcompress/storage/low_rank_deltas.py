@@ -100,6 +100,9 @@ def save_low_rank_delta(
 ) -> LowRankDeltaSize:
     """Writes a tree as another file's and a product of thin factors for each weight.
 
+    Not for: differences far from low rank; `save_bit_delta` takes a bit for each
+    weight, `save_delta` is exact.
+
         x' = x_base + left · right,   of its rank the nearest to x
 
     An approximation, for fine-tuned models, whose differences to their base are often

@@ -28,6 +28,8 @@ def save_shards(
 ) -> int:
     """Writes a tree as safetensors files of limited size, and one index of them.
 
+    Not for: trees that one file may hold; `save` writes one.
+
     Also known as: sharded checkpoint. `load`, `load_leaf`, `open` and `describe` take
     the path of the index, and refuse any other file in a shard's place. Each shard is
     also a file of its own, and readers that know the index of Hugging Face's libraries

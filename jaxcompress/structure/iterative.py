@@ -51,6 +51,8 @@ def iterative(
 ) -> Rounds:
     """Removes some units, trains the rest, and repeats, scoring anew each time.
 
+    Not for: models that are trained no further; `remove` cuts at once.
+
     Also known as: iterative structured pruning, prune and fine-tune.
 
     Args:

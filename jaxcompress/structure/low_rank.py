@@ -43,6 +43,9 @@ def factorize(
 ) -> tuple[Params, Report]:
     """Replaces weights by two thin factors, and reports what was done to each leaf.
 
+    Not for: weights whose singular values fall slowly: a square one at half its rank is
+    no smaller; `remove` cuts units.
+
     Also known as: low-rank factorization, truncated SVD; with covariances,
     activation-aware SVD (SVD-LLM), data-aware low rank.
 

@@ -32,6 +32,8 @@ def group_lasso(
 ) -> optax.GradientTransformation:
     """Adds the gradient of a group lasso over output units to the updates.
 
+    Not for: units that are exactly 0, to which `proximal_group_lasso` brings them.
+
     Also known as: structured sparsity learning (SSL), L2,1 penalty.
 
     All weights into one unit (an output channel) form a group, so that whole units
@@ -86,6 +88,9 @@ def proximal_group_lasso(
     select: Selector | None = None,
 ) -> optax.GradientTransformation:
     """Shrinks the weights of each output unit after a step, small ones to exactly 0.
+
+    Not for: a size that must be met, which the weight only steers; `remove` takes a
+    budget.
 
     Also known as: proximal gradient with group lasso, block soft thresholding.
 

@@ -34,6 +34,9 @@ def at_most(rank: int) -> Ranks:
 def energy(share: float) -> Ranks:
     """The smallest rank that keeps this share of a weight's squared singular values.
 
+    Not for: a size that must be met, since it follows from singular values; `budget`
+    and `parameters` meet one.
+
     Also known as: explained variance, energy threshold.
 
     With covariances, of the squared outputs over the calibration data.

@@ -24,6 +24,8 @@ def remove_blocks(
 ) -> SmallerModel[DepthReport]:
     """Replaces the residual blocks with the lowest scores by the identity.
 
+    Not for: budgets that a whole block misses; `remove` goes unit by unit.
+
     Also known as: block pruning, depth pruning, layer removal as in ShortGPT.
 
     Args:

@@ -59,6 +59,9 @@ def chain(*augments: Augment) -> Augment:
 def shifts(border: int, *, fill: float = 0.0) -> Augment:
     """Moves each image by up to `border` pixels up or down and left or right.
 
+    Not for: images whose border tells the class, since it may be cut off; `flips` keeps
+    all pixels.
+
     Args:
       border: most pixels each way, at least 0; all moves are equally likely.
       fill: value of the pixels that come in.
@@ -92,6 +95,8 @@ def shifts(border: int, *, fill: float = 0.0) -> Augment:
 
 def crops(height: int, width: int) -> Augment:
     """Cuts a window at a random place out of each image.
+
+    Not for: images as large as the model's inputs; `shifts` moves those.
 
     Args:
       height: of the window, at least 1 and at most the images'.
@@ -127,6 +132,8 @@ def crops(height: int, width: int) -> Augment:
 
 def flips(*, axis: int = 2) -> Augment:
     """Flips each image with probability 1/2.
+
+    Not for: images that a mirror makes others, such as digits and text; take `shifts`.
 
     Args:
       axis: 2 swaps left and right, 1 top and bottom; at least 1.

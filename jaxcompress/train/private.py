@@ -164,6 +164,9 @@ def private_fit(
 ) -> Fit:
     """A recipe of differentially private training: any optax optimizer, one program.
 
+    Not for: training without a promise of privacy, where its noise costs accuracy; take
+    `fit`.
+
     What it spends is `validate.privacy.epsilon(mechanism.noise_multiplier,
     mechanism.sampling_probability, mechanism.steps, delta)`. It is traceable, so that
     `jax.vmap` over weights and keys trains many shadow models in one program.

@@ -10,6 +10,8 @@ from jaxcompress.graph.symmetries.rotations import Rotation, check_rotation
 def random_matrix(rotation: Rotation, seed: int = 0) -> np.ndarray:
     """Draws a matrix that spreads outliers along a rotation's dim over all its entries.
 
+    Not for: the least error that data can find; `learn_rotations` trains on from there.
+
     A random Hadamard matrix; where the vector of ones must stay, a random orthogonal
     matrix of all directions beside it.
 

@@ -105,6 +105,9 @@ class Rotations:
 def rotations(fn: Model, params: Params, *inputs: PyTree) -> Rotations:
     """Finds along which dims a model's values may be multiplied by orthogonal matrices.
 
+    Not for: dims that meet an activation entry by entry, which are left out; `scalings`
+    passes relu.
+
     Follows each dim through the program: leaves that make values along it, such as the
     kernels and tables that add to a residual stream, can be multiplied by a matrix R,
     and leaves that read them by R too, which undoes it. In between may lie sums, means

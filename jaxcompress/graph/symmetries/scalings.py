@@ -79,6 +79,8 @@ class Scalings:
 def scalings(fn: Model, params: Params, *inputs: PyTree) -> Scalings:
     """Finds which factors per channel may move between leaves.
 
+    Not for: outliers that no factor can move to another leaf; `rotations` spreads them.
+
     Every leaf gets unknown factors, one per input and output channel, and each equation
     of the program says which of them its result is multiplied by:
 

@@ -53,6 +53,9 @@ def averaged(
 ) -> optax.GradientTransformationExtraArgs:
     """Keeps a running mean of the params beside them; changes nothing.
 
+    Not for: doing without a schedule, since training does not change;
+    `schedule_free_adamw` trains by its average.
+
         mean = Σ decay^(t - i) · w_i / Σ decay^(t - i)
 
     over the params w_i after each step i = 1 … t, so early means are not drawn to the

@@ -46,6 +46,9 @@ def lookahead(
 ) -> optax.GradientTransformationExtraArgs:
     """Sets the fast weights back to slow ones every few steps.
 
+    Not for: training that should go on as it was, since fast weights are set back;
+    `averaged` changes nothing.
+
         fast <- fast + inner's update
         every `every` steps:  slow <- slow + rate · (fast - slow),  fast <- slow
 

@@ -53,6 +53,9 @@ def adagrad(
 ) -> optax.GradientTransformation:
     """`scale_by_adagrad`, then the learning rate.
 
+    Not for: long runs of dense gradients, under whose sum of squares steps only shrink;
+    take `adam`.
+
     Args:
       learning_rate: at least 0: a number, a () array or a schedule.
       eps: () at least 0, outside the root.

@@ -87,6 +87,9 @@ def adamw(
 ) -> optax.GradientTransformation:
     """`scale_by_adam`, then decoupled `weight_decay`, then the learning rate.
 
+    Not for: the fewest steps; `muon` brought a character transformer to the same loss
+    in half of them.
+
         w <- w - learning_rate · (Adam's update + weight_decay · w)
 
     Args:

@@ -60,6 +60,9 @@ def amsgrad(
 ) -> optax.GradientTransformation:
     """`scale_by_amsgrad`, then the learning rate.
 
+    Not for: gradients that are large early on only, since its divisor never falls; take
+    `adam`.
+
     Args:
       learning_rate: at least 0: a number, a () array or a schedule.
       b1: () in [0, 1).

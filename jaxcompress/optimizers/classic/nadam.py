@@ -59,6 +59,8 @@ def nadam(
 ) -> optax.GradientTransformation:
     """`scale_by_nadam`, then the learning rate.
 
+    Not for: weight decay that gradients do not scale; `adamw` has it.
+
     Args:
       learning_rate: at least 0: a number, a () array or a schedule.
       b1: () in [0, 1).

@@ -126,6 +126,9 @@ def centered_rmsprop(
 ) -> optax.GradientTransformation:
     """`scale_by_centered_rmsprop`, then momentum, then the learning rate.
 
+    Not for: gradients that hardly vary: with their variance near 0 steps have no bound;
+    take `rmsprop`.
+
     Args:
       learning_rate: at least 0: a number, a () array or a schedule.
       decay: () in [0, 1).

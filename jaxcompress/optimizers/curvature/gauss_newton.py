@@ -88,6 +88,9 @@ def gauss_newton(
 ) -> optax.GradientTransformationExtraArgs:
     """`scale_by_gauss_newton`, then the learning rate, by default the whole step.
 
+    Not for: small noisy batches, since it fits the loss of each; `kfac` averages
+    curvature over batches.
+
     Args:
       learning_rate: at least 0: a number, a () array or a schedule.
       damping: the first one, above 0.

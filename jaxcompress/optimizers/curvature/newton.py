@@ -76,6 +76,9 @@ def newton_cg(
 ) -> optax.GradientTransformationExtraArgs:
     """`scale_by_newton_cg`, then the learning rate, by default the whole step.
 
+    Not for: small noisy batches, since it minimizes the loss of each; take `adamw`, or
+    `kfac`, which averages curvature.
+
     Args:
       learning_rate: at least 0: a number, a () array or a schedule.
       damping: the first one, above 0.

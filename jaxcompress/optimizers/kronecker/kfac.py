@@ -185,6 +185,9 @@ def kfac(
 ) -> optax.GradientTransformationExtraArgs:
     """`scale_by_kfac` inside `clip_kl`, then decoupled `weight_decay`, then the rate.
 
+    Not for: layers of many thousand inputs or outputs, of which it inverts a matrix
+    each; take `adamw`.
+
     Bound: without `others` a step is no longer than sqrt(limit / min(damping, 1)) but
     for the decay, all leaves together, whatever the gradients: clipping allows
     rate² · update·g = limit, and no eigenvalue of the inverse is above 1 / damping.

@@ -47,6 +47,9 @@ def galore(
 ) -> optax.GradientTransformationExtraArgs:
     """Runs `inner` on gradients of matrices that are projected to a low rank.
 
+    Not for: updates along all directions, of which it keeps `rank`; `quantize_state`
+    and `adafactor` keep them.
+
         P = the first `rank` singular vectors of G, every `every` updates
         update = scale · P · inner's update for P^T · G
 

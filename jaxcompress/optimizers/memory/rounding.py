@@ -92,6 +92,9 @@ class RoundingState(NamedTuple):
 def round_params(key: Key) -> optax.GradientTransformationExtraArgs:
     """Rounds bfloat16 parameters stochastically at each update.
 
+    Not for: a smaller optimizer state, since it rounds params alone; take
+    `quantize_state`.
+
     The last link of a chain. Updates far below a parameter's last bit then act in the
     mean, where `optax.apply_updates` would round every one of them away:
 

@@ -32,6 +32,9 @@ def clip_units(
 ) -> optax.GradientTransformation:
     """Shortens the gradient of each output unit to `limit` times its weights.
 
+    Not for: a gradient that explodes as a whole; `optax.clip_by_global_norm` keeps its
+    direction.
+
         longest_i = limit · max(‖w_i‖, eps)
         g_i <- g_i · min(1, longest_i / ‖g_i‖)
 

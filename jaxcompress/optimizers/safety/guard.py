@@ -33,6 +33,9 @@ def skip_nonfinite(
 ) -> optax.GradientTransformationExtraArgs:
     """Skips the steps whose gradients hold a NaN or an infinity, and counts them.
 
+    Not for: float16 gradients that overflow or vanish; `dynamic_loss_scale` finds a
+    scale for them.
+
     In such a step params and the inner state stay as they are, bit for bit: updates are
     -0.0, which leaves even a param of -0.0 alone.
 

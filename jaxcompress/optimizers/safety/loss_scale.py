@@ -110,6 +110,9 @@ def dynamic_loss_scale(
 ) -> optax.GradientTransformationExtraArgs:
     """Takes gradients of `scale_loss(loss, opt_state)`, and finds the scale by trial.
 
+    Not for: bfloat16 and float32, whose range needs no scale; `skip_nonfinite` guards
+    alone.
+
     Gradients are divided by the scale in float32; `inner` sees params and gradients in
     float32. A step whose gradients overflow is skipped as `skip_nonfinite` does, and
     the scale falls, below 1 where they overflow at 1 too; after `interval` finite steps

@@ -16,6 +16,9 @@ from jaxcompress.structure.widths import (
 def within_parameters(limit: int) -> Amount:
     """Removes as few units as bring the model down to a number of parameters.
 
+    Not for: speed, or leaves of several dtypes; `within_macs` counts products,
+    `within_bytes` bytes.
+
     Also known as: parameter budget, global structured pruning.
 
     Each step removes the units whose score is least for the numbers they save, as
@@ -62,6 +65,9 @@ def within_bytes(limit: int) -> Amount:
 
 def within_macs(limit: int) -> Amount:
     """Removes as few units as bring one call down to a number of multiply-adds.
+
+    Not for: the time of a call: at half of them a small ResNet was no faster at batch
+    1; `within_latency` measures it.
 
     Also known as: FLOPs budget, MACs budget.
 

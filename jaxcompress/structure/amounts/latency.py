@@ -25,6 +25,8 @@ Probe = Callable[..., float]
 def within_latency(milliseconds: float, probe: Probe | None = None) -> Amount:
     """Removes as few units as bring one call within a time, measured on shrunk models.
 
+    Not for: machines that other work shares, whose times scatter; `within_macs` counts.
+
     Also known as: latency budget, hardware-aware pruning.
 
     Units are removed in the order of `within_macs`; their number is bisected, so about

@@ -15,6 +15,9 @@ from jaxcompress.structure.widths import (
 def fraction(removed: Rules[float] | float) -> Amount:
     """Removes the same share of the units of every family, never below its floor.
 
+    Not for: families that differ in what they can spare; `within_macs` and its like
+    weigh them against each other.
+
     Also known as: uniform pruning ratio, layer-wise ratio.
 
     Args:

@@ -9,6 +9,9 @@ from jaxcompress.structure.widths import Candidates, Widths
 def below(threshold: Rules[float] | float) -> Amount:
     """Every unit whose score is below a threshold.
 
+    Not for: a size that must be met, since it follows from the scores; take
+    `within_parameters`.
+
     Also known as: threshold pruning; with `importance.norm_scale`, network slimming.
 
     No unit at or above it is removed. Some below it may stay, those of the highest

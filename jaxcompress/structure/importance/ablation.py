@@ -20,6 +20,9 @@ from jaxcompress.structure.importance.scores import Importance, Scores, known
 def exact(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
     """Scores each unit by how much the mean loss rises when it alone is left out.
 
+    Not for: thousands of units, each of which takes a run of the model; `linearized`
+    ranks nearly alike where outputs are few, `taylor` takes one pass.
+
         score_n = L(model without n) - L(model)
 
     Also known as: oracle pruning, ablation, leave-one-out importance.

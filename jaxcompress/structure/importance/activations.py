@@ -21,6 +21,9 @@ Measure = Callable[[Array], Array]
 def activation(batches: Iterable[Any], measure: Measure = jnp.abs) -> Importance:
     """Scores each unit by its mean activation on a batch.
 
+    Not for: the rise of the loss, which a small activation may move much; take
+    `linearized`.
+
         score_n = mean over examples and positions of measure(z_n)
 
     added up over the equations that sum over the unit, such as the next layer's dot.

@@ -12,6 +12,8 @@ from jaxcompress.structure.importance.scores import Importance, Scores
 def random(key: Key) -> Importance:
     """Scores units at random, in [0, 1): the control that an importance has to beat.
 
+    Not for: models that will be used; `importance.magnitude` takes no data either.
+
     Also known as: random pruning.
 
     Args:

@@ -31,6 +31,9 @@ DepthImportance = Callable[..., DepthScores]
 def exact_blocks(loss: Loss, batches: Batches) -> DepthImportance:
     """Scores each residual block by how much the mean loss rises without it alone.
 
+    Not for: blocks that stand in for each other, since each is left out alone; call
+    `remove_blocks` with a count of 1 and score again.
+
         score_n = L(model without block n) - L(model)
 
     Also known as: block ablation, lesion study.
@@ -77,6 +80,9 @@ def exact_blocks(loss: Loss, batches: Batches) -> DepthImportance:
 
 def exact_layers(loss: Loss, batches: Batches) -> DepthImportance:
     """Scores each layer by how much the mean loss rises when it alone is left out.
+
+    Not for: layers that stand in for each other, since each is left out alone; call
+    `remove_layers` with a count of 1 and score again.
 
         score_n = L(model without layer n) - L(model)
 

@@ -30,6 +30,9 @@ from jaxcompress.structure.importance.scores import Importance, Scores, known
 def linearized(loss: Loss, batches: Batches, *, chunk_bytes: int = 2**21) -> Importance:
     """Scores each unit by the loss's rise if outputs were linear in the unit's gate.
 
+    Not for: models of thousands of outputs, each of which takes a pass; `taylor` takes
+    one.
+
         score_n = mean over examples of L(y - dy/dgate_n) - L(y)
 
     Also known as: linearized ablation, Gauss-Newton importance.

@@ -24,6 +24,9 @@ Importance = Callable[[Model, Params, Couplings], Scores]
 def normalized(importance: Importance) -> Importance:
     """Divides an importance's scores by their norm in each layer, so layers compare.
 
+    Not for: rises of a loss, which compare as they are: it hides that a narrow layer is
+    dear; give `exact` or `linearized` alone.
+
     Also known as: layer-wise l2-normalization.
 
         score_n <- score_n / sqrt(sum over the layer's units of score²)

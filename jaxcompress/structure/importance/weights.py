@@ -18,6 +18,9 @@ from jaxcompress.structure.importance.scores import Importance, Scores
 def magnitude(*, order: int = 2, select: Selector | None = None) -> Importance:
     """Scores each unit by the norm of all its weights, incoming and outgoing.
 
+    Not for: budgets over families whose weights differ in size; take `linearized`, or
+    `normalized` around it.
+
         score_n = (sum over its weights of |w|^order)^(1 / order)
 
     Also known as: L1-norm and L2-norm filter pruning, group magnitude.
@@ -67,6 +70,9 @@ def magnitude(*, order: int = 2, select: Selector | None = None) -> Importance:
 
 def norm_scale(select: Selector | None = None) -> Importance:
     """Scores each unit by the size of its norm scale (the gamma of batch norm).
+
+    Not for: scales that were not trained under `optimizers.l1`, or that other scales
+    follow; take `linearized`.
 
         score_n = |scale_n|
 

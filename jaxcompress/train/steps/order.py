@@ -25,6 +25,9 @@ ROUNDS = 8
 def order(key: Key, steps: ArrayLike, *, n: ArrayLike, batch_size: int) -> Array:
     """The examples of the minibatches of given steps, in freshly shuffled epochs.
 
+    Not for: private training, whose account wants examples drawn by coins; take
+    `private_fit`.
+
         epoch, turn = divmod(step, n // batch_size)
         index_j = shuffled(fold_in(half of key, epoch), turn · batch_size + j, n)
 
@@ -71,6 +74,8 @@ def order(key: Key, steps: ArrayLike, *, n: ArrayLike, batch_size: int) -> Array
 
 def shuffled(key: Key, places: ArrayLike, *, n: int) -> Array:
     """The entries at some places of a random order of n things.
+
+    Not for: orders that nobody may guess: its hashes are no cipher.
 
     A bijection of a table of rows · columns >= n cells, both about √n: in turn the row
     of a cell moves by a hash of its column, and the column by a hash of the row. A

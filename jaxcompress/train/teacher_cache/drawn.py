@@ -19,6 +19,9 @@ from jaxcompress.train.teacher_cache.rows import Rows, Shards
 def draws(count: int, key: Key, *, temperature: float = 1.0) -> Content:
     """Keeps how often each class was drawn, of some draws with replacement.
 
+    Not for: few classes, of which `teacher_cache.whole` keeps all logits in as few
+    bytes.
+
         target = times that a class was drawn / count, on average the teacher's softmax
 
     A class that was drawn takes its number and how often it was, packed into whole

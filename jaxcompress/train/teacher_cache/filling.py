@@ -36,6 +36,8 @@ def fill(
 ) -> PyTree:
     """Computes a teacher's outputs for all examples once, and gives them from the disk.
 
+    Not for: inputs that are augmented anew in each step; ask the teacher in the step.
+
     In jitted batches of one size; each shard of some batches is on the disk whole or
     not at all. After a stop anywhere the same call computes what is missing, with any
     batch size, and a call on a full cache computes nothing. Every example is compared
