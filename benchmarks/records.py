@@ -1,18 +1,75 @@
-"""Which processor each record was made on, as the table in this folder's README.
+"""What the pages say of records: what was found, and on which processor.
 
     python -m benchmarks.records
 
-Writes the table between its two marks anew; a test says when that is due.
+Writes the parts of the pages that stand between marks anew; a test says when that is
+due. What was found is told by a template for each benchmark, in a folder of `findings/`
+for each subject. Its first line is the question, the paragraph below it the answer, and
+what begins with a heading stands below the table. `templates.py` says how a template
+names a figure.
 """
 
 import collections
+import functools
 import pathlib
+import re
+from typing import NamedTuple
 
-from benchmarks import runner
+from benchmarks import runner, templates
 
 PAGE = pathlib.Path(__file__).parent / "README.md"
-BEGIN, END = "<!-- made by benchmarks.records -->\n", "<!-- end -->\n"
+FINDINGS = PAGE.with_name("findings")
 COLUMNS = ("record", "runs", "processor", "cores", "accelerator", "jax")
+MARKED = re.compile(
+    r"(<!-- (?P<name>\w+), made by benchmarks.records -->\n).*?(<!-- end -->\n)", re.DOTALL
+)
+
+
+class Finding(NamedTuple):
+    """The parts of a template, figures in their places; details may be empty."""
+
+    question: str
+    answer: str
+    details: str
+
+
+@functools.cache
+def sources() -> dict[str, pathlib.Path]:
+    """The templates by benchmark, subject after subject."""
+    return {path.stem: path for path in sorted(FINDINGS.glob("*/*.md"))}
+
+
+@functools.cache
+def finding(name: str) -> Finding:
+    """What a benchmark found.
+
+    Raises:
+      ValueError: a figure of the template is not in the record.
+    """
+    try:
+        text = templates.filled(sources()[name].read_text(encoding="utf-8"), name)
+    except ValueError as error:
+        raise ValueError(f"findings of {name}: {error}") from error
+    question, _, rest = text.partition("\n")
+    answer, heading, details = rest.partition("\n#### ")
+    return Finding(question, " ".join(answer.split()), f"{heading}{details}".strip())
+
+
+def findings() -> str:
+    """What was found: for each subject a table, and details below it."""
+    subjects: dict[str, list[str]] = {}
+    for name, path in sources().items():
+        subjects.setdefault(path.parent.name, []).append(name)
+    return "".join(section(subject, names) for subject, names in subjects.items())
+
+
+def section(subject: str, names: list[str]) -> str:
+    """The findings on one subject."""
+    told = {name: finding(name) for name in names}
+    lines = [f"| `{name}` | {each.question} | {each.answer} |" for name, each in told.items()]
+    table = "\n".join(["| benchmark | question | found |", "|---|---|---|", *lines])
+    details = [each.details for each in told.values() if each.details]
+    return "\n\n".join([f"\n### {subject.replace('-', ' ').capitalize()}", table, *details, ""])
 
 
 def machine(environment: dict) -> tuple[str, str, str, str]:
@@ -42,16 +99,18 @@ def table(results: pathlib.Path = runner.RESULTS) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def shown(page: str) -> str:
-    """The table that stands on the page."""
-    return page.partition(BEGIN)[2].partition(END)[0]
+PARTS = {"findings": findings, "machines": table}
+"""What stands between marks, by their names."""
+
+
+def rewritten(page: str) -> str:
+    """The page with its parts between marks made anew."""
+    return MARKED.sub(lambda match: match[1] + PARTS[match["name"]]() + match[3], page)
 
 
 def main() -> None:
-    """Writes the table to the README."""
-    page = PAGE.read_text(encoding="utf-8")
-    before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-    PAGE.write_text(before + BEGIN + table() + END + after, encoding="utf-8")
+    """Writes the page anew."""
+    PAGE.write_text(rewritten(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

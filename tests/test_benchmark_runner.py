@@ -57,11 +57,6 @@ def test_a_processor_has_its_numbers_beside_its_name(cpuinfo, name):
     assert runner.named_cpu(cpuinfo.splitlines()) == name
 
 
-def test_the_page_names_the_processor_of_each_record():
-    page = records.PAGE.read_text(encoding="utf-8")
-    assert records.shown(page) == records.table(), "run python -m benchmarks.records"
-
-
 def test_runs_are_counted_by_machine(tmp_path):
     def run(cpu, device="cpu"):
         versions = {"jax": "0.10.2"}

@@ -97,7 +97,7 @@ COMMANDS = {
     ),
     ".venv/bin/python -m tests.pages PAGE": "what it writes is compared by tests/test_readme.py",
     ".venv/bin/python -m mkdocs serve": "serves until it is stopped",
-    ".venv/bin/python -m benchmarks.records": "run by tests/test_benchmark_runner.py",
+    ".venv/bin/python -m benchmarks.records": "what it writes is compared: tests/test_findings.py",
     ".venv/bin/python -m tests.methods": "what it writes is compared by tests/test_methods.py",
     "python examples/gallery/int8_cnn.py": "run by tests/test_gallery.py",
     "python -m examples.gallery": "would run for minutes; tests/test_gallery.py runs each file",

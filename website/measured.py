@@ -4,8 +4,7 @@ import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from benchmarks import runner
-from website import records
+from benchmarks import figures, runner, templates
 
 
 class Measured(NamedTuple):
@@ -26,9 +25,9 @@ class Measured(NamedTuple):
 
 
 @functools.cache
-def groups(record: str) -> list[records.Group]:
+def groups(record: str) -> list[figures.Group]:
     """The runs of a record by their settings."""
-    return records.groups(runner.read(runner.RESULTS / f"{record}.json"))
+    return figures.groups(runner.read(runner.RESULTS / f"{record}.json"))
 
 
 def sentence(measured: Measured) -> str:
@@ -38,15 +37,16 @@ def sentence(measured: Measured) -> str:
       ValueError: the settings and figures are not those of one kind of run.
     """
     found = [
-        runs
+        settings
         for settings, runs in groups(measured.record)
         if all(settings.get(key, "") == text for key, text in measured.settings.items())
         and all(name in run for name in measured.figures for run in runs)
     ]
     if len(found) != 1:
         raise ValueError(f"{measured} is found in {len(found)} groups of runs, not in one.")
-    figures = ([run[name] for run in found[0]] for name in measured.figures)
-    return measured.words.format(*map(records.cell, figures))
+    every = dict.fromkeys((key for settings, _ in groups(measured.record) for key in settings), "")
+    words = measured.words.format(*(f"{{{name}:±}}" for name in measured.figures))
+    return templates.filled(words, measured.record, every | found[0])
 
 
 def solver(name: str) -> Measured:

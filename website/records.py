@@ -5,30 +5,21 @@ Figures are read from the records: means over the seeds that ran under equal set
 
 import ast
 import functools
-import json
-import math
 import pathlib
 import re
-import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks import records, runner
+from benchmarks.figures import DEEP, Group, cell, groups
 
 README = pathlib.Path(runner.__file__).with_name("README.md")
 ROW = re.compile(r"^\| `(?P<name>\w+)` \| (?P<question>[^|]+\?) \| (?P<found>[^|]+) \|$", re.M)
 """What was found by a benchmark, as the README tells it."""
-DEEP, MANY = 3, 40
-"""Figures that lie deeper, or beside more others, are left to the record itself."""
-CURVE = 4
-"""A longer list is a curve, of which the last number is told."""
 WIDE = 8
 """Columns of figures that a table can hold."""
 SIDE = 4
 """Settings that stand side by side where figures are the rows."""
-
-Group = tuple[dict[str, str], list[dict[str, float]]]
-"""Settings, and the figures of each run under them."""
 
 
 def names() -> list[str]:
@@ -61,59 +52,10 @@ def index() -> str:
     return ROW.sub(row, text.replace(heading, "| benchmark | question |\n|---|---|"))
 
 
-def numbers(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, float]]:
-    """The finite numbers of a tree of dicts, each by its path."""
-    if isinstance(value, Mapping):
-        if len(path) < DEEP and len(value) <= MANY:
-            for key, inner in value.items():
-                yield from numbers(inner, (*path, str(key)))
-    elif isinstance(value, list) and len(value) > CURVE:
-        yield from numbers(value[-1], (*path, "last"))
-    elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        yield " · ".join(path), value
-
-
-def choices(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Settings by path, as text."""
-    found = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= {f"{key}, {inner}": text for inner, text in choices(value).items()}
-        else:
-            found[key] = value if isinstance(value, str) else json.dumps(value)
-    return found
-
-
-def groups(runs: Sequence[Mapping[str, Any]]) -> list[Group]:
-    """Runs under equal settings together: the settings and the figures of each run."""
-    found: dict[str, Group] = {}
-    for run in runs:
-        chosen = choices(run["settings"])
-        group = found.setdefault(json.dumps(chosen), (chosen, []))
-        group[1].append(dict(numbers(run["figures"])))
-    return list(found.values())
-
-
 def varied(grouped: Sequence[Group]) -> list[str]:
     """The settings in which groups differ."""
     every = list(dict.fromkeys(key for chosen, _ in grouped for key in chosen))
     return [key for key in every if len({chosen.get(key) for chosen, _ in grouped}) > 1]
-
-
-def cell(values: Sequence[float]) -> str:
-    """A mean with its standard error, where there are several values."""
-    if not values:
-        return ""
-    mean = statistics.fmean(values)
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-    if not error:
-        return written(mean)
-    return f"{written(mean)} ± {f'{error:.2g}' if error < 100 else written(error)}"
-
-
-def written(value: float) -> str:
-    """A number to four digits, large ones whole."""
-    return f"{value:,.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:.4g}"
 
 
 def rows(heading: Sequence[str], body: Sequence[Sequence[str]]) -> str:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks import runner
+from benchmarks import figures, runner
 from website import records
 
 RUNS = [
@@ -49,7 +49,7 @@ def test_a_page_shows_figures_of_every_record(name):
     text = records.page(name)
     assert "## Figures" in text
     runs = runner.read(runner.RESULTS / f"{name}.json")
-    counts = {str(len(each)) for _, each in records.groups(runs)}
+    counts = {str(len(each)) for _, each in figures.groups(runs)}
     shown = {word for line in text.splitlines() for word in re.split(r" *\| *", line)}
     assert counts <= shown
     for target in re.findall(r"\]\(([^)]+\.(?:png|py))\)", text):
