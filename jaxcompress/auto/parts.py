@@ -120,12 +120,12 @@ def tried(
     for name in left:
         check_finite(caller, name, jnp.asarray(leaves[name]))
     chosen = jax.tree.map(lambda name: name in left, leaf_names(params))
-    rules = Rules((_literally(name), fits[name].spec) for name in left)
+    rules = Rules((literally(name), fits[name].spec) for name in left)
     small = named_leaves(quantize(params, rules, axes=axes, select=lambda params: chosen)[0])
     return Tried({name: materialize(small[name]) for name in left}, left, unknown)
 
 
-def _literally(name: str) -> str:
+def literally(name: str) -> str:
     """A pattern that matches this name alone."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 

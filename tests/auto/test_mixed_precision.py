@@ -1,0 +1,211 @@
+"""`mixed_precision` against every combination of formats, in memory and on disk."""
+
+import itertools
+import json
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcompress as jc
+from jaxcompress.auto.knapsack import cheapest
+from jaxcompress.core.sensitivities import LeafSensitivity, Sensitivities
+from jaxcompress.core.sizes import size_bytes
+from jaxcompress.quantize import formats
+
+INT8, INT4, INT2 = formats.int8(), formats.int4(), formats.int2()
+SPECS = [INT8, formats.int3(), INT2]
+RANDOM = np.random.default_rng(0)
+PARAMS = {
+    "a": jnp.asarray(RANDOM.normal(size=(64, 64)), jnp.float32),
+    "b": {"kernel": jnp.asarray(RANDOM.normal(size=(64, 16)), jnp.float32), "bias": jnp.ones(16)},
+    "c[0]": jnp.asarray(RANDOM.normal(size=(16, 80)), jnp.float32),
+}
+NAMES = ("a", "b/kernel", "c[0]")
+
+
+def on_disk(tree):
+    return jc.storage.size(tree).disk
+
+
+def table(specs=SPECS, *, higher_is_better=False, names=NAMES):
+    """Random rises, larger for fewer bits more often than not."""
+    rng = np.random.default_rng(1)
+    sign = -1 if higher_is_better else 1
+    rows = [
+        LeafSensitivity(name, {"m": sign * float(rng.normal(1, 0.5)) / spec.bits}, "", str(spec))
+        for name in names
+        for spec in specs
+    ]
+    return Sensitivities.ordered(rows, "m", "made up", higher_is_better=higher_is_better)
+
+
+def combinations(rows, size):
+    """By formats of the leaves the bytes of the tree and the sum of changes."""
+    change = {(row.name, row.choice): row.changes["m"] for row in rows}
+    for chosen in itertools.product([*SPECS, None], repeat=len(NAMES)):
+        rules = {f"{name[0]}*": spec for name, spec in zip(NAMES, chosen, strict=True) if spec}
+        small = PARAMS
+        if rules:
+            kernels = jc.matching(
+                *(name for name in ("a", "b/kernel", "c*") if name[0] + "*" in rules)
+            )
+            small, _ = jc.quantize.quantize(PARAMS, jc.Rules(rules), select=kernels)
+        total = sum(
+            change[name, str(spec)] for name, spec in zip(NAMES, chosen, strict=True) if spec
+        )
+        yield size(small), total, chosen
+
+
+@pytest.mark.parametrize("size", [size_bytes, on_disk])
+@pytest.mark.parametrize("higher_is_better", [False, True])
+def test_the_choice_is_the_best_of_all_that_fit(size, higher_is_better):
+    rows = table(higher_is_better=higher_is_better)
+    every = list(combinations(rows, size))
+    specs = [*SPECS, None]
+    for budget in (3_500, 5_000, 6_400, 8_000, 13_000, 40_000):
+        found = jc.auto.mixed_precision(rows, PARAMS, specs, budget=budget, size=size)
+        best = (max if higher_is_better else min)(
+            total for taken, total, _ in every if taken <= budget
+        )
+        assert found.size <= budget
+        assert found.change == pytest.approx(best, abs=1e-9)
+        assert found.size in [taken for taken, total, _ in every if math.isclose(total, best)]
+        assert [leaf.name for leaf in found.leaves] == list(NAMES)
+    assert found.change == best  # all that would fit
+
+
+def test_rules_make_the_tree_of_the_stated_size():
+    found = jc.auto.mixed_precision(table(), PARAMS, SPECS, budget=5_000)
+    small, report = jc.quantize.quantize(PARAMS, found.rules)
+    assert size_bytes(small) == report.bytes_after == found.size <= 5_000
+    bias = PARAMS["b"]["bias"].nbytes
+    assert sum(leaf.size for leaf in found.leaves) + bias == found.size
+    for leaf in found.leaves:
+        assert found.rules.assign(NAMES)[leaf.name] == leaf.spec
+
+
+def test_leaves_may_stay_as_they_are():
+    specs = [INT8, None]
+    found = jc.auto.mixed_precision(table([INT8]), PARAMS, specs, budget=14_000)
+    kept = [leaf for leaf in found.leaves if leaf.spec is None]
+    assert kept
+    assert all(leaf.change == 0 for leaf in kept)
+    assert "kept" in str(found)
+    whole = jc.auto.mixed_precision(table([INT8]), PARAMS, specs, budget=size_bytes(PARAMS))
+    assert whole.change <= 0
+    rises = Sensitivities.ordered(
+        [LeafSensitivity(name, {"m": 1.0}, "", str(INT8)) for name in NAMES], "m", "made up"
+    )
+    whole = jc.auto.mixed_precision(rises, PARAMS, specs, budget=size_bytes(PARAMS))
+    with pytest.raises(ValueError, match="leaves every leaf as it is"):
+        _ = whole.rules
+
+
+def test_layers_of_a_leaf_count_together():
+    rises = {"layers": (1.0, 2.0), "out": (2.9,)}
+    rows = [
+        LeafSensitivity(name, {"m": rise}, "", str(INT4), (layer,) if len(each) > 1 else ())
+        for name, each in rises.items()
+        for layer, rise in enumerate(each)
+    ]
+    rows += [LeafSensitivity(row.name, {"m": 0.0}, "", str(INT8), row.layer) for row in rows]
+    params = {"layers": jnp.ones((2, 16, 16)), "out": jnp.ones((32, 16))}
+    whole = Sensitivities.ordered(rows, "m", "made up")
+    budget = jc.auto.mixed_precision(whole, params, [INT4], budget=10_000).size + 300
+    found = jc.auto.mixed_precision(whole, params, [INT8, INT4], budget=budget)
+    assert {leaf.name: leaf.spec for leaf in found.leaves} == {"layers": INT8, "out": INT4}
+    assert found.change == 2.9
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_formats_in_which_the_model_breaks_are_not_taken(broken):
+    rows = [row for row in table([INT8, INT2]) if (row.name, row.choice) != ("a", str(INT2))]
+    rows.append(LeafSensitivity("a", {"m": broken}, "", str(INT2)))
+    whole = Sensitivities(tuple(rows), "m", "made up")
+    found = jc.auto.mixed_precision(whole, PARAMS, [INT8, INT2], budget=6_000)
+    assert next(leaf.spec for leaf in found.leaves if leaf.name == "a") == INT8
+
+
+def test_leaves_of_which_nothing_is_known_stay_as_they_are():
+    rows = (*table(names=NAMES[:2]), LeafSensitivity("c[0]", {}, "no data reached it"))
+    whole = Sensitivities(rows, "m", "made up")
+    found = jc.auto.mixed_precision(whole, PARAMS, SPECS, budget=10_000)
+    assert [leaf.name for leaf in found.leaves] == ["a", "b/kernel"]
+    assert found.size == size_bytes(jc.quantize.quantize(PARAMS, found.rules)[0])
+
+
+def test_a_measured_table_of_a_scanned_model_decides():
+    def model(params, x):
+        x, _ = jax.lax.scan(lambda x, w: (jnp.tanh(x @ w), None), x, params["layers"])
+        return x @ params["out"]
+
+    params = {
+        "layers": PARAMS["a"].reshape(4, 16, 4, 16)[:, :, 0],
+        "out": PARAMS["b"]["kernel"][:16],
+    }
+    x = jnp.asarray(RANDOM.normal(size=(32, 16)), jnp.float32)
+    examples = jc.validate.Examples(x, np.asarray(model(params, x).argmax(-1)))
+    axes = jc.graph.axes(model, params, x)
+    rows = jc.auto.sensitivity(model, params, [INT8, INT2], examples, axes=axes)
+    found = jc.auto.mixed_precision(rows, params, [INT8, INT2], budget=1_300, axes=axes)
+    small, _ = jc.quantize.quantize(params, found.rules, axes=axes)
+    assert size_bytes(small) == found.size <= 1_300
+    rise = {(row.name, row.choice, row.layer): row.loss_increase for row in rows}
+    layers = {leaf.name: leaf for leaf in found.leaves}["layers"]
+    expected = sum(rise["layers", str(layers.spec), (at,)] for at in range(4))
+    assert layers.change == pytest.approx(expected)
+
+
+def test_the_knapsack_is_solved_exactly():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        costs = [rng.exponential(1e-3, 4).tolist() for _ in range(6)]
+        weights = [[0, *rng.integers(1, 5_000, 3).tolist()] for _ in range(6)]
+        limit = int(rng.integers(0, 12_000))
+        every = (
+            sum(cost[at] for cost, at in zip(costs, chosen, strict=True))
+            for chosen in itertools.product(range(4), repeat=6)
+            if sum(weight[at] for weight, at in zip(weights, chosen, strict=True)) <= limit
+        )
+        found = cheapest(costs, weights, limit)
+        assert sum(weight[at] for weight, at in zip(weights, found, strict=True)) <= limit
+        assert math.isclose(
+            sum(cost[at] for cost, at in zip(costs, found, strict=True)), min(every)
+        )
+
+
+def test_it_prints_and_is_plain_json():
+    found = jc.auto.mixed_precision(table(), PARAMS, [*SPECS, None], budget=5_000)
+    lines = str(found).splitlines()
+    assert lines[0] == f"mixed precision, {found.size:,} of 5,000 bytes"
+    assert [line.split()[0] for line in lines[1:]] == ["leaf", *NAMES, "sum"]
+    record = json.loads(json.dumps(found.to_json()))
+    assert record["change"] == found.change
+    assert {leaf["name"] for leaf in record["leaves"]} == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"budget": 2_000}, ValueError, r"budget=2000\) is less than the 2\d\d\d bytes"),
+        ({"budget": 0}, ValueError, "budget=0"),
+        ({"budget": 1e6}, ValueError, "budget"),
+        ({"specs": [INT8, INT4]}, ValueError, "no row of int4 per channel; it has rows of: int2"),
+        ({"specs": []}, ValueError, "different names, and was given: none"),
+        ({"specs": [INT8, INT8]}, ValueError, "int8 per channel, int8 per channel"),
+        ({"specs": INT8}, TypeError, "specs="),
+        ({"specs": ["int8"]}, TypeError, "specs='int8'"),
+        ({"table": [1]}, TypeError, "table="),
+        ({"params": {"z": jnp.ones((4, 4))}}, ValueError, "no leaf 'a'"),
+        ({"size": 3}, TypeError, "size=3"),
+        ({"axes": 3}, TypeError, "axes"),
+    ],
+)
+def test_errors_name_the_argument(change, error, message):
+    arguments = {"table": table(), "params": PARAMS, "specs": SPECS, "budget": 9_000} | change
+    with pytest.raises(error, match=message) as caught:
+        jc.auto.mixed_precision(**arguments)
+    assert "mixed_precision" in str(caught.value) or "axes" in change
