@@ -233,7 +233,7 @@ def exports(module: str) -> dict[str, str]:
 
 TOPS = ["jaxcompress", *(f"jaxcompress.{name}" for name in FLOORS if name != "optimizers")]
 TOPS = [name for name in TOPS if name in MODULES and MODULES[name].name == "__init__.py"]
-MOST_NAMES, MOST_PARAMETERS = 272, 6
+MOST_NAMES, MOST_PARAMETERS = 275, 6
 
 
 def test_the_tops_of_rooms_export_few_names():

@@ -302,6 +302,8 @@ def test_statistics_train_recalibrate_and_shrink():
     assert smaller.norm.input_size == smaller.into.out_features == 4
     with pytest.raises(ValueError, match=r"Call equinox\.shrunk_stateful\(model, state, removed"):
         bridge.shrunk(module, removed, x)
+    with pytest.raises(ValueError, match=r"shrunk_stateful\(.*nowhere"):
+        bridge.shrunk_stateful(module, state, removed, x, sizes={"nowhere/size": 4})
 
 
 def test_keys_reach_each_example_and_evaluation_is_the_modules_own():

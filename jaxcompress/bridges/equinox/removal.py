@@ -94,11 +94,11 @@ def shrunk(
             "Call equinox.shrunk_stateful(model, state, removed, *inputs)."
         )
     bridge = functional(model, call=call)
-    _check(bridge, removed)
+    _check("equinox.shrunk", bridge, removed)
     module = bridge.restore(removed.params)
-    report = _refit(module, removed, sizes)
+    report = _refit("equinox.shrunk", module, removed, sizes)
     smaller = functional(module, call=call)
-    return Shrunk(module, report, _agreement(smaller, removed, inputs, report))
+    return Shrunk(module, report, _agreement("equinox.shrunk", smaller, removed, inputs, report))
 
 
 def shrunk_stateful(
@@ -124,51 +124,66 @@ def shrunk_stateful(
 
     Raises:
       ValueError, ArithmeticError: as `shrunk`.
+
+    Example:
+      >>> import equinox as eqx
+      >>> class Net(eqx.Module):
+      ...     first: eqx.nn.Linear
+      ...     norm: eqx.nn.BatchNorm
+      ...     last: eqx.nn.Linear
+      ...
+      ...     def __init__(self, key):
+      ...         self.first = eqx.nn.Linear(2, 4, key=key)
+      ...         self.norm = eqx.nn.BatchNorm(4, axis_name="batch", mode="ema")
+      ...         self.last = eqx.nn.Linear(4, 1, key=key)
+      ...
+      ...     def __call__(self, x, state):
+      ...         x, state = self.norm(self.first(x), state)
+      ...         return self.last(jax.nn.relu(x)), state
+      >>> model, state = eqx.nn.make_with_state(Net)(jax.random.key(0))
+      >>> x = jnp.ones((3, 2))
+      >>> start = jc.bridges.equinox.stateful(model, state)
+      >>> score = jc.structure.importance.magnitude()
+      >>> half = jc.structure.amounts.fraction(0.5)
+      >>> removed = jc.structure.remove(start.fn, start.params, score, x, cut=half)
+      >>> small = jc.bridges.equinox.shrunk_stateful(model, state, removed, x)
+      >>> module, state = small.module
+      >>> module.first.out_features
+      2
     """
-    check_kind(
-        "equinox.shrunk_stateful",
-        "model",
-        model,
-        equinox.Module,
-        "Call the class, as MLP(key=key).",
-    )
-    check_kind(
-        "equinox.shrunk_stateful",
-        "state",
-        state,
-        equinox.nn.State,
-        "Take it from nn.make_with_state.",
-    )
-    check_smaller("equinox.shrunk_stateful", removed, inputs)
-    check_keywords("equinox.shrunk_stateful", sizes=sizes)
-    check_function("equinox.shrunk_stateful", "call", call, "For example equinox.each_example.")
+    caller = "equinox.shrunk_stateful"
+    check_kind(caller, "model", model, equinox.Module, "Call the class, as MLP(key=key).")
+    check_kind(caller, "state", state, equinox.nn.State, "Take it from nn.make_with_state.")
+    check_smaller(caller, removed, inputs)
+    check_keywords(caller, sizes=sizes)
+    check_function(caller, "call", call, "For example equinox.each_example_with_state.")
     bridge = stateful(model, state, call=call)
-    _check(bridge, removed)
+    _check(caller, bridge, removed)
     module, state = bridge.restore(removed.params)
-    report = _refit(module, removed, sizes)
+    report = _refit(caller, module, removed, sizes)
     smaller = stateful(module, state, call=call)
-    return Shrunk((module, state), report, _agreement(smaller, removed, inputs, report))
+    return Shrunk((module, state), report, _agreement(caller, smaller, removed, inputs, report))
 
 
-def _check(bridge: Functional, removed: Smaller) -> None:
+def _check(caller: str, bridge: Functional, removed: Smaller) -> None:
     """Raises unless the removal was made for this module."""
     shapes = jax.eval_shape(lambda: bridge.params)
-    check_shapes("equinox.shrunk", slice_params(shapes, removed.removal), removed.params)
+    check_shapes(caller, slice_params(shapes, removed.removal), removed.params)
 
 
-def _refit(module: equinox.Module, removed: Smaller, sizes: Keywords) -> SizeReport:
+def _refit(caller: str, module: equinox.Module, removed: Smaller, sizes: Keywords) -> SizeReport:
     """Sets the fields of a module that was just made: nobody else holds it yet."""
     modules = dict(_modules(module))
     own = tuple(own_integers(modules, removed, "equinox"))
     changed = (
         *resized(_layers(modules, removed), _LAYERS, object.__setattr__),
-        *given("equinox.shrunk", modules, sizes, own, object.__setattr__),
+        *given(caller, modules, sizes, own, object.__setattr__),
     )
     return SizeReport(changed, tuple(size for size in own if size.name not in sizes))
 
 
 def _agreement(
-    smaller: Functional, removed: Smaller, inputs: tuple[Any, ...], report: SizeReport
+    caller: str, smaller: Functional, removed: Smaller, inputs: tuple[Any, ...], report: SizeReport
 ) -> float:
     """How far the smaller module is from the program, on the program's own params."""
     # Their tree holds the larger module's fields, so the leaves go over one by one.
@@ -178,7 +193,7 @@ def _agreement(
         return smaller.fn(jax.tree.unflatten(structure, jax.tree.leaves(params)), *inputs)
 
     mend = f"Give sizes= for those of your own fields that hold sizes: {listed(report.left)}. "
-    return agreement("equinox.shrunk", fn, removed, inputs, mend)
+    return agreement(caller, fn, removed, inputs, mend)
 
 
 def _modules(node, path: str = "") -> Iterator[tuple[str, equinox.Module]]:
