@@ -13,7 +13,8 @@ class Measured(NamedTuple):
     Attributes:
       record: the record's name.
       words: with a {} for each figure.
-      figures: their paths in the record, as its page names them.
+      figures: their paths in the record, as its page names them; of other runs with the
+        setting that differs, as in templates: "validation (precision=float32)".
       settings: by which the runs are told from others; an empty text where runs of the
         record do not have the setting.
     """
@@ -36,11 +37,12 @@ def sentence(measured: Measured) -> str:
     Raises:
       ValueError: the settings and figures are not those of one kind of run.
     """
+    own = [name for name in measured.figures if not templates.UNDER.search(name)]
     found = [
         settings
         for settings, runs in groups(measured.record)
         if all(settings.get(key, "") == text for key, text in measured.settings.items())
-        and all(name in run for name in measured.figures for run in runs)
+        and all(name in run for name in own for run in runs)
     ]
     if len(found) != 1:
         raise ValueError(f"{measured} is found in {len(found)} groups of runs, not in one.")
@@ -89,17 +91,52 @@ def racer(name: str, rate: str) -> Measured:
     return Measured("race", words, ("test",), {"racer": name, "rate": rate, "steps": "2000"})
 
 
-def few_bits(form: str) -> Measured:
+def few_bits(form: str, bits: str) -> Measured:
     """What training a ResNet at few bits costs."""
-    words = "a small ResNet: test accuracy {}, in floats {}, a file of {} bytes"
+    words = f"a small ResNet, {bits}: test accuracy {{}}, in floats {{}}, a file of {{}} bytes"
     figures = (f"test · {form} · accuracy", "test · float · accuracy", "file_bytes")
     return Measured("low_bit_resnet", words, figures, {"form": form})
 
 
-def low_precision(precision: str) -> Measured:
+def low_precision(precision: str, products: str) -> Measured:
     """What training on 8-bit products comes to."""
-    words = "a character transformer trained on such products: validation loss {}"
-    return Measured("low_precision_gpt", words, ("validation",), {"precision": precision})
+    words = f"a character transformer trained on {products}: validation loss {{}}, in float32 {{}}"
+    figures = ("validation", "validation (precision=float32)")
+    return Measured("low_precision_gpt", words, figures, {"precision": precision})
+
+
+def order(name: str) -> Measured:
+    """What an order of rounding leaves as error."""
+    words = "a layer whose inputs differ in size: {} of its outputs' energy is error, to nearest {}"
+    figures = (f"{name}, sweeps=0 · error", "nearest · error")
+    return Measured("gptq_layer", words, figures, {"measured": "options"})
+
+
+def vectors(words: str, *figures: str) -> Measured:
+    """What codes shared by weights cost a LeNet."""
+    return Measured("shared_vectors", f"LeNet-300-100 on MNIST, {words}", figures)
+
+
+def few_kilobytes(finish: str, words: str, *figures: str, **settings: str) -> Measured:
+    """What a file of a few kilobytes costs a LeNet."""
+    chosen = {"finish": finish, "net": "LeNet-300-100", "part": "test", **settings}
+    return Measured("deep_compression", f"LeNet-300-100 on MNIST, {words}", figures, chosen)
+
+
+def taught(method: str, losses: str) -> Measured:
+    """What a small ResNet learns by a loss."""
+    words = (
+        f"a ResNet of a quarter of its teacher's weights, on labels with {losses}: test accuracy "
+        "{}, on labels alone {}"
+    )
+    figures = ("test · student", "test · student (method=labels)")
+    return Measured("distilled_resnet", words, figures, {"method": method})
+
+
+def together(name: str, words: str) -> Measured:
+    """How several models as one answer beside the largest of them."""
+    figures = (f"against dense · {name} · accuracy_difference",)
+    return Measured("mnist_ensemble", f"{words}: test accuracy minus LeNet-5's: {{}}", figures)
 
 
 def state(name: str) -> Measured:
@@ -133,6 +170,53 @@ MEASURED = {
     "quantize.rounding.hqq": rounding("hqq"),
     "quantize.ranges.mean_squared_error": rounding("mse ranges"),
     "quantize.equivalent.activation_aware": rounding("awq"),
+    "quantize.rounding.sparse": Measured(
+        "quantized_gpt",
+        "a character transformer half pruned and in 4 bits: test loss {}, one after the other {}, "
+        "in floats {}",
+        (
+            "test · half pruned and gptq at once",
+            "test · half pruned, then gptq",
+            "test · float",
+        ),
+        {"bits": "4"},
+    ),
+    "quantize.reconstruct": Measured(
+        "quantized_gpt",
+        "a character transformer in 3 bits by `gptq`: test loss {} with half a correction, {} "
+        "without, to nearest {}",
+        ("test · gptq, corrected", "test · gptq", "test · nearest"),
+        {"bits": "3"},
+    ),
+    "quantize.quantize": Measured(
+        "quantized_lstm",
+        "an LSTM: test loss {} in 8 bits, {} in 4, {} in floats",
+        ("test · 8 bits, nearest", "test · 4 bits, nearest", "test · float"),
+    ),
+    "quantize.rounding.nearest": Measured(
+        "quantized_resnet",
+        "a small ResNet, weights in 4 bits, data in 8: test accuracy {}, by `gptq` {}, "
+        "in floats {}",
+        (
+            "test · W4A8, nearest · accuracy",
+            "test · W4A8, gptq · accuracy",
+            "test · float · accuracy",
+        ),
+    ),
+    "quantize.execution.static": Measured(
+        "quantized_resnet",
+        "a small ResNet, weights and data in 8 bits: test accuracy {}, in floats {}",
+        ("test · W8A8 · accuracy", "test · float · accuracy"),
+    ),
+    "quantize.rounding.orders.by_energy": order("by_energy"),
+    "quantize.rounding.orders.min_pivot": order("min_pivot"),
+    "quantize.rounding.orders.natural": order("natural"),
+    "quantize.equivalent.rotate": Measured(
+        "quantized_activations",
+        "a character transformer, weights and data in 4 bits: test loss {} rotated, {} not, {} in "
+        "floats",
+        ("test · rotated, W4A4", "test · W4A4", "test · float"),
+    ),
     "quantize.equivalent.smooth": Measured(
         "quantized_activations",
         "weights and data in 8 bits, channels planted 30 times as large: test loss {} with it, "
@@ -151,6 +235,82 @@ MEASURED = {
         ("slopes · last · trellis_bytes", "slopes · last · rate_distortion_bytes"),
         {"array": "Laplace"},
     ),
+    "quantize.sharing.product": vectors(
+        "256 vectors of 4 weights, trained on: {} bytes at a test error of {}, dense {} at {}",
+        "256 vectors of 4 · by weights, trained on · bytes",
+        "256 vectors of 4 · by weights, trained on · error",
+        "dense · bytes",
+        "dense · error",
+    ),
+    "quantize.sharing.centroids": vectors(
+        "64 vectors of 4 weights: test error {} with entries trained, {} before, dense {}",
+        "64 vectors of 4 · by weights, trained on · error",
+        "64 vectors of 4 · by weights · error",
+        "dense · error",
+    ),
+    "quantize.sharing.share": vectors(
+        "4 values for each matrix: test error {} weighed by inputs, {} with all alike, dense {}",
+        "4 values · by inputs · error",
+        "4 values · by weights · error",
+        "dense · error",
+    ),
+    "quantize.sharing.k_means": few_kilobytes(
+        "shared",
+        "6 % of its weights and 64 values for each layer: {} bytes at a test error of {}, before "
+        "{} at {}",
+        "shared · bytes",
+        "shared · error",
+        "pruned · bytes",
+        "pruned · error",
+    ),
+    "quantize.companions.learned_rate": few_kilobytes(
+        "rated",
+        "3.3 % of its weights: {} bytes at a test error of {}, before {} at {}",
+        "coded · bytes",
+        "coded · error",
+        "pruned · bytes",
+        "pruned · error",
+        value="0.005",
+    ),
+    "quantize.companions.random_codes": few_kilobytes(
+        "noisy",
+        "encoded in five rounds: {} bytes at a test error of {}, dense {} at {}",
+        "coded · bytes",
+        "coded · error",
+        "dense · bytes",
+        "dense · error",
+    ),
+    "quantize.formats.nf4": Measured(
+        "qlora_gpt",
+        "a character transformer of {} bytes in it, adapters of {} bytes trained on other text: "
+        "test loss {}, {} before",
+        ("file of the base", "bytes trained", "after", "before"),
+        {"method": "qlora", "part": "test"},
+    ),
+    "quantize.plan_execution": Measured(
+        "planned_mlp",
+        "four layers of 1024 at batch 1 as planned: {} times as fast as in float32",
+        ("planned · times_as_fast",),
+        {"batch": "1", "jax": "0.10.2"},
+    ),
+    "quantize.execution.packed_model": Measured(
+        "packed_bits",
+        "three binary layers of 1024 at batch 1: {} ms of the processor, in float32 {}; {} bytes, "
+        "in float32 {}",
+        (
+            "packed · processor_ms",
+            "float32 · processor_ms",
+            "packed · bytes",
+            "float32 · bytes",
+        ),
+        {"batch": "1", "width": "1024"},
+    ),
+    "quantize.fake_quantize_model": Measured(
+        "int8_mlp",
+        "a step of training four layers of 1024 at batch 128: {} ms, by two views {}, "
+        "in float32 {}",
+        ("median_ms · fake_quantized", "median_ms · views", "median_ms · float32"),
+    ),
     "quantize.run": Measured(
         "integer_matmul",
         "a 4096×4096 layer at batch 1 on int8 codes: {} times as fast as in float32",
@@ -163,12 +323,74 @@ MEASURED = {
         ("test · accuracy", "file_bytes"),
         {"width": "64"},
     ),
-    "quantize.training.learned_steps": few_bits("W4A4"),
-    "quantize.training.trained_ternary": few_bits("TTQ"),
-    "quantize.training.ternary_weights": few_bits("TWN"),
-    "quantize.training.low_precision": low_precision("int8"),
-    "quantize.training.delayed_scaling": low_precision("fp8, delayed"),
-    "quantize.training.dynamic_scaling": low_precision("fp8, dynamic"),
+    "quantize.training.binary_activations": Measured(
+        "binary_resnet",
+        "a small ResNet, six epochs from scratch: test accuracy {} as XNOR-Net, {} with weights "
+        "of one bit alone, in floats {}",
+        (
+            "test · XNOR-Net · accuracy",
+            "test · BinaryConnect · accuracy",
+            "test · float · accuracy",
+        ),
+    ),
+    "quantize.training.learned_steps": few_bits("W4A4", "weights and data in 4 bits"),
+    "quantize.training.learned_activations": few_bits("W2A2", "weights and data in 2 bits"),
+    "quantize.training.data.learned_step": Measured(
+        "low_bit_lstm",
+        "an LSTM, weights and data in 4 bits: test loss {}, weights alone {}, in floats {}",
+        ("test · W4A4", "test · W4", "test · float"),
+    ),
+    "quantize.training.trained_ternary": few_bits("TTQ", "weights at three levels"),
+    "quantize.training.ternary_weights": few_bits("TWN", "weights at three levels"),
+    "quantize.training.low_precision": low_precision("int8", "int8 products"),
+    "quantize.training.delayed_scaling": low_precision("fp8, delayed", "fp8 products"),
+    "quantize.training.dynamic_scaling": low_precision("fp8, dynamic", "fp8 products"),
+    "quantize.training.round_stochastic": low_precision(
+        "int8, stochastic gradients", "int8 products, gradients rounded so"
+    ),
+    "distill.outputs.soft_targets": Measured(
+        "distilled_lstm",
+        "an LSTM of {} weights taught by one of {}: test loss {}, on labels alone {}, "
+        "the teacher {}",
+        (
+            "parameters · soft targets",
+            "parameters · teacher",
+            "test · soft targets",
+            "test · labels",
+            "test · teacher",
+        ),
+    ),
+    "distill.outputs.inter_class_relation": taught("correlated answers", "both relations"),
+    "distill.outputs.intra_class_relation": taught("correlated answers", "both relations"),
+    "distill.outputs.decoupled_targets": taught("decoupled answers", "decoupled targets"),
+    "distill.features.attention_transfer": taught("attention transfer", "attention transfer"),
+    "distill.features.projected": taught("hints and answers", "hints and soft targets"),
+    "distill.relations.contrastive": taught("contrastive", "contrast"),
+    "distill.sequences.student_share": Measured(
+        "distilled_text",
+        "a transformer of two layers of its teacher: test loss {} with half of the text its own, "
+        "{} with none, the teacher {}",
+        (
+            "test · own text, teacher's layers",
+            "test · answers, teacher's layers",
+            "test · teacher",
+        ),
+    ),
+    "distill.students.from_layers": Measured(
+        "distilled_text",
+        "the first and the last of six layers of a transformer, trained on labels: test loss {}, "
+        "from random weights {}, the teacher {}",
+        ("test · labels, teacher's layers", "test · labels", "test · teacher"),
+    ),
+    "distill.ensembles.fit_cascade": together(
+        "cascade, 0.0% tolerated", "a perceptron before LeNet-5 on MNIST"
+    ),
+    "distill.ensembles.mixture": together(
+        "mixture, equal", "LeNet-5 and two compressed models on MNIST, equal weights"
+    ),
+    "distill.ensembles.fit_weights": together(
+        "mixture, fitted", "LeNet-5 and two compressed models on MNIST"
+    ),
     "adapt.lora": Measured(
         "qlora_gpt",
         "a character transformer fine-tuned on other text: test loss {}, {} before, with {} "
