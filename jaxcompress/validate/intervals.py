@@ -127,6 +127,8 @@ def paired_interval(
 ) -> tuple[float, float]:
     """Exact interval of the difference of two accuracies on the same examples.
 
+    Not for: models on different examples; take `proportion_difference_interval`.
+
     0 lies inside exactly where McNemar's exact test has p > 1 - confidence: at a
     difference of 0 both are one test. With z the normal quantile at
     (1 + confidence) / 2, the interval is that of all d = share · balance whose share

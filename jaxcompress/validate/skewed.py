@@ -11,6 +11,8 @@ from jaxcompress.validate.intervals import check_confidence, finite_values, mean
 def skewed_mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of the mean of skewed values, such as losses, and of their differences.
 
+    Not for: right and wrong answers; take `wilson`, of differences `paired_interval`.
+
         low  = mean - s / sqrt(n) · max(t, h(t))
         high = mean + s / sqrt(n) · max(t, -h(-t))
         h(x) = 3 · sqrt(n) / g · (cbrt(1 + g · (x / sqrt(n) - g / 6n)) - 1)

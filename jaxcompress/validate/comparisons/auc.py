@@ -15,6 +15,8 @@ from jaxcompress.validate.intervals import check_confidence, finite_values
 def auc_covariance(scores: ArrayLike, positive: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """AUCs of several models on the same examples, and their covariance.
 
+    Not for: one model's interval, which `auc_interval` keeps inside (0, 1).
+
     With p positive and q negative examples, and midranks R among all, P among positives
     and Q among negatives, of each model:
 
@@ -165,6 +167,8 @@ def compare_auc(
     reference: ArrayLike, candidate: ArrayLike, positive: ArrayLike, *, confidence: float = 0.95
 ) -> AUCComparison:
     """DeLong's test of two AUCs on the same examples.
+
+    Not for: AUCs on different examples, which `shift.external` compares.
 
         t = difference / sqrt(v_reference + v_candidate - 2 · covariance)
 

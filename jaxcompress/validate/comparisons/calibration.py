@@ -100,6 +100,8 @@ def calibration_drift(
 ) -> CalibrationDrift:
     """Change of calibration error, loss, certainty and overconfidence, with intervals.
 
+    Not for: the calibration of one model; `calibration_error` has an interval of it.
+
         calibration error = sum over bins of |sum of (certainty_i - right_i)| / n
 
     with certainty the probability of the predicted class, and bins of equal width in

@@ -76,6 +76,9 @@ def equivalent(
 ) -> Claim:
     """The claim that two accuracies are the same within a margin, by `equivalence`.
 
+    Not for: models that may be better, where a loss alone matters; `claims.not_worse`
+    takes fewer examples.
+
         chance(n) = P[-margin < low and high < margin]
 
     Args:
@@ -123,6 +126,9 @@ def equivalent(
 
 def different(*, difference: float, discordance: float, confidence: float = 0.95) -> Claim:
     """The claim that two accuracies differ, by McNemar's exact test.
+
+    Not for: showing that two models are equally good; take `claims.not_worse` or
+    `claims.equivalent`.
 
         chance(n) = P[p < 1 - confidence, and to the right side]
 

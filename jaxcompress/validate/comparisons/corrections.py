@@ -36,6 +36,9 @@ def bonferroni(p: ArrayLike) -> np.ndarray:
 def holm(p: ArrayLike) -> np.ndarray:
     """Adjusted p-values that bound the chance of any false claim, step-down.
 
+    Not for: means on the same examples, whose dependence `max_t` uses: near copies cost
+    as one.
+
         of p(1) <= … <= p(m):  adjusted(i) = max over j <= i of (m - j + 1) · p(j)
 
     Never above Bonferroni's, and valid under any dependence: the right default.
@@ -94,6 +97,8 @@ def hochberg(p: ArrayLike) -> np.ndarray:
 def benjamini_hochberg(p: ArrayLike) -> np.ndarray:
     """Adjusted p-values that bound the expected share of false claims among claims.
 
+    Not for: claims of which none may be false; `holm` bounds the chance of any.
+
         of p(1) <= … <= p(m):  adjusted(i) = min over j >= i of m / j · p(j)
 
     For long lists, where a few false claims among many are fine; valid for independent
@@ -124,6 +129,9 @@ def benjamini_hochberg(p: ArrayLike) -> np.ndarray:
 
 def benjamini_yekutieli(p: ArrayLike) -> np.ndarray:
     """As `benjamini_hochberg`, and valid under any dependence.
+
+    Not for: tests that are independent or rise together, on which `benjamini_hochberg`
+    is less strict.
 
     Larger by the factor 1 + 1/2 + … + 1/m.
 

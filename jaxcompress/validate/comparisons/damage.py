@@ -85,6 +85,9 @@ class Changes:
 def changes(reference: ArrayLike, candidate: ArrayLike, labels: ArrayLike) -> Changes:
     """The examples whose predicted class changed, from what to what.
 
+    Not for: whether accuracy held, since answers gained and lost both count; take
+    `equivalence`.
+
     Also known as: churn, prediction flips, negative flips (those lost).
 
     Args:
@@ -206,6 +209,8 @@ def class_damage(
     correct: Correction = holm,
 ) -> DamageTable:
     """Accuracy of each class before and after, with intervals that hold together.
+
+    Not for: groups that are no classes, such as regions; take `shift.subgroups`.
 
     Intervals are `paired_interval` at 1 - (1 - confidence) / classes, so that together
     they hold with the confidence (Bonferroni); p-values are McNemar's, corrected.

@@ -104,6 +104,8 @@ def equivalence(
 ) -> Equivalence:
     """Whether an accuracy is not worse, or the same, within a margin: paired examples.
 
+    Not for: scores that are not right or wrong; take `equivalence_of_means`.
+
     By two one-sided tests: the interval is `paired_interval` at confidence
     1 - 2 · (1 - confidence). Said wrongly, at a true difference of the margin, in at
     most 1 - confidence of the cases, whatever share of examples differ.
@@ -173,6 +175,8 @@ def equivalence_of_means(
     differences: ArrayLike, *, margin: float, confidence: float = 0.95
 ) -> Equivalence:
     """Whether a mean is not worse, or the same, within a margin: two one-sided t tests.
+
+    Not for: right and wrong answers, of which few differ; take `equivalence`.
 
     For any score per example. Exact for normal differences, close for the mean of many:
     of losses with a few huge values it is not, and more examples are the mend. Equal

@@ -37,6 +37,9 @@ class Exemplars:
 def compression_identified_exemplars(originals: ArrayLike, compressed: ArrayLike) -> Exemplars:
     """Examples whose most frequent prediction differs between two sets of models.
 
+    Not for: one model on each side, which chance parts too; `changes` lists what
+    differs.
+
     With several models on either side, what one training or one rounding does by chance
     mostly drops out. They tend to be rare, hard, or wrongly labelled: worth looking at.
 

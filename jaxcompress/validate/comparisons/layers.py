@@ -51,6 +51,8 @@ def layer_fidelity(
 ) -> list[LayerFidelity]:
     """Error of every layer's output, in the order of the program.
 
+    Not for: what an error costs in loss; `auto.sensitivity` measures it.
+
     What a layer gives is the product of its weight with the data, before bias and
     activation, as `graph.capture` has it. `own_error` comes from the same pass: the
     derivative of the output in the direction of the change of the weight, with the data

@@ -60,6 +60,8 @@ def mcnemar(gained: int, lost: int) -> float:
 def mcnemar_mid_p(gained: int, lost: int) -> float:
     """McNemar's p-value that counts the outcome itself by half.
 
+    Not for: a level that must be kept for certain; take `mcnemar`.
+
         p = 2 · P[X < k] + P[X = k],  k = min(gained, lost)
         X ~ Binomial(gained + lost, 1/2)
 
@@ -95,6 +97,8 @@ def mcnemar_mid_p(gained: int, lost: int) -> float:
 
 def permutation_test(differences: ArrayLike, *, resamples: int = 9999, seed: int = 0) -> float:
     """p-value of "the differences are symmetric about 0", two-sided, by flipped signs.
+
+    Not for: statistics that are no mean, such as F1; take `paired_bootstrap`.
 
         p = share of all 2^n sign patterns with |sum s_i d_i| >= |sum d_i|
 

@@ -15,6 +15,8 @@ _CLAIM = "Make it with comparisons.claims, for example not_worse(margin=..., dis
 def required_examples(claim: Claim, *, power: float = 0.8) -> int:
     """The number of examples that shows a claim with probability `power`.
 
+    Not for: a number of examples that is given; `sufficiency` says what it shows.
+
     Found by doubling and halving; chances of exact tests fall by little at some n, so
     that a few n below may do as well.
 

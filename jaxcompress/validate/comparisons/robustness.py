@@ -123,6 +123,9 @@ def robustness(
 ) -> RobustnessTable:
     """Accuracy of two models on corrupted inputs, in pairs.
 
+    Not for: data from another source, for which no corruption stands; take
+    `shift.external`.
+
     Both see the same corrupted examples, so their difference has the exact interval of
     `paired_interval`. Compressed models often lose more here than on clean examples.
 

@@ -19,6 +19,8 @@ _ROUNDING = 1e-12
 def max_t(differences: ArrayLike, *, resamples: int = 9999, seed: int = 0) -> np.ndarray:
     """Adjusted p-values of many candidates, from the largest under flipped signs.
 
+    Not for: how large differences are; `simultaneous_intervals` says it.
+
     For candidate j, with i over the examples,
 
         T_j = |sum_i d_ji| / sqrt(sum_i d_ji²)    which rises with the t statistic
@@ -76,6 +78,8 @@ def simultaneous_intervals(
     differences: ArrayLike, *, confidence: float = 0.95, resamples: int = 9999, seed: int = 0
 ) -> np.ndarray:
     """Intervals of many means on the same examples that all hold at once.
+
+    Not for: p-values of candidates, which `max_t` gives.
 
         mean_j ± c · s_j / sqrt(n)
         c   the quantile of max over j of |mean*_j - mean_j| · sqrt(n) / s_j

@@ -79,6 +79,8 @@ def nested_cross_validate(
 ) -> NestedCrossValidation:
     """Judges a choice among recipes on examples that took no part in choosing.
 
+    Not for: one recipe that was fixed beforehand; `cross_validate` judges it.
+
     On each outer fold every candidate is cross-validated on the inner folds, the best
     is trained on the whole outer training set, and tested on the outer test set. The
     inner folds of all outer folds run in one program where a candidate can be traced.

@@ -77,6 +77,8 @@ def compare_folds(
 ) -> FoldComparison:
     """How a score of two recipes differs, fold by fold.
 
+    Not for: two given models on one test set; `compare` tells more.
+
     What makes a fold hard for both cancels. The difference is one of recipes trained on
     other examples of the same kind; of two given models `compare` tells more.
 

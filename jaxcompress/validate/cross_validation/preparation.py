@@ -34,6 +34,9 @@ class Prepared(NamedTuple):
 def prepared(preparation: Preparation, recipe: Candidate) -> Candidate:
     """A recipe whose preprocessing is fitted on the training examples alone.
 
+    Not for: steps that take no constants from other examples, such as a logarithm; do
+    them once before.
+
     Constants from all examples would let the test set into training.
 
     Args:
@@ -76,6 +79,9 @@ def prepared(preparation: Preparation, recipe: Candidate) -> Candidate:
 
 def standardize() -> Preparation:
     """Inputs with mean 0 and variance 1 over the training examples, entry by entry.
+
+    Not for: inputs whose outliers move mean and deviation; a `Preparation` of medians
+    does not follow them.
 
         (x - mean) / deviation,  deviation 1 where all training examples are equal
 

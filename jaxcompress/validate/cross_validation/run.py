@@ -30,6 +30,9 @@ def cross_validate(
 ) -> CrossValidation:
     """Values of examples by models that were trained without them, fold by fold.
 
+    Not for: choosing among recipes by its scores, which then look too good; take
+    `nested_cross_validate`.
+
     All folds run in one compiled program, side by side, where the recipe can be traced.
     There, training rows are filled up to the longest fold by rows of weight 0, which
     are training rows of the same fold, and test rows likewise, and dropped. Folds run

@@ -32,6 +32,9 @@ def corrected_interval(
 ) -> tuple[float, float]:
     """Interval of the mean score of folds, corrected for training sets that overlap.
 
+    Not for: scores on one test set, whose examples `wilson` and `skewed_mean_interval`
+    count.
+
         mean ± t · sqrt(s² · (1 / k + n_test / n_train))
 
     with s² the sample variance of the k scores and t the quantile at

@@ -16,6 +16,9 @@ from jaxcompress.validate.leakage.reports import Overlap
 def exact(*, of: Part = everything, canonical: Canonical = stored) -> Check:
     """Looks for examples that are equal, within a set and in two sets.
 
+    Not for: copies that noise, compression or a word made differ; take `near_images`,
+    `near_texts` or `near_rows`.
+
     Args:
       of: `of(examples)`, the part that is compared, such as `lambda xy: xy[0]`; all of
         it by default, so that equal inputs with two labels are two examples.
@@ -46,6 +49,9 @@ def exact(*, of: Part = everything, canonical: Canonical = stored) -> Check:
 
 def groups(of: Part) -> Check:
     """Looks for groups with examples in two sets: patients, users, documents.
+
+    Not for: examples whose source is not written down; `near_vectors` finds those that
+    are alike.
 
     Examples of one group are alike, so a model that has seen some knows the others, and
     a score on them is no score on new groups.

@@ -18,6 +18,8 @@ Variants = Callable[[np.ndarray], Sequence[np.ndarray]]
 def phash(bits: int = 64) -> Hash:
     """Signs of an image's lowest frequencies, without its mean.
 
+    Not for: sets so large that hashing takes the time; `dhash` is cheaper.
+
         c(u, v) = Σ over y, x of image(y, x) · cos(π(2y+1)u / 2h) · cos(π(2x+1)v / 2w)
 
     for the frequencies of least u² + v² above 0. Brightness and contrast change no
@@ -64,6 +66,9 @@ def phash(bits: int = 64) -> Hash:
 
 def dhash(bits: int = 64) -> Hash:
     """Signs of the differences between neighbouring cells of an image, left to right.
+
+    Not for: drawn digits and other flat grounds, where noise decides its bits; take
+    `phash`.
 
     Cheaper than `phash` and as steady under brightness; on images with flat grounds,
     such as drawn digits, noise decides most of its bits.

@@ -34,6 +34,8 @@ def near_images(
 ) -> Check:
     """Looks for images that are copies up to noise, brightness, compression and shifts.
 
+    Not for: other photographs of one object, whose pixels differ; take `near_vectors`.
+
     Candidates are images whose hashes differ in few bits, in any of the variants. Two
     are near duplicates where their pixels correlate,
 

@@ -24,6 +24,8 @@ AT_ONCE = 1 << 12
 def characters(length: int = 5) -> Shingles:
     """The runs of `length` characters of a text; a shorter text is one run.
 
+    Not for: texts of one form that differ in words; `word_runs` is stricter.
+
     Args:
       length: characters of a run, at least 1.
 
@@ -52,6 +54,8 @@ def characters(length: int = 5) -> Shingles:
 
 def word_runs(length: int = 3) -> Shingles:
     """The runs of `length` words of a text; a shorter text is one run.
+
+    Not for: slips of the pen, each of which changes several runs; take `characters`.
 
     Stricter than `characters`: a changed word changes `length` runs of few.
 

@@ -26,6 +26,8 @@ TABLES, PROJECTIONS, WIDTH = 8, 4, 16
 def near_rows(*, of: Part = everything, columns: int = 1, tolerance: float = 0.01) -> Check:
     """Looks for rows of a table that agree in all but a few columns, up to tiny noise.
 
+    Not for: tables of few or coarse columns, whose rows agree by chance; take `exact`.
+
         a and b agree in a column where |a - b| <= tolerance · deviation of the column,
         the range of its middle nine tenths / 3.29
         near duplicates: at most `columns` of the columns do not agree

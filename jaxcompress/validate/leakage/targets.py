@@ -39,6 +39,9 @@ def features(
 ) -> Check:
     """Looks for features that alone predict the target too well, and rows in its order.
 
+    Not for: features that leak together only; look for them by training a model on a
+    few at a time.
+
         p = (1 + shuffles whose best feature scores as high) / (1 + shuffles)
         leaks: score >= least and p <= 0.01
 

@@ -32,6 +32,8 @@ def near_texts(
 ) -> Check:
     """Looks for texts that share most of their runs of characters.
 
+    Not for: paraphrases, which share few runs; `near_vectors` compares embeddings.
+
         index = |A ∩ B| / |A ∪ B|,  A and B the sets of runs of two texts
         candidates: one of 32 bands of 4 of 128 smallest hashes is equal
         missed: (1 - index^4)^32, or 0.00015 at 0.7 and 0.013 at 0.6

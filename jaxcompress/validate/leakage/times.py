@@ -21,6 +21,9 @@ DAY = np.timedelta64(1, "D")
 def times(of: Part, *, gap: Any = 0) -> Check:
     """Looks for examples of an earlier set that do not lie before those of a later one.
 
+    Not for: sets that need not follow one another; `exact` and `groups` look for what
+    they share.
+
     Sets are in the order of time in which `leakage.check` has them: training data
     first. A pair of sets is in order where
 

@@ -23,6 +23,9 @@ ROWS = 2048
 def near_vectors(embed: Any, *, least: float = 0.95) -> Check:
     """Looks for examples whose vectors point the same way.
 
+    Not for: millions of examples, since it compares every pair; `near_texts` and
+    `near_images` hash.
+
         cosine(a, b) = a · b / (|a| |b|) >= least
 
     Every pair is compared, 2,048 × 2,048 at once in a compiled product, so the time is

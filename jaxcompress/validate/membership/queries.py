@@ -69,6 +69,8 @@ def augmented(signal: Signal, queries: Sequence[Query], key: Key) -> Signal:
 def averaged(signal: Signal, queries: Sequence[Query], key: Key) -> Signal:
     """The mean signal over several changes of the inputs.
 
+    Not for: `lira_online`, which takes the signals of `augmented` one by one.
+
     Of `correctness` it is the share of changed copies that are still classified right,
     an attack by labels alone.
 
@@ -102,6 +104,9 @@ def averaged(signal: Signal, queries: Sequence[Query], key: Key) -> Signal:
 
 def noise_distance(right: Signal, scales: Sequence[float], key: Key, *, draws: int = 16) -> Signal:
     """How much noise an example's right answer survives, by labels alone.
+
+    Not for: models that give logits, of which `scaled_confidence` tells more in one
+    call.
 
         score = right(x) · integral over s of (share of draws with right(x + s · noise))
 

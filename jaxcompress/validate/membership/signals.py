@@ -65,6 +65,8 @@ def label_probability(logits: ArrayLike, labels: ArrayLike) -> Array:
 def scaled_confidence(logits: ArrayLike, labels: ArrayLike) -> Array:
     """Log odds of the label, close to Gaussian over models: the signal of LiRA.
 
+    Not for: models that give labels alone; take `correctness` or `noise_distance`.
+
         phi = log p_y - log sum over c ≠ y of p_c
             = logit_y - log sum over c ≠ y of exp(logit_c)
 
@@ -102,6 +104,9 @@ def scaled_confidence(logits: ArrayLike, labels: ArrayLike) -> Array:
 
 def correctness(logits: ArrayLike, labels: ArrayLike) -> Array:
     """Whether the highest logit is the label's: all that a label alone says.
+
+    Not for: low false positive rates, since all right answers score alike; take
+    `scaled_confidence`.
 
     Also known as: gap attack.
 
@@ -161,6 +166,8 @@ def min_k(
     logits: ArrayLike, labels: ArrayLike, *, share: float = 0.2, ignore: int | None = None
 ) -> Array:
     """Mean log probability of a sequence's least likely tokens.
+
+    Not for: short sequences, of which few tokens are left; take `token_log_likelihood`.
 
     A text that was never seen has a few tokens that surprise; one that was trained on
     has fewer. Of T tokens that count, the round-down of share · T are averaged, at

@@ -23,6 +23,9 @@ Surplus = Callable[[Statistics, np.ndarray], np.ndarray]
 def calibration_error(bins: int = 15) -> Metric:
     """How far confidence is from accuracy, in bins of equal width of confidence.
 
+    Not for: quality: a model that gives each example the shares of the classes is
+    calibrated; take `brier` or `cross_entropy` too.
+
         ECE = sum_b |s_b|,  s_b = (n_b / n) · (accuracy_b - mean confidence_b)
 
     Confidence is the probability of the class answered; bin b of B holds those in
@@ -66,6 +69,9 @@ def calibration_error(bins: int = 15) -> Metric:
 
 def adaptive_calibration_error(bins: int = 15) -> Metric:
     """`calibration_error` in bins that hold the same number of examples each.
+
+    Not for: figures beside published ones, whose bins are mostly of equal width; take
+    `calibration_error`.
 
         bin b of B: examples from n · b / B to n · (b + 1) / B, by rising confidence
 

@@ -70,6 +70,8 @@ def top_k(k: int) -> Metric:
 def agreement() -> Metric:
     """The share of examples on which a model answers as another does.
 
+    Not for: whether answers are right, since two models may err alike; take `accuracy`.
+
     Outputs are logits (n, classes), targets the other model's logits, usually the
     original's; see `validate.agreement`.
 

@@ -25,6 +25,8 @@ TWO_CLASSES = "labels of two classes or more"
 def balanced_accuracy() -> Metric:
     """The mean over classes of the share of their examples that are answered correctly.
 
+    Not for: false alarms among many negatives, which hardly count; take `precision`.
+
     Classes without examples are left out.
 
     Returns:
@@ -52,6 +54,8 @@ def balanced_accuracy() -> Metric:
 
 def precision(positive: int = 1) -> Metric:
     """The share of examples answered as one class that are of it.
+
+    Not for: what is missed; take `recall` too, or `f1`.
 
     Where nothing is answered as it, 0.
 
@@ -81,6 +85,8 @@ def precision(positive: int = 1) -> Metric:
 def recall(positive: int = 1) -> Metric:
     """The share of examples of one class that are answered as it.
 
+    Not for: false alarms; take `precision` too, or `f1`.
+
     Args:
       positive: the class.
 
@@ -106,6 +112,8 @@ def recall(positive: int = 1) -> Metric:
 
 def f1(positive: int = 1) -> Metric:
     """The harmonic mean of precision and recall of one class.
+
+    Not for: both classes alike, since it ignores true negatives; take `matthews`.
 
         F1 = 2 · both / (actual + predicted)
 
@@ -159,6 +167,8 @@ def macro_f1() -> Metric:
 def micro_f1() -> Metric:
     """F1 over all pairs of an example and a class, where examples have several labels.
 
+    Not for: rare classes, which frequent ones drown; take `average_precision` of each.
+
         F1 = 2 · sum both / (sum actual + sum predicted)
 
     Outputs are logits (n, classes), a class is answered where its logit is above 0;
@@ -200,6 +210,9 @@ def micro_f1() -> Metric:
 
 def matthews() -> Metric:
     """The correlation of answers with labels, of any number of classes.
+
+    Not for: sets with other shares of classes, with which it moves; take
+    `balanced_accuracy`.
 
         (c · n - sum_k p_k t_k) / sqrt((n² - sum_k p_k²) (n² - sum_k t_k²))
 

@@ -14,6 +14,9 @@ VARIES = "outputs and targets that are not constant"
 def spearman() -> Metric:
     """Pearson's correlation of the ranks of outputs and targets, ties at their mean.
 
+    Not for: how far off numbers are, since it sees their order alone; take
+    `mean_absolute_error`.
+
     Outputs and targets are (n,).
 
     Returns:
@@ -40,6 +43,9 @@ def spearman() -> Metric:
 
 def kendall() -> Metric:
     """The surplus of pairs of examples in one order over pairs in opposite order.
+
+    Not for: large sets: with 10,000 examples its interval takes five times as long as
+    that of `spearman`.
 
         tau_b = (concordant - discordant) / sqrt((pairs - ties_x) (pairs - ties_y))
 

@@ -12,6 +12,8 @@ from jaxcompress.validate.metrics.metric import Metric
 def cross_entropy() -> Metric:
     """The mean of minus the log probability that the model gives to the label.
 
+    Not for: wrong labels, a few of which may decide the mean; `brier` is bounded.
+
     Outputs are logits (n, classes), targets labels (n,); see `validate.cross_entropy`.
 
     Returns:
@@ -34,6 +36,9 @@ def cross_entropy() -> Metric:
 
 def brier() -> Metric:
     """The mean squared distance of the probabilities from the label's indicator.
+
+    Not for: answers that are wrong for certain, each of which costs at most 2; take
+    `cross_entropy`.
 
         Brier = mean_i sum_k (p_ik - [k = label_i])²
 
@@ -63,6 +68,8 @@ def brier() -> Metric:
 
 def kl_divergence() -> Metric:
     """The mean divergence of a model's probabilities from another's.
+
+    Not for: whether answers are right; take `cross_entropy` on labels.
 
         KL_i = sum_k q_ik (log q_ik - log p_ik),  q the other's, p the model's
 

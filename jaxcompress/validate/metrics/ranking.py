@@ -17,6 +17,9 @@ BOTH = "a positive and a negative example"
 def roc_auc() -> Metric:
     """The chance that a positive example scores above a negative one, ties by half.
 
+    Not for: rare positives, among which many false alarms hardly show; take
+    `average_precision`.
+
         AUC = (pairs in order + half of the pairs that tie) / (positives · negatives)
 
     Outputs are scores (n,) or logits of two classes (n, 2), whose difference is the
@@ -55,6 +58,9 @@ def roc_auc() -> Metric:
 def macro_roc_auc() -> Metric:
     """The mean over classes of `roc_auc` of each against all others.
 
+    Not for: the answers that are given, since it judges the order in each class alone;
+    take `balanced_accuracy`.
+
     Outputs are logits (n, classes), targets labels (n,). Examples are put in the order
     of the class's probability, by its log odds, which saturate nowhere.
 
@@ -88,6 +94,8 @@ def macro_roc_auc() -> Metric:
 
 def average_precision() -> Metric:
     """The mean of the precision at each positive example, from the highest score down.
+
+    Not for: sets with other shares of positives, with which it moves; take `roc_auc`.
 
         AP = sum_t (recall_t - recall_{t-1}) · precision_t,  t over distinct scores
 

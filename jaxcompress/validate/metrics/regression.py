@@ -13,6 +13,8 @@ from jaxcompress.validate.metrics.of_mean import OfMean
 def mean_squared_error() -> Metric:
     """The mean of squared errors, of several numbers per example of all of them.
 
+    Not for: errors with outliers, which decide it; take `mean_absolute_error`.
+
     Outputs and targets are (n, …), of one shape. Where errors have tails so long that
     their sixth moment is infinite, the interval of few examples holds the figure less
     often than it says; see the benchmark `metric_intervals`.
@@ -35,6 +37,8 @@ def mean_squared_error() -> Metric:
 
 def root_mean_squared_error() -> Metric:
     """The root of `mean_squared_error`, in the unit of the targets.
+
+    Not for: errors with outliers, which decide it; take `mean_absolute_error`.
 
     Of several numbers per example the root is taken of the mean of all. The ends of its
     interval are roots, too.
@@ -63,6 +67,8 @@ def root_mean_squared_error() -> Metric:
 
 def mean_absolute_error() -> Metric:
     """The mean of absolute errors, of several numbers per example of all of them.
+
+    Not for: a few large errors that matter; take `mean_squared_error` or `max_error`.
 
     Returns:
       The metric, at least 0, by the name "mean_absolute_error"; lower is better.
@@ -105,6 +111,9 @@ def max_error() -> Metric:
 
 def r2() -> Metric:
     """The share of the targets' variance that outputs explain.
+
+    Not for: sets whose targets spread differently, since it divides by that; take
+    `root_mean_squared_error`.
 
         R² = 1 - sum_i (target_i - output_i)² / sum_i (target_i - mean target)²
 

@@ -16,6 +16,9 @@ def epsilon(
 ) -> float:
     """Epsilon at delta of a training with Poisson batches and Gaussian noise.
 
+    Not for: batches of a shuffled set or a fixed size; `one_run_audit` bounds such a
+    training from below.
+
     An upper bound, whatever the attack, for adding or removing one example: of `steps`
     steps, in each of which an example takes part with `sampling_probability`, by a coin
     of its own, and noise of standard deviation noise_multiplier · clip is added to the

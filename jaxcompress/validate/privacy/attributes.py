@@ -168,6 +168,8 @@ def attribute_audit(
 ) -> AttributeAudit:
     """How well a sensitive feature is guessed from a model, and if that is leakage.
 
+    Not for: whether a record was trained on; take `membership.audit`.
+
         guess_i = argmax_v log prior_v - loss_iv
 
     The attack knows the rest of the record, its target and the marginals of the

@@ -60,6 +60,9 @@ def one_run_bound(
 ) -> float:
     """Lower bound on epsilon from the number of right guesses.
 
+    Not for: a number of guesses chosen by looking at scores; `one_run_audit` corrects
+    for it.
+
     The largest epsilon whose p-value is at most 1 - confidence, by bisection; 0 where
     there is none. It falls as delta grows, and is 0 where half of the guesses are
     right.

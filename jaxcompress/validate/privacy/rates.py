@@ -71,6 +71,9 @@ def rate_audit(
 ) -> RateAudit:
     """Lower bound on epsilon from true and false positive rates at thresholds.
 
+    Not for: canaries of one training, whose answers depend on one another; take
+    `one_run_audit`.
+
     Differential privacy bounds the rates of every attack; their limits are exact:
 
         epsilon >= log((TPR_low - delta) / FPR_high)

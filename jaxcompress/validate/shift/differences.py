@@ -16,6 +16,8 @@ def proportion_difference_interval(
 ) -> tuple[float, float]:
     """Newcombe's interval of the difference of two proportions of different examples.
 
+    Not for: two models on the same examples; take `paired_interval`.
+
     With the proportions p and q, d = q - p, and Wilson's score intervals (l, u) of
     each, without what `validate.wilson` adds for rare outcomes:
 

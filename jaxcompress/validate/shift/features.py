@@ -71,6 +71,9 @@ def kolmogorov_smirnov(
 ) -> FeatureShift:
     """The Kolmogorov-Smirnov test of each feature, corrected for their number.
 
+    Not for: features that change together only; take `classifier_test` or
+    `kernel_test`.
+
         distance = max over t of |share of reference <= t - share of new <= t|
 
     It sees any change of one feature's distribution, and no change of how features go

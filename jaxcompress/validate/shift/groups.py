@@ -161,6 +161,8 @@ def subgroups(
 ) -> Subgroups:
     """A metric in each group against all other examples, corrected for many groups.
 
+    Not for: groups found by the model's errors; test those on other examples.
+
     Of a mean of bools, such as the accuracy, by Newcombe's interval and Fisher's exact
     test; of a mean of numbers by Welch's; of any other metric by the bootstrap and by
     4,999 permutations of who belongs to the group. Intervals have the confidence
@@ -180,8 +182,7 @@ def subgroups(
       score: of one evaluation: `evaluation["accuracy"]`.
       groups: (n,), integers, bools or texts: the group of each example, two groups or
         more with two examples each.
-      margin: difference that matters, in the metric's unit, above 0; set it before
-        looking.
+      margin: difference that matters, in the metric's unit, above 0, set beforehand.
       confidence: of all intervals together, in (0, 1).
       seed: of resampling and permutations.
 

@@ -84,6 +84,8 @@ def drift(
 ) -> Drift:
     """Tests whether new inputs, or outputs, come from the reference's distribution.
 
+    Not for: whether answers got worse, which takes labels; take `external`.
+
     By single features (`kolmogorov_smirnov`), by a kernel (`kernel_test`, beyond 4,000
     examples in all `linear_kernel_test`) and by a network (`classifier_test`, by its
     AUC, which sees more than its accuracy); their p-values are corrected together. For

@@ -75,6 +75,9 @@ def kernel_test(
 ) -> KernelTest:
     """Tests by a Gaussian kernel whether two sets come from one distribution.
 
+    Not for: correlations, one of which it found in 13 % of draws, `classifier_test` in
+    57 to 80 %.
+
         k(a, b)  = exp(-|a - b|² / 2 bandwidth²)
         distance = mean k(x, x') + mean k(y, y') - 2 mean k(x, y),  x, x' two examples
 
@@ -135,6 +138,9 @@ def linear_kernel_test(
     reference: ArrayLike, new: ArrayLike, *, bandwidth: float | None = None, seed: int = 0
 ) -> KernelTest:
     """As `kernel_test` in time linear in the examples, for very many of them.
+
+    Not for: fewer than some 10,000 examples; with 200 `kernel_test` found a moved mean
+    in 97 % of draws, this in 10 %.
 
         h_i      = k(x, x') + k(y, y') - k(x, y') - k(x', y),  of fresh examples each
         distance = mean h,   p = 1 - normal(distance / (deviation of h / sqrt(pairs)))

@@ -90,6 +90,8 @@ def label_shift(
 ) -> LabelShift:
     """Estimates how often each class occurs in new data, without their labels.
 
+    Not for: inputs that look otherwise within a class; take `drift`.
+
     If inputs of each class look as before and only shares of classes changed, then
 
         share of new predictions i = sum_j P(prediction i | class j) · share of class j

@@ -122,6 +122,8 @@ def external(
 ) -> External:
     """Compares a metric on an independent data set with that on the model's test set.
 
+    Not for: two models on the same examples; take `compare` or `compare_scores`.
+
     The sets share no examples, so the interval of the difference is unpaired:
     Newcombe's of a mean of bools, Welch's of a mean of numbers, and for any other
     metric that between percentiles of bootstrap samples of both sets.

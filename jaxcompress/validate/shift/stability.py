@@ -101,6 +101,9 @@ def population_stability(
 ) -> Stability:
     """The stability index of each feature, in bins between the reference's quantiles.
 
+    Not for: features that change together only; take `classifier_test` or
+    `kernel_test`.
+
         index = sum_b (q_b - p_b) ln(q_b / p_b)
 
     with p and q the shares of reference and new examples in bin b, half an example

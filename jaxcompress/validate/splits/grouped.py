@@ -19,6 +19,8 @@ def grouped_k_fold(
 ) -> list[Fold]:
     """Folds that test each example once, and train on no group that they test.
 
+    Not for: classes that few groups have; take `stratified_grouped_k_fold`.
+
     For examples that come from one source, such as a patient, a writer or a document:
     what a model knows of the source would otherwise count as what it learned.
 
@@ -72,6 +74,8 @@ def stratified_grouped_k_fold(
     seed: int | np.random.RandomState | None = None,
 ) -> list[Fold]:
     """Folds that train on no group that they test, with classes nearly in proportion.
+
+    Not for: targets that are numbers; take `grouped_k_fold`.
 
     Groups go one by one, those of the most uneven classes first, to the test set that
     leaves the classes spread most evenly over test sets.

@@ -17,9 +17,10 @@ from jaxcompress.validate.splits.fold import (
 def k_fold(n: int, *, folds: int = 5, seed: int | np.random.RandomState | None = 0) -> list[Fold]:
     """Folds that test each example once, in test sets of equal size.
 
-    The first n mod folds test sets have one example more. Use `stratified_k_fold` for
-    classes, `grouped_k_fold` where several examples come from one source and
-    `time_ordered` where the future is predicted.
+    Not for: classes, groups or an order in time; take `stratified_k_fold`,
+    `grouped_k_fold` or `time_ordered`.
+
+    The first n mod folds test sets have one example more.
 
     Args:
       n: number of examples, at least `folds`.
@@ -62,6 +63,9 @@ def k_fold(n: int, *, folds: int = 5, seed: int | np.random.RandomState | None =
 def leave_one_out(n: int) -> list[Fold]:
     """One fold per example, which is tested alone by a model trained on all others.
 
+    Not for: more than some hundred examples, each of which takes a training; take
+    `k_fold`.
+
     For few examples; of n models the estimates are nearly unbiased, and depend strongly
     on one another.
 
@@ -93,6 +97,8 @@ def stratified_k_fold(
     labels: Any, *, folds: int = 5, seed: int | np.random.RandomState | None = 0
 ) -> list[Fold]:
     """Folds that test each example once, and hold each class in proportion.
+
+    Not for: several examples of one source; take `stratified_grouped_k_fold`.
 
     Any two test sets differ by at most one example of a class, and by at most one in
     all.

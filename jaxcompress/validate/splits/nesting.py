@@ -13,6 +13,8 @@ from jaxcompress.validate.splits.listed import check_range_of, listed_folds
 def nested(outer: Any, inner: Callable[[np.ndarray], list[Fold]]) -> list[NestedFold]:
     """Splits the training examples of each fold once more, to choose among recipes.
 
+    Not for: one recipe that was fixed beforehand; its `k_fold` alone will do.
+
     A recipe chosen by the scores of the same folds that are reported looks better than
     it is. Here the outer test set takes part in no choice.
 

@@ -20,6 +20,8 @@ def holdout(
 ) -> list[Fold]:
     """Random test sets, each drawn apart from all examples.
 
+    Not for: few examples, some of which it never tests; take `k_fold`.
+
     One fold is the plain split into training and test set; its scores have no spread,
     from which an interval could come. Test sets of several folds overlap.
 
@@ -65,6 +67,9 @@ def holdout(
 
 def repeated(split: Callable[..., list[Fold]], *, repeats: int = 10, seed: int = 0) -> list[Fold]:
     """The folds of a split, of several shuffles one after the other.
+
+    Not for: what too few examples leave open; `required_examples` says how many it
+    takes.
 
     The mean over repeats depends less on one shuffle. It is still of the same examples:
     more repeats narrow an interval only down to what the test sets' size allows.

@@ -16,6 +16,8 @@ def time_ordered(
 ) -> list[Fold]:
     """Folds that train on earlier examples and test those that follow.
 
+    Not for: examples without an order in time; `k_fold` trains each model on more.
+
     Examples are in the order of time. Test sets follow one another up to the last
     example; each is trained for on all that lies before it, or on a window that slides.
 

@@ -149,6 +149,8 @@ def brightness(key: Key, images: Array, severity: ArrayLike) -> Array:
 def occlusion(key: Key, images: Array, severity: ArrayLike) -> Array:
     """Sets a rectangle to 0, at a place of its own in each image.
 
+    Not for: tokens and tables, which have no area to hide; take `tokens_replaced`.
+
     Its sides are sqrt(severity) of the image's, rounded to pixels.
 
     Args:

@@ -9,6 +9,9 @@ from jaxcompress.validate.membership.inputs import enough_out, with_shadows
 def calibrated(target: ArrayLike, signals: ArrayLike, members: ArrayLike) -> np.ndarray:
     """How much better the target does than models trained without the example.
 
+    Not for: the strongest audit: at 0.1 % false positives it found 7 % of an overfitted
+    net's members, `lira_online` 28 %.
+
         score_i = target_i - mean over shadows without i of signal_i
 
     So an example that every model finds easy is no longer taken for a member.

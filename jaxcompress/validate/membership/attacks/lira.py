@@ -28,6 +28,8 @@ def lira_online(
 ) -> np.ndarray:
     """Log likelihood ratio of the target's signal, with the example against without it.
 
+    Not for: fewer than some 30 shadow models; `rmia` needs 1 to 4.
+
         score_i = log N(target_i; mean_in_i, variance_in_i)
                 - log N(target_i; mean_out_i, variance_out_i)
 
@@ -81,6 +83,9 @@ def lira_offline(
     variance: Variance = variance_by_count,
 ) -> np.ndarray:
     """How unusually high the target's signal is among models without the example.
+
+    Not for: shadow models that can be trained on the very examples, with which
+    `lira_online` found twice as many.
 
         score_i = -log Pr[Z > target_i],  Z ~ N(mean_out_i, variance_out_i)
 

@@ -29,6 +29,9 @@ class Decisions(NamedTuple):
 def loss_threshold(losses: ArrayLike, members: ArrayLike) -> Decisions:
     """Decisions by the mean training loss: what has less is called a member.
 
+    Not for: few false alarms, at which it finds next to nothing; take `rmia` or
+    `lira_online`.
+
         member_i = loss_i < mean loss of the members
 
     It knows one number, the mean training loss, which is often published. As an attack

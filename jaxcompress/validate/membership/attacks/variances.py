@@ -101,6 +101,9 @@ def variance_by_count(signals: ArrayLike, inside: ArrayLike) -> np.ndarray:
 def moderated_variance(prior: float = 10.0) -> Variance:
     """Each example's own variance, drawn towards that of all as if by so many models.
 
+    Not for: figures beside published ones of LiRA, which change variances as
+    `variance_by_count` does.
+
         variance_i = ((m_i - 1) · own_i + prior · shared) / (m_i - 1 + prior)
 
     with m_i the models on that side of example i. A variance of 30 models is a rough
