@@ -118,16 +118,17 @@ def mentions(page: str, call: str) -> bool:
 
 def methods(room: str) -> Iterator[Method]:
     """The rows of a room."""
-    for call, function in exported(room_module(room)).items():
+    for call, function in exported_by(room).items():
         docstring = inspect.getdoc(function) or ""
         page = next((page for page in ROOMS[room] if mentions(page, call)), "")
-        call = call.removeprefix("core.")
         names, limits = usual_names(docstring), paragraph(docstring, "Not for")
         yield Method(call, summary(docstring), names, limits, page, source(docstring))
 
 
-def room_module(room: str) -> str:
-    return f"core.{room}" if room in ("schedules", "observers") else room
+def exported_by(room: str) -> dict[str, Callable]:
+    """The functions of a room by their calls."""
+    module = f"core.{room}" if room in ("schedules", "observers") else room
+    return {call.removeprefix("core."): found for call, found in exported(module).items()}
 
 
 def pages() -> dict[str, str]:

@@ -18,8 +18,8 @@ from jaxcompress.graph.factored import in_two_products, meets_factors
 def run(fn: Model) -> Model:
     """Runs a model with its adapters apart: neither W + B A nor its gradient is formed.
 
-    Not for: serving one task on floats, where the technique's `merge` leaves no
-    products beside the weights.
+    Not for: serving one task on floats, where a technique's merge leaves no products
+    beside the weights.
 
         y = W x + scale · left · (right x)
         d left = scale · dy · (right x)ᵀ,   d right = scale · (leftᵀ · dy) · xᵀ

@@ -29,7 +29,7 @@ def remove_layers(
 ) -> SmallerModel[DepthReport]:
     """Removes the layers of a scanned stack with the lowest scores: a shorter scan.
 
-    Not for: layers that no `scan` runs through; `remove_blocks` takes residual ones.
+    Not for: layers that no scan runs through; `remove_blocks` takes residual ones.
 
     Also known as: depth pruning, layer dropping, layer removal as in ShortGPT.
 

@@ -79,8 +79,8 @@ class Compensated(NamedTuple):
 def compensate(fn: Model, params: Params, removed: Removal, *inputs: PyTree) -> Compensated:
     """Adds removed units' mean contribution to the layers that read them.
 
-    Not for: units whose outputs vary (`spread`), for which a mean does not stand in;
-    train the model on.
+    Not for: units whose outputs vary, for which a mean does not stand in; train
+    the model on.
 
     Also known as: bias compensation, mean replacement, constant folding of dead units.
 

@@ -80,8 +80,8 @@ def prepared(preparation: Preparation, recipe: Candidate) -> Candidate:
 def standardize() -> Preparation:
     """Inputs with mean 0 and variance 1 over the training examples, entry by entry.
 
-    Not for: inputs whose outliers move mean and deviation; a `Preparation` of medians
-    does not follow them.
+    Not for: inputs whose outliers move mean and deviation; take medians in a
+    preparation of your own.
 
         (x - mean) / deviation,  deviation 1 where all training examples are equal
 
