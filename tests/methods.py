@@ -40,7 +40,8 @@ ROOMS = {
 """By room the pages that may be its methods'."""
 
 PAPER = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
-AUTHORS = re.compile(r"^((?:[^.,;]|et al\.)*?\d{4})")
+YEAR = r"\b(?:19|20)\d\d\b(?!\.\d{4})"
+AUTHORS = re.compile(rf"^((?:[^.;]|et al\.)*?{YEAR})")
 INTRODUCTION = """# Methods
 
 Every function that a room exports: what it does, what else it is called, when not to use it, the
@@ -102,9 +103,17 @@ def summary(docstring: str) -> str:
 
 
 def source(docstring: str) -> str:
-    """Authors and year, and the paper as a link where it is on arXiv."""
-    text = paragraph(docstring, "Source")
-    authors, paper = AUTHORS.match(text), PAPER.search(text)
+    """Authors and year of each publication, and the link of one that is on arXiv."""
+    text = paragraph(docstring, "Source").partition("Differs:")[0]
+    found = (publication(part.strip()) for part in text.split(";"))
+    return "; ".join(each for each in found if each)
+
+
+def publication(text: str) -> str:
+    """Authors and year, and the link, unless another work stands before it."""
+    authors = AUTHORS.match(text)
+    rest = text[authors.end() :] if authors else text
+    paper = PAPER.search(re.split(YEAR, rest)[0])
     link = f"[arXiv:{paper[1]}](https://arxiv.org/abs/{paper[1]})" if paper else ""
     return ", ".join(part for part in (authors[1] if authors else "", link) if part)
 

@@ -77,5 +77,12 @@ def test_what_docstrings_say_is_read():
         "polynomial decay",
     )
     assert methods.source(docstring).startswith("Zhu et al. 2017, [arXiv:1710.01878](https://")
+    assert (
+        methods.source(
+            "Source: Ba, Li and Zhu 2007, pages 3 to 5, as in Yao 2020, arXiv:2006.00719; Hu et\n"
+            "al. 2021, arXiv:2106.09685, section 4. Differs: as Xu 2022, arXiv:2201.00001; more."
+        )
+        == "Ba, Li and Zhu 2007; Hu et al. 2021, [arXiv:2106.09685](https://arxiv.org/abs/2106.09685)"
+    )
     assert methods.usual_names("Nothing.") == ()
     assert methods.source("Nothing.") == ""

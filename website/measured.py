@@ -145,6 +145,17 @@ def state(name: str) -> Measured:
     return Measured("optimizer_state", words, (f"{name} · share_of_bytes", f"{name} · cost"))
 
 
+XNOR_NET = Measured(
+    "binary_resnet",
+    "a small ResNet, six epochs from scratch: test accuracy {} as XNOR-Net, {} with weights "
+    "of one bit alone, in floats {}",
+    (
+        "test · XNOR-Net · accuracy",
+        "test · BinaryConnect · accuracy",
+        "test · float · accuracy",
+    ),
+)
+
 MEASURED = {
     "prune.solvers.alps": solver("alps"),
     "prune.solvers.least_squares": solver("least squares"),
@@ -323,16 +334,9 @@ MEASURED = {
         ("test · accuracy", "file_bytes"),
         {"width": "64"},
     ),
-    "quantize.training.binary_activations": Measured(
-        "binary_resnet",
-        "a small ResNet, six epochs from scratch: test accuracy {} as XNOR-Net, {} with weights "
-        "of one bit alone, in floats {}",
-        (
-            "test · XNOR-Net · accuracy",
-            "test · BinaryConnect · accuracy",
-            "test · float · accuracy",
-        ),
-    ),
+    "quantize.training.binary_activations": XNOR_NET,
+    "quantize.training.binary_weights": XNOR_NET,
+    "quantize.training.data.mean_magnitude": XNOR_NET,
     "quantize.training.learned_steps": few_bits("W4A4", "weights and data in 4 bits"),
     "quantize.training.learned_activations": few_bits("W2A2", "weights and data in 2 bits"),
     "quantize.training.data.learned_step": Measured(

@@ -87,8 +87,8 @@ def learn_rotations(
       >>> bool(loss(learned, x) < 0.5 * loss(params, x))
       True
 
-    Source: SpinQuant, Liu et al. 2024, arXiv:2405.16406, section 3.2; the step is that
-    of Li et al. 2020, arXiv:2002.01113, solved exactly. Differs: steps have a length of
+    Source: Liu et al. 2024, arXiv:2405.16406, section 3.2; the step is that of Li et
+    al. 2020, arXiv:2002.01113, solved exactly. Differs: steps have a length of
     their own instead of the gradient's, so that one rate fits losses of any size.
     """
     check_arrays("learn_rotations", "params", params)

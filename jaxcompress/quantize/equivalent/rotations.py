@@ -58,7 +58,7 @@ def rotate(fn: Model, params: Params, *inputs: PyTree, seed: int = 0) -> tuple[P
       >>> report.leaves[0].action
       'axis 1 by in:1'
 
-    Source: QuaRot, Ashkboos et al. 2024, arXiv:2404.00456, sections 4 and 5, the part
+    Source: Ashkboos et al. 2024, arXiv:2404.00456, sections 4 and 5, the part
     that needs nothing at run time. Differs: the rotations are derived from the program,
     and a model with layer norms keeps them.
     """

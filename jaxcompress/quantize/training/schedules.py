@@ -63,8 +63,8 @@ def delayed(technique: Companion, begin: int) -> Companion:
 def gradual(stages: Mapping[int, Companion]) -> Companion:
     """Shows weights by one technique after another, such as fewer and fewer bits.
 
-    Not for: 4 bits from trained floats, to which `learned_steps` alone brought a small
-    ResNet without loss.
+    Not for: 4 bits from trained floats, beside which a small ResNet lost nothing by
+    `learned_steps` alone.
 
     Each stage has companions of its own, which all begin at the same weights; the last
     stage is what is shipped. Only the stage that is seen gets gradients, and only its
