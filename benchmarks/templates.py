@@ -12,6 +12,7 @@ A template is Markdown with figures in braces, each named as its page on the sit
     {min error (bits=4):.3f}                also `max`, `sum`, `count` and `each` (seed)
     {students:.1f}, {each students:.0f}     of a list its mean, or all of it
     {dense · seconds ÷ int8 · seconds}      also − and ×: run by run, from left to right
+    {[before − after] ÷ before:.1%}         brackets come first
     {with net=LeNet-5; kept=0.02}           for what follows, up to the next `with`
     {"10,000 images"}                       words with numbers that nobody measured
 
@@ -36,6 +37,7 @@ FORMAT = re.compile(r":(?P<sign>\+?)(?:\.(?P<digits>\d))?(?P<kind>[fe%pmkM]?)(?P
 UNDER = re.compile(r" \((?P<settings>[^()]*=[^()]*)\)$")
 SEVERAL = re.compile(r"[^·;=()−÷×]*\|[^·;=()−÷×]*")
 
+SIGN = re.compile(r" ([−÷×]) (?![^\[\]]*\])")
 SIGNS = {"−": operator.sub, "÷": operator.truediv, "×": operator.mul}
 SCALES = {"%": 100, "p": 100, "m": 1000, "k": 1e-3, "M": 1e-6}
 OVER: dict[str, Callable[[list[float]], list[float]]] = {
@@ -90,7 +92,7 @@ def figure(inside: str, held: Mapping[str, str]) -> str:
     word, _, rest = name.partition(" ")
     texts = []
     for one in alternatives(rest if word in OVER else name):
-        values = calculated(one, held, several=word in OVER)
+        values = list(calculated(one, held, several=word in OVER).values())
         told = [[value] for value in OVER[word](values)] if word in OVER else [values]
         texts += [formatted(each, spec) for each in told]
     return listed(texts)
@@ -107,24 +109,26 @@ def alternatives(name: str) -> list[str]:
     return [SEVERAL.sub(functools.partial(chosen, place=n), name) for n in range(count)]
 
 
-def calculated(name: str, held: Mapping[str, str], *, several: bool) -> list[float]:
-    """One value for each run, of a path or of paths joined by signs."""
-    first, *rest = re.split(r" ([−÷×]) ", name)
+def calculated(name: str, held: Mapping[str, str], *, several: bool) -> Values:
+    """The figures of a path, or of paths joined by signs."""
+    first, *rest = SIGN.split(name)
     found = operand(first, held, several=several)
-    for sign, path in zip(rest[::2], rest[1::2], strict=True):
-        constant = re.fullmatch(r"[\d.]+", path)
+    for sign, text in zip(rest[::2], rest[1::2], strict=True):
+        constant = re.fullmatch(r"[\d.]+", text)
         other = (
-            dict.fromkeys(found, float(path)) if constant else operand(path, held, several=several)
+            dict.fromkeys(found, float(text)) if constant else operand(text, held, several=several)
         )
         common = found.keys() & other.keys()
         if not common or {key[2] for key in found} != {key[2] for key in other}:
             raise ValueError(f"{{{name}}} joins lists of different lengths, or different seeds.")
-        found = {key: SIGNS[sign](found[key], other[key]) for key in common}
-    return [found[key] for key in sorted(found)]
+        found = {key: SIGNS[sign](found[key], other[key]) for key in sorted(common)}
+    return found
 
 
 def operand(text: str, held: Mapping[str, str], *, several: bool) -> Values:
-    """The figures at one path, of the runs under the settings behind it."""
+    """The figures in brackets, or at a path, of the runs under the settings behind it."""
+    if text.startswith("["):
+        return calculated(text[1:-1], held, several=several)
     under = UNDER.search(text)
     path = text[: under.start()] if under else text
     chosen = dict(held) | (pairs(under["settings"]) if under else {})
@@ -144,7 +148,8 @@ def operand(text: str, held: Mapping[str, str], *, several: bool) -> Values:
             f"{{{text}}} is found in {len(found)} groups of runs of {record} with {chosen}"
             f"{', not in one' if found else ''}."
         )
-    return {key: value for values in found.values() for key, value in values.items()}
+    every = {key: value for values in found.values() for key, value in values.items()}
+    return dict(sorted(every.items()))
 
 
 def measured(run: Mapping[str, Any], path: str) -> Any:
