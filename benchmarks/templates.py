@@ -9,7 +9,7 @@ A template is Markdown with figures in braces, each named as its page on the sit
     {bytes (net=LeNet-5):.1k} kB            of the runs under this setting
     {seconds (batch=1|4|16):.2f}            0.31, 0.52 and 1.07
     {a|b · error:.1p} %                     2.3 and 2.9 %
-    {min error (bits=4):.3f}                also `max`, `sum`, `count` and `each` (seed)
+    {min error (bits=4):.3f}                also `max`, `sum`, `count`, `median`, `each`
     {students:.1f}, {each students:.0f}     of a list its mean, or all of it
     {dense · seconds ÷ int8 · seconds}      also − and ×: run by run, from left to right
     {[before − after] ÷ before:.1%}         brackets come first
@@ -43,6 +43,7 @@ SCALES = {"%": 100, "p": 100, "m": 1000, "k": 1e-3, "M": 1e-6}
 OVER: dict[str, Callable[[list[float]], list[float]]] = {
     "min": lambda values: [min(values)],
     "max": lambda values: [max(values)],
+    "median": lambda values: [statistics.median(values)],
     "sum": lambda values: [math.fsum(values)],
     "count": lambda values: [float(len(values))],
     "each": list,
@@ -126,7 +127,7 @@ def calculated(name: str, held: Mapping[str, str], *, several: bool) -> Values:
 
 
 def operand(text: str, held: Mapping[str, str], *, several: bool) -> Values:
-    """The figures in brackets, or at a path, of the runs under the settings behind it."""
+    """The figures in brackets, or at a path in the runs under the settings behind it."""
     if text.startswith("["):
         return calculated(text[1:-1], held, several=several)
     under = UNDER.search(text)

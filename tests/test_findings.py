@@ -32,7 +32,7 @@ def unfounded(text: str, chosen: set[str]) -> list[str]:
 
 
 def chosen(name: str) -> set[str]:
-    """The numbers in the settings of a benchmark's runs, in its code and what it reads."""
+    """The numbers in the settings of a benchmark and in its code, with what it reads."""
     settings = [run["settings"] for run in runner.read(runner.RESULTS / f"{name}.json")]
     codes = {path.stem: path.read_text(encoding="utf-8") for path in CODE.glob("*.py")}
     read = [text for stem, text in codes.items() if re.search(rf"\b{stem}\b", codes[name] + name)]
@@ -98,6 +98,7 @@ FIGURES = {
     "min test · loss": "2",
     "max test · loss − test · dense:.1f": "6.5",
     "count bytes": "6",
+    "median bytes": "7,500",
     "sum bytes:.1k": "45.0",
     "bytes (bits=8):.0f": "12,000",
     "bits (bits=8)": "8",
