@@ -127,7 +127,7 @@ def calculated(name: str, held: Mapping[str, str], *, several: bool) -> Values:
 
 
 def operand(text: str, held: Mapping[str, str], *, several: bool) -> Values:
-    """The figures in brackets, or at a path in the runs under the settings behind it."""
+    """The figures in brackets, or at a path in runs under the settings behind it."""
     if text.startswith("["):
         return calculated(text[1:-1], held, several=several)
     under = UNDER.search(text)

@@ -32,7 +32,7 @@ def unfounded(text: str, chosen: set[str]) -> list[str]:
 
 
 def chosen(name: str) -> set[str]:
-    """The numbers in the settings of a benchmark and in its code, with what it reads."""
+    """The numbers in the settings and the code of a benchmark, with what it reads."""
     settings = [run["settings"] for run in runner.read(runner.RESULTS / f"{name}.json")]
     codes = {path.stem: path.read_text(encoding="utf-8") for path in CODE.glob("*.py")}
     read = [text for stem, text in codes.items() if re.search(rf"\b{stem}\b", codes[name] + name)]
