@@ -6,6 +6,11 @@ from typing import NamedTuple
 
 from benchmarks import figures, runner, templates
 
+SAME_SIZES = {"data": "gaussian", "m": "200", "n": "200", "shift": "no shift"}
+"""Of one size of the sets in the benchmark of tests of shift."""
+FOUND = "found · 0 · true_positives (version=dense)"
+"""Members found at the lowest rate of false positives."""
+
 
 class Measured(NamedTuple):
     """A sentence on a method, with figures of a record.
@@ -14,7 +19,8 @@ class Measured(NamedTuple):
       record: the record's name.
       words: with a {} for each figure.
       figures: their paths in the record, as its page names them; of other runs with the
-        setting that differs, as in templates: "validation (precision=float32)".
+        setting that differs, as in templates: "validation (precision=float32)"; or of
+        all runs under the settings, each as "min coverage".
       settings: by which the runs are told from others; an empty text where runs of the
         record do not have the setting.
     """
@@ -37,6 +43,9 @@ def sentence(measured: Measured) -> str:
     Raises:
       ValueError: the settings and figures are not those of one kind of run.
     """
+    words = measured.words.format(*(f"{{{name}:±}}" for name in measured.figures))
+    if all(name.partition(" ")[0] in templates.OVER for name in measured.figures):
+        return templates.filled(words, measured.record, measured.settings)
     own = [name for name in measured.figures if not templates.UNDER.search(name)]
     found = [
         settings
@@ -47,7 +56,6 @@ def sentence(measured: Measured) -> str:
     if len(found) != 1:
         raise ValueError(f"{measured} is found in {len(found)} groups of runs, not in one.")
     every = dict.fromkeys((key for settings, _ in groups(measured.record) for key in settings), "")
-    words = measured.words.format(*(f"{{{name}:±}}" for name in measured.figures))
     return templates.filled(words, measured.record, every | found[0])
 
 
@@ -145,6 +153,100 @@ def state(name: str) -> Measured:
     return Measured("optimizer_state", words, (f"{name} · share_of_bytes", f"{name} · cost"))
 
 
+def mask_in(pattern: str, other: str = "top_k") -> Measured:
+    """How long finding a mask takes, beside another way to find it."""
+    words = f"the mask of half of a 4096×4096 matrix in {{}} s, by {other} in {{}} s"
+    figures = ("ours · median_seconds", f"{other} · median_seconds")
+    return Measured("patterns", words, figures, {"pattern": pattern})
+
+
+def ranked(importance: str) -> Measured:
+    """How near an importance comes to the rise of the loss without each unit."""
+    layers = ("conv1/0:3", "conv2/0:3", "dense1/0:1")
+    words = (
+        "units of LeNet-5 ranked beside the loss's rise without each: Spearman's correlation {} "
+        "in the first layer, {} in the second, {} in the third"
+    )
+    return Measured(
+        "structured_scores", words, tuple(f"{layer} · {importance}, to exact" for layer in layers)
+    )
+
+
+def covered(metric: str) -> Measured:
+    """How often the interval of a metric holds the truth."""
+    words = "its interval of 100 examples at a confidence of 0.95 covers in a share of {} of draws"
+    chosen = {"metric": metric, "n": "100", "question": "coverage"}
+    return Measured("metric_intervals", words, ("coverage",), chosen)
+
+
+def least_coverage(part: str, figure: str, of: str) -> Measured:
+    """How seldom an interval may hold the truth."""
+    words = (
+        f"at a confidence of 0.95 it covers {of} of 100 to 1,000 examples in a share of {{}} "
+        "of draws or more"
+    )
+    return Measured("error_rates", words, (f"min {figure}",), {"part": part})
+
+
+def most_errors(part: str, figure: str) -> Measured:
+    """How often a test may reject where nothing differs."""
+    words = "at a level of 0.05 it rejects a true hypothesis in a share of {} of draws at most"
+    return Measured("error_rates", words, (f"max {figure}",), {"part": part})
+
+
+def alarms(test: str) -> Measured:
+    """How often a test of shift alarms, rightly and wrongly."""
+    words = (
+        "200 and 200 examples of eight features: alarms in a share of {} of draws without a shift, "
+        "{} with a mean moved by half a deviation, {} with a correlation of 0.7"
+    )
+    shifts = ("no shift", "one mean by 0.5", "a correlation of 0.7")
+    figures = tuple(f"{test} (shift={shift})" for shift in shifts)
+    return Measured("shift_tests", words, figures, SAME_SIZES)
+
+
+def attacked(attack: str, needs: str = "") -> Measured:
+    """How many members an attack finds."""
+    words = (
+        "a net that knows 4,000 photographs by heart: a share of {} of them found at 0.1 % false "
+        f"positives{needs}"
+    )
+    chosen = {"kind": "copies", "version": "dense", "attack": attack}
+    return Measured("membership_audit", words, (FOUND,), chosen)
+
+
+def planted(kind: str, among: str, **settings: str) -> Measured:
+    """How many planted leaks a search finds."""
+    words = f"planted in {among}: {{}} of {{}} found, {{}} of {{}} clean ones called so too"
+    parts = ("found", "planted", "false alarms", "clean")
+    figures = tuple(f"sum {kind} · {part}" for part in parts)
+    return Measured("planted_leaks", words, figures, {"what": "planted", **settings})
+
+
+INTERVALS = {
+    f"validate.metrics.{name}": covered(f"{name} of {data}")
+    for data, names in {
+        "classes": (
+            "accuracy",
+            "balanced_accuracy",
+            "precision",
+            "recall",
+            "f1",
+            "macro_f1",
+            "matthews",
+            "brier",
+            "calibration_error",
+            "adaptive_calibration_error",
+            "macro_roc_auc",
+        ),
+        "scores": ("roc_auc", "average_precision"),
+        "numbers": ("mean_squared_error", "root_mean_squared_error", "r2", "spearman"),
+        "tokens": ("perplexity",),
+    }.items()
+    for name in names
+} | {"validate.metrics.cross_entropy": covered("loss of classes")}
+"""What was measured of intervals of metrics."""
+
 XNOR_NET = Measured(
     "binary_resnet",
     "a small ResNet, six epochs from scratch: test accuracy {} as XNOR-Net, {} with weights "
@@ -174,6 +276,24 @@ MEASURED = {
         "the mask 2:4 of a 4096×4096 matrix in {} s, by `top_k` of its groups in {} s",
         ("ours · median_seconds", "top_k · median_seconds"),
         {"pattern": "2:4"},
+    ),
+    "prune.patterns.within_groups": mask_in("groups of 32"),
+    "prune.patterns.within_outputs": mask_in("within outputs"),
+    "prune.patterns.unstructured": mask_in("unstructured", "sorting"),
+    "prune.solvers.optimal_brain_surgeon": sparse_training("surgeon"),
+    "prune.hold": sparse_training("magnitude"),
+    "prune.iterative": Measured(
+        "lottery_ticket",
+        "lottery tickets of LeNet-300-100: test error {} with a share of {} of the weights, {} "
+        "with all",
+        tuple(
+            f"{path} (rounds=16)"
+            for path in (
+                "rounds · 15 · ticket · test",
+                "rounds · 15 · left · share",
+                "rounds · 0 · ticket · test",
+            )
+        ),
     ),
     "quantize.rounding.ada_round": rounding("ada_round"),
     "quantize.rounding.sign_round": rounding("sign_round"),
@@ -237,7 +357,12 @@ MEASURED = {
     "quantize.rounding.rate_distortion": Measured(
         "rate_curves",
         "a small ResNet in {} bytes at an error of {}, in int4 {} bytes at {}",
-        ("rate-distortion4 · bytes", "rate-distortion4 · error", "int4 · bytes", "int4 · error"),
+        (
+            "rate-distortion4 · bytes",
+            "rate-distortion4 · error",
+            "int4 · bytes",
+            "int4 · error",
+        ),
         {"net": "ResNet"},
     ),
     "quantize.rounding.trellis": Measured(
@@ -414,6 +539,148 @@ MEASURED = {
             "test · dense, trained · accuracy",
         ),
     ),
+    "structure.iterative": Measured(
+        "structured_lenet",
+        "LeNet-5 from {} to {} multiply-adds in two rounds: test error {}, dense {}",
+        ("dense · macs", "shrunk · macs", "shrunk · test · error", "dense · test · error"),
+    ),
+    "structure.importance.linearized": ranked("linearized"),
+    "structure.importance.taylor": ranked("taylor"),
+    "structure.importance.taylor_squared": ranked("taylor_squared"),
+    "structure.importance.second_order": ranked("second_order"),
+    "graph.couplings": Measured(
+        "coupling_time",
+        "a transformer of 12 layers, 768 wide: coupled in {} s, scanned in {} s",
+        ("couplings_seconds", "couplings_seconds (model=scanned)"),
+        {"model": "unrolled"},
+    ),
+    "graph.surgery.shrink": Measured(
+        "coupling_time",
+        "a transformer of 12 layers, 768 wide: shrunk in {} s, scanned in {} s",
+        ("shrink_seconds", "shrink_seconds (model=scanned)"),
+        {"model": "unrolled"},
+    ),
+    "train.fit": Measured(
+        "train_fit",
+        "LeNet-300-100 at batch 128: {} ms of the processor a step, in chunks of 50 steps {}, by a "
+        "loop in Python {}",
+        tuple(
+            f"{way} · processor_milliseconds_per_step"
+            for way in ("fit", "fit, chunks of 50", "by hand")
+        ),
+        {"batch": "128", "held": "device"},
+    ),
+    "train.private_fit": Measured(
+        "private_training",
+        "a perceptron on 4,000 digits: test accuracy {} at an epsilon of {}, {} at {}",
+        tuple(
+            f"noise {noise} · {figure}"
+            for noise in ("0.6", "2")
+            for figure in ("accuracy · dense", "epsilon")
+        ),
+    ),
+    "kernels.sign_matmul": Measured(
+        "packed_bits",
+        "three binary layers, 1,024 wide, at batch 32: {} ms of the processor, in float32 {} ms",
+        ("packed · processor_ms", "float32 · processor_ms"),
+        {"batch": "32", "width": "1024"},
+    ),
+    "storage.load": Measured(
+        "load",
+        "one array of 400 MiB in {} s and {} of the file's memory, by `safetensors.flax` {} and {}",
+        (
+            "jaxcompress · seconds",
+            "jaxcompress · peak_of_file",
+            "safetensors.flax · seconds",
+            "safetensors.flax · peak_of_file",
+        ),
+        {"file": "one array"},
+    ),
+    "storage.save": Measured(
+        "file_time", "90 MiB of float32 saved in {} s", ("after · save",), {"tree": "dense"}
+    ),
+    "storage.size": Measured(
+        "file_time",
+        "the bytes that 90 MiB of float32 take, found in {} s",
+        ("after · size",),
+        {"tree": "dense"},
+    ),
+    "storage.describe": Measured(
+        "file_time",
+        "a file of 90 MiB of float32 described in {} s",
+        ("after · describe",),
+        {"tree": "dense"},
+    ),
+    "validate.wilson": least_coverage("wilson", "coverage", "an accuracy"),
+    "validate.paired_interval": least_coverage(
+        "paired_interval", "coverage", "a difference of accuracies"
+    ),
+    "validate.bootstrap_interval": least_coverage("bootstrap_interval", "coverage", "a mean"),
+    "validate.mean_interval": least_coverage("mean_interval", "coverage", "a mean"),
+    "validate.skewed_mean_interval": least_coverage(
+        "mean_interval", "coverage_of_skewed_mean_interval", "a mean"
+    ),
+    "validate.comparisons.auc_interval": least_coverage("auc", "coverage", "an AUC"),
+    "validate.comparisons.compare_auc": most_errors("auc", "false_rejections"),
+    "validate.comparisons.mcnemar": most_errors("mcnemar", "false_rejections"),
+    "validate.comparisons.mcnemar_mid_p": most_errors("mcnemar", "false_rejections_mid_p"),
+    "validate.comparisons.permutation_test": most_errors("permutation_test", "false_rejections"),
+    "validate.comparisons.max_t": most_errors("many", "false_rejections"),
+    "validate.comparisons.simultaneous_intervals": Measured(
+        "error_rates",
+        "at a confidence of 0.95 all intervals of 5 or 20 candidates hold in a share of {} of "
+        "draws or more",
+        ("min simultaneous_coverage",),
+        {"part": "many"},
+    ),
+    "validate.comparisons.equivalence": Measured(
+        "error_rates",
+        "a loss of the margin is called not worse in a share of {} of draws at most, a difference "
+        "of it the same in {}",
+        ("max false_not_worse", "max false_equivalent"),
+        {"part": "equivalence"},
+    ),
+    "validate.cross_validation.corrected_interval": Measured(
+        "error_rates",
+        "at a confidence of 0.95 it covers in a share of {} of draws or more, the plain t interval "
+        "in {}",
+        ("min coverage", "min coverage_of_plain_t"),
+        {"part": "corrected_interval"},
+    ),
+    "validate.shift.kolmogorov_smirnov": alarms("Kolmogorov-Smirnov"),
+    "validate.shift.kernel_test": alarms("kernel"),
+    "validate.shift.linear_kernel_test": alarms("kernel, linear time"),
+    "validate.shift.classifier_test": alarms("classifier"),
+    "validate.shift.population_stability": alarms("stability index"),
+    "validate.shift.drift": alarms("all three (drift)"),
+    "validate.shift.subgroups": Measured(
+        "shift_tests",
+        "of eight groups of 100 examples one with an accuracy of 0.75 where the others have 0.9: "
+        "called different in a share of {} of draws, one of the others in {}",
+        ("the last", "any of seven"),
+        {"data": "groups", "worst": "0.75"},
+    ),
+    "validate.membership.attacks.lira_online": attacked("LiRA", ", by 64 shadow models"),
+    "validate.membership.attacks.lira_offline": attacked("LiRA offline", ", by 64 shadow models"),
+    "validate.membership.attacks.own_variance": attacked("LiRA, own variance"),
+    "validate.membership.attacks.shared_variance": attacked("LiRA, shared variance"),
+    "validate.membership.attacks.rmia": attacked("RMIA, 4 models", ", by four reference models"),
+    "validate.membership.attacks.calibrated": attacked("calibrated loss"),
+    "validate.membership.attacks.quantile_regression": attacked("quantile regression"),
+    "validate.membership.attacks.shadow_classifier": attacked("shadow classifier"),
+    "validate.membership.attacks.uncalibrated": attacked("loss"),
+    **INTERVALS,
+    "validate.leakage.exact": planted("exact", "images, tables and texts"),
+    "validate.leakage.groups": planted("group", "images, tables and texts"),
+    "validate.leakage.times": planted("time", "images, tables and texts"),
+    "validate.leakage.near_images": planted("near", "photographs", data="cifar10"),
+    "validate.leakage.near_rows": planted(
+        "near", "a table of white wines", data="winequality-white"
+    ),
+    "validate.leakage.near_texts": planted("near", "WikiText-2", data="wikitext2"),
+    "optimizers.linear8": state("linear8"),
+    "optimizers.linear4": state("linear4"),
+    "optimizers.bfloat16": state("stochastic_bfloat16"),
     "optimizers.quantize_state": state("dynamic8"),
     "optimizers.fp8": state("fp8"),
     "optimizers.muon": racer("muon", "0.008"),
