@@ -157,7 +157,7 @@ def measured(run: Mapping[str, Any], path: str) -> Any:
     """A figure of a run, else one of its settings, else its `wall_seconds`."""
     for tree in (run["figures"], run["settings"], run):
         value = figures.at(tree, path)
-        if value is not None:
+        if value is not None and not isinstance(value, Mapping):
             return value
     return None
 
