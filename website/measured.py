@@ -282,6 +282,20 @@ MEASURED = {
     "prune.patterns.unstructured": mask_in("unstructured", "sorting"),
     "prune.solvers.optimal_brain_surgeon": sparse_training("surgeon"),
     "prune.hold": sparse_training("magnitude"),
+    "prune.reconstruct": Measured(
+        "one_shot_gpt",
+        "half of a character transformer pruned by `alps`: test loss {} with half a correction, {} "
+        "without, by magnitude {}, dense {}",
+        tuple(
+            f"test · {name}"
+            for name in (
+                "alps, corrected, anywhere",
+                "alps, anywhere",
+                "magnitude, anywhere",
+                "dense",
+            )
+        ),
+    ),
     "prune.iterative": Measured(
         "lottery_ticket",
         "lottery tickets of LeNet-300-100: test error {} with a share of {} of the weights, {} "
@@ -646,6 +660,19 @@ MEASURED = {
         "in {}",
         ("min coverage", "min coverage_of_plain_t"),
         {"part": "corrected_interval"},
+    ),
+    "validate.privacy.one_run_audit": Measured(
+        "private_training",
+        "1,000 canaries that a perceptron knows by heart: epsilon is at least {}, of one trained "
+        "privately, whose account says {}, {}",
+        tuple(
+            f"{path} (batch=256)"
+            for path in (
+                "plain · audits · dense · epsilon",
+                "noise 1 · epsilon",
+                "noise 1 · audits · dense · epsilon",
+            )
+        ),
     ),
     "validate.shift.kolmogorov_smirnov": alarms("Kolmogorov-Smirnov"),
     "validate.shift.kernel_test": alarms("kernel"),
