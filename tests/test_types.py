@@ -7,6 +7,9 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import typing
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -20,22 +23,8 @@ LEAST_COMPLETE = 0.985
 
 @pytest.mark.slow
 def test_types_of_public_names_are_known(tmp_path):
-    scripts = pathlib.Path(sys.executable).parent
-    pyright = shutil.which("pyright", path=scripts) or pytest.skip("The extra `dev` is missing.")
-    done = subprocess.run(
-        [pyright, "--verifytypes", "jaxcompress", "--ignoreexternal", "--outputjson"],
-        capture_output=True,
-        check=False,
-        cwd=tmp_path,
-        env=os.environ
-        | {
-            "PATH": os.pathsep.join([str(scripts), os.environ["PATH"]]),
-            # What is installed may be another checkout.
-            "PYTHONPATH": str(PACKAGE.parent),
-        },
-        text=True,
-    )
-    found = json.loads(done.stdout)["typeCompleteness"]
+    found = pyright(tmp_path, "--verifytypes", "jaxcompress", "--ignoreexternal")
+    found = found["typeCompleteness"]
     assert pathlib.Path(found["moduleRootDirectory"]) == PACKAGE
     unknown = [
         f"{each['name']}: {problem['message']}"
@@ -44,6 +33,54 @@ def test_types_of_public_names_are_known(tmp_path):
         for problem in each["diagnostics"]
     ]
     assert found["completenessScore"] >= LEAST_COMPLETE, "\n".join(unknown)
+
+
+@pytest.mark.slow
+def test_code_that_uses_public_names_is_clean_in_strict_mode(tmp_path):
+    (tmp_path / "user.py").write_text("\n".join(["# pyright: strict", *uses()]))
+    found = pyright(tmp_path, "user.py")["generalDiagnostics"]
+    # Names that are only written down are used for nothing, as strict mode says.
+    idle = {"reportUnusedExpression", "reportUnusedImport", "reportUnusedFunction"}
+    assert [each["message"] for each in found if each["rule"] not in idle] == []
+    assert found, "Strict mode was off."
+
+
+def uses() -> Iterator[str]:
+    """Lines that name everything public, and all attributes of its classes."""
+    yield "from typing import Any"
+    classes = []
+    for name, module in MODULES.items():
+        yield f"import {name}"
+        for member in getattr(module, "__all__", []):
+            yield f"{name}.{member}"
+            value = getattr(module, member)
+            if inspect.isclass(value) and not typing.is_typeddict(value):
+                classes.append((f"{name}.{member}", value))
+    for number, (name, value) in enumerate(classes):
+        generic = "[Any]" if getattr(value, "__parameters__", ()) else ""
+        yield f"def _{number}(value: {name}{generic}) -> None:"
+        public = [attribute for attribute in dir(value) if not attribute.startswith("_")]
+        yield from (f"    value.{attribute}" for attribute in public or ["__class__"])
+
+
+def pyright(folder: pathlib.Path, *arguments: str) -> dict[str, Any]:
+    """What pyright reports when it runs in a folder, as JSON."""
+    scripts = pathlib.Path(sys.executable).parent
+    command = shutil.which("pyright", path=scripts) or pytest.skip("The extra `dev` is missing.")
+    done = subprocess.run(
+        [command, *arguments, "--pythonpath", sys.executable, "--outputjson"],
+        capture_output=True,
+        check=False,
+        cwd=folder,
+        env=os.environ
+        | {
+            "PATH": os.pathsep.join([str(scripts), os.environ["PATH"]]),
+            # What is installed may be another checkout.
+            "PYTHONPATH": str(PACKAGE.parent),
+        },
+        text=True,
+    )
+    return json.loads(done.stdout)
 
 
 def test_the_package_says_that_it_has_types():

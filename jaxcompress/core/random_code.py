@@ -73,7 +73,7 @@ class RandomCode(OrderedLeaf):
         cls,
         indices: Array,
         scale: Array,
-        like: Array | jax.ShapeDtypeStruct,
+        like: Any,  # an array or a shape
         *,
         bits: int,
         seed: int,

@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
 
 def functional(
     module: linen.Module,
-    variables: core.FrozenDict | dict[str, Any],
+    variables: core.FrozenDict[str, Any] | dict[str, Any],
     *,
     evaluation: Keywords = NO_KEYWORDS,
     training: Keywords = NO_KEYWORDS,

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxcompress.storage.coders.coder import Coder
 from jaxcompress.storage.coders.fields import (
     bytes_to_fields,
     field_bytes,
@@ -274,7 +275,7 @@ def _size_bytes(mask: np.ndarray, layout: Layout) -> int:
     return _smaller(mask, layout).size_bytes
 
 
-lines = coder_of("lines", MaskCode(_size_bytes, _encode, _decode))
+lines: Coder = coder_of("lines", MaskCode(_size_bytes, _encode, _decode))
 """Places of the words that are not zero, line by line, and then these words.
 
 For pruned matrices whose rows or columns differ in how many weights they keep. Lines

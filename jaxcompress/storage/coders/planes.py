@@ -93,7 +93,7 @@ _few = context._replace(
     fits=lambda layout: context.fits(layout) and (layout.bits == 1 or layout.size <= _FEW)
 )
 
-planes = _of("planes", (rans,))
+planes: Coder = _of("planes", (rans,))
 """Bytes of equal weight side by side, each plane by `rans` or as it is.
 
 For floating-point numbers and wide integers. The highest plane of bfloat16 and float32
@@ -106,7 +106,7 @@ Source: Hershcovitch et al. 2024, arXiv:2411.05239; Zhang et al. 2025, arXiv:250
 Differs: any plane that becomes smaller is coded, not the highest alone.
 """
 
-context_planes = _of("context_planes", (rans, _few))
+context_planes: Coder = _of("context_planes", (rans, _few))
 """`planes` whose mask, and planes of few bytes, are coded by `context`.
 
 For pruned floating-point matrices, and for scales, biases and codebooks.

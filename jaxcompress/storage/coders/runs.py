@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxcompress.storage.coders.coder import Coder
 from jaxcompress.storage.coders.fields import bytes_to_fields, field_bytes, fields_to_bytes
 from jaxcompress.storage.coders.frequencies import counted
 from jaxcompress.storage.coders.masked import MaskCode, coder_of
@@ -175,7 +176,7 @@ def _blocks(kind: _Lengths) -> Iterator[np.ndarray]:
 
 _NONE = np.zeros(0, np.int64)
 
-runs = coder_of("runs", MaskCode(_size_bytes, _encode, _decode))
+runs: Coder = coder_of("runs", MaskCode(_size_bytes, _encode, _decode))
 """Lengths of the runs of zeros and of other words in turn, then the other words.
 
 For zeros that lie together: pruned blocks, channels, bands, and masks of these. Lengths

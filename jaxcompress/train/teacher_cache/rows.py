@@ -23,8 +23,11 @@ class Shards:
     """
 
     def __init__(self, folder: pathlib.Path, n: int, size: int, shape: tuple[int, ...]):
-        self.folder, self.n, self.size, self.shape = folder, n, size, shape
-        self.array = functools.lru_cache(OPEN)(self._array)
+        self.folder: pathlib.Path = folder
+        self.n: int = n
+        self.size: int = size
+        self.shape: tuple[int, ...] = shape
+        self.array: Callable[[int, str], np.ndarray] = functools.lru_cache(OPEN)(self._array)
 
     @property
     def count(self) -> int:
@@ -73,7 +76,8 @@ class Rows:
     """
 
     def __init__(self, shards: Shards, shape: tuple[int, ...], dtype: Any, reading: Reading):
-        self.shape, self.dtype = (shards.n, *shape), np.dtype(dtype)
+        self.shape: tuple[int, ...] = (shards.n, *shape)
+        self.dtype: np.dtype = np.dtype(dtype)
         self._shards, self._reading = shards, reading
 
     @property

@@ -16,8 +16,8 @@ class Buckets:
     """
 
     def __init__(self, keys: np.ndarray):
-        self.order = np.argsort(keys, kind="stable")
-        self.keys = keys[self.order]
+        self.order: np.ndarray = np.argsort(keys, kind="stable")
+        self.keys: np.ndarray = keys[self.order]
 
     def pairs(self, keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yields (positions in `keys`, examples of the first set) of equal keys.

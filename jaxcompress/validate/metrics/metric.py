@@ -62,7 +62,7 @@ def _unchanged(statistics: Statistics) -> np.ndarray:
     return np.asarray(statistics)
 
 
-mean = Mean(_unchanged)
+mean: Mean = Mean(_unchanged)
 """The mean of statistics that are one number or bool per example."""
 
 
