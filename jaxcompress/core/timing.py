@@ -10,6 +10,9 @@ import jax
 Probe = Callable[[Mapping[str, Callable[[], Any]]], dict[str, float]]
 """Calls by name to the seconds that each takes, as `median_seconds` gives them."""
 
+SECONDS = 1.0
+"""How long the rounds of `median_seconds` may take together."""
+
 
 class Timing(NamedTuple):
     """How long one call took beside the others.
@@ -60,7 +63,7 @@ def interleaved(
 
 
 def median_seconds(calls: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
-    """The median seconds of each call over as many rounds as fit into a second.
+    """The median seconds of each call over as many rounds as fit into `SECONDS`.
 
     Args:
       calls: what to time, without arguments; a first call compiles and is not counted.
@@ -77,7 +80,7 @@ def median_seconds(calls: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
     _seconds(calls, range(1))
     first = _seconds(calls, range(1))
     round_seconds = sum(sum(each) for each in first.values())
-    count = max(3, min(60, int(1 / max(round_seconds, 1e-9))))
+    count = max(3, min(60, int(SECONDS / max(round_seconds, 1e-9))))
     rest = _seconds(calls, range(1, count))
     return {name: statistics.median(first[name] + rest[name]) for name in calls}
 
