@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeGuard
@@ -37,6 +38,9 @@ def at(value: Any, path: str) -> Any:
     for step in path.split(" · "):
         if isinstance(value, Mapping):
             value = value.get(step)
+        elif isinstance(value, list) and re.fullmatch(r"\d+:\d+", step):
+            begin, _, end = step.partition(":")
+            value = value[int(begin) : int(end)]
         elif isinstance(value, list) and (step == "last" or step.isdecimal()):
             place = len(value) - 1 if step == "last" else int(step)
             value = value[place] if 0 <= place < len(value) else None

@@ -69,7 +69,8 @@ def section(subject: str, names: list[str]) -> str:
     lines = [f"| `{name}` | {each.question} | {each.answer} |" for name, each in told.items()]
     table = "\n".join(["| benchmark | question | found |", "|---|---|---|", *lines])
     details = [each.details for each in told.values() if each.details]
-    return "\n\n".join([f"\n### {subject.replace('-', ' ').capitalize()}", table, *details, ""])
+    title = subject.replace("-", " ").capitalize()
+    return "\n\n".join([f"\n### {title}", table, *details]) + "\n"
 
 
 def machine(environment: dict) -> tuple[str, str, str, str]:

@@ -13,6 +13,7 @@ A template is Markdown with figures in braces, each named as its page on the sit
     {students:.1f}, {each students:.0f}     of a list its mean, or all of it
     {dense · seconds ÷ int8 · seconds}      also − and ×: run by run, from left to right
     {[before − after] ÷ before:.1%}         brackets come first
+    {validation ≤ goal}                     how many entries a curve needs to a goal
     {with net=LeNet-5; kept=0.02}           for what follows, up to the next `with`
     {"10,000 images"}                       words with numbers that nobody measured
 
@@ -35,9 +36,9 @@ from benchmarks import figures, runner
 BRACES = re.compile(r"\{([^{}]*)\}")
 FORMAT = re.compile(r":(?P<sign>\+?)(?:\.(?P<digits>\d))?(?P<kind>[fe%pmkM]?)(?P<spread>±|\[\])?$")
 UNDER = re.compile(r" \((?P<settings>[^()]*=[^()]*)\)$")
-SEVERAL = re.compile(r"[^·;=()−÷×]*\|[^·;=()−÷×]*")
+SEVERAL = re.compile(r"[^·;=()−÷×≤]*\|[^·;=()−÷×≤]*")
 
-SIGN = re.compile(r" ([−÷×]) (?![^\[\]]*\])")
+SIGN = re.compile(r" ([−÷×≤]) (?![^\[\]]*\])")
 SIGNS = {"−": operator.sub, "÷": operator.truediv, "×": operator.mul}
 SCALES = {"%": 100, "p": 100, "m": 1000, "k": 1e-3, "M": 1e-6}
 OVER: dict[str, Callable[[list[float]], list[float]]] = {
@@ -116,13 +117,30 @@ def calculated(name: str, held: Mapping[str, str], *, several: bool) -> Values:
     found = operand(first, held, several=several)
     for sign, text in zip(rest[::2], rest[1::2], strict=True):
         constant = re.fullmatch(r"[\d.]+", text)
-        other = (
-            dict.fromkeys(found, float(text)) if constant else operand(text, held, several=several)
-        )
-        common = found.keys() & other.keys()
-        if not common or {key[2] for key in found} != {key[2] for key in other}:
+        other = {("", 0, 0): float(text)} if constant else operand(text, held, several=several)
+        found = reached(found, other) if sign == "≤" else joined(found, sign, other)
+        if not found:
             raise ValueError(f"{{{name}}} joins lists of different lengths, or different seeds.")
-        found = {key: SIGNS[sign](found[key], other[key]) for key in sorted(common)}
+    return found
+
+
+def joined(left: Values, sign: str, right: Values) -> Values:
+    """Run by run one figure with another; one of a single run with those of all."""
+    if len(right) == 1:
+        right = dict.fromkeys(left, *right.values())
+    elif len(left) == 1:
+        left = dict.fromkeys(right, *left.values())
+    if {key[2] for key in left} != {key[2] for key in right}:
+        return {}
+    return {key: SIGNS[sign](left[key], right[key]) for key in sorted(left.keys() & right.keys())}
+
+
+def reached(curves: Values, goals: Values) -> Values:
+    """After how many entries a curve is no higher than the goal of its seed."""
+    found: Values = {}
+    for (left, seed, place), value in sorted(curves.items()):
+        if value <= goals.get((left, seed, 0), -math.inf):
+            found.setdefault((left, seed, 0), place + 1)
     return found
 
 

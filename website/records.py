@@ -14,7 +14,7 @@ from benchmarks import records, runner
 from benchmarks.figures import DEEP, Group, cell, groups
 
 README = pathlib.Path(runner.__file__).with_name("README.md")
-ROW = re.compile(r"^\| `(?P<name>\w+)` \| (?P<question>[^|]+\?) \| (?P<found>[^|]+) \|$", re.M)
+ROW = re.compile(r"^\| `(?P<name>\w+)` \| (?P<question>[^|]+\?) \| [^|]+ \|$", re.M)
 """What was found by a benchmark, as the README tells it."""
 WIDE = 8
 """Columns of figures that a table can hold."""
@@ -30,25 +30,11 @@ def names() -> list[str]:
     )
 
 
-@functools.cache
-def findings() -> dict[str, tuple[str, str]]:
-    """By benchmark its question and what was found."""
-    text = README.read_text(encoding="utf-8")
-    return {row["name"]: (row["question"], row["found"]) for row in ROW.finditer(text)}
-
-
 def index() -> str:
     """The README, in which each benchmark leads to its page."""
-    recorded = set(names())
-
-    def row(match: re.Match) -> str:
-        name, question = match["name"], match["question"]
-        if name not in recorded:
-            return match[0]
-        return f"| [`{name}`](results/{name}.json) | {question} |"
-
     text = README.read_text(encoding="utf-8")
     heading = "| benchmark | question | found |\n|---|---|---|"
+    row = r"| [`\g<name>`](results/\g<name>.json) | \g<question> |"
     return ROW.sub(row, text.replace(heading, "| benchmark | question |\n|---|---|"))
 
 
@@ -150,7 +136,8 @@ def page(name: str) -> str:
     """The page of a record, with links from the folder of benchmarks."""
     source = benchmark(name.rpartition("/")[2])
     docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
-    question, found = findings().get(name, ("", ""))
+    question, *answer = records.finding(name) if name in records.sources() else ("",)
+    found = "\n\n".join(filter(None, answer))
     runs = runner.read(runner.RESULTS / f"{name}.json")
     pictures = sorted(runner.RESULTS.glob(f"{name}*.png"))
     settings = shared(runs)
