@@ -121,8 +121,13 @@ class CrossValidation:
         return self._corrected(name, 0.95).standard_error
 
     def interval(self, name: str, *, confidence: float = 0.95) -> tuple[float, float]:
-        """The corrected interval of the mean score; needs two folds."""
-        return self._corrected(name, check_confidence("interval", confidence)).interval
+        """The corrected interval of the mean score; needs two folds.
+
+        That of a share, whose values are all 0 or 1, ends at 0 and 1.
+        """
+        low, high = self._corrected(name, check_confidence("interval", confidence)).interval
+        share = all(np.isin(fold[name], (0, 1)).all() for fold in self.values)
+        return (max(low, 0.0), min(high, 1.0)) if share else (low, high)
 
     @property
     def tested(self) -> np.ndarray:

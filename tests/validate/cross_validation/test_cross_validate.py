@@ -359,6 +359,23 @@ def test_a_finding_gives_means_with_intervals():
     assert "cross-validation" not in {topic.name for topic in card.not_tested}
 
 
+@pytest.mark.parametrize("dtype", [bool, np.float32])
+def test_intervals_of_shares_end_at_0_and_1(dtype):
+    wrong = (0, 0, 0, 0, 4)
+    values = tuple({"right": (np.arange(10) >= count).astype(dtype)} for count in wrong)
+    folds = tuple(splits.k_fold(50, folds=5))
+    found = CrossValidation(folds, values)
+    wide = cross_validation.corrected_interval(found.scores("right"), found.test_over_train)
+    assert wide[1] > 1
+    assert found.interval("right") == (wide[0], 1.0)
+    lost = CrossValidation(
+        folds, tuple({"lost": 1 - fold["right"].astype(np.float32)} for fold in values)
+    )
+    assert lost.interval("lost") == pytest.approx((0.0, 1 - wide[0]))
+    doubled = CrossValidation(folds, tuple({"loss": 2.0 * fold["right"]} for fold in values))
+    assert doubled.interval("loss")[1] == pytest.approx(2 * wide[1])
+
+
 def test_an_error_that_hides_one_of_tracing_is_seen():
     def hides():
         try:
