@@ -18,6 +18,7 @@ from typing import NamedTuple
 from benchmarks import runner, templates
 
 PAGE = pathlib.Path(__file__).parent / "README.md"
+FRONT = PAGE.parent.with_name("README.md")
 FINDINGS = PAGE.with_name("findings")
 COLUMNS = ("record", "runs", "processor", "cores", "accelerator", "jax")
 MARKED = re.compile(
@@ -100,7 +101,12 @@ def table(results: pathlib.Path = runner.RESULTS) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-PARTS = {"findings": findings, "machines": table}
+def highlights() -> str:
+    """What the first page says of ten benchmarks."""
+    return templates.filled((FINDINGS / "highlights.md").read_text(encoding="utf-8"), "")
+
+
+PARTS = {"findings": findings, "machines": table, "highlights": highlights}
 """What stands between marks, by their names."""
 
 
@@ -110,8 +116,9 @@ def rewritten(page: str) -> str:
 
 
 def main() -> None:
-    """Writes the page anew."""
-    PAGE.write_text(rewritten(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    """Writes the pages anew."""
+    for page in (PAGE, FRONT):
+        page.write_text(rewritten(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
