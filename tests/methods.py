@@ -4,7 +4,7 @@
 
 Writes the pages anew. "Also known as:" of a docstring gives the usual names, "Not for:"
 the limits, "Source:" the publication; a method's guide is the first of its room's pages
-that names it. `website/measured.py` says which figures of which records are told.
+that names it. `website/sentences/` has what is told of records.
 """
 
 import ast
@@ -187,11 +187,11 @@ def entry(method: Method) -> str:
 
 def figures(call: str) -> str:
     """What was measured of a method, with a link to the record."""
-    if call not in measured.MEASURED:
+    told = measured.measured().get(call)
+    if told is None:
         return ""
-    found = measured.MEASURED[call]
-    link = f"[`{found.record}`](../../benchmarks/results/{found.record}.json)"
-    return f"{measured.sentence(found)} ({link})"
+    link = f"[`{told.record}`](../../benchmarks/results/{told.record}.json)"
+    return f"{told.sentence()} ({link})"
 
 
 def write() -> None:

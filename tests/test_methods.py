@@ -8,6 +8,7 @@ import pytest
 
 import jaxcompress as jc
 from tests import methods
+from tests.test_findings import chosen, typed, unfounded
 from website import measured
 
 NO_LIMITS = {
@@ -25,7 +26,63 @@ def test_the_pages_are_up_to_date():
 
 def test_what_was_measured_is_of_methods():
     calls = {method.call for room in methods.ROOMS for method in methods.methods(room)}
-    assert set(measured.MEASURED) <= calls
+    assert set(measured.measured()) <= calls
+
+
+@pytest.mark.parametrize("path", sorted(measured.FOLDER.iterdir()), ids=lambda path: path.stem)
+def test_what_was_measured_is_read_from_its_record(path):
+    for call, template in measured.read(path.read_text(encoding="utf-8"), path.name):
+        told = measured.measured()[call]
+        assert told == (path.stem, template)
+        assert not re.search(r"[{}]", told.sentence())
+        assert typed(template) == []
+        assert unfounded(template, chosen(path.stem)) == []
+
+
+TOLD = """{with form=FORM}
+a net, NAME:
+{FORM, cut · error} of FORMS
+
+| call | NAME | FORM |
+|---|---|---|
+| `prune.one` | a FORM | 2:4 |
+| `prune.two` | two | |
+"""
+MISTAKES = {
+    "a sentence alone": (TOLD.partition("\n\n")[0], "not sentences, each above a table"),
+    "no rows": (
+        TOLD.partition("| `prune.one")[0],
+        "no table of calls below: {with form=FORM} a net",
+    ),
+    "no calls": (TOLD.replace("| call |", "| method |"), "no table of calls below"),
+    "two sentences": ("one\n\ntwo", "no table of calls below: one"),
+    "a cell too few": (TOLD.replace("| two | |", "| two |"), "no table of calls below"),
+    "a word too many": (TOLD.replace("NAME:", "names:"), "columns ['NAME'] of which nothing is in"),
+}
+
+
+def test_the_words_of_a_row_stand_in_its_sentence():
+    assert measured.read(TOLD, "any.md") == [
+        ("prune.one", "{with form=2:4} a net, a FORM: {2:4, cut · error} of FORMS"),
+        ("prune.two", "{with form=} a net, two: {, cut · error} of FORMS"),
+    ]
+    assert measured.read("a net\n\n| call |\n|---|\n| `prune.one` |", "") == [
+        ("prune.one", "a net")
+    ]
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_sentence_without_its_calls_is_an_error(text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        measured.read(text, "any.md")
+
+
+def test_two_sentences_on_a_method_are_an_error(monkeypatch, tmp_path):
+    for name in ("any.md", "other.md"):
+        (tmp_path / name).write_text(TOLD, encoding="utf-8")
+    monkeypatch.setattr(measured, "FOLDER", tmp_path)
+    with pytest.raises(ValueError, match=r"other.md tells of prune.one, as any.md does"):
+        measured.measured.__wrapped__()
 
 
 @pytest.mark.parametrize("room", methods.ROOMS)
