@@ -136,11 +136,13 @@ def joined(left: Values, sign: str, right: Values) -> Values:
 
 
 def reached(curves: Values, goals: Values) -> Values:
-    """After how many entries a curve is no higher than the goal of its seed."""
+    """After how many entries each curve is no higher than the goal of its seed."""
     found: Values = {}
     for (left, seed, place), value in sorted(curves.items()):
         if value <= goals.get((left, seed, 0), -math.inf):
             found.setdefault((left, seed, 0), place + 1)
+    if len(found) < len({key[:2] for key in curves}):
+        raise ValueError("A curve does not come down to its goal, or has none.")
     return found
 
 
