@@ -25,7 +25,7 @@ needs_limits = pytest.mark.skipif(
 
 @needs_limits
 def test_no_mutated_file_is_believed_or_costs_more_than_it_may(tmp_path):
-    figures = campaign.run(0, 2000, tmp_path, traced=10)
+    figures = campaign.run(0, 2000, tmp_path, traced=20)
     assert figures["failed"] == {}
     assert figures["outcomes"].keys() <= {"accepted", "refused", "needs a template"}
     assert min(figures["outcomes"]["accepted"], figures["outcomes"]["refused"]) > 300

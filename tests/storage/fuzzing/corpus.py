@@ -3,6 +3,7 @@
 A new coder or kind of leaf joins by a row: a tree whose file holds it.
 """
 
+import functools
 import pathlib
 import tempfile
 from collections.abc import Callable
@@ -61,7 +62,7 @@ def saved(name: str, tree: Callable[[], object], coders: tuple[Coder, ...] = FAS
             save(path, tree(), metadata={"about": 'a "quoted" text, é'}, coders=coders)
             return path.read_bytes()
 
-    return Row(name, content)
+    return Row(name, functools.cache(content))
 
 
 def sparse(dtype: type) -> np.ndarray:
