@@ -102,13 +102,15 @@ def figure(inside: str, held: Mapping[str, str]) -> str:
 
 def alternatives(name: str) -> list[str]:
     """`a|b · c (n=1|2)` as `a · c (n=1)` and `b · c (n=2)`."""
-    count = max((text.count("|") + 1 for text in SEVERAL.findall(name)), default=1)
+    counts = {text.count("|") + 1 for text in SEVERAL.findall(name)} or {1}
+    if len(counts) > 1:
+        raise ValueError(f"{{{name}}} tells of unlike numbers of figures: {sorted(counts)}.")
 
     def chosen(match: re.Match, place: int) -> str:
         text = match[0].split("|")[place]
         return match[0].replace(match[0].strip(), text.strip())
 
-    return [SEVERAL.sub(functools.partial(chosen, place=n), name) for n in range(count)]
+    return [SEVERAL.sub(functools.partial(chosen, place=n), name) for n in range(max(counts))]
 
 
 def calculated(name: str, held: Mapping[str, str], *, several: bool) -> Values:

@@ -135,6 +135,7 @@ ERRORS = {
     "test · loss (bits=4)": "found in 0 groups",
     "only − test · loss": "found in 2 groups",
     "deep · a": "found in 0 groups",
+    "test · loss|dense (bits=2|8|2)": "tells of unlike numbers of figures: [2, 3]",
     "list (bits=2) − bits (bits=2)": "joins lists of different lengths",
     "curve (bits=2) ≤ test · best": "found in 0 groups",
     "curve (bits=2) ≤ deep · a · b · c · d · 0 (bits=2)": "A curve does not come down to its goal",
