@@ -8,13 +8,6 @@ import pytest
 FOLDER = pathlib.Path(__file__).parent.parent / "examples"
 RUNS = {
     "prune_while_training": {"dense", "pruned gradually", "sparse all along"},
-    "choose_an_optimizer": {
-        "AdamW",
-        "AdamW, 8-bit state",
-        "Muon",
-        "Muon, one batch of NaN",
-    },
-    "remove_units": {"dense", "as cut", "trained again"},
     "ship_a_flax_model": {"float32", "int4"},
     "validate_a_recipe": {
         "digits, float32",
