@@ -1,0 +1,127 @@
+"""The figures that pages tell in their own words are those of the records.
+
+Below a paragraph, or a table and the line above it, a page has a comment that nobody
+sees: the name of a record and, in the order of the text, its figures as templates of
+`benchmarks/templates.py`, with as many of the words beside them as tell them apart.
+
+    <!-- quantized_lstm: closes {[…] ÷ […]:.0%} of the gap … {test · float:.3f} -->
+
+`…` stands for what lies between. Filled in, every piece is found in the text, and no
+number with a point and no percentage of the text lies outside of them. So a figure of
+elsewhere, or a setting, is named too, as `{"published: 1.9 %"}`.
+"""
+
+import pathlib
+import re
+from typing import NamedTuple
+
+import pytest
+
+from benchmarks import runner, templates
+from tests.test_findings import chosen, typed, unfounded
+
+ROOT = pathlib.Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+COMMENT = re.compile(r"<!-- (?P<record>[\w/]+): (?P<template>.*)\s-->", re.DOTALL)
+SEEN = re.compile(r"\{\"(?:published|without a record): ([^{}]*)\"\}")
+"""Quotes that say whose a figure is, and the figure as the page has it."""
+UNSEEN = re.compile(r"`[^`]*`|\]\([^)]*\)")
+"""Code and the targets of links, whose numbers are no figures."""
+FIGURE = re.compile(r"\d[\d,]*\.\d+|\d[\d,.]*(?= %)")
+NAMED = re.compile(r"(\w+)\.json\b")
+RECORDS = {path.stem for path in runner.RESULTS.rglob("*.json")}
+
+
+class Told(NamedTuple):
+    """What a comment says of the text above it."""
+
+    place: str
+    text: str
+    record: str
+    template: str
+
+
+def flat(text: str) -> str:
+    """The text on one line."""
+    return " ".join(text.split())
+
+
+def parts(text: str) -> list[str]:
+    """What empty lines part on a page, without blocks of code."""
+    return [part for part in re.split(r"\n\s*\n", FENCE.sub("\n\n", text)) if part.strip()]
+
+
+def told(page: pathlib.Path) -> list[Told]:
+    """The comments of a page, each with the text above it."""
+    found, every = [], parts(page.read_text(encoding="utf-8"))
+    for n, part in enumerate(every):
+        if match := COMMENT.fullmatch(part.strip()):
+            above = every[max(n - 2, 0) if every[n - 1].startswith("|") else n - 1 : n]
+            template = flat(match["template"])
+            place = f"{page.relative_to(ROOT)}, {template[:60]}"
+            found.append(Told(place, flat("\n".join(above)), match["record"], template))
+    return found
+
+
+def missing(text: str, record: str, template: str) -> list[str]:
+    """The pieces that are not in the text where they should be, then its other figures."""
+    rest = UNSEEN.sub(lambda match: " " * len(match[0]), text)
+    absent, end = [], 0
+    for piece in map(str.strip, templates.filled(SEEN.sub(r'{"\1"}', template), record).split("…")):
+        match = re.compile(rf"(?<![\d.,]){re.escape(piece)}(?!\d|[.,]\d)").search(text, end)
+        if match:
+            rest = rest[: match.start()] + " " * len(piece) + rest[match.end() :]
+        else:
+            absent.append(piece)
+        end = match.end() if match else end
+    return absent + FIGURE.findall(rest)
+
+
+EVERY = [each for page in PAGES for each in told(page)]
+
+
+@pytest.mark.parametrize("each", EVERY, ids=[each.place for each in EVERY])
+def test_figures_are_those_of_the_record(each: Told):
+    assert missing(each.text, each.record, each.template) == []
+    assert typed(each.template) == []
+    named = {each.record, *re.findall(r"\brecord=([\w/]+)", each.template)}
+    assert unfounded(each.template, set().union(*map(numbers, named))) == []
+
+
+def numbers(record: str) -> set[str]:
+    """The numbers that the benchmark of a record chose."""
+    return chosen(record.rpartition("/")[2])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_what_names_a_record_has_its_figures_below(page: pathlib.Path):
+    every = parts(page.read_text(encoding="utf-8"))
+    for part, *below in zip(every, every[1:] + [""], every[2:] + ["", ""], strict=False):
+        if FIGURE.search(UNSEEN.sub("", part)) and RECORDS & set(NAMED.findall(part)):
+            after = below[1] if below[0].startswith("|") else below[0]
+            assert COMMENT.fullmatch(after.strip()), f"no figures are given below: {part}"
+
+
+TEXT = "At 4 bits `0.5` of 1.25 and 3 %, as [told](of/1.5.md)."
+MISSING = {
+    '{"1.25"} … {"3 %"}': [],
+    '{"1.25 and 3 %,"}': [],
+    '{"1.25"}': ["3"],
+    '{"3 %"} … {"1.25"}': ["1.25", "1.25"],
+    '{"25"} … {"3 %"}': ["25", "1.25"],
+    '{"1.2"} … {"without a record: 3 %"}': ["1.2", "1.25"],
+}
+
+
+@pytest.mark.parametrize(("template", "found"), MISSING.items(), ids=MISSING)
+def test_a_figure_that_differs_is_seen(template: str, found: list[str]):
+    assert missing(TEXT, "any", template) == found
+
+
+def test_a_comment_is_about_what_stands_above_it(tmp_path, monkeypatch):
+    page = tmp_path / "docs" / "page.md"
+    page.parent.mkdir()
+    monkeypatch.setattr("tests.test_told_figures.ROOT", tmp_path)
+    page.write_text("one\n\ntwo\nlines:\n\n| 1 |\n| 2 |\n\n<!-- any: {a …\nb} -->\n\nthree\n")
+    assert told(page) == [Told("docs/page.md, {a … b}", "two lines: | 1 | | 2 |", "any", "{a … b}")]
