@@ -21,7 +21,8 @@ from benchmarks import runner, templates
 from tests.test_findings import chosen, typed, unfounded
 
 ROOT = pathlib.Path(__file__).parent.parent
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = sorted({*ROOT.glob("docs/**/*.md")} - {*ROOT.glob("docs/methods/*.md")})
+"""All that people write; `docs/methods` is made."""
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"<!-- (?P<record>[\w/]+): (?P<template>.*)\s-->", re.DOTALL)
 SEEN = re.compile(r"\{\"(?:published|without a record): ([^{}]*)\"\}")
@@ -58,14 +59,15 @@ def told(page: pathlib.Path) -> list[Told]:
     for n, part in enumerate(every):
         if match := COMMENT.fullmatch(part.strip()):
             above = every[max(n - 2, 0) if every[n - 1].startswith("|") else n - 1 : n]
+            text = flat("\n".join(each for each in above if not COMMENT.fullmatch(each.strip())))
             template = flat(match["template"])
             place = f"{page.relative_to(ROOT)}, {template[:60]}"
-            found.append(Told(place, flat("\n".join(above)), match["record"], template))
+            found.append(Told(place, text, match["record"], template))
     return found
 
 
 def missing(text: str, record: str, template: str) -> list[str]:
-    """The pieces that are not in the text where they should be, then its other figures."""
+    """The pieces that are not in the text in their order, then its other figures."""
     rest = UNSEEN.sub(lambda match: " " * len(match[0]), text)
     absent, end = [], 0
     for piece in map(str.strip, templates.filled(SEEN.sub(r'{"\1"}', template), record).split("…")):
@@ -97,10 +99,10 @@ def numbers(record: str) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 def test_what_names_a_record_has_its_figures_below(page: pathlib.Path):
     every = parts(page.read_text(encoding="utf-8"))
-    for part, *below in zip(every, every[1:] + [""], every[2:] + ["", ""], strict=False):
+    for n, part in enumerate(every):
         if FIGURE.search(UNSEEN.sub("", part)) and RECORDS & set(NAMED.findall(part)):
-            after = below[1] if below[0].startswith("|") else below[0]
-            assert COMMENT.fullmatch(after.strip()), f"no figures are given below: {part}"
+            below = [each for each in every[n + 1 : n + 3] if not each.startswith("|")]
+            assert COMMENT.fullmatch("".join(below[:1]).strip()), f"no figures below: {part}"
 
 
 TEXT = "At 4 bits `0.5` of 1.25 and 3 %, as [told](of/1.5.md)."
