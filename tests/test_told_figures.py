@@ -7,8 +7,9 @@ sees: the name of a record and, in the order of the text, its figures as templat
     <!-- quantized_lstm: closes {[…] ÷ […]:.0%} of the gap … {test · float:.3f} -->
 
 `…` stands for what lies between. Filled in, every piece is found in the text, and no
-number with a point and no percentage of the text lies outside of them. So a figure of
-elsewhere, or a setting, is named too, as `{"published: 1.9 %"}`.
+number with a point or an exponent and no percentage of the text lies outside of them. So
+a setting is named too, as `{"50 %"}`, and what the record does not have, as
+`{"published: 1.9 %"}` or `{"without a record: 1.9 %"}`.
 """
 
 import pathlib
@@ -29,7 +30,7 @@ SEEN = re.compile(r"\{\"(?:published|without a record): ([^{}]*)\"\}")
 """Quotes that say whose a figure is, and the figure as the page has it."""
 UNSEEN = re.compile(r"`[^`]*`|\]\([^)]*\)")
 """Code and the targets of links, whose numbers are no figures."""
-FIGURE = re.compile(r"\d[\d,]*\.\d+|\d[\d,.]*(?= %)")
+FIGURE = re.compile(r"\d[\d,]*\.\d+(?:e-\d+)?|\d+e-\d+|\d+(?= %)")
 NAMED = re.compile(r"(\w+)\.json\b")
 RECORDS = {path.stem for path in runner.RESULTS.rglob("*.json")}
 

@@ -96,7 +96,8 @@ def auc_interval(
     with DeLong's variance v, the size k of the smaller group, and Student's t of
     Welch's degrees of freedom. It stays inside (0, 1), where AUC ± t · sqrt(v) is too
     narrow near the ends: with 30 positives of 300 and an AUC of 0.97 or 0.99, v alone
-    covers in 92 and 91 % of the cases where 95 are promised, s² in 96 and 98.
+    covers in 92 and 91 % of the cases where 95 are promised, s² in 96 and 98 (without
+    a record).
     With all positives above all negatives the low end is instead
     ((1 - confidence) / 2)^(1 / k): k separate pairs would all be in order with
     probability AUC^k.

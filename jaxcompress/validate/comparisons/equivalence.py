@@ -136,8 +136,8 @@ def equivalence(
 
     Source: Schuirmann 1987, J. Pharmacokinet. Biopharm. 15, with our exact interval for
     the score test of Tango 1998, Stat. Med. 17, whose errors at n = 100 to 1000 reach
-    5.8 % where 5 % are promised. Ours, enumerated, stay below 5 %, and cost up to 0.12
-    of the power there, 0.02 where many examples differ.
+    5.8 % where 5 % are promised (without a record). Ours, enumerated, stay below 5 %,
+    and cost up to 0.12 of the power there, 0.02 where many examples differ.
     """
     from scipy import stats
 

@@ -87,7 +87,7 @@ def simultaneous_intervals(
     over draws of whole examples. The spread of a sample is taken for the true one in c,
     so it is moved out to the quantile of Student's t with the tail that c has in the
     normal distribution; with 100 examples it would cover in 92 to 94 % of the cases
-    where 95 are promised.
+    where 95 are promised (without a record).
 
     Also known as: simultaneous confidence intervals, bootstrap max-|t| band.
 
