@@ -7,17 +7,21 @@ sees: the name of a record and, in the order of the text, its figures as templat
     <!-- quantized_lstm: closes {[…] ÷ […]:.0%} of the gap … {test · float:.3f} -->
 
 `…` stands for what lies between. Filled in, every piece is found in the text, and no
-number with a point or an exponent and no percentage of the text lies outside of them. So
-a setting is named too, as `{"50 %"}`, and what the record does not have, as
-`{"published: 1.9 %"}` or `{"without a record: 1.9 %"}`.
+number with a point or an exponent and no percentage of the text lies outside of them: a
+setting is named too, as `{"50 %"}`, and what the record does not have, as
+`{"published: 1.9 %"}` or `{"without a record: 1.9 %"}`. What docstrings say in percent
+is listed here.
 """
 
+import inspect
+import operator
 import pathlib
 import re
 from typing import NamedTuple
 
 import pytest
 
+import jaxcompress as jc
 from benchmarks import runner, templates
 from tests.test_findings import chosen, typed, unfounded
 
@@ -31,7 +35,8 @@ SEEN = re.compile(r"\{\"(?:published|without a record): ([^{}]*)\"\}")
 UNSEEN = re.compile(r"`[^`]*`|\]\([^)]*\)")
 """Code and the targets of links, whose numbers are no figures."""
 FIGURE = re.compile(r"\d[\d,]*\.\d+(?:e-\d+)?|\d+e-\d+|\d+(?= %)")
-NAMED = re.compile(r"(\w+)\.json\b")
+NAMED = re.compile(r"\w+_\w+|\w+(?=\.json\b)")
+"""Words that may be a record: those of one word need their ending."""
 RECORDS = {path.stem for path in runner.RESULTS.rglob("*.json")}
 
 
@@ -101,9 +106,66 @@ def numbers(record: str) -> set[str]:
 def test_what_names_a_record_has_its_figures_below(page: pathlib.Path):
     every = parts(page.read_text(encoding="utf-8"))
     for n, part in enumerate(every):
-        if FIGURE.search(UNSEEN.sub("", part)) and RECORDS & set(NAMED.findall(part)):
+        named = "benchmarks/README.md" in part or RECORDS & set(NAMED.findall(part))
+        if named and not COMMENT.search(part) and FIGURE.search(UNSEEN.sub("", part)):
             below = [each for each in every[n + 1 : n + 3] if not each.startswith("|")]
             assert COMMENT.fullmatch("".join(below[:1]).strip()), f"no figures below: {part}"
+
+
+DOCSTRINGS = {
+    "validate.membership.attacks.calibrated": (
+        "membership_audit",
+        "{with kind=copies; version=dense}at {found · 0 · rate (attack=LiRA):.1%} false … "
+        "{found · 0 · true_positives (attack=calibrated loss):.0p} % of … {found · 0 · "
+        "true_positives (attack=LiRA):.0p} %",
+    ),
+    "validate.membership.attacks.quantile_regression": (
+        "membership_audit",
+        "{with kind=copies; version=dense}{found · 0 · true_positives (attack=RMIA, 2 "
+        "models):.1p} % where it found {found · 0 · true_positives (attack=quantile "
+        "regression):.1p} %",
+    ),
+    "validate.membership.attacks.rmia": (
+        "membership_audit",
+        "{with kind=copies; version=dense}{found · 0 · true_positives (attack=LiRA):.0p} "
+        "% where it found {found · 0 · true_positives (attack=RMIA, 4 models):.0p} %",
+    ),
+    "validate.membership.attacks.shadow_classifier": (
+        "membership_audit",
+        "{with kind=copies; version=dense}at {found · 0 · rate (attack=LiRA):.1%} it "
+        "found {found · 0 · true_positives (attack=shadow classifier):.1p} % where … "
+        "{found · 0 · true_positives (attack=RMIA, 2 models):.1p} %",
+    ),
+    "validate.shift.classifier_test": (
+        "shift_tests",
+        "{with data=gaussian; shift=one mean by 0.5}{kernel:.0%} of draws, this at most "
+        "{classifier, by AUC:.0%}",
+    ),
+    "validate.shift.kernel_test": (
+        "shift_tests",
+        "{with data=gaussian; shift=a correlation of 0.7}{kernel:.0%} of draws, … "
+        "{classifier:.0p} to {classifier, by AUC:.0p} %",
+    ),
+    "validate.shift.linear_kernel_test": (
+        "shift_tests",
+        "{with data=gaussian; shift=one mean by 0.5}{kernel:.0%} of draws, this in "
+        "{kernel, linear time:.0%}",
+    ),
+    "validate.bootstrap_interval": (
+        "error_rates",
+        'covers {min coverage (part=bootstrap_interval):.0%} where {"95"} are',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DOCSTRINGS)
+def test_percentages_of_docstrings_are_those_of_the_record(name: str):
+    text = inspect.getdoc(operator.attrgetter(name)(jc))
+    assert text is not None
+    said = flat("\n".join(part for part in text.split("\n\n") if " %" in part))
+    record, template = DOCSTRINGS[name]
+    assert missing(said, record, template) == []
+    assert typed(template) == []
 
 
 TEXT = "At 4 bits `0.5` of 1.25 and 3 %, as [told](of/1.5.md)."

@@ -33,8 +33,8 @@ def ada_round(
 ) -> Rounding:
     """Finds by gradients which of the two levels beside it each weight gets.
 
-    Not for: haste, since `gptq` won back about as much at 4 and 3 bits in half the
-    time, nor 2 bits, where `sign_round` lost less.
+    Not for: haste, since `gptq` won back about as much at 4 and 3 bits in a third of
+    the time, nor 2 bits, where `sign_round` lost less.
 
     Also known as: AdaRound, adaptive rounding, learned rounding.
 
