@@ -99,8 +99,8 @@ def outputs(page: pathlib.Path, namespace: dict) -> Iterator[tuple[Block, str]]:
 
     Tracebacks of other errors name page and line. A page that counts what was compiled
     begins without caches, as a reader's session does: JAX counts in one cache for the
-    whole process, and counts nothing once that is full. Where Flax is not installed,
-    the test is skipped at the first block that needs it.
+    whole process, and counts nothing once that is full. Where Flax or Orbax
+    is not installed, the test is skipped at the first block that needs it.
     """
     text = page.read_text(encoding="utf-8")
     if "_cache_size" in text:
@@ -112,13 +112,20 @@ def outputs(page: pathlib.Path, namespace: dict) -> Iterator[tuple[Block, str]]:
             with contextlib.redirect_stdout(printed):
                 exec(code, namespace)
         except Exception as error:
-            missing = (isinstance(error, ModuleNotFoundError) and error.name) or ""
-            if missing.partition(".")[0] == "flax":
-                pytest.skip(f"{page.name}:{block.above + 1} and what follows needs Flax.")
+            missing = absent(error)
+            if missing in ("flax", "orbax"):
+                pytest.skip(f"{page.name}:{block.above + 1} and what follows needs {missing}.")
             if block.shown is None or type(error).__name__ not in block.shown:
                 raise
             print(f"{type(error).__name__}: {error}", file=printed)
         yield block, printed.getvalue()
+
+
+def absent(error: BaseException) -> str:
+    """The package that an error, or its cause, says is not installed; "" if none."""
+    cause = error if isinstance(error, ModuleNotFoundError) else error.__cause__
+    found = isinstance(cause, ModuleNotFoundError) and cause.name
+    return (found or "").partition(".")[0]
 
 
 def run(page: pathlib.Path) -> dict:

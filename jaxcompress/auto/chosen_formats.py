@@ -17,13 +17,13 @@ class ChosenFormat:
       name: the leaf.
       spec: its format, None where it stays as it is.
       change: what the leaf alone in this format changes of the table's metric.
-      size: bytes of the leaf in this format.
+      saved_bytes: what the leaf takes less than as it is.
     """
 
     name: str
     spec: QuantSpec | None
     change: float
-    size: int
+    saved_bytes: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,13 +66,18 @@ class MixedPrecision:
         return {**vars(self), "leaves": leaves}
 
     def __str__(self) -> str:
-        header = ("leaf", "as", f"change of {self.metric}", "bytes")
+        header = ("leaf", "as", f"change of {self.metric}", "saved bytes")
         rows = [
-            (leaf.name, in_words(leaf.spec), signed(leaf.change, "+.4g"), f"{leaf.size:,}")
+            (leaf.name, in_words(leaf.spec), signed(leaf.change, "+.4g"), f"{leaf.saved_bytes:,}")
             for leaf in self.leaves
         ]
         title = f"mixed precision, {self.size:,} of {self.budget:,} bytes"
-        total = ("sum", "", signed(self.change, "+.4g"), f"{sum(x.size for x in self.leaves):,}")
+        total = (
+            "sum",
+            "",
+            signed(self.change, "+.4g"),
+            f"{sum(leaf.saved_bytes for leaf in self.leaves):,}",
+        )
         return "\n".join([title, *aligned([header, *rows, total])])
 
 

@@ -1,18 +1,21 @@
 """Which format each leaf takes, so that the model fits a number of bytes."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
+import numpy as np
 
 from jaxcompress.auto.chosen_formats import ChosenFormat, MixedPrecision, in_words
-from jaxcompress.auto.knapsack import cheapest
 from jaxcompress.auto.parts import literally
+from jaxcompress.auto.within_bytes import Forms, Total, within
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_concrete, check_count
 from jaxcompress.core.kinds import check_function, check_kind
-from jaxcompress.core.names import leaf_names, named_leaves
+from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.messages import shown
+from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.selectors import matching
@@ -25,9 +28,6 @@ from jaxcompress.quantize import quantize
 
 Changes = dict[str, dict[str, float]]
 """By leaf, by format in words, what the leaf alone in it changes."""
-
-Forms = dict[str, dict[str, Any]]
-"""By leaf, by format in words, the leaf in it."""
 
 MEND = "It is what sensitivity or predicted_sensitivity gave."
 
@@ -43,8 +43,10 @@ def mixed_precision(
 ) -> MixedPrecision:
     """Chooses a format for each leaf: the least loss within a number of bytes.
 
-    Takes the formats of least total change of the table's metric among all that fit,
-    exactly, as an integer program. Layers of a scanned leaf take one format together.
+    Takes the formats of least total rise among all that fit, exactly, as an integer
+    program; of equally good ones the widest that fit. A rise counts as at least that of
+    every wider format of the leaf, and at least 0: fewer bits that seem to help do so
+    by chance. Layers of a scanned leaf take one format together.
 
     Args:
       table: what `sensitivity` measured or `predicted_sensitivity` predicted, with rows
@@ -53,20 +55,21 @@ def mixed_precision(
       specs: the formats to choose from; None among them for leaves as they are.
       budget: bytes that the whole tree may take, leaves that are not in the table too.
       axes: what `graph.axes` found, as for the table.
-      size: bytes of a tree. The default counts arrays in memory, which hold numbers of
-        3 bits as ones of 4; `lambda tree: storage.size(tree).disk` counts the file.
+      size: bytes of a tree, an int. The default counts arrays in memory, which hold
+        numbers of 3 bits as ones of 4; `lambda tree: storage.size(tree).disk` counts
+        the file, whose bytes are those of codes rounded to nearest.
 
     Returns:
       The choices: their `rules` go into `quantize`.
 
     Raises:
-      TypeError: an argument is not of its kind.
+      TypeError: an argument is not of its kind, or `size` gives no int.
       ValueError: the tree does not fit in the narrowest formats either; the table has
         no row of a spec; two specs have the same name; a leaf of the table is not in
-        `params`.
+        `params`, or has codes there.
 
-    Not for: judging the result; errors of leaves do not quite add up, so evaluate the
-    quantized model on examples that the table has not seen.
+    Not for: judging the result; errors of leaves do not quite add up, so compare it
+    with one format for all, and evaluate on examples that the table has not seen.
 
     Example:
       >>> fn = lambda params, x: x @ params["a"] @ params["b"]
@@ -85,38 +88,75 @@ def mixed_precision(
     Source: the integer program of Yao et al. 2021, arXiv:2011.10680, section 3.3.
     Differs: any sensitivity, and the bytes of any way to count them. Where bytes of
     leaves do not add up to those of the tree, as in a file, the budget of leaves is
-    lowered until the tree fits.
+    lowered until the tree fits, and one format for all leaves is tried besides.
     """
     check_kind("mixed_precision", "table", table, Sensitivities, MEND)
     check_arrays("mixed_precision", "params", params)
     check_concrete("mixed_precision", params=params)
     named_axes("mixed_precision", axes)
-    check_function("mixed_precision", "size", size, "It counts the bytes of a tree.")
+    _check_size(size)
     budget = check_count("mixed_precision", "budget", budget)
     by_words = _by_words(specs)
     changes = _changes(table, by_words)
     forms = _forms(params, axes, by_words, changes)
     sizes = {
-        name: {words: size({name: leaf}) - size({}) for words, leaf in options.items()}
+        name: _widest_first(
+            {words: size({name: leaf}) for words, leaf in options.items()}, by_words
+        )
         for name, options in forms.items()
     }
-    direction = -1 if table.higher_is_better else 1
+    rising = -1 if table.higher_is_better else 1
     costs = {
-        name: {words: direction * change for words, change in options.items()}
-        for name, options in changes.items()
+        name: _costs([(words, rising * changes[name][words]) for words in options])
+        for name, options in sizes.items()
     }
-    total = _Total(params, forms, size)
-    chosen = _within(budget, costs, sizes, total)
+    total = Total(params, forms, size)
+    chosen = within(budget, costs, sizes, total)
+    leaves = named_leaves(params)
     return MixedPrecision(
         metric=table.metric,
         budget=budget,
         size=total(chosen),
         change=math.fsum(changes[name][words] for name, words in chosen.items()),
         leaves=tuple(
-            ChosenFormat(name, by_words[words], changes[name][words], sizes[name][words])
+            ChosenFormat(
+                name,
+                by_words[words],
+                changes[name][words],
+                size({name: leaves[name]}) - sizes[name][words],
+            )
             for name, words in chosen.items()
         ),
     )
+
+
+def _check_size(size: Callable[[PyTree], int]) -> None:
+    """Raises a TypeError unless it is a function that counts in ints."""
+    mend = "It counts the bytes of a tree, as lambda tree: storage.size(tree).disk does."
+    check_function("mixed_precision", "size", size, mend)
+    counted = size({})
+    if not isinstance(counted, int | np.integer):
+        raise TypeError(
+            f"mixed_precision(size={shown(size)}) gave {type(counted).__name__} and no int. {mend}"
+        )
+
+
+def _widest_first(
+    sizes: Mapping[str, int], by_words: Mapping[str, QuantSpec | None]
+) -> dict[str, int]:
+    """The formats of a leaf by their bytes, of equal ones by their bits."""
+
+    def width(words: str) -> tuple[int, float]:
+        spec = by_words[words]
+        return sizes[words], math.inf if spec is None else spec.bits
+
+    return {words: sizes[words] for words in sorted(sizes, key=width, reverse=True)}
+
+
+def _costs(rises: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """The rise in each format, widest first: at least that in wider ones, and 0."""
+    most = itertools.accumulate((rise for _, rise in rises), max, initial=0.0)
+    return dict(zip((words for words, _ in rises), itertools.islice(most, 1, None), strict=True))
 
 
 def _by_words(specs: Sequence[QuantSpec | None]) -> dict[str, QuantSpec | None]:
@@ -170,6 +210,12 @@ def _forms(
             f"mixed_precision(params) has no leaf {strange[0]!r}, of which the table has rows. "
             "Give the params that the table was made of."
         )
+    coded = [name for name in changes if is_compressed(leaves[name])]
+    if coded:
+        raise ValueError(
+            f"mixed_precision(params): the leaf {coded[0]!r} has codes already, of which the table "
+            "tries others. Give the params that the table was made of."
+        )
     small = {}
     for words, spec in by_words.items():
         its = {literally(name): spec for name, options in changes.items() if words in options}
@@ -181,51 +227,3 @@ def _forms(
         for name in leaves
         if name in changes
     }
-
-
-class _Total(NamedTuple):
-    """Bytes of the whole tree with a format for each leaf."""
-
-    params: Params
-    forms: Forms
-    size: Callable[[PyTree], int]
-
-    def __call__(self, chosen: Mapping[str, str]) -> int:
-        taken = {name: self.forms[name][words] for name, words in chosen.items()}
-        leaves = named_leaves(self.params) | taken
-        return self.size(jax.tree.map(lambda name: leaves[name], leaf_names(self.params)))
-
-
-def _within(
-    budget: int,
-    costs: Changes,
-    sizes: Mapping[str, Mapping[str, int]],
-    total: Callable[[Mapping[str, str]], int],
-) -> dict[str, str]:
-    """By leaf the words of its format: the cheapest that fit."""
-    narrowest = {
-        name: min(options, key=lambda words: (options[words], costs[name][words]))
-        for name, options in sizes.items()
-    }
-    least = total(narrowest)
-    if least > budget:
-        raise ValueError(
-            f"mixed_precision(budget={budget}) is less than the {least} bytes that the tree takes "
-            "with every leaf in its narrowest format. Raise it, or give narrower specs."
-        )
-    limit = budget - least
-    while limit >= 0 and sizes:
-        found = cheapest(
-            [[costs[name][words] for words in sizes[name]] for name in sizes],
-            [
-                [sizes[name][words] - sizes[name][narrowest[name]] for words in sizes[name]]
-                for name in sizes
-            ],
-            limit,
-        )
-        chosen = {name: list(sizes[name])[at] for name, at in zip(sizes, found, strict=True)}
-        over = total(chosen) - budget
-        if over <= 0:
-            return chosen
-        limit -= over
-    return narrowest

@@ -49,12 +49,17 @@ class Shrunk(NamedTuple):
     difference: float
 
 
-def check_smaller(caller: str, removed: object, inputs: tuple[Any, ...]) -> None:
-    """Raises a TypeError unless it is a removal's result, and inputs are arrays."""
+def check_smaller(caller: str, removed: Any, inputs: tuple[Any, ...]) -> None:
+    """Raises a TypeError unless it is one removal's result, and inputs are arrays."""
     if not all(hasattr(removed, part) for part in ("fn", "params", "removal")):
         raise TypeError(
             f"{caller}(removed={shown(removed)}) must be what a verb of structure gave, for "
             "example structure.remove."
+        )
+    if not isinstance(removed.removal, Removal):
+        raise TypeError(
+            f"{caller}(removed=...) is of {len(removed.removal)} removals one after the other, and "
+            "a module is made after a single one. Make the module after each."
         )
     check_arrays(caller, "inputs", inputs)
 

@@ -18,10 +18,12 @@ class Replayed(NamedTuple):
       fn: the smaller model; it traces the whole one at every call, so jit it.
       params: the whole model's params without what was removed; of shapes where shapes
         were given, and then a template for `storage.load(path, like=)`.
+      removal: what was removed; a tuple of several.
     """
 
     fn: Model
     params: Params
+    removal: Removal | tuple[Removal, ...]
 
 
 def replay(
@@ -57,7 +59,8 @@ def replay(
       ((4, 2), Array([[7.]], dtype=float32))
     """
     check_call("replay", fn, params, inputs)
-    for each in as_removals("replay", removal):
+    removals = as_removals("replay", removal)
+    for each in removals:
         params, fn = slice_params(params, each), shrink(fn, each)
     jax.eval_shape(fn, params, *inputs)
-    return Replayed(fn, params)
+    return Replayed(fn, params, removals[0] if len(removals) == 1 else removals)

@@ -24,6 +24,7 @@ PARAMS = {
     "c[0]": jnp.asarray(RANDOM.normal(size=(16, 80)), jnp.float32),
 }
 NAMES = ("a", "b/kernel", "c[0]")
+CODED = jc.quantize.quantize({"a": PARAMS["a"]}, INT8)[0]["a"]
 
 
 def on_disk(tree):
@@ -31,20 +32,31 @@ def on_disk(tree):
 
 
 def table(specs=SPECS, *, higher_is_better=False, names=NAMES):
-    """Random rises, larger for fewer bits more often than not."""
+    """Random rises, larger for fewer bits more often than not, some of them below 0."""
     rng = np.random.default_rng(1)
     sign = -1 if higher_is_better else 1
     rows = [
-        LeafSensitivity(name, {"m": sign * float(rng.normal(1, 0.5)) / spec.bits}, "", str(spec))
+        LeafSensitivity(name, {"m": sign * float(rng.normal(0.5, 0.8)) / spec.bits}, "", str(spec))
         for name in names
         for spec in specs
     ]
     return Sensitivities.ordered(rows, "m", "made up", higher_is_better=higher_is_better)
 
 
+def costs(rows):
+    """By leaf and format the rise that counts: at least that of more bits, and 0."""
+    sign = -1 if rows.higher_is_better else 1
+    rise = {(row.name, row.choice): sign * row.changes["m"] for row in rows}
+    found = {(name, None): 0.0 for name in NAMES}
+    for name in NAMES:
+        for before, spec in itertools.pairwise([None, *SPECS]):
+            found[name, spec] = max(found[name, before], rise[name, str(spec)])
+    return found
+
+
 def combinations(rows, size):
-    """By formats of the leaves the bytes of the tree and the sum of changes."""
-    change = {(row.name, row.choice): row.changes["m"] for row in rows}
+    """By formats of the leaves the bytes of the tree and the sum of costs."""
+    cost = costs(rows)
     for chosen in itertools.product([*SPECS, None], repeat=len(NAMES)):
         rules = {f"{name[0]}*": spec for name, spec in zip(NAMES, chosen, strict=True) if spec}
         small = PARAMS
@@ -53,9 +65,7 @@ def combinations(rows, size):
                 *(name for name in ("a", "b/kernel", "c*") if name[0] + "*" in rules)
             )
             small, _ = jc.quantize.quantize(PARAMS, jc.Rules(rules), select=kernels)
-        total = sum(
-            change[name, str(spec)] for name, spec in zip(NAMES, chosen, strict=True) if spec
-        )
+        total = sum(cost[pair] for pair in zip(NAMES, chosen, strict=True))
         yield size(small), total, chosen
 
 
@@ -63,26 +73,44 @@ def combinations(rows, size):
 @pytest.mark.parametrize("higher_is_better", [False, True])
 def test_the_choice_is_the_best_of_all_that_fit(size, higher_is_better):
     rows = table(higher_is_better=higher_is_better)
-    every = list(combinations(rows, size))
-    specs = [*SPECS, None]
+    every, cost = list(combinations(rows, size)), costs(rows)
     for budget in (3_500, 5_000, 6_400, 8_000, 13_000, 40_000):
-        found = jc.auto.mixed_precision(rows, PARAMS, specs, budget=budget, size=size)
-        best = (max if higher_is_better else min)(
-            total for taken, total, _ in every if taken <= budget
-        )
+        found = jc.auto.mixed_precision(rows, PARAMS, [*SPECS, None], budget=budget, size=size)
+        best = min(total for taken, total, _ in every if taken <= budget)
+        chosen = tuple(leaf.spec for leaf in found.leaves)
+        assert sum(cost[pair] for pair in zip(NAMES, chosen, strict=True)) == pytest.approx(best)
+        assert (found.size, chosen) in [(taken, specs) for taken, _, specs in every]
         assert found.size <= budget
-        assert found.change == pytest.approx(best, abs=1e-9)
-        assert found.size in [taken for taken, total, _ in every if math.isclose(total, best)]
-        assert [leaf.name for leaf in found.leaves] == list(NAMES)
-    assert found.change == best  # all that would fit
+        change = {(row.name, row.choice): row.changes["m"] for row in rows}
+        told = [change.get((leaf.name, str(leaf.spec)), 0.0) for leaf in found.leaves]
+        assert found.change == pytest.approx(sum(told))
+    assert chosen == (None, None, None)  # all that would fit
+
+
+def test_bits_that_seem_to_harm_are_not_given_up_for_it():
+    rows = [
+        LeafSensitivity(name, {"m": rise}, "", str(spec))
+        for name in NAMES
+        for spec, rise in ((INT8, 0.01), (INT4, -0.02), (INT2, -0.03))
+    ]
+    noisy = Sensitivities(tuple(rows), "m", "made up")
+    for size, budget in ((size_bytes, 7_104), (on_disk, 9_000)):
+        found = jc.auto.mixed_precision(noisy, PARAMS, [INT2, INT4, INT8], budget=budget, size=size)
+        assert {leaf.spec for leaf in found.leaves} == {INT8}
+        assert found.change == pytest.approx(0.03)
+    found = jc.auto.mixed_precision(noisy, PARAMS, [INT2, INT4, INT8], budget=5_000)
+    assert found.size > 4_000  # the widest that fit
+    three = [LeafSensitivity(name, {"m": 0.0}, "", str(formats.int3())) for name in NAMES]
+    alike = Sensitivities((*rows, *three), "m", "made up")
+    found = jc.auto.mixed_precision(alike, PARAMS, [formats.int3(), INT4], budget=5_000)
+    assert {leaf.spec for leaf in found.leaves} == {INT4}  # of equal bytes
 
 
 def test_rules_make_the_tree_of_the_stated_size():
     found = jc.auto.mixed_precision(table(), PARAMS, SPECS, budget=5_000)
     small, report = jc.quantize.quantize(PARAMS, found.rules)
     assert size_bytes(small) == report.bytes_after == found.size <= 5_000
-    bias = PARAMS["b"]["bias"].nbytes
-    assert sum(leaf.size for leaf in found.leaves) + bias == found.size
+    assert size_bytes(PARAMS) - sum(leaf.saved_bytes for leaf in found.leaves) == found.size
     for leaf in found.leaves:
         assert found.rules.assign(NAMES)[leaf.name] == leaf.spec
 
@@ -201,6 +229,8 @@ def test_it_prints_and_is_plain_json():
         ({"table": [1]}, TypeError, "table="),
         ({"params": {"z": jnp.ones((4, 4))}}, ValueError, "no leaf 'a'"),
         ({"size": 3}, TypeError, "size=3"),
+        ({"size": jc.storage.size}, TypeError, r"gave Size and no int\. .*size\(tree\)\.disk"),
+        ({"params": {**PARAMS, "a": CODED}}, ValueError, "leaf 'a' has codes already"),
         ({"axes": 3}, TypeError, "axes"),
     ],
 )

@@ -300,6 +300,13 @@ def test_statistics_train_recalibrate_and_shrink():
     assert small.difference <= 64 * EPS
     smaller, _ = small.module
     assert smaller.norm.input_size == smaller.into.out_features == 4
+    shapes = jax.eval_shape(lambda: start.params)
+    again = jc.structure.replay(start.fn, shapes, x, removal=removed.removal)
+    other = bridge.shrunk_stateful(module, state, again._replace(params=removed.params), x)
+    assert eqx.tree_equal(other.module, small.module)
+    twice = again._replace(removal=(removed.removal, removed.removal))
+    with pytest.raises(TypeError, match="is of 2 removals one after the other"):
+        bridge.shrunk_stateful(module, state, twice, x)
     with pytest.raises(ValueError, match=r"Call equinox\.shrunk_stateful\(model, state, removed"):
         bridge.shrunk(module, removed, x)
     with pytest.raises(ValueError, match=r"shrunk_stateful\(.*nowhere"):

@@ -10,7 +10,7 @@ from jaxcompress.core.kinds import check_function, check_kind
 from jaxcompress.core.messages import shown
 from jaxcompress.validate.cards.findings import Figure, Finding
 from jaxcompress.validate.cross_validation.statistics import Corrected, corrected
-from jaxcompress.validate.intervals import check_confidence
+from jaxcompress.validate.intervals import check_confidence, wilson
 from jaxcompress.validate.metrics.metric import Mean, Metric
 from jaxcompress.validate.splits.fold import Fold
 
@@ -123,11 +123,20 @@ class CrossValidation:
     def interval(self, name: str, *, confidence: float = 0.95) -> tuple[float, float]:
         """The corrected interval of the mean score; needs two folds.
 
-        That of a share, whose values are all 0 or 1, ends at 0 and 1.
+        That of a share, whose values are all 0 or 1, ends at 0 and 1. Where all folds
+        have the same share, their spread tells nothing: it is `wilson` of all examples
+        that were tested, of which each counts once.
         """
-        low, high = self._corrected(name, check_confidence("interval", confidence)).interval
-        share = all(np.isin(fold[name], (0, 1)).all() for fold in self.values)
-        return (max(low, 0.0), min(high, 1.0)) if share else (low, high)
+        confidence = check_confidence("interval", confidence)
+        found = self._corrected(name, confidence)
+        if not all(np.isin(fold[name], (0, 1)).all() for fold in self.values):
+            return found.interval
+        if not found.standard_error:
+            return wilson(
+                round(found.mean * self.tested.size), self.tested.size, confidence=confidence
+            )
+        low, high = found.interval
+        return max(low, 0.0), min(high, 1.0)
 
     @property
     def tested(self) -> np.ndarray:

@@ -376,6 +376,16 @@ def test_intervals_of_shares_end_at_0_and_1(dtype):
     assert doubled.interval("loss")[1] == pytest.approx(2 * wide[1])
 
 
+@pytest.mark.parametrize("wrong", [0, 2])
+def test_folds_that_score_alike_leave_what_their_examples_tell(wrong):
+    fold = {"right": np.arange(10) >= wrong}
+    found = CrossValidation(tuple(splits.k_fold(50, folds=5)), (fold,) * 5)
+    expected = jc.validate.wilson(50 - 5 * wrong, 50)
+    assert found.interval("right") == expected
+    assert found.finding().figures[0].interval == expected
+    assert found.interval("right", confidence=0.5)[0] > expected[0]
+
+
 def test_an_error_that_hides_one_of_tracing_is_seen():
     def hides():
         try:
