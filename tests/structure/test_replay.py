@@ -29,7 +29,7 @@ def test_shapes_give_the_template_of_the_smaller_params():
     assert again.params["wide"]["up"].shape == (0, 6)
     params = replay(model, PARAMS, X, removal=[OF_LAYERS, OF_BLOCKS]).params
     assert jax.eval_shape(lambda: params) == again.params
-    assert replay(model, PARAMS, X, removal=[]) == (model, PARAMS)
+    assert replay(model, PARAMS, X, removal=[]) == (model, PARAMS, ())
 
 
 def narrow(params, x):
