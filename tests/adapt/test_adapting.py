@@ -121,7 +121,10 @@ def test_the_planned_model_takes_what_is_kept_apart():
     case = CASES["int8"]
     technique = built("lora", case)
     apart = technique.apart(case.params, moved(technique, case))
-    plan = jc.quantize.plan_execution(case.fn, apart, case.x)
+    plan = jc.quantize.plan_execution(
+        case.fn, apart, case.x, probe=lambda calls: dict.fromkeys(calls, 1.0)
+    )
+    assert {choice.form for choice in plan.choices} == {"integer"}
     planned = jc.quantize.run(case.fn, plan)(apart, case.x)
     exact = jc.adapt.run(case.fn)(apart, case.x)
     np.testing.assert_allclose(planned, exact, atol=0.05 * np.abs(exact).max())

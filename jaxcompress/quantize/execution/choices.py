@@ -66,12 +66,13 @@ class ExecutionPlan:
         empty where no leaf runs on codes, since then the two are one program.
       - Times are medians of interleaved calls on `device`, at the shapes of the planned
         call. Other shapes run the same forms.
+      - Without `activations` no form rounds the data.
     """
 
     choices: tuple[ChosenForm, ...]
     dense_leaves: tuple[str, ...]
     seconds: Mapping[str, float]
-    activations: Activations
+    activations: Activations | None
     device: str
     report: Report
 

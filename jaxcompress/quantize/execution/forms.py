@@ -154,10 +154,14 @@ def _with_gradient_of(exact: Callable[..., Any], rounded: Callable[..., Any]) ->
     return both
 
 
-def by_name(activations: Activations) -> dict[str, Form]:
-    """Every form by name, for every weight; those that multiply codes first."""
-    forms = {"bits": bits(activations), "integer": integer(activations)}
-    forms |= {"scaled": scaled, "materialized": materialized}
+def by_name(activations: Activations | None) -> dict[str, Form]:
+    """Every form by name, for every weight; those that multiply codes first.
+
+    Without activations, those that leave the data as they are.
+    """
+    forms: dict[str, Form] = {"scaled": scaled, "materialized": materialized}
+    if activations is not None:
+        forms = {"bits": bits(activations), "integer": integer(activations)} | forms
     return {name: by_parts(_of_codes(form)) for name, form in forms.items()}
 
 

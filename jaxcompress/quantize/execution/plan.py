@@ -40,7 +40,7 @@ def plan_execution(
     fn: Model,
     params: Params,
     *inputs: PyTree,
-    activations: Activations = dynamic(),
+    activations: Activations | None = dynamic(),
     probe: Probe = median_seconds,
 ) -> ExecutionPlan:
     """Measures how a model runs fastest on the codes of its weights on this device.
@@ -60,6 +60,11 @@ def plan_execution(
     least first, until it is not. Each trial compiles the model; there are at most a few
     more than log2 of the number of leaves.
 
+    The first two forms round the data as well as the weights, so outputs depend on what
+    was fastest: by 8 bits of data a row, unless `activations` say otherwise. Pass
+    `activations=None` where outputs must be those of the stored weights, up to the
+    rounding of the data's dtype: then only the other forms are timed.
+
     Call it outside of jit.
 
     Args:
@@ -67,7 +72,8 @@ def plan_execution(
       params: with `QTensor`, `Corrected` or `Rotated` leaves.
       inputs: of the shapes that will be run; arrays or shapes, for which ones are run.
       activations: how data become codes in the integer form: `dynamic()` by default,
-        `dynamic(digits=2)` for 16 bits, `static(readings)` for calibrated ranges.
+        `dynamic(digits=2)` for 16 bits, `static(readings)` for calibrated ranges, None
+        to leave the data as they are (weight-only quantization).
       probe: times functions; replace it to decide otherwise. It is called with the
         forms of each kind of site, then with "dense" and "planned" for the model.
 
@@ -77,7 +83,7 @@ def plan_execution(
       also names sites without calibrated ranges since no data reached them.
 
     Raises:
-      TypeError: `activations` are none.
+      TypeError: `activations` are neither made by these nor None.
       ValueError: no leaf is quantized, or `activations` are not symmetric codes of at
         most 8 bits.
 
@@ -92,9 +98,9 @@ def plan_execution(
     check_arrays("plan_execution", "params", params)
     check_arrays("plan_execution", "inputs", inputs)
     check_untraced("plan_execution", params=params, inputs=inputs)
-    check_activations("plan_execution", activations)
     check_takes("plan_execution", "probe", probe, 1, "See core.timing.Probe.")
-    _check_codes("plan_execution", activations)
+    if activations is not None:
+        _check_codes("plan_execution", activations)
     leaves = named_leaves(params)
     quantized = [name for name, leaf in leaves.items() if isinstance(leaf, WITH_CODES)]
     if not quantized:
@@ -111,7 +117,8 @@ def plan_execution(
     choices = _choices(stops, activations, probe)
     running = in_forms(fn, {choice.site: forms[choice.form] for choice in choices})
     dense_leaves, seconds = _settle(_trial(running, params, inputs, probe), gains(choices))
-    report = plan_report(params, choices, dense_leaves, seconds, activations.unreached)
+    unreached = activations.unreached if activations else ()
+    report = plan_report(params, choices, dense_leaves, seconds, unreached)
     return ExecutionPlan(choices, dense_leaves, seconds, activations, device(), report)
 
 
@@ -208,14 +215,15 @@ def _stops(fn: Model, params: Params, inputs: tuple[Any, ...]) -> list[_Stop]:
 
 
 def _choices(
-    stops: Sequence[_Stop], activations: Activations, probe: Probe
+    stops: Sequence[_Stop], activations: Activations | None, probe: Probe
 ) -> tuple[ChosenForm, ...]:
     """Times each kind of site once and chooses its fastest form."""
     forms = by_name(activations)
     timed: dict[Any, Mapping[str, float]] = {}
     choices = []
     for stop in stops:
-        names, reason = possible(stop.site, stop.weight, activations)
+        names, reason = possible(stop.site, stop.weight, activations or dynamic())
+        names = tuple(name for name in names if name in forms)
         key = _kind(stop, names)
         if key not in timed:
             timed[key] = probe(_candidates(stop, {name: forms[name] for name in names}))
@@ -249,6 +257,7 @@ def _candidates(stop: _Stop, forms: Mapping[str, Form]) -> dict[str, Callable[[]
 
 
 def _check_codes(caller: str, activations: Activations) -> None:
+    check_activations(caller, activations)
     spec = activations.spec
     if not are_signs(spec) and not (isinstance(spec.levels, Integers) and spec.symmetric):
         raise ValueError(

@@ -12,7 +12,6 @@ import jax
 from jaxcompress.core.kinds import check_kind, check_model
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph import Site, rewrite
-from jaxcompress.quantize.execution.activations import dynamic
 from jaxcompress.quantize.execution.choices import ExecutionPlan
 from jaxcompress.quantize.execution.forms import Form, by_name
 
@@ -28,8 +27,8 @@ def run(fn: Model, plan: ExecutionPlan) -> Model:
 
     Args:
       fn: the model that was planned.
-      plan: what `plan_execution(fn, params, *inputs)` gave; `plan.activations` become
-        codes as it was planned.
+      plan: what `plan_execution(fn, params, *inputs)` gave; data become codes by
+        `plan.activations`, as it was planned.
 
     Returns:
       Function of the same arguments and outputs, for the quantized params or
@@ -64,7 +63,7 @@ def run(fn: Model, plan: ExecutionPlan) -> Model:
 
 def in_forms(fn: Model, forms: Mapping[str, Form]) -> Model:
     """Rewrites the model so that each named site runs in its form."""
-    other = by_name(dynamic())["materialized"]
+    other = by_name(None)["materialized"]
 
     def replacement(site: Site, apply: Callable[..., Any], data: Array, weight):
         return forms.get(site.name, other)(site, apply, data, weight)

@@ -159,6 +159,25 @@ def test_forms_agree_with_the_fake_quantized_model(model, spec):
         )
 
 
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+@pytest.mark.parametrize("spec", [int8(), formats.binary()], ids=lambda spec: spec.name)
+def test_without_activations_no_form_rounds_the_data(model, spec):
+    """Whatever is fastest, outputs are those of the arrays that the codes stand for."""
+    params = quantized(model, spec)
+    for order in (("bits", "integer", "scaled"), ("materialized",)):
+        chosen = plan_execution(
+            model.fn, params, model.x, activations=None, probe=prefer(*order, "planned")
+        )
+        (choice,) = chosen.choices
+        assert set(choice.seconds) <= {"scaled", "materialized", "dense"}
+        found = jax.jit(run(model.fn, chosen))(params, model.x)
+        atol = 64 * EPS * magnitude(model, params) + 1e-7
+        np.testing.assert_allclose(
+            found, model.fn(jc.materialize(params), model.x), rtol=0, atol=atol
+        )
+    assert chosen.activations is None
+
+
 def test_integer_products_are_integer():
     """The program that runs multiplies int8 by int8 into int32."""
     model = MODELS[0]

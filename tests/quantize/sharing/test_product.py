@@ -314,7 +314,7 @@ def test_programs_run_with_it():
     params = {"w": quantized(), "v": codes}
     x = jnp.asarray(RANDOM.normal(size=(4, 12)), jnp.float32)
     expected = model(jc.materialize(params), x)
-    fast = jc.quantize.run(model, jc.quantize.plan_execution(model, params, x))
+    fast = jc.quantize.run(model, jc.quantize.plan_execution(model, params, x, activations=None))
     for found in (jc.materialized(model), jax.jit(jc.materialized(model)), fast):
         np.testing.assert_allclose(found(params, x), expected, rtol=1e-5, atol=1e-5)
     restacked = jc.restack({"w": quantized(np.stack([WEIGHT] * 2), axes=LAYERS)}, LAYERS)
