@@ -29,6 +29,7 @@ from jaxcompress.validate.leakage.calibration import check_calibration
 from jaxcompress.validate.pairing import check_paired
 from jaxcompress.validate.results import Evaluation
 from jaxcompress.validate.skewed import skewed_mean_interval
+from jaxcompress.validate.words import against_margin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,24 +251,11 @@ def verdict(low: float, high: float, *, margin: float = 0.01) -> str:
     if low > high:
         raise ValueError(f"verdict(low={low}, high={high}) needs low <= high.")
     check_inside("verdict", "margin", margin, 0, 1)
-    size = _points(margin)
-    loss = f"{-100 * high:.2f} to {-100 * low:.2f} points"
-    gain = f"{100 * low:.2f} to {100 * high:.2f} points"
-    if -margin < low and high < margin:
-        return f"the same within {size}"
-    if high <= -margin:
-        return f"worse by {loss}"
-    if low >= margin:
-        return f"better by {gain}"
-    if high < 0:
-        return f"a loss of {loss}; too few examples to tell whether it reaches {size}"
-    if low > 0:
-        return f"a gain of {gain}; too few examples to tell whether it reaches {size}"
-    if -margin < low:
-        return f"no loss of {size} or more"
-    if high < margin:
-        return f"too few examples to rule out a loss of {size}"
-    return "too few examples to tell"
+    return against_margin(low, high, margin, _span, _points(margin))
+
+
+def _span(near: float, far: float) -> str:
+    return f"{100 * near:.2f} to {100 * far:.2f} points"
 
 
 def _points(fraction: float) -> str:

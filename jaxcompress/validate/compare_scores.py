@@ -17,6 +17,7 @@ from jaxcompress.validate.resampling import resampled_interval
 from jaxcompress.validate.results import Evaluation
 from jaxcompress.validate.scores import RESAMPLES, Score
 from jaxcompress.validate.skewed import skewed_mean_interval
+from jaxcompress.validate.words import not_decided
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ class ScoreComparison:
         if low == high == 0:
             return "no difference on these examples"
         if low <= 0 <= high:
-            return f"no difference of {self.metric} shown: {low:.3g} to {high:.3g}"
+            return not_decided(self.metric, low, high)
         direction = "higher" if low > 0 else "lower"
         quality = "better" if (low > 0) == self.higher_is_better else "worse"
         near, far = sorted((abs(low), abs(high)))
@@ -127,7 +128,7 @@ def compare_scores(
       >>> one = evaluate(fn, jnp.float32(1), x, x, squares)
       >>> other = evaluate(fn, jnp.float32(2), x, x, squares)
       >>> jc.validate.compare_scores(one, other, "loss").verdict
-      'no difference of loss shown: -10.5 to 64.9'
+      'not decided: the interval of the loss difference reaches from −10.5 to +64.9'
 
     Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13, of
     pairs; `paired_interval` and `skewed_mean_interval` of means.

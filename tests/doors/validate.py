@@ -6,7 +6,7 @@ import numpy as np
 
 import jaxcompress as jc
 from tests.doors.table import Doors
-from tests.doors.values import FUNCTION, NONE, NUMBER, SIZE, TEXT, TREE, WHOLE
+from tests.doors.values import BOOL, FUNCTION, NONE, NUMBER, SIZE, TEXT, TREE, WHOLE
 
 LOGITS = jnp.ones((2, 3))
 
@@ -75,6 +75,8 @@ DOORS = Doors(
             "reference": cross_validation,
             "candidate": cross_validation,
             "name": lambda: "score",
+            "margin": lambda: 0.1,
+            "higher_is_better": lambda: True,
         },
         "validate.splits.listed": {"folds": lambda: [([0], [1])]},
         "validate.splits.stratified_grouped_k_fold": {"labels": lambda: [0, 1] * 5},
@@ -84,6 +86,7 @@ DOORS = Doors(
         "fn": FUNCTION,
         "params": TREE,
         "ignore": WHOLE | {"None"},
+        "higher_is_better": BOOL,
         "low": NUMBER,
         "high": SIZE,
         "split": FUNCTION,
@@ -96,6 +99,8 @@ DOORS = Doors(
     # Labels of any shape, () among them.
     exceptions={
         ("validate.counted", "labels"): NUMBER - SIZE,
+        # In the unit of the score.
+        ("validate.cross_validation.compare_folds", "margin"): SIZE,
         # Without a seed the order stays.
         ("validate.splits.k_fold", "seed"): NONE,
         ("validate.splits.stratified_k_fold", "seed"): NONE,

@@ -148,7 +148,9 @@ def test_a_comparison_says_what_its_interval_allows():
     assert worse.verdict.startswith("worse: loss higher by 0.")
     assert better.verdict.startswith("better: loss lower by 0.")
     assert gain.verdict.startswith("better: score higher by 0.")
-    assert unclear.verdict.startswith("no difference of loss shown: -0.")
+    assert unclear.verdict.startswith(
+        "not decided: the interval of the loss difference reaches from −0."
+    )
     assert same.verdict == "no difference on these examples"
     for each in (worse, better, gain, unclear):
         assert each.interval[0] <= each.difference <= each.interval[1]

@@ -82,4 +82,4 @@ def test_differences_of_bools_are_compared_exactly():
     )
     found = validate.compare_scores(one, other, "accuracy")
     assert found.interval == validate.paired_interval(0, 2, 40)
-    assert found.verdict.startswith("no difference of accuracy shown")
+    assert found.verdict.startswith("not decided: the interval of the accuracy difference")

@@ -39,7 +39,9 @@ def test_the_interval_and_the_test_are_scipys_with_another_variance():
     t = stats.ttest_1samp(differences, 0).statistic / np.sqrt(1 + 5 / 4)
     np.testing.assert_allclose(compared.p_value, 2 * stats.t.sf(abs(t), 4), rtol=1e-9)
     np.testing.assert_allclose(compared.difference, differences.mean(), rtol=1e-9)
-    assert compared.to_json()["verdict"].startswith("no difference of score shown")
+    assert compared.to_json()["verdict"].startswith(
+        "not decided: the interval of the score difference reaches from −0.0"
+    )
     assert compared.finding().figures[0].interval == compared.interval
 
 
@@ -54,6 +56,82 @@ def test_equal_differences_have_no_spread(shift, verdict):
     assert compared.verdict.startswith(verdict)
     assert compared.p_value == (shift == 0)
     assert compared.interval == (shift, shift)
+
+
+MARGINS = {
+    # By shifts of the mean; half an interval is t(0.975, 4) · 0.01 · sqrt(1/5 + 1/4).
+    0.01: ("the same within 0.05", "holds"),
+    0.04: ("a gain of 0.0214 to 0.0586; too few examples to tell whether it", "holds"),
+    0.2: ("better by 0.181 to 0.219", "holds"),
+    -0.04: ("a loss of 0.0214 to 0.0586; too few examples to tell whether it", "undecided"),
+    -0.2: ("worse by 0.181 to 0.219", "fails"),
+}
+
+
+@pytest.mark.parametrize(("shift", "said"), MARGINS.items())
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_a_margin_is_judged_as_by_the_other_comparisons(shift, said, higher_is_better):
+    noise = 0.01 * np.array([-1.0, 1.0, 0.0, 1.0, -1.0])
+    sign = 1 if higher_is_better else -1
+    compared = cross_validation.compare_folds(
+        of_scores(ONE, FOLDS),
+        of_scores(ONE + sign * shift + noise, FOLDS),
+        "score",
+        margin=0.05,
+        higher_is_better=higher_is_better,
+    )
+    finding = compared.finding()
+    words, verdict = said
+    assert compared.verdict.startswith(words)
+    assert finding.verdict == verdict
+    assert finding.statement.endswith("A loss of 0.05 or more was to be ruled out.")
+    assert bool(finding.needs) == (verdict == "undecided")
+    record = compared.to_json()
+    assert (record["margin"], record["higher_is_better"]) == (0.05, higher_is_better)
+    low, high = compared.gain
+    assert (low > -0.05) == (words[:8] not in ("worse by", "a loss o"))
+    assert low < sign * compared.difference < high
+
+
+def test_a_wide_interval_is_no_claim_that_nothing_changed():
+    wide = of_scores(ONE + np.array([0.3, -0.2, 0.1, -0.3, 0.2]), FOLDS)
+    compare = cross_validation.compare_folds
+    judged = compare(of_scores(ONE, FOLDS), wide, "score", margin=0.01, higher_is_better=True)
+    assert judged.verdict == "too few examples to tell"
+    assert str(judged) == ("score +0.02 [−0.4621, +0.5021] on 5 folds: too few examples to tell")
+    assert judged.finding().verdict == "undecided"
+    open_ended = compare(of_scores(ONE, FOLDS), wide, "score")
+    assert open_ended.verdict.startswith("not decided: the interval of the score difference")
+    assert open_ended.finding().verdict == "measured"
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict"), [(0.0, "undecided"), (0.5, "undecided"), (-0.5, "fails")]
+)
+def test_folds_without_spread_rule_no_loss_out(shift, verdict):
+    found = cross_validation.compare_folds(
+        of_scores(np.ones(5), FOLDS),
+        of_scores(np.ones(5) + shift, FOLDS),
+        "score",
+        margin=0.1,
+        higher_is_better=True,
+    ).finding()
+    assert found.verdict == verdict
+    assert (verdict == "fails") or "no spread" in found.needs[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"margin": 0.1}, "needs both or neither"),
+        ({"higher_is_better": False}, "needs both or neither"),
+        ({"margin": 0, "higher_is_better": True}, r"\(margin=0\)"),
+    ],
+)
+def test_a_margin_has_a_direction(given, said):
+    result = of_scores(ONE, FOLDS)
+    with pytest.raises(ValueError, match=f"compare_folds.*{said}"):
+        cross_validation.compare_folds(result, result, "score", **given)
 
 
 def test_the_corrected_test_keeps_its_level_where_the_plain_one_does_not():
