@@ -43,9 +43,7 @@ class Course:
         bad = np.flatnonzero(~np.isfinite(block))
         if bad.size and not may_be_nan:
             raise FloatingPointError(
-                f"fit: the loss of step {before + bad[0] + 1} is {block[bad[0]]}. Lower the "
-                "learning rate, look for NaN in the examples, or skip such steps with "
-                "optimizers.skip_nonfinite(optimizer)."
+                f"fit: the loss of step {before + bad[0] + 1} is {block[bad[0]]}."
             )
         self.losses.append(block)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxcompress.core.batches import count_of, in_batches, whole_rows
 from jaxcompress.core.checks import check_concrete, check_count, check_fits, is_number
+from jaxcompress.core.finite import NotFiniteError, not_finite
 from jaxcompress.core.kinds import check_function, check_iterable, check_kind
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params, PyTree
@@ -105,8 +106,9 @@ def evaluate(
       TypeError: what is no model, array, label or metric.
       ValueError: what `predict` raises; shapes that do not fit; a label out of range;
         outputs hold NaN or +inf, or a metric's statistics
-        are not finite: the message names the first example; a metric is not defined for
-        these examples, as an AUC is not for one class.
+        are not finite: the message names the first example, and the inputs or targets
+        where these are not finite; a metric is not defined for these examples, as an
+        AUC is not for one class.
 
     Example:
       >>> classifier, labels = lambda params, x: x @ params, jnp.array([0, 1])
@@ -162,8 +164,13 @@ def evaluate_each(
             arrays = jax.tree.map(np.asarray, inputs)
             marks = digests(arrays, as_traced), digests(targets, as_traced)
         bad, statistics = predict(judged, params, (inputs, targets), batch_size=batch_size)
-        _check_usable(bad)
-        scores = {each.name: Score(each, statistics[each.name]) for each in metrics}
+        _check_usable(bad, inputs)
+        try:
+            scores = {each.name: Score(each, statistics[each.name]) for each in metrics}
+        except NotFiniteError as error:
+            if said := not_finite("targets", targets):
+                raise NotFiniteError(f"evaluate(targets): {said}") from error
+            raise
         yield Evaluation(scores, *marks)
 
 
@@ -177,11 +184,12 @@ def _count(inputs: PyTree, targets: PyTree) -> int:
     return n
 
 
-def _check_usable(bad: np.ndarray) -> None:
+def _check_usable(bad: np.ndarray, inputs: PyTree) -> None:
     if bad.any():
-        raise ValueError(
+        said = not_finite("inputs", inputs, among=bad)
+        raise NotFiniteError(
             f"evaluate(fn): the outputs of {bad.sum()} of {len(bad)} examples hold NaN or +inf,"
-            f" the first is example {bad.argmax()}. Look for an overflow in the model."
+            f" the first is example {bad.argmax()}. {said or 'Look for an overflow in the model.'}"
         )
 
 

@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import KnownValueError
+from jaxcompress.core.finite import NotFiniteError
 from jaxcompress.core.kinds import check_numeric
 from jaxcompress.core.labels import check_ignore, class_labels, counted
 from jaxcompress.core.labels import cross_entropy as log_loss
@@ -127,7 +128,7 @@ def checked_logits(callable_name: str, argument: str, logits: ArrayLike) -> Arra
         values = np.asarray(logits).astype(np.float32)
         bad = np.flatnonzero(np.any(np.isnan(values) | np.isposinf(values), axis=-1))
         if bad.size:
-            raise ValueError(
+            raise NotFiniteError(
                 f"{callable_name}({argument}): {bad.size} of {logits.shape[0]} rows hold NaN or"
                 f" +inf, the first is row {bad[0]}. Look for an overflow in the model."
             )

@@ -87,15 +87,41 @@ def test_the_last_step_is_looked_at():
 def test_a_loss_that_is_not_finite_stops_the_run_by_name():
     x, labels = tasks.examples(8)
     x[3] = np.nan
-    with pytest.raises(FloatingPointError, match=r"the loss of step 1 is nan. Lower the learning"):
+    with pytest.raises(
+        FloatingPointError, match=r"step 1 is nan\. The examples at '0' .* example 3\."
+    ):
         fitted((x, labels))
     schedule = lambda count: jnp.where(count == 5, jnp.inf, 0.1)  # noqa: E731
-    with pytest.raises(FloatingPointError, match="the loss of step 7 is nan"):
+    with pytest.raises(FloatingPointError, match=r"step 7 is nan\. Lower the learning"):
         fitted(recipe=tasks.recipe(optax.sgd(schedule)))
     with pytest.raises(FloatingPointError, match="the figure watched is nan after step 12"):
         fitted(watch=jc.train.Watch(lambda params: np.nan))
     with pytest.raises(TypeError, match=r"Watch\(figure=...\) gives None, which must be a number"):
         fitted(watch=jc.train.Watch(lambda params: None))
+
+
+@pytest.mark.parametrize("place", [np.asarray, jnp.asarray])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_examples_that_are_not_finite_are_named(place, wrong):
+    x, targets = tasks.examples(16)[0], np.zeros((16, 3), np.float32)
+    targets[[5, 9], 1] = wrong
+    objective = jc.train.objectives.supervised(
+        tasks.model, lambda outputs, targets: tasks.squared(outputs, targets).sum(-1)
+    )
+    said = r"is (nan|inf)\. The examples at '1' hold NaN or infinity in 2 of 16 .* example 5\."
+    with pytest.raises(FloatingPointError, match=said):
+        fitted((place(x), place(targets)), jc.train.Recipe(objective, optax.sgd(0.1)))
+
+
+def test_missing_values_that_a_model_fills_in_are_no_fault():
+    x, labels = tasks.examples(16)
+    x[3] = np.nan
+    objective = jc.train.objectives.supervised(
+        lambda params, x: tasks.model(params, jnp.nan_to_num(x)), jc.distill.outputs.hard_targets
+    )
+    assert np.all(
+        np.isfinite(fitted((x, labels), jc.train.Recipe(objective, optax.sgd(0.1))).losses)
+    )
 
 
 def test_a_guard_skips_such_steps():

@@ -145,6 +145,24 @@ def test_evaluate_refuses_what_it_cannot_judge():
         evaluate(identity, {}, np.array([[0, 0], [-np.inf, 0]], np.float32), np.zeros(2, int))
 
 
+def test_data_that_are_not_finite_are_named():
+    x = np.ones((4, 2), np.float32)
+    blank = x.copy()
+    blank[2, 1] = np.nan
+    squares = [metrics.loss(lambda outputs, targets: jnp.sum((outputs - targets) ** 2, -1))]
+    said = r"example 2\. The inputs at 'x' hold NaN or infinity in 1 of 4 .* example 2\. Leave"
+    with pytest.raises(ValueError, match=said):
+        evaluate(lambda params, inputs: inputs["x"], {}, {"x": blank}, x, squares)
+    said = r"evaluate\(targets\): The targets hold NaN or infinity in 1 of 4 .* example 2"
+    with pytest.raises(ValueError, match=said):
+        evaluate(identity, {}, x, blank, squares)
+    with pytest.raises(ValueError, match=r"loss\(targets\): The targets hold NaN"):
+        squares[0](x, blank)
+    # Data of other examples are not blamed for an overflow.
+    with pytest.raises(ValueError, match=r"example 0\. Look for an overflow"):
+        evaluate(lambda params, x: jnp.nan_to_num(x).at[0].set(jnp.inf), {}, blank, x, squares)
+
+
 def test_examples_left_out_are_not_even_computed():
     seen, labels = [], np.array([0, -100, 1])
 

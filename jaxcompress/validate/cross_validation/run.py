@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxcompress.core.batches import count_of, whole_rows
 from jaxcompress.core.checks import KnownValueError, check_concrete, check_count, check_fits
+from jaxcompress.core.finite import NotFiniteError, not_finite
 from jaxcompress.core.kinds import check_key, check_takes
 from jaxcompress.core.progress import bar
 from jaxcompress.core.types import Fit, Key, PyTree
@@ -65,8 +66,8 @@ def cross_validate(
     Raises:
       TypeError: an argument is of another kind; what `evaluate` gives is no such dict.
       ValueError: arrays disagree on n, a fold is wrong (see `splits.listed`), a value
-        has another first axis than n or is not finite. The first two are found before
-        anything is trained.
+        has another first axis than n or is not finite; then data that are not finite
+        are named. The first two are found before anything is trained.
 
     Example:
       >>> x = jnp.arange(8.0)
@@ -104,12 +105,17 @@ def on_folds(
     """What `cross_validate` gives, of checked arguments and one key per fold."""
     data = whole_rows(data)
     reason = _unfit(data) if at_once != 0 else "at_once is 0"
-    if not reason:
-        found = _in_one_program(fit, evaluate, data, folds, keys, at_once or len(folds))
-        if not isinstance(found, str):
-            return CrossValidation(tuple(folds), tuple(found))
-        reason = found
-    return CrossValidation(tuple(folds), _in_turn(fit, evaluate, data, folds, keys), reason)
+    try:
+        if not reason:
+            found = _in_one_program(fit, evaluate, data, folds, keys, at_once or len(folds))
+            if not isinstance(found, str):
+                return CrossValidation(tuple(folds), tuple(found))
+            reason = found
+        return CrossValidation(tuple(folds), _in_turn(fit, evaluate, data, folds, keys), reason)
+    except NotFiniteError as error:
+        if said := not_finite("data", data):
+            raise NotFiniteError(f"cross_validate(data): {said}") from error
+        raise
 
 
 def _in_one_program(
@@ -220,10 +226,10 @@ def _check_finite(values: Values, number: int, fold: Fold) -> None:
     """Raises where outputs or values are not finite; takes out what only says so."""
     usable = values.pop(USABLE, np.ones(fold.test.size, bool))
     if not usable.all():
-        raise ValueError(
+        raise NotFiniteError(
             f"cross_validate(evaluate): in fold {number} the model's outputs of {np.sum(~usable)} "
             f"of {usable.size} examples hold NaN or +inf, the first is example "
-            f"{fold.test[usable.argmin()]}. Training diverged there, or the data hold NaN."
+            f"{fold.test[usable.argmin()]}. Training diverged there."
         )
     for name, value in values.items():
         # By JAX, to which bfloat16 is a floating dtype.
@@ -231,7 +237,7 @@ def _check_finite(values: Values, number: int, fold: Fold) -> None:
             continue
         bad = ~np.isfinite(value).reshape(len(value), -1).all(-1)
         if bad.any():
-            raise ValueError(
+            raise NotFiniteError(
                 f"cross_validate(evaluate): in fold {number} {name!r} is not finite for "
                 f"{bad.sum()} of {bad.size} examples, the first is example "
                 f"{fold.test[bad.argmax()]}. Training diverged there, or the example is rated "

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.checks import check_fits
+from jaxcompress.core.finite import NotFiniteError, not_finite
 from jaxcompress.core.kinds import check_function, check_takes, check_text
 from jaxcompress.core.messages import shown
 from jaxcompress.core.types import Array, PyTree
@@ -148,7 +149,12 @@ class Metric:
             )
         statistics = jax.device_get(self.measured(outputs, targets))
         check_fits(self.name, outputs=outputs, targets=targets)
-        return self.value(checked_statistics(self.name, statistics))
+        try:
+            return self.value(checked_statistics(self.name, statistics))
+        except NotFiniteError as error:
+            if said := not_finite("targets", targets):
+                raise NotFiniteError(f"{self.name}(targets): {said}") from error
+            raise
 
     def measured(self, outputs: PyTree, targets: PyTree) -> Statistics:
         """What `per_example` gives, half precision as float32, which NumPy knows."""
@@ -270,7 +276,7 @@ def checked_statistics(name: str, statistics: Any) -> Statistics:
         if not finite.all():
             first = np.flatnonzero(~finite)[0]
             label = f"{name} ({key})" if key else name
-            raise ValueError(
+            raise NotFiniteError(
                 f"{label} is not finite for {np.sum(~finite)} of {len(part)} examples, the first"
                 f" is example {first}: {shown(part[first])}. Look for an overflow in the model, or"
                 " a target that it rules out."

@@ -408,13 +408,13 @@ def test_operations_of_calls_count_once_per_call():
     assert two == 2 * one > 4
 
 
-def judged(labels, x=None, metric=None, **how):
+def judged(labels, x=None, metric=None, model=(-1.0, 1.0), **how):
     """Two folds of a model that answers by the sign of its input."""
     x = np.linspace(-1, 1, 8, dtype=np.float32)[:, None] if x is None else x
     metric = metric or jc.validate.metrics.accuracy()
     evaluate = cross_validation.evaluating(lambda model, x: model[None] * x, [metric])
     return jc.validate.cross_validate(
-        lambda examples, weights, key: jnp.array([-1.0, 1.0]),
+        lambda examples, weights, key: jnp.array(model),
         evaluate,
         (x, labels),
         splits.k_fold(8, folds=2),
@@ -440,8 +440,11 @@ def test_targets_that_are_no_bools_are_refused_in_a_program_too():
 def test_nan_is_no_answer(at_once):
     x = np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
     x[3] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
+    said = r"cross_validate\(data\): The data at '0' hold NaN or infinity in 1 of 8 .* example 3\."
+    with pytest.raises(ValueError, match=said):
         judged(np.arange(8) // 4, x, at_once=at_once)
+    with pytest.raises(ValueError, match=r"Training diverged there\.|Look for an overflow"):
+        judged(np.arange(8) // 4, model=(-np.inf, np.inf), at_once=at_once)
     assert judged(np.arange(8) // 4).names == ("accuracy",)
 
 
