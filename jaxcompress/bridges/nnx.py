@@ -18,7 +18,7 @@ from jaxcompress.core import exports
 from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.types import Key, Params, PyTree
-from jaxcompress.graph.surgery.shrink import slice_params
+from jaxcompress.graph.surgery.cutting import slice_params
 
 try:
     from flax import nnx

@@ -22,10 +22,11 @@ from jaxcompress.graph.surgery.check import (
     difference,
     refuse_more_than_rounding,
 )
+from jaxcompress.graph.surgery.cutting import slice_params
 from jaxcompress.graph.surgery.divisors import Divisors, means_over
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.graph.surgery.resolving import resolve
-from jaxcompress.graph.surgery.shrink import shrink, slice_params
+from jaxcompress.graph.surgery.shrink import shrink
 from jaxcompress.graph.surgery.walk import couple
 from jaxcompress.structure.amounts.amount import Amount
 from jaxcompress.structure.cut import Cut, check_cut

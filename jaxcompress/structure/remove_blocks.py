@@ -12,8 +12,8 @@ from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.blocks import residual_blocks, with_block_gates
 from jaxcompress.graph.surgery.check import checked_difference
+from jaxcompress.graph.surgery.cutting import slice_params
 from jaxcompress.graph.surgery.depth import without_blocks
-from jaxcompress.graph.surgery.shrink import slice_params
 from jaxcompress.structure.importance.depth import DepthImportance, DepthScores
 from jaxcompress.structure.parts import DepthReport, parts
 from jaxcompress.structure.smaller import SmallerModel

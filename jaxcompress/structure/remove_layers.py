@@ -12,8 +12,8 @@ from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.check import checked_difference
+from jaxcompress.graph.surgery.cutting import slice_params
 from jaxcompress.graph.surgery.depth import without_layers
-from jaxcompress.graph.surgery.shrink import slice_params
 from jaxcompress.graph.surgery.stacks import Stack, Stacks, stacks, with_layer_gates
 from jaxcompress.structure.importance.depth import DepthImportance, DepthScores
 from jaxcompress.structure.parts import DepthReport, Part, parts

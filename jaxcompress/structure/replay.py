@@ -7,8 +7,9 @@ import jax
 
 from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params, PyTree
+from jaxcompress.graph.surgery.cutting import slice_params
 from jaxcompress.graph.surgery.removal import Removal, as_removals
-from jaxcompress.graph.surgery.shrink import shrink, slice_params
+from jaxcompress.graph.surgery.shrink import shrink
 
 
 class Replayed(NamedTuple):

@@ -18,10 +18,11 @@ from jaxcompress.core.types import Model, Params
 from jaxcompress.graph.cost import cost
 from jaxcompress.graph.program import trace
 from jaxcompress.graph.surgery.couplings import Couplings
+from jaxcompress.graph.surgery.cutting import slice_params
 from jaxcompress.graph.surgery.dims import Dim, concatenation, root
 from jaxcompress.graph.surgery.families import Family
 from jaxcompress.graph.surgery.removal import Removal
-from jaxcompress.graph.surgery.shrink import shrink, slice_params
+from jaxcompress.graph.surgery.shrink import shrink
 
 Widths = dict[str, int]
 """Units that stay, by family name."""

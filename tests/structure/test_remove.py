@@ -406,6 +406,13 @@ def test_differences_are_relative_to_the_largest_entry():
     assert difference({"a": jnp.zeros((0, 2))}, {"a": jnp.zeros((0, 2))}) == 0.0
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_no_other_output_hides_what_is_not_finite(wrong):
+    one = [jnp.array([2.0]), jnp.array([1.0, wrong])]
+    assert not difference(one, [jnp.array([1.0]), jnp.array([1.0, 1.0])]) < np.inf
+    assert np.isnan(difference(one, one))
+
+
 @pytest.mark.parametrize("wrong", [1.001, np.nan])
 def test_a_smaller_program_that_computes_something_else_is_refused(wrong):
     right = jnp.array([1.0, 2.0])

@@ -17,7 +17,7 @@ from jaxcompress.core.kinds import check_function, check_kind
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import key_name
 from jaxcompress.core.types import Params, PyTree
-from jaxcompress.graph.surgery.shrink import slice_params
+from jaxcompress.graph.surgery.cutting import slice_params
 
 _LAYERS: Readings = {
     equinox.nn.Linear: readings.linear,

@@ -26,6 +26,8 @@ from jaxcompress.graph.surgery.compensation import Compensated as Compensated
 from jaxcompress.graph.surgery.compensation import Consumer as Consumer
 from jaxcompress.graph.surgery.compensation import compensate as compensate
 from jaxcompress.graph.surgery.compensation import compensated as compensated
+from jaxcompress.graph.surgery.cutting import slice_params as slice_params
+from jaxcompress.graph.surgery.cutting import zero_params as zero_params
 from jaxcompress.graph.surgery.depth import without_blocks as without_blocks
 from jaxcompress.graph.surgery.depth import without_layers as without_layers
 from jaxcompress.graph.surgery.gates import open_gates as open_gates
@@ -33,8 +35,6 @@ from jaxcompress.graph.surgery.gates import reading as reading
 from jaxcompress.graph.surgery.gates import with_unit_gates as with_unit_gates
 from jaxcompress.graph.surgery.shrink import masked as masked
 from jaxcompress.graph.surgery.shrink import shrink as shrink
-from jaxcompress.graph.surgery.shrink import slice_params as slice_params
-from jaxcompress.graph.surgery.shrink import zero_params as zero_params
 from jaxcompress.graph.surgery.stacks import Stack as Stack
 from jaxcompress.graph.surgery.stacks import Stacks as Stacks
 from jaxcompress.graph.surgery.stacks import stacks as stacks

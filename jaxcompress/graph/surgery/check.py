@@ -4,12 +4,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params, PyTree
+from jaxcompress.graph.surgery.cutting import slice_params, zero_params
 from jaxcompress.graph.surgery.removal import Removal, require_removal
-from jaxcompress.graph.surgery.shrink import masked, shrink, slice_params, zero_params
+from jaxcompress.graph.surgery.shrink import masked, shrink
 
 
 class RemovalCheck(NamedTuple):
@@ -65,9 +67,15 @@ def difference(outputs: PyTree, expected: PyTree) -> float:
     Arrays that are smaller in one are left out: new params of a training step.
     """
     everything = zip(jax.tree.leaves(outputs), jax.tree.leaves(expected), strict=True)
-    pairs = [(one, other) for one, other in everything if jnp.shape(one) == jnp.shape(other)]
-    largest = max((_largest(wanted) for _, wanted in pairs), default=0.0)
-    worst = max((_largest(_real(given) - _real(wanted)) for given, wanted in pairs), default=0.0)
+    pairs = [
+        (_on_host(one), _on_host(other))
+        for one, other in everything
+        if np.shape(one) == np.shape(other)
+    ]
+    # A difference of infinities is a NaN, one beyond the dtype infinite; both are told.
+    with np.errstate(invalid="ignore", over="ignore"):
+        worst = _largest([given - wanted for given, wanted in pairs])
+    largest = _largest([wanted for _, wanted in pairs])
     return worst / largest if largest else worst
 
 
@@ -97,11 +105,11 @@ def _half_the_digits(outputs: PyTree) -> float:
     return float(max(digits, default=0.0)) ** 0.5
 
 
-def _largest(x) -> float:
-    real = _real(x)
-    # The maximum alone may lose a NaN, as `core.numerics.largest_magnitude` explains.
-    return float("nan") if jnp.any(jnp.isnan(real)) else float(jnp.max(jnp.abs(real), initial=0))
+def _largest(arrays: list[np.ndarray]) -> float:
+    """The largest magnitude of all entries, NaN where one is."""
+    return float(np.max([np.max(np.abs(array), initial=0) for array in arrays], initial=0))
 
 
-def _real(x):
-    return jnp.asarray(x, jnp.result_type(x, jnp.float32))
+def _on_host(x) -> np.ndarray:
+    # With NumPy, since JAX compiles each step of a difference anew for every shape.
+    return np.asarray(x, jnp.result_type(x, jnp.float32))

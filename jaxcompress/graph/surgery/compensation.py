@@ -28,11 +28,12 @@ from jaxcompress.graph.surgery.consumers import (
     contribution,
     summing_records,
 )
+from jaxcompress.graph.surgery.cutting import slice_params
 from jaxcompress.graph.surgery.divisors import divisor_edits
 from jaxcompress.graph.surgery.kept import RemovedIndices
 from jaxcompress.graph.surgery.removal import Removal, require_removal
 from jaxcompress.graph.surgery.resolving import resolve, restored
-from jaxcompress.graph.surgery.shrink import shrink, slice_params
+from jaxcompress.graph.surgery.shrink import shrink
 from jaxcompress.graph.surgery.walk import Coupled, couple
 from jaxcompress.graph.surgery.writer import Writer, inlined, written
 

@@ -9,8 +9,9 @@ from jaxcompress.core.checks import check_positive
 from jaxcompress.core.kinds import check_function
 from jaxcompress.core.timing import interleaved
 from jaxcompress.core.types import Model, Params
+from jaxcompress.graph.surgery.cutting import slice_params
 from jaxcompress.graph.surgery.removal import Removal
-from jaxcompress.graph.surgery.shrink import shrink, slice_params
+from jaxcompress.graph.surgery.shrink import shrink
 from jaxcompress.structure.amounts.amount import Amount
 from jaxcompress.structure.amounts.narrowing import down_to
 from jaxcompress.structure.widths import (
