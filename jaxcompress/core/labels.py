@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxcompress.core.checks import KnownValueError
 from jaxcompress.core.types import Array
 
 _LOWEST, _HIGHEST = np.iinfo(np.int32).min, np.iinfo(np.int32).max
@@ -49,21 +50,56 @@ def check_ignore(caller: str, ignore: int | None) -> None:
         raise ValueError(f"{caller}(ignore={ignore!r}) must be an integer label, such as -100.")
 
 
+class Shown(np.ndarray):
+    """Labels that a loss refuses by name where they are no classes.
+
+    While it is traced a loss sees no labels, and gives NaN where they are none. Who
+    finds the NaN calls it once more, on shapes and on labels in this form.
+    """
+
+
+def check_shown(
+    caller: str, argument: str, labels: object, classes: int, ignore: int | None = None
+) -> None:
+    """Raises a KnownValueError where a shown label is neither class nor ignored.
+
+    Example:
+      >>> check_shown("hard_targets", "labels", np.array([[0, 2]]), 2)
+      >>> check_shown("hard_targets", "labels", np.array([[0, 2]]).view(Shown), 2)
+      Traceback (most recent call last):
+      jaxcompress.core.checks.KnownValueError: hard_targets(labels): label 2 of example
+      0 is none of 2 classes. ...
+    """
+    if isinstance(labels, Shown) and labels.ndim:
+        said = _outside(f"{caller}({argument})", np.asarray(labels), classes, ignore)
+        if said:
+            raise KnownValueError(said)
+
+
 def check_classes(caller: str, labels: np.ndarray, classes: int) -> None:
-    """Raises a ValueError unless each label of (n,) is a class.
+    """Raises a ValueError unless each label of (n, ...) is a class.
 
     Example:
       >>> check_classes("fit_weights", np.array([0, -100]), 2)
       Traceback (most recent call last):
       ValueError: fit_weights(labels): label -100 of example 1 is none of 2 classes. ...
     """
+    if said := _outside(f"{caller}(labels)", labels, classes, None):
+        raise ValueError(said)
+
+
+def _outside(place: str, labels: np.ndarray, classes: int, ignore: int | None) -> str:
+    """Names the first label of (n, ...) that is no class and not ignored, if any."""
     outside = (labels < 0) | (labels >= classes)
-    if outside.any():
-        first = int(outside.argmax())
-        raise ValueError(
-            f"{caller}(labels): label {labels[first]} of example {first} is none of {classes} "
-            "classes. Leave out examples without a class."
-        )
+    if ignore is not None:
+        outside &= labels != ignore
+    if not outside.any():
+        return ""
+    first = tuple(np.argwhere(outside)[0])
+    return (
+        f"{place}: label {labels[first]} of example {first[0]} is none of {classes} classes. Leave "
+        "out examples without a class."
+    )
 
 
 def counted(labels: ArrayLike, *, ignore: int | None) -> Array:
@@ -133,11 +169,11 @@ def chosen_class(labels: Array, classes: int) -> Array:
     return indices == labels[..., None]
 
 
-def known_factor(labels: Array, classes: int, counts: Array) -> Array:
+def known_factor(labels: Array, classes: int, counts: ArrayLike = True) -> Array:
     """1 where the label is a class or does not count, else NaN: (...) float32.
 
     NaN is a factor and not a choice: the gradient of a chosen constant would be 0, and
     a wrong label would pass for an example that teaches nothing.
     """
     exists = (labels >= 0) & (labels < classes)
-    return jnp.where(exists | ~counts, 1.0, jnp.nan)
+    return jnp.where(exists | ~jnp.asarray(counts), 1.0, jnp.nan)

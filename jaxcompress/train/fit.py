@@ -9,11 +9,11 @@ import numpy as np
 import optax
 
 from jaxcompress.core.checks import check_concrete, check_fits
-from jaxcompress.core.finite import not_finite
 from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.progress import bar
 from jaxcompress.core.types import Params, PyTree
 from jaxcompress.optimizers.safety.guard import check_skips, has_guard
+from jaxcompress.train.causes import cause
 from jaxcompress.train.course import Course
 from jaxcompress.train.examples import example_count
 from jaxcompress.train.plan import Checkpoints, Plan, Watch
@@ -21,9 +21,6 @@ from jaxcompress.train.recipe import Recipe
 from jaxcompress.train.running import Stepper, everywhere, stepper
 from jaxcompress.train.saving import Saver, opened
 from jaxcompress.train.steps.step import BUILD, State, check_trained, initial
-
-SLOWER = "Lower the learning rate, or skip such steps with optimizers.skip_nonfinite(optimizer)."
-"""What to do about a loss that is not finite, of examples that are."""
 
 
 class Fitted(NamedTuple):
@@ -79,7 +76,8 @@ def fit(
         than a batch, integers that JAX would wrap, no leaf that trains, or checkpoints
         of another run.
       FloatingPointError: a loss or figure is not finite; the first step is named, and
-        where the examples are not finite the first of these.
+        where one is not finite, or has a label that is no class of a loss of
+        `distill`, the first of these.
         Behind `optimizers.skip_nonfinite` such steps are skipped, and more than 100 in
         a row are a ValueError.
       ImportError: there are checkpoints, and orbax is not installed.
@@ -103,8 +101,7 @@ def fit(
         try:
             state = _run(steps, everywhere(state, plan), course, plan, watch, saver)
         except FloatingPointError as error:
-            mend = not_finite("examples", examples) or SLOWER
-            raise FloatingPointError(f"{error} {mend}") from error
+            raise FloatingPointError(f"{error} {cause(recipe, params, examples)}") from error
     if watch is None:
         best, best_step = state.params, int(state.count)
     else:

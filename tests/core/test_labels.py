@@ -9,7 +9,8 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxcompress import auto, distill, quantize, validate
-from jaxcompress.core.labels import class_labels
+from jaxcompress.core.checks import KnownValueError
+from jaxcompress.core.labels import Shown, class_labels
 
 CLASSES = 3
 LOGITS = np.array([[1.0, 2.0, 4.0], [0.5, -1.0, 0.0], [3.0, 1.0, -2.0]], np.float32)
@@ -118,6 +119,36 @@ def test_labels_that_are_no_integers_are_refused(gather, labels):
 def test_the_gradient_of_a_label_outside_is_nan_and_of_the_others_finite(labels):
     grads = jax.grad(lambda x: distill.outputs.hard_targets(x, labels).sum())(jnp.asarray(LOGITS))
     np.testing.assert_array_equal(np.isnan(grads).any(axis=1), [True, False, False])
+
+
+SHOWN = {
+    "hard_targets": distill.outputs.hard_targets,
+    "smoothed_labels": distill.outputs.smoothed_labels,
+    "decoupled_targets": lambda x, labels: distill.outputs.decoupled_targets(x, -x, labels),
+    "cross_entropy": validate.cross_entropy,
+    "top_k_targets": lambda x, labels: distill.outputs.top_k_targets(
+        x, distill.outputs.TopK(np.log([[0.5]] * 3), labels[:, None], np.log([0.5] * 3))
+    ),
+    "sampled_targets": lambda x, labels: distill.outputs.sampled_targets(
+        x, distill.outputs.Draws(labels[:, None], np.ones((3, 1), np.float32))
+    ),
+}
+each_shown = pytest.mark.parametrize("loss", SHOWN.values(), ids=SHOWN)
+
+
+@each_label
+@each_shown
+def test_a_label_that_is_shown_is_refused_while_a_loss_is_traced(loss, labels):
+    with pytest.raises(KnownValueError, match=rf" {labels[0]}\b"):
+        jax.eval_shape(lambda x: loss(x, np.asarray(labels).view(Shown)), LOGITS)
+    jax.eval_shape(lambda x: loss(x, np.array([2, 0, 1]).view(Shown)), LOGITS)
+
+
+@each_label
+@pytest.mark.parametrize("loss", ["top_k_targets", "sampled_targets"])
+def test_an_index_outside_gives_nan_and_never_counts_from_the_end(loss, labels):
+    found = SHOWN[loss](LOGITS, np.asarray(labels))
+    np.testing.assert_array_equal(np.isnan(found), [True, False, False])
 
 
 IGNORING = {

@@ -124,6 +124,26 @@ def test_missing_values_that_a_model_fills_in_are_no_fault():
     )
 
 
+@pytest.mark.parametrize("place", [np.asarray, jnp.asarray])
+@pytest.mark.parametrize("wrong", [3, -1, 2**31 - 1])
+def test_a_label_that_is_no_class_is_named(place, wrong):
+    x, labels = tasks.examples(40)
+    labels[[5, 9]] = wrong
+    said = (
+        rf"is nan\. hard_targets\(labels\): label {wrong} of example 5 is none of 3 classes\. Leave"
+    )
+    with pytest.raises(FloatingPointError, match=said):
+        fitted((place(x), place(labels)))
+
+
+def test_where_the_loss_cannot_be_shown_labels_the_loss_itself_is_told_of():
+    x, labels = tasks.examples(16)
+    loss = jax.vmap(jc.distill.outputs.hard_targets)  # whose labels are traced
+    recipe = jc.train.Recipe(jc.train.objectives.supervised(tasks.model, loss), optax.sgd(0.1))
+    with pytest.raises(FloatingPointError, match=r"step 1 is nan\. Lower the learning rate"):
+        fitted((x, labels + 3), recipe)
+
+
 def test_a_guard_skips_such_steps():
     x, labels = tasks.examples(24)
     x[3] = np.nan

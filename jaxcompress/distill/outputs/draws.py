@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.kinds import check_key, check_kind
+from jaxcompress.core.labels import check_shown, class_labels, known_factor
 from jaxcompress.core.sharding import explicit_sharding, placed, with_results_sharded_alike
 from jaxcompress.core.types import Array, Key
 from jaxcompress.distill.outputs.arrays import as_float32, checked
@@ -108,7 +109,8 @@ def sampled_targets(
 
     Returns:
       (...) float32, least, but not 0, where the student has the teacher's
-      probabilities. Tokens that are padding stay out of the mean by `distill.counted`.
+      probabilities; NaN where an index of a weight above 0 is no class. Tokens that are
+      padding stay out of the mean by `distill.counted`.
 
     Raises:
       TypeError: logits are not floating, or the targets are of another kind.
@@ -128,6 +130,7 @@ def sampled_targets(
     student = log_probabilities(logits.astype(jnp.float32), temperature)
     # A class of weight 0 adds nothing, also where the student rules it out.
     picked = jnp.where(weights == 0, 0.0, _picked(student, indices))
+    picked *= known_factor(indices, logits.shape[-1], weights != 0)
     return -squared(temperature) * jnp.sum(weights * picked, axis=-1)
 
 
@@ -144,7 +147,9 @@ def _checked_draws(targets: Draws, logits: Array) -> tuple[Array, Array]:
             f"sampled_targets(targets of shapes {indices.shape}, {weights.shape}) need the "
             f"examples of the student_logits, of shape {logits.shape}."
         )
-    return indices.astype(jnp.int32), as_float32(jax.lax.stop_gradient(weights))
+    check_shown("sampled_targets", "targets.indices", targets.indices, logits.shape[-1])
+    indices = class_labels("sampled_targets", targets.indices)
+    return indices, as_float32(jax.lax.stop_gradient(weights))
 
 
 def _chosen(uniform: Array, chances: Array) -> Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_positive
-from jaxcompress.core.labels import check_ignore, class_labels
+from jaxcompress.core.labels import check_ignore, check_shown, class_labels
 from jaxcompress.core.types import Array
 from jaxcompress.distill.checks import check_same_shape
 from jaxcompress.distill.outputs.arrays import as_float32, checked
@@ -53,14 +53,15 @@ def check_two_classes(caller: str, logits: Array) -> None:
 
 def checked_labels(caller: str, labels: ArrayLike, logits: Array, ignore: int | None) -> Array:
     """Labels in int32; a ValueError unless there is one for each row of the logits."""
-    labels = class_labels(caller, labels)
+    found = class_labels(caller, labels)
     check_ignore(caller, ignore)
-    if labels.shape != logits.shape[:-1]:
+    if found.shape != logits.shape[:-1]:
         raise ValueError(
-            f"{caller}(labels of shape {labels.shape}) needs the shape {logits.shape[:-1]},"
+            f"{caller}(labels of shape {found.shape}) needs the shape {logits.shape[:-1]},"
             " that of the logits without classes."
         )
-    return labels
+    check_shown(caller, "labels", labels, logits.shape[-1], ignore)
+    return found
 
 
 def softened(

@@ -68,7 +68,7 @@ def hard_targets(logits: ArrayLike, labels: ArrayLike, *, ignore: int | None = N
     Args:
       logits: (..., classes), floating.
       labels: (...), integer in [0, classes). Any other label, also a negative one,
-        gives NaN and a gradient of NaN.
+        gives NaN and a gradient of NaN; `train.fit` then names it.
       ignore: the label of examples without a class, such as -100 for padding. Their
         loss and its gradient are 0; divide the sum of losses by that of `counted`, not
         by the number of examples.

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.kinds import check_kind
+from jaxcompress.core.labels import check_shown, class_labels, known_factor
 from jaxcompress.core.types import Array
 from jaxcompress.distill.outputs.arrays import checked
 from jaxcompress.distill.outputs.logits import (
@@ -100,8 +101,8 @@ def top_k_targets(student_logits: ArrayLike, targets: TopK, *, temperature: floa
 
     Returns:
       (...) float32: 0 where the student has the same k probabilities, never below 0 by
-      more than rounding. Tokens that are padding stay out of the mean by
-      `distill.counted`.
+      more than rounding; NaN where an index is no class. Tokens that are padding stay
+      out of the mean by `distill.counted`.
 
     Raises:
       TypeError: logits are not floating, or the targets are of another kind.
@@ -124,7 +125,8 @@ def top_k_targets(student_logits: ArrayLike, targets: TopK, *, temperature: floa
     among = jnp.take_along_axis(student, indices, axis=-1)
     rest = log_mass(_without(student, indices))
     student = jnp.concatenate([among, rest[..., None]], axis=-1)
-    return squared(temperature) * divergence(teacher, student)
+    known = jnp.max(known_factor(indices, logits.shape[-1]).astype(jnp.float32), axis=-1)
+    return squared(temperature) * divergence(teacher, student) * known
 
 
 def _buckets(targets: TopK, logits: Array) -> tuple[Array, Array]:
@@ -145,7 +147,8 @@ def _buckets(targets: TopK, logits: Array) -> tuple[Array, Array]:
         )
     buckets = jnp.concatenate([highest, tail[..., None].astype(highest.dtype)], axis=-1)
     teacher = jax.lax.stop_gradient(buckets).astype(jnp.float32)
-    return jax.nn.log_softmax(teacher, axis=-1), indices.astype(jnp.int32)
+    check_shown("top_k_targets", "targets.indices", targets.indices, logits.shape[-1])
+    return jax.nn.log_softmax(teacher, axis=-1), class_labels("top_k_targets", targets.indices)
 
 
 def _without(chances: Array, indices: Array) -> Array:

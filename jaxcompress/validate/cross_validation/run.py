@@ -10,6 +10,7 @@ from jaxcompress.core.batches import count_of, whole_rows
 from jaxcompress.core.checks import KnownValueError, check_concrete, check_count, check_fits
 from jaxcompress.core.finite import NotFiniteError, not_finite
 from jaxcompress.core.kinds import check_key, check_takes
+from jaxcompress.core.labels import Shown
 from jaxcompress.core.progress import bar
 from jaxcompress.core.types import Fit, Key, PyTree
 from jaxcompress.validate.cross_validation import program
@@ -147,7 +148,7 @@ def _known(data: PyTree) -> PyTree:
     """The data as NumPy arrays, but for images and the like, which are no targets."""
     return jax.tree.map(
         lambda leaf: (
-            np.asarray(leaf)
+            np.asarray(leaf).view(Shown)
             if leaf.ndim < 3 and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
             else leaf
         ),

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from jaxcompress.core.checks import check_concrete, check_count, check_positive
 from jaxcompress.core.kinds import check_function, check_kind, check_numeric
+from jaxcompress.core.labels import Shown, check_shown
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.validate.arrays import real
@@ -165,7 +166,7 @@ def log_perplexities(
 
     Raises:
       TypeError: the model is no function, or its logits have another shape.
-      ValueError: tokens that are no table of integers; a wrong start or batch size.
+      ValueError: tokens that are no table of the vocabulary's; a wrong start or size.
 
     Example:
       >>> uniform = lambda params, tokens: jnp.zeros((*tokens.shape, 4))
@@ -190,19 +191,19 @@ def log_perplexities(
         raise ValueError(f"{name}(start={start}) must be below the length, {tokens.shape[1]}.")
     batch_size = check_count(name, "batch_size", batch_size)
 
-    def bits(params: Params, tokens: Array) -> Array:
-        logits = fn(params, tokens)
-        if getattr(logits, "shape", ())[:-1] != tokens.shape:
+    def bits(params: Params, batch: Array) -> Array:
+        logits = fn(params, batch)
+        if getattr(logits, "shape", ())[:-1] != batch.shape:
             raise TypeError(
                 f"{name}(fn) gives logits of shape {getattr(logits, 'shape', None)} for tokens of"
-                f" shape {tokens.shape}. It must give (n, length, vocabulary)."
+                f" shape {batch.shape}. It must give (n, length, vocabulary)."
             )
+        check_shown(name, "tokens", tokens.view(Shown), logits.shape[-1])
         before = logits[:, start - 1 : -1].astype(jnp.float32)
-        chosen = jnp.take_along_axis(before, tokens[:, start:, None], axis=-1)[..., 0]
+        chosen = jnp.take_along_axis(before, batch[:, start:, None], axis=-1)[..., 0]
         return jnp.sum(jax.nn.logsumexp(before, axis=-1) - chosen, axis=1) / jnp.log(2.0)
 
-    found = predict(bits, params, tokens.astype(np.int32), batch_size=batch_size)
-    return found.astype(np.float64)
+    return predict(bits, params, tokens.astype(np.int32), batch_size=batch_size).astype(np.float64)
 
 
 def sampled_exposure(values: ArrayLike, samples: ArrayLike) -> np.ndarray:

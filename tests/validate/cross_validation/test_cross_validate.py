@@ -431,6 +431,22 @@ def test_labels_that_are_no_classes_are_refused_in_a_program_too(at_once, as_arr
     assert judged(labels - 1, at_once=at_once).mean("accuracy") == 1
 
 
+def test_a_loss_of_distill_names_a_label_in_a_program(key):
+    x, labels = np.ones((8, 2), np.float32), np.arange(8) // 4 + 1
+    with pytest.raises(
+        ValueError, match=r"hard_targets\(labels\): label 2 of example 4 is none of 2"
+    ):
+        jc.validate.cross_validate(
+            lambda examples, weights, key: jnp.ones((1, 2)),
+            lambda model, examples: jc.distill.outputs.hard_targets(
+                model * examples[0], examples[1]
+            ),
+            (x, labels),
+            splits.k_fold(8, folds=2),
+            key=key,
+        )
+
+
 def test_targets_that_are_no_bools_are_refused_in_a_program_too():
     with pytest.raises(ValueError, match="must be 0 and 1"):
         judged(np.arange(8) // 4 * 2 - 1, metric=jc.validate.metrics.roc_auc())

@@ -81,6 +81,16 @@ def test_log_perplexities_are_those_of_a_loop(table):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("wrong", [-1, VOCABULARY, 2**32])
+def test_a_token_outside_the_vocabulary_is_refused(table, wrong):
+    tokens = np.zeros((3, 4), np.int64)
+    tokens[1, 2] = wrong
+    with pytest.raises(
+        ValueError, match=rf"log_perplexities\(tokens\): label {wrong} of example 1"
+    ):
+        log_perplexities(bigram, table, tokens, start=1)
+
+
 def test_exposure_by_rank_is_that_of_an_enumeration(table):
     canaries = random_canaries([5], range(5), 3, count=4)  # 125 candidates
     found = exposure(bigram, table, canaries, samples=200)
