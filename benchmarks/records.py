@@ -4,9 +4,14 @@
 
 Writes the parts of the pages that stand between marks anew; a test says when that is
 due. What was found is told by a template for each benchmark, in a folder of `findings/`
-for each subject. Its first line is the question, the paragraph below it the answer, and
-what begins with a heading stands below the table. `templates.py` says how a template
-names a figure.
+for each subject:
+
+    line 1          the question
+    paragraph 1     the answer, which the table of the subject shows
+    then            how it was measured and the other figures: in a block to unfold
+    from `####` on  what is told at length, below the table
+
+`templates.py` says how a template names a figure.
 """
 
 import collections
@@ -24,13 +29,17 @@ COLUMNS = ("record", "runs", "processor", "cores", "accelerator", "jax")
 MARKED = re.compile(
     r"(<!-- (?P<name>\w+), made by benchmarks.records -->\n).*?(<!-- end -->\n)", re.DOTALL
 )
+OPENING = "<details><summary>How each was measured, and the other figures</summary>"
+CLOSING = "</details>"
+"""Around how it was measured: GitHub unfolds it, and Markdown inside holds."""
 
 
 class Finding(NamedTuple):
-    """The parts of a template, figures in their places; details may be empty."""
+    """The parts of a template; details may be empty."""
 
     question: str
     answer: str
+    how: str
     details: str
 
 
@@ -42,7 +51,7 @@ def sources() -> dict[str, pathlib.Path]:
 
 @functools.cache
 def finding(name: str) -> Finding:
-    """What a benchmark found.
+    """What a benchmark found, figures in their places.
 
     Raises:
       ValueError: a figure of the template is not in the record.
@@ -51,13 +60,19 @@ def finding(name: str) -> Finding:
         text = templates.filled(sources()[name].read_text(encoding="utf-8"), name)
     except ValueError as error:
         raise ValueError(f"findings of {name}: {error}") from error
+    return parts(text)
+
+
+def parts(text: str) -> Finding:
+    """A template, or its text with figures, in its parts."""
     question, _, rest = text.partition("\n")
-    answer, heading, details = rest.partition("\n#### ")
-    return Finding(question, " ".join(answer.split()), f"{heading}{details}".strip())
+    told, heading, details = rest.partition("\n#### ")
+    answer, _, how = told.strip().partition("\n\n")
+    return Finding(question, " ".join(answer.split()), how, f"{heading}{details}".strip())
 
 
 def findings() -> str:
-    """What was found: for each subject a table, and details below it."""
+    """What was found: for each subject a table, and below it how and at length."""
     subjects: dict[str, list[str]] = {}
     for name, path in sources().items():
         subjects.setdefault(path.parent.name, []).append(name)
@@ -69,9 +84,10 @@ def section(subject: str, names: list[str]) -> str:
     told = {name: finding(name) for name in names}
     lines = [f"| `{name}` | {each.question} | {each.answer} |" for name, each in told.items()]
     table = "\n".join(["| benchmark | question | found |", "|---|---|---|", *lines])
+    how = [f"**`{name}`**: {each.how}" for name, each in told.items()]
     details = [each.details for each in told.values() if each.details]
     title = subject.replace("-", " ").capitalize()
-    return "\n\n".join([f"\n### {title}", table, *details]) + "\n"
+    return "\n\n".join([f"\n### {title}", table, OPENING, *how, CLOSING, *details]) + "\n"
 
 
 def machine(environment: dict) -> tuple[str, str, str, str]:

@@ -17,6 +17,10 @@ ELSEWHERE = re.compile(r"\b(?:published|aim|without a record)\b", re.IGNORECASE)
 SIZES = {"1797", "10000", "60000"}
 """How many examples the data sets have."""
 CODE = records.PAGE.parent
+WORDS = 50
+"""What fits into a cell of a table."""
+SETUP = re.compile(r"\b(?:seeds|opened|EPYC|Xeon)\b")
+"""Words that tell how something was measured, and not what was found."""
 
 
 def typed(text: str) -> list[str]:
@@ -48,6 +52,49 @@ def test_no_figure_of_a_finding_is_typed(name: str, path: pathlib.Path):
     found = records.finding(name)
     assert found.question.endswith("?")
     assert found.answer
+
+
+@pytest.mark.parametrize(("name", "path"), records.sources().items(), ids=records.sources())
+def test_an_answer_is_short_and_gives_a_figure(name: str, path: pathlib.Path):
+    template, found = records.parts(path.read_text(encoding="utf-8")), records.finding(name)
+    assert len(found.answer.split()) <= WORDS
+    assert not SETUP.search(found.answer)
+    inside = templates.BRACES.findall(template.answer)
+    assert [each for each in inside if not each.startswith(("with ", '"'))]
+    assert found.how, "how it was measured stands below the answer"
+    assert found.how[0] not in "-|", "what opens with a name is a paragraph"
+
+
+TEMPLATE = """What?
+
+An answer
+in two lines.
+
+How.
+
+- A list.
+
+#### At length
+
+More.
+"""
+
+
+def test_a_template_has_its_parts():
+    how, details = "How.\n\n- A list.", "#### At length\n\nMore."
+    assert records.parts(TEMPLATE) == ("What?", "An answer in two lines.", how, details)
+    assert records.parts("What?\n\nNothing.\n") == ("What?", "Nothing.", "", "")
+
+
+def test_how_it_was_measured_is_a_block_of_markdown_below_the_table():
+    text = records.section("privacy", ["private_training", "planted_leaks"])
+    table, block = text.split(f"\n\n{records.OPENING}\n\n")
+    how = [
+        f"**`{name}`**: {records.finding(name).how}"
+        for name in ("private_training", "planted_leaks")
+    ]
+    assert block == "\n\n".join([*how, f"{records.CLOSING}\n"])
+    assert records.finding("planted_leaks").answer in table
 
 
 def test_every_record_is_told():

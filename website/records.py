@@ -14,8 +14,10 @@ from benchmarks import records, runner
 from benchmarks.figures import DEEP, Group, cell, groups
 
 README = pathlib.Path(runner.__file__).with_name("README.md")
-ROW = re.compile(r"^\| `(?P<name>\w+)` \| (?P<question>[^|]+\?) \| [^|]+ \|$", re.M)
-"""What was found by a benchmark, as the README tells it."""
+ROW = re.compile(r"^\| `(?P<name>\w+)` (?=\| [^|]+\? \| [^|]+ \|$)", re.M)
+"""How the README begins to tell what was found by a benchmark."""
+HOW = re.compile(f"{records.OPENING}.*?{records.CLOSING}\n\n?", re.DOTALL)
+"""How the benchmarks of a subject were measured, which their pages say."""
 WIDE = 8
 """Columns of figures that a table can hold."""
 SIDE = 4
@@ -31,11 +33,9 @@ def names() -> list[str]:
 
 
 def index() -> str:
-    """The README, in which each benchmark leads to its page."""
-    text = README.read_text(encoding="utf-8")
-    heading = "| benchmark | question | found |\n|---|---|---|"
-    row = r"| [`\g<name>`](results/\g<name>.json) | \g<question> |"
-    return ROW.sub(row, text.replace(heading, "| benchmark | question |\n|---|---|"))
+    """The README, in which each benchmark leads to its page, and its page says how."""
+    text = HOW.sub("", README.read_text(encoding="utf-8"))
+    return ROW.sub(r"| [`\g<name>`](results/\g<name>.json) ", text)
 
 
 def varied(grouped: Sequence[Group]) -> list[str]:
@@ -136,16 +136,17 @@ def page(name: str) -> str:
     """The page of a record, with links from the folder of benchmarks."""
     source = benchmark(name.rpartition("/")[2])
     docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
-    question, *answer = records.finding(name) if name in records.sources() else ("",)
-    found = "\n\n".join(filter(None, answer))
+    told = records.finding(name) if name in records.sources() else records.Finding("", "", "", "")
     runs = runner.read(runner.RESULTS / f"{name}.json")
     pictures = sorted(runner.RESULTS.glob(f"{name}*.png"))
     settings = shared(runs)
     parts = [
         f"# `{name}`",
-        f"**{question}**" if question else "",
+        f"**{told.question}**" if told.question else "",
         docstring,
-        f"## What was found\n\n{found}" if found else "",
+        f"## What was found\n\n{told.answer}" if told.answer else "",
+        f"### How it was measured, and the other figures\n\n{told.how}" if told.how else "",
+        told.details,
         *(f"![{name}](results/{path.name})" for path in pictures),
         "## Figures",
         "Means over the runs under equal settings, with the standard error after ±.",

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from benchmarks import figures, runner
-from benchmarks.records import sources
+from benchmarks.records import finding, sources
 from website import records
 
 RUNS = [
@@ -60,4 +60,16 @@ def test_a_page_shows_figures_of_every_record(name):
 def test_the_index_leads_to_every_benchmark_that_was_found():
     text = records.index()
     for name in sources():
-        assert f"[`{name}`](results/{name}.json)" in text, name
+        told = finding(name)
+        row = f"| [`{name}`](results/{name}.json) | {told.question} | {told.answer} |"
+        assert row in text.splitlines(), name
+        assert told.how not in text, name
+    assert "details>" not in text
+
+
+@pytest.mark.parametrize("name", ["sparsity_lenet", "import_cost"])
+def test_a_page_says_what_was_found_and_then_how(name):
+    text = records.page(name)
+    places = [text.index(part) for part in finding(name)]
+    assert places[:-1] == sorted(places[:-1])
+    assert not finding(name).details or places[-1] > places[-2]
