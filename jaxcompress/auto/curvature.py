@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.auto.origins import origins_of
 from jaxcompress.auto.parts import Part, by_part, parts_of, tried
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_concrete
@@ -115,7 +116,10 @@ def predicted_sensitivity(
                 for part, error in zip(parts, np.asarray(errors), strict=True)
             ]
     metric, method = curvature.metric, f"predicted by {curvature.method}"
-    return Sensitivities.ordered(rows, metric, method, confidence=curvature.confidence)
+    origins = origins_of(caller, params, axes, rows)
+    return Sensitivities.ordered(
+        rows, metric, method, confidence=curvature.confidence, origins=origins
+    )
 
 
 def as_choices(spec: Any) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxcompress.auto.chosen_formats import ChosenFormat, MixedPrecision, in_words
+from jaxcompress.auto.origins import check_origins
 from jaxcompress.auto.parts import literally
 from jaxcompress.auto.within_bytes import Forms, Total, within
 from jaxcompress.core.axes import Axes
@@ -66,7 +67,7 @@ def mixed_precision(
       TypeError: an argument is not of its kind, or `size` gives no int.
       ValueError: the tree does not fit in the narrowest formats either; the table has
         no row of a spec; two specs have the same name; a leaf of the table is not in
-        `params`, or has codes there.
+        `params`, has codes, other values or axes there.
 
     Not for: judging the result; errors of leaves do not quite add up, so compare it
     with one format for all, and evaluate on examples that the table has not seen.
@@ -98,6 +99,7 @@ def mixed_precision(
     budget = check_count("mixed_precision", "budget", budget)
     by_words = _by_words(specs)
     changes = _changes(table, by_words)
+    _check_leaves(table, params, axes, changes)
     forms = _forms(params, axes, by_words, changes)
     sizes = {
         name: _widest_first(
@@ -199,10 +201,10 @@ def _changes(table: Sensitivities, by_words: Mapping[str, Any]) -> Changes:
     return {name: options for name, options in finite.items() if options}
 
 
-def _forms(
-    params: Params, axes: Axes | None, by_words: Mapping[str, QuantSpec | None], changes: Changes
-) -> Forms:
-    """The leaves of the table in each of their formats, in the tree's order."""
+def _check_leaves(
+    table: Sensitivities, params: Params, axes: Axes | None, changes: Changes
+) -> None:
+    """Raises a ValueError where the leaves are not those that the table is of."""
     leaves = named_leaves(params)
     strange = sorted(set(changes) - set(leaves))
     if strange:
@@ -216,7 +218,14 @@ def _forms(
             f"mixed_precision(params): the leaf {coded[0]!r} has codes already, of which the table "
             "tries others. Give the params that the table was made of."
         )
-    small = {}
+    check_origins("mixed_precision", table, params, axes, changes)
+
+
+def _forms(
+    params: Params, axes: Axes | None, by_words: Mapping[str, QuantSpec | None], changes: Changes
+) -> Forms:
+    """The leaves of the table in each of their formats, in the tree's order."""
+    leaves, small = named_leaves(params), {}
     for words, spec in by_words.items():
         its = {literally(name): spec for name, options in changes.items() if words in options}
         if spec is not None and its:

@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxcompress.auto.curvature import as_choices
+from jaxcompress.auto.origins import origins_of
 from jaxcompress.auto.parts import Part, Sliced, only, parts_of, replaced, sliced_axes, tried
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.batches import in_batches
@@ -131,7 +132,11 @@ def scan(
         if isinstance(choice, Activations):
             rows += _of_data(fn, params, choice, examples, reference, chosen_leaves)
     return Sensitivities.ordered(
-        rows, first.name, "measured", higher_is_better=first.higher_is_better
+        rows,
+        first.name,
+        "measured",
+        higher_is_better=first.higher_is_better,
+        origins=origins_of(caller, params, axes, rows),
     )
 
 

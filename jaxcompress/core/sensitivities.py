@@ -52,6 +52,18 @@ class LeafSensitivity(NamedTuple):
         return self.name + (f"[{', '.join(map(str, self.layer))}]" if self.layer else "")
 
 
+class Origin(NamedTuple):
+    """What a leaf was when its rows were made.
+
+    Attributes:
+      digest: of its dtype, shape and values, 12 hex digits.
+      axes: the roles of its axes, in words.
+    """
+
+    digest: str
+    axes: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Sensitivities(Sequence[LeafSensitivity]):
     """Rows of sensitivities, those that are not known first, then the worst; a table.
@@ -62,6 +74,8 @@ class Sensitivities(Sequence[LeafSensitivity]):
       method: how they were found, in words.
       higher_is_better: the direction of that metric.
       confidence: of all intervals, in (0, 1).
+      origins: by leaf what it was, so that `mixed_precision` refuses other params; a
+        table made by hand has none.
     """
 
     rows: tuple[LeafSensitivity, ...]
@@ -69,6 +83,7 @@ class Sensitivities(Sequence[LeafSensitivity]):
     method: str
     higher_is_better: bool = False
     confidence: float = 0.95
+    origins: Mapping[str, Origin] = dataclasses.field(default_factory=dict)
 
     @overload
     def __getitem__(self, index: int) -> LeafSensitivity: ...
@@ -105,7 +120,8 @@ class Sensitivities(Sequence[LeafSensitivity]):
             }
             for row in self.rows
         ]
-        return vars(self) | {"rows": rows}
+        origins = {name: each._asdict() for name, each in self.origins.items()}
+        return vars(self) | {"rows": rows, "origins": origins}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "Sensitivities":
@@ -120,7 +136,8 @@ class Sensitivities(Sequence[LeafSensitivity]):
             )
             for row in record["rows"]
         )
-        return cls(**{**record, "rows": rows})
+        origins = {name: Origin(**each) for name, each in record.get("origins", {}).items()}
+        return cls(**{**record, "rows": rows, "origins": origins})
 
     def __str__(self) -> str:
         interval = f"{self.confidence:.0%} interval"

@@ -187,6 +187,44 @@ def test_a_measured_table_of_a_scanned_model_decides():
     assert layers.change == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("method", ["measured", "predicted"])
+def test_a_table_is_of_the_params_that_it_was_made_of(method, stored):
+    def model(params, x):
+        return jnp.tanh(x @ params["in"]) @ params["out"].T
+
+    params = {"in": PARAMS["a"][:16, :8], "out": PARAMS["a"][:10, 8:16]}
+    x = jnp.asarray(RANDOM.normal(size=(32, 16)), jnp.float32)
+    labels = np.asarray(model(params, x).argmax(-1))
+    axes = jc.graph.axes(model, params, x)
+    if method == "measured":
+        examples = jc.validate.Examples(x, labels)
+        rows = jc.auto.sensitivity(model, params, INT8, examples, axes=axes)
+    else:
+        loss, key = jc.validate.cross_entropy, jax.random.key(0)
+        found = jc.auto.second_order(model, params, loss, [(x, labels)], key, probes=2)
+        rows = jc.auto.predicted_sensitivity(found, params, INT8, axes=axes)
+    if stored:
+        rows = Sensitivities.from_json(json.loads(json.dumps(rows.to_json())))
+
+    def choose(params, axes):
+        return jc.auto.mixed_precision(rows, params, [INT8, None], budget=700, axes=axes)
+
+    copied = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), params)
+    assert choose(copied, axes) == choose(params, axes)
+    for other in (params["out"].at[3, 2].add(1e-3), params["out"].astype(jnp.bfloat16)):
+        with pytest.raises(
+            ValueError, match=r"mixed_precision\(params\): the leaf 'out' is not the"
+        ):
+            choose({**params, "out": other}, axes)
+    said = (
+        r"mixed_precision\(axes\): the rows of leaf 'out' were made with axes: contracting 1; "
+        r"output 0, and here it has axes: contracting 0; output 1\."
+    )
+    with pytest.raises(ValueError, match=said):
+        choose(params, None)
+
+
 def test_the_knapsack_is_solved_exactly():
     rng = np.random.default_rng(0)
     for _ in range(20):
