@@ -121,10 +121,10 @@ def grid(cover: Range, spec: QuantSpec, parts: Cut | None = None) -> Grid:
     # Halves, since the difference of two huge ends overflows. One rounded product,
     # since compilers differ in how they divide by a constant or fuse two operations.
     half = cover.high if spec.odd else cover.high * 0.5 - cover.low * 0.5
-    scale = half * (2 / (highest - lowest))
-    if not spec.has_zero:
-        # At the scale 1 of a block of zeros their codes would stand for ones.
-        scale = jnp.maximum(scale, SMALLEST_SCALE)
+    # XLA flushes a tiny scale to zero, which would stand for a block of zeros. In a
+    # format without a zero even that has no scale of 1: its codes would be ones.
+    smallest = jnp.where(half == 0, 0.0, SMALLEST_SCALE) if spec.has_zero else SMALLEST_SCALE
+    scale = jnp.maximum(half * (2 / (highest - lowest)), smallest)
     on = Grid(*spec.scales.write(scale, parts))
     if isinstance(spec.levels, Codebook):
         apart = [

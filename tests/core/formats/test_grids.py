@@ -32,6 +32,7 @@ BLOCKS = {
     "one entry": [5.0],
     "positive": [1.0, 9.0, 4.0],
     "outlier": [1e-3, -2e-3, 1e6],
+    "tiny": [1e-36, -7e-37, 0.0],
     "subnormal": [1e-39, -3e-40, 1e-38],
     "smallest normal": [1.2e-38, -1.2e-38],
     "huge": [3e38, -3e38, 1e38],
@@ -63,6 +64,9 @@ def test_awkward_blocks(block, spec):
     codes, on, values = map_numpy(jitted(jnp.asarray(x), spec))
     assert np.all(np.isfinite(values))
     assert np.all(on.scale >= SMALLEST_SCALE)
+    if np.any(np.abs(x) > SMALLEST_SCALE):  # smaller blocks are read as zeros, at any scale
+        most = 2 * np.max(np.abs(x.astype(np.float64))) / (spec.highest - spec.lowest - 1)
+        assert np.all(on.scale <= np.maximum(most * (1 + 4 * EPS), SMALLEST_SCALE))
     assert np.all((codes >= spec.lowest) & (codes <= spec.highest))
     np.testing.assert_array_equal(codes, np.round(codes))
     assert np.all(np.abs(values.astype(np.float64) - x.astype(np.float64)) <= allowed(x, on))

@@ -82,6 +82,20 @@ def test_awkward_blocks_stay_finite_and_on_the_codes(case):
 
 
 @every_format
+def test_tiny_blocks_lose_no_more_than_half_of_the_smallest_step(case):
+    """A scale that XLA would flush to zero is raised, so that large codes go."""
+    spec, x = case.build(), normal(16, 64)
+    if case.name == "fixed_point":
+        return  # its step is the same for all
+    ordinary = jax.tree.map(np.asarray, round_trip(x, spec))
+    lost = np.max(np.abs(ordinary.values - ordinary.blocks))
+    for size in (2.0**-100, 2.0**-117, 2.0**-120, 2.0**-123):
+        trip = jax.tree.map(np.asarray, round_trip(np.float32(size) * x, spec))
+        error = np.max(np.abs(trip.values.astype(np.float64) - trip.blocks))
+        assert error <= 1.5 * lost * size + SMALLEST_SCALE
+
+
+@every_format
 def test_zero_and_minus(case):
     spec = case.build()
     x = normal(16, 64) * np.geomspace(1e-3, 1e3, 16, dtype=np.float32)[:, None]
