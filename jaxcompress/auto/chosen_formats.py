@@ -68,7 +68,12 @@ class MixedPrecision:
     def __str__(self) -> str:
         header = ("leaf", "as", f"change of {self.metric}", "saved bytes")
         rows = [
-            (leaf.name, in_words(leaf.spec), signed(leaf.change, "+.4g"), f"{leaf.saved_bytes:,}")
+            (
+                leaf.name,
+                in_words(leaf.spec),
+                signed(leaf.change, "+.4g"),
+                signed(leaf.saved_bytes, ","),
+            )
             for leaf in self.leaves
         ]
         title = f"mixed precision, {self.size:,} of {self.budget:,} bytes"
@@ -76,7 +81,7 @@ class MixedPrecision:
             "sum",
             "",
             signed(self.change, "+.4g"),
-            f"{sum(leaf.saved_bytes for leaf in self.leaves):,}",
+            signed(sum(leaf.saved_bytes for leaf in self.leaves), ","),
         )
         return "\n".join([title, *aligned([header, *rows, total])])
 

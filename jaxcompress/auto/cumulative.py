@@ -10,6 +10,7 @@ from jaxcompress.core.axes import Axes
 from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.names import leaf_names, named_leaves
+from jaxcompress.core.report import aligned, signed
 from jaxcompress.core.selectors import weights
 from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.spec import QuantSpec
@@ -82,18 +83,25 @@ class CumulativeSensitivity:
         }
 
     def __str__(self) -> str:
-        width = max(len(step.name) for step in self.steps)
-        lines = [f"{'leaf':{width}}  {'alone':>10}  {'together':>10}  saved bytes"]
-        lines += [
-            f"{step.name:{width}}  {step.alone:+10.4g}  {step.together:+10.4g}  "
-            f"{step.saved_bytes:11,d}"
+        header = ("leaf", "alone", "together", "saved bytes")
+        rows = [
+            (
+                step.name,
+                signed(step.alone, "+.4g"),
+                signed(step.together, "+.4g"),
+                signed(step.saved_bytes, ","),
+            )
             for step in self.steps
         ]
-        lines.append(
-            f"Leaving {self.exception} as it is changes {self.metric} by {self.kept:+.4g} in all "
-            f"instead of {self.steps[-1].together:+.4g}, for {self.exception_bytes:,} bytes."
+        kept, together = (signed(each, "+.4g") for each in (self.kept, self.steps[-1].together))
+        return "\n".join(
+            [
+                f"change of {self.metric} as leaves are quantized, one after another",
+                *aligned([header, *rows]),
+                f"Leaving {self.exception} as it is changes {self.metric} by {kept} in all instead "
+                f"of {together}, for {signed(self.exception_bytes, ',')} bytes.",
+            ]
         )
-        return "\n".join(lines)
 
 
 def cumulative_sensitivity(

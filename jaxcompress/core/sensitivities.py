@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, overload
 
-from jaxcompress.core.report import aligned
+from jaxcompress.core.report import aligned, signed
 
 Interval = tuple[float, float]
 
@@ -150,5 +150,5 @@ class Sensitivities(Sequence[LeafSensitivity]):
 
 def _figures(row: LeafSensitivity, metric: str) -> tuple[str, str]:
     change, ends = row.changes.get(metric), row.intervals.get(metric)
-    told = "-" if ends is None else f"{ends[0]:+.3g} to {ends[1]:+.3g}"
-    return "-" if change is None else f"{change:+.4g}", told
+    told = "-" if ends is None else " to ".join(signed(end, "+.3g") for end in ends)
+    return "-" if change is None else signed(change, "+.4g"), told

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcompress.core.report import aligned
+from jaxcompress.core.report import aligned, signed
 from jaxcompress.structure.widths import least_worth
 
 NO_DATA = "no data reached it, or nothing depends on it"
@@ -57,7 +57,7 @@ class DepthReport:
         rows = [
             (
                 part.name,
-                "unknown" if part.score is None else f"{part.score:.3g}",
+                "unknown" if part.score is None else signed(part.score, ".3g"),
                 "removed" if part.removed else "kept",
                 part.reason,
             )

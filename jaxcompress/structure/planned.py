@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcompress.core.report import aligned
+from jaxcompress.core.report import aligned, signed
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.structure.widths import (
     Totals,
@@ -66,7 +66,7 @@ class RemovalPlan:
                 row.name,
                 f"{row.layers} × {row.units}" if row.layers else f"{row.units}",
                 f"{row.kept}",
-                f"{np.min(row.scores):.3g} … {np.max(row.scores):.3g}" if row.scores else "none",
+                _range(row.scores) if row.scores else "none",
                 _listed(row.removed),
                 f"{row.parameters_saved:,}",
                 f"{row.macs_saved:,}",
@@ -83,6 +83,10 @@ class RemovalPlan:
             whole.setdefault(row.reason, []).append(row.name)
         notes = [f"Whole, since {why}: {', '.join(names)}." for why, names in whole.items() if why]
         return "\n".join([*aligned([header, *rows]), *totals, *notes])
+
+
+def _range(scores: Any) -> str:
+    return " … ".join(signed(end, ".3g") for end in (np.min(scores), np.max(scores)))
 
 
 def _listed(removed: tuple[Any, ...]) -> str:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
-from jaxcompress.core.report import aligned
+from jaxcompress.core.report import aligned, signed
 
 _RATIOS = ("weights", "inputs", "outputs", "largest", "range_used")
 MANY = 6.0
@@ -161,7 +161,7 @@ def decibels(signal: float, noise: float) -> float:
 
 
 def _decibels(ratio: float) -> str:
-    return "-" if math.isnan(ratio) else f"{ratio:.1f}"
+    return "-" if math.isnan(ratio) else signed(ratio, ".1f")
 
 
 def _plain(row: SiteSignal | LeafCodes) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from jaxcompress.core.checks import check_concrete, check_inside, check_share
 from jaxcompress.core.kinds import check_kind, check_model, check_takes
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.messages import shown
-from jaxcompress.core.report import Report
+from jaxcompress.core.report import Report, signed
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.trees import check_arrays
@@ -165,7 +165,8 @@ class _Best(NamedTuple):
     def after(self, name: str, error: float, made: Made, base: Params) -> "_Best":
         """With one more trial."""
         before = self.trial.error
-        change = f"{error / before - 1:+.1%}" if 0 < before < math.inf else "no better"
+        known = 0 < before < math.inf
+        change = signed(error / before - 1, "+.1%") if known else "no better"
         if error < before:
             trials = (*self.trials, Trial(name, error, f"kept: {change}"))
             return _Best(trials, made, base)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxcompress.core.kinds import check_takes
+from jaxcompress.core.report import signed
 from jaxcompress.validate.cards.findings import FAILS, MEASURED, Figure, Finding
 from jaxcompress.validate.comparisons.arguments import classes, same_length
 from jaxcompress.validate.comparisons.corrections import holm
@@ -192,10 +193,10 @@ class DamageTable:
     def __str__(self) -> str:
         lines = ["class      n  before   after  gained  lost  difference (interval)      p"]
         for row in self.rows:
-            low, high = row.interval
+            change, low, high = (signed(each, "+.2%") for each in (row.difference, *row.interval))
             lines.append(
                 f"{row.label:5d} {row.n:6d}  {row.before:6.2%}  {row.after:6.2%}  {row.gained:6d} "
-                f"{row.lost:5d}  {row.difference:+.2%} ({low:+.2%} to {high:+.2%})  {row.p:.3g}"
+                f"{row.lost:5d}  {change} ({low} to {high})  {row.p:.3g}"
             )
         return "\n".join(lines)
 

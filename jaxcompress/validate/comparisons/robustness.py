@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.kinds import check_each, check_key, check_kind, check_mapping, check_model
+from jaxcompress.core.report import signed
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Key, Model, Params
 from jaxcompress.validate.cards.findings import FAILS, HOLDS, UNDECIDED, Figure, Finding
@@ -104,10 +105,10 @@ class RobustnessTable:
         width = max(len(row.corruption) for row in self.rows)
         lines = [f"{'':{width}}  severity  before   after  difference (95 % interval)"]
         for row in self.rows:
-            low, high = row.interval
+            change, low, high = (signed(each, "+.2%") for each in (row.difference, *row.interval))
             lines.append(
                 f"{row.corruption:{width}}  {row.severity:8.3g}  {row.before:6.2%}  "
-                f"{row.after:6.2%}  {row.difference:+.2%} ({low:+.2%} to {high:+.2%})"
+                f"{row.after:6.2%}  {change} ({low} to {high})"
             )
         return "\n".join(lines)
 

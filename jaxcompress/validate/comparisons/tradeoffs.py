@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from jaxcompress.core.checks import check_size
 from jaxcompress.core.kinds import check_kind, check_mapping
-from jaxcompress.core.report import aligned
+from jaxcompress.core.report import aligned, signed
 from jaxcompress.validate.results import Evaluation
 
 Interval = tuple[float, float, float]
@@ -51,10 +51,7 @@ class Tradeoffs:
         lines = [
             (
                 row.name,
-                *(
-                    f"{value:.4f} [{low:.4f}, {high:.4f}]"
-                    for value, low, high in row.scores.values()
-                ),
+                *map(_score, row.scores.values()),
                 f"{row.size_bytes:,}",
                 f"{row.size_bytes / first.size_bytes:.2f}" if first.size_bytes else "",
                 f"{row.macs:,.0f}",
@@ -63,6 +60,11 @@ class Tradeoffs:
             for row in self.rows
         ]
         return "\n".join([f"{self.n:,} examples", *aligned([header, *lines])])
+
+
+def _score(score: tuple[float, float, float]) -> str:
+    value, low, high = (signed(each, ".4f") for each in score)
+    return f"{value} [{low}, {high}]"
 
 
 def tradeoffs(

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxcompress.core.kinds import check_function, check_kind
 from jaxcompress.core.messages import shown
+from jaxcompress.core.report import signed
 from jaxcompress.validate.cards.findings import Figure, Finding
 from jaxcompress.validate.cross_validation.statistics import Corrected, corrected
 from jaxcompress.validate.intervals import check_confidence, wilson
@@ -169,10 +170,10 @@ class CrossValidation:
         lines = [f"{len(self.folds)} fold{'s' * (len(self.folds) > 1)} {way}"]
         width = max(map(len, self.scored), default=0)
         for name in self.scored:
-            line = f"{name:{width}}  {self.mean(name):.4g}"
+            line = f"{name:{width}}  {signed(self.mean(name), '.4g')}"
             if len(self.folds) > 1:
-                low, high = self.interval(name)
-                line += f"  ({low:.4g} to {high:.4g})"
+                low, high = (signed(end, ".4g") for end in self.interval(name))
+                line += f"  ({low} to {high})"
             lines.append(line)
         return "\n".join(lines)
 

@@ -18,8 +18,8 @@ from jaxcompress.validate.shift.differences import (
 )
 from jaxcompress.validate.shift.features import FeatureShift as FeatureShift
 from jaxcompress.validate.shift.features import kolmogorov_smirnov as kolmogorov_smirnov
-from jaxcompress.validate.shift.groups import Group as Group
-from jaxcompress.validate.shift.groups import Subgroups as Subgroups
+from jaxcompress.validate.shift.group_results import Group as Group
+from jaxcompress.validate.shift.group_results import Subgroups as Subgroups
 from jaxcompress.validate.shift.groups import subgroups as subgroups
 from jaxcompress.validate.shift.inputs import Drift as Drift
 from jaxcompress.validate.shift.inputs import drift as drift
