@@ -345,3 +345,45 @@ def test_what_does_not_fit_is_refused():
     removed = half_of(bridge.functional(heads), tokens, select="weigh/weight:0")
     with pytest.raises(ValueError, match=r"Give sizes= .* heads = 4"):
         bridge.shrunk(heads, removed, tokens)
+
+
+class Pictured(eqx.Module):
+    """A convolution, a batch norm and, where it has a key, noise."""
+
+    conv: eqx.nn.Conv2d
+    norm: eqx.nn.BatchNorm
+    drop: eqx.nn.Dropout
+
+    def __init__(self):
+        self.conv = eqx.nn.Conv2d(1, 4, 3, key=KEY)
+        self.norm = eqx.nn.BatchNorm(4, "batch", mode="batch")
+        self.drop = eqx.nn.Dropout(0.5)
+
+    def __call__(self, image, state, *, key=None):
+        image, state = self.norm(self.conv(image), state)
+        return self.drop(image, key=key).mean((1, 2)), state
+
+
+STATEFUL = bridge.stateful(*eqx.nn.make_with_state(Pictured)())
+STATELESS = bridge.functional(eqx.nn.Conv2d(1, 4, 3, key=KEY))
+ONE = {
+    "evaluated": lambda x: STATEFUL.fn(STATEFUL.params, x),
+    "trained": lambda x: STATEFUL.train_fn(STATEFUL.params, x, key=KEY)[0],
+    "traced": lambda x: jax.eval_shape(STATEFUL.fn, STATEFUL.params, x),
+    "without state": lambda x: STATELESS.fn(STATELESS.params, x),
+    "axes": lambda x: jc.graph.axes(STATEFUL.fn, STATEFUL.params, x),
+}
+
+
+@pytest.mark.parametrize("call", ONE.values(), ids=ONE)
+def test_one_example_without_a_batch_is_refused_in_words(call):
+    image = normal(0, 1, 8, 8)
+    said = r"equinox\.each_example\w*\(inputs of shape \(1, 8, 8\)\): .*Pass x\[None\]"
+    with pytest.raises(ValueError, match=said):
+        call(image)
+    call(image[None])
+
+
+def test_other_faults_are_the_models_own():
+    with pytest.raises(ValueError, match="needs to have rank 3"):
+        STATEFUL.fn(STATEFUL.params, normal(0, 2, 8))

@@ -24,8 +24,9 @@ def functional(model: equinox.Module, *, call: Call = each_example) -> Functiona
 
     Returns:
       Functional whose params are the module with None for all that is no floating
-      array: leaf names are the attribute paths, for example "layers/0/weight".
-      `restore(params)` is a module in the model's own mode.
+      array: leaf names are the attribute paths, for example "layers/0/weight". Its
+      functions take batches: of one example pass `x[None]`. `restore(params)` is a
+      module in the model's own mode.
 
     Example:
       >>> import equinox as eqx
@@ -67,7 +68,8 @@ def stateful(
 
     Returns:
       Functional whose params are {"params": those of the module, "state": the floating
-      arrays of the state}; `restore(params)` is (module, state).
+      arrays of the state}; `restore(params)` is (module, state). Its functions take
+      batches: of one example pass `x[None]`.
 
     Example:
       >>> import equinox as eqx
