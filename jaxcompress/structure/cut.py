@@ -54,6 +54,8 @@ class Cut:
         if not isinstance(self.divisors, str) or self.divisors not in list(Divisors):
             known = ", ".join(repr(str(each)) for each in Divisors)
             raise ValueError(f"Cut(divisors={shown(self.divisors)}) must be one of {known}.")
+        # A string equals the member of its name, but is not it.
+        object.__setattr__(self, "divisors", Divisors(self.divisors))
         if isinstance(self.families, str):
             raise TypeError(
                 f"Cut(families={self.families!r}) must be patterns: [{self.families!r}]."

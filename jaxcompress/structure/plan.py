@@ -13,8 +13,9 @@ from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import as_rules
 from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params, PyTree
-from jaxcompress.graph.surgery.couplings import Couplings, couplings
+from jaxcompress.graph.surgery.couplings import Couplings, couplings_of
 from jaxcompress.graph.surgery.removal import Removal
+from jaxcompress.graph.surgery.walk import couple
 from jaxcompress.structure.amounts.amount import Amount
 from jaxcompress.structure.cut import Cut, as_cut, check_cut
 from jaxcompress.structure.importance.scores import (
@@ -83,13 +84,24 @@ def plan(
     check_call("plan", fn, params, inputs)
     check_importance("plan", importance)
     check_cut("plan", "cut", cut)
-    cut = as_cut(cut)
     check_untraced("plan", params=params)
+    cut = as_cut(cut)
+    return plan_among(candidates_for(cut, fn, params, inputs), importance, cut)
+
+
+def candidates_for(cut: Cut, fn: Model, params: Params, inputs: tuple[Any, ...]) -> Candidates:
+    """The families that a cut may take from."""
     _check_plain(params)
-    found = _chosen(couplings(fn, params, *inputs), cut.families)
-    candidates = Candidates(fn, params, inputs, found, _ladders(found, cut))
+    coupled = couple(fn, params, *inputs)
+    found = _chosen(couplings_of(coupled), cut.families)
+    return Candidates(fn, params, inputs, coupled, found, _ladders(found, cut))
+
+
+def plan_among(candidates: Candidates, importance: Importance, cut: Cut) -> RemovalPlan:
+    """What a cut takes from these candidates."""
+    found = candidates.couplings
     cut.amount.check(candidates)
-    given = importance(fn, params, found)
+    given = importance(candidates.fn, candidates.params, found)
     scores = _checked(given, found)
     reasons = {
         name: NO_DATA if name in given else NOT_LOOKED_AT
@@ -98,7 +110,8 @@ def plan(
     }
     _check_named(cut.families, reasons, found)
     scored = _with_scores_only(candidates, scores)
-    cut.amount.check(scored)
+    if len(scored.ladders) < len(candidates.ladders):
+        cut.amount.check(scored)
     widths = cut.amount.widths(scored, scores)
     removal = dataclasses.replace(scored.removal(widths, scores), divisors=cut.divisors)
     return RemovalPlan(

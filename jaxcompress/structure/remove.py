@@ -17,23 +17,19 @@ from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params, PyTree
-from jaxcompress.graph.surgery.check import (
-    check_removal,
-    difference,
-    refuse_more_than_rounding,
-)
-from jaxcompress.graph.surgery.cutting import slice_params
+from jaxcompress.graph.surgery.check import checked_difference, difference
+from jaxcompress.graph.surgery.cutting import slice_params, zero_params
 from jaxcompress.graph.surgery.divisors import Divisors, means_over
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.graph.surgery.resolving import resolve
-from jaxcompress.graph.surgery.shrink import shrink
-from jaxcompress.graph.surgery.walk import couple
+from jaxcompress.graph.surgery.shrink import masked_program, shrink, shrunk_program
 from jaxcompress.structure.amounts.amount import Amount
-from jaxcompress.structure.cut import Cut, check_cut
+from jaxcompress.structure.cut import Cut, as_cut, check_cut
 from jaxcompress.structure.importance.scores import Importance, check_importance
-from jaxcompress.structure.plan import plan
+from jaxcompress.structure.plan import candidates_for, plan_among
 from jaxcompress.structure.planned import RemovalPlan
 from jaxcompress.structure.smaller import SmallerModel
+from jaxcompress.structure.widths import Candidates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,29 +120,48 @@ def remove(
     check_importance("remove", importance)
     check_cut("remove", "cut", cut)
     check_concrete("remove", params=params, inputs=inputs)
-    planned = plan(fn, params, importance, *inputs, cut=cut)
+    cut = as_cut(cut)
+    candidates = candidates_for(cut, fn, params, inputs)
+    planned = plan_among(candidates, importance, cut)
     removal = planned.removal
     smaller, small = shrink(fn, removal), slice_params(params, removal)
-    check = check_removal(fn, params, removal, *inputs)
-    refuse_more_than_rounding("remove", check.shrunk, jax.eval_shape(fn, params, *inputs))
-    leaves = _leaves(params, small, removal)
-    to_whole = _to_whole(fn, params, removal, inputs)
-    report = RemovalReport(planned, leaves, check.shrunk, check.zeroed, to_whole)
+    expected = jax.jit(masked_program(candidates.coupled, removal))(params, *inputs)
+    # The very function that is returned is checked: jitted again by the caller, for
+    # these shapes, it is not compiled twice.
+    outputs = jax.jit(smaller)(small, *inputs)
+    report = RemovalReport(
+        planned,
+        _leaves(params, small, removal),
+        to_masked=checked_difference("remove", outputs, expected),
+        to_zeroed=difference(jax.jit(fn)(zero_params(params, removal), *inputs), expected),
+        to_whole=_to_whole(candidates, removal, small, outputs),
+    )
     return SmallerModel(smaller, small, removal, report)
 
 
 def _to_whole(
-    fn: Model, params: Params, removal: Removal, inputs: tuple[Any, ...]
+    candidates: Candidates, removal: Removal, small: Params, outputs: PyTree
 ) -> dict[str, float]:
-    """The difference to the whole model, by divisor of means over removed units."""
-    coupled = couple(fn, params, *inputs)
+    """The difference to the whole model, by divisor of means over removed units.
+
+    Args:
+      candidates: the whole model.
+      removal: what was removed.
+      small: the params without it.
+      outputs: what the smaller model gives for them.
+    """
+    coupled, inputs = candidates.coupled, candidates.inputs
     if not means_over(coupled.body, resolve(removal, coupled.leaves)):
         return {}
-    whole, small = jax.jit(fn)(params, *inputs), slice_params(params, removal)
+    whole = jax.jit(candidates.fn)(candidates.params, *inputs)
     found = {}
     for divisors in Divisors:
-        smaller = shrink(fn, dataclasses.replace(removal, divisors=divisors))
-        found[divisors.value] = difference(jax.jit(smaller)(small, *inputs), whole)
+        if divisors is removal.divisors:
+            given = outputs
+        else:
+            other = dataclasses.replace(removal, divisors=divisors)
+            given = jax.jit(shrunk_program(coupled, other))(small, *inputs)
+        found[divisors.value] = difference(given, whole)
     return found
 
 

@@ -22,7 +22,8 @@ from jaxcompress.graph.surgery.cutting import slice_params
 from jaxcompress.graph.surgery.dims import Dim, concatenation, root
 from jaxcompress.graph.surgery.families import Family
 from jaxcompress.graph.surgery.removal import Removal
-from jaxcompress.graph.surgery.shrink import shrink
+from jaxcompress.graph.surgery.shrink import shrunk_program
+from jaxcompress.graph.surgery.walk import Coupled
 
 Widths = dict[str, int]
 """Units that stay, by family name."""
@@ -37,6 +38,7 @@ class Candidates:
 
     Attributes:
       fn, params, inputs: the model on a batch.
+      coupled: its program for this batch.
       couplings: of the families that may lose units.
       ladders: by family name the widths it may take, falling from the present one.
     """
@@ -44,6 +46,7 @@ class Candidates:
     fn: Model
     params: Params
     inputs: tuple[Any, ...]
+    coupled: Coupled
     couplings: Couplings
     ladders: Mapping[str, tuple[int, ...]]
 
@@ -135,7 +138,7 @@ def shrunk_size_bytes(candidates: Candidates, removal: Removal) -> int:
 
 def shrunk_macs(candidates: Candidates, removal: Removal) -> int:
     """Multiply-adds of one call, counted on the shrunk program itself."""
-    fn = shrink(candidates.fn, removal)
+    fn = shrunk_program(candidates.coupled, removal)
     return cost(trace(fn, _small(candidates, removal), *candidates.inputs)).macs
 
 
@@ -209,7 +212,7 @@ def byte_prices(candidates: Candidates) -> Prices:
 def mac_prices(candidates: Candidates) -> Prices:
     """Multiply-adds that one entry of a leaf takes part in, at all of its sites."""
     prices = dict.fromkeys(named_leaves(candidates.params), 0.0)
-    for site in trace(candidates.fn, candidates.params, *candidates.inputs).sites:
+    for site in candidates.coupled.program.sites:
         size = sum(math.prod(leaf.shape) for leaf in site.leaves)
         for leaf in site.leaves:
             prices[leaf.name] += site.macs / max(size, 1)

@@ -5,6 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 import pytest
 
+from jaxcompress.graph import Divisors
 from jaxcompress.structure import Cut, amounts, importance, plan
 
 ONE = amounts.count(1)
@@ -33,6 +34,10 @@ def test_a_cut_is_checked_when_built(name):
     fields: dict[str, Any] = {"amount": ONE, **given}
     with pytest.raises((TypeError, ValueError), match=message):
         Cut(**fields)
+
+
+def test_the_name_of_a_divisor_stands_for_it():
+    assert Cut(ONE, divisors="kept").divisors is Divisors.KEPT  # pyright: ignore[reportArgumentType]
 
 
 def test_what_is_neither_cut_nor_amount_is_refused():

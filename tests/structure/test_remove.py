@@ -434,3 +434,16 @@ def test_a_training_step_loses_units_with_its_statistics():
     assert outputs.shape == (3, 2)
     assert new["mean"].shape == (3,)
     assert removed.report.to_masked <= 1e-6
+
+
+def test_a_removal_traces_the_model_three_times_and_compiles_what_is_returned():
+    traced, case = [], linen()
+
+    def counted(params, x):
+        traced.append(x.shape)
+        return case.fn(params, x)
+
+    removed = remove(counted, case.params, importance.magnitude(), case.x, cut=HALF)
+    assert len(traced) == 3  # to couple it, as the returned model, and with zeroed params
+    jax.block_until_ready(jax.jit(removed.fn)(removed.params, case.x))
+    assert len(traced) == 3

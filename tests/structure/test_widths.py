@@ -1,5 +1,6 @@
 """Allowed widths, and what models of them hold, against the shrunk models."""
 
+import dataclasses
 import functools
 import math
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 from jaxcompress import graph
+from jaxcompress.graph.surgery.couplings import couplings_of
+from jaxcompress.graph.surgery.walk import couple
 from jaxcompress.structure import widths
 from tests.graph.zoo import normal
 
@@ -49,7 +52,8 @@ X = jnp.ones((BATCH, 3, 3))
 def candidates() -> widths.Candidates:
     found = graph.couplings(attention, PARAMS, X)
     ladders = {family.name: widths.ladder(family, 1, 1) for family in found.families}
-    return widths.Candidates(attention, PARAMS, (X,), found, ladders)
+    coupled = couple(attention, PARAMS, X)
+    return widths.Candidates(attention, PARAMS, (X,), coupled, found, ladders)
 
 
 def family(size):
@@ -92,7 +96,7 @@ def test_the_lowest_scores_of_every_layer():
 
 
 def test_widths_are_rounded_up_to_allowed_ones():
-    found = widths.Candidates(attention, PARAMS, (X,), candidates().couplings, {"a": (13, 12, 8)})
+    found = dataclasses.replace(candidates(), ladders={"a": (13, 12, 8)})
     rounded = [found.allowed("a", width) for width in (0, 7.5, 8, 8.1, 9, 12, 13)]
     assert rounded == [8, 8, 8, 12, 12, 12, 13]
     assert (found.present, found.narrowest) == ({"a": 13}, {"a": 8})
@@ -201,8 +205,8 @@ def test_prices_of_one_entry():
     params = {"in": normal(1, 3, 4), "out": jnp.ones((4, 2), jnp.bfloat16), "bias": jnp.ones(2)}
     params["out"] = params["out"].astype(jnp.float32)
     x = jnp.ones((5, 3))
-    found = graph.couplings(fn, params, x)
-    found = widths.Candidates(fn, params, (x,), found, {})
+    coupled = couple(fn, params, x)
+    found = widths.Candidates(fn, params, (x,), coupled, couplings_of(coupled), {})
     assert widths.parameter_prices(found) == {"in": 1, "out": 1, "bias": 1}
     assert widths.byte_prices(found) == {"in": 4, "out": 4, "bias": 4}
     # Every entry meets each of five rows once, and "out" one row once more.

@@ -11,7 +11,8 @@ from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.cutting import slice_params, zero_params
 from jaxcompress.graph.surgery.removal import Removal, require_removal
-from jaxcompress.graph.surgery.shrink import masked, shrink
+from jaxcompress.graph.surgery.shrink import masked_program, shrunk_program
+from jaxcompress.graph.surgery.walk import couple
 
 
 class RemovalCheck(NamedTuple):
@@ -55,8 +56,9 @@ def check_removal(fn: Model, params: Params, removed: Removal, *inputs: PyTree) 
     check_call("check_removal", fn, params, inputs)
     require_removal("check_removal", "removed", removed)
     check_concrete("check_removal", params=params, inputs=inputs)
-    expected = jax.jit(masked(fn, removed))(params, *inputs)
-    small = jax.jit(shrink(fn, removed))(slice_params(params, removed), *inputs)
+    coupled = couple(fn, params, *inputs)
+    expected = jax.jit(masked_program(coupled, removed))(params, *inputs)
+    small = jax.jit(shrunk_program(coupled, removed))(slice_params(params, removed), *inputs)
     zeroed = jax.jit(fn)(zero_params(params, removed), *inputs)
     return RemovalCheck(difference(small, expected), difference(zeroed, expected))
 

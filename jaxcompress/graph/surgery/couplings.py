@@ -17,7 +17,7 @@ from jaxcompress.graph.surgery.families import Family
 from jaxcompress.graph.surgery.finding import families_of
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.graph.surgery.resolving import cuts_of
-from jaxcompress.graph.surgery.walk import couple
+from jaxcompress.graph.surgery.walk import Coupled, couple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +116,11 @@ def couplings(fn: Model, params: Params, *inputs: PyTree) -> Couplings:
       {'in:1': 4}
     """
     check_call("couplings", fn, params, inputs)
-    coupled = couple(fn, params, *inputs)
+    return couplings_of(couple(fn, params, *inputs))
+
+
+def couplings_of(coupled: Coupled) -> Couplings:
+    """The families of a program already traced."""
     return Couplings(families_of(coupled), coupled.leaves)
 
 

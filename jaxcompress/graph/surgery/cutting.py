@@ -158,7 +158,8 @@ def _changed(leaf, change: Callable[[Any, Any], Any]):
         return change(jnp, leaf)
     changed = change(np, np.asarray(leaf))
     committed = isinstance(leaf, jax.Array) and leaf.committed
-    return jax.device_put(changed, leaf.sharding) if committed else jnp.asarray(changed)
+    # Not `jnp.asarray`, which compiles a copy for every shape.
+    return jax.device_put(changed, leaf.sharding if committed else None)
 
 
 def _is_on_cpu(leaf) -> bool:

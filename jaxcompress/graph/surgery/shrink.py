@@ -53,11 +53,16 @@ def shrink(fn: Model, removed: Removal) -> Model:
 
     def shrunk(params, *inputs):
         coupled = couple(fn, restored(params, removed), *inputs)
-        smaller = _smaller(coupled, removed)
-        writer = Writer(coupled.body, smaller.arrays, smaller.edits)
-        return written(writer, coupled, params, inputs)
+        return shrunk_program(coupled, removed)(params, *inputs)
 
     return shrunk
+
+
+def shrunk_program(coupled: Coupled, removed: Removal) -> Model:
+    """What `shrink` gives, of a program already traced, at its input shapes alone."""
+    smaller = _smaller(coupled, removed)
+    writer = Writer(coupled.body, smaller.arrays, smaller.edits)
+    return lambda params, *inputs: written(writer, coupled, params, inputs)
 
 
 def _smaller(coupled: Coupled, removal: Removal) -> Smaller:
@@ -104,9 +109,14 @@ def masked(fn: Model, removed: Removal) -> Model:
     require_removal("masked", "removed", removed)
 
     def program(params, *inputs):
-        coupled = couple(fn, params, *inputs)
-        gone = resolve(removed, coupled.leaves)
-        edits = divisor_edits(removed.divisors, coupled.body, gone)
-        return written(Writer(coupled.body, Masked(gone), edits), coupled, params, inputs)
+        return masked_program(couple(fn, params, *inputs), removed)(params, *inputs)
 
     return program
+
+
+def masked_program(coupled: Coupled, removed: Removal) -> Model:
+    """What `masked` gives, of a program already traced, at its input shapes alone."""
+    gone = resolve(removed, coupled.leaves)
+    edits = divisor_edits(removed.divisors, coupled.body, gone)
+    writer = Writer(coupled.body, Masked(gone), edits)
+    return lambda params, *inputs: written(writer, coupled, params, inputs)
