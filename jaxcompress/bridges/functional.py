@@ -8,8 +8,9 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jaxcompress.core import statistics
 from jaxcompress.core.kinds import check_mapping, check_text
-from jaxcompress.core.types import Model, Params
+from jaxcompress.core.types import Model, Params, Selector
 
 Keywords = Mapping[str, Any]
 NO_KEYWORDS: Keywords = types.MappingProxyType({})
@@ -34,12 +35,19 @@ class Functional:
         weights passed through. The same key gives the same dropout.
       restore: from params to what the framework itself works with: the NNX module, or
         Linen's variables.
+      statistics: selects the leaves that `train_fn` updates and no optimizer is to see:
+        `select=none_of(functional.statistics)` in a `train.Recipe`, or in `partition`.
+        `train.fit` refuses to train them through `fn`.
     """
 
     fn: Model
     params: Params
     train_fn: Callable[..., tuple[Any, Params]]
     restore: Callable[[Params], Any]
+    statistics: Selector = statistics.none
+
+    def __post_init__(self) -> None:
+        statistics.reading(self.statistics, self.fn)
 
 
 def check_keywords(caller: str, **keywords: Any) -> None:

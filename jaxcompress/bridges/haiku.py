@@ -9,9 +9,10 @@ from typing import Any
 
 from jaxcompress.bridges.absent import absent
 from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords, check_keywords
-from jaxcompress.core import exports
+from jaxcompress.core import exports, statistics
 from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import materialize
+from jaxcompress.core.names import named_leaves
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Key, Params
 
@@ -129,7 +130,13 @@ def stateful(
         return params["params"], params["state"]
 
     everything = {"params": params, "state": state}
-    return Functional(fn=fn, params=everything, train_fn=train_fn, restore=restore)
+    return Functional(
+        fn=fn,
+        params=everything,
+        train_fn=train_fn,
+        restore=restore,
+        statistics=statistics.named(named_leaves({"state": state}).keys()),
+    )
 
 
 def _check(caller: str, transformed, kind: type[Any]) -> None:

@@ -14,9 +14,10 @@ from jaxcompress.bridges.agreement import Shrunk, Smaller, agreement, check_shap
 from jaxcompress.bridges.fields import Layer, given, own_integers, resized
 from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords, check_keywords
 from jaxcompress.bridges.sizes import Readings, SizeReport, extents_of, listed
-from jaxcompress.core import exports
+from jaxcompress.core import exports, statistics
 from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import is_compressed, materialize
+from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import Key, Params, PyTree
 from jaxcompress.graph.surgery.cutting import slice_params
 
@@ -123,7 +124,13 @@ def functional(
     def restore(params: Params) -> nnx.Module:
         return _merge(graphdef, params, rest)
 
-    return Functional(fn=fn, params=params, train_fn=train_fn, restore=restore)
+    return Functional(
+        fn=fn,
+        params=params,
+        train_fn=train_fn,
+        restore=restore,
+        statistics=statistics.named(named_leaves(params.filter(nnx.BatchStat)).keys()),
+    )
 
 
 def shrunk(

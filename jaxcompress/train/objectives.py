@@ -10,6 +10,7 @@ from jaxcompress.core.batches import as_inputs
 from jaxcompress.core.kinds import check_function
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.messages import shown
+from jaxcompress.core.statistics import reading, statistics_of
 from jaxcompress.core.types import Array, Key, Model, Params, PyTree, View
 
 exports.list_definitions(globals())
@@ -33,7 +34,8 @@ def supervised(fn: Model, loss: Callable[..., Array], *, view: View = _unchanged
         losses = loss(fn(view(params), inputs), *targets)
 
     Args:
-      fn: `fn(params, inputs) -> outputs`; a tuple of inputs is passed one by one.
+      fn: `fn(params, inputs) -> outputs`; a tuple of inputs is passed one by one. Of a
+        bridge's `fn` the running statistics are not to train: see `select` of `Recipe`.
       loss: `loss(outputs, *targets) -> (b,)`, one number per example, such as
         `distill.outputs.hard_targets`. A sum of losses is a function that adds them.
       view: how the model sees its weights, such as `quantize.fake_quantize(spec)`.
@@ -58,6 +60,7 @@ def supervised(fn: Model, loss: Callable[..., Array], *, view: View = _unchanged
         inputs, targets = _parts("supervised", batch)
         return loss(fn(view(params), *inputs), *targets), params
 
+    reading(statistics_of(fn), objective)
     return objective
 
 
@@ -78,7 +81,8 @@ def supervised_with_state(
 
     Returns:
       Objective of batches (inputs, *targets). Leave the statistics out of what trains:
-      `Recipe(..., select=none_of(matching("*/mean", "*/var")))`.
+      `Recipe(..., select=none_of(functional.statistics))` of a bridge's functional, or
+      `none_of(matching("*/mean", "*/var"))`.
 
     Raises:
       TypeError: as of `supervised`.

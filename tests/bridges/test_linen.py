@@ -109,6 +109,39 @@ def test_a_module_without_statistics_passes_everything_through(x, key):
     assert jax.tree.leaves(new) == jax.tree.leaves(model.params)
 
 
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({}, r"training=\{\}\): Norm would run in evaluation mode .* train=False. Pass training="),
+        ({"method": "other"}, r"deterministic=True. Pass training=\{'deterministic': False\}"),
+    ],
+)
+def test_training_with_a_switch_left_at_its_default_is_refused(training, message, x, key):
+    class Norm(linen.Module):
+        def setup(self):
+            self.norm = linen.BatchNorm()
+
+        def __call__(self, x, train=False):
+            return self.norm(x, use_running_average=not train)
+
+        def other(self, x, deterministic=True):
+            return self.norm(x, use_running_average=deterministic)
+
+    variables = Norm().init(key, x)
+    evaluation = {name: value for name, value in training.items() if name == "method"}
+    model = bridge.functional(Norm(), variables, evaluation=evaluation, training=training)
+    assert model.fn(model.params, x).shape == x.shape
+    with pytest.raises(ValueError, match=message):
+        model.train_fn(model.params, x, key=key)
+    # Given by keyword or by place it is the caller's word, whichever mode it says.
+    frozen = bridge.functional(Norm(), variables, training={"train": False})
+    jax.tree.map(
+        np.testing.assert_array_equal, frozen.train_fn(variables, x, key=key)[1], variables
+    )
+    _, moved = bridge.functional(Norm(), variables).train_fn(variables, x, True, key=key)
+    assert (moved["batch_stats"]["norm"]["mean"] != variables["batch_stats"]["norm"]["mean"]).all()
+
+
 def test_each_function_is_traced_once(model, x, key):
     traces = []
 

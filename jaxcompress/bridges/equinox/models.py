@@ -7,8 +7,10 @@ import equinox
 
 from jaxcompress.bridges.equinox.calls import Call, each_example, each_example_with_state
 from jaxcompress.bridges.functional import Functional
+from jaxcompress.core import statistics
 from jaxcompress.core.kinds import check_function, check_kind
 from jaxcompress.core.leaf import materialize
+from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import Key, Params
 
 
@@ -88,7 +90,7 @@ def stateful(
     )
     check_function("equinox.stateful", "call", call, "For example equinox.each_example.")
     params, static = equinox.partition(model, equinox.is_inexact_array)
-    statistics, rest = equinox.partition(state, equinox.is_inexact_array)
+    floating, rest = equinox.partition(state, equinox.is_inexact_array)
     evaluated, trained = (_in_mode(static, inference) for inference in (True, False))
 
     def run(static, params: Params, inputs: tuple[Any, ...], key: Key | None):
@@ -106,8 +108,14 @@ def stateful(
     def restore(params: Params):
         return _combined(static, params["params"]), _combined(rest, params["state"])
 
-    everything = {"params": params, "state": statistics}
-    return Functional(fn=fn, params=everything, train_fn=train_fn, restore=restore)
+    everything = {"params": params, "state": floating}
+    return Functional(
+        fn=fn,
+        params=everything,
+        train_fn=train_fn,
+        restore=restore,
+        statistics=statistics.named(named_leaves({"state": floating}).keys()),
+    )
 
 
 def _combined(static, arrays):

@@ -1,13 +1,16 @@
 """A Linen module and its variables as pure functions."""
 
+import inspect
 from typing import Any
 
 import jax
 
 from jaxcompress.bridges.absent import absent
 from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords, check_keywords
+from jaxcompress.core import statistics
 from jaxcompress.core.kinds import check_each, check_kind, check_mapping, check_text
 from jaxcompress.core.leaf import materialize
+from jaxcompress.core.names import named_leaves
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Key, Params
 
@@ -15,6 +18,16 @@ try:
     from flax import core, linen
 except ModuleNotFoundError as error:
     raise absent("linen", "flax", error) from error
+
+
+_SWITCHES = {
+    "train": False,
+    "training": False,
+    "is_training": False,
+    "deterministic": True,
+    "use_running_average": True,
+}
+"""Keywords by which modules switch modes, with their value in evaluation mode."""
 
 
 def functional(
@@ -34,7 +47,9 @@ def functional(
       module: any Linen module.
       variables: what `module.init` gave: all collections.
       evaluation: keywords of `module.apply` in `fn`, `method` included.
-      training: keywords of `module.apply` in `train_fn`.
+      training: keywords of `module.apply` in `train_fn`, which refuses to run where a
+        switch (`train`, `training`, `is_training`, `deterministic`,
+        `use_running_average`) would stay in evaluation mode by its default.
       rngs: names of the random streams `train_fn` gives the module, each from its key.
 
     Returns:
@@ -67,6 +82,7 @@ def functional(
         return module.apply(materialize(params), *inputs, **evaluation)
 
     def train_fn(params: Params, *inputs, key: Key):
+        _check_switched(module, inputs, training)
         outputs, updated = module.apply(
             materialize(params),
             *inputs,
@@ -76,4 +92,30 @@ def functional(
         )
         return outputs, {**params, **updated}
 
-    return Functional(fn=fn, params=params, train_fn=train_fn, restore=lambda params: params)
+    held = {name: collection for name, collection in params.items() if name != "params"}
+    return Functional(
+        fn=fn,
+        params=params,
+        train_fn=train_fn,
+        restore=lambda params: params,
+        statistics=statistics.named(named_leaves(held).keys()),
+    )
+
+
+def _check_switched(module: linen.Module, inputs: tuple[Any, ...], training: Keywords) -> None:
+    """Raises a ValueError where a switch of the call is left in evaluation mode.
+
+    A module with `train=False` runs without any error and updates nothing.
+    """
+    method = training.get("method") or type(module).__call__
+    method = getattr(type(module), method) if isinstance(method, str) else method
+    parameters = inspect.signature(method).parameters
+    given = {*training, *list(parameters)[1 : 1 + len(inputs)]}
+    for name, evaluates in _SWITCHES.items():
+        if name in parameters and name not in given and parameters[name].default is evaluates:
+            kind = type(module).__name__
+            raise ValueError(
+                f"linen.functional(training={dict(training)}): {kind} would run in evaluation mode "
+                f"in train_fn, since its call has {name}={evaluates}. Pass "
+                f"training={{{name!r}: {not evaluates}}} when you make the functional."
+            )

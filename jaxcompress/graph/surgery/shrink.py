@@ -6,6 +6,7 @@ call it under `jax.jit`. Params are cut in `cutting`.
 """
 
 from jaxcompress.core.kinds import check_model
+from jaxcompress.core.statistics import reading, statistics_of
 from jaxcompress.core.types import Model
 from jaxcompress.graph.surgery.arrays import Masked, Shrunk
 from jaxcompress.graph.surgery.blocks import bypassed
@@ -55,6 +56,7 @@ def shrink(fn: Model, removed: Removal) -> Model:
         coupled = couple(fn, restored(params, removed), *inputs)
         return shrunk_program(coupled, removed)(params, *inputs)
 
+    reading(statistics_of(fn), shrunk)
     return shrunk
 
 

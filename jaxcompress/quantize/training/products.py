@@ -1,5 +1,6 @@
 """Quantization-aware training on integer products, the ones that execution forms."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -96,6 +97,7 @@ def fake_quantize_model(
     pairs = as_rules(activations).pairs
     rewritten = rewrite(fn, Rules((pattern, _rounding(each, pattern)) for pattern, each in pairs))
 
+    @functools.wraps(fn)
     def model(params: Params, *inputs):
         assigned = assign("fake_quantize_model", params, spec, axes, select)
 

@@ -13,6 +13,7 @@ from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.messages import shown
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.partition import combine, partition
+from jaxcompress.core.statistics import check_untrained
 from jaxcompress.core.trees import check_arrays, chosen_by
 from jaxcompress.core.types import Array, Key, Params, PyTree
 from jaxcompress.train.recipe import Recipe
@@ -148,6 +149,7 @@ def check_trained(caller: str, recipe: Recipe, params: Params) -> None:
                 f"{caller}(params=...): leaf {name!r} is the number {leaf}. Pass jnp.asarray of "
                 "it, so that it is clear whether it trains."
             )
+    check_untrained(caller, recipe.objective, params, recipe.select)
     if not any(chosen.values()):
         names = ", ".join(named_leaves(params)) or "none"
         raise ValueError(f"{caller}(params=...): no leaf trains. Leaves are: {names}. See select=.")
@@ -193,6 +195,7 @@ def _carried(recipe: Recipe, params: Params, after: Params) -> Params:
     if changed:
         raise ValueError(
             f"step(recipe): the objective changes leaves that train: {', '.join(changed)}. Leave "
-            "running statistics out with select=none_of(matching(...)), and pass weights through."
+            "running statistics out with select=none_of(functional.statistics) or "
+            "none_of(matching(...)), and pass weights through."
         )
     return partition(after, recipe.select)[1]
