@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.auto.origins import origins_of
+from jaxcompress.auto.origins import check_digests, origins_of
 from jaxcompress.auto.parts import Part, by_part, parts_of, tried
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.checks import check_concrete
@@ -42,6 +42,7 @@ class Curvature:
       sliced: by leaf the axes along which its layers lie.
       left_out: by leaf why nothing is known of it.
       confidence: of the intervals.
+      digests: by leaf that of its values, so that other params are refused.
     """
 
     coefficients: Mapping[Part, Coefficient]
@@ -50,6 +51,7 @@ class Curvature:
     sliced: Mapping[str, tuple[int, ...]]
     left_out: Mapping[str, str]
     confidence: float = 0.95
+    digests: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def predicted_sensitivity(
@@ -81,7 +83,8 @@ def predicted_sensitivity(
 
     Raises:
       TypeError: an argument is not of its kind.
-      ValueError: no leaf is selected, or the spec does not fit one asked for by name.
+      ValueError: no leaf is selected, the spec does not fit one asked for by name, or a
+        leaf is not the one that the curvature was found of.
 
     Example:
       >>> loss = lambda outputs, targets: ((outputs - targets) ** 2).sum(-1)
@@ -115,6 +118,7 @@ def predicted_sensitivity(
                 _row(curvature, part, choice, float(error))
                 for part, error in zip(parts, np.asarray(errors), strict=True)
             ]
+    check_digests(caller, "curvature", params, curvature.digests)
     metric, method = curvature.metric, f"predicted by {curvature.method}"
     origins = origins_of(caller, params, axes, rows)
     return Sensitivities.ordered(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.auto.curvature import Coefficient, Curvature, coefficient
+from jaxcompress.auto.origins import digests_of
 from jaxcompress.auto.parts import Part, replaced, sliced_axes
 from jaxcompress.auto.second_order import parts_of_sites
 from jaxcompress.core.batches import as_batches, as_inputs
@@ -112,7 +113,8 @@ def linearity(
             )
         coefficients[part] = _fitted(found, np.square(np.asarray(sizes, np.float64)), squares)
     method = f"noise of {len(sizes)} sizes up to {max(sizes):g}"
-    return Curvature(coefficients, "divergence", method, sliced_axes(program), left_out)
+    sliced, digests = sliced_axes(program), digests_of(params, parts)
+    return Curvature(coefficients, "divergence", method, sliced, left_out, digests=digests)
 
 
 def _check_options(caller: str, key: Key, divergence: Loss, sizes: Sequence[float]) -> None:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.auto.curvature import Coefficient, Curvature, coefficient
+from jaxcompress.auto.origins import digests_of
 from jaxcompress.auto.parts import Part, by_part, parts_of, sliced_axes
 from jaxcompress.core.batches import as_inputs, as_pairs
 from jaxcompress.core.checks import check_concrete, check_count
@@ -107,7 +108,8 @@ def second_order(
         for part, estimates in zip(each, halves.T, strict=True):
             coefficients[part] = coefficient(estimates, 0.95)
     method = f"traces of the Hessian, {probes} probes"
-    return Curvature(coefficients, "loss", method, sliced_axes(program), {})
+    digests = digests_of(params, parts)
+    return Curvature(coefficients, "loss", method, sliced_axes(program), {}, digests=digests)
 
 
 def parts_of_sites(caller: str, params: Params, program: Program) -> dict[str, list[Part]]:

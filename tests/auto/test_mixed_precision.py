@@ -204,6 +204,10 @@ def test_a_table_is_of_the_params_that_it_was_made_of(method, stored):
         loss, key = jc.validate.cross_entropy, jax.random.key(0)
         found = jc.auto.second_order(model, params, loss, [(x, labels)], key, probes=2)
         rows = jc.auto.predicted_sensitivity(found, params, INT8, axes=axes)
+        other = {**params, "in": params["in"] + 1}
+        said = r"predicted_sensitivity\(params\): the leaf 'in' is not the one that the curvature"
+        with pytest.raises(ValueError, match=said):
+            jc.auto.predicted_sensitivity(found, other, INT8, axes=axes)
     if stored:
         rows = Sensitivities.from_json(json.loads(json.dumps(rows.to_json())))
 
