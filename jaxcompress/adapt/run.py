@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxcompress.adapt.leaves import Adapted, Rescaled, base_as_read, wide
 from jaxcompress.core.corrected import Corrected
-from jaxcompress.core.kinds import check_model
+from jaxcompress.core.models import check_model
 from jaxcompress.core.types import Array, Model
 from jaxcompress.graph import Site, rewrite
 from jaxcompress.graph.factored import in_two_products, meets_factors

@@ -14,9 +14,10 @@ from jaxcompress.auto.parts import Part, replaced, sliced_axes
 from jaxcompress.auto.second_order import parts_of_sites
 from jaxcompress.core.batches import as_batches, as_inputs
 from jaxcompress.core.checks import check_concrete, check_positive
-from jaxcompress.core.kinds import check_each, check_key, check_model, check_takes
+from jaxcompress.core.kinds import check_each, check_key, check_takes
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.messages import shown
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.sharding import explicit_sharding, placed
 from jaxcompress.core.trees import check_arrays

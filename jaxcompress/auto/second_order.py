@@ -12,8 +12,9 @@ from jaxcompress.auto.origins import digests_of
 from jaxcompress.auto.parts import Part, by_part, parts_of, sliced_axes
 from jaxcompress.core.batches import as_inputs, as_pairs
 from jaxcompress.core.checks import check_concrete, check_count
-from jaxcompress.core.kinds import check_key, check_loss, check_model
+from jaxcompress.core.kinds import check_key, check_loss
 from jaxcompress.core.leaf import materialize
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import leaf_names, named_leaves
 from jaxcompress.core.sharding import explicit_sharding, placed
 from jaxcompress.core.trees import check_arrays

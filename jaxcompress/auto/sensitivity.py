@@ -12,9 +12,10 @@ from jaxcompress.auto.parts import Part, Sliced, only, parts_of, replaced, slice
 from jaxcompress.core.axes import Axes
 from jaxcompress.core.batches import in_batches
 from jaxcompress.core.checks import check_concrete, check_count
-from jaxcompress.core.kinds import check_function, check_kind, check_select
+from jaxcompress.core.kinds import check_kind, check_select
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.left_out import left_out, without_data
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.selectors import weights
@@ -209,7 +210,7 @@ def _switched(fn: Model, activations: Activations) -> Model:
 
 def check_scan(caller: str, fn: Model, params: Params, spec: Any, examples: Examples) -> None:
     """Raises a TypeError unless it is a model with params, a spec, and examples."""
-    check_function(caller, "fn", fn, "It is the model, fn(params, inputs).")
+    check_model(caller, fn, 1)
     check_arrays(caller, "params", params)
     if not as_choices(spec):
         raise ValueError(f"{caller}(spec=[]) has nothing to try. Give at least one format.")

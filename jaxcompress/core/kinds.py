@@ -70,11 +70,6 @@ def check_takes(caller: str, argument: str, value: object, count: int, mend: str
         )
 
 
-def check_model(caller: str, fn: object) -> None:
-    """Raises a TypeError unless `fn` can be called."""
-    check_function(caller, "fn", fn, "Pass the model, fn(params, *inputs), as a bridge gives it.")
-
-
 def check_built(caller: str, argument: str, value: object, count: int, mend: str) -> None:
     """As `check_takes`, for functions that functions of ours and of optax build.
 

@@ -16,7 +16,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from jaxcompress.core import jax_leaf
 from jaxcompress.core.array_reading import ArrayReading
-from jaxcompress.core.kinds import check_model
+from jaxcompress.core.kinds import check_function
 from jaxcompress.core.order import checked_permutation
 from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.types import Array, PyTree
@@ -221,7 +221,7 @@ def materialized(fn: Callable[..., Any]) -> Callable[..., Any]:
       >>> jax.jit(jc.materialized(fn))(params, jnp.ones(2))
       Array([-1., -1.], dtype=float32)
     """
-    check_model("materialized", fn)
+    check_function("materialized", "fn", fn, "Pass the model, as a bridge gives it.")
 
     @functools.wraps(fn)
     def on_arrays(*args, **kwargs):

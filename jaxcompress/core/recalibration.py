@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.checks import check_concrete
-from jaxcompress.core.kinds import check_function, check_iterable, check_key
+from jaxcompress.core.kinds import check_iterable, check_key
 from jaxcompress.core.leaf import is_compressed
+from jaxcompress.core.models import check_train_fn
 from jaxcompress.core.names import map_named, named_leaves
-from jaxcompress.core.trees import check_arrays
+from jaxcompress.core.trees import check_arrays, trained
 from jaxcompress.core.types import Array, Key, Params
 
 Update = Callable[[Params], dict[str, Array]]
@@ -54,7 +55,8 @@ def recalibrate(
       a relative error of about eps / (1 - momentum).
 
     Raises:
-      TypeError: a batch is not a tuple or list of inputs.
+      TypeError: a batch is not a tuple or list of inputs; `train_fn` takes no key, or
+        gives no such pair.
       ValueError: there is no batch, or `train_fn` moves a leaf otherwise than as a
         running average with a momentum in [0, 1), or to what is not finite.
 
@@ -73,7 +75,7 @@ def recalibrate(
     Differs: the variance is the average of the batches' own, as a running average's is;
     how the mean varies between batches is not added.
     """
-    check_function("recalibrate", "train_fn", train_fn, "Pass train_fn(params, *inputs, key).")
+    check_train_fn("recalibrate", train_fn)
     check_arrays("recalibrate", "params", params)
     check_iterable("recalibrate", "batches", batches, "Pass one tuple of inputs each.")
     check_key("recalibrate", "key", key)
@@ -88,9 +90,8 @@ def recalibrate(
 
     @jax.jit
     def update(params: Params, inputs: tuple[Any, ...], key: Key) -> dict[str, Array]:
-        before, after = (
-            named_leaves(each) for each in (params, train_fn(params, *inputs, key=key)[1])
-        )
+        before = named_leaves(params)
+        _, after = trained("recalibrate", train_fn(params, *inputs, key=key), params)
         passed.update(name for name in names if after[name] is before[name])
         return after
 

@@ -11,11 +11,11 @@ from jaxcompress.core.axes import Axes, LeafAxes
 from jaxcompress.core.kinds import (
     check_kind,
     check_mapping,
-    check_model,
     check_selector,
 )
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.messages import shown
+from jaxcompress.core.models import TRAINED, check_model
 from jaxcompress.core.names import leaf_name, named_leaves
 from jaxcompress.core.types import Model, Params, PyTree, Selector
 
@@ -117,9 +117,32 @@ def check_arrays(caller: str, argument: str, tree: PyTree) -> None:
 
 def check_call(caller: str, fn: Model, params: Params, inputs: tuple[Any, ...]) -> None:
     """Raises a TypeError unless it is a function, its params and its inputs."""
-    check_model(caller, fn)
+    check_model(caller, fn, len(inputs))
     check_arrays(caller, "params", params)
     check_arrays(caller, "inputs", inputs)
+
+
+def trained(caller: str, result: object, params: Params) -> tuple[Any, dict[str, Any]]:
+    """What a `train_fn` gave for these params: outputs, and the new leaves by name.
+
+    Raises:
+      TypeError: it is no such pair, or the new params have other leaves.
+
+    Example:
+      >>> trained("recalibrate", jnp.ones((2, 2)), {"mean": jnp.zeros(2)})
+      Traceback (most recent call last):
+      TypeError: recalibrate(train_fn) gives float32[2, 2], no pair. Pass
+      train_fn(params, *inputs, key) -> (outputs, new_params), as a bridge gives it.
+    """
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise TypeError(f"{caller}(train_fn) gives {shown(result)}, no pair. {TRAINED}")
+    outputs, after = result
+    if named_leaves(after).keys() != named_leaves(params).keys():
+        raise TypeError(
+            f"{caller}(train_fn) gives other new params than it is given, "
+            f"{first_difference(params, after)}. {TRAINED}"
+        )
+    return outputs, named_leaves(after)
 
 
 def check_entries(caller: str, argument: str, value: object) -> None:

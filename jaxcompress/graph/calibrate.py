@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxcompress.core.batches import as_inputs, check_not_empty
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.evidence import missing
-from jaxcompress.core.kinds import check_iterable, check_model
+from jaxcompress.core.kinds import check_iterable
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import leaf_name
 from jaxcompress.core.observers import Observer, Reading, counted, row_count
 from jaxcompress.core.rules import Rules, as_rules, check_rules

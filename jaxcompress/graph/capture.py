@@ -6,8 +6,9 @@ from typing import Any
 
 from jax.extend.core import JaxprEqn
 
-from jaxcompress.core.kinds import check_each, check_model, check_text
+from jaxcompress.core.kinds import check_each, check_text
 from jaxcompress.core.leaf import materialize
+from jaxcompress.core.models import check_model
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph.choice import choose

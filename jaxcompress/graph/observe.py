@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.kinds import check_function, check_kind, check_model
+from jaxcompress.core.kinds import check_function, check_kind
+from jaxcompress.core.models import check_model
 from jaxcompress.core.observers import Observer
 from jaxcompress.core.rules import Rules, as_rules, check_rules
 from jaxcompress.core.sharding import with_whole_results

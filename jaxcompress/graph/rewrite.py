@@ -6,8 +6,9 @@ from typing import Any
 
 import jax
 
-from jaxcompress.core.kinds import check_model, check_takes
+from jaxcompress.core.kinds import check_takes
 from jaxcompress.core.leaf import is_compressed, materialize
+from jaxcompress.core.models import check_model
 from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph.choice import choose

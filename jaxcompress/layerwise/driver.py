@@ -15,9 +15,10 @@ import jax.numpy as jnp
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.batches import as_batches
 from jaxcompress.core.checks import check_concrete, check_finite
-from jaxcompress.core.kinds import check_model, check_text
+from jaxcompress.core.kinds import check_text
 from jaxcompress.core.left_out import UnfitLeafError
 from jaxcompress.core.matrices import as_matrices, from_matrices
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.trees import check_arrays, check_named

@@ -12,9 +12,9 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.batches import as_batches, as_inputs
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.evidence import missing
-from jaxcompress.core.kinds import check_model
 from jaxcompress.core.left_out import Obstacle, UnfitLeafError, without_data
 from jaxcompress.core.matrices import from_matrices, matrix_shape
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.numerics import narrowed
 from jaxcompress.core.report import Report

@@ -9,7 +9,7 @@ import numpy as np
 from jaxcompress.core.batches import as_batches, as_inputs
 from jaxcompress.core.checks import check_concrete, check_finite
 from jaxcompress.core.evidence import missing
-from jaxcompress.core.kinds import check_model
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.rules import Rules

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcompress.core.kinds import check_model
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.lowrank import LowRank
+from jaxcompress.core.models import check_model
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Model, Params

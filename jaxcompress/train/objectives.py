@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
-
 from jaxcompress.core import exports
 from jaxcompress.core.batches import as_inputs
 from jaxcompress.core.kinds import check_function
-from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.messages import shown
+from jaxcompress.core.models import check_model, check_train_fn
+from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.statistics import reading, statistics_of
+from jaxcompress.core.trees import trained
 from jaxcompress.core.types import Array, Key, Model, Params, PyTree, View
 
 exports.list_definitions(globals())
@@ -44,7 +44,8 @@ def supervised(fn: Model, loss: Callable[..., Array], *, view: View = _unchanged
       Objective of batches (inputs, *targets), for a `Recipe`.
 
     Raises:
-      TypeError: an argument is no function; when it is called: the batch is no tuple.
+      TypeError: an argument is no function, or `fn` asks for a keyword, as a `train_fn`
+        does; when it is called: the batch is no tuple.
 
     Example:
       >>> squared = lambda outputs, targets: (outputs - targets) ** 2
@@ -54,7 +55,8 @@ def supervised(fn: Model, loss: Callable[..., Array], *, view: View = _unchanged
       >>> objective(jnp.float32(2), batch, jax.random.key(0))[0]
       Array([4., 1.], dtype=float32)
     """
-    _check("supervised", fn=fn, loss=loss, view=view)
+    check_model("supervised", fn)
+    _check("supervised", loss=loss, view=view)
 
     def objective(params: Params, batch: PyTree, key: Key) -> tuple[Array, Params]:
         inputs, targets = _parts("supervised", batch)
@@ -85,7 +87,7 @@ def supervised_with_state(
       `none_of(matching("*/mean", "*/var"))`.
 
     Raises:
-      TypeError: as of `supervised`.
+      TypeError: as of `supervised`; or `train_fn` takes no key, or gives no such pair.
 
     Example:
       >>> def train_fn(params, x, *, key):
@@ -99,27 +101,26 @@ def supervised_with_state(
       >>> losses, after["mean"]
       (Array([4., 4.], dtype=float32), Array(0.2, dtype=float32))
     """
-    _check("supervised_with_state", train_fn=train_fn, loss=loss, view=view)
+    check_train_fn("supervised_with_state", train_fn)
+    _check("supervised_with_state", loss=loss, view=view)
 
     def objective(params: Params, batch: PyTree, key: Key) -> tuple[Array, Params]:
         inputs, targets = _parts("supervised_with_state", batch)
         seen = view(params)
-        outputs, after = train_fn(seen, *inputs, key=key)
+        result = train_fn(seen, *inputs, key=key)
+        outputs, after = trained("supervised_with_state", result, seen)
+        given = named_leaves(seen)
         # What was passed through is what the view gave, and not the weight itself.
-        after = jax.tree.map(
-            lambda own, given, now: own if now is given else now,
-            *(params, seen, after),
-            is_leaf=is_compressed,
+        new = map_named(
+            lambda name, own: own if after[name] is given[name] else after[name], params
         )
-        return loss(outputs, *targets), after
+        return loss(outputs, *targets), new
 
     return objective
 
 
 def _check(caller: str, **functions: object) -> None:
     mends = {
-        "fn": "Pass the model, fn(params, inputs), as a bridge gives it.",
-        "train_fn": "Pass train_fn(params, inputs, key=key), as a bridge gives it.",
         "loss": "Pass loss(outputs, *targets), one number per example.",
         "view": "Pass view(params), such as quantize.fake_quantize(spec).",
     }

@@ -13,7 +13,8 @@ import numpy as np
 from jaxcompress.core.batches import count_of, in_batches, whole_rows
 from jaxcompress.core.checks import check_concrete, check_count, check_fits, is_number
 from jaxcompress.core.finite import NotFiniteError, not_finite
-from jaxcompress.core.kinds import check_function, check_iterable, check_kind
+from jaxcompress.core.kinds import check_iterable, check_kind
+from jaxcompress.core.models import check_model
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.validate.leakage.calibration import as_traced
@@ -58,7 +59,7 @@ def predict(fn: Model, params: Params, inputs: PyTree, *, batch_size: int = 256)
       >>> jc.validate.predict(double, jnp.float32(2), jnp.arange(3.0), batch_size=2)
       array([0., 2., 4.], dtype=float32)
     """
-    check_function("predict", "fn", fn, "It is the model, fn(params, inputs).")
+    check_model("predict", fn, 1)
     check_arrays("predict", "params", params)
     check_concrete("predict", "Inside, call fn itself.", params=params, inputs=inputs)
     n = count_of("predict", "inputs", inputs)
@@ -136,7 +137,7 @@ def evaluate_each(
 
     Compiled once where the params have one structure, with the same shapes and dtypes.
     """
-    check_function("evaluate", "fn", fn, "It is the model, fn(params, inputs).")
+    check_model("evaluate", fn, 1)
     metrics = _checked_metrics("evaluate", metrics)
     check_count("evaluate", "batch_size", batch_size)
     check_concrete("evaluate", INSIDE, inputs=inputs, targets=targets)

@@ -10,8 +10,9 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count
-from jaxcompress.core.kinds import check_function, check_takes
+from jaxcompress.core.kinds import check_takes
 from jaxcompress.core.messages import shown
+from jaxcompress.core.models import check_model
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.distill.outputs.logits import log_probabilities
@@ -137,7 +138,7 @@ def uncached(fn: Model, *, room: int) -> tuple[Decoder, Callable[[int], PyTree]]
       >>> jc.distill.sequences.generate(decoder, table, start, steps=3).tokens
       Array([[1, 2, 3]], dtype=int32)
     """
-    check_function("uncached", "fn", fn, "It is the model, fn(params, tokens).")
+    check_model("uncached", fn, 1, "It is the model, fn(params, tokens).")
     room = check_count("uncached", "room", room)
 
     def decoder(params: Params, tokens: Array, cache: Any) -> tuple[Array, Any]:

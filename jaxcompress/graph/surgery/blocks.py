@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal
 
-from jaxcompress.core.kinds import check_model
+from jaxcompress.core.models import check_model
 from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph.jaxprs import aval_of

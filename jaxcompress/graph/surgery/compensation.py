@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.kinds import check_model
 from jaxcompress.core.leaf import materialize
+from jaxcompress.core.models import check_model
 from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph.calibrate import check_no_nan

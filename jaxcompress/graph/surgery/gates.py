@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.kinds import check_function, check_model
+from jaxcompress.core.kinds import check_function
+from jaxcompress.core.models import check_model
 from jaxcompress.core.types import Array, Model
 from jaxcompress.graph.surgery.arrays import FullSize
 from jaxcompress.graph.surgery.axis_rules import rule_of

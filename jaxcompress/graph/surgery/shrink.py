@@ -5,7 +5,7 @@ all of them. It is traced and coupled anew for every input shape, so
 call it under `jax.jit`. Params are cut in `cutting`.
 """
 
-from jaxcompress.core.kinds import check_model
+from jaxcompress.core.models import check_model
 from jaxcompress.core.statistics import reading, statistics_of
 from jaxcompress.core.types import Model
 from jaxcompress.graph.surgery.arrays import Masked, Shrunk

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.kinds import check_model
+from jaxcompress.core.models import check_model
 from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Array, Model, Params, PyTree
 from jaxcompress.graph.jaxprs import scan_loop

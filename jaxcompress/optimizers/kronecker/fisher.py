@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.kinds import check_function, check_key, check_kind
+from jaxcompress.core.models import check_model
 from jaxcompress.core.sharding import gathered
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Key, Model, Params
@@ -59,7 +60,7 @@ def kfac_factors(
     Source: Martens and Grosse 2015, arXiv:1503.05671, section 3; Grosse and Martens
     2016, arXiv:1602.01407, equation 31, for convolutions.
     """
-    check_function("kfac_factors", "fn", fn, "It is the model, fn(params, *inputs).")
+    check_model("kfac_factors", fn)
     check_arrays("kfac_factors", "params", params)
     check_kind("kfac_factors", "inputs", inputs, tuple | list, "For one input x it is (x,).")
     check_arrays("kfac_factors", "inputs", inputs)

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from jax.extend.core import JaxprEqn
 
 from jaxcompress.core.axes import LeafAxes
-from jaxcompress.core.kinds import check_function, check_kind
+from jaxcompress.core.kinds import check_kind
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Model, Params, PyTree
@@ -112,7 +113,7 @@ def kfac_layers(fn: Model, params: Params, *inputs: PyTree) -> KfacLayers:
       >>> [(layer.kernel, layer.bias, layer.inputs) for layer in found.layers]
       [('kernel', 'bias', 4)]
     """
-    check_function("kfac_layers", "fn", fn, "It is the model, fn(params, *inputs).")
+    check_model("kfac_layers", fn)
     check_arrays("kfac_layers", "params", params)
     check_arrays("kfac_layers", "inputs", inputs)
     program = trace(fn, params, *inputs)

@@ -10,7 +10,7 @@ from jaxcompress.core.axes import from_canonical
 from jaxcompress.core.batches import as_batches, as_inputs
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.evidence import missing
-from jaxcompress.core.kinds import check_model
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.observers import Reading, second_moment
 from jaxcompress.core.trees import check_arrays

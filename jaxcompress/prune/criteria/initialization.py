@@ -12,8 +12,9 @@ import jax.numpy as jnp
 
 from jaxcompress.core.batches import as_inputs, as_pairs
 from jaxcompress.core.checks import check_concrete, check_count, check_positive
-from jaxcompress.core.kinds import check_loss, check_model
+from jaxcompress.core.kinds import check_loss
 from jaxcompress.core.masks import apply_mask
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.partition import combine, partition
 from jaxcompress.core.selectors import inexact

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.batches import as_inputs, as_pairs
 from jaxcompress.core.checks import check_concrete
-from jaxcompress.core.kinds import check_loss, check_model
+from jaxcompress.core.kinds import check_loss
 from jaxcompress.core.left_out import Obstacle, without_data
 from jaxcompress.core.masks import apply_mask
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import map_named
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.trees import check_arrays

@@ -16,8 +16,9 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.batches import as_inputs, as_pairs
 from jaxcompress.core.checks import check_concrete, check_finite
 from jaxcompress.core.evidence import missing
-from jaxcompress.core.kinds import check_kind, check_loss, check_model
+from jaxcompress.core.kinds import check_kind, check_loss
 from jaxcompress.core.left_out import without_data
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.partition import combine, partition
 from jaxcompress.core.report import Report

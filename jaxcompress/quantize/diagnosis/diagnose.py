@@ -10,8 +10,9 @@ import numpy as np
 
 from jaxcompress.core.batches import as_inputs, check_not_empty
 from jaxcompress.core.checks import check_concrete
-from jaxcompress.core.kinds import check_iterable, check_model
+from jaxcompress.core.kinds import check_iterable
 from jaxcompress.core.leaf import is_compressed, materialize
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.rules import Rules, check_rules
 from jaxcompress.core.trees import check_arrays, check_leaves

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.checks import check_concrete
-from jaxcompress.core.kinds import check_model
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.matrices import as_matrices
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.observers import Observer
 from jaxcompress.core.report import KEPT, LeafReport, Report

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.checks import check_concrete, check_count
-from jaxcompress.core.kinds import check_model
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.report import KEPT, LeafReport, Report
 from jaxcompress.core.sizes import size_bytes

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxcompress.core.checks import check_concrete, check_share
-from jaxcompress.core.kinds import check_each, check_model
+from jaxcompress.core.kinds import check_each
+from jaxcompress.core.models import check_model
 from jaxcompress.core.observers import Observer, together
 from jaxcompress.core.report import Report
 from jaxcompress.core.rules import Rules

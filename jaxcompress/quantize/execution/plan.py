@@ -10,8 +10,9 @@ import numpy as np
 
 from jaxcompress.core.checks import check_untraced
 from jaxcompress.core.formats.integers import Integers
-from jaxcompress.core.kinds import check_model, check_takes
+from jaxcompress.core.kinds import check_takes
 from jaxcompress.core.leaf import is_compressed, materialize
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.timing import Probe, median_seconds
 from jaxcompress.core.trees import check_arrays

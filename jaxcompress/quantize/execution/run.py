@@ -9,7 +9,8 @@ from typing import Any
 
 import jax
 
-from jaxcompress.core.kinds import check_kind, check_model
+from jaxcompress.core.kinds import check_kind
+from jaxcompress.core.models import check_model
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.graph import Site, rewrite
 from jaxcompress.quantize.execution.choices import ExecutionPlan

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 
 from jaxcompress.core.batches import as_batches, as_inputs, count_of
 from jaxcompress.core.checks import check_concrete, check_inside, check_share
-from jaxcompress.core.kinds import check_kind, check_model, check_takes
+from jaxcompress.core.kinds import check_kind, check_takes
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.messages import shown
+from jaxcompress.core.models import check_model
 from jaxcompress.core.report import Report, signed
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.spec import QuantSpec

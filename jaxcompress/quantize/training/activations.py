@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxcompress.core.formats.coding import decode, encode
 from jaxcompress.core.formats.grids import Grid, covered, grid, within
-from jaxcompress.core.kinds import check_model
+from jaxcompress.core.models import check_model
 from jaxcompress.core.numerics import narrowed, straight_through
 from jaxcompress.core.rotated import Rotated
 from jaxcompress.core.rules import Rules, as_rules, check_rules

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_count, check_range
 from jaxcompress.core.companions import Step
-from jaxcompress.core.kinds import check_key, check_kind, check_model
+from jaxcompress.core.kinds import check_key, check_kind
+from jaxcompress.core.models import check_model
 from jaxcompress.core.noise import own_key
 from jaxcompress.core.numerics import largest_magnitude, narrowed
 from jaxcompress.core.rules import Rules, as_rules

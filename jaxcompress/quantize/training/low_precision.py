@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.companions import Companions, Step
-from jaxcompress.core.kinds import check_key, check_kind, check_mapping, check_model
+from jaxcompress.core.kinds import check_key, check_kind, check_mapping
 from jaxcompress.core.leaf import materialize
+from jaxcompress.core.models import check_model
 from jaxcompress.core.numerics import largest_magnitude
 from jaxcompress.core.rules import Rules, as_rules, check_rules
 from jaxcompress.core.types import Array, Key, Model, Params, PyTree

@@ -13,7 +13,7 @@ from jaxcompress.core.formats.cuts import cut
 from jaxcompress.core.formats.grids import Grid, covered, grid, within
 from jaxcompress.core.formats.integers import Integers
 from jaxcompress.core.formats.sharing import Channel, Tensor
-from jaxcompress.core.kinds import check_model
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import map_named
 from jaxcompress.core.numerics import narrowed, straight_through
 from jaxcompress.core.observers import Range

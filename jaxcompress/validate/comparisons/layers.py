@@ -10,8 +10,8 @@ import numpy as np
 
 from jaxcompress.core.batches import whole_rows
 from jaxcompress.core.checks import check_concrete, check_count
-from jaxcompress.core.kinds import check_model
 from jaxcompress.core.leaf import materialize
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params, PyTree

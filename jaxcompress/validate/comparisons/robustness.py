@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from jaxcompress.core.checks import check_concrete
-from jaxcompress.core.kinds import check_each, check_key, check_kind, check_mapping, check_model
+from jaxcompress.core.kinds import check_each, check_key, check_kind, check_mapping
+from jaxcompress.core.models import check_model
 from jaxcompress.core.report import signed
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Key, Model, Params

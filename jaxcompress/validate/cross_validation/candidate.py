@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.core import Tracer
 
-from jaxcompress.core.kinds import check_function, check_iterable, check_kind
+from jaxcompress.core.kinds import check_iterable, check_kind
+from jaxcompress.core.models import check_model
 from jaxcompress.core.types import Array, Fit, Model, PyTree
 from jaxcompress.validate.evaluate import CLASSIFIER, unusable
 from jaxcompress.validate.metrics.metric import Mean, Metric, mean
@@ -57,7 +58,7 @@ def evaluating(fn: Model, metrics: Sequence[Metric] = CLASSIFIER) -> Evaluate:
       >>> evaluate(jnp.eye(2), (jnp.eye(2), jnp.array([0, 0])))["accuracy"]
       Array([ True, False], dtype=bool)
     """
-    check_function("evaluating", "fn", fn, "It is the model, fn(params, inputs).")
+    check_model("evaluating", fn, 1)
     check_iterable("evaluating", "metrics", metrics, "Such as [validate.metrics.accuracy()].")
     metrics = tuple(metrics)
     for each in metrics:

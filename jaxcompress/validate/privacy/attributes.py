@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxcompress.core.checks import check_concrete, check_count
-from jaxcompress.core.kinds import check_iterable, check_loss, check_model
+from jaxcompress.core.kinds import check_iterable, check_loss
+from jaxcompress.core.models import check_model
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Loss, Model, Params, PyTree
 from jaxcompress.validate.arrays import check_all_finite, known, real

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxcompress.core.checks import check_concrete, check_count, check_positive
-from jaxcompress.core.kinds import check_function, check_kind, check_numeric
+from jaxcompress.core.kinds import check_kind, check_numeric
 from jaxcompress.core.labels import Shown, check_shown
+from jaxcompress.core.models import check_model
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.validate.arrays import real
@@ -111,7 +112,7 @@ def exposure(
     log-perplexities share their ranks, so that a model without preference gives 1 bit.
     """
     name = "exposure"
-    check_function(name, "fn", fn, "It is the model, fn(params, tokens) -> logits.")
+    check_model(name, fn, 1, "It is the model, fn(params, tokens) -> logits.")
     check_arrays(name, "params", params)
     check_kind(name, "canaries", canaries, Canaries, "Make them with random_canaries.")
     samples = check_count(name, "samples", samples, least=_FEWEST)
@@ -176,15 +177,14 @@ def log_perplexities(
     Source: Carlini et al. 2019, arXiv:1802.08232, definition 2.
     """
     name = "log_perplexities"
-    check_function(name, "fn", fn, "It is the model, fn(params, tokens) -> logits.")
+    check_model(name, fn, 1, "It is the model, fn(params, tokens) -> logits.")
     check_arrays(name, "params", params)
     check_numeric(name, "tokens", tokens)
     check_concrete(name, params=params, tokens=tokens)
     tokens = np.asarray(tokens)
     if tokens.ndim != 2 or not tokens.size or not np.issubdtype(tokens.dtype, np.integer):
         raise ValueError(
-            f"{name}(tokens of shape {tokens.shape} and dtype {tokens.dtype}) needs integers of"
-            " shape (n, length)."
+            f"{name}(tokens of shape {tokens.shape}, {tokens.dtype}) needs integers (n, length)."
         )
     start = check_count(name, "start", start)
     if start >= tokens.shape[1]:

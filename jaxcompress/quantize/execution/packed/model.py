@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.checks import check_concrete, check_untraced
-from jaxcompress.core.kinds import check_model
 from jaxcompress.core.leaf import materialize
+from jaxcompress.core.models import check_model
 from jaxcompress.core.report import Report
 from jaxcompress.core.rules import Rules, as_rules, check_rules
 from jaxcompress.core.sizes import size_bytes

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.kinds import check_model
+from jaxcompress.core.models import check_model
 from jaxcompress.core.observers import Range
 from jaxcompress.core.rules import Rules, as_rules, check_rules
 from jaxcompress.core.types import Array, Model, Params, PyTree

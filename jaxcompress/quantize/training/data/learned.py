@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxcompress.core.checks import check_concrete, check_finite
 from jaxcompress.core.companions import Companions, Step
 from jaxcompress.core.flax_leaf import unwrapped
-from jaxcompress.core.kinds import check_mapping, check_model
+from jaxcompress.core.kinds import check_mapping
+from jaxcompress.core.models import check_model
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.observers import Reading, counted
 from jaxcompress.core.rotated import Rotated
