@@ -15,6 +15,7 @@ from jaxcompress.quantize.diagnosis import diagnosis
 from jaxcompress.structure import parts, planned
 from jaxcompress.structure.widths import Totals
 from jaxcompress.validate import cross_validation, splits
+from jaxcompress.validate.cards.findings import Result
 from jaxcompress.validate.comparisons import damage
 from jaxcompress.validate.comparisons.robustness import Robustness, RobustnessTable
 from jaxcompress.validate.comparisons.tradeoffs import Tradeoff, Tradeoffs
@@ -30,6 +31,11 @@ FOLDS = tuple(splits.k_fold(4, folds=2))
 def folds(*scores):
     values = tuple({"score": np.full(2, score)} for score in scores)
     return cross_validation.CrossValidation(FOLDS, values)
+
+
+class Shown(Result):
+    def finding(self):
+        return jc.validate.Finding("subgroups", "Worse.", (jc.validate.Figure("gain", -0.5),))
 
 
 def group(name):
@@ -56,6 +62,9 @@ PRINTED = {
     "Evaluation": lambda: jc.validate.Evaluation(
         {"gain": jc.validate.Score(GAIN, -np.ones(3))}, MARKS, MARKS
     ),
+    "Finding": lambda: jc.validate.Finding(
+        "subgroups", "Worse.", (jc.validate.Figure("gain", -0.5),), about="int4 on test"
+    ),
     "Figure": lambda: jc.validate.Figure("gain", -0.5, (-1.0, 0.5), format="+.2f"),
     "FoldComparison": lambda: cross_validation.compare_folds(folds(1, 2), folds(0, 2), "score"),
     "MixedPrecision": lambda: chosen_formats.MixedPrecision(
@@ -71,6 +80,7 @@ PRINTED = {
         (Robustness("noise", 0.1, 9, 0.5, 0.4, 1, 2, ENDS),)
     ),
     "ScoreComparison": lambda: jc.validate.ScoreComparison("r2", 9, 0.5, -0.5, ENDS, 0.95, True),
+    "Result": lambda: Shown(),
     "Score": lambda: jc.validate.Score(GAIN, -np.ones(3)),
     "Sensitivities": lambda: Sensitivities(
         (LeafSensitivity("a", {"loss": -0.5}, intervals={"loss": (-1.0, 0.5)}),), "loss", "measured"
@@ -120,6 +130,21 @@ def printing():
                 yield node.name
 
 
+def findings():
+    """The classes of the package that say what they showed, and how each prints."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                methods = {each.name for each in node.body if isinstance(each, ast.FunctionDef)}
+                if "finding" in methods:
+                    yield node.name, "__str__" in methods, [ast.unparse(b) for b in node.bases]
+
+
+def test_what_has_a_finding_prints_in_words():
+    silent = [name for name, own, bases in findings() if not own and "Result" not in bases]
+    assert silent == ["Found"]  # the protocol
+
+
 def test_each_class_that_prints_is_looked_at():
     known = [*PRINTED, *(name for names in NEVER_BELOW_0.values() for name in names)]
     assert sorted(known) == sorted(set(printing()))
@@ -128,7 +153,7 @@ def test_each_class_that_prints_is_looked_at():
 @pytest.mark.parametrize("name", PRINTED)
 def test_a_number_below_0_has_a_minus_as_wide_as_a_digit(name):
     result = PRINTED[name]()
-    assert type(result).__name__ == name
+    assert name in {each.__name__ for each in type(result).__mro__}
     text = str(result)
     assert re.search(r"−\d", text), text
     assert not re.search(r"(?<![\w-])-(\d|inf)", text), text

@@ -234,8 +234,13 @@ FINDINGS = {
 @pytest.mark.parametrize("name", FINDINGS)
 def test_results_say_what_they_showed(name):
     make, expected = FINDINGS[name]
-    card = validate.Card("x").adding(make())
+    result = make()
+    card = validate.Card("x").adding(result)
     (finding,) = card.findings
+    assert str(result).splitlines()[0] == finding.statement
+    assert str(finding) == "\n".join(
+        [finding.statement, "; ".join(map(str, finding.figures)), *finding.needs]
+    )
     assert (finding.topic, finding.verdict) == expected
     assert finding.statement.endswith(".")
     assert bool(finding.needs) == (finding.verdict == "undecided")

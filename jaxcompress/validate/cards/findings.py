@@ -147,6 +147,12 @@ class Finding:
                 f"Finding(verdict={shown(self.verdict)}) must be one of: {', '.join(VERDICTS)}."
             )
 
+    def __str__(self) -> str:
+        """The statement, its figures, and what it would take to claim more."""
+        about = f"{self.about}: " if self.about else ""
+        figures = "; ".join(map(str, self.figures))
+        return "\n".join([about + self.statement, *filter(None, [figures]), *self.needs])
+
     def finding(self) -> "Finding":
         """Itself, so that a finding is taken wherever a result is."""
         return self
@@ -173,6 +179,17 @@ class Found(Protocol):
     def finding(self) -> Finding:
         """What the result showed."""
         ...
+
+
+class Result:
+    """A result that prints as its finding does, and not as its fields."""
+
+    def finding(self) -> Finding:
+        """What the result showed, which each result says for itself."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return str(self.finding())
 
 
 def examples_for(n: int, difference: float, worst: float, margin: float) -> int | None:

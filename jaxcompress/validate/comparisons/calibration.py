@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.validate.arrays import real
-from jaxcompress.validate.cards.findings import Figure, Finding
+from jaxcompress.validate.cards.findings import Figure, Finding, Result
 from jaxcompress.validate.comparisons.arguments import classes
 from jaxcompress.validate.intervals import check_confidence
 from jaxcompress.validate.resampling import resampled_interval
@@ -38,7 +38,7 @@ class Drift:
 
 
 @dataclasses.dataclass(frozen=True)
-class CalibrationDrift:
+class CalibrationDrift(Result):
     """How the confidence of a classifier changed.
 
     Args:

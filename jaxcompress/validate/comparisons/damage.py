@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from jaxcompress.core.kinds import check_takes
 from jaxcompress.core.report import signed
-from jaxcompress.validate.cards.findings import FAILS, MEASURED, Figure, Finding
+from jaxcompress.validate.cards.findings import FAILS, MEASURED, Figure, Finding, Result
 from jaxcompress.validate.comparisons.arguments import classes, same_length
 from jaxcompress.validate.comparisons.corrections import holm
 from jaxcompress.validate.comparisons.paired import mcnemar
@@ -25,7 +25,7 @@ _LEVEL = 0.05
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Changes:
+class Changes(Result):
     """The examples whose prediction changed.
 
     Invariants:

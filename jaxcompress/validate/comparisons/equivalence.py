@@ -19,6 +19,7 @@ from jaxcompress.validate.cards.findings import (
     UNDECIDED,
     Figure,
     Finding,
+    Result,
     examples_for,
 )
 from jaxcompress.validate.compare import verdict
@@ -29,7 +30,7 @@ _FARTHEST = 12.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Equivalence:
+class Equivalence(Result):
     """Whether a candidate is not worse, or the same, within a margin.
 
     Invariants:

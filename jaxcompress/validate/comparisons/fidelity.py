@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.validate.arrays import check_all_finite, real
-from jaxcompress.validate.cards.findings import Figure, Finding
+from jaxcompress.validate.cards.findings import Figure, Finding, Result
 from jaxcompress.validate.intervals import wilson
 from jaxcompress.validate.skewed import skewed_mean_interval
 
@@ -107,7 +107,7 @@ def top_k_overlap(reference: ArrayLike, candidate: ArrayLike, k: int = 5) -> np.
 
 
 @dataclasses.dataclass(frozen=True)
-class Fidelity:
+class Fidelity(Result):
     """How close the outputs of two models are.
 
     Args:

@@ -18,7 +18,7 @@ from jaxcompress.core.kinds import (
     check_mapping,
 )
 from jaxcompress.core.types import Key, PyTree
-from jaxcompress.validate.cards.findings import Finding
+from jaxcompress.validate.cards.findings import Finding, Result
 from jaxcompress.validate.cross_validation.candidate import Candidate
 from jaxcompress.validate.cross_validation.program import fold_keys
 from jaxcompress.validate.cross_validation.results import CrossValidation, Values
@@ -28,7 +28,7 @@ from jaxcompress.validate.splits.listed import check_range_of, listed_folds
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class NestedCrossValidation:
+class NestedCrossValidation(Result):
     """What "choose the best of these recipes by cross-validation" scores.
 
     Invariants:

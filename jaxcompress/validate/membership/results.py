@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Finding
+from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Finding, Result
 
 STRONGER = "Stronger attacks, with shadow models: that one finds nothing is no proof."
 
@@ -25,7 +25,7 @@ class Found(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Audit:
+class Audit(Result):
     """What an attack's scores give away, on one target model or over several.
 
     Invariants:

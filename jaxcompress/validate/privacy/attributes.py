@@ -15,7 +15,7 @@ from jaxcompress.core.models import check_model
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Loss, Model, Params, PyTree
 from jaxcompress.validate.arrays import check_all_finite, known, real
-from jaxcompress.validate.cards.findings import Finding
+from jaxcompress.validate.cards.findings import Finding, Result
 from jaxcompress.validate.evaluate import predict
 from jaxcompress.validate.intervals import check_confidence, paired_interval, wilson
 from jaxcompress.validate.privacy.findings import of_attributes
@@ -25,7 +25,7 @@ Interval = tuple[float, float]
 
 
 @dataclasses.dataclass(frozen=True)
-class AttributeAudit:
+class AttributeAudit(Result):
     """How often a sensitive feature is guessed: of members, of others, by marginals.
 
     Invariants:

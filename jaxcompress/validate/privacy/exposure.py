@@ -15,9 +15,10 @@ from jaxcompress.core.models import check_model
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Model, Params
 from jaxcompress.validate.arrays import real
+from jaxcompress.validate.cards.findings import Finding, Result
 from jaxcompress.validate.evaluate import predict
 from jaxcompress.validate.privacy.canaries import Canaries, log2_candidates
-from jaxcompress.validate.privacy.findings import Finding, of_exposures
+from jaxcompress.validate.privacy.findings import of_exposures
 from jaxcompress.validate.privacy.scores import checked_scores
 
 _FEWEST = 100
@@ -25,7 +26,7 @@ _FEWEST = 100
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Exposures:
+class Exposures(Result):
     """Exposure of each canary, in bits, by rank and by extrapolation.
 
     Invariants:
@@ -252,8 +253,7 @@ def extrapolated_exposure(
       (c,) float64, in [0, limit].
 
     Raises:
-      ValueError: fewer than 100 samples, or all equal; values that are not finite; a
-        limit that is not above 0.
+      ValueError: below 100 samples, or all equal; values not finite; a limit of 0.
 
     Example:
       >>> samples = np.random.default_rng(0).normal(size=4000)

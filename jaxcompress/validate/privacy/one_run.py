@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count, check_range
 from jaxcompress.core.messages import shown
-from jaxcompress.validate.cards.findings import Finding
+from jaxcompress.validate.cards.findings import Finding, Result
 from jaxcompress.validate.intervals import check_confidence
 from jaxcompress.validate.privacy.findings import of_bound
 from jaxcompress.validate.privacy.guesses import bound_at, check_enough, enough
@@ -29,7 +29,7 @@ Guesses = Sequence[tuple[int, int]]
 
 
 @dataclasses.dataclass(frozen=True)
-class OneRunAudit:
+class OneRunAudit(Result):
     """A lower bound on epsilon, and the guesses that it comes from.
 
     Invariants:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count, check_range
-from jaxcompress.validate.cards.findings import Finding
+from jaxcompress.validate.cards.findings import Finding, Result
 from jaxcompress.validate.intervals import check_confidence
 from jaxcompress.validate.privacy.findings import of_bound
 from jaxcompress.validate.privacy.scores import checked_members, checked_scores
@@ -18,7 +18,7 @@ _LIMITS = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class RateAudit:
+class RateAudit(Result):
     """A lower bound on epsilon, and the counts that it comes from.
 
     Invariants:

@@ -7,14 +7,14 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from jaxcompress.core.kinds import check_mapping
-from jaxcompress.validate.cards.findings import Finding
+from jaxcompress.validate.cards.findings import Finding, Result
 from jaxcompress.validate.intervals import check_confidence
 from jaxcompress.validate.privacy.findings import of_bound
 from jaxcompress.validate.privacy.one_run import Guesses, OneRunAudit, one_run_audit
 
 
 @dataclasses.dataclass(frozen=True)
-class VersionsAudit:
+class VersionsAudit(Result):
     """A lower bound on epsilon of all versions together, and of every attack on them.
 
     Invariants:

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Array, Key, Params
-from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Finding
+from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Finding, Result
 from jaxcompress.validate.intervals import wilson
 from jaxcompress.validate.shift.arguments import standardizer, two_sets
 from jaxcompress.validate.shift.stability import NO_PROOF
@@ -21,7 +21,7 @@ LEARNING_RATE, WEIGHT_DECAY = 1e-2, 1e-2
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassifierTest:
+class ClassifierTest(Result):
     """How well a network tells two sets apart on examples it was not trained on.
 
     Args:

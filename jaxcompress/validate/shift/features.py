@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Finding
+from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Finding, Result
 from jaxcompress.validate.comparisons.corrections import holm
 from jaxcompress.validate.intervals import check_confidence
 from jaxcompress.validate.shift.arguments import two_sets
@@ -14,7 +14,7 @@ from jaxcompress.validate.shift.stability import NO_PROOF
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class FeatureShift:
+class FeatureShift(Result):
     """The distance of each feature's distributions, and whether chance explains it.
 
     Invariants:

@@ -7,7 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count
-from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Finding
+from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Finding, Result
 from jaxcompress.validate.comparisons.corrections import holm
 from jaxcompress.validate.intervals import check_confidence
 from jaxcompress.validate.shift.arguments import standardizer, two_sets
@@ -21,7 +21,7 @@ MOST_PAIRED = 4000
 
 
 @dataclasses.dataclass(frozen=True)
-class Drift:
+class Drift(Result):
     """Three tests of whether new inputs come from the reference's distribution.
 
     Args:

@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count, check_positive
 from jaxcompress.core.types import Array
-from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Finding
+from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Finding, Result
 from jaxcompress.validate.shift.arguments import two_sets
 from jaxcompress.validate.shift.stability import NO_PROOF
 
@@ -27,7 +27,7 @@ LEVEL = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
-class KernelTest:
+class KernelTest(Result):
     """The kernel distance of two sets, and whether chance explains it.
 
     Args:

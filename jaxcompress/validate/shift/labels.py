@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from jaxcompress.core.checks import check_count
 from jaxcompress.validate.arrays import known
-from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Finding
+from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Finding, Result
 from jaxcompress.validate.intervals import check_confidence
 
 RESAMPLES = 1999
@@ -17,7 +17,7 @@ WORST_CONDITION = 1e4
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LabelShift:
+class LabelShift(Result):
     """Estimated shares of the classes in new data.
 
     Invariants:

@@ -13,6 +13,7 @@ from jaxcompress.validate.cards.findings import (
     UNDECIDED,
     Figure,
     Finding,
+    Result,
     examples_for,
 )
 from jaxcompress.validate.intervals import check_confidence
@@ -25,7 +26,7 @@ SCORE = 'Pass one score of an evaluation: evaluation["accuracy"].'
 
 
 @dataclasses.dataclass(frozen=True)
-class External:
+class External(Result):
     """One metric on the model's own test set and on an independent one.
 
     Invariants:

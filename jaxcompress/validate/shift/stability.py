@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.kinds import check_numeric
 from jaxcompress.core.messages import shown
-from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Finding
+from jaxcompress.validate.cards.findings import FAILS, UNDECIDED, Figure, Finding, Result
 from jaxcompress.validate.comparisons.corrections import holm
 from jaxcompress.validate.intervals import check_confidence
 from jaxcompress.validate.shift.arguments import two_sets
@@ -25,7 +25,7 @@ MODERATE, LARGE = 0.1, 0.25
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Stability:
+class Stability(Result):
     """The stability index of each feature, with what chance would give.
 
     Invariants:
