@@ -16,6 +16,12 @@ SLOWER = "Lower the learning rate, or skip such steps with optimizers.skip_nonfi
 """What to do where the examples are not to blame."""
 
 
+def check_labels(recipe: Recipe, params: Params, examples: PyTree) -> None:
+    """Raises a ValueError where a label is no class, for runs that skip a NaN loss."""
+    if said := _wrong_label(recipe, params, examples):
+        raise ValueError(f"fit(examples): {said}")
+
+
 def cause(recipe: Recipe, params: Params, examples: PyTree) -> str:
     """What is wrong with the examples, and what to do about the loss: sentences."""
     return _wrong_label(recipe, params, examples) or not_finite("examples", examples) or SLOWER

@@ -13,7 +13,7 @@ from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.progress import bar
 from jaxcompress.core.types import Params, PyTree
 from jaxcompress.optimizers.safety.guard import check_skips, has_guard
-from jaxcompress.train.causes import cause
+from jaxcompress.train.causes import cause, check_labels
 from jaxcompress.train.course import Course
 from jaxcompress.train.examples import example_count
 from jaxcompress.train.plan import Checkpoints, Plan, Watch
@@ -73,8 +73,8 @@ def fit(
     Raises:
       TypeError: an argument is of another kind, or traced (see `fitting`).
       ValueError: before any training: no examples, lengths that differ, fewer examples
-        than a batch, integers that JAX would wrap, no leaf that trains, or checkpoints
-        of another run.
+        than a batch, integers that JAX would wrap, no leaf that trains, checkpoints of
+        another run, or behind `optimizers.skip_nonfinite` a label that is no class.
       FloatingPointError: a loss or figure is not finite; the first step is named, and
         where one is not finite, or has a label that is no class of a loss of
         `distill`, the first of these.
@@ -97,6 +97,8 @@ def fit(
     state = jax.tree.map(jnp.array, initial(recipe, params, jax.random.key(plan.seed)))
     with opened(checkpoints, state, examples, plan) as saver:
         state, course = saver.restored(state, Course([], [], params))
+        if has_guard(state.opt_state):
+            check_labels(recipe, params, examples)
         steps = stepper(recipe, examples, plan, n)
         try:
             state = _run(steps, everywhere(state, plan), course, plan, watch, saver)

@@ -151,6 +151,11 @@ def test_a_guard_skips_such_steps():
     found = fitted((x, labels), guarded)
     assert np.isnan(found.losses).sum() == 4  # once in each of four epochs
     assert np.all(np.isfinite(found.params["out"]))
+    wrong = np.where(np.arange(24) == 7, -1, labels)
+    with pytest.raises(
+        ValueError, match=r"fit\(examples\): hard_targets\(labels\): label -1 of ex"
+    ):
+        fitted((x, wrong), guarded)
     with pytest.raises(ValueError, match="steps were skipped"):
         fitted((np.full_like(x, np.nan), labels), guarded, steps=400, chunk=200)
 
