@@ -55,4 +55,4 @@ def _bad(leaf: Any) -> np.ndarray:
     if not isinstance(leaf, np.ndarray | jax.Array) or not jnp.issubdtype(leaf.dtype, jnp.inexact):
         return np.zeros((), bool)
     library: Any = np if isinstance(leaf, np.ndarray) else jnp
-    return np.asarray(~library.isfinite(leaf).reshape(len(leaf), -1).all(axis=1))
+    return np.asarray(~library.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim))))
