@@ -5,6 +5,7 @@ anew in each call, from sizes that stand in the code.
 """
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from jaxcompress.bridges.absent import absent
@@ -12,6 +13,7 @@ from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords, ch
 from jaxcompress.core import exports, statistics
 from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import materialize
+from jaxcompress.core.messages import shown
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Key, Params
@@ -116,6 +118,7 @@ def stateful(
     _check("stateful", transformed, haiku.TransformedWithState)
 
     def run(params: Params, key: Key | None, inputs: tuple[Any, ...], keywords: Keywords):
+        _check_parts("fn" if key is None else "train_fn", params)
         arrays = materialize(params)
         return transformed.apply(arrays["params"], arrays["state"], key, *inputs, **keywords)
 
@@ -127,6 +130,7 @@ def stateful(
         return outputs, {**params, "state": new}
 
     def restore(params: Params):
+        _check_parts("restore", params)
         return params["params"], params["state"]
 
     everything = {"params": params, "state": state}
@@ -137,6 +141,14 @@ def stateful(
         restore=restore,
         statistics=statistics.named(named_leaves({"state": state}).keys()),
     )
+
+
+def _check_parts(caller: str, params: Params) -> None:
+    if not isinstance(params, Mapping) or params.keys() != {"params", "state"}:
+        raise ValueError(
+            f"haiku: {caller}(params={shown(params)}) must be of the parts 'params' and 'state'. "
+            "Pass the params of the bridge, or what was trained, compressed or loaded of them."
+        )
 
 
 def _check(caller: str, transformed, kind: type[Any]) -> None:

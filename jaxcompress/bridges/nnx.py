@@ -13,6 +13,7 @@ from jaxcompress.bridges.absent import absent
 from jaxcompress.bridges.agreement import Shrunk, Smaller, agreement, check_shapes, check_smaller
 from jaxcompress.bridges.fields import Layer, given, own_integers, resized
 from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords, check_keywords
+from jaxcompress.bridges.layout import OWN, layout_of
 from jaxcompress.bridges.sizes import Readings, SizeReport, extents_of, listed
 from jaxcompress.core import exports, statistics
 from jaxcompress.core.kinds import check_kind
@@ -98,8 +99,10 @@ def functional(
     evaluated.eval()
     trained.train()
     evaluated, trained = nnx.graphdef(evaluated), nnx.graphdef(trained)
+    layout = layout_of(params)
 
     def fn(params: Params, *inputs):
+        params = layout.arranged("nnx: fn", _no_module("fn", params))
         return _merge(evaluated, materialize(params), rest)(*inputs, **evaluation)
 
     streams = {
@@ -107,6 +110,7 @@ def functional(
     }
 
     def train_fn(params: Params, *inputs, key: Key):
+        params = layout.arranged("nnx: train_fn", _no_module("train_fn", params))
         # Together, so that no two streams start from one key.
         own, states = _reseeded((rest, {name: state for name, (_, state) in streams.items()}), key)
         fresh = {name: nnx.merge(streams[name][0], state) for name, state in states.items()}
@@ -122,6 +126,7 @@ def functional(
         )
 
     def restore(params: Params) -> nnx.Module:
+        params = layout.fitting("nnx: restore", _no_module("restore", params), "nnx.shrunk")
         return _merge(graphdef, params, rest)
 
     return Functional(
@@ -187,7 +192,8 @@ def shrunk(
     bridge = functional(model)
     shapes = jax.eval_shape(lambda: bridge.params)
     check_shapes("nnx.shrunk", slice_params(shapes, removed.removal), removed.params)
-    module = bridge.restore(removed.params)
+    graphdef, _, rest = nnx.split(model, _is_parameter, ...)
+    module = _merge(graphdef, removed.params, rest)
     modules = _modules(module)
     own = tuple(own_integers(modules, removed, "flax"))
     changed = [
@@ -236,6 +242,12 @@ def _is_parameter(path, variable) -> bool:
     leaves = jax.tree.leaves(variable, is_leaf=is_compressed)
     floating = any(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves)
     return floating and not isinstance(variable, nnx.Intermediate)
+
+
+def _no_module(caller: str, params: Params) -> Params:
+    if isinstance(params, nnx.Module):
+        raise TypeError(f"nnx: {caller}(params={type(params).__name__}) is a module. {OWN}")
+    return params
 
 
 def _merge(graphdef: nnx.GraphDef, params: Params, rest: PyTree) -> nnx.Module:

@@ -1,12 +1,12 @@
 """An Equinox module as pure functions of its arrays."""
 
-import functools
 from typing import Any
 
 import equinox
 
 from jaxcompress.bridges.equinox.calls import Call, each_example, each_example_with_state
 from jaxcompress.bridges.functional import Functional
+from jaxcompress.bridges.layout import layout_of
 from jaxcompress.core import statistics
 from jaxcompress.core.kinds import check_function, check_kind
 from jaxcompress.core.leaf import materialize
@@ -46,14 +46,19 @@ def functional(model: equinox.Module, *, call: Call = each_example) -> Functiona
     )
     check_function("equinox.functional", "call", call, "For example equinox.each_example.")
     params, static = equinox.partition(model, equinox.is_inexact_array)
-    restore = functools.partial(_combined, static)
     evaluated, trained = (_in_mode(static, inference) for inference in (True, False))
+    layout = layout_of(params)
 
     def fn(params: Params, *inputs):
-        return call(_combined(evaluated, materialize(params)), *inputs, key=None)
+        params = layout.arranged("equinox: fn", params)
+        return call(combined(evaluated, materialize(params)), *inputs, key=None)
 
     def train_fn(params: Params, *inputs, key: Key):
-        return call(_combined(trained, materialize(params)), *inputs, key=key), params
+        params = layout.arranged("equinox: train_fn", params)
+        return call(combined(trained, materialize(params)), *inputs, key=key), params
+
+    def restore(params: Params) -> equinox.Module:
+        return combined(static, layout.fitting("equinox: restore", params, "equinox.shrunk"))
 
     return Functional(fn=fn, params=params, train_fn=train_fn, restore=restore)
 
@@ -91,24 +96,27 @@ def stateful(
     check_function("equinox.stateful", "call", call, "For example equinox.each_example.")
     params, static = equinox.partition(model, equinox.is_inexact_array)
     floating, rest = equinox.partition(state, equinox.is_inexact_array)
+    everything = {"params": params, "state": floating}
+    layout = layout_of(everything)
     evaluated, trained = (_in_mode(static, inference) for inference in (True, False))
 
     def run(static, params: Params, inputs: tuple[Any, ...], key: Key | None):
         arrays = materialize(params)
-        own = _combined(rest, arrays["state"])
-        return call(_combined(static, arrays["params"]), own, *inputs, key=key)
+        own = combined(rest, arrays["state"])
+        return call(combined(static, arrays["params"]), own, *inputs, key=key)
 
     def fn(params: Params, *inputs):
-        return run(evaluated, params, inputs, None)[0]
+        return run(evaluated, layout.arranged("equinox: fn", params), inputs, None)[0]
 
     def train_fn(params: Params, *inputs, key: Key):
+        params = layout.arranged("equinox: train_fn", params)
         outputs, new = run(trained, params, inputs, key)
         return outputs, {**params, "state": equinox.filter(new, equinox.is_inexact_array)}
 
     def restore(params: Params):
-        return _combined(static, params["params"]), _combined(rest, params["state"])
+        params = layout.fitting("equinox: restore", params, "equinox.shrunk_stateful")
+        return combined(static, params["params"]), combined(rest, params["state"])
 
-    everything = {"params": params, "state": floating}
     return Functional(
         fn=fn,
         params=everything,
@@ -118,7 +126,7 @@ def stateful(
     )
 
 
-def _combined(static, arrays):
+def combined(static, arrays):
     """Static first: where it holds nothing, `combine` takes a whole compressed leaf."""
     return equinox.combine(static, arrays)
 

@@ -9,7 +9,7 @@ import jax
 from jaxcompress.bridges.agreement import Shrunk, Smaller, agreement, check_shapes, check_smaller
 from jaxcompress.bridges.equinox import readings
 from jaxcompress.bridges.equinox.calls import Call, each_example, each_example_with_state
-from jaxcompress.bridges.equinox.models import functional, stateful
+from jaxcompress.bridges.equinox.models import combined, functional, stateful
 from jaxcompress.bridges.fields import Layer, given, own_integers, resized
 from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords, check_keywords
 from jaxcompress.bridges.sizes import Readings, SizeReport, extents_of, listed
@@ -95,7 +95,8 @@ def shrunk(
         )
     bridge = functional(model, call=call)
     _check("equinox.shrunk", bridge, removed)
-    module = bridge.restore(removed.params)
+    _, static = equinox.partition(model, equinox.is_inexact_array)
+    module = combined(static, removed.params)
     report = _refit("equinox.shrunk", module, removed, sizes)
     smaller = functional(module, call=call)
     return Shrunk(module, report, _agreement("equinox.shrunk", smaller, removed, inputs, report))
@@ -159,7 +160,10 @@ def shrunk_stateful(
     check_function(caller, "call", call, "For example equinox.each_example_with_state.")
     bridge = stateful(model, state, call=call)
     _check(caller, bridge, removed)
-    module, state = bridge.restore(removed.params)
+    parts = {"params": model, "state": state}
+    _, static = equinox.partition(parts, equinox.is_inexact_array)
+    both = combined(static, removed.params)
+    module, state = both["params"], both["state"]
     report = _refit(caller, module, removed, sizes)
     smaller = stateful(module, state, call=call)
     return Shrunk((module, state), report, _agreement(caller, smaller, removed, inputs, report))
