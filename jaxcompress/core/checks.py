@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jaxcompress.core.host import on_host
 from jaxcompress.core.messages import shown
 from jaxcompress.core.types import Array, Params, PyTree
 
@@ -160,8 +161,12 @@ def check_real(caller: str, name: str, leaf: Any) -> None:
 
 def check_finite(caller: str, name: str, leaf: Any) -> None:
     """Raises a ValueError when a concrete array holds a NaN or an infinity."""
-    with jax.ensure_compile_time_eval():  # what jit closes over has its values, too
-        bad = leaf.size - int(_finite_count(leaf))
+    if on_host(leaf):
+        finite = np.count_nonzero(np.isfinite(np.asarray(leaf)))
+    else:
+        with jax.ensure_compile_time_eval():  # what jit closes over has its values, too
+            finite = int(_finite_count(leaf))
+    bad = leaf.size - finite
     if bad:
         first = tuple(int(i) for i in np.argwhere(~np.isfinite(np.asarray(leaf, np.float32)))[0])
         raise ValueError(

@@ -69,13 +69,14 @@ def calibrate(
     check_concrete("calibrate", "Inside, graph.observe gives readings.", params=params)
     rules = Rules((pattern, counted(observer)) for pattern, observer in as_rules(rules).pairs)
     found = _read(fn, params, _checked(batches), rules)
-    if found and not any(bool(jnp.any(reading.count)) for reading in found.values()):
+    judged = jax.device_get(_judged({name: _numbers(reading) for name, reading in found.items()}))
+    if found and not any(reached for reached, _ in judged.values()):
         raise ValueError(
             f"calibrate(batches): no row other than 0 reached any of {', '.join(found)}. "
             "Give data that reach them."
         )
-    for name, reading in found.items():
-        if _holds_nan(reading):
+    for name in found:
+        if judged[name][1]:
             raise ValueError(
                 f"calibrate(batches): what is read at site {name!r} is NaN. Infinities in the "
                 "data, or a NaN in the params, lead there. Clean them."
@@ -83,18 +84,27 @@ def calibrate(
     return found
 
 
-def _holds_nan(reading: Any) -> bool:
-    """Whether a slice of a leaf that data reached reads a NaN."""
+def _numbers(reading: Any) -> tuple[Array, list[Array]]:
+    """The rows that a reading is from, and what it holds that may be NaN."""
+    parts = jax.tree.leaves(reading.value)
+    return reading.count, [x for x in parts if jnp.issubdtype(x.dtype, jnp.inexact)]
 
-    def held(x: Array) -> Array:
+
+@jax.jit
+def _judged(found: dict[str, tuple[Array, list[Array]]]) -> dict[str, tuple[Array, Array]]:
+    """By site, whether data reached it, and if a slice that they reached is NaN."""
+
+    def held(x: Array, count: Array) -> Array:
         # Rows of a product are counted by batch axes that its value may not have.
-        shared = min(x.ndim, reading.count.ndim)
+        shared = min(x.ndim, count.ndim)
         bad = jnp.any(jnp.isnan(x), axis=tuple(range(shared, x.ndim)))
-        seen = jnp.any(reading.count > 0, axis=tuple(range(shared, reading.count.ndim)))
+        seen = jnp.any(count > 0, axis=tuple(range(shared, count.ndim)))
         return jnp.any(bad & seen)
 
-    parts = [x for x in jax.tree.leaves(reading.value) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return any(bool(held(x)) for x in parts)
+    return {
+        name: (jnp.any(count != 0), jnp.any(jnp.array([held(x, count) for x in parts], bool)))
+        for name, (count, parts) in found.items()
+    }
 
 
 def unreached(fn: Model, params: Params, batches: Iterable[tuple[Any, ...]]) -> dict[str, str]:

@@ -8,6 +8,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcompress.core.host import on_host
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.trees import check_arrays
@@ -149,23 +150,10 @@ def _zeroed(leaf, cut: LeafCut):
 
 
 def _changed(leaf, change: Callable[[Any, Any], Any]):
-    """What `change(numpy or jax.numpy, array)` makes of a leaf, where the leaf lies.
-
-    JAX compiles each change anew for every shape, which on a CPU takes far longer than
-    the change.
-    """
-    if not _is_on_cpu(leaf):
+    """What `change(numpy or jax.numpy, array)` makes of a leaf, where the leaf lies."""
+    if not on_host(leaf):
         return change(jnp, leaf)
     changed = change(np, np.asarray(leaf))
     committed = isinstance(leaf, jax.Array) and leaf.committed
     # Not `jnp.asarray`, which compiles a copy for every shape.
     return jax.device_put(changed, leaf.sharding if committed else None)
-
-
-def _is_on_cpu(leaf) -> bool:
-    """Whether NumPy reads a leaf as it lies, and JAX takes an array like it back."""
-    if isinstance(leaf, jax.core.Tracer) or not isinstance(leaf, jax.Array):
-        return isinstance(leaf, np.ndarray)
-    platforms = [device.platform for device in leaf.devices()]
-    of_numpy = not (leaf.weak_type or jnp.issubdtype(leaf.dtype, jax.dtypes.extended))
-    return platforms == ["cpu"] and of_numpy

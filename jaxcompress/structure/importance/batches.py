@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcompress.core.batches import as_inputs
 from jaxcompress.core.checks import check_concrete
@@ -75,14 +76,17 @@ def average(
     """The mean over examples of what a batch gives, its own mean over examples."""
     check_concrete(caller, params=params)
     jitted = jax.jit(measure)
+    # Summed on the host, where nothing is compiled for each shape of scores.
     total, count = None, 0
     for inputs, targets in batches:
         inputs = as_inputs(inputs)
         size = 1 if isinstance(loss, BatchLoss) else _examples(caller, inputs, targets)
-        share = jax.tree.map(lambda x, size=size: size * x, jitted(params, inputs, targets))
-        total = share if total is None else jax.tree.map(jnp.add, total, share)
+        means = jax.device_get(jitted(params, inputs, targets))
+        with np.errstate(over="ignore", invalid="ignore"):  # checked where scores are read
+            share = jax.tree.map(lambda x, size=size: size * x, means)
+            total = share if total is None else jax.tree.map(np.add, total, share)
         count += size
-    return jax.tree.map(lambda x: x / count, total)
+    return jax.device_put(jax.tree.map(lambda x: x / count, total))
 
 
 def number_of_examples(loss: Loss, batches: Sequence[Any]) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcompress.core.batches import as_batches
 from jaxcompress.core.observers import Reading
@@ -143,4 +144,5 @@ def _rise(caller: str, loss: Loss, outputs: PyTree, targets) -> Callable[..., An
 def _counted(found: tuple[Array, Array], loss: Loss, batches: list[Any]) -> Reading:
     """Mean rises, and how many examples are in batches whose outputs differ."""
     rises, share = found
-    return Reading(rises, jnp.round(share * number_of_examples(loss, batches)).astype(jnp.int32))
+    counts = np.round(np.asarray(share) * number_of_examples(loss, batches)).astype(np.int32)
+    return Reading(rises, jax.device_put(counts))

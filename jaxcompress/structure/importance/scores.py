@@ -71,7 +71,7 @@ def known(caller: str, scores: Scores) -> Scores:
       ValueError: no family is left.
     """
     found = {
-        name: each if bool(jnp.all(jnp.any(each != 0, axis=-1))) else jnp.zeros(0, each.dtype)
+        name: each if (np.asarray(each) != 0).any(axis=-1).all() else jnp.zeros(0, each.dtype)
         for name, each in scores.items()
     }
     if scores and not any(each.size for each in found.values()):
