@@ -10,7 +10,7 @@ from jaxcompress.auto.curvature import as_choices
 from jaxcompress.auto.origins import origins_of
 from jaxcompress.auto.parts import Part, Sliced, only, parts_of, replaced, sliced_axes, tried
 from jaxcompress.core.axes import Axes
-from jaxcompress.core.batches import in_batches
+from jaxcompress.core.batches import count_of, in_batches
 from jaxcompress.core.checks import check_concrete, check_count
 from jaxcompress.core.kinds import check_kind, check_select
 from jaxcompress.core.leaf import materialize
@@ -218,6 +218,7 @@ def check_scan(caller: str, fn: Model, params: Params, spec: Any, examples: Exam
         if not isinstance(each, Activations):
             check_spec(caller, each)
     check_kind(caller, "examples", examples, Examples, "Make it of inputs and labels.")
+    count_of(caller, "examples.inputs", examples.inputs)
     check_count("evaluate", "batch_size", examples.batch_size)
     check_concrete(caller, params=params, examples=examples._asdict())
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcompress.core.checks import check_concrete
+from jaxcompress.core.checks import check_concrete, check_fits
 from jaxcompress.core.messages import shown
 from jaxcompress.core.sharding import gathered_along
 from jaxcompress.core.types import PyTree
@@ -113,13 +113,15 @@ def as_pairs(caller: str, batches: Iterable[Any]) -> list[tuple[Any, Any]]:
     Example:
       >>> as_pairs("snip", [np.ones(2)])
       Traceback (most recent call last):
-      TypeError: snip(batches): batch 0 is float64[2], no pair (inputs, targets).
+      TypeError: snip(batches): batch 0 is float64[2], no pair (inputs, targets). Pass
+      [(inputs, targets)], also where there is one.
     """
     batches = as_batches(caller, batches)
     for index, batch in enumerate(batches):
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             raise TypeError(
-                f"{caller}(batches): batch {index} is {shown(batch)}, no pair (inputs, targets)."
+                f"{caller}(batches): batch {index} is {shown(batch)}, no pair (inputs, targets). "
+                "Pass [(inputs, targets)], also where there is one."
             )
     return batches
 
@@ -128,7 +130,8 @@ def as_batches(caller: str, batches: Iterable[Any]) -> list[Any]:
     """The batches as a list, to be gone through more than once; a generator is used up.
 
     Raises:
-      ValueError: there is no batch, or a batch holds an empty array.
+      ValueError: there is no batch, or a batch holds an empty array, or integers that
+        JAX would wrap.
       TypeError: `batches` is one array, one dict, or nothing to go through; an array is
         traced.
 
@@ -148,15 +151,15 @@ def as_batches(caller: str, batches: Iterable[Any]) -> list[Any]:
         raise ValueError(f"{caller}(batches=[]) holds no batch. Pass at least one.")
     check_concrete(caller, batches=batches)
     for index, batch in enumerate(batches):
-        check_not_empty(caller, index, batch)
+        check_batch(caller, index, batch)
     return batches
 
 
-def check_not_empty(caller: str, index: int, batch: Any) -> None:
-    """Raises a ValueError where a batch holds an array without entries.
+def check_batch(caller: str, index: int, batch: Any) -> None:
+    """Raises a ValueError where an array is empty, or has integers that JAX would wrap.
 
     Example:
-      >>> check_not_empty("diagnose", 0, np.zeros((0, 2)))
+      >>> check_batch("diagnose", 0, np.zeros((0, 2)))
       Traceback (most recent call last):
       ValueError: diagnose(batches): batch 0 holds no example in batch, of shape (0, 2).
       Leave it out.
@@ -167,3 +170,4 @@ def check_not_empty(caller: str, index: int, batch: Any) -> None:
                 f"{caller}(batches): batch {index} holds no example in "
                 f"batch{jax.tree_util.keystr(path)}, of shape {np.shape(leaf)}. Leave it out."
             )
+    check_fits(caller, batches=batch)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.checks import check_concrete
+from jaxcompress.core.checks import check_concrete, check_fits
 from jaxcompress.core.kinds import check_iterable, check_key
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.models import check_train_fn
@@ -143,6 +143,7 @@ def _checked(inputs, index: int) -> tuple[Any, ...]:
             "Give each batch as a tuple of inputs, for example (x,)."
         )
     check_concrete("recalibrate", batches=[*[None] * index, inputs])
+    check_fits("recalibrate", batches=inputs)
     return tuple(inputs)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.batches import as_inputs, check_not_empty
+from jaxcompress.core.batches import as_inputs, check_batch
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.evidence import missing
 from jaxcompress.core.kinds import check_iterable
@@ -181,7 +181,7 @@ def _checked(batches: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
         inputs = as_inputs(batch)
         check_concrete("calibrate", batches=[*[None] * index, inputs])
         check_no_nan("calibrate", f"batches[{index}]", inputs)
-        check_not_empty("calibrate", index, batch)
+        check_batch("calibrate", index, batch)
         yield inputs
     if index < 0:
         raise ValueError("calibrate(batches) holds no batch. Pass at least one.")

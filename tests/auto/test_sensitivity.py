@@ -220,6 +220,7 @@ def test_curvature_of_what_an_explicit_mesh_splits_is_that_of_one_device(mesh):
 
 EXAMPLES = jc.validate.Examples(jnp.eye(2), jnp.arange(2))
 EYE = {"kernel": jnp.eye(2)}
+X, Y = EXAMPLES[:2]
 PAIRS = [(jnp.eye(2), jnp.zeros((2, 2)))]
 KEY = jax.random.key(0)
 
@@ -228,6 +229,10 @@ KEY = jax.random.key(0)
     ("call", "message"),
     [
         (lambda: jc.auto.sensitivity(dense, EYE, [], EXAMPLES), r"sensitivity\(spec=\[\]\) has n"),
+        (
+            lambda: jc.auto.sensitivity(dense, EYE, int8(), jc.validate.Examples(X[:0], Y[:0])),
+            r"^sensitivity\(examples.inputs\) holds no examples",
+        ),
         (lambda: second_order(dense, EYE, squares, PAIRS, KEY, probes=1), "probes=1"),
         (lambda: second_order(dense, EYE, squares, [], KEY), "holds no batch"),
         (lambda: second_order(lambda p, x: x, EYE, squares, PAIRS, KEY), "no real weight meets"),

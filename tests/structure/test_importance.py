@@ -450,6 +450,26 @@ ERRORS = [
 ]
 
 
+PAIR = jnp.ones((3, 5)), jnp.ones((3, 3))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("taylor", "taylor_squared", "second_order", "exact", "linearized"),
+        *("exact_blocks", "exact_layers"),
+    ],
+)
+def test_a_pair_is_no_list_of_pairs(name):
+    with pytest.raises(TypeError, match=rf"^{name}\(batches\): batch 0 is .* Pass \[\(inputs, tar"):
+        getattr(importance, name)(loss, PAIR)
+
+
+def test_integers_that_would_wrap_are_refused():
+    with pytest.raises(ValueError, match=r"^taylor\(batches=...\) holds 4294967296, which JAX"):
+        importance.taylor(loss, [(np.array([2**32]), PAIR[1])])
+
+
 def scored(case):
     model = MODELS["mlp"]
     return case(model.fn, model.params, COUPLINGS["mlp"])

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcompress.core.batches import as_inputs, check_not_empty
+from jaxcompress.core.batches import as_inputs, check_batch
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.kinds import check_iterable
 from jaxcompress.core.leaf import is_compressed, materialize
@@ -223,6 +223,6 @@ def _checked(batches: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
     for index, batch in enumerate(batches):
         inputs = as_inputs(batch)
         check_concrete("diagnose", batches=[*[None] * index, inputs])
-        check_not_empty("diagnose", index, batch)
+        check_batch("diagnose", index, batch)
         check_no_nan("diagnose", f"batches[{index}]", inputs)
         yield inputs

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.batches import as_batches
+from jaxcompress.core.batches import as_pairs
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Loss, Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings
@@ -56,7 +56,7 @@ def exact(loss: Loss, batches: Batches, *, chunk: int = 32) -> Importance:
     """
     check_judged("exact", loss, batches)
     chunk = check_count("exact", "chunk", chunk)
-    batches = as_batches("exact", batches)
+    batches = as_pairs("exact", batches)
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
         rises = {

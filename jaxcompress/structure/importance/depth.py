@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcompress.core.batches import as_batches
+from jaxcompress.core.batches import as_pairs
 from jaxcompress.core.observers import Reading
 from jaxcompress.core.types import Array, Loss, Model, Params, PyTree
 from jaxcompress.graph.surgery.blocks import residual_blocks, with_block_gates
@@ -54,7 +54,7 @@ def exact_blocks(loss: Loss, batches: Batches) -> DepthImportance:
     Source: Veit et al. 2016, arXiv:1605.06431, section 4.1, deletes single blocks.
     """
     check_judged("exact_blocks", loss, batches)
-    batches = as_batches("exact_blocks", batches)
+    batches = as_pairs("exact_blocks", batches)
 
     def importance(fn: Model, params: Params, *inputs) -> DepthScores:
         program = with_block_gates(fn)
@@ -104,7 +104,7 @@ def exact_layers(loss: Loss, batches: Batches) -> DepthImportance:
     Source: Mozer and Smolensky 1989, "Skeletonization", for blocks instead of units.
     """
     check_judged("exact_layers", loss, batches)
-    batches = as_batches("exact_layers", batches)
+    batches = as_pairs("exact_layers", batches)
 
     def importance(fn: Model, params: Params, *inputs) -> DepthScores:
         program = with_layer_gates(fn)

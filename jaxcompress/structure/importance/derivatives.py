@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxcompress.core.batches import as_batches
+from jaxcompress.core.batches import as_pairs
 from jaxcompress.core.types import Array, Loss, Model, Params
 from jaxcompress.graph.surgery.couplings import Couplings
 from jaxcompress.graph.surgery.gates import open_gates, with_unit_gates
@@ -140,7 +140,7 @@ def _by_gradients(
     caller: str, loss: Loss, batches: Batches, score: Callable[[Array], Array]
 ) -> Importance:
     """Scores from each example's gradient in the gates, (examples, …)."""
-    batches = as_batches(caller, batches)
+    batches = as_pairs(caller, batches)
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
         program = with_unit_gates(fn, couplings.families)

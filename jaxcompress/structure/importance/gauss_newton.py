@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr
 from jax.flatten_util import ravel_pytree
 
-from jaxcompress.core.batches import as_batches
+from jaxcompress.core.batches import as_pairs
 from jaxcompress.core.checks import check_count
 from jaxcompress.core.types import Array, Loss, Model, Params
 from jaxcompress.graph.jaxprs import aval_of
@@ -77,7 +77,7 @@ def linearized(loss: Loss, batches: Batches, *, chunk_bytes: int = 2**21) -> Imp
     """
     check_judged("linearized", loss, batches)
     chunk_bytes = check_count("linearized", "chunk_bytes", chunk_bytes)
-    batches = as_batches("linearized", batches)
+    batches = as_pairs("linearized", batches)
 
     def importance(fn: Model, params: Params, couplings: Couplings) -> Scores:
         program = with_unit_gates(fn, couplings.families)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.batches import whole_rows
-from jaxcompress.core.checks import check_concrete, check_count
+from jaxcompress.core.checks import check_concrete, check_count, check_fits
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.models import check_model
 from jaxcompress.core.names import named_leaves
@@ -92,6 +92,7 @@ def layer_fidelity(
     check_arrays(caller, "candidate", candidate)
     check_arrays(caller, "inputs", inputs)
     check_concrete(caller, "", params=params, candidate=candidate, inputs=inputs)
+    check_fits(caller, inputs=inputs)
     batch_size = check_count(caller, "batch_size", batch_size)
     before, after = materialize(params), materialize(candidate)
     _check_same(caller, before, after)

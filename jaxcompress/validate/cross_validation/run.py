@@ -17,6 +17,7 @@ from jaxcompress.validate.cross_validation import program
 from jaxcompress.validate.cross_validation.candidate import USABLE, Evaluate
 from jaxcompress.validate.cross_validation.results import CrossValidation, Values
 from jaxcompress.validate.cross_validation.tracing import compiled
+from jaxcompress.validate.judging import judging
 from jaxcompress.validate.splits.fold import Fold
 from jaxcompress.validate.splits.listed import from_any
 
@@ -105,6 +106,7 @@ def on_folds(
 ) -> CrossValidation:
     """What `cross_validate` gives, of checked arguments and one key per fold."""
     data = whole_rows(data)
+    evaluate = judging("cross_validate", "evaluate", evaluate, "Pass evaluating(fn).")
     reason = _unfit(data) if at_once != 0 else "at_once is 0"
     try:
         if not reason:

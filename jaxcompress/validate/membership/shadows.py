@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxcompress.core.batches import whole_rows
-from jaxcompress.core.checks import check_concrete, check_count
+from jaxcompress.core.checks import check_concrete, check_count, check_fits
 from jaxcompress.core.kinds import check_key, check_takes
 from jaxcompress.core.messages import shown
 from jaxcompress.core.trees import check_arrays
 from jaxcompress.core.types import Array, Fit, Key, PyTree
+from jaxcompress.validate.judging import judging
 from jaxcompress.validate.membership.inputs import flags
 from jaxcompress.validate.membership.queries import SIGNAL, Signal
 from jaxcompress.validate.membership.shadow_record import Shadows
@@ -118,8 +119,10 @@ def shadows(
     check_key("shadows", "key", key)
     chunk = check_count("shadows", "chunk", chunk)
     check_concrete("shadows", key=key, examples=examples)
+    check_fits("shadows", examples=examples)
     examples = whole_rows(jax.tree.map(jnp.asarray, examples))
     given = _Given.of(members, key)
+    signal = judging("shadows", "signal", signal, SIGNAL)
 
     def model(rows: Array, weights: Array, key: Key, examples: PyTree) -> PyTree:
         return fit(jax.tree.map(lambda array: array[rows], examples), weights, key)

@@ -170,6 +170,24 @@ def test_mistakes_of_a_recipe_are_raised_as_they_are(fit, kind, said, key):
 
 
 @pytest.mark.parametrize("at_once", [None, 0])
+def test_a_model_in_place_of_an_evaluation_is_refused_by_name(at_once, key):
+    def model(params, x):
+        return x @ params
+
+    folds = [(np.arange(6), [6, 7]), (np.arange(5), [5, 6, 7])]
+    said = r"^cross_validate\(evaluate=model\) takes the inputs of .* Pass evaluating\(fn\)."
+    with pytest.raises(TypeError, match=said):
+        jc.validate.cross_validate(
+            lambda rows, *_: jnp.eye(2),
+            model,
+            (np.ones((8, 2)), np.ones(8)),
+            folds,
+            key=key,
+            at_once=at_once,
+        )
+
+
+@pytest.mark.parametrize("at_once", [None, 0])
 @pytest.mark.parametrize(
     ("evaluate", "kind", "said"),
     [

@@ -170,6 +170,10 @@ def test_parts_of_a_record():
             lambda: membership.shadows(fit, lambda model, e: e[1] / 0 * 0, EXAMPLES, MEMBERS, KEY),
             r"Shadows\(signals\): 54 of 54 values are not finite",
         ),
+        (
+            lambda: membership.shadows(fit, signal, (X, Y.astype(int) + 2**32), MEMBERS, KEY),
+            r"shadows\(examples=...\) holds 429496729\d, which JAX would wrap",
+        ),
         (lambda: membership.halves(3, 8, KEY), r"halves\(count=3\) must be even"),
         (
             lambda: membership.Shadows(np.ones((2, 3)), np.ones((2, 4), bool)),
@@ -180,6 +184,14 @@ def test_parts_of_a_record():
 def test_what_cannot_be_trained_or_kept_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_model_in_place_of_a_signal_is_refused_by_name():
+    def predicted(model, x):
+        return x @ model["w"]
+
+    with pytest.raises(TypeError, match=r"^shadows\(signal=predicted\) takes the inputs .* It is "):
+        membership.shadows(fit, predicted, EXAMPLES, MEMBERS, KEY)
 
 
 QUERIES = [lambda key, x: x, lambda key, x: -x, lambda key, x: x + jax.random.normal(key, x.shape)]
