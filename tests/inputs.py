@@ -31,6 +31,11 @@ from jaxcompress.core.spec import QuantSpec
 from jaxcompress.core.types import PyTree
 
 
+def on_device(values: np.ndarray) -> jax.Array:
+    """The values in float32; `jnp.asarray` would compile something for every shape."""
+    return jax.device_put(np.float32(values))
+
+
 def _random(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 

@@ -13,12 +13,13 @@ import pytest
 import jaxcompress as jc
 from jaxcompress import prune
 from jaxcompress.core.companions import Companion
+from tests.inputs import on_device
 
 RANDOM = np.random.default_rng(0)
 
 
 def normal(*shape: int) -> jax.Array:
-    return jnp.asarray(RANDOM.standard_normal(shape), jnp.float32)
+    return on_device(RANDOM.standard_normal(shape))
 
 
 PARAMS = {"body": {"kernel": normal(4, 6), "bias": normal(6)}, "head": {"kernel": normal(6, 3)}}

@@ -19,10 +19,11 @@ import pytest
 import jaxcompress as jc
 from jaxcompress import prune, quantize, structure
 from jaxcompress.core.left_out import MOST_NAMED, Obstacle, left_out
+from tests.inputs import on_device
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).standard_normal(shape))
 
 
 def model(params, x):

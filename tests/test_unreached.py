@@ -16,12 +16,13 @@ import pytest
 
 import jaxcompress as jc
 from jaxcompress.graph.calibrate import unreached
+from tests.inputs import on_device
 
 NOTHING, ONE_OF_TWO = "no data reached it", "no data reached 1 of its 2 matrices"
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).standard_normal(shape))
 
 
 class Case(NamedTuple):

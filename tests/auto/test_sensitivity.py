@@ -16,12 +16,13 @@ from jaxcompress.auto import linearity, predicted_sensitivity, second_order
 from jaxcompress.auto.parts import Part
 from jaxcompress.core.sensitivities import Sensitivities
 from jaxcompress.quantize import execution, fake_quantize_activations, formats, int4, int8
+from tests.inputs import on_device
 
 RANDOM = np.random.default_rng(0)
 
 
 def normal(*shape):
-    return jnp.asarray(RANDOM.normal(size=shape), jnp.float32)
+    return on_device(RANDOM.normal(size=shape))
 
 
 def model(params, x):

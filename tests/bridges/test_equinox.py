@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import jaxcompress as jc
+from tests.inputs import on_device
 
 eqx = pytest.importorskip("equinox")
 bridge = jc.bridges.equinox
@@ -20,7 +21,7 @@ KEY = jax.random.key(0)
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(size=shape))
 
 
 def filled(factory: Callable):

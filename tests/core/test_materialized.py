@@ -18,13 +18,13 @@ import jaxcompress as jc
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.quantize import int4, int8, quantize
 from jaxcompress.quantize.formats import uint8
-from tests.inputs import DENSE, INT4, corrected, qtensor, rotated
+from tests.inputs import DENSE, INT4, corrected, on_device, qtensor, rotated
 
 EPSILON = float(np.finfo(np.float32).eps)
 
 
 def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(size=shape))
 
 
 def low_rank(left, right):

@@ -20,6 +20,7 @@ from jaxcompress.core.formats.sharing import spread
 from jaxcompress.core.qtensor import QTensor
 from jaxcompress.quantize import formats, int4, int8, quantize
 from jaxcompress.quantize.formats import uint4, uint8
+from tests.inputs import on_device
 
 SPECS = [
     *(int8(), int4(), int4(group_size=2), uint8(per="tensor"), uint4()),
@@ -30,7 +31,7 @@ CONV = LeafAxes((0, 1, 2), (3,))
 
 
 def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(size=shape))
 
 
 def stored(x, spec, axes=None):

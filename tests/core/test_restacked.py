@@ -15,13 +15,13 @@ import jaxcompress as jc
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.restacked import Restacked
 from jaxcompress.quantize import formats, int4, int8, quantize
-from tests.inputs import rotated
+from tests.inputs import on_device, rotated
 
 X = np.random.default_rng(0).normal(size=(2, 8)).astype(np.float32)
 
 
 def normal(*shape):
-    return jnp.asarray(np.random.default_rng(1).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(1).normal(size=shape))
 
 
 def stack_on(axis, ndim=3):

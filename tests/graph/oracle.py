@@ -31,7 +31,9 @@ def widened(tree):
     """The tree with its floating arrays in float64, where rounding hides no mistake."""
 
     def wide(leaf):
-        return jnp.asarray(leaf, jnp.float64 if jnp.issubdtype(leaf.dtype, jnp.floating) else None)
+        # By NumPy, as are the differences: JAX compiles both for every shape.
+        floating = jnp.issubdtype(leaf.dtype, jnp.floating)
+        return jax.device_put(np.asarray(leaf, np.float64)) if floating else jnp.asarray(leaf)
 
     return jax.tree.map(wide, tree)
 
@@ -90,6 +92,7 @@ def readings(fn, params, inputs, gradients: bool):
 
 
 def apart(one, other) -> float:
+    one, other = jax.device_get((one, other))
     pairs = list(zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True))
     scale = max((float(np.max(np.abs(b), initial=0)) for _, b in pairs), default=0.0)
     worst = max((float(np.max(np.abs(a - b), initial=0)) for a, b in pairs), default=0.0)

@@ -8,10 +8,11 @@ from jax import lax
 
 from jaxcompress import graph
 from jaxcompress.graph import surgery
+from tests.inputs import on_device
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(size=shape))
 
 
 GONE = [1, 4]

@@ -11,12 +11,13 @@ import pytest
 from jaxcompress import graph, structure
 from jaxcompress.graph import surgery
 from jaxcompress.graph.surgery.check import difference
+from tests.inputs import on_device
 
 EPS = float(np.finfo(np.float32).eps)
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(size=shape))
 
 
 def two_pass(x):

@@ -63,7 +63,7 @@ def varied(params):
 
 
 def largest(tree) -> float:
-    return max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(tree))
+    return max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(jax.device_get(tree)))
 
 
 def assert_same(fn, params, found, inputs):
@@ -76,8 +76,8 @@ def assert_same(fn, params, found, inputs):
             rotated = rotate(rotated, each, random_matrix(each, seed))
         return rotated, fn(params, *inputs), fn(rotated, *inputs)
 
-    rotated, before, after = both(params, inputs)
-    before_by_name, after_by_name = named_leaves(params), named_leaves(rotated)
+    rotated, before, after = jax.device_get(both(params, inputs))
+    before_by_name, after_by_name = named_leaves(jax.device_get(params)), named_leaves(rotated)
     for place in (place for each in found for place in each.places):
         assert largest(before_by_name[place.leaf] - after_by_name[place.leaf]) > 0
     difference = largest(jax.tree.map(lambda a, b: a - b, before, after))

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.inputs import on_device
+
 
 def reverse(loss: Callable, params):
     """The gradient; a bool or integer leaf has none."""
@@ -43,13 +45,14 @@ class Model(NamedTuple):
 
 def normal(seed: int, *shape: int) -> jax.Array:
     scale = shape[-2] ** -0.5 if len(shape) > 1 else 1.0
-    return jnp.asarray(np.random.default_rng(seed).normal(scale=scale, size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(scale=scale, size=shape))
 
 
 def filled(init: Callable, *args):
     """Params of the shapes that `init` gives, cheaper than running it."""
     shapes, structure = jax.tree.flatten(jax.eval_shape(init, *args))
-    arrays = [jnp.abs(normal(seed, *leaf.shape)) + 0.1 for seed, leaf in enumerate(shapes)]
+    drawn = [np.asarray(normal(seed, *leaf.shape)) for seed, leaf in enumerate(shapes)]
+    arrays = [on_device(np.abs(array) + np.float32(0.1)) for array in drawn]
     return jax.tree.unflatten(structure, arrays)
 
 

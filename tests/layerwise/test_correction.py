@@ -10,13 +10,14 @@ import pytest
 import jaxcompress as jc
 from jaxcompress.layerwise import held_out, solve, weight_solver
 from jaxcompress.prune.solvers import sparsegpt
+from tests.inputs import on_device
 
 RANDOM = np.random.default_rng(0)
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def normal(*shape: int) -> jax.Array:
-    return jnp.asarray(0.5 * RANDOM.standard_normal(shape), jnp.float32)
+    return on_device(0.5 * RANDOM.standard_normal(shape))
 
 
 def damped(moment: np.ndarray) -> np.ndarray:

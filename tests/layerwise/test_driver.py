@@ -21,12 +21,13 @@ from jaxcompress.graph.observe import observe, windows
 from jaxcompress.layerwise import Solver, driver, solve, stream, weight_solver
 from jaxcompress.layerwise.frontier import Frontier
 from jaxcompress.layerwise.turns import multiplied, reading_axes, sites_of, turns
+from tests.inputs import on_device
 
 RANDOM = np.random.default_rng(0)
 
 
 def normal(*shape: int) -> jax.Array:
-    return jnp.asarray(0.4 * RANDOM.standard_normal(shape), jnp.float32)
+    return on_device(0.4 * RANDOM.standard_normal(shape))
 
 
 def shrunk(weight, moment):

@@ -13,13 +13,14 @@ import jaxcompress as jc
 from jaxcompress.prune import FisherBlocks, Target, woodfisher
 from jaxcompress.prune.allocations import globally
 from jaxcompress.prune.patterns import n_of_m
+from tests.inputs import on_device
 
 RANDOM = np.random.default_rng(0)
 DAMPING = 1e-2
 
 
 def normal(*shape: int) -> jax.Array:
-    return jnp.asarray(RANDOM.standard_normal(shape), jnp.float32)
+    return on_device(RANDOM.standard_normal(shape))
 
 
 def model(params, x):

@@ -12,12 +12,13 @@ import jaxcompress as jc
 from jaxcompress import report
 from jaxcompress.quantize import diagnose, execution, int4, int8, rounding
 from jaxcompress.quantize.diagnosis import Diagnosis
+from tests.inputs import on_device
 
 RANDOM = np.random.default_rng(0)
 
 
 def normal(*shape):
-    return jnp.asarray(RANDOM.normal(size=shape), jnp.float32)
+    return on_device(RANDOM.normal(size=shape))
 
 
 PARAMS = {

@@ -12,6 +12,7 @@ from jaxcompress.core.left_out import BY_RULES
 from jaxcompress.quantize import int4, int8, quantize, reconstruct
 from jaxcompress.quantize.rounding import Rounded, coded
 from jaxcompress.quantize.rounding.matrices import encoded, grid_of
+from tests.inputs import on_device
 
 DATA = np.random.default_rng(0)
 X = jnp.asarray(DATA.normal(size=(40, 6)), jnp.float32)
@@ -31,7 +32,7 @@ def looked_up(params, tokens):
 
 
 def normal(*shape):
-    return jnp.asarray(DATA.normal(size=shape), jnp.float32)
+    return on_device(DATA.normal(size=shape))
 
 
 MLP = {"up": normal(6, 8), "down": normal(8, 3)}

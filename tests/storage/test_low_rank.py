@@ -9,12 +9,12 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.storage import describe, load, save, size
 from jaxcompress.storage.container.forms.low_rank import LOW_RANK
-from tests.inputs import INT4, INT8, qtensor
+from tests.inputs import INT4, INT8, on_device, qtensor
 from tests.storage.bits import assert_same_bits
 
 
 def normal(*shape):
-    return jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
+    return on_device(np.random.default_rng(0).standard_normal(shape))
 
 
 def leaf(left, right, axes, dtype=jnp.float32) -> LowRank:

@@ -15,13 +15,14 @@ from jaxcompress.core.selectors import everything, matching
 from jaxcompress.graph import surgery
 from jaxcompress.graph.surgery import with_unit_gates
 from jaxcompress.structure import importance
+from tests.inputs import on_device
 
 EPS = float(jnp.finfo(jnp.float32).eps)
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
     scale = shape[-2] ** -0.5 if len(shape) > 1 else 1.0
-    return jnp.asarray(np.random.default_rng(seed).normal(scale=scale, size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(scale=scale, size=shape))
 
 
 class Model(NamedTuple):

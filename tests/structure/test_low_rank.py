@@ -15,13 +15,13 @@ from jaxcompress.core.observers import covariance
 from jaxcompress.core.report import Report
 from jaxcompress.core.rules import Rules
 from jaxcompress.core.selectors import everything, matching
-from tests.inputs import INT8, qtensor
+from tests.inputs import INT8, on_device, qtensor
 
 EPSILON = float(np.finfo(np.float32).eps)
 
 
 def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).standard_normal(shape))
 
 
 class Case(NamedTuple):

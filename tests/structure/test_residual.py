@@ -9,10 +9,11 @@ import jaxcompress as jc
 from jaxcompress.graph.surgery import residual_blocks, with_block_gates
 from jaxcompress.structure import remove_blocks
 from jaxcompress.structure.importance import exact_blocks
+from tests.inputs import on_device
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(size=shape))
 
 
 def branch(w, x):

@@ -13,10 +13,11 @@ from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.leaf import materialize
 from jaxcompress.core.lowrank import LowRank
 from jaxcompress.core.names import named_leaves
+from tests.inputs import on_device
 
 
 def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).standard_normal(shape))
 
 
 def convolution(numbers, **options) -> Callable:

@@ -22,6 +22,7 @@ from jaxcompress.quantize import (
 )
 from jaxcompress.quantize.execution import dynamic, static
 from jaxcompress.quantize.formats import binary, ternary, uint4, uint8
+from tests.inputs import on_device
 
 EVERY = ((jnp.float32, 1), (jnp.float32, 3), (jnp.bfloat16, 3), (jnp.float16, 1))
 ONE = ((jnp.float32, 3),)
@@ -84,7 +85,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
 def normal(shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(size=shape))
 
 
 def spoiled(x):

@@ -16,6 +16,7 @@ from jaxcompress.core.observers import Range
 from jaxcompress.quantize import fake_quantize_activations, formats, quantize
 from jaxcompress.quantize.execution import packed_model, static
 from jaxcompress.quantize.execution.packed import tables
+from tests.inputs import on_device
 
 SIGN = Range(jnp.float32(-1.0), jnp.float32(1.0))
 BINARY = formats.binary(scales="power_of_two")
@@ -24,7 +25,7 @@ BITS = formats.binary(per="tensor")
 
 
 def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(size=shape))
 
 
 def signs(names, spec=BITS):

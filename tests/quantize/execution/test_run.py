@@ -22,6 +22,7 @@ from jaxcompress.quantize import (
 )
 from jaxcompress.quantize.execution import dynamic, static
 from jaxcompress.quantize.formats import uint8
+from tests.inputs import on_device
 
 FORMS = ["integer", "scaled", "materialized"]
 EPS = float(np.finfo(np.float32).eps)
@@ -45,7 +46,7 @@ class Model(NamedTuple):
 
 
 def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(size=shape))
 
 
 def conv(params, x, layout=("NHWC", "HWIO", "NCHW"), groups=1):

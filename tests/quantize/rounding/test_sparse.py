@@ -12,12 +12,13 @@ import jaxcompress as jc
 from jaxcompress.prune.patterns import n_of_m
 from jaxcompress.prune.solvers import refitted, sparsegpt
 from jaxcompress.quantize.rounding import nearest, sparse
+from tests.inputs import on_device
 
 RANDOM = np.random.default_rng(0)
 
 
 def normal(*shape: int) -> jax.Array:
-    return jnp.asarray(RANDOM.standard_normal(shape), jnp.float32)
+    return on_device(RANDOM.standard_normal(shape))
 
 
 def moment(inputs: int) -> jax.Array:

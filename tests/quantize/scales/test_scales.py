@@ -25,6 +25,7 @@ from jaxcompress.quantize.scales import (
     sweep,
     weighted_sweep,
 )
+from tests.inputs import on_device
 
 SEARCHES = {
     "four_over_six": (four_over_six, nvfp4()),
@@ -56,7 +57,7 @@ def errors(weight, spec, ranges, size, second_moment=None):
 
 
 def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(size=shape))
 
 
 def error_by_hand(block, scale):

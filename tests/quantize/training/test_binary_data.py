@@ -13,10 +13,11 @@ from jaxcompress.quantize.execution import static
 from jaxcompress.quantize.formats import binary
 from jaxcompress.quantize.training import binary_activations, binary_weights
 from jaxcompress.quantize.training.data import mean_magnitude, unscaled
+from tests.inputs import on_device
 
 
 def normal(*shape: int, seed: int = 0) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(size=shape))
 
 
 def three(params, x):

@@ -22,6 +22,7 @@ from jaxcompress.quantize.training.data import (
     learned_step,
     learned_step_and_offset,
 )
+from tests.inputs import on_device
 
 POINTS = [0.3, -1.2, 3.4, 2.5, -9.0, 0.0, 1.75, -0.3]
 
@@ -107,7 +108,7 @@ def dense(params, x):
 
 
 def normal(*shape: int, seed: int = 0) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(size=shape))
 
 
 @each_case

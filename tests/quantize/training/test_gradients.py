@@ -16,12 +16,13 @@ from jaxcompress.quantize.training import (
     round_stochastic,
 )
 from jaxcompress.quantize.training.gradients import rounded_gradient
+from tests.inputs import on_device
 
 STEP = jc.Step(0, jax.random.PRNGKey(0))
 
 
 def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(size=shape))
 
 
 def dense(params, x):

@@ -24,13 +24,14 @@ from jaxcompress.quantize.training import (
     precision,
     round_stochastic,
 )
+from tests.inputs import on_device
 
 FP8 = precision(fp8_e4m3(per="tensor"), fp8_e5m2(per="tensor"), scaling=delayed_scaling(3))
 CURRENT = precision(fp8_e4m3(per="tensor"), fp8_e5m2(per="tensor"))
 
 
 def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(size=shape))
 
 
 def dense(params, x):

@@ -9,10 +9,11 @@ from jax import lax
 import jaxcompress as jc
 from jaxcompress.quantize import fake_quantize, int8, quantize
 from jaxcompress.quantize.training import folded_norms
+from tests.inputs import on_device
 
 
 def normal(*shape: int, seed: int = 0) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(size=shape))
 
 
 def convolved(params, x):

@@ -28,12 +28,13 @@ from jaxcompress.quantize.formats import uint8
 from jaxcompress.quantize.ranges import min_max
 from jaxcompress.quantize.ranges.estimator import RangeEstimator
 from jaxcompress.quantize.training.latent import Latent
+from tests.inputs import on_device
 
 CLIPPED = static({"w": Range(jnp.float32(-1.0), jnp.float32(1.0))})
 
 
 def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return on_device(np.random.default_rng(seed).normal(size=shape))
 
 
 def conv(params, x):
