@@ -24,3 +24,18 @@ def on_host(x: Any) -> bool:
     if jnp.issubdtype(x.dtype, jax.dtypes.extended) or x.weak_type:
         return False
     return [device.platform for device in x.devices()] == ["cpu"]
+
+
+def holds_nan(x: Any) -> bool:
+    """Whether an array of numbers, not traced, holds a NaN.
+
+    Example:
+      >>> holds_nan(np.array([1.0, np.nan])), holds_nan(jnp.ones(2))
+      (True, False)
+    """
+    return bool(np.isnan(np.asarray(x)).any() if on_host(x) else _any_nan(x))
+
+
+@jax.jit
+def _any_nan(x: Any) -> jax.Array:
+    return jnp.any(jnp.isnan(x))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxcompress.core.batches import as_inputs, check_batch
 from jaxcompress.core.checks import check_concrete
 from jaxcompress.core.evidence import missing
+from jaxcompress.core.host import holds_nan
 from jaxcompress.core.kinds import check_iterable
 from jaxcompress.core.models import check_model
 from jaxcompress.core.names import leaf_name
@@ -187,16 +188,11 @@ def _checked(batches: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
         raise ValueError("calibrate(batches) holds no batch. Pass at least one.")
 
 
-@jax.jit
-def _any_nan(x: Array) -> Array:
-    return jnp.any(jnp.isnan(x))
-
-
 def check_no_nan(caller: str, argument: str, inputs: tuple[Any, ...]) -> None:
     """Raises a ValueError for a NaN in an input, a TypeError for what is no array."""
     check_arrays(caller, argument, inputs)
     for path, leaf in jax.tree_util.tree_leaves_with_path(inputs):
-        if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) and bool(_any_nan(leaf)):
+        if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) and holds_nan(leaf):
             raise ValueError(
                 f"{caller}({argument}=...) holds a NaN in input {leaf_name(path)!r}. Clean the "
                 "data, or leave the batch out."

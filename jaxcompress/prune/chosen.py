@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from jaxcompress.core.axes import LeafAxes
 from jaxcompress.core.checks import check_concrete, check_finite, check_range
+from jaxcompress.core.host import holds_nan
 from jaxcompress.core.left_out import Obstacle, UnfitLeafError, left_out
 from jaxcompress.core.messages import shown
 from jaxcompress.core.names import map_named, named_leaves
@@ -202,7 +203,7 @@ def scores_of(
     scores = scored(caller, criterion, criterion.init(weights), weights, found)
     check_concrete(caller, criterion=scores)
     for name, score in scores.items():
-        if bool(jnp.any(jnp.isnan(score))):
+        if holds_nan(score):
             raise ValueError(
                 f"{caller}(criterion=...) scores weights of leaf {name!r} as NaN. "
                 "Leave the leaf out with select=, or take another criterion."
