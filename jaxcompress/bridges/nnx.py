@@ -20,7 +20,7 @@ from jaxcompress.core.kinds import check_kind
 from jaxcompress.core.leaf import is_compressed, materialize
 from jaxcompress.core.names import named_leaves
 from jaxcompress.core.types import Key, Params, PyTree
-from jaxcompress.graph.surgery.cutting import slice_params
+from jaxcompress.graph.surgery.cutting import cut_params
 
 try:
     from flax import nnx
@@ -191,7 +191,7 @@ def shrunk(
     check_keywords("nnx.shrunk", sizes=sizes, evaluation=evaluation)
     bridge = functional(model)
     shapes = jax.eval_shape(lambda: bridge.params)
-    check_shapes("nnx.shrunk", slice_params(shapes, removed.removal), removed.params)
+    check_shapes("nnx.shrunk", cut_params("nnx.shrunk", shapes, removed.removal), removed.params)
     graphdef, _, rest = nnx.split(model, _is_parameter, ...)
     module = _merge(graphdef, removed.params, rest)
     modules = _modules(module)

@@ -15,7 +15,7 @@ from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.divisors import Divisors
 from jaxcompress.graph.surgery.removal import LeafCut, Removal
-from jaxcompress.graph.surgery.shrink import shrink
+from jaxcompress.graph.surgery.shrink import shrunk_by
 from jaxcompress.structure.amounts.amount import Amount
 from jaxcompress.structure.cut import Cut, as_cut, check_cut
 from jaxcompress.structure.importance.scores import Importance, check_importance
@@ -98,7 +98,7 @@ def iterative(
     for turn, cut in enumerate(rounds):
         removed = remove(smaller, params, importance, *inputs, cut=cut)
         removal = after_one_another(removal, removed.removal, names)
-        smaller = shrink(fn, removal)
+        smaller = shrunk_by("iterative", fn, removal)
         params = fine_tune(smaller, removed.params, turn)
         reports.append(removed.report)
     return Rounds(smaller, params, removal, tuple(reports))

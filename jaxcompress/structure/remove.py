@@ -18,11 +18,11 @@ from jaxcompress.core.sizes import size_bytes
 from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.check import checked_difference, difference
-from jaxcompress.graph.surgery.cutting import slice_params, zero_params
+from jaxcompress.graph.surgery.cutting import cut_params, zero_params
 from jaxcompress.graph.surgery.divisors import Divisors, means_over
 from jaxcompress.graph.surgery.removal import Removal
 from jaxcompress.graph.surgery.resolving import resolve
-from jaxcompress.graph.surgery.shrink import masked_program, shrink, shrunk_program
+from jaxcompress.graph.surgery.shrink import masked_program, shrunk_by, shrunk_program
 from jaxcompress.structure.amounts.amount import Amount
 from jaxcompress.structure.cut import Cut, as_cut, check_cut
 from jaxcompress.structure.importance.scores import Importance, check_importance
@@ -124,7 +124,7 @@ def remove(
     candidates = candidates_for(cut, fn, params, inputs)
     planned = plan_among(candidates, importance, cut)
     removal = planned.removal
-    smaller, small = shrink(fn, removal), slice_params(params, removal)
+    smaller, small = shrunk_by("remove", fn, removal), cut_params("remove", params, removal)
     expected = jax.jit(masked_program(candidates.coupled, removal))(params, *inputs)
     # The very function that is returned is checked: jitted again by the caller, for
     # these shapes, it is not compiled twice.
@@ -151,7 +151,7 @@ def _to_whole(
       outputs: what the smaller model gives for them.
     """
     coupled, inputs = candidates.coupled, candidates.inputs
-    if not means_over(coupled.body, resolve(removal, coupled.leaves)):
+    if not means_over(coupled.body, resolve("remove", removal, coupled.leaves)):
         return {}
     whole = jax.jit(candidates.fn)(candidates.params, *inputs)
     found = {}
@@ -160,7 +160,7 @@ def _to_whole(
             given = outputs
         else:
             other = dataclasses.replace(removal, divisors=divisors)
-            given = jax.jit(shrunk_program(coupled, other))(small, *inputs)
+            given = jax.jit(shrunk_program("remove", coupled, other))(small, *inputs)
         found[divisors.value] = difference(given, whole)
     return found
 

@@ -12,7 +12,7 @@ from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.blocks import residual_blocks, with_block_gates
 from jaxcompress.graph.surgery.check import checked_difference
-from jaxcompress.graph.surgery.cutting import slice_params
+from jaxcompress.graph.surgery.cutting import cut_params
 from jaxcompress.graph.surgery.depth import without_blocks
 from jaxcompress.structure.importance.depth import DepthImportance, DepthScores
 from jaxcompress.structure.parts import DepthReport, parts
@@ -76,7 +76,7 @@ def remove_blocks(
     rows = parts("remove_blocks", names, scores, reached, count)
     gone = [part.name for part in rows if part.removed]
     smaller, removal = without_blocks(fn, params, gone, *inputs)
-    small = slice_params(params, removal)
+    small = cut_params("remove_blocks", params, removal)
     gates = {name: name not in gone for name in names}
     skipped = jax.jit(lambda params, *inputs: with_block_gates(fn)(params, *inputs, gates=gates))
     outputs = jax.jit(smaller)(small, *inputs)

@@ -12,7 +12,7 @@ from jaxcompress.core.rules import Rules, as_rules
 from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.check import checked_difference
-from jaxcompress.graph.surgery.cutting import slice_params
+from jaxcompress.graph.surgery.cutting import cut_params
 from jaxcompress.graph.surgery.depth import without_layers
 from jaxcompress.graph.surgery.stacks import Stack, Stacks, stacks, with_layer_gates
 from jaxcompress.structure.importance.depth import DepthImportance, DepthScores
@@ -75,7 +75,7 @@ def remove_layers(
     }
     gone = {name: [i for i, row in enumerate(each) if row.removed] for name, each in rows.items()}
     smaller, removal = without_layers(fn, params, gone, *inputs)
-    small = slice_params(params, removal)
+    small = cut_params("remove_layers", params, removal)
     gates = {name: ~np.isin(np.arange(len(rows[name])), each) for name, each in gone.items()}
     skipped = jax.jit(lambda params, *inputs: with_layer_gates(fn)(params, *inputs, gates=gates))
     outputs = jax.jit(smaller)(small, *inputs)

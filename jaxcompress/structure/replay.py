@@ -7,9 +7,9 @@ import jax
 
 from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params, PyTree
-from jaxcompress.graph.surgery.cutting import slice_params
+from jaxcompress.graph.surgery.cutting import cut_params
 from jaxcompress.graph.surgery.removal import Removal, as_removals
-from jaxcompress.graph.surgery.shrink import shrink
+from jaxcompress.graph.surgery.shrink import shrunk_by
 
 
 class Replayed(NamedTuple):
@@ -62,6 +62,6 @@ def replay(
     check_call("replay", fn, params, inputs)
     removals = as_removals("replay", removal)
     for each in removals:
-        params, fn = slice_params(params, each), shrink(fn, each)
+        params, fn = cut_params("replay", params, each), shrunk_by("replay", fn, each)
     jax.eval_shape(fn, params, *inputs)
     return Replayed(fn, params, removals[0] if len(removals) == 1 else removals)

@@ -138,7 +138,7 @@ def shrunk_size_bytes(candidates: Candidates, removal: Removal) -> int:
 
 def shrunk_macs(candidates: Candidates, removal: Removal) -> int:
     """Multiply-adds of one call, counted on the shrunk program itself."""
-    fn = shrunk_program(candidates.coupled, removal)
+    fn = shrunk_program("remove", candidates.coupled, removal)
     return cost(trace(fn, _small(candidates, removal), *candidates.inputs)).macs
 
 

@@ -70,13 +70,15 @@ MISFITS = {
 
 @pytest.mark.parametrize(("fn", "params", "removal", "message"), MISFITS.values(), ids=MISFITS)
 def test_a_removal_that_does_not_fit_is_refused(fn, params, removal, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=rf"^replay\b.*{message}"):
         replay(fn, params, X, removal=removal)
 
 
 @pytest.mark.parametrize("removal", [OF_BLOCKS, OF_LAYERS])
 def test_blocks_and_layers_have_no_masked_program(removal):
-    with pytest.raises(ValueError, match=r"The removal is of .*, not of units. with_block_gates"):
+    with pytest.raises(
+        ValueError, match=r"^masked: the removal is of .*, not of units. with_block_gates"
+    ):
         masked(model, removal)(PARAMS, X)
 
 

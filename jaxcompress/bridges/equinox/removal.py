@@ -17,7 +17,7 @@ from jaxcompress.core.kinds import check_function, check_kind
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.names import key_name
 from jaxcompress.core.types import Params, PyTree
-from jaxcompress.graph.surgery.cutting import slice_params
+from jaxcompress.graph.surgery.cutting import cut_params
 
 _LAYERS: Readings = {
     equinox.nn.Linear: readings.linear,
@@ -172,7 +172,7 @@ def shrunk_stateful(
 def _check(caller: str, bridge: Functional, removed: Smaller) -> None:
     """Raises unless the removal was made for this module."""
     shapes = jax.eval_shape(lambda: bridge.params)
-    check_shapes(caller, slice_params(shapes, removed.removal), removed.params)
+    check_shapes(caller, cut_params(caller, shapes, removed.removal), removed.params)
 
 
 def _refit(caller: str, module: equinox.Module, removed: Smaller, sizes: Keywords) -> SizeReport:

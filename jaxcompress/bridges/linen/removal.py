@@ -206,7 +206,7 @@ def _called(
         return module.apply(params, *inputs, **evaluation)
 
     with linen.intercept_methods(record):
-        jax.eval_shape(run, restored(removed.params, removed.removal), *inputs)
+        jax.eval_shape(run, restored("linen.shrunk", removed.params, removed.removal), *inputs)
     return called
 
 

@@ -28,7 +28,7 @@ from jaxcompress.graph.surgery.consumers import (
     contribution,
     summing_records,
 )
-from jaxcompress.graph.surgery.cutting import slice_params
+from jaxcompress.graph.surgery.cutting import cut_params
 from jaxcompress.graph.surgery.divisors import divisor_edits
 from jaxcompress.graph.surgery.kept import RemovedIndices
 from jaxcompress.graph.surgery.removal import Removal, require_removal
@@ -131,7 +131,7 @@ def compensate(fn: Model, params: Params, removed: Removal, *inputs: PyTree) -> 
     if any(jnp.size(leaf) == 0 for leaf in jax.tree.leaves(inputs)):
         raise ValueError("compensate(inputs): the batch holds no example. Pass at least one.")
     coupled = couple(fn, params, *inputs)
-    gone = resolve(removed, coupled.leaves)
+    gone = resolve("compensate", removed, coupled.leaves)
     heard = consumers(coupled, gone)
     measured = jax.jit(lambda params, inputs: _measured(coupled, gone, heard, params, inputs))
     found = measured(materialize(params), inputs)
@@ -140,7 +140,7 @@ def compensate(fn: Model, params: Params, removed: Removal, *inputs: PyTree) -> 
     _check_corrections(corrections)
     records = list(heard)
     given = {records[number]: found[number] for number in numbers}
-    small = {"params": slice_params(params, removed), "compensation": corrections}
+    small = {"params": cut_params("compensate", params, removed), "compensation": corrections}
     smaller = compensated(fn, removed)
     whole = jax.jit(fn)(params, *inputs)
     return Compensated(
@@ -174,9 +174,9 @@ def compensated(fn: Model, removal: Removal) -> Model:
     require_removal("compensated", "removal", removal)
 
     def smaller(params, *inputs):
-        before = restored(params["params"], removal)
+        before = restored("compensated", params["params"], removal)
         coupled = couple(fn, before, *inputs)
-        removed = resolve(removal, coupled.leaves)
+        removed = resolve("compensated", removal, coupled.leaves)
         edits = dict(divisor_edits(removal.divisors, coupled.body, removed))
         # Records live as long as one trace, so arrays are kept by a consumer's number.
         for number, record in enumerate(consumers(coupled, removed)):

@@ -40,7 +40,12 @@ def slice_params(params: Params, removed: Removal) -> Params:
     """
     check_arrays("slice_params", "params", params)
     require_removal("slice_params", "removed", removed)
-    return _with_cuts("slice_params", params, removed, _sliced)
+    return cut_params("slice_params", params, removed)
+
+
+def cut_params(caller: str, params: Params, removed: Removal) -> Params:
+    """`slice_params` for a callable that errors name."""
+    return _with_cuts(caller, params, removed, _sliced)
 
 
 def zero_params(params: Params, removed: Removal) -> Params:

@@ -7,7 +7,7 @@ from jaxcompress.core.trees import check_call
 from jaxcompress.core.types import Model, Params, PyTree
 from jaxcompress.graph.surgery.blocks import bypassed
 from jaxcompress.graph.surgery.removal import Removal
-from jaxcompress.graph.surgery.shrink import shrink
+from jaxcompress.graph.surgery.shrink import shrunk_by
 from jaxcompress.graph.surgery.stacks import shortened
 from jaxcompress.graph.surgery.walk import couple
 
@@ -41,7 +41,7 @@ def without_blocks(
     check_each("without_blocks", "names", names, check_text)
     smaller = bypassed("without_blocks", couple(fn, params, *inputs), names)
     removal = Removal(smaller.cuts, blocks=tuple(names))
-    return shrink(fn, removal), removal
+    return shrunk_by("without_blocks", fn, removal), removal
 
 
 def without_layers(
@@ -76,4 +76,4 @@ def without_layers(
     smaller = shortened("without_layers", couple(fn, params, *inputs), layers)
     gone = tuple((name, tuple(sorted(each))) for name, each in layers.items() if len(each))
     removal = Removal(smaller.cuts, layers=gone)
-    return shrink(fn, removal), removal
+    return shrunk_by("without_layers", fn, removal), removal

@@ -51,7 +51,7 @@ def _indices(gone: np.ndarray) -> tuple[Any, ...]:
     return tuple(_indices(layer) for layer in gone)
 
 
-def resolve(removal: Removal, leaves: Mapping[str, Dims]) -> RemovedIndices:
+def resolve(caller: str, removal: Removal, leaves: Mapping[str, Dims]) -> RemovedIndices:
     """The removal in terms of a program's own atoms.
 
     Raises:
@@ -60,14 +60,15 @@ def resolve(removal: Removal, leaves: Mapping[str, Dims]) -> RemovedIndices:
     """
     if removal.blocks or removal.layers:
         raise ValueError(
-            f"The removal is of {', '.join(removal.blocks) or dict(removal.layers)}, not of units. "
+            f"{caller}: the removal is of {', '.join(removal.blocks) or dict(removal.layers)}, not "
+            "of units. "
             "with_block_gates and with_layer_gates pass blocks and layers by."
         )
     removed: dict[Any, Any] = {}
     for cut in removal.cuts:
         whole = tuple(d.size for d in leaves.get(cut.leaf, ()))
         if cut.axis >= len(whole) or whole[cut.axis] != cut.size:
-            raise ValueError(misfit(removal, f"leaf {cut.leaf!r} has shape {whole}"))
+            raise ValueError(misfit(caller, removal, f"leaf {cut.leaf!r} has shape {whole}"))
         d = leaves[cut.leaf][cut.axis]
         for atom in atoms(d):
             # A unit went where all of its indices along the axis did.
@@ -76,25 +77,27 @@ def resolve(removal: Removal, leaves: Mapping[str, Dims]) -> RemovedIndices:
                 removed[atom] = gone
     for atom in removed:
         if atom.pins:
-            raise ValueError(misfit(removal, "an axis must stay whole at these input shapes"))
+            why = "an axis must stay whole at these input shapes"
+            raise ValueError(misfit(caller, removal, why))
     # Read back from the atoms, the same cuts must come out; else the removal was made
     # where other axes went together.
     if set(cuts_of(leaves, removed).cuts) != set(removal.cuts):
-        raise ValueError(misfit(removal, "the axes are coupled otherwise at these input shapes"))
+        why = "the axes are coupled otherwise at these input shapes"
+        raise ValueError(misfit(caller, removal, why))
     return removed
 
 
-def misfit(removal: Removal, why: str) -> str:
+def misfit(caller: str, removal: Removal, why: str) -> str:
     """What is wrong with a removal that does not fit a program."""
     places = [f"{cut.leaf} axis {cut.axis}" for cut in removal.cuts]
     shown = ", ".join(places[:_MOST_SHOWN]) + " …" * (len(places) > _MOST_SHOWN)
     return (
-        f"shrink: the removal from {shown} does not fit the program: {why}. Pass the function that "
-        "it was made for, and inputs of the same shapes."
+        f"{caller}: the removal from {shown} does not fit the program: {why}. Pass the function "
+        "that it was made for, and inputs of the same shapes."
     )
 
 
-def restored(params: Params, removal: Removal) -> Params:
+def restored(caller: str, params: Params, removal: Removal) -> Params:
     """Shapes and dtypes of the params as they were before the removal.
 
     Raises:
@@ -102,7 +105,10 @@ def restored(params: Params, removal: Removal) -> Params:
     """
     shapes = {name: np.shape(leaf) for name, leaf in named_leaves(params).items()}
     if fault := removal.fault(shapes):
-        raise ValueError(f"shrink: {fault}. Pass graph.surgery.slice_params(params, removed).")
+        raise ValueError(
+            f"{caller}: {fault}. Pass the params without what was removed, as they came with this "
+            "model or as graph.surgery.slice_params gives them."
+        )
 
     def before(name: str, leaf):
         shape = list(np.shape(leaf))

@@ -51,34 +51,39 @@ def shrink(fn: Model, removed: Removal) -> Model:
     """
     check_model("shrink", fn)
     require_removal("shrink", "removed", removed)
+    return shrunk_by("shrink", fn, removed)
+
+
+def shrunk_by(caller: str, fn: Model, removed: Removal) -> Model:
+    """`shrink` for a callable that errors of the smaller model name."""
 
     def shrunk(params, *inputs):
-        coupled = couple(fn, restored(params, removed), *inputs)
-        return shrunk_program(coupled, removed)(params, *inputs)
+        coupled = couple(fn, restored(caller, params, removed), *inputs)
+        return shrunk_program(caller, coupled, removed)(params, *inputs)
 
     reading(statistics_of(fn), shrunk)
     return shrunk
 
 
-def shrunk_program(coupled: Coupled, removed: Removal) -> Model:
+def shrunk_program(caller: str, coupled: Coupled, removed: Removal) -> Model:
     """What `shrink` gives, of a program already traced, at its input shapes alone."""
-    smaller = _smaller(coupled, removed)
+    smaller = _smaller(caller, coupled, removed)
     writer = Writer(coupled.body, smaller.arrays, smaller.edits)
     return lambda params, *inputs: written(writer, coupled, params, inputs)
 
 
-def _smaller(coupled: Coupled, removal: Removal) -> Smaller:
+def _smaller(caller: str, coupled: Coupled, removal: Removal) -> Smaller:
     """How the program without what is removed is written."""
     if removal.blocks:
-        found = bypassed("shrink", coupled, removal.blocks)
+        found = bypassed(caller, coupled, removal.blocks)
     elif removal.layers:
-        found = shortened("shrink", coupled, dict(removal.layers))
+        found = shortened(caller, coupled, dict(removal.layers))
     else:
-        removed = resolve(removal, coupled.leaves)
+        removed = resolve(caller, removal, coupled.leaves)
         edits = divisor_edits(removal.divisors, coupled.body, removed)
         return Smaller(removal.cuts, Shrunk(removed), edits)
     if set(found.cuts) != set(removal.cuts):
-        raise ValueError(misfit(removal, "its parts have other leaves"))
+        raise ValueError(misfit(caller, removal, "its parts have other leaves"))
     return found
 
 
@@ -118,7 +123,7 @@ def masked(fn: Model, removed: Removal) -> Model:
 
 def masked_program(coupled: Coupled, removed: Removal) -> Model:
     """What `masked` gives, of a program already traced, at its input shapes alone."""
-    gone = resolve(removed, coupled.leaves)
+    gone = resolve("masked", removed, coupled.leaves)
     edits = divisor_edits(removed.divisors, coupled.body, gone)
     writer = Writer(coupled.body, Masked(gone), edits)
     return lambda params, *inputs: written(writer, coupled, params, inputs)
