@@ -67,8 +67,7 @@ def read(path: pathlib.Path) -> Folder:
 
     Raises:
       FileNotFoundError, NotADirectoryError: it is none.
-      ValueError: there is nothing to report in it, or one of the demo's files or a card
-        is not as they are written.
+      ValueError: there is nothing to report in it.
     """
     if not path.exists():
         raise FileNotFoundError(f"report: there is no folder {str(path)!r}. Check the path.")
@@ -77,10 +76,14 @@ def read(path: pathlib.Path) -> Folder:
             f"report: {str(path)!r} is a file. Name the folder that holds the results."
         )
     found = Folder(path, {}, None, {}, {}, {}, {}, {})
-    records = {each.name: _json(each) for each in sorted(path.glob("*.json"))}
-    for name, record in records.items():
-        if not name.endswith(ENDING):
-            found = _with_record(found, name, record)
+    records: dict[str, Any] = {}
+    for each in sorted(path.glob("*.json")):
+        try:
+            records[each.name] = _json(each)
+            if not each.name.endswith(ENDING):
+                found = _with_record(found, each.name, records[each.name])
+        except _NotAsWrittenError as error:
+            found.left_out[each.name] = str(error)
     for each in _model_files(path, records):
         try:
             found.models[each.name] = _sizes(each)
@@ -95,43 +98,59 @@ def read(path: pathlib.Path) -> Folder:
     return found
 
 
+class _NotAsWrittenError(ValueError):
+    """A file is not JSON, or other than this library writes it."""
+
+
 def _with_record(found: Folder, name: str, record: Any) -> Folder:
     """What was found, with one more JSON file."""
     fields = set(record) if isinstance(record, dict) else set()
     if name == DEMO and fields >= _DEMO_FIELDS:
         return found._replace(demo=record)
     if name == CARD:
-        return found._replace(card=_of(found.path / name, Card.from_json, record))
+        return found._replace(card=_of(Card.from_json, record))
     stem = name.removesuffix(".json")
     if fields >= {"scores", "fingerprints", "target_fingerprints"}:
         _add_evaluation(found, stem, record)
     elif fields >= _COMPARISON_FIELDS:
-        found.comparisons[name] = record
+        found.comparisons[name] = _of(_comparison, record)
     else:
         found.left_out[name] = "it holds no results that are known."
     return found
 
 
 def _add_evaluation(found: Folder, stem: str, record: dict[str, Any]) -> None:
+    evaluation, values = _of(_evaluation, record)
+    found.evaluations[stem] = evaluation
+    found.scores.update({(stem, metric): value for metric, value in values.items()})
+
+
+def _evaluation(record: dict[str, Any]) -> tuple[Evaluation, dict[str, float]]:
+    """The evaluation, and the values of its metrics by name."""
     known = [metric for metric in CLASSIFIER if metric.name in record["scores"]]
-    path = found.path / f"{stem}.json"
-    found.evaluations[stem] = _of(path, lambda each: Evaluation.from_json(each, known), record)
-    for metric, score in record["scores"].items():
-        found.scores[stem, metric] = _of(path, lambda each: float(each["value"]), score)
+    values = {metric: float(score["value"]) for metric, score in record["scores"].items()}
+    return Evaluation.from_json(record, known), values
 
 
-def _of(path: pathlib.Path, reader: Callable[[Any], Any], record: Any) -> Any:
+def _comparison(record: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a comparison, of which none is missing."""
+    if lacking := sorted(name for name in _COMPARISON_FIELDS if record[name] is None):
+        raise ValueError(f"{lacking[0]!r} is null")
+    return record
+
+
+def _of(reader: Callable[[Any], Any], record: Any) -> Any:
     try:
         return reader(record)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"report: {str(path)!r} is not as it was written: {error}.") from error
+        raise _NotAsWrittenError(f"it is not as it was written: {error}.") from error
 
 
 def _json(path: pathlib.Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"report: {str(path)!r} is not JSON: {error}. Mend or move it.") from error
+        raise _NotAsWrittenError(f"it is not JSON: {error}.") from error
 
 
 def _model_files(path: pathlib.Path, records: dict[str, Any]) -> list[pathlib.Path]:

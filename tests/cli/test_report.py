@@ -103,21 +103,47 @@ def test_what_is_no_folder_of_results_is_refused(folder, tmp_path, capsys):
     assert "there is no folder" in refused([folder, "--out", tmp_path / "a" / "b.html"], capsys)
 
 
+def changed(name: str, **fields) -> str:
+    """The record of a comparison or evaluation with other values in some fields."""
+    ends = {"accuracy_interval": [0, 0], "accuracy_difference": 0, "mcnemar_p": 1, "n": 1}
+    whole = {
+        "dense.json": {"scores": {}, "fingerprints": [], "target_fingerprints": []},
+        "pair.json": ends | {"verdict": "same"},
+    }[name]
+    return json.dumps(whole | fields)
+
+
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "said"),
     [
-        ("dense.json", "{"),
-        ("dense.json", '{"scores": {"loss": {}}, "fingerprints": [], "target_fingerprints": []}'),
-        ("card.json", '{"title": 3}'),
-        ("card.json", "[]"),
+        ("dense.json", "{", "it is not JSON"),
+        (
+            "dense.json",
+            changed("dense.json", scores={"loss": {}}),
+            "not as it was written: 'value'",
+        ),
+        ("dense.json", changed("dense.json", scores=None), "it is not as it was written"),
+        ("dense.json", changed("dense.json", fingerprints=None), "it is not as it was written"),
+        ("pair.json", changed("pair.json", mcnemar_p=None), "'mcnemar_p' is null"),
+        ("card.json", '{"title": 3}', "it is not as it was written"),
+        ("card.json", "[]", "it is not as it was written"),
     ],
 )
-def test_a_record_that_was_changed_is_named_and_nothing_is_written(name, content, folder, capsys):
+def test_a_damaged_record_is_listed_and_the_rest_is_told(name, content, said, folder, capsys):
     (folder / name).write_text(content)
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    told = refused([folder], capsys)
-    assert str(folder / name) in told
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert cli.main(["report", str(folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert said in told["left_out"][name]
+    assert name not in told["read"]
+    assert {"dense.safetensors", "int8.json"} <= set(told["read"])
+    assert f"{name}: it is not" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_folder_of_damaged_records_alone_is_refused_and_nothing_is_written(tmp_path, capsys):
+    (tmp_path / "dense.json").write_text("{")
+    assert "can be reported. It reads" in (told := refused([tmp_path], capsys))
+    assert "dense.json: it is not JSON" in told
+    assert [each.name for each in tmp_path.iterdir()] == ["dense.json"]
 
 
 def test_a_damaged_model_is_listed_and_the_rest_is_told(folder, capsys):
