@@ -122,6 +122,8 @@ def test_readme_shows_python():
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_page_runs(page, tmp_path, monkeypatch):
+    if page.name == "equinox.md" and jax.__version_info__ < (0, 9):
+        pytest.skip("The page shows an error of a leaf that this JAX raises in its own words.")
     monkeypatch.chdir(tmp_path)
     # A reader has JAX's own setting, so `x @ kernel + bias` is fine here.
     with jax.numpy_rank_promotion("allow"):
