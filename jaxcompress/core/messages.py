@@ -2,6 +2,7 @@
 
 import inspect
 import reprlib
+from glob import escape
 
 import numpy as np
 from jax.core import Tracer
@@ -45,6 +46,18 @@ def _short(text: str) -> str:
         return line
     half = (MOST_CHARACTERS - 1) // 2
     return f"{line[:half]}…{line[-half:]}"
+
+
+def literally(pattern: str, names: list[str]) -> str:
+    """How a pattern names the leaf that is called just so; empty where there is none.
+
+    Example:
+      >>> literally("layer[0]", ["layer[0]"])
+      " In patterns [ ] ? and * stand for characters: name this leaf 'layer[[]0]'."
+    """
+    if pattern not in names:
+        return ""
+    return f" In patterns [ ] ? and * stand for characters: name this leaf {escape(pattern)!r}."
 
 
 def suggestion(value: object, expected: str) -> str:

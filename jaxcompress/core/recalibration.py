@@ -5,7 +5,7 @@ known, so it works for every statistic that is a running average.
 """
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcompress.core.checks import check_concrete, check_fits
+from jaxcompress.core.finite import not_finite
 from jaxcompress.core.kinds import check_iterable, check_key
 from jaxcompress.core.leaf import is_compressed
 from jaxcompress.core.models import check_train_fn
@@ -106,7 +107,13 @@ def recalibrate(
         after = each(_filled(params, zeros))
         # Sum in float32: bfloat16 stops growing after about 256 equal terms.
         start = {name: after[name].astype(jnp.float32) for name in zeros}
-        momentum = _momentum(each, params, {name: start[name] for name in new})
+        try:
+            _check_finite(start, found)
+            momentum = _momentum(each, params, {name: start[name] for name in new})
+        except ValueError as error:
+            if said := not_finite("inputs", inputs):
+                raise ValueError(f"recalibrate(batches=): batch {index}. {said}") from error
+            raise
         found |= {name: _Sum(momentum[name], jnp.zeros_like(start[name]), 0) for name in new}
         for name in _reached(each, params, start):
             found[name] = found[name].plus(start[name])
@@ -145,6 +152,16 @@ def _checked(inputs, index: int) -> tuple[Any, ...]:
     check_concrete("recalibrate", batches=[*[None] * index, inputs])
     check_fits("recalibrate", batches=inputs)
     return tuple(inputs)
+
+
+def _check_finite(start: dict[str, Array], known: Collection[str]) -> None:
+    """Raises a ValueError where a batch makes a known statistic NaN or infinite."""
+    for name in known:
+        if not np.isfinite(start[name]).all():
+            raise ValueError(
+                f"recalibrate(train_fn): leaf {name!r} moves to what is not finite. Look for an "
+                "overflow in the model."
+            )
 
 
 def _moved(update: Update, params: Params, key: Key, names: list[str]) -> list[str]:

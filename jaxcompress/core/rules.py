@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
 
 from jaxcompress.core.kinds import check_kind
-from jaxcompress.core.messages import shown
+from jaxcompress.core.messages import literally, shown
 
 Value = TypeVar("Value")
 Result = TypeVar("Result")
@@ -16,8 +16,9 @@ Result = TypeVar("Result")
 class Rules(Generic[Value]):
     """Ordered (pattern, value) pairs over leaf names; the first match wins.
 
-    Patterns are shell-style, match the whole name, and `*` also crosses "/". A name
-    that no rule matches has no value.
+    Patterns are shell-style, match the whole name, and `*` also crosses "/"; of a leaf
+    named with "[", "?" or "*" take `glob.escape(name)`. A name that no rule matches has
+    no value.
 
     Raises:
       TypeError: `pairs` are no mapping from str and no pairs with a str.
@@ -88,7 +89,8 @@ class Rules(Generic[Value]):
                 f"Rules: {pattern!r} is never used, earlier rules take {', '.join(matched)}. "
                 "Move it up or drop it."
             )
-        return f"Rules: {pattern!r} matches nothing. Names are: {', '.join(names)}."
+        mend = literally(pattern, names)
+        return f"Rules: {pattern!r} matches nothing.{mend} Names are: {', '.join(names)}."
 
 
 def as_rules(value: "Rules[Value] | Value") -> Rules[Value]:

@@ -11,6 +11,7 @@ from jaxcompress.core.axes import UNUSED, Axes, LeafAxes, assumed_axes
 from jaxcompress.core.checks import check_array, check_count
 from jaxcompress.core.kinds import check_selector, check_text
 from jaxcompress.core.left_out import is_constant
+from jaxcompress.core.messages import literally
 from jaxcompress.core.names import leaf_names, map_named, named_leaves
 from jaxcompress.core.trees import chosen_by, named_axes
 from jaxcompress.core.types import Params, Selector
@@ -212,5 +213,6 @@ def _require_every_pattern(patterns: tuple[str, ...], names: list[str]) -> None:
     for pattern in patterns:
         if names and not any(fnmatchcase(name, pattern) for name in names):
             raise ValueError(
-                f"matching({pattern!r}) selects no leaf. Leaves are: {', '.join(names)}."
+                f"matching({pattern!r}) selects no leaf.{literally(pattern, names)} Leaves are: "
+                f"{', '.join(names)}."
             )

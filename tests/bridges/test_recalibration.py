@@ -172,6 +172,15 @@ def test_what_is_no_running_average_is_named(move, batches, key):
         jc.recalibrate(train_fn, {"largest": jnp.ones(1)}, batches, key=key)
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_batch_of_what_is_not_finite_is_named(place, batches, key):
+    model = from_linen(0.9, batches[0][0])
+    batches[place] = (batches[place][0].at[2].set(jnp.nan),)
+    said = rf"batches=\): batch {place}. The inputs at '0' hold NaN or infinity .* is example 2"
+    with pytest.raises(ValueError, match=said):
+        jc.recalibrate(model.train_fn, model.params, batches, key=key)
+
+
 def test_a_batch_is_a_tuple_of_inputs(batches, key):
     train_fn = from_nnx(0.9, batches[0][0]).train_fn
     with pytest.raises(TypeError, match=r"batch 0 is of type ArrayImpl.*\(x,\)"):

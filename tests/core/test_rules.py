@@ -4,9 +4,11 @@ from fnmatch import fnmatchcase
 
 import hypothesis
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 
 from jaxcompress.core.rules import Rules, as_rules
+from jaxcompress.core.selectors import matching
 
 NAMES = ["body/0/kernel", "body/0/bias", "body/1/kernel", "head/kernel", "scale"]
 PATTERNS = ["*", "*/kernel", "body/*", "head/*", "*bias", "scale", "body/?/kernel", "x"]
@@ -45,6 +47,18 @@ def test_a_mapping_and_pairs_are_the_same():
 def test_a_pattern_that_matches_nothing_lists_the_names():
     with pytest.raises(ValueError, match=r"'tail/\*' matches nothing. Names are: head, body/x"):
         Rules({"head": 1, "tail/*": 2}).assign(["head", "body/x"])
+
+
+def test_a_name_of_pattern_characters_is_told_as_a_pattern():
+    names = ["layer[0]", "out?"]
+    with pytest.raises(ValueError, match=r"nothing. In patterns .* leaf 'layer\[\[\]0\]'. Names"):
+        Rules({"layer[0]": 8}).assign(names)
+    values = Rules({"layer[[]0]": 8, "out[?]": 4}).assign(names)
+    assert values == {"layer[0]": 8, "out?": 4}
+    tree = {name: np.ones((2, 2)) for name in names}
+    with pytest.raises(ValueError, match=r"no leaf. In patterns .* leaf 'layer\[\[\]0\]'. Leaves"):
+        matching("layer[0]")(tree)
+    assert matching("layer[[]0]")(tree) == {"layer[0]": True, "out?": False}
 
 
 def test_a_shadowed_pattern_names_what_was_taken():

@@ -304,6 +304,21 @@ def test_the_removal_makes_the_model_and_its_params_again():
     np.testing.assert_array_equal(outputs, small_of(removed, case.x))
 
 
+def test_a_batch_of_what_is_not_finite_is_told():
+    params = {"in": normal(0, 3, 4), "out": normal(1, 4, 2)}
+    said = (
+        r"^remove: on this batch outputs are not finite, .* Look for NaN or infinity in the inputs"
+    )
+    with pytest.raises(ArithmeticError, match=said):
+        remove(
+            lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"],
+            params,
+            importance.magnitude(),
+            jnp.full((2, 3), jnp.nan),
+            cut=amounts.fraction(0.5),
+        )
+
+
 def test_dtypes_stay():
     case = linen()
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), case.params)

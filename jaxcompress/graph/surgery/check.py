@@ -95,6 +95,12 @@ def checked_difference(caller: str, outputs: PyTree, defining: PyTree) -> float:
 
 def refuse_more_than_rounding(caller: str, found: float, outputs: PyTree) -> None:
     """Raises an ArithmeticError where a difference is larger than rounding explains."""
+    if not np.isfinite(found):
+        raise ArithmeticError(
+            f"{caller}: on this batch outputs are not finite, so that the smaller program cannot "
+            "be compared. Look for NaN or infinity in the inputs and the params, or for an "
+            "overflow in the model."
+        )
     if not found <= _half_the_digits(outputs):
         raise ArithmeticError(
             f"{caller}: on this batch the smaller program differs by {found:.1e} of the largest "
