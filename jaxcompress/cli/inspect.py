@@ -37,12 +37,13 @@ def inspect(options: argparse.Namespace) -> answers.Answer:
     from jaxcompress import storage
     from jaxcompress.core.checks import check_count
     from jaxcompress.storage.container.limits import MAX_BYTES
+    from jaxcompress.storage.description import described
     from jaxcompress.storage.foreign import foreign
 
     max_bytes = MAX_BYTES if options.max_bytes is None else options.max_bytes
     check_count("inspect", "--max-bytes", max_bytes)
     other = foreign("inspect", options.file, max_bytes)
-    found = other or storage.describe(options.file, max_bytes=max_bytes)
+    found = other or described("inspect", options.file, max_bytes)
     text, record = str(found), _record(found)
     if options.sizes:
         sizes = (

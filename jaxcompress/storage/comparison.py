@@ -15,7 +15,7 @@ from jaxcompress.core.report import aligned
 from jaxcompress.storage.container.limits import MAX_BYTES
 from jaxcompress.storage.description import StoredLeaf, cells
 from jaxcompress.storage.foreign import foreign
-from jaxcompress.storage.opening import open as open_file
+from jaxcompress.storage.opening import OpenFile
 
 _PIECE = 1 << 20
 """Numbers that are compared at once."""
@@ -176,7 +176,7 @@ def _opened(path: str | os.PathLike[Any], max_bytes: int) -> Iterator[_File]:
             lambda name: found.array("compare", name, max_bytes),
         )
         return
-    with open_file(path, max_bytes=max_bytes) as opened:
+    with OpenFile(path, max_bytes, "compare") as opened:
         leaves = {leaf.name: leaf for leaf in opened.leaves}
         yield _File(
             opened.path,

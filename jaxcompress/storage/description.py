@@ -135,7 +135,12 @@ def describe(path: str | os.PathLike[Any], *, max_bytes: int = MAX_BYTES) -> Fil
       OSError: there is no such file.
     """
     check_count("describe", "max_bytes", max_bytes)
-    with archive.verified("describe", path, max_bytes) as found:
+    return described("describe", path, max_bytes)
+
+
+def described(caller: str, path: str | os.PathLike[Any], max_bytes: int) -> FileReport:
+    """`describe` for a callable that errors name."""
+    with archive.verified(caller, path, max_bytes) as found:
         return report_of(path, found)
 
 

@@ -45,10 +45,10 @@ class OpenFile(Mapping[str, Any]):
       closed: whether `close` was called.
     """
 
-    def __init__(self, path: str | os.PathLike[Any], max_bytes: int):
-        self._max_bytes = max_bytes
+    def __init__(self, path: str | os.PathLike[Any], max_bytes: int, caller: str = "open"):
+        self._max_bytes, self._caller = max_bytes, caller
         with contextlib.ExitStack() as stack:
-            self._archive = stack.enter_context(archive.opened("open", path, max_bytes))
+            self._archive = stack.enter_context(archive.opened(caller, path, max_bytes))
             self._report = report_of(path, self._archive)
             self.path: str = self._report.path
             self.closed: bool = False
@@ -56,12 +56,12 @@ class OpenFile(Mapping[str, Any]):
             self._closing = weakref.finalize(self, stack.pop_all().close)
 
     def __getitem__(self, name: str) -> Any:
-        call = f"open({self.path!r})[{shown(name)}]"
+        call = f"{self._caller}({self.path!r})[{shown(name)}]"
         if name not in self._archive.places:
             raise no_such_leaf(call, name, self._archive.names)
         if self.closed:
             raise ValueError(f"{call}: the file is closed. Read leaves inside of the with block.")
-        with reading("open", self.path):
+        with reading(self._caller, self.path):
             self._archive.check_counted([name], self._max_bytes)
             self._archive.check_whole([name])
             return self._archive.places[name].leaf(name)

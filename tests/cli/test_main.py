@@ -136,6 +136,14 @@ def as_nobody():
         os.seteuid(0)
 
 
+@pytest.mark.parametrize("command", ["inspect", "compare"])
+def test_a_damaged_file_is_told_by_the_command(command, model, tmp_path, capsys):
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(model.read_bytes()[:-1])
+    told = refused([command, *[str(damaged)] * (1 + (command == "compare"))], capsys)
+    assert told.startswith(f"jaxcompress: {command}({str(damaged)!r})")
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="users are told apart otherwise here")
 @pytest.mark.parametrize("command", FILE_COMMANDS, ids=" ".join)
 def test_a_file_that_may_not_be_read_is_named(command, model, capsys, everyones):

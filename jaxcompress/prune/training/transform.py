@@ -60,7 +60,8 @@ def prune(
       inner: optimizer, without a line search.
       criterion: what a weight is worth.
       target: which weights, how much and where: a `Target`, or its sparsity.
-      when: at which steps masks are found anew, counted from 0.
+      when: at which steps masks are found anew, counted from 0. How long a run is, is
+        not known here: one that ends before the first such step has pruned nothing.
 
     Returns:
       Transformation with a `PruneState`; extra arguments go to `inner`.
