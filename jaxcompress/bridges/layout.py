@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcompress.core.leaf import is_compressed
-from jaxcompress.core.names import named_leaves
+from jaxcompress.core.names import map_named, named_leaves
 from jaxcompress.core.types import Params
 
 OWN = "Pass the params of the bridge, or what was trained, compressed or loaded of them."
@@ -69,6 +69,15 @@ class Layout(NamedTuple):
                     "makes the module."
                 )
         return params
+
+
+def updated(given: Params, new: Params) -> Params:
+    """The tree that was given, with what is new of its leaves by their names.
+
+    The module met the arrays of compressed weights; these come back as they came.
+    """
+    now = named_leaves(new)
+    return map_named(lambda name, old: old if is_compressed(old) else now.get(name, old), given)
 
 
 def layout_of(params: Params) -> Layout:

@@ -13,7 +13,7 @@ from jaxcompress.bridges.absent import absent
 from jaxcompress.bridges.agreement import Shrunk, Smaller, agreement, check_shapes, check_smaller
 from jaxcompress.bridges.fields import Layer, given, own_integers, resized
 from jaxcompress.bridges.functional import NO_KEYWORDS, Functional, Keywords, check_keywords
-from jaxcompress.bridges.layout import OWN, layout_of
+from jaxcompress.bridges.layout import OWN, layout_of, updated
 from jaxcompress.bridges.sizes import Readings, SizeReport, extents_of, listed
 from jaxcompress.core import exports, statistics
 from jaxcompress.core.kinds import check_kind
@@ -109,21 +109,14 @@ def functional(
         name: nnx.split(value) for name, value in training.items() if isinstance(value, nnx.Rngs)
     }
 
-    def train_fn(params: Params, *inputs, key: Key):
-        params = layout.arranged("nnx: train_fn", _no_module("train_fn", params))
+    def train_fn(given: Params, *inputs, key: Key):
+        params = layout.arranged("nnx: train_fn", _no_module("train_fn", given))
         # Together, so that no two streams start from one key.
         own, states = _reseeded((rest, {name: state for name, (_, state) in streams.items()}), key)
         fresh = {name: nnx.merge(streams[name][0], state) for name, state in states.items()}
         module = _merge(trained, materialize(params), own)
         outputs = module(*inputs, **{**training, **fresh})
-        new = nnx.state(module, lambda path, variable: path in paths)
-        # The module met the arrays of compressed weights; these come back as they came.
-        return outputs, jax.tree.map(
-            lambda old, now: old if is_compressed(old) else now,
-            params,
-            new,
-            is_leaf=is_compressed,
-        )
+        return outputs, updated(given, nnx.state(module, lambda path, variable: path in paths))
 
     def restore(params: Params) -> nnx.Module:
         params = layout.fitting("nnx: restore", _no_module("restore", params), "nnx.shrunk")

@@ -337,7 +337,7 @@ def test_what_does_not_fit_is_refused():
     model, x = mlp(), normal(1, 5, 3)
     removed = half_of(bridge.functional(model), x)
     other = eqx.nn.MLP(3, 2, 6, depth=2, key=KEY)
-    with pytest.raises(ValueError, match=r"slice_params: leaf 'layers/0/weight' has shape"):
+    with pytest.raises(ValueError, match=r"equinox.shrunk: leaf 'layers/0/weight' has shape"):
         bridge.shrunk(other, removed, x)
     with pytest.raises(ValueError, match=r"equinox.shrunk\(sizes=\{'layers/9/heads': 2\}\) names"):
         bridge.shrunk(model, removed, x, sizes={"layers/9/heads": 2})

@@ -55,8 +55,13 @@ def test_leaves_go_by_their_names(bridge, tmp_path):
         restored, own = jax.tree.leaves(model.restore(params)), model.restore(model.params)
         for one, other in zip(restored, jax.tree.leaves(own), strict=True):
             assert one is other or np.array_equal(one, other)
-        outputs, _ = model.train_fn(params, X, key=jax.random.key(0))
+        outputs, after = model.train_fn(params, X, key=jax.random.key(0))
+        _, expected = model.train_fn(model.params, X, key=jax.random.key(0))
         assert outputs.shape == (4, 2)
+        assert jax.tree.structure(after) == jax.tree.structure(params)
+        now = jc.named_leaves(after)
+        for name, leaf in jc.named_leaves(expected).items():
+            np.testing.assert_array_equal(now[name], leaf)
 
 
 @pytest.mark.parametrize("bridge", BRIDGES)

@@ -6,7 +6,7 @@ import equinox
 
 from jaxcompress.bridges.equinox.calls import Call, each_example, each_example_with_state
 from jaxcompress.bridges.functional import Functional
-from jaxcompress.bridges.layout import layout_of
+from jaxcompress.bridges.layout import layout_of, updated
 from jaxcompress.core import statistics
 from jaxcompress.core.kinds import check_function, check_kind
 from jaxcompress.core.leaf import materialize
@@ -53,9 +53,9 @@ def functional(model: equinox.Module, *, call: Call = each_example) -> Functiona
         params = layout.arranged("equinox: fn", params)
         return call(combined(evaluated, materialize(params)), *inputs, key=None)
 
-    def train_fn(params: Params, *inputs, key: Key):
-        params = layout.arranged("equinox: train_fn", params)
-        return call(combined(trained, materialize(params)), *inputs, key=key), params
+    def train_fn(given: Params, *inputs, key: Key):
+        params = layout.arranged("equinox: train_fn", given)
+        return call(combined(trained, materialize(params)), *inputs, key=key), given
 
     def restore(params: Params) -> equinox.Module:
         return combined(static, layout.fitting("equinox: restore", params, "equinox.shrunk"))
@@ -108,10 +108,10 @@ def stateful(
     def fn(params: Params, *inputs):
         return run(evaluated, layout.arranged("equinox: fn", params), inputs, None)[0]
 
-    def train_fn(params: Params, *inputs, key: Key):
-        params = layout.arranged("equinox: train_fn", params)
+    def train_fn(given: Params, *inputs, key: Key):
+        params = layout.arranged("equinox: train_fn", given)
         outputs, new = run(trained, params, inputs, key)
-        return outputs, {**params, "state": equinox.filter(new, equinox.is_inexact_array)}
+        return outputs, updated(given, {"state": equinox.filter(new, equinox.is_inexact_array)})
 
     def restore(params: Params):
         params = layout.fitting("equinox: restore", params, "equinox.shrunk_stateful")
