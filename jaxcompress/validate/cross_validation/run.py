@@ -82,7 +82,7 @@ def cross_validate(
       ... )
       >>> print(result)
       4 folds in one program
-      error  2.667  (-1.076 to 6.409)
+      error  2.667  (−1.076 to 6.409)
 
     Also known as: `cross_val_score`, `cross_validate`, `cross_val_predict`.
 
