@@ -37,9 +37,8 @@ from jaxcompress.structure.widths import (
 )
 
 NO_DATA = "no data reached their units, or nothing depends on them"
-
-
 NOT_LOOKED_AT = "the importance does not look at their leaves"
+NO_WIDTH = "the cut's floors and multiples allow no smaller width"
 
 
 def plan(
@@ -115,11 +114,16 @@ def plan_among(candidates: Candidates, importance: Importance, cut: Cut) -> Remo
     widths = cut.amount.widths(scored, scores)
     removal = dataclasses.replace(scored.removal(widths, scores), divisors=cut.divisors)
     return RemovalPlan(
-        families=_rows(candidates, scores, reasons, candidates.present | widths),
+        families=_rows(candidates, scores, reasons | _stuck(scored), candidates.present | widths),
         removal=removal,
         before=shrunk_totals(candidates, Removal(())),
         after=shrunk_totals(candidates, removal),
     )
+
+
+def _stuck(candidates: Candidates) -> dict[str, str]:
+    """By family why it cannot lose a unit, of those that can take one width alone."""
+    return {name: NO_WIDTH for name, widths in candidates.ladders.items() if len(widths) == 1}
 
 
 def _check_plain(params: Params) -> None:

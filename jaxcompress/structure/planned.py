@@ -29,8 +29,9 @@ class FamilyPlan:
         of them.
       parameters_saved: numbers in leaves, if this family alone were narrower.
       macs_saved: multiply-adds, if this family alone were narrower.
-      reason: why nothing is known of its units: no data reached them, or the importance
-        does not look at their leaves; empty where they have scores.
+      reason: why it keeps all units whatever the amount: no data reached them, the
+        importance does not look at their leaves, or the cut allows no smaller width;
+        empty where it could lose some.
     """
 
     name: str

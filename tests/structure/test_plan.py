@@ -249,3 +249,14 @@ def test_compressed_leaves_are_refused():
     packed = PARAMS | {"mid": QTENSORS["int8 per channel"]()}
     with pytest.raises(TypeError, match=r"plan: leaf 'mid' is compressed. Remove first"):
         plan(perceptron, packed, given(SCORES), X, cut=amounts.count(1))
+
+
+def test_a_family_that_multiples_and_floors_keep_whole_says_so():
+    """Four and five units, of which none or one may go by multiples of 4."""
+    found = planned(amounts.fraction(0.5), multiple_of=4)
+    assert {row.name: row.kept for row in found.families} == {"in:1": 4, "mid:1": 4}
+    whole = "Whole, since the cut's floors and multiples allow no smaller width: {}."
+    assert str(found).endswith(whole.format("in:1"))
+    both = planned(amounts.fraction(0.5), floors=5)
+    assert str(both).endswith(whole.format("in:1, mid:1"))
+    assert "Whole" not in str(planned(amounts.fraction(0.5)))
